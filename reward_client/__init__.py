@@ -1,0 +1,1 @@
+"""Rewards from reward models served by vLLM."""

@@ -1,0 +1,85 @@
+"""The checks: `nox` runs the quick ones; `nox -s vllm` proves the client on a real vLLM."""
+
+import nox
+from packaging.requirements import Requirement
+
+nox.options.sessions = ["lint", "types", "tests", "docs"]
+nox.needs_version = ">=2025.2.9"
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = ["3.11", "3.12", "3.13"]
+EXTRAS = ["testing", "openai"]
+PACKAGE = f".[{','.join(EXTRAS)}]"
+
+
+def group(name: str) -> list[str]:
+    return nox.project.dependency_groups(PYPROJECT, name)
+
+
+def run_tests(session: nox.Session, *requirements: str) -> None:
+    session.install(PACKAGE, *group("tests"), *requirements)
+    session.run("pytest", "--ignore=tests/server", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and the direction of imports."""
+    session.install(*group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """The package's annotations, and what callers see of them, by two checkers."""
+    session.install(PACKAGE, *group("types"), *group("tests"))
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Every test but those on a real vLLM, on the Python that runs nox."""
+    run_tests(session)
+
+
+@nox.session(python=PYTHONS, default=False)
+def pythons(session: nox.Session) -> None:
+    """The tests on every supported Python."""
+    run_tests(session)
+
+
+@nox.session(python=PYTHONS[0], default=False)
+def minimums(session: nox.Session) -> None:
+    """The tests with the lowest versions that pyproject.toml allows."""
+    project = PYPROJECT["project"]
+    extras = project["optional-dependencies"]
+    lines = project["dependencies"] + [line for extra in EXTRAS for line in extras[extra]]
+    lowest = [
+        f"{requirement.name}=={bound.version}"
+        for requirement in map(Requirement, lines)
+        for bound in requirement.specifier
+        if bound.operator == ">="
+    ]
+    run_tests(session, *lowest)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation; a broken reference is an error."""
+    session.install(PACKAGE, *group("docs"))
+    session.run("sphinx-build", "-W", "-n", "docs", "docs/_build")
+
+
+@nox.session(python="3.11", default=False)
+def vllm(session: nox.Session) -> None:
+    """The proof on a real vLLM: `-- --all` for everything, `-- --url URL` for a server of yours."""
+    session.install(PACKAGE, *group("tests"))
+    options = session.posargs
+    if not any(option.partition("=")[0] == "--url" for option in options):
+        # Outlives this session's environment: it takes minutes to make and never changes.
+        server = session.cache_dir / "vllm-server"
+        session.run("python", "tests/server/install.py", str(server))
+        options = [f"--server-python={server / 'bin' / 'python'}", *options]
+    session.run("pytest", "tests/server", *options)

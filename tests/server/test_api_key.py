@@ -1,0 +1,48 @@
+"""A server with an API key."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reward_client import AuthenticationError
+
+from .ledger import TOLERANCE, difference
+from .scorers import SCORERS
+
+if TYPE_CHECKING:
+    from .bench import Bench
+
+pytestmark = pytest.mark.all
+
+RIGHT = "sk-right-0123456789abcdef"
+WRONG = "sk-wrong-0123456789abcdef"
+
+
+@pytest.mark.parametrize("kind", SCORERS)
+def test_api_key(bench: Bench, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    case = bench.case("llama")
+    url = bench.serve("llama", "--api-key", RIGHT).url
+    sample, reference = case.samples["one turn"], case.references["one turn"]
+
+    with closing(SCORERS[kind](url, api_key=RIGHT)) as scorer:
+        reward = scorer.score(sample)
+        shown = [repr(scorer.client), repr(reward)]
+    for key in (WRONG, None):
+        with closing(SCORERS[kind](url, api_key=key)) as scorer:
+            with pytest.raises(AuthenticationError) as caught:
+                scorer.score(sample)
+            shown += [
+                repr(scorer.client),
+                repr(caught.value),
+                str(caught.value),
+                str(vars(caught.value)),
+            ]
+
+    assert difference(reward.value, reference.reward) <= TOLERANCE
+    assert not [text for text in (*shown, caplog.text) if RIGHT in text or WRONG in text]
+    assert "reward_client" in caplog.text

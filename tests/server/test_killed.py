@@ -1,0 +1,88 @@
+"""A server that dies in the middle of score_many, and comes back behind the same URL."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reward_client import BatchError, Reward, RewardClientError
+from reward_client.options import RetryPolicy
+
+from .conversations import workload
+from .ledger import TOLERANCE, difference
+from .scorers import SCORERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .bench import Bench
+    from .scorers import Scorer
+    from .torch_process import Reference
+
+SAMPLES = 3000
+# Answered when the server dies: enough to have rewards, few enough to have work in flight.
+ANSWERED = 600
+
+
+@pytest.mark.parametrize("on_error", ["return", "raise"])
+def test_killed_and_started_again(bench: Bench, on_error: str) -> None:
+    samples = workload(SAMPLES)
+    references = bench.references("llama", samples)
+    server = bench.serve("llama")
+    with ExitStack() as stack:
+        # A second of retries is less than a server needs to start: the client has to give up.
+        retry = RetryPolicy(attempts=2, budget=1, max_wait=1)
+        scorers = [cls(server.url, retry=retry) for cls in SCORERS.values()]
+        for scorer in scorers:
+            stack.enter_context(closing(scorer))
+        pool = stack.enter_context(ThreadPoolExecutor())
+        done_before = server.metric("vllm:request_success_total")
+        calls = [pool.submit(outcome, scorer, samples, on_error) for scorer in scorers]
+        while server.metric("vllm:request_success_total") - done_before < ANSWERED:
+            time.sleep(0.02)
+        assert not any(call.done() for call in calls)
+        server.kill()
+        restarted = bench.stand.start(bench.checkpoint("llama"))
+        for call in calls:
+            slots = call.result()
+            assert not wrong_rewards(slots, references)
+            assert any(isinstance(slot, Reward) for slot in slots.values())
+            assert any(isinstance(slot, RewardClientError) for slot in slots.values())
+            if on_error == "return":
+                assert list(slots) == list(range(SAMPLES))
+
+        restarted.wait_until_healthy()
+        for scorer in scorers:
+            again = scorer.score_many(samples)
+            assert [type(reward) for reward in again] == [Reward] * SAMPLES
+            assert not wrong_rewards(dict(enumerate(again)), references)
+
+
+def outcome(
+    scorer: Scorer, samples: Sequence[object], on_error: str
+) -> dict[int, Reward | RewardClientError]:
+    """What came of each sample, by its index."""
+    if on_error == "return":
+        return dict(enumerate(scorer.score_many(samples, on_error="return")))
+    with pytest.raises(BatchError) as caught:
+        scorer.score_many(samples)
+    assert isinstance(caught.value.__cause__, RewardClientError)
+    results = caught.value.results
+    assert len({result.index for result in results}) == len(results)
+    assert all((result.reward is None) != (result.error is None) for result in results)
+    return {result.index: result.reward or result.error for result in results}
+
+
+def wrong_rewards(
+    slots: dict[int, Reward | RewardClientError], references: Sequence[Reference]
+) -> dict[int, object]:
+    return {
+        index: slot
+        for index, slot in slots.items()
+        if not isinstance(slot, RewardClientError)
+        and not difference(slot.value, references[index].reward) <= TOLERANCE
+    }

@@ -1,0 +1,70 @@
+"""Another model comes up behind the URL while the client is idle.
+
+Its number is the only right one: neither the old model's, nor the new one's read the old way.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reward_client import NotARewardError, Reward, RewardClientError
+
+from .ledger import TOLERANCE, difference
+from .scorers import SCORERS
+
+if TYPE_CHECKING:
+    from .bench import Bench, Case
+    from .scorers import Scorer
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param("llama", "llama, other weights", id="other weights"),
+        pytest.param("llama, other weights", "qwen2-reward", id="another kind"),
+        pytest.param("qwen2-reward", "llama", id="and back", marks=pytest.mark.all),
+    ],
+)
+def test_rewards_are_those_of_the_model_that_serves_now(
+    bench: Bench, before: str, after: str
+) -> None:
+    old = bench.case(before)
+    with ExitStack() as stack:
+        scorers = [stack.enter_context(closing(cls(old.url))) for cls in SCORERS.values()]
+        for scorer in scorers:
+            assert not [slot for slot in slots(scorer, old) if isinstance(slot, RewardClientError)]
+        new = bench.case(after)
+        # An old number would not pass for a new one.
+        for name, reference in new.references.items():
+            assert difference(old.references[name].reward, reference.reward) > 10 * TOLERANCE, name
+        for scorer in scorers:
+            slots(scorer, new)
+            assert all(isinstance(slot, Reward) for slot in slots(scorer, new))
+
+
+@pytest.mark.all
+def test_hidden_states_are_refused(bench: Bench) -> None:
+    """Also by clients that knew a reward model at this URL."""
+    old = bench.case("llama")
+    with ExitStack() as stack:
+        scorers = [stack.enter_context(closing(cls(old.url))) for cls in SCORERS.values()]
+        for scorer in scorers:
+            slots(scorer, old)
+        bench.serve("hidden states")
+        scorers += [stack.enter_context(closing(cls(old.url))) for cls in SCORERS.values()]
+        for scorer in scorers:
+            for sample in old.samples.values():
+                with pytest.raises(NotARewardError):
+                    scorer.score(sample)
+
+
+def slots(scorer: Scorer, case: Case) -> list[Reward | RewardClientError]:
+    """Every sample's reward or error, after a look at the rewards."""
+    found = scorer.score_many(case.samples.values(), on_error="return")
+    for slot, (name, reference) in zip(found, case.references.items(), strict=True):
+        if not isinstance(slot, RewardClientError):
+            assert difference(slot.value, reference.reward) <= TOLERANCE, name
+    return found

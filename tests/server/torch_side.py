@@ -1,0 +1,130 @@
+"""Tiny checkpoints and their reference rewards, by transformers and torch in float32.
+
+Run by the server environment's Python, so that the client is tested where neither is installed.
+One JSON request per line on stdin, `{"make": {...}}` or `{"score": {...}}`; one JSON reply each.
+"""
+
+import itertools
+import json
+import sys
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForSequenceClassification,
+    LlamaModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForSequenceClassification,
+)
+
+DATA = Path(__file__).parent / "data"
+BATCH = 64
+
+
+class Qwen2ForRewardModel(Qwen2ForSequenceClassification):
+    """The architecture of Qwen2.5-Math-RM, which vLLM has and transformers has not."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.score = torch.nn.Sequential(
+            torch.nn.Linear(config.hidden_size, config.hidden_size),
+            torch.nn.ReLU(),
+            torch.nn.Linear(config.hidden_size, 1),
+        )
+        self.post_init()
+
+
+# What vLLM serves each kind as is its class name: save_pretrained writes it into config.json.
+KINDS = {
+    "llama": (LlamaConfig, LlamaForSequenceClassification, "llama.jinja"),
+    "hidden": (LlamaConfig, LlamaModel, "llama.jinja"),
+    "qwen2-reward": (Qwen2Config, Qwen2ForRewardModel, "chatml.jinja"),
+}
+
+
+def make(folder, kind, seed):
+    config_class, model_class, template = KINDS[kind]
+    end = "<|eot|>" if template == "llama.jinja" else "<|im_end|>"
+    tokenizer = Tokenizer.from_file(str(DATA / "tokenizer.json"))
+    if template == "llama.jinja":
+        # Llama 3's trap: the template writes the BOS, and the tokenizer would add another.
+        tokenizer.post_processor = TemplateProcessing(
+            single="<|bos|> $A", special_tokens=[("<|bos|>", tokenizer.token_to_id("<|bos|>"))]
+        )
+    torch.manual_seed(seed)
+    config = config_class(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=128,  # two heads of 64, the smallest head that vLLM's CPU attention takes
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        max_position_embeddings=1024,
+        initializer_range=0.2,  # rewards a few units apart, so that no two are taken for another
+        num_labels=1,
+        bos_token_id=tokenizer.token_to_id("<|bos|>"),
+        eos_token_id=tokenizer.token_to_id(end),
+        pad_token_id=tokenizer.token_to_id("<|pad|>"),
+    )
+    model_class(config).save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<|bos|>",
+        eos_token=end,
+        pad_token="<|pad|>",
+        chat_template=(DATA / template).read_text(encoding="utf-8"),
+        model_input_names=["input_ids", "attention_mask"],
+    ).save_pretrained(folder)
+
+
+def tokenize(tokenizer, sample):
+    if "ids" in sample:
+        return sample["ids"]
+    if "text" in sample:
+        return tokenizer(sample["text"], add_special_tokens=False)["input_ids"]
+    for message in sample["messages"]:
+        for call in message.get("tool_calls", ()):
+            # OpenAI's wire format is a string; templates are written for the object.
+            call["function"]["arguments"] = json.loads(call["function"]["arguments"])
+    return tokenizer.apply_chat_template(
+        sample["messages"],
+        tools=sample.get("tools"),
+        add_generation_prompt=False,
+        return_dict=False,
+        **sample.get("chat_template_kwargs") or {},
+    )
+
+
+@torch.inference_mode()
+def score(folder, samples):
+    """Token IDs and the reward at the last token; samples of one length share a batch, unpadded."""
+    architecture = json.loads(Path(folder, "config.json").read_text())["architectures"][0]
+    model_class = {cls.__name__: cls for _, cls, _ in KINDS.values()}[architecture]
+    model = model_class.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    model.eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids = [tokenize(tokenizer, sample) for sample in samples]
+    rewards = [0.0] * len(ids)
+    by_length = sorted(range(len(ids)), key=lambda index: len(ids[index]))
+    for _, same in itertools.groupby(by_length, key=lambda index: len(ids[index])):
+        while batch := list(itertools.islice(same, BATCH)):
+            hidden = model.model(torch.tensor([ids[index] for index in batch])).last_hidden_state
+            for index, value in zip(batch, model.score(hidden[:, -1]).flatten(), strict=True):
+                rewards[index] = value.item()
+    return [{"ids": row, "reward": reward} for row, reward in zip(ids, rewards, strict=True)]
+
+
+def main():
+    actions = {"make": make, "score": score}
+    for line in sys.stdin:
+        ((action, arguments),) = json.loads(line).items()
+        print(json.dumps(actions[action](**arguments)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

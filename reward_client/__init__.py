@@ -1,1 +1,92 @@
-"""Rewards from reward models served by vLLM."""
+"""Rewards from reward models served by vLLM: the right number or a clear error.
+
+from reward_client import RewardClient
+
+with RewardClient("http://localhost:8000") as client:
+    reward = client.score([{"role": "user", "content": "2+2?"},
+                           {"role": "assistant", "content": "4"}])
+    print(float(reward))
+"""
+
+from reward_client._version import __version__
+from reward_client.async_client import AsyncRewardClient
+from reward_client.bulk import AsyncRewardStream
+from reward_client.client import RewardClient, RewardStream
+from reward_client.errors import (
+    ActivationError,
+    AuthenticationError,
+    BadRequestError,
+    BatchError,
+    EngineDeadError,
+    InputError,
+    ModelNotFoundError,
+    NonFiniteRewardError,
+    NotARewardError,
+    PromptTooLongError,
+    ProtocolError,
+    RateLimitedError,
+    ResponseMismatchError,
+    RewardClientError,
+    RewardTimeoutError,
+    RouteNotFoundError,
+    ServerError,
+    ServerUnreachableError,
+    ShapeError,
+    StatusError,
+    TransportError,
+)
+from reward_client.heads import ScalarHead
+from reward_client.options import Connection, Limits, RetryPolicy, Timeouts
+from reward_client.rewards import (
+    Provenance,
+    Ranking,
+    Reward,
+    ScoreResult,
+    ServerProfile,
+    TokenizedSample,
+)
+from reward_client.samples import Conversation, FormattedText, Message, Sample
+
+__all__ = [
+    "ActivationError",
+    "AsyncRewardClient",
+    "AsyncRewardStream",
+    "AuthenticationError",
+    "BadRequestError",
+    "BatchError",
+    "Connection",
+    "Conversation",
+    "EngineDeadError",
+    "FormattedText",
+    "InputError",
+    "Limits",
+    "Message",
+    "ModelNotFoundError",
+    "NonFiniteRewardError",
+    "NotARewardError",
+    "PromptTooLongError",
+    "ProtocolError",
+    "Provenance",
+    "Ranking",
+    "RateLimitedError",
+    "ResponseMismatchError",
+    "RetryPolicy",
+    "Reward",
+    "RewardClient",
+    "RewardClientError",
+    "RewardStream",
+    "RewardTimeoutError",
+    "RouteNotFoundError",
+    "Sample",
+    "ScalarHead",
+    "ScoreResult",
+    "ServerError",
+    "ServerProfile",
+    "ServerUnreachableError",
+    "ShapeError",
+    "StatusError",
+    "Timeouts",
+    "TokenizedSample",
+    "TransportError",
+    "__version__",
+]

@@ -1,0 +1,241 @@
+"""The asynchronous client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self, Unpack, cast, overload
+
+from reward_client.bulk import AsyncRewardStream, OnError
+from reward_client.config import Config, HeadChoice, SharedOptions
+from reward_client.core import Core
+from reward_client.errors import RewardClientError
+from reward_client.options import (
+    Connection,
+    Limits,
+    RetryPolicy,
+    RouteChoice,
+    ServerActivation,
+    Timeouts,
+)
+from reward_client.rewards import Ranking, Reward, ServerProfile, TokenizedSample, ranking
+from reward_client.samples import Message, Sample, responses_to
+
+if TYPE_CHECKING:
+    import httpx
+    import openai
+
+__all__ = ["AsyncRewardClient"]
+
+
+class AsyncRewardClient:
+    """Scores conversations by a reward model on a vLLM server.
+
+    It may serve several event loops, one after the other or at once; each has connections of its
+    own. Use it as an async context manager, or call `aclose`.
+
+    Args:
+        base_url: The server's URL, with or without ``/v1``; by default the environment's
+            ``REWARD_CLIENT_BASE_URL``.
+        model: The model's name on the server; None for its only one.
+        api_key: Sent as a bearer token with every request; by default the environment's
+            ``REWARD_CLIENT_API_KEY``.
+        head: ``"auto"`` finds out where the reward is in the output and refuses what is not one
+            number; `ScalarHead` says that it is one.
+        route: ``"auto"``, or the only route to try.
+        server_activation: What the server does to its values, for versions that can neither be
+            asked for raw ones nor seen to send them: ``"none"`` or ``"sigmoid"``.
+        retry: How often and how long a request is tried again.
+        limits: Requests in flight, size of a reply.
+        timeout: Deadlines.
+        connection: TLS and proxy.
+        headers: Sent with every request.
+        transport: Carries the requests instead of own connections; stays the caller's to close.
+
+    Raises:
+        InputError: An option cannot be meant so.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        model: str | None = None,
+        api_key: str | None = None,
+        head: HeadChoice = "auto",
+        route: RouteChoice = "auto",
+        server_activation: ServerActivation | None = None,
+        retry: RetryPolicy = RetryPolicy(),
+        limits: Limits = Limits(),
+        timeout: Timeouts = Timeouts(),
+        connection: Connection = Connection(),
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._start(
+            Config(
+                base_url=base_url,
+                model=model,
+                api_key=api_key,
+                head=head,
+                route=route,
+                server_activation=server_activation,
+                retry=retry,
+                limits=limits,
+                timeout=timeout,
+                connection=connection,
+                headers=headers,
+                transport=transport,
+            )
+        )
+
+    def _start(self, config: Config) -> None:
+        self._core = Core(config)
+
+    @classmethod
+    def from_openai(cls, client: openai.AsyncOpenAI, **options: Unpack[SharedOptions]) -> Self:
+        """A client whose requests all go through an OpenAI client.
+
+        Its key, headers, proxies and TLS settings hold; its retries are off, ours hold. Needs the
+        extra ``openai``.
+
+        Args:
+            client: The OpenAI client; it stays the caller's to close.
+            **options: As for the class.
+
+        Raises:
+            InputError: The client has settings that cannot be carried over.
+        """
+        from reward_client.transport.openai_wire import as_async
+
+        self = cls.__new__(cls)
+        carrier = as_async(client)
+        self._start(Config(base_url=str(carrier.base_url), openai=carrier, **options))
+        return self
+
+    async def score(self, sample: Sample) -> Reward:
+        """The reward of one sample.
+
+        Args:
+            sample: Messages, `Conversation`, `FormattedText` or token IDs.
+
+        Raises:
+            InputError: The sample cannot be meant so, or is too long.
+            TransportError: The server gave no usable reply.
+            StatusError: The server answered with an error.
+            ProtocolError: The server answered with something that cannot be believed.
+        """
+        return await self._core.score(sample)
+
+    @overload
+    async def score_many(
+        self,
+        samples: Iterable[Sample],
+        *,
+        on_error: Literal["raise"] = "raise",
+        progress: bool = False,
+    ) -> list[Reward]: ...
+
+    @overload
+    async def score_many(
+        self, samples: Iterable[Sample], *, on_error: Literal["return"], progress: bool = False
+    ) -> list[Reward | RewardClientError]: ...
+
+    async def score_many(
+        self, samples: Iterable[Sample], *, on_error: OnError = "raise", progress: bool = False
+    ) -> list[Reward] | list[Reward | RewardClientError]:
+        """The rewards of many samples, in the order given.
+
+        Args:
+            samples: Any number of samples; for more than fit in memory there is `stream`.
+            on_error: ``"raise"`` stops at the first failure; ``"return"`` puts the error in the
+                sample's place.
+            progress: Show a progress bar.
+
+        Raises:
+            BatchError: A sample failed under ``"raise"``; it holds what was scored.
+            InputError: ``samples`` is a single sample.
+        """
+        results = await self._core.score_many(samples, on_error=on_error, progress=progress)
+        return cast("list[Reward] | list[Reward | RewardClientError]", results)
+
+    def stream(
+        self,
+        samples: Iterable[Sample] | AsyncIterable[Sample],
+        *,
+        ordered: bool = True,
+        progress: bool = False,
+    ) -> AsyncRewardStream:
+        """Results one by one, while the next samples are scored; memory stays flat.
+
+        Args:
+            samples: May be endless; asynchronous or not.
+            ordered: Results in the order of the samples; otherwise as they come.
+            progress: Show a progress bar.
+
+        Returns:
+            An async iterator and async context manager of `ScoreResult`; leaving it stops its work.
+
+        Raises:
+            InputError: ``samples`` is a single sample.
+        """
+        return self._core.stream(samples, ordered=ordered, progress=progress)
+
+    async def rank(self, prompt: str | Sequence[Message], responses: Sequence[str]) -> Ranking:
+        """Responses to one prompt, ranked by their rewards.
+
+        Args:
+            prompt: One user turn as text, or the messages before the response.
+            responses: The texts of the assistant's answers.
+
+        Raises:
+            BatchError: A response could not be scored.
+            InputError: The prompt or the responses cannot be meant so.
+        """
+        conversations = responses_to(prompt, responses)
+        return ranking(responses, await self.score_many(conversations))
+
+    async def tokenize(self, sample: Sample) -> TokenizedSample:
+        """The token IDs that a sample would be scored as.
+
+        Raises:
+            RewardClientError: As for `score`, except that no length is refused.
+        """
+        return await self._core.tokenize(sample)
+
+    async def servers(self) -> tuple[ServerProfile, ...]:
+        """What was found out about the server, asking it where that has not been done yet.
+
+        Raises:
+            RewardClientError: As for `score`.
+        """
+        return await self._core.servers()
+
+    async def aclose(self) -> None:
+        """Closes the connections of the running event loop."""
+        await self._core.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"AsyncRewardClient({self._core.config.url!r}, model={self._core.config.model!r})"
+
+    def __getstate__(self) -> Config:
+        """The options: what pickles, for Ray and multiprocessing."""
+        if self._core.config.openai is not None:
+            raise TypeError(
+                "A client made by from_openai cannot be pickled: its OpenAI client can't."
+            )
+        return self._core.config
+
+    def __setstate__(self, state: Config) -> None:
+        self._start(state)

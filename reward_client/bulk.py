@@ -1,0 +1,215 @@
+"""Many samples: bounded concurrency, order, failures. Replaceable: it only needs to score one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sized
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias, cast
+
+from reward_client.errors import BatchError, RewardClientError
+from reward_client.rewards import Reward, ScoreResult
+from reward_client.samples import Sample
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+__all__ = ["AsyncRewardStream", "OnError", "Window", "collect", "progress_bar"]
+
+OnError: TypeAlias = Literal["raise", "return"]
+ScoreOne: TypeAlias = Callable[[Sample], Awaitable[Reward]]
+
+
+class Window:
+    """Samples under way, and results that wait to be taken: at most `size` of both together.
+
+    It belongs to one event loop. Its tasks are its own: nothing of it spans a yield of a caller.
+
+    Args:
+        score: Scores one sample.
+        size: How many samples there may be in it.
+        ordered: Whether results are taken in the order of the samples, or as they come.
+    """
+
+    def __init__(self, score: ScoreOne, size: int, *, ordered: bool) -> None:
+        self._score = score
+        self._ordered = ordered
+        self._size = size
+        self._started = 0
+        self._taken = 0
+        self._running: set[asyncio.Task[ScoreResult]] = set()
+        self._queue: asyncio.Queue[asyncio.Task[ScoreResult] | None] = asyncio.Queue()
+        self._head: asyncio.Task[ScoreResult] | None = None
+        self._ended = False
+
+    @property
+    def waiting(self) -> int:
+        """How many samples were started and not taken."""
+        return self._started - self._taken
+
+    @property
+    def room(self) -> int:
+        """How many samples can be started before a result must be taken."""
+        return self._size - self.waiting
+
+    def start(self, sample: Sample) -> None:
+        """Starts to score a sample."""
+        task = asyncio.create_task(self._outcome(self._started, sample))
+        self._started += 1
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+        if self._ordered:
+            self._queue.put_nowait(task)
+
+    def end(self) -> None:
+        """Says that no further sample will come, so that `take` can tell the end."""
+        self._ended = True
+        self._announce_end()
+
+    async def advance(self, samples: Iterable[Sample]) -> ScoreResult:
+        """Starts samples, and gives the next result; something must be under way then."""
+        for sample in samples:
+            self.start(sample)
+        return cast("ScoreResult", await self.take())
+
+    async def take(self) -> ScoreResult | None:
+        """The next result; None once the end was said and everything was taken."""
+        if self._head is None:  # kept over a cancelled wait, so that no result is lost
+            self._head = await self._queue.get()
+        if self._head is None:
+            self._queue.put_nowait(None)
+            return None
+        if not self._head.done():
+            await asyncio.wait((self._head,))
+        result = self._head.result()
+        self._head = None
+        self._taken += 1
+        return result
+
+    async def aclose(self) -> None:
+        """Stops what is under way, and waits until it has stopped."""
+        running = tuple(self._running)
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+
+    async def _outcome(self, index: int, sample: Sample) -> ScoreResult:
+        try:
+            return ScoreResult(index, await self._score(sample), None)
+        except RewardClientError as error:
+            return ScoreResult(index, None, error)
+
+    def _finished(self, task: asyncio.Task[ScoreResult]) -> None:
+        self._running.discard(task)
+        if not self._ordered:
+            self._queue.put_nowait(task)
+        self._announce_end()
+
+    def _announce_end(self) -> None:
+        if self._ended and not self._running:
+            self._queue.put_nowait(None)
+
+
+class AsyncRewardStream:
+    """Results of a stream of samples: an async iterator and an async context manager.
+
+    Leaving the context, or closing the stream, stops what is still under way.
+    """
+
+    def __init__(
+        self, window: Window, samples: Iterable[Sample] | AsyncIterable[Sample], *, progress: bool
+    ) -> None:
+        self._window = window
+        self._samples = samples
+        self._bar = progress_bar(samples) if progress else None
+        self._has_room = asyncio.Event()
+        self._feeder: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ScoreResult:
+        if self._closed:
+            raise StopAsyncIteration
+        if self._feeder is None:
+            self._feeder = asyncio.create_task(self._feed())
+        result = await self._window.take()
+        if result is None:
+            feeder = self._feeder
+            await self.aclose()
+            feeder.result()  # raises what reading the samples raised
+            raise StopAsyncIteration
+        self._has_room.set()
+        if self._bar is not None:
+            self._bar.update()
+        return result
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stops reading samples and scoring them."""
+        self._closed = True
+        if self._bar is not None:
+            self._bar.close()
+        if self._feeder is not None and not self._feeder.done():
+            self._feeder.cancel()
+            await asyncio.wait((self._feeder,))
+        await self._window.aclose()
+
+    async def _feed(self) -> None:
+        try:
+            async for sample in _as_async(self._samples):
+                while self._window.room <= 0:
+                    self._has_room.clear()
+                    await self._has_room.wait()
+                self._window.start(sample)
+        finally:
+            self._window.end()
+
+
+async def collect(stream: AsyncRewardStream, on_error: OnError) -> list[Reward | RewardClientError]:
+    """All results of a stream in the order of the samples.
+
+    Raises:
+        BatchError: ``on_error`` is ``"raise"`` and a sample failed; what was scored is in it.
+    """
+    results: list[ScoreResult] = []
+    async with stream:
+        async for result in stream:
+            if result.error is not None and on_error == "raise":
+                results.sort(key=lambda scored: scored.index)
+                raise BatchError(
+                    f"Sample {result.index} failed, after {len(results)} were scored (they are in "
+                    f"error.results): {result.error}",
+                    results=tuple(results),
+                ) from result.error
+            results.append(result)
+    results.sort(key=lambda scored: scored.index)
+    return [cast("Reward | RewardClientError", scored.reward or scored.error) for scored in results]
+
+
+def progress_bar(samples: object) -> tqdm[NoReturn]:
+    """A bar that counts conversations, against their number where that is known."""
+    from tqdm.auto import tqdm
+
+    return tqdm(total=len(samples) if isinstance(samples, Sized) else None, unit="conv")
+
+
+async def _as_async(samples: Iterable[Sample] | AsyncIterable[Sample]) -> AsyncIterator[Sample]:
+    if isinstance(samples, AsyncIterable):
+        async for sample in samples:
+            yield sample
+    else:
+        for sample in samples:
+            yield sample

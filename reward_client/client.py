@@ -1,0 +1,336 @@
+"""The synchronous client: a facade over an event loop in a thread of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar, Unpack, cast, overload
+from weakref import finalize
+
+from reward_client.bulk import OnError, Window, progress_bar
+from reward_client.config import Config, HeadChoice, SharedOptions
+from reward_client.core import Core
+from reward_client.errors import RewardClientError
+from reward_client.loop_thread import LoopThread
+from reward_client.options import (
+    Connection,
+    Limits,
+    RetryPolicy,
+    RouteChoice,
+    ServerActivation,
+    Timeouts,
+)
+from reward_client.rewards import (
+    Ranking,
+    Reward,
+    ScoreResult,
+    ServerProfile,
+    TokenizedSample,
+    ranking,
+)
+from reward_client.samples import Message, Sample, refuse_single_sample, responses_to
+
+if TYPE_CHECKING:
+    import httpx
+    import openai
+
+__all__ = ["RewardClient", "RewardStream"]
+
+T = TypeVar("T")
+
+
+class _Run(Protocol):
+    def __call__(self, coroutine: Coroutine[object, object, T]) -> T: ...
+
+
+class RewardStream:
+    """Results of a stream of samples: an iterator and a context manager.
+
+    Leaving the context, or closing the stream, stops what is still under way.
+    """
+
+    def __init__(
+        self,
+        window: Window,
+        samples: Iterable[Sample],
+        run: _Run,
+        *,
+        progress: bool,
+    ) -> None:
+        self._window = window
+        self._samples = iter(samples)
+        self._run = run
+        self._bar = progress_bar(samples) if progress else None
+        self._closed = False
+
+    def __iter__(self) -> Iterator[ScoreResult]:
+        return self
+
+    def __next__(self) -> ScoreResult:
+        if self._closed:
+            raise StopIteration
+        fresh = tuple(islice(self._samples, self._window.room))
+        if not fresh and not self._window.waiting:
+            self.close()
+            raise StopIteration
+        result = self._run(self._window.advance(fresh))
+        if self._bar is not None:
+            self._bar.update()
+        return result
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stops reading samples and scoring them."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._bar is not None:
+            self._bar.close()
+        self._run(self._window.aclose())
+
+
+class RewardClient:
+    """Scores conversations by a reward model on a vLLM server.
+
+    Blocking, and safe to share between threads; it works inside notebooks and running event loops
+    and after a fork. Use it as a context manager, or call `close`.
+
+    Args:
+        base_url: The server's URL, with or without ``/v1``; by default the environment's
+            ``REWARD_CLIENT_BASE_URL``.
+        model: The model's name on the server; None for its only one.
+        api_key: Sent as a bearer token with every request; by default the environment's
+            ``REWARD_CLIENT_API_KEY``.
+        head: ``"auto"`` finds out where the reward is in the output and refuses what is not one
+            number; `ScalarHead` says that it is one.
+        route: ``"auto"``, or the only route to try.
+        server_activation: What the server does to its values, for versions that can neither be
+            asked for raw ones nor seen to send them: ``"none"`` or ``"sigmoid"``.
+        retry: How often and how long a request is tried again.
+        limits: Requests in flight, size of a reply.
+        timeout: Deadlines.
+        connection: TLS and proxy.
+        headers: Sent with every request.
+        transport: Carries the requests instead of own connections; stays the caller's to close.
+
+    Raises:
+        InputError: An option cannot be meant so.
+
+    Example:
+        >>> with RewardClient("http://localhost:8000") as client:  # doctest: +SKIP
+        ...     reward = client.score([{"role": "user", "content": "2+2?"},
+        ...                            {"role": "assistant", "content": "4"}])
+        ...     float(reward)
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        model: str | None = None,
+        api_key: str | None = None,
+        head: HeadChoice = "auto",
+        route: RouteChoice = "auto",
+        server_activation: ServerActivation | None = None,
+        retry: RetryPolicy = RetryPolicy(),
+        limits: Limits = Limits(),
+        timeout: Timeouts = Timeouts(),
+        connection: Connection = Connection(),
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._start(
+            Config(
+                base_url=base_url,
+                model=model,
+                api_key=api_key,
+                head=head,
+                route=route,
+                server_activation=server_activation,
+                retry=retry,
+                limits=limits,
+                timeout=timeout,
+                connection=connection,
+                headers=headers,
+                transport=transport,
+            )
+        )
+
+    def _start(self, config: Config) -> None:
+        self._core = Core(config)
+        self._threads: dict[int, LoopThread] = {}
+
+    def _run(self, coroutine: Coroutine[object, object, T]) -> T:
+        # A thread does not survive a fork, and a lock may not either: one for each process.
+        pid = os.getpid()
+        thread = self._threads.get(pid)
+        if thread is None:
+            thread = self._threads.setdefault(pid, LoopThread(self._core.aclose))
+            finalize(self, thread.stop)
+        return thread.run(coroutine)
+
+    @classmethod
+    def from_openai(
+        cls, client: openai.OpenAI | openai.AsyncOpenAI, **options: Unpack[SharedOptions]
+    ) -> Self:
+        """A client whose requests all go through an OpenAI client.
+
+        Its key, headers, proxies and TLS settings hold; its retries are off, ours hold. Needs the
+        extra ``openai``.
+
+        Args:
+            client: A synchronous client with the usual connections, or an asynchronous one that is
+                used nowhere else meanwhile; it stays the caller's to close.
+            **options: As for the class.
+
+        Raises:
+            InputError: The client has settings that cannot be carried over.
+        """
+        from reward_client.transport.openai_wire import as_async
+
+        self = cls.__new__(cls)
+        carrier = as_async(client)
+        self._start(Config(base_url=str(carrier.base_url), openai=carrier, **options))
+        return self
+
+    def score(self, sample: Sample) -> Reward:
+        """The reward of one sample.
+
+        Args:
+            sample: Messages, `Conversation`, `FormattedText` or token IDs.
+
+        Raises:
+            InputError: The sample cannot be meant so, or is too long.
+            TransportError: The server gave no usable reply.
+            StatusError: The server answered with an error.
+            ProtocolError: The server answered with something that cannot be believed.
+        """
+        return self._run(self._core.score(sample))
+
+    @overload
+    def score_many(
+        self,
+        samples: Iterable[Sample],
+        *,
+        on_error: Literal["raise"] = "raise",
+        progress: bool = False,
+    ) -> list[Reward]: ...
+
+    @overload
+    def score_many(
+        self, samples: Iterable[Sample], *, on_error: Literal["return"], progress: bool = False
+    ) -> list[Reward | RewardClientError]: ...
+
+    def score_many(
+        self, samples: Iterable[Sample], *, on_error: OnError = "raise", progress: bool = False
+    ) -> list[Reward] | list[Reward | RewardClientError]:
+        """The rewards of many samples, in the order given.
+
+        Args:
+            samples: Any number of samples; for more than fit in memory there is `stream`.
+            on_error: ``"raise"`` stops at the first failure; ``"return"`` puts the error in the
+                sample's place.
+            progress: Show a progress bar.
+
+        Raises:
+            BatchError: A sample failed under ``"raise"``; it holds what was scored.
+            InputError: ``samples`` is a single sample.
+        """
+        refuse_single_sample(samples)
+        given = tuple(samples)  # read here: an iterator may be bound to the calling thread
+        results = self._run(self._core.score_many(given, on_error=on_error, progress=progress))
+        return cast("list[Reward] | list[Reward | RewardClientError]", results)
+
+    def stream(
+        self, samples: Iterable[Sample], *, ordered: bool = True, progress: bool = False
+    ) -> RewardStream:
+        """Results one by one, while the next samples are scored; memory stays flat.
+
+        Args:
+            samples: May be endless; read in the calling thread, a bounded number ahead.
+            ordered: Results in the order of the samples; otherwise as they come.
+            progress: Show a progress bar.
+
+        Returns:
+            An iterator and context manager of `ScoreResult`; leaving it stops its work.
+
+        Raises:
+            InputError: ``samples`` is a single sample.
+        """
+        refuse_single_sample(samples)
+        window = self._core.window(ordered=ordered)
+        return RewardStream(window, samples, self._run, progress=progress)
+
+    def rank(self, prompt: str | Sequence[Message], responses: Sequence[str]) -> Ranking:
+        """Responses to one prompt, ranked by their rewards.
+
+        Args:
+            prompt: One user turn as text, or the messages before the response.
+            responses: The texts of the assistant's answers.
+
+        Raises:
+            BatchError: A response could not be scored.
+            InputError: The prompt or the responses cannot be meant so.
+        """
+        conversations = responses_to(prompt, responses)
+        return ranking(responses, self.score_many(conversations))
+
+    def tokenize(self, sample: Sample) -> TokenizedSample:
+        """The token IDs that a sample would be scored as.
+
+        Raises:
+            RewardClientError: As for `score`, except that no length is refused.
+        """
+        return self._run(self._core.tokenize(sample))
+
+    def servers(self) -> tuple[ServerProfile, ...]:
+        """What was found out about the server, asking it where that has not been done yet.
+
+        Raises:
+            RewardClientError: As for `score`.
+        """
+        return self._run(self._core.servers())
+
+    def close(self) -> None:
+        """Stops what is under way, closes the connections, and ends the client's thread."""
+        self._core.close()
+        thread = self._threads.get(os.getpid())
+        if thread is not None:
+            thread.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"RewardClient({self._core.config.url!r}, model={self._core.config.model!r})"
+
+    def __getstate__(self) -> Config:
+        """The options: what pickles, for Ray and multiprocessing."""
+        if self._core.config.openai is not None:
+            raise TypeError(
+                "A client made by from_openai cannot be pickled: its OpenAI client can't."
+            )
+        return self._core.config
+
+    def __setstate__(self, state: Config) -> None:
+        self._start(state)

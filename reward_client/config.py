@@ -1,0 +1,91 @@
+"""What a client was told, checked once and shared by both clients. It pickles; sockets do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, get_args
+
+from reward_client.endpoints import environment_key, request_headers, server_url
+from reward_client.errors import InputError
+from reward_client.heads import ScalarHead
+from reward_client.options import (
+    Connection,
+    Limits,
+    RetryPolicy,
+    RouteChoice,
+    ServerActivation,
+    Timeouts,
+)
+
+if TYPE_CHECKING:
+    import httpx
+    import openai
+
+__all__ = ["Config", "HeadChoice", "SharedOptions"]
+
+HeadChoice: TypeAlias = ScalarHead | Literal["auto"]
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "model": (str, type(None)),
+    "retry": (RetryPolicy,),
+    "limits": (Limits,),
+    "timeout": (Timeouts,),
+    "connection": (Connection,),
+}
+
+
+class SharedOptions(TypedDict, total=False):
+    """The options that hold whoever makes the connections; `RewardClient` explains each."""
+
+    model: str | None
+    head: HeadChoice
+    route: RouteChoice
+    server_activation: ServerActivation | None
+    retry: RetryPolicy
+    limits: Limits
+    timeout: Timeouts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The options of `RewardClient`, with the URL and the headers as they are used.
+
+    Raises:
+        InputError: An option has a wrong type or value.
+    """
+
+    base_url: InitVar[str | None]
+    api_key: InitVar[str | None] = None
+    headers: InitVar[Mapping[str, str] | None] = None
+    model: str | None = None
+    head: HeadChoice = "auto"
+    route: RouteChoice = "auto"
+    server_activation: ServerActivation | None = None
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    limits: Limits = field(default_factory=Limits)
+    timeout: Timeouts = field(default_factory=Timeouts)
+    connection: Connection = field(default_factory=Connection)
+    transport: httpx.AsyncBaseTransport | None = field(default=None, repr=False)
+    openai: openai.AsyncOpenAI | None = field(default=None, repr=False)
+    url: str = field(init=False)
+    request_headers: Mapping[str, str] = field(init=False, repr=False)
+
+    def __post_init__(
+        self, base_url: str | None, api_key: str | None, headers: Mapping[str, str] | None
+    ) -> None:
+        object.__setattr__(self, "url", server_url(base_url))
+        key = api_key or (None if self.openai is not None else environment_key())
+        object.__setattr__(self, "request_headers", request_headers(key, headers))
+        for name, types in _TYPES.items():
+            given = getattr(self, name)
+            if not isinstance(given, types):
+                raise InputError(
+                    f"{name}= must be a {types[0].__name__}, not a {type(given).__name__}."
+                )
+        if self.head not in ("auto", ScalarHead()):
+            raise InputError('head= must be "auto" or ScalarHead().')
+        if self.route not in get_args(RouteChoice):
+            raise InputError(f"route= must be one of {get_args(RouteChoice)}, not {self.route!r}.")
+        if self.server_activation not in (None, *get_args(ServerActivation)):
+            raise InputError('server_activation= must be None, "none" or "sigmoid".')

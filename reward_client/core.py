@@ -1,0 +1,156 @@
+"""What both clients do: conversations in, rewards out, on whichever event loop is running."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reward_client.bulk import AsyncRewardStream, OnError, Window, collect
+from reward_client.config import Config
+from reward_client.errors import RewardClientError, RewardTimeoutError
+from reward_client.heads import ScalarHead
+from reward_client.methods import Pooled
+from reward_client.rewards import Reward, ServerProfile, TokenizedSample
+from reward_client.samples import Sample, parse_sample, refuse_single_sample
+from reward_client.server.profile import discover, identify
+from reward_client.server.watch import ServerWatch
+from reward_client.tokenizing import tokenize
+
+if TYPE_CHECKING:
+    from reward_client.transport import HttpCaller, Wire
+
+__all__ = ["Core"]
+
+# Samples under way or waiting to be taken, for each request that may be in flight: enough that a
+# slow sample at the head of an ordered stream does not leave the server idle.
+_WINDOW_PER_REQUEST = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """The connections of one event loop, and what is known of the server."""
+
+    caller: HttpCaller
+    watch: ServerWatch
+
+
+class Core:
+    """Scores samples. One for each client; holds a link for each event loop that uses it.
+
+    Args:
+        config: The client's options.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._method = Pooled(config.head if isinstance(config.head, ScalarHead) else ScalarHead())
+        self._links: dict[asyncio.AbstractEventLoop, _Link] = {}
+        self._closed = False
+
+    async def score(self, sample: Sample) -> Reward:
+        """The reward of one sample, within ``Timeouts.total``."""
+        total = self.config.timeout.total
+        deadline = asyncio.timeout(total)
+        try:
+            async with deadline:
+                prompt = parse_sample(sample)
+                link = await self._link()
+                return await self._method.score(link.caller, link.watch, prompt)
+        except TimeoutError as error:
+            if isinstance(error, RewardClientError) or not deadline.expired():
+                raise
+            raise RewardTimeoutError(
+                f"The sample was not scored within {total} s, as Timeouts(total=…) demands."
+            ) from error
+
+    async def tokenize(self, sample: Sample) -> TokenizedSample:
+        """The token IDs that a sample would be scored as."""
+        prompt = parse_sample(sample)
+        link = await self._link()
+        return await tokenize(link.caller, (await link.watch.serving()).profile, prompt)
+
+    async def servers(self) -> tuple[ServerProfile, ...]:
+        """What is known of the server."""
+        link = await self._link()
+        return ((await link.watch.serving()).profile,)
+
+    def window(self, *, ordered: bool) -> Window:
+        """A bounded window of samples under way."""
+        size = _WINDOW_PER_REQUEST * self.config.limits.max_concurrency
+        return Window(self.score, size, ordered=ordered)
+
+    def stream(
+        self, samples: Iterable[Sample] | AsyncIterable[Sample], *, ordered: bool, progress: bool
+    ) -> AsyncRewardStream:
+        """Results as they come, or in order."""
+        refuse_single_sample(samples)
+        return AsyncRewardStream(self.window(ordered=ordered), samples, progress=progress)
+
+    async def score_many(
+        self, samples: Iterable[Sample], *, on_error: OnError, progress: bool
+    ) -> list[Reward | RewardClientError]:
+        """All results, in the order of the samples."""
+        return await collect(self.stream(samples, ordered=False, progress=progress), on_error)
+
+    def close(self) -> None:
+        """Refuses further work."""
+        self._closed = True
+
+    async def aclose(self) -> None:
+        """Closes the connections of the running loop, and of loops that are gone."""
+        self.close()
+        await self._close_links(also=asyncio.get_running_loop())
+
+    async def _link(self) -> _Link:
+        if self._closed:
+            raise RewardClientError("This client is closed: make a new one.")
+        loop = asyncio.get_running_loop()
+        link = self._links.get(loop)
+        if link is None:
+            await self._close_links()
+            link = self._links.setdefault(loop, self._connect())
+        return link
+
+    async def _close_links(self, also: asyncio.AbstractEventLoop | None = None) -> None:
+        for loop in tuple(self._links):
+            if loop.is_closed() or loop is also:
+                link = self._links.pop(loop, None)
+                if link is not None:
+                    await link.caller.aclose()
+
+    def _connect(self) -> _Link:
+        from reward_client.transport import HttpCaller  # loads the HTTP stack, at the first call
+
+        config = self.config
+        caller = HttpCaller(
+            config.url,
+            self._open_wire(),
+            headers=config.request_headers,
+            retry=config.retry,
+            limits=config.limits,
+        )
+        watch = ServerWatch(
+            caller,
+            identify=lambda: identify(caller, config.model),
+            discover=lambda: discover(
+                caller,
+                config.model,
+                config.route,
+                config.server_activation,
+                config.head if isinstance(config.head, ScalarHead) else None,
+            ),
+        )
+        return _Link(caller, watch)
+
+    def _open_wire(self) -> Wire:
+        config = self.config
+        limit = config.limits.max_response_bytes
+        if config.openai is not None:
+            from reward_client.transport.openai_wire import OpenAIWire
+
+            return OpenAIWire(config.openai, config.url, config.timeout, limit)
+        from reward_client.transport import HttpWire
+
+        return HttpWire(config.url, config.timeout, config.connection, limit, config.transport)

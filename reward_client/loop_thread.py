@@ -1,0 +1,143 @@
+"""An event loop in a thread of its own, to which blocking callers hand coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from queue import SimpleQueue
+from typing import TypeVar
+from weakref import WeakSet
+
+from reward_client.errors import RewardClientError
+
+__all__ = ["LoopThread"]
+
+T = TypeVar("T")
+
+_EXIT_SECONDS = 2.0
+"""How long an unclosed loop may take to stop when the process ends."""
+
+_CLOSED = "This client is closed: make a new one."
+
+
+class LoopThread:
+    """Runs coroutines on a private event loop, with one hop for each; started by the first one.
+
+    It beats anyio's blocking portal (30 µs a hop against 150 to 230), and where it is left
+    unclosed it lets the interpreter exit. It belongs to the process that made it: after a fork
+    the child needs another one.
+
+    Args:
+        last: Awaited on the loop when everything else on it has been stopped.
+    """
+
+    def __init__(self, last: Callable[[], Awaitable[None]]) -> None:
+        self._last = last
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._closed = False
+
+    def run(self, coroutine: Coroutine[object, object, T]) -> T:
+        """The coroutine's result.
+
+        An interrupt (Ctrl-C) cancels the coroutine, waits until it has stopped, and is raised then.
+
+        Raises:
+            RewardClientError: The loop is closed, or was closed meanwhile.
+            RuntimeError: Called from the loop's own thread, where waiting would never end.
+        """
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise RuntimeError(
+                "RewardClient was called from its own event loop thread: use AsyncRewardClient "
+                "in callbacks that run there."
+            )
+        done = threading.Event()
+        tasks: list[asyncio.Task[T]] = []
+
+        def start() -> None:
+            task = asyncio.get_running_loop().create_task(coroutine)
+            task.add_done_callback(lambda _: done.set())
+            tasks.append(task)
+
+        def cancel() -> None:
+            for task in tasks:
+                task.cancel()
+
+        # Under the lock, so that nothing can be scheduled behind the stop, where it would not run.
+        with self._lock:
+            if self._closed:
+                coroutine.close()
+                raise RewardClientError(_CLOSED)
+            loop = self._started()
+            loop.call_soon_threadsafe(start)
+        try:
+            done.wait()
+        except BaseException:
+            loop.call_soon_threadsafe(cancel)
+            done.wait()
+            raise
+        (task,) = tasks
+        if task.cancelled():
+            raise RewardClientError("The client was closed while this call was under way.")
+        return task.result()
+
+    def close(self, timeout: float | None = None) -> None:
+        """Stops everything on the loop and ends the thread.
+
+        Args:
+            timeout: Seconds to wait for that, None for as long as it takes.
+        """
+        self.stop()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
+    def stop(self) -> None:
+        """Has everything stopped, without waiting for it."""
+        if self._pid != os.getpid():
+            return  # the thread runs in the parent only, and its lock may have been held there
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            if self._loop is not None and self._stopping is not None:
+                self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            started: SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = SimpleQueue()
+            self._thread = threading.Thread(
+                target=lambda: asyncio.run(self._serve(started)), name="reward_client", daemon=True
+            )
+            self._thread.start()
+            _unclosed.add(self)
+            self._loop, self._stopping = started.get()
+        return self._loop
+
+    async def _serve(
+        self, started: SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Event]]
+    ) -> None:
+        stopping = asyncio.Event()
+        started.put((asyncio.get_running_loop(), stopping))
+        await stopping.wait()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.wait(others)
+        await self._last()
+
+
+_unclosed: WeakSet[LoopThread] = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for thread in tuple(_unclosed):
+        thread.close(_EXIT_SECONDS)

@@ -1,0 +1,25 @@
+"""From "some JSON" to a typed view of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+__all__ = ["as_list", "as_mapping", "as_sequence"]
+
+
+def as_mapping(value: object) -> Mapping[str, object] | None:
+    """The value, if it is a mapping (a JSON object)."""
+    return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None
+
+
+def as_list(value: object) -> list[object] | None:
+    """The value, if it is a list (a JSON array)."""
+    return cast("list[object]", value) if isinstance(value, list) else None
+
+
+def as_sequence(value: object) -> Sequence[object] | None:
+    """The value, if it is a sequence of things: a list or tuple, not text."""
+    if isinstance(value, str | bytes | bytearray) or not isinstance(value, Sequence):
+        return None
+    return cast("Sequence[object]", value)

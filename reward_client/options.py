@@ -1,0 +1,87 @@
+"""What a caller can set: deadlines, retries, limits, connection; and the environment names."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+__all__ = [
+    "API_KEY_VARIABLE",
+    "BASE_URL_VARIABLE",
+    "Connection",
+    "Limits",
+    "RetryPolicy",
+    "RouteChoice",
+    "ServerActivation",
+    "Timeouts",
+]
+
+BASE_URL_VARIABLE = "REWARD_CLIENT_BASE_URL"
+API_KEY_VARIABLE = "REWARD_CLIENT_API_KEY"
+
+RouteChoice: TypeAlias = Literal["auto", "embeddings", "pooling"]
+ServerActivation: TypeAlias = Literal["none", "sigmoid"]
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Timeouts(_Options):
+    """Deadlines in seconds.
+
+    Attributes:
+        connect: For one connection to be made.
+        read: For the next bytes of a reply. Long by default: vLLM queues without bound and never
+            answers 429, so a short read timeout only makes its queue longer.
+        total: For one sample with everything it needs (tokenizing, scoring, retries); None is no
+            limit.
+    """
+
+    connect: PositiveFloat = 30
+    read: PositiveFloat | None = 600
+    total: PositiveFloat | None = None
+
+
+class RetryPolicy(_Options):
+    """How often and how long one HTTP call is tried again; scoring is repeatable.
+
+    Attributes:
+        attempts: Tries of one call, the first included; 1 switches retries off.
+        budget: Seconds that one call may spend before it starts its last attempt.
+        max_wait: The longest wait in seconds that the client chooses by itself (full jitter). A
+            ``Retry-After`` of the server is followed exactly, or raised if it exceeds the budget.
+    """
+
+    attempts: PositiveInt = 5
+    budget: NonNegativeFloat = 300
+    max_wait: PositiveFloat = 60
+
+
+class Limits(_Options):
+    """Bounds on what the client does at a time.
+
+    Attributes:
+        max_concurrency: HTTP requests in flight, over all calls of one client.
+        max_response_bytes: The largest reply that is read; a longer one is an error.
+    """
+
+    max_concurrency: PositiveInt = 64
+    max_response_bytes: PositiveInt = 64 * 1024 * 1024
+
+
+class Connection(_Options):
+    """TLS and proxy.
+
+    Attributes:
+        verify: Check the server's certificate; or the path of a CA bundle.
+        cert: A client certificate: the path of a PEM file, or (certificate, key).
+        proxy: URL of an HTTP proxy.
+        trust_env: Take proxy and CA settings from the usual environment variables.
+    """
+
+    verify: bool | str = True
+    cert: str | tuple[str, str] | None = None
+    proxy: str | None = Field(default=None, repr=False)
+    trust_env: bool = True

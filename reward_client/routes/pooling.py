@@ -1,0 +1,32 @@
+"""``/pooling``: rewards since vLLM 0.9.1, as nested lists, which keep their shape."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import cast
+
+from reward_client.narrowing import as_list
+from reward_client.routes.pooled import PooledOutput
+
+__all__ = ["FORMAT", "ITEM_KEY", "PATH", "read_item"]
+
+PATH = "/pooling"
+ITEM_KEY = "data"
+FORMAT = "float"
+
+_NUMBERS = frozenset({float, int, type(None)})  # null is a number that is not finite
+
+
+def read_item(value: object) -> PooledOutput | None:
+    """A list of numbers, or of equally long rows of numbers; None if it is something else."""
+    items = as_list(value)
+    if items is None:
+        return None
+    nested = [row for item in items if (row := as_list(item)) is not None]
+    if nested:
+        if len(nested) != len(items) or len(set(map(len, nested))) != 1:
+            return None
+        items = list(chain.from_iterable(nested))
+    if not _NUMBERS.issuperset(map(type, items)):
+        return None
+    return PooledOutput(cast("list[float]", items), len(nested) if nested or not items else None)

@@ -1,0 +1,78 @@
+"""Checks that every reply with pooled output must pass before a number in it is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
+
+from reward_client.calls import Reply
+from reward_client.errors import NonFiniteRewardError, ResponseMismatchError, ShapeError
+from reward_client.narrowing import as_list, as_mapping
+from reward_client.routes.pooled import PooledOutput
+
+__all__ = ["read_items"]
+
+
+def read_items(
+    reply: Reply,
+    inputs: Sequence[Sequence[int]],
+    item_key: str,
+    read_item: Callable[[object], PooledOutput | None],
+) -> list[PooledOutput]:
+    """The pooled outputs of a reply, sorted by index and checked against the request.
+
+    Raises:
+        ResponseMismatchError: Items are missing, doubled or extra, or other tokens were scored.
+        NonFiniteRewardError: A value is NaN, infinite or null.
+        ShapeError: An item is not made of numbers.
+    """
+    fields = reply.fields()
+    _check_usage(reply, fields, sum(map(len, inputs)))
+    outputs: list[PooledOutput] = []
+    for index, item in enumerate(_sorted_items(reply, fields, len(inputs))):
+        output = read_item(item.get(item_key))
+        if output is None:
+            raise reply.error(ShapeError, f"Item {index} of the reply holds no list of numbers.")
+        if not _all_finite(output.values):
+            raise reply.error(
+                NonFiniteRewardError,
+                f"Item {index} of the reply holds NaN, infinity or null. The model overflowed "
+                "(float16 does; try --dtype bfloat16 or float32), or its weights are broken.",
+            )
+        outputs.append(output)
+    return outputs
+
+
+def _check_usage(reply: Reply, fields: Mapping[str, object], sent: int) -> None:
+    counted = (as_mapping(fields.get("usage")) or {}).get("prompt_tokens")
+    if counted != sent:
+        raise reply.error(
+            ResponseMismatchError,
+            f"{sent} token IDs were sent and the server scored {counted}: it truncated them, added "
+            "to them, or answered another request.",
+        )
+
+
+def _sorted_items(
+    reply: Reply, fields: Mapping[str, object], count: int
+) -> list[Mapping[str, object]]:
+    items = as_list(fields.get("data")) or []
+    by_index: dict[int, Mapping[str, object]] = {}
+    for item in map(as_mapping, items):
+        index = item.get("index") if item is not None else None
+        if item is not None and type(index) is int:
+            by_index[index] = item
+    if len(items) != count or by_index.keys() != set(range(count)):
+        raise reply.error(
+            ResponseMismatchError,
+            f"{count} items were asked for, and {len(items)} with the indices "
+            f"{sorted(by_index)[:20]} came.",
+        )
+    return [by_index[index] for index in range(count)]
+
+
+def _all_finite(values: Sequence[float]) -> bool:
+    try:
+        return all(map(isfinite, values))
+    except TypeError:  # null: how vLLM with orjson writes NaN
+        return False

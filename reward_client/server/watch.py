@@ -1,0 +1,82 @@
+"""The profile that holds now: made once, and anew when another server may have come up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from reward_client.calls import Caller
+from reward_client.errors import ServerUnreachableError
+from reward_client.server.profile import Identity, Serving
+
+__all__ = ["ServerWatch"]
+
+# A vLLM takes longer than this to start. So whoever heard from the server within it is talking to
+# the same process, or has seen it refuse a connection; after a longer silence it is asked again.
+_SILENCE_SECONDS = 4.0
+
+_MAX_CHANGES = 5
+"""How often in a row the server may change before that is called a failure."""
+
+
+class ServerWatch:
+    """Keeps the profile of one server, for one event loop.
+
+    Args:
+        caller: The way to the server; its `losses` tell when another may have come up.
+        identify: Asks who is there: two small requests.
+        discover: Finds out all there is: a handful of requests.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        identify: Callable[[], Awaitable[Identity]],
+        discover: Callable[[], Awaitable[Serving]],
+    ) -> None:
+        self._caller = caller
+        self._identify = identify
+        self._discover = discover
+        self._serving: Serving | None = None
+        self._losses = 0
+        self._heard = 0.0
+        self._lock = asyncio.Lock()
+
+    async def serving(self) -> Serving:
+        """The server as it is now.
+
+        Raises:
+            RewardClientError: It cannot be found out.
+        """
+        if self._serving is not None and not self._is_lost() and not self._is_silent():
+            return self._serving
+        async with self._lock:
+            for _ in range(_MAX_CHANGES):
+                if self._serving is None or self._is_lost():
+                    losses = self._caller.losses
+                    self._serving = await self._discover()
+                    self._losses = losses
+                elif self._is_silent() and await self._identify() != self._serving.identity:
+                    self._caller.lost()
+                if not self._is_lost():
+                    self.heard()
+                    return self._serving
+        raise ServerUnreachableError(
+            f"The server at {self._caller.url} was lost {_MAX_CHANGES} times while it was asked "
+            "what it is. Is it restarting, or are several behind one address?"
+        )
+
+    def holds(self, serving: Serving) -> bool:
+        """Whether nothing has happened since that makes the profile doubtful."""
+        return serving is self._serving and not self._is_lost()
+
+    def heard(self) -> None:
+        """Notes that the server has just answered as expected."""
+        self._heard = time.monotonic()
+
+    def _is_lost(self) -> bool:
+        return self._caller.losses != self._losses
+
+    def _is_silent(self) -> bool:
+        return time.monotonic() - self._heard > _SILENCE_SECONDS

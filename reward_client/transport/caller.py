@@ -1,0 +1,221 @@
+"""One call to one server: attempts, request ids, the key, and errors that say what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Mapping
+from typing import cast
+
+import orjson
+
+from reward_client.calls import Call, Reply
+from reward_client.errors import (
+    EngineDeadError,
+    InputError,
+    ModelNotFoundError,
+    ProtocolError,
+)
+from reward_client.narrowing import as_mapping
+from reward_client.options import Limits, RetryPolicy
+from reward_client.transport.faults import FAULT_RULES, Fault, WireFaultError
+from reward_client.transport.retrying import Failure, retrying
+from reward_client.transport.statuses import (
+    ErrorBody,
+    error_kind,
+    is_retried,
+    read_error,
+    retry_after,
+)
+from reward_client.transport.wire import Wire, WireReply
+
+__all__ = ["HttpCaller"]
+
+_logger = logging.getLogger("reward_client")
+
+_SHORTEST_SECRET = 6
+"""Shorter header values are no secrets, and replacing them would garble messages."""
+
+_MAX_DEATHS = 2
+"""How many engine deaths one call may see: at the second one its input is the suspect."""
+
+
+class HttpCaller:
+    """Implements `reward_client.calls.Caller` over a wire; belongs to one event loop.
+
+    Args:
+        url: The server's base URL, for messages.
+        wire: Sends the bytes.
+        headers: Sent with every call, the API key among them.
+        retry: The retry policy.
+        limits: Its `max_concurrency` bounds the requests in flight.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        wire: Wire,
+        headers: Mapping[str, str],
+        retry: RetryPolicy,
+        limits: Limits,
+    ) -> None:
+        self.url = url
+        self.losses = 0
+        self._wire = wire
+        self._headers = {"accept": "application/json", **headers}
+        # A server or proxy may repeat a header in its error.
+        self._secrets = [
+            secret
+            for value in headers.values()
+            if len(secret := value.removeprefix("Bearer ")) >= _SHORTEST_SECRET
+        ]
+        self._retrying = retrying(retry)
+        self._slots = asyncio.Semaphore(limits.max_concurrency)
+
+    def lost(self) -> None:
+        """See `Caller`."""
+        self.losses += 1
+
+    async def call(self, call: Call) -> Reply:
+        """See `Caller`."""
+        attempts = _Attempts(self, call)
+        outcome: Reply | Failure = await self._retrying(attempts.next)
+        if isinstance(outcome, Reply):
+            return outcome
+        error = outcome.error
+        error.attempts = tuple(attempts.summaries[:-1])
+        raise error
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._wire.aclose()
+
+    async def send(self, call: Call, body: bytes | None, request_id: str) -> Reply | Failure:
+        """One request; what it met is returned, never raised, so that the cause can be weighed."""
+        headers = {**self._headers, "x-request-id": request_id}
+        if body is not None:
+            headers["content-type"] = "application/json"
+        endpoint = f"{call.method} {self.url}{call.path}"
+        try:
+            async with self._slots:
+                reply = await self._wire.send(call.method, call.path, body, headers)
+        except WireFaultError as fault:
+            return self._failed_on_the_wire(fault, endpoint, request_id)
+        return self._read(reply, endpoint, request_id)
+
+    def _read(self, reply: WireReply, endpoint: str, request_id: str) -> Reply | Failure:
+        payload = _json_or_none(reply.body)
+        # The body comes before the status: vLLM up to 0.17.1 answers some errors with HTTP 200.
+        error = read_error(reply.body, payload)
+        if reply.status < 300:
+            if error is None:
+                return Reply(payload, endpoint, request_id)
+            if payload is None:
+                return Failure(
+                    ProtocolError(
+                        f"HTTP {reply.status} without JSON: {self._redact(error.message)!r}. "
+                        "Does base_url point at a vLLM server, and is a proxy cutting replies?",
+                        endpoint=endpoint,
+                        request_id=request_id,
+                    ),
+                    summary="a reply that is not JSON",
+                    retried=False,
+                )
+        return self._failed_by_status(reply, error or ErrorBody(""), endpoint, request_id)
+
+    def _failed_by_status(
+        self, reply: WireReply, error: ErrorBody, endpoint: str, request_id: str
+    ) -> Failure:
+        status = error.code or (reply.status if reply.status >= 300 else 500)
+        kind, advice = error_kind(status, error)
+        if issubclass(kind, EngineDeadError | ModelNotFoundError):
+            self.lost()
+        said = self._redact(error.message)
+        return Failure(
+            kind(
+                f"HTTP {status}{f': {said}' if said else ' with an empty body'}. {advice}",
+                status=status,
+                server_message=said,
+                retry_after=retry_after(reply.headers),
+                endpoint=endpoint,
+                request_id=request_id,
+            ),
+            summary=f"HTTP {status}",
+            retried=is_retried(kind, status),
+        )
+
+    def _failed_on_the_wire(self, error: WireFaultError, endpoint: str, request_id: str) -> Failure:
+        rule = FAULT_RULES[error.fault]
+        if rule.server_lost:
+            self.lost()
+        message = f"{self._redact(str(error)).capitalize()}. {rule.advice}"
+        return Failure(
+            rule.error(message, endpoint=endpoint, request_id=request_id),
+            summary=error.fault.value,
+            retried=rule.retried,
+        )
+
+    def _redact(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+class _Attempts:
+    """The attempts of one call, and what they met."""
+
+    def __init__(self, caller: HttpCaller, call: Call) -> None:
+        self._caller = caller
+        self._call = call
+        self._body = None if call.body is None else _encode(call.body)
+        self._was_reset = False
+        self._deaths = 0
+        self.summaries: list[str] = []
+
+    async def next(self) -> Reply | Failure:
+        outcome = await self._send()
+        if not self._was_reset and _is_reset(outcome):
+            # Mostly an idle connection that the server had closed already: at once, once.
+            self._was_reset = True
+            outcome = await self._send()
+        if isinstance(outcome, Failure) and isinstance(outcome.error, EngineDeadError):
+            self._deaths += 1
+            if self._deaths == _MAX_DEATHS:
+                return Failure(outcome.error, outcome.summary, retried=False)
+        return outcome
+
+    async def _send(self) -> Reply | Failure:
+        # vLLM up to 0.13 refuses an id that is still in flight there, so each attempt has its own.
+        request_id = f"rc-{uuid.uuid4().hex}"
+        outcome = await self._caller.send(self._call, self._body, request_id)
+        summary = outcome.summary if isinstance(outcome, Failure) else "ok"
+        _logger.debug("%s %s: %s (%s)", self._call.method, self._call.path, summary, request_id)
+        if isinstance(outcome, Failure):
+            self.summaries.append(summary)
+        return outcome
+
+
+def _is_reset(outcome: Reply | Failure) -> bool:
+    return isinstance(outcome, Failure) and outcome.summary == Fault.RESET.value
+
+
+def _encode(body: dict[str, object]) -> bytes:
+    try:
+        return orjson.dumps(body, default=_as_json)
+    except TypeError as error:
+        raise InputError(f"The sample cannot be sent as JSON: {error}.") from error
+
+
+def _as_json(value: object) -> object:
+    mapping = as_mapping(value)
+    if mapping is not None:
+        return dict(mapping)
+    raise TypeError(f"a {type(value).__name__} is not JSON")
+
+
+def _json_or_none(body: bytes) -> object:
+    try:
+        return cast("object", orjson.loads(body))
+    except ValueError:
+        return None

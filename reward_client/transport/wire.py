@@ -1,0 +1,203 @@
+"""The wire itself: bytes to the server and back, over httpx's interface and aiohttp's sockets."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from reward_client.errors import InputError
+from reward_client.options import Connection, Timeouts
+from reward_client.transport.faults import Fault, WireFaultError, classify
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["HttpWire", "Wire", "WireReply"]
+
+# vLLM closes idle connections after 5 s (uvicorn's default): be earlier.
+_KEEPALIVE_SECONDS = 4.0
+# aiohttp refuses longer header lines at 8,190 bytes by default; gateways send such.
+_MAX_HEADER_BYTES = 65_536
+# With aiohttp's default of 64 kB a large reply stops and starts its socket many times.
+_READ_BUFFER_BYTES = 2**20
+# Enough for any message; vLLM was seen to echo 184 kB of input.
+_MAX_ERROR_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class WireReply:
+    """A reply as it came; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Wire(Protocol):
+    """Sends one request, once."""
+
+    async def send(
+        self,
+        method: Literal["GET", "POST"],
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+    ) -> WireReply:
+        """Sends one request and reads its reply.
+
+        Raises:
+            WireFaultError: No reply, or not a whole one.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        ...
+
+
+class HttpWire:
+    """Connections of one event loop to one server.
+
+    Args:
+        base_url: Without ``/v1`` and without a slash at its end.
+        timeouts: Deadlines for connecting and reading.
+        connection: TLS and proxy.
+        max_response_bytes: What a reply may have at most, decompressed.
+        transport: Used instead of own connections; it stays the caller's to close.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        timeouts: Timeouts,
+        connection: Connection,
+        max_response_bytes: int,
+        transport: httpx.AsyncBaseTransport | None,
+    ) -> None:
+        self._base_url = base_url
+        self._urls: dict[str, httpx.URL] = {}
+        self._max_response_bytes = max_response_bytes
+        self._owned = transport is None
+        self._transport = transport or _aiohttp_transport(base_url, connection)
+        self._timeout = {
+            "connect": timeouts.connect,
+            "read": timeouts.read,
+            "write": timeouts.read,
+            # Over aiohttp this is the deadline for name, connection and TLS together; there is no
+            # pool to wait for. With other transports it would be a wait for a free connection.
+            "pool": timeouts.connect if self._owned else None,
+        }
+
+    async def send(
+        self,
+        method: Literal["GET", "POST"],
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+    ) -> WireReply:
+        """See `Wire`."""
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = httpx.URL(self._base_url + path)
+        request = httpx.Request(
+            method, url, headers=headers, content=body, extensions={"timeout": self._timeout}
+        )
+        reading = False
+        try:
+            response = await self._transport.handle_async_request(request)
+            reading = True
+            try:
+                return WireReply(response.status_code, response.headers, await self._read(response))
+            finally:
+                await response.aclose()
+        except WireFaultError:
+            raise
+        except Exception as error:
+            fault = classify(error, reading=reading)
+            if fault is None:
+                raise
+            raise WireFaultError(fault, _reason(error)) from error
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        failed = response.status_code >= 400
+        limit = _MAX_ERROR_BYTES if failed else self._max_response_bytes
+        async for chunk in response.aiter_bytes():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                if failed:
+                    break
+                raise WireFaultError(Fault.TOO_LARGE, f"more than {limit} bytes")
+        return b"".join(chunks)
+
+    async def aclose(self) -> None:
+        """Closes the connections that this object made."""
+        if self._owned:
+            await self._transport.aclose()
+
+
+def _aiohttp_transport(base_url: str, connection: Connection) -> httpx.AsyncBaseTransport:
+    from httpx_aiohttp import AiohttpTransport
+
+    proxy = connection.proxy or (_environment_proxy(base_url) if connection.trust_env else None)
+    if proxy is not None and urlsplit(proxy).scheme not in {"http", "https"}:
+        raise InputError("Only http:// and https:// proxies are supported.")
+    secure = "https" in {urlsplit(base_url).scheme, urlsplit(proxy or "").scheme}
+    context = _ssl_context(connection) if secure else None
+    return AiohttpTransport(
+        verify=context or False,  # else it loads the CA bundle, 20 ms, for nothing
+        proxy=httpx.Proxy(proxy) if proxy else None,
+        client=lambda: _session(context),
+    )
+
+
+def _session(context: ssl.SSLContext | None) -> aiohttp.ClientSession:
+    import aiohttp
+
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=0,  # the caller's semaphore is the limit
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+            ssl=context if context is not None else True,
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        read_bufsize=_READ_BUFFER_BYTES,
+        max_line_size=_MAX_HEADER_BYTES,
+        max_field_size=_MAX_HEADER_BYTES,
+        trust_env=False,  # it would send a password from ~/.netrc; proxies are looked up here
+    )
+
+
+def _environment_proxy(base_url: str) -> str | None:
+    parts = urlsplit(base_url)
+    if parts.hostname is None or proxy_bypass(parts.netloc):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def _ssl_context(connection: Connection) -> ssl.SSLContext:
+    if isinstance(connection.verify, str):
+        context = ssl.create_default_context(cafile=connection.verify)
+    else:
+        context = httpx.create_ssl_context(verify=connection.verify, trust_env=connection.trust_env)
+    if isinstance(connection.cert, str):
+        context.load_cert_chain(connection.cert)
+    elif connection.cert is not None:
+        context.load_cert_chain(*connection.cert)
+    return context
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause in a few words: it names the system's error."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"[:200]

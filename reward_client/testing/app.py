@@ -1,0 +1,310 @@
+"""An ASGI app that speaks vLLM's wire for the shipped reward model."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from reward_client.testing import forms
+from reward_client.testing.dialects import DIALECTS, Head
+from reward_client.testing.judge import load_judge
+from reward_client.testing.refusals import (
+    Refusal,
+    media_type_refusal,
+    refusal_body,
+    refusal_response,
+    validation_refusal,
+)
+from reward_client.testing.scoring import BrokenReply, Serving, encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from reward_client.testing.llama import Array
+
+    Handler = Callable[[Request], Awaitable[Response]]
+
+# What `/v1/models` says the model was loaded from; recipes are looked up by it.
+ROOT = "reward-client/sum-judge"
+
+
+def create_app(
+    *,
+    dialect: str = "0.32",
+    head: Head = "sequence",
+    raw: bool = False,
+    api_key: str | None = None,
+    model_name: str = "sum-judge",
+    max_model_len: int = 1024,
+) -> ASGIApp:
+    """The app that `RewardServer` serves, without fault injection and recording.
+
+    Args:
+        dialect: The vLLM version to stand for: ``"0.8"`` or ``"0.32"``.
+        head: ``"sequence"`` for one value per conversation, ``"token"`` for one per token.
+        raw: Whether the server was started with its activation switched off, as by
+            ``--override-pooler-config '{"softmax": false}'``.
+        api_key: Guards ``/v1``, and only that, as vLLM does.
+        model_name: The served name.
+        max_model_len: The most tokens of one prompt.
+    """
+    if dialect not in DIALECTS:
+        raise ValueError(f"Unknown dialect {dialect!r}; there are {', '.join(DIALECTS)}.")
+    if head not in ("sequence", "token"):
+        raise ValueError(f"Unknown head {head!r}; there are sequence and token.")
+    serving = Serving(
+        judge=load_judge(),
+        dialect=DIALECTS[dialect],
+        head=head,
+        raw=raw,
+        max_model_len=max_model_len,
+    )
+    endpoints = _Endpoints(serving, model_name)
+    app: ASGIApp = Starlette(
+        routes=endpoints.routes(), exception_handlers={HTTPException: _http_error}
+    )
+    return _KeyGuard(app, api_key) if api_key else app
+
+
+class _Endpoints:
+    """The handlers of one served model."""
+
+    def __init__(self, serving: Serving, model_name: str) -> None:
+        self._serving = serving
+        self._dialect = serving.dialect
+        self._model_name = model_name
+        self._created = int(time.time())
+
+    def routes(self) -> list[Route]:
+        """All routes of the dialect and the head."""
+        get: dict[str, Handler] = {
+            "/health": self._nothing,
+            "/ping": self._nothing,
+            "/load": self._load,
+            "/version": self._version,
+            "/v1/models": self._models,
+            "/openapi.json": self._openapi,
+        }
+        post: dict[str, Handler] = {
+            "/tokenize": self._guarded(self._tokenize),
+            "/detokenize": self._guarded(self._detokenize),
+        }
+        for path, accepted in self._dialect.pooled_routes[self._serving.head].items():
+            post[path] = self._guarded(self._pooled(path, accepted))
+        for path, message in self._dialect.unserved.items():
+            post[path] = self._unserved(message)
+        return [
+            *(Route(path, handler, methods=["GET"]) for path, handler in get.items()),
+            *(Route(path, handler, methods=["POST"]) for path, handler in post.items()),
+        ]
+
+    def _guarded(self, handler: Callable[[Request, object], Awaitable[Response]]) -> Handler:
+        """A handler that is given the JSON body, and whose refusals become replies."""
+
+        async def guarded(request: Request) -> Response:
+            if request.headers.get("content-type", "").split(";")[0] != "application/json":
+                return media_type_refusal(self._dialect)
+            try:
+                return await handler(request, forms.read_json(await request.body()))
+            except forms.BodyError as error:
+                return refusal_response(validation_refusal(error, self._dialect), self._dialect)
+            except Refusal as refusal:
+                return refusal_response(refusal, self._dialect)
+            except BrokenReply:
+                return PlainTextResponse("Internal Server Error", status_code=500)
+
+        return guarded
+
+    def _read(
+        self, body: object, accepted: Sequence[type[forms.AnyForm]], *, names_aliases: bool
+    ) -> forms.AnyForm:
+        """The body as one of the accepted forms, for the served model."""
+        form = forms.read_form(body, accepted, last_wins=self._dialect.last_form_wins)
+        if form.model is not None and form.model != self._model_name:
+            aliases = f" Valid aliases: {self._model_name}." if names_aliases else ""
+            raise Refusal(
+                f"The model `{form.model}` does not exist.{aliases}",
+                status=404,
+                kind="NotFoundError",
+                parameter="model" if names_aliases else None,
+            )
+        return form
+
+    async def _tokenize(self, _request: Request, body: object) -> Response:
+        accepted: list[type[forms.TokenizeText | forms.TokenizeChat]]
+        accepted = [forms.TokenizeText, forms.TokenizeChat]
+        form = self._read(body, accepted, names_aliases=self._dialect.names_aliases)
+        tokenizer = self._serving.judge.tokenizer
+        if isinstance(form, forms.TokenizeText):
+            tokens = tokenizer.encode(form.prompt, add_special_tokens=form.add_special_tokens)
+        else:
+            tokens = self._serving.chat_ids(form, opens_turn=form.add_generation_prompt)
+        reply: dict[str, Any] = {
+            "count": len(tokens),
+            "max_model_len": self._serving.max_model_len,
+            "tokens": tokens,
+            **dict.fromkeys(self._dialect.tokenize_keys),
+        }
+        if form.return_token_strs and "token_strs" in reply:
+            reply["token_strs"] = tokenizer.strings(tokens)
+        return JSONResponse(reply)
+
+    async def _detokenize(self, _request: Request, body: object) -> Response:
+        accepted = self._dialect.detokenize
+        form = self._read(body, accepted, names_aliases=self._dialect.names_aliases)
+        if any(token < 0 for token in form.tokens):
+            raise BrokenReply
+        return JSONResponse({"prompt": self._serving.judge.tokenizer.decode(form.tokens)})
+
+    def _pooled(
+        self, path: str, accepted: Sequence[type[forms.PooledForm]]
+    ) -> Callable[[Request, object], Awaitable[Response]]:
+        """The handler of a pooled route."""
+        identifier = "classify" if path == "/classify" else self._dialect.pooling_identifier
+
+        async def pooled(request: Request, body: object) -> Response:
+            sent = _keys(body)
+            if path != "/classify":
+                self._serving.check_pooling_body(sent)
+            form = self._read(body, accepted, names_aliases=False)
+            self._serving.check_task(form)
+            prompts = self._serving.prompts(form)
+            rows = await run_in_threadpool(
+                lambda: [self._serving.values(prompt, form) for prompt in prompts]
+            )
+            data = [
+                {"index": index, **_item(path, values, form.encoding_format)}
+                for index, values in enumerate(rows)
+            ]
+            return JSONResponse(
+                {
+                    "id": f"{identifier}-{self._request_id(request, sent)}",
+                    "object": "list",
+                    "created": int(time.time()),
+                    "model": self._model_name,
+                    "data": data,
+                    "usage": self._usage(sum(map(len, prompts))),
+                }
+            )
+
+        return pooled
+
+    def _request_id(self, request: Request, sent: dict[str, Any]) -> str:
+        """The caller's identifier, or a random one."""
+        of_body = sent.get("request_id") if self._dialect.reads_request_id else None
+        return request.headers.get("x-request-id") or of_body or self._random()
+
+    def _random(self) -> str:
+        return secrets.token_hex(self._dialect.identifier // 2)
+
+    def _usage(self, tokens: int) -> dict[str, int | None]:
+        return {
+            "prompt_tokens": tokens,
+            "total_tokens": tokens,
+            "completion_tokens": 0,
+            **dict.fromkeys(self._dialect.usage_keys),
+        }
+
+    def _unserved(self, message: str) -> Handler:
+        """A mounted route without a model behind it: 200 with an error in the body."""
+
+        async def unserved(_request: Request) -> Response:
+            return JSONResponse(refusal_body(Refusal(message), self._dialect))
+
+        return unserved
+
+    async def _nothing(self, _request: Request) -> Response:
+        return Response()
+
+    async def _load(self, _request: Request) -> Response:
+        return JSONResponse({"server_load": 0})
+
+    async def _version(self, _request: Request) -> Response:
+        return JSONResponse({"version": self._dialect.version})
+
+    async def _models(self, _request: Request) -> Response:
+        permission = {
+            "id": f"modelperm-{self._random()}",
+            "object": "model_permission",
+            "created": self._created,
+            "allow_create_engine": False,
+            "allow_sampling": True,
+            "allow_logprobs": True,
+            "allow_search_indices": False,
+            "allow_view": True,
+            "allow_fine_tuning": False,
+            "organization": "*",
+            "group": None,
+            "is_blocking": False,
+        }
+        card = {
+            "id": self._model_name,
+            "object": "model",
+            "created": self._created,
+            "owned_by": "vllm",
+            "root": ROOT,
+            "parent": None,
+            "max_model_len": self._serving.max_model_len,
+            "permission": [permission],
+        }
+        return JSONResponse({"object": "list", "data": [card]})
+
+    async def _openapi(self, _request: Request) -> Response:
+        listed = self._dialect.openapi[self._serving.head]
+        paths = {
+            path: {method: {"summary": path} for method in methods}
+            for path, methods in listed.items()
+        }
+        info = {"title": "vLLM's paths, as reward_client.testing lists them", "version": "0"}
+        return JSONResponse({"openapi": "3.1.0", "info": info, "paths": paths})
+
+
+class _KeyGuard:
+    """Refuses requests without the key under `/v1`, and only there."""
+
+    def __init__(self, app: ASGIApp, api_key: str) -> None:
+        self._app = app
+        self._expected = f"Bearer {api_key}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        guarded = scope["type"] == "http" and scope["path"].startswith("/v1")
+        if guarded and dict(scope["headers"]).get(b"authorization") != self._expected:
+            refusal = JSONResponse({"error": "Unauthorized"}, status_code=401)
+            await refusal(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    """Unknown routes and methods, in the words of every version."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for these only
+    return JSONResponse(
+        {"detail": error.detail}, status_code=error.status_code, headers=error.headers
+    )
+
+
+def _keys(body: object) -> dict[str, Any]:
+    """The body's keys; none, if it is no object."""
+    return cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+
+
+def _item(path: str, values: Array, encoding_format: str) -> dict[str, Any]:
+    """One entry of `data`, without its index."""
+    if path == "/classify":
+        return {"label": "LABEL_0", "probs": values.tolist(), "num_classes": len(values)}
+    if path == "/v1/embeddings":
+        if values.ndim > 1 and encoding_format == "float":
+            # vLLM cannot put rows where it declares a list of numbers; base64 flattens them.
+            raise BrokenReply
+        return {"object": "embedding", "embedding": encoded(values, encoding_format)}
+    return {"object": "pooling", "data": encoded(values, encoding_format)}

@@ -1,0 +1,122 @@
+"""The forward pass of a `LlamaForSequenceClassification` in numpy, in float32."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors.numpy import load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What the arithmetic needs of `config.json`."""
+
+    layers: int
+    heads: int
+    key_value_heads: int
+    head_size: int
+    epsilon: float
+    rope_theta: float
+
+    @classmethod
+    def read(cls, path: Path) -> _Shape:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return cls(
+            config["num_hidden_layers"],
+            config["num_attention_heads"],
+            config["num_key_value_heads"],
+            config["head_dim"],
+            config["rms_norm_eps"],
+            config["rope_theta"],
+        )
+
+
+class LlamaClassifier:
+    """A small Llama with one score per position; the last one is the reward."""
+
+    def __init__(self, folder: Path) -> None:
+        self._shape = _Shape.read(folder / "config.json")
+        stored = load((folder / "model.safetensors").read_bytes())
+        # Stored in float16 to be small, computed in float32 as `--dtype float32` does.
+        self._weights: dict[str, Array] = {k: v.astype(np.float32) for k, v in stored.items()}
+        # Token IDs below this number have an embedding.
+        self.vocabulary_size: int = self._weights["model.embed_tokens.weight"].shape[0]
+
+    def scores(self, token_ids: Sequence[int]) -> Array:
+        """The raw score at every position of one sequence."""
+        hidden = self._weights["model.embed_tokens.weight"][np.asarray(token_ids, dtype=np.int64)]
+        length = len(hidden)
+        rotation = self._rotation(length)
+        # Added to the attention scores: a position sees itself and what came before.
+        mask = np.triu(np.full((length, length), -np.inf, dtype=np.float32), k=1)
+        for layer in range(self._shape.layers):
+            prefix = f"model.layers.{layer}."
+            normed = self._norm(hidden, prefix + "input_layernorm.weight")
+            hidden = hidden + self._attention(normed, prefix + "self_attn.", rotation, mask)
+            normed = self._norm(hidden, prefix + "post_attention_layernorm.weight")
+            hidden = hidden + self._mlp(normed, prefix + "mlp.")
+        hidden = self._norm(hidden, "model.norm.weight")
+        return self._linear(hidden, "score.weight")[:, 0]
+
+    def _norm(self, x: Array, name: str) -> Array:
+        mean_square = np.mean(np.square(x), axis=-1, keepdims=True)
+        scale: Array = np.reciprocal(np.sqrt(mean_square + np.float32(self._shape.epsilon)))
+        return x * scale * self._weights[name]
+
+    def _linear(self, x: Array, name: str) -> Array:
+        out: Array = x @ self._weights[name].T
+        return out
+
+    def _rotation(self, length: int) -> tuple[Array, Array]:
+        """Cosine and sine of the rotary embedding, one row per position."""
+        half = self._shape.head_size // 2
+        inverse = self._shape.rope_theta ** -(np.arange(half, dtype=np.float32) / half)
+        angles = np.outer(np.arange(length, dtype=np.float32), inverse).astype(np.float32)
+        angles = np.concatenate([angles, angles], axis=-1)
+        return np.cos(angles), np.sin(angles)
+
+    def _attention(
+        self, x: Array, prefix: str, rotation: tuple[Array, Array], mask: Array
+    ) -> Array:
+        shape = self._shape
+
+        def heads(name: str, count: int) -> Array:
+            projected = self._linear(x, f"{prefix}{name}_proj.weight")
+            return projected.reshape(len(x), count, shape.head_size).transpose(1, 0, 2)
+
+        query = _rotate(heads("q", shape.heads), *rotation)
+        key = _rotate(heads("k", shape.key_value_heads), *rotation)
+        value = heads("v", shape.key_value_heads)
+        group = shape.heads // shape.key_value_heads
+        key, value = key.repeat(group, axis=0), value.repeat(group, axis=0)
+        attention = query @ key.transpose(0, 2, 1) / np.float32(np.sqrt(shape.head_size)) + mask
+        attention = np.exp(attention - attention.max(axis=-1, keepdims=True))
+        attention /= attention.sum(axis=-1, keepdims=True)
+        mixed = (attention @ value).transpose(1, 0, 2).reshape(len(x), -1)
+        return self._linear(mixed, f"{prefix}o_proj.weight")
+
+    def _mlp(self, x: Array, prefix: str) -> Array:
+        gate = self._linear(x, prefix + "gate_proj.weight")
+        up = self._linear(x, prefix + "up_proj.weight")
+        # SiLU by way of tanh, which cannot overflow.
+        squashed: Array = 1 + np.tanh(gate * np.float32(0.5))
+        return self._linear(gate * squashed * up * np.float32(0.5), prefix + "down_proj.weight")
+
+
+def _rotate(x: Array, cosine: Array, sine: Array) -> Array:
+    half = x.shape[-1] // 2
+    turned = np.empty_like(x)
+    turned[..., :half], turned[..., half:] = -x[..., half:], x[..., :half]
+    rotated: Array = np.add(x * cosine, turned * sine)
+    return rotated

@@ -1,0 +1,183 @@
+"""The reward server of tests and demos: uvicorn in a thread of this process."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from typing import TYPE_CHECKING, Self
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from reward_client.testing.app import create_app
+from reward_client.testing.faults import TRANSPORT, Fault, FaultInjector
+from reward_client.testing.judge import load_judge
+from reward_client.testing.recording import RecordedRequest, Recorder
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from reward_client.testing.dialects import Head
+
+__all__ = ["RewardServer", "serve"]
+
+_LOOPBACK = "127.0.0.1"
+
+
+class _Protocol(H11Protocol):
+    """Shows each request's connection to the app, for the faults that need it."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.app_state = {**self.app_state, TRANSPORT: transport}
+        super().connection_made(transport)
+
+
+class _Server(uvicorn.Server):
+    """Says when it is up."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+class RewardServer:
+    """A server with a real, small reward model behind vLLM's wire, on a free loopback port.
+
+    The model judges whether the sum in the last assistant turn is right.
+
+        with RewardServer() as server:
+            client = RewardClient(server.url)
+
+    Args:
+        dialect: The vLLM version to answer as: ``"0.8"`` or ``"0.32"``.
+        head: ``"sequence"`` for one value per conversation, ``"token"`` for one per token.
+        raw: Whether the server was started with its activation switched off.
+        api_key: The key that guards ``/v1``.
+        model_name: The served name.
+        max_model_len: The most tokens of one prompt.
+        port: The port; 0 takes a free one.
+    """
+
+    def __init__(
+        self,
+        *,
+        dialect: str = "0.32",
+        head: Head = "sequence",
+        raw: bool = False,
+        api_key: str | None = None,
+        model_name: str = "sum-judge",
+        max_model_len: int = 1024,
+        port: int = 0,
+    ) -> None:
+        app = create_app(
+            dialect=dialect,
+            head=head,
+            raw=raw,
+            api_key=api_key,
+            model_name=model_name,
+            max_model_len=max_model_len,
+        )
+        self._faults = FaultInjector(app)
+        self._recorder = Recorder(self._faults)
+        self._wanted_port = port
+        self._socket: socket.socket | None = None
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the server listens."""
+        if self._socket is None:
+            raise RuntimeError("The server is not running; use it in a with statement.")
+        return f"http://{_LOOPBACK}:{self._socket.getsockname()[1]}"
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """Every request so far, in the order of arrival."""
+        return self._recorder.requests
+
+    def inject(self, fault: Fault, *, path: str | None = None, times: int = 1) -> None:
+        """Let the next requests end in a fault.
+
+        Args:
+            fault: What goes wrong.
+            path: Only for this path; None is for any.
+            times: How many requests it hits.
+        """
+        if times < 1:
+            raise ValueError(f"times is {times}, and should be at least 1.")
+        self._faults.plan(fault, path=path, times=times)
+
+    def reference(self, token_ids: Sequence[int]) -> float:
+        """The raw score of token IDs, straight from the model."""
+        return load_judge().score(token_ids)
+
+    def __enter__(self) -> Self:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((_LOOPBACK, self._wanted_port))
+        except OSError:
+            self._close_socket()
+            raise
+        config = uvicorn.Config(
+            self._recorder,
+            http=_Protocol,
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            # vLLM's; clients must cope with idle connections closed after it.
+            timeout_keep_alive=5,
+        )
+        self._server = _Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="RewardServer", daemon=True
+        )
+        self._thread.start()
+        self._server.ready.wait()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            # Requests still being answered, as by a delay, are not waited for.
+            self._server.force_exit = True
+            self._thread.join()
+        self._close_socket()
+
+    def _close_socket(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+def serve(
+    *,
+    dialect: str = "0.32",
+    head: Head = "sequence",
+    raw: bool = False,
+    api_key: str | None = None,
+    port: int = 8000,
+) -> None:
+    """Serve in the foreground until Ctrl-C."""
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        RewardServer(dialect=dialect, head=head, raw=raw, api_key=api_key, port=port) as server,
+    ):
+        print(f"Serving sum-judge as vLLM {dialect} at {server.url}; Ctrl-C stops it.", flush=True)
+        threading.Event().wait()

@@ -1,0 +1,113 @@
+"""The tokenizer and the chat template, without transformers."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from jinja2 import TemplateError
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+class ChatTokenizer:
+    """Turns text and conversations into token IDs as transformers' tokenizer of the folder does."""
+
+    def __init__(self, folder: Path) -> None:
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        self._template: str = settings["chat_template"]
+        self._special = {
+            name: settings[name]
+            for name in ("bos_token", "eos_token", "pad_token")
+            if settings.get(name)
+        }
+        self._environment = _environment()
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """The token IDs of a text; `add_special_tokens` puts the BOS in front."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+        return ids
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of token IDs, special tokens included."""
+        text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=False)
+        return text
+
+    def strings(self, token_ids: Sequence[int]) -> list[str]:
+        """The vocabulary entry of every ID; empty for an ID outside the vocabulary."""
+        return [self._tokenizer.id_to_token(token_id) or "" for token_id in token_ids]
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = False,
+        continue_final_message: bool = False,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        template: str | None = None,
+        variables: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The text of a conversation.
+
+        Raises:
+            ValueError: The template refuses the conversation.
+        """
+        plain = [{**message, "content": _text(message.get("content"))} for message in messages]
+        try:
+            rendered = self._environment.from_string(template or self._template).render(
+                messages=plain,
+                tools=tools,
+                add_generation_prompt=add_generation_prompt,
+                **self._special,
+                **(variables or {}),
+            )
+        except TemplateError as error:
+            raise ValueError(str(error)) from error
+        if not continue_final_message:
+            return rendered
+        return _up_to(rendered, plain[-1]["content"])
+
+
+def _text(content: str | list[dict[str, Any]] | None) -> str:
+    """The text of a message; vLLM joins the text parts of a list with line breaks."""
+    if isinstance(content, list):
+        return "\n".join(part["text"] for part in content if part.get("type") == "text")
+    return content or ""
+
+
+def _up_to(rendered: str, final: str) -> str:
+    """Cut the text after the final message, which is then left open."""
+    start = rendered.rindex(final.strip())
+    if rendered[start : start + len(final.lstrip())] == final:
+        return rendered[: start + len(final.lstrip())]
+    return rendered[: start + len(final.strip())]
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    """The environment that transformers renders chat templates in."""
+
+    def raise_exception(message: str) -> None:
+        raise TemplateError(message)
+
+    def strftime_now(pattern: str) -> str:
+        return datetime.now().astimezone().strftime(pattern)
+
+    def tojson(value: Any, *, ensure_ascii: bool = False, indent: int | None = None) -> str:
+        # Not jinja2's filter, which escapes for HTML.
+        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+    )
+    environment.filters["tojson"] = tojson
+    # jinja2 declares its globals by the ones that it begins with.
+    variables = cast("dict[str, Any]", environment.globals)
+    variables.update(raise_exception=raise_exception, strftime_now=strftime_now)
+    return environment

@@ -1,0 +1,167 @@
+"""What a sample may be, and what is refused with a message that says what to write."""
+
+from __future__ import annotations
+
+from collections import UserDict
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reward_client import Conversation, FormattedText, InputError
+from reward_client.samples import parse_sample, refuse_single_sample, responses_to
+
+TURNS = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
+
+
+def test_each_kind_of_sample() -> None:
+    assert parse_sample(TURNS) == Conversation(TURNS)
+    assert parse_sample(tuple(TURNS)) == Conversation(tuple(TURNS))
+    assert parse_sample([MappingProxyType(turn) for turn in TURNS]) == Conversation(TURNS)
+    assert parse_sample(FormattedText("<s>4")) == FormattedText("<s>4")
+    assert parse_sample([1, 2, 3]) == (1, 2, 3)
+    parts = [{"role": "user", "content": [{"type": "text", "text": "2+2?"}]}]
+    assert parse_sample(parts) == Conversation(parts)
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
+    assert parse_sample([TURNS[0], call]) == Conversation([TURNS[0], call])
+
+
+@pytest.mark.parametrize(
+    ("sample", "hint"),
+    [
+        ("2+2?", "FormattedText(text)"),
+        (b"2+2?", "a list of messages"),
+        (TURNS[0], "write a list of messages"),
+        ([], "empty sample"),
+        ((), "empty sample"),
+        (None, "not None"),
+        (3, "not 3"),
+        ({1, 2}, "not a set"),
+        (iter(TURNS), "not a list_iterator"),
+        (["2+2?", "4"], "not a dict with a role"),
+        ([TURNS], "not a dict with a role"),
+        ([TURNS[0], "4"], "Message 1"),
+        ([{"content": "4"}], "Message 0 has no role"),
+        ([{"role": 1, "content": "4"}], "Message 0 has no role"),
+        ([{"role": "user", "content": 4}], "The content of message 0 is 4"),
+        ([{"role": "user", "content": [{"type": "image_url"}]}], "image_url"),
+        ([{"role": "user", "content": ["text"]}], "parts other than text"),
+        ([{"role": "user", "content": "x", "score": float("nan")}], "JSON"),
+        ([{"role": "user", "content": "x", "score": {1, 2}}], "JSON"),
+        ([1, -1], "position 1 holds -1"),
+        ([True, 2], "position 0 holds True"),
+        ([1, 2.0], "position 1 holds 2.0"),
+        ([1, float("nan")], "position 1 holds nan"),
+        ([1, None], "position 1 holds None"),
+        ([1, "2"], "position 1 holds a str"),
+        ([1, 2**31], "position 1 holds 2147483648"),
+        ([1, 2**80], "up to the vocabulary's size"),
+    ],
+)
+def test_what_is_refused(sample: Any, hint: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_sample(sample)
+    assert hint in str(caught.value)
+
+
+def test_arrays_are_told_how_to_become_lists() -> None:
+    class Array:
+        def tolist(self) -> list[int]:
+            return [1]
+
+    sample: Any = Array()
+    with pytest.raises(InputError, match=r"write array\.tolist\(\)"):
+        parse_sample(sample)
+    with pytest.raises(InputError, match=r"write array\.tolist\(\)"):
+        parse_sample([1, sample])
+
+
+def test_a_refusal_never_shows_the_prompt() -> None:
+    secret: Any = "the secret prompt"
+    for sample in (secret, [secret], [{"role": "user", "content": {secret}}]):
+        with pytest.raises(InputError) as caught:
+            parse_sample(sample)
+        assert secret not in str(caught.value)
+
+
+def test_template_arguments_cannot_change_what_the_client_sets() -> None:
+    for key in ("add_generation_prompt", "continue_final_message", "chat_template", "tools"):
+        with pytest.raises(InputError, match=key):
+            Conversation(TURNS, chat_template_kwargs={key: True})
+    with pytest.raises(InputError, match="JSON"):
+        Conversation(TURNS, chat_template_kwargs={"x": float("inf")})
+    with pytest.raises(InputError, match="tools cannot be written as JSON"):
+        Conversation(TURNS, tools=[{"x": object()}])
+    recursive: list[Any] = []
+    recursive.append(recursive)
+    with pytest.raises(InputError, match="JSON"):
+        Conversation(TURNS, tools=[{"x": recursive}])
+
+
+def test_formatted_text_is_not_empty() -> None:
+    wrong: Any
+    for wrong in ("", None, TURNS):
+        with pytest.raises(InputError):
+            FormattedText(wrong)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [TURNS, [1, 2, 3], "2+2?", b"2+2?", TURNS[0], UserDict(TURNS[0]), Conversation(TURNS), None, 3],
+)
+def test_a_single_sample_where_many_belong(samples: Any) -> None:
+    with pytest.raises(InputError):
+        refuse_single_sample(samples)
+
+
+@pytest.mark.parametrize(
+    "samples", [[], [TURNS], (TURNS,), iter([TURNS]), [[1, 2]], {1: TURNS}.values()]
+)
+def test_many_samples(samples: Any) -> None:
+    refuse_single_sample(samples)
+
+
+def test_responses_to_a_prompt() -> None:
+    (one,) = responses_to("2+2?", ["4"])
+    assert one == Conversation(TURNS)
+    (with_turns,) = responses_to([{"role": "system", "content": "Add."}, TURNS[0]], ["4"])
+    assert with_turns.messages[-1] == TURNS[1]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "responses", "hint"),
+    [
+        ("2+2?", "4", "a list of responses"),
+        ("2+2?", [], "at least one response"),
+        ("2+2?", ["4", None], r"at \[1\]"),
+        ("2+2?", {"4"}, "a list of responses"),
+        ([], ["4"], "non-empty list"),
+        (None, ["4"], "non-empty list"),
+        (FormattedText("x"), ["4"], "non-empty list"),
+    ],
+)
+def test_what_rank_refuses(prompt: Any, responses: Any, hint: str) -> None:
+    with pytest.raises(InputError, match=hint):
+        responses_to(prompt, responses)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@given(
+    JSON
+    | st.lists(st.integers())
+    | st.lists(st.dictionaries(st.sampled_from(["role", "content"]), JSON))
+)
+def test_anything_is_parsed_or_refused(sample: Any) -> None:
+    try:
+        parsed = parse_sample(sample)
+    except InputError:
+        return
+    assert isinstance(parsed, Conversation | tuple)

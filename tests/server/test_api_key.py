@@ -10,6 +10,7 @@ import pytest
 
 from reward_client import AuthenticationError
 
+from .conversations import turns
 from .ledger import TOLERANCE, difference
 from .scorers import SCORERS
 
@@ -25,9 +26,9 @@ WRONG = "sk-wrong-0123456789abcdef"
 @pytest.mark.parametrize("kind", SCORERS)
 def test_api_key(bench: Bench, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    case = bench.case("llama")
     url = bench.serve("llama", "--api-key", RIGHT).url
-    sample, reference = case.samples["one turn"], case.references["one turn"]
+    sample = turns("What is 2+2?", "The answer is 4.")
+    (reference,) = bench.references("llama", [sample])
 
     with closing(SCORERS[kind](url, api_key=RIGHT)) as scorer:
         reward = scorer.score(sample)

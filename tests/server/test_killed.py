@@ -17,21 +17,30 @@ from .ledger import TOLERANCE, difference
 from .scorers import SCORERS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .bench import Bench
+    from .conversations import Sample
     from .scorers import Scorer
     from .torch_process import Reference
 
-SAMPLES = 3000
+SAMPLES = 2000
 # Answered when the server dies: enough to have rewards, few enough to have work in flight.
-ANSWERED = 600
+ANSWERED = 400
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[Sample]:
+    return workload(SAMPLES)
+
+
+@pytest.fixture(scope="module")
+def references(bench: Bench, samples: list[Sample]) -> list[Reference]:
+    return bench.references("llama", samples)
 
 
 @pytest.mark.parametrize("on_error", ["return", "raise"])
-def test_killed_and_started_again(bench: Bench, on_error: str) -> None:
-    samples = workload(SAMPLES)
-    references = bench.references("llama", samples)
+def test_killed_and_started_again(
+    bench: Bench, samples: list[Sample], references: list[Reference], on_error: str
+) -> None:
     server = bench.serve("llama")
     with ExitStack() as stack:
         # A second of retries is less than a server needs to start: the client has to give up.
@@ -51,9 +60,9 @@ def test_killed_and_started_again(bench: Bench, on_error: str) -> None:
             slots = call.result()
             assert not wrong_rewards(slots, references)
             assert any(isinstance(slot, Reward) for slot in slots.values())
-            assert any(isinstance(slot, RewardClientError) for slot in slots.values())
             if on_error == "return":
-                assert list(slots) == list(range(SAMPLES))
+                assert len(slots) == SAMPLES
+                assert any(isinstance(slot, RewardClientError) for slot in slots.values())
 
         restarted.wait_until_healthy()
         for scorer in scorers:
@@ -63,7 +72,7 @@ def test_killed_and_started_again(bench: Bench, on_error: str) -> None:
 
 
 def outcome(
-    scorer: Scorer, samples: Sequence[object], on_error: str
+    scorer: Scorer, samples: list[Sample], on_error: str
 ) -> dict[int, Reward | RewardClientError]:
     """What came of each sample, by its index."""
     if on_error == "return":
@@ -78,7 +87,7 @@ def outcome(
 
 
 def wrong_rewards(
-    slots: dict[int, Reward | RewardClientError], references: Sequence[Reference]
+    slots: dict[int, Reward | RewardClientError], references: list[Reference]
 ) -> dict[int, object]:
     return {
         index: slot

@@ -24,6 +24,8 @@ from transformers import (
 
 DATA = Path(__file__).parent / "data"
 BATCH = 64
+# The tokenizer's 495, padded as real models pad: transformers adds <|endoftext|> to every Qwen2's.
+VOCABULARY = 512
 
 
 class Qwen2ForRewardModel(Qwen2ForSequenceClassification):
@@ -58,7 +60,7 @@ def make(folder, kind, seed):
         )
     torch.manual_seed(seed)
     config = config_class(
-        vocab_size=tokenizer.get_vocab_size(),
+        vocab_size=VOCABULARY,
         hidden_size=128,  # two heads of 64, the smallest head that vLLM's CPU attention takes
         num_attention_heads=2,
         num_key_value_heads=1,
@@ -120,6 +122,7 @@ def score(folder, samples):
 
 
 def main():
+    torch.set_num_threads(1)  # more would fight the server for the cores, and lose
     actions = {"make": make, "score": score}
     for line in sys.stdin:
         ((action, arguments),) = json.loads(line).items()

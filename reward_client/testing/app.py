@@ -96,6 +96,7 @@ class _Endpoints:
             "/openapi.json": self._openapi,
         }
         post: dict[str, Handler] = {
+            "/ping": self._nothing,
             "/tokenize": self._guarded(self._tokenize),
             "/detokenize": self._guarded(self._detokenize),
         }
@@ -112,7 +113,8 @@ class _Endpoints:
         """A handler that is given the JSON body, and whose refusals become replies."""
 
         async def guarded(request: Request) -> Response:
-            if request.headers.get("content-type", "").split(";")[0] != "application/json":
+            media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if media_type != "application/json":
                 return media_type_refusal(self._dialect)
             try:
                 return await handler(request, forms.read_json(await request.body()))

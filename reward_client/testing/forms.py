@@ -1,7 +1,8 @@
 """The request bodies that vLLM accepts, declared as it does, so that its refusals come out alike.
 
 A body may have several forms. vLLM declares their union to pydantic; the errors of a body that
-fits none are those of all forms, in order. Unknown keys are ignored, as vLLM does since 0.6.5.
+fits none are those of all forms, in order, and of the fields in theirs, which is that of the bases
+from right to left. Unknown keys are ignored, as vLLM does since 0.6.5.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ class EmbeddingChat(Options, Chat):
 class Switches(Form):
     """How the pooled output is asked for, in 0.32."""
 
-    # "bytes" and "bytes_only" are vLLM's, too; this server answers them as base64.
+    # vLLM has "bytes" and "bytes_only", too; this server owns up to not having them.
     encoding_format: Literal["float", "base64", "bytes", "bytes_only"] = "float"
     truncate_prompt_tokens: Annotated[int, Field(ge=-1)] | None = None
     truncation_side: Literal["left", "right"] | None = None
@@ -124,7 +125,7 @@ class ClassifyChat(Switches, Chat):
     """`/classify` with a conversation."""
 
 
-class Task(Switches):
+class Task(Form):
     """`/pooling` can name a task."""
 
     task: (
@@ -135,18 +136,22 @@ class Task(Switches):
     ) = None
 
 
-class PoolingInput(Task, Input):
+class PoolingInput(Task, Input, Switches):
     """`/pooling` with an input."""
 
 
-class PoolingChat(Task, Chat):
+class PoolingChat(Task, Chat, Switches):
     """`/pooling` with a conversation."""
 
 
-class PoolingData(Task):
-    """`/pooling` with the data of a plugin, which this server has none of."""
+class Data(Form):
+    """Data for a plugin, which this server has none of."""
 
     data: Any
+
+
+class PoolingData(Task, Data, Switches):
+    """`/pooling` with data."""
 
 
 PooledForm = Options | Switches

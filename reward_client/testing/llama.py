@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,35 +17,17 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """What the arithmetic needs of `config.json`."""
-
-    layers: int
-    heads: int
-    key_value_heads: int
-    head_size: int
-    epsilon: float
-    rope_theta: float
-
-    @classmethod
-    def read(cls, path: Path) -> _Shape:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return cls(
-            config["num_hidden_layers"],
-            config["num_attention_heads"],
-            config["num_key_value_heads"],
-            config["head_dim"],
-            config["rms_norm_eps"],
-            config["rope_theta"],
-        )
-
-
 class LlamaClassifier:
     """A small Llama with one score per position; the last one is the reward."""
 
     def __init__(self, folder: Path) -> None:
-        self._shape = _Shape.read(folder / "config.json")
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        self._layers: int = config["num_hidden_layers"]
+        self._heads: int = config["num_attention_heads"]
+        self._key_value_heads: int = config["num_key_value_heads"]
+        self._head_size: int = config["head_dim"]
+        self._epsilon = np.float32(config["rms_norm_eps"])
+        self._rope_theta: float = config["rope_theta"]
         stored = load((folder / "model.safetensors").read_bytes())
         # Stored in float16 to be small, computed in float32 as `--dtype float32` does.
         self._weights: dict[str, Array] = {k: v.astype(np.float32) for k, v in stored.items()}
@@ -60,7 +41,7 @@ class LlamaClassifier:
         rotation = self._rotation(length)
         # Added to the attention scores: a position sees itself and what came before.
         mask = np.triu(np.full((length, length), -np.inf, dtype=np.float32), k=1)
-        for layer in range(self._shape.layers):
+        for layer in range(self._layers):
             prefix = f"model.layers.{layer}."
             normed = self._norm(hidden, prefix + "input_layernorm.weight")
             hidden = hidden + self._attention(normed, prefix + "self_attn.", rotation, mask)
@@ -71,17 +52,22 @@ class LlamaClassifier:
 
     def _norm(self, x: Array, name: str) -> Array:
         mean_square = np.mean(np.square(x), axis=-1, keepdims=True)
-        scale: Array = np.reciprocal(np.sqrt(mean_square + np.float32(self._shape.epsilon)))
+        scale: Array = np.reciprocal(np.sqrt(mean_square + self._epsilon))
         return x * scale * self._weights[name]
 
     def _linear(self, x: Array, name: str) -> Array:
-        out: Array = x @ self._weights[name].T
-        return out
+        # Blocks of eight rows are too small for OpenBLAS to share among threads, which takes up to
+        # a hundred times as long on a machine whose cores are busy.
+        weight = self._weights[name]
+        blocks = np.zeros((-(-len(x) // 8), 8, x.shape[1]), dtype=np.float32)
+        blocks.reshape(-1, x.shape[1])[: len(x)] = x
+        out: Array = (blocks @ weight.T).reshape(-1, weight.shape[0])
+        return out[: len(x)]
 
     def _rotation(self, length: int) -> tuple[Array, Array]:
         """Cosine and sine of the rotary embedding, one row per position."""
-        half = self._shape.head_size // 2
-        inverse = self._shape.rope_theta ** -(np.arange(half, dtype=np.float32) / half)
+        half = self._head_size // 2
+        inverse = self._rope_theta ** -(np.arange(half, dtype=np.float32) / half)
         angles = np.outer(np.arange(length, dtype=np.float32), inverse).astype(np.float32)
         angles = np.concatenate([angles, angles], axis=-1)
         return np.cos(angles), np.sin(angles)
@@ -89,18 +75,16 @@ class LlamaClassifier:
     def _attention(
         self, x: Array, prefix: str, rotation: tuple[Array, Array], mask: Array
     ) -> Array:
-        shape = self._shape
-
         def heads(name: str, count: int) -> Array:
             projected = self._linear(x, f"{prefix}{name}_proj.weight")
-            return projected.reshape(len(x), count, shape.head_size).transpose(1, 0, 2)
+            return projected.reshape(len(x), count, self._head_size).transpose(1, 0, 2)
 
-        query = _rotate(heads("q", shape.heads), *rotation)
-        key = _rotate(heads("k", shape.key_value_heads), *rotation)
-        value = heads("v", shape.key_value_heads)
-        group = shape.heads // shape.key_value_heads
+        query = _rotate(heads("q", self._heads), *rotation)
+        key = _rotate(heads("k", self._key_value_heads), *rotation)
+        value = heads("v", self._key_value_heads)
+        group = self._heads // self._key_value_heads
         key, value = key.repeat(group, axis=0), value.repeat(group, axis=0)
-        attention = query @ key.transpose(0, 2, 1) / np.float32(np.sqrt(shape.head_size)) + mask
+        attention = query @ key.transpose(0, 2, 1) / np.float32(np.sqrt(self._head_size)) + mask
         attention = np.exp(attention - attention.max(axis=-1, keepdims=True))
         attention /= attention.sum(axis=-1, keepdims=True)
         mixed = (attention @ value).transpose(1, 0, 2).reshape(len(x), -1)

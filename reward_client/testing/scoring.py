@@ -177,6 +177,12 @@ class Serving:
 
 def encoded(values: Array, encoding_format: str) -> list[Any] | str:
     """The pooled output as JSON numbers, or as base64 of its little-endian float32."""
+    if encoding_format.startswith("bytes"):
+        raise Refusal(
+            f"The test server has no encoding_format {encoding_format!r}, though vLLM has.",
+            status=501,
+            kind="NotImplementedError",
+        )
     if encoding_format == "base64":
         return base64.b64encode(values.astype("<f4").tobytes()).decode()
     numbers: list[Any] = values.tolist()

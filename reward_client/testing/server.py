@@ -144,7 +144,10 @@ class RewardServer:
             target=self._server.run, args=([self._socket],), name="RewardServer", daemon=True
         )
         self._thread.start()
-        self._server.ready.wait()
+        while not self._server.ready.wait(timeout=1):
+            if not self._thread.is_alive():
+                self._close_socket()
+                raise RuntimeError("The server did not start.")
         return self
 
     def __exit__(

@@ -1,0 +1,110 @@
+"""The commands `demo` and `serve`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from reward_client.cli import main
+from reward_client.testing import Fault, RewardServer, demo_pairs
+
+
+def test_demo_starts_its_own_server(capsys):
+    assert main(["demo"]) == 0
+    out = capsys.readouterr().out
+    assert "sum-judge: vLLM 0.32.0" in out
+    accuracy = float(out.rpartition("%).")[0].rpartition("(")[2])
+    assert accuracy >= 90
+    assert "400 conversations in" in out
+    assert out.count("right  ") + out.count("WRONG  ") == 10
+
+
+def test_demo_on_a_running_server(capsys, tmp_path, monkeypatch):
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("\n".join(json.dumps(pair) for pair in demo_pairs()[:3]) + "\n", "utf-8")
+    monkeypatch.setenv("REWARD_CLIENT_API_KEY", "secret")
+    with RewardServer(api_key="secret", model_name="judge") as server:
+        assert main(["demo", "--url", server.url, "--model", "judge", "--pairs", str(pairs)]) == 0
+    out = capsys.readouterr().out
+    assert "judge: vLLM 0.32.0" in out
+    assert "of 3 pairs" in out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "has no pairs"),
+        ('{"chosen": []}\n', 'line 1, is not {"chosen": [...], "rejected": [...]}'),
+        ("[1]\n", "line 1, is not"),
+        (None, "cannot be read"),
+    ],
+)
+def test_bad_pairs(capsys, tmp_path, content, message):
+    path = tmp_path / "pairs.jsonl"
+    if content is not None:
+        path.write_text(content, "utf-8")
+    assert main(["demo", "--pairs", str(path)]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_errors_of_the_client_have_no_traceback(capsys):
+    with RewardServer() as server:
+        assert main(["demo", "--url", server.url, "--model", "nobody"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("reward-client: ")
+    assert "nobody" in captured.err
+
+
+def test_interrupt(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("reward_client.cli._score", interrupted)
+    assert main(["demo", "--url", "http://127.0.0.1:9"]) == 130
+
+
+def test_serve_until_interrupted():
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from reward_client.cli import main; sys.exit(main())",
+    ]
+    process = subprocess.Popen(
+        [*command, "serve", "--port", "0", "--dialect", "0.8", "--raw"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = process.stdout.readline()
+        url = line.split(" at ")[1].split(";")[0]
+        assert httpx.get(url + "/version").json() == {"version": "0.8.5"}
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+        assert (process.returncode, errors) == (0, "")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_serve_on_a_taken_port(capsys):
+    with RewardServer() as server:
+        assert main(["serve", "--port", server.url.rpartition(":")[2]]) == 1
+    assert "cannot be served" in capsys.readouterr().err
+
+
+def test_client_survives_a_reset():
+    """The faults and the client know each other: a reset is tried again."""
+    from reward_client import RewardClient
+
+    with RewardServer() as server, RewardClient(server.url) as client:
+        client.servers()
+        server.inject(Fault.reset(), path="/pooling")
+        conversation = demo_pairs()[0]["chosen"]
+        ids = client.tokenize(conversation).token_ids
+        assert client.score(conversation).value == pytest.approx(server.reference(ids), abs=1e-5)

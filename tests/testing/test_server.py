@@ -1,0 +1,165 @@
+"""The server around the wire: start, stop, records, keys, and what needs no recording."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from reward_client.testing import RecordedRequest, RewardServer, create_app
+
+SUM = [{"role": "user", "content": "What is 37 + 45?"}, {"role": "assistant", "content": "82"}]
+
+
+def test_stops_and_leaves_nothing():
+    with RewardServer() as server:
+        url = server.url
+        assert httpx.get(url + "/health").status_code == 200
+        assert "RewardServer" in {thread.name for thread in threading.enumerate()}
+    assert "RewardServer" not in {thread.name for thread in threading.enumerate()}
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url + "/health")
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = server.url
+
+
+def test_a_taken_port_is_an_error():
+    with RewardServer() as server:
+        second = RewardServer(port=int(server.url.rpartition(":")[2]))
+        with pytest.raises(OSError, match="in use"):
+            second.__enter__()
+
+
+def test_listens_on_loopback_only():
+    with RewardServer() as server:
+        assert server.url.startswith("http://127.0.0.1:")
+
+
+def test_records_requests():
+    with RewardServer() as server:
+        httpx.post(server.url + "/tokenize", json={"prompt": "1"}, headers={"X-Test": "yes"})
+        httpx.get(server.url + "/version")
+        first, second = server.requests
+    assert isinstance(first, RecordedRequest)
+    assert (first.method, first.path, first.json) == ("POST", "/tokenize", {"prompt": "1"})
+    assert first.headers["x-test"] == "yes"
+    assert (second.method, second.path, second.json) == ("GET", "/version", None)
+
+
+def test_key_guards_v1_only():
+    with RewardServer(api_key="secret") as server, httpx.Client(base_url=server.url) as client:
+        refused = client.get("/v1/models")
+        assert (refused.status_code, refused.json()) == (401, {"error": "Unauthorized"})
+        assert client.get("/v1/no-such-route").status_code == 401
+        key = {"Authorization": "Bearer secret"}
+        assert client.get("/v1/models", headers=key).status_code == 200
+        assert client.get("/version").status_code == 200
+        assert client.post("/pooling", json={"input": [1]}).status_code == 200
+
+
+@pytest.mark.parametrize("dialect", ["0.8", "0.32"])
+def test_tokens_to_raw_reward(dialect):
+    with (
+        RewardServer(dialect=dialect, raw=True, model_name="m", max_model_len=64) as server,
+        httpx.Client(base_url=server.url) as client,
+    ):
+        chat = {"model": "m", "messages": SUM, "add_generation_prompt": False}
+        tokens = client.post("/tokenize", json=chat).json()
+        assert tokens["max_model_len"] == 64
+        body = {"model": "m", "input": tokens["tokens"]}
+        value = client.post("/pooling", json=body).json()["data"][0]["data"][0]
+        assert value == server.reference(tokens["tokens"])
+        long = client.post("/pooling", json={"input": [5] * 65})
+        assert "context length is 64 tokens" in long.text
+
+
+def test_doubled_bos_is_reproducible():
+    with RewardServer() as server, httpx.Client(base_url=server.url) as client:
+        chat = {"messages": SUM, "add_generation_prompt": False}
+        tokens = client.post("/tokenize", json=chat).json()["tokens"]
+        text = client.post("/detokenize", json={"tokens": tokens}).json()["prompt"]
+        assert text.startswith("<|bos|>")
+        doubled = client.post("/tokenize", json={"prompt": text}).json()["tokens"]
+        single = {"prompt": text, "add_special_tokens": False}
+        assert client.post("/tokenize", json=single).json()["tokens"] == tokens
+        assert doubled == [tokens[0], *tokens]
+        assert server.reference(doubled) != server.reference(tokens)
+        again = client.post("/tokenize", json={**chat, "add_special_tokens": True}).json()["tokens"]
+        assert again == doubled
+
+
+def test_generation_prompt_is_the_default_of_tokenize():
+    with RewardServer() as server, httpx.Client(base_url=server.url) as client:
+        opened = client.post("/tokenize", json={"messages": SUM}).json()["tokens"]
+        chat = {"messages": SUM, "add_generation_prompt": False}
+        closed = client.post("/tokenize", json=chat).json()["tokens"]
+        assert opened[: len(closed)] == closed
+        assert len(opened) == len(closed) + 1
+
+
+def test_template_variables_and_roles():
+    with RewardServer() as server, httpx.Client(base_url=server.url) as client:
+        parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+        chat = {
+            "messages": [
+                {"role": "system", "content": "s"},
+                {"role": "user", "content": parts},
+                {"role": "tool", "content": "t"},
+            ],
+            "tools": [{"type": "function", "function": {"name": "add"}}],
+            "add_generation_prompt": False,
+        }
+        tokens = client.post("/tokenize", json=chat).json()["tokens"]
+        text = client.post("/detokenize", json={"tokens": tokens}).json()["prompt"]
+        tools = '<|system|>Tools: [{"type": "function", "function": {"name": "add"}}]<|end|>'
+        assert text == f"<|bos|>{tools}<|system|>s<|end|><|user|>a\nb<|end|><|tool|>t<|end|>"
+        critic = {"messages": [{"role": "critic", "content": "x"}]}
+        refused = client.post("/tokenize", json=critic)
+        assert refused.status_code == 400
+        assert refused.json()["error"]["message"] == "Unknown role: critic"
+
+
+def test_answers_requests_at_once():
+    with RewardServer() as server, httpx.Client(base_url=server.url) as client:
+
+        def ask(number):
+            ids = [1, 4, 22 + number, 2]
+            reply = client.post("/pooling", json={"input": ids, "use_activation": False})
+            return reply.json()["data"][0]["data"][0], server.reference(ids)
+
+        with ThreadPoolExecutor(8) as pool:
+            for served, direct in pool.map(ask, range(40)):
+                assert served == direct
+
+
+@pytest.mark.parametrize("options", [{"dialect": "0.7"}, {"head": "process"}])
+def test_unknown_options(options):
+    with pytest.raises(ValueError, match="Unknown"):
+        create_app(**options)
+
+
+def test_missing_extra_is_named():
+    code = (
+        "import sys; sys.modules['starlette'] = None\n"
+        "import reward_client.testing as t\n"
+        "try: t.RewardServer\n"
+        "except ImportError as error: print(error)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'reward-client[testing]'" in run.stdout
+
+
+def test_unknown_name():
+    import reward_client.testing
+
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = reward_client.testing.Nothing
+
+
+def test_two_servers_have_two_ports():
+    with RewardServer() as one, RewardServer() as two:
+        assert one.url != two.url

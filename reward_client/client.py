@@ -177,6 +177,11 @@ class RewardClient:
         pid = os.getpid()
         thread = self._threads.get(pid)
         if thread is None:
+            try:
+                self._core.refuse_if_closed()
+            except RewardClientError:
+                coroutine.close()
+                raise
             thread = self._threads.setdefault(pid, LoopThread(self._core.aclose))
             finalize(self, thread.stop)
         return thread.run(coroutine)

@@ -98,14 +98,18 @@ class Core:
         """Refuses further work."""
         self._closed = True
 
+    def refuse_if_closed(self) -> None:
+        """Raises a `RewardClientError` if the client is closed."""
+        if self._closed:
+            raise RewardClientError("This client is closed: make a new one.")
+
     async def aclose(self) -> None:
         """Closes the connections of the running loop, and of loops that are gone."""
         self.close()
         await self._close_links(also=asyncio.get_running_loop())
 
     async def _link(self) -> _Link:
-        if self._closed:
-            raise RewardClientError("This client is closed: make a new one.")
+        self.refuse_if_closed()
         loop = asyncio.get_running_loop()
         link = self._links.get(loop)
         if link is None:

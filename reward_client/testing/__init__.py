@@ -1,5 +1,7 @@
 """A real, small reward model behind vLLM's wire, for tests and demos.
 
+A server, and a fault for it::
+
     from reward_client.testing import Fault, RewardServer
 
     with RewardServer() as server:

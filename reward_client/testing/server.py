@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -16,7 +17,6 @@ from reward_client.testing.judge import load_judge
 from reward_client.testing.recording import RecordedRequest, Recorder
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Sequence
     from types import TracebackType
 
@@ -36,21 +36,35 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Says when it is up."""
+    """Says when it is up, and ends at once when told to."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._loop = asyncio.get_running_loop()
         self.ready.set()
+
+    async def main_loop(self) -> None:
+        # uvicorn's looks ten times a second whether to go on.
+        await self.on_tick(0)
+        await self._stop.wait()
+
+    def stop(self) -> None:
+        """Let the server end, from another thread; what is still being answered is dropped."""
+        self.force_exit = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
 
 
 class RewardServer:
     """A server with a real, small reward model behind vLLM's wire, on a free loopback port.
 
-    The model judges whether the sum in the last assistant turn is right.
+    The model judges whether the sum in the last assistant turn is right::
 
         with RewardServer() as server:
             client = RewardClient(server.url)
@@ -159,9 +173,7 @@ class RewardServer:
         traceback: TracebackType | None,
     ) -> None:
         if self._server is not None and self._thread is not None:
-            self._server.should_exit = True
-            # Requests still being answered, as by a delay, are not waited for.
-            self._server.force_exit = True
+            self._server.stop()
             self._thread.join()
         self._close_socket()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Mapping
 from typing import cast
@@ -20,6 +21,7 @@ from reward_client.errors import (
 from reward_client.narrowing import as_mapping
 from reward_client.options import Limits, RetryPolicy
 from reward_client.transport.faults import FAULT_RULES, Fault, WireFaultError
+from reward_client.transport.redaction import redact
 from reward_client.transport.retrying import Failure, retrying
 from reward_client.transport.statuses import (
     ErrorBody,
@@ -34,8 +36,9 @@ __all__ = ["HttpCaller"]
 
 _logger = logging.getLogger("reward_client")
 
-_SHORTEST_SECRET = 6
-"""Shorter header values are no secrets, and replacing them would garble messages."""
+_RESTART_SECONDS = 4.0
+"""A vLLM takes longer to start. So if a call has failed for longer, another one may answer it: a
+gateway hides that the first one refuses connections meanwhile."""
 
 _MAX_DEATHS = 2
 """How many engine deaths one call may see: at the second one its input is the suspect."""
@@ -64,12 +67,6 @@ class HttpCaller:
         self.losses = 0
         self._wire = wire
         self._headers = {"accept": "application/json", **headers}
-        # A server or proxy may repeat a header in its error.
-        self._secrets = [
-            secret
-            for value in headers.values()
-            if len(secret := value.removeprefix("Bearer ")) >= _SHORTEST_SECRET
-        ]
         self._retrying = retrying(retry)
         self._slots = asyncio.Semaphore(limits.max_concurrency)
 
@@ -107,14 +104,14 @@ class HttpCaller:
     def _read(self, reply: WireReply, endpoint: str, request_id: str) -> Reply | Failure:
         payload = _json_or_none(reply.body)
         # The body comes before the status: vLLM up to 0.17.1 answers some errors with HTTP 200.
-        error = read_error(reply.body, payload)
+        error = read_error(reply.body, payload, reply.sent)
         if reply.status < 300:
             if error is None:
                 return Reply(payload, endpoint, request_id)
             if payload is None:
                 return Failure(
                     ProtocolError(
-                        f"HTTP {reply.status} without JSON: {self._redact(error.message)!r}. "
+                        f"HTTP {reply.status} without JSON: {error.message!r}. "
                         "Does base_url point at a vLLM server, and is a proxy cutting replies?",
                         endpoint=endpoint,
                         request_id=request_id,
@@ -131,7 +128,7 @@ class HttpCaller:
         kind, advice = error_kind(status, error)
         if issubclass(kind, EngineDeadError | ModelNotFoundError):
             self.lost()
-        said = self._redact(error.message)
+        said = error.message
         return Failure(
             kind(
                 f"HTTP {status}{f': {said}' if said else ' with an empty body'}. {advice}",
@@ -149,17 +146,13 @@ class HttpCaller:
         rule = FAULT_RULES[error.fault]
         if rule.server_lost:
             self.lost()
-        message = f"{self._redact(str(error)).capitalize()}. {rule.advice}"
+        reason = redact(str(error), self._headers)
+        message = f"{reason[:1].upper()}{reason[1:]}. {rule.advice}"
         return Failure(
             rule.error(message, endpoint=endpoint, request_id=request_id),
             summary=error.fault.value,
             retried=rule.retried,
         )
-
-    def _redact(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
 
 
 class _Attempts:
@@ -171,9 +164,13 @@ class _Attempts:
         self._body = None if call.body is None else _encode(call.body)
         self._was_reset = False
         self._deaths = 0
+        self._failing_since = 0.0
         self.summaries: list[str] = []
 
     async def next(self) -> Reply | Failure:
+        """One attempt."""
+        if self.summaries and time.monotonic() - self._failing_since > _RESTART_SECONDS:
+            self._caller.lost()
         outcome = await self._send()
         if not self._was_reset and _is_reset(outcome):
             # Mostly an idle connection that the server had closed already: at once, once.
@@ -192,6 +189,8 @@ class _Attempts:
         summary = outcome.summary if isinstance(outcome, Failure) else "ok"
         _logger.debug("%s %s: %s (%s)", self._call.method, self._call.path, summary, request_id)
         if isinstance(outcome, Failure):
+            if not self.summaries:
+                self._failing_since = time.monotonic()
             self.summaries.append(summary)
         return outcome
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -24,12 +25,14 @@ class Fault(Enum):
     UNKNOWN_HOST = "unknown host"
     TLS = "TLS failure"
     PROXY = "proxy failure"
+    PROXY_REFUSAL = "refused by the proxy"
     CONNECT_TIMEOUT = "connect timeout"
     RESET = "connection reset before the reply"
     CUT = "connection cut during the reply"
     READ_TIMEOUT = "read timeout"
     NOT_HTTP = "not an HTTP reply"
     TOO_LARGE = "reply too large"
+    CLOSED = "client closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,13 @@ FAULT_RULES = {
         why="a proxy may be busy for a moment",
         advice="Check Connection(proxy=…) and the proxy environment variables.",
     ),
+    Fault.PROXY_REFUSAL: FaultRule(
+        ServerUnreachableError,
+        retried=False,
+        server_lost=False,
+        why="the proxy has decided",
+        advice="Check user and password in Connection(proxy=…) or the proxy environment variables.",
+    ),
     Fault.CONNECT_TIMEOUT: FaultRule(
         RewardTimeoutError,
         retried=True,
@@ -123,6 +133,13 @@ FAULT_RULES = {
         advice="A reward is small: hidden states may be coming back. "
         "Limits(max_response_bytes=…) sets the limit.",
     ),
+    Fault.CLOSED: FaultRule(
+        RewardClientError,
+        retried=False,
+        server_lost=False,
+        why="the caller wants no more",
+        advice="The client was closed while this call was under way.",
+    ),
 }
 
 
@@ -140,6 +157,7 @@ class WireFaultError(Exception):
 _BY_CLASS_NAME = (
     ("ClientConnectorDNSError", Fault.UNKNOWN_HOST),
     ("gaierror", Fault.UNKNOWN_HOST),
+    ("UnicodeError", Fault.UNKNOWN_HOST),  # a host name that cannot be one
     ("ClientHttpProxyError", Fault.PROXY),
     ("ClientProxyConnectionError", Fault.PROXY),
     ("ProxyError", Fault.PROXY),
@@ -167,6 +185,9 @@ _BY_CLASS_NAME = (
     ("PoolTimeout", Fault.CONNECT_TIMEOUT),
 )
 
+# How both libraries begin to say that CONNECT was answered with a status.
+_PROXY_REFUSED = re.compile(r"40[0-7]\b")
+
 
 def classify(error: BaseException, *, reading: bool) -> Fault | None:
     """The fault behind an exception of an HTTP library, or None if it is not one.
@@ -184,6 +205,8 @@ def classify(error: BaseException, *, reading: bool) -> Fault | None:
             return Fault.CUT
         return Fault.RESET if "disconnected" in text else Fault.NOT_HTTP
     fault = next((fault for name, fault in _BY_CLASS_NAME if name in names), None)
+    if fault is Fault.PROXY and any(_PROXY_REFUSED.match(str(link)) for link in chain):
+        return Fault.PROXY_REFUSAL
     return Fault.CUT if reading and fault is Fault.RESET else fault
 
 

@@ -68,7 +68,8 @@ class OpenAIWire:
             raise WireFaultError(fault, type(error.__cause__ or error).__name__) from error
         if len(response.content) > self._max_response_bytes:
             raise WireFaultError(Fault.TOO_LARGE, f"more than {self._max_response_bytes} bytes")
-        return WireReply(response.status_code, response.headers, response.content)
+        sent = response.request.headers
+        return WireReply(response.status_code, response.headers, response.content, sent)
 
     async def aclose(self) -> None:
         """Nothing here is ours to close."""

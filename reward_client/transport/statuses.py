@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 
 import orjson
 
@@ -22,11 +23,14 @@ from reward_client.errors import (
     StatusError,
 )
 from reward_client.narrowing import as_mapping
+from reward_client.transport.redaction import redact
 
 __all__ = ["STATUS_RULES", "ErrorBody", "error_kind", "is_retried", "read_error", "retry_after"]
 
 # vLLM up to 0.31 echoes the whole input in validation errors (184 kB seen).
 _SHOWN_CHARACTERS = 300
+# What is searched for those: patterns take quadratic time on hostile pages.
+_READ_CHARACTERS = 4_096
 
 STATUS_RULES = {
     408: (True, "the server gave up waiting for the request, not on it"),
@@ -70,7 +74,9 @@ class ErrorBody:
     code: int | None = None
 
 
-def read_error(body: bytes, payload: object) -> ErrorBody | None:
+def read_error(
+    body: bytes, payload: object, sent: Mapping[str, str] = MappingProxyType({})
+) -> ErrorBody | None:
     """The error in a reply of any status, or None if there is none in it.
 
     Understands vLLM's flat (up to 0.10.0) and nested errors, a bare string (401), FastAPI's
@@ -79,24 +85,26 @@ def read_error(body: bytes, payload: object) -> ErrorBody | None:
     Args:
         body: The reply as it came.
         payload: The reply as JSON, None where it is not.
+        sent: The headers of the request, which must not be shown where the reply repeats them.
     """
     fields = as_mapping(payload)
     if fields is None:
-        return ErrorBody(_shorten(body.decode("utf-8", "replace"))) if payload is None else None
+        if payload is not None:
+            return None
+        return ErrorBody(_shown(body.decode("utf-8", "replace"), sent))
     error = fields.get("error")
     nested = as_mapping(error)
     if nested:
         fields = nested
     elif isinstance(error, str) and error:
-        return ErrorBody(_shorten(error))
+        return ErrorBody(_shown(error, sent))
     elif "detail" in fields:
-        detail = fields["detail"]
-        return ErrorBody(_shorten(detail if isinstance(detail, str) else _dump(detail)))
+        return ErrorBody(_shown(fields["detail"], sent))
     elif fields.get("object") != "error":
         return None
     message, kind, code = fields.get("message"), fields.get("type"), fields.get("code")
     return ErrorBody(
-        message=_shorten(message if isinstance(message, str) else _dump(message)),
+        message=_shown(message, sent),
         type=kind if isinstance(kind, str) else "",
         code=code if isinstance(code, int) and 400 <= code <= 599 else None,
     )
@@ -113,6 +121,8 @@ def error_kind(status: int, error: ErrorBody) -> tuple[type[StatusError], str]:
     match status:
         case 401 | 403:
             return AuthenticationError, "Check api_key= (or REWARD_CLIENT_API_KEY)."
+        case 407:
+            return StatusError, "The proxy wants a user and password: Connection(proxy=…)."
         case 404 | 405 | 501:
             return RouteNotFoundError, "Does base_url point at a vLLM server?"
         case 429:
@@ -167,7 +177,10 @@ def _non_negative(text: str) -> float | None:
     return number if math.isfinite(number) and number >= 0 else None
 
 
-def _shorten(text: str) -> str:
+def _shown(value: object, sent: Mapping[str, str]) -> str:
+    """What may be shown of the server's words."""
+    text = value if isinstance(value, str) else _dump(value)
+    text = redact(text, sent)[:_READ_CHARACTERS]  # in this order: no half of a secret stays
     # pydantic's validation errors repeat the input behind this key: a prompt, mostly.
     text = re.split(r"""['"]input['"]:""", text, maxsplit=1)[0]
     if "<html" in text[:1000].lower() or "<!doctype" in text[:1000].lower():
@@ -178,4 +191,7 @@ def _shorten(text: str) -> str:
 
 
 def _dump(value: object) -> str:
-    return orjson.dumps(value).decode() if value is not None else ""
+    try:
+        return orjson.dumps(value).decode() if value is not None else ""
+    except TypeError:  # more deeply nested than orjson writes
+        return "a deeply nested error"

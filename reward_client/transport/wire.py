@@ -32,11 +32,19 @@ _MAX_ERROR_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class WireReply:
-    """A reply as it came; header names in lower case."""
+    """A reply as it came; header names in lower case.
+
+    Attributes:
+        status: The HTTP status.
+        headers: Of the reply.
+        body: Unpacked.
+        sent: The headers of the request.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    sent: Mapping[str, str]
 
 
 class Wire(Protocol):
@@ -53,6 +61,7 @@ class Wire(Protocol):
 
         Raises:
             WireFaultError: No reply, or not a whole one.
+            InputError: The options cannot make a request.
         """
         ...
 
@@ -84,6 +93,7 @@ class HttpWire:
         self._urls: dict[str, httpx.URL] = {}
         self._max_response_bytes = max_response_bytes
         self._owned = transport is None
+        self._closed = False
         self._transport = transport or _aiohttp_transport(base_url, connection)
         self._timeout = {
             "connect": timeouts.connect,
@@ -104,7 +114,7 @@ class HttpWire:
         """See `Wire`."""
         url = self._urls.get(path)
         if url is None:
-            url = self._urls[path] = httpx.URL(self._base_url + path)
+            url = self._urls[path] = self._url(path)
         request = httpx.Request(
             method, url, headers=headers, content=body, extensions={"timeout": self._timeout}
         )
@@ -113,16 +123,23 @@ class HttpWire:
             response = await self._transport.handle_async_request(request)
             reading = True
             try:
-                return WireReply(response.status_code, response.headers, await self._read(response))
+                body_read = await self._read(response)
+                return WireReply(response.status_code, response.headers, body_read, headers)
             finally:
                 await response.aclose()
         except WireFaultError:
             raise
         except Exception as error:
-            fault = classify(error, reading=reading)
+            fault = Fault.CLOSED if self._closed else classify(error, reading=reading)
             if fault is None:
                 raise
             raise WireFaultError(fault, _reason(error)) from error
+
+    def _url(self, path: str) -> httpx.URL:
+        try:
+            return httpx.URL(self._base_url + path)
+        except httpx.InvalidURL as error:
+            raise InputError(f"base_url cannot be read as a URL: {error}.") from error
 
     async def _read(self, response: httpx.Response) -> bytes:
         chunks: list[bytes] = []
@@ -140,6 +157,7 @@ class HttpWire:
 
     async def aclose(self) -> None:
         """Closes the connections that this object made."""
+        self._closed = True
         if self._owned:
             await self._transport.aclose()
 
@@ -148,8 +166,13 @@ def _aiohttp_transport(base_url: str, connection: Connection) -> httpx.AsyncBase
     from httpx_aiohttp import AiohttpTransport
 
     proxy = connection.proxy or (_environment_proxy(base_url) if connection.trust_env else None)
+    if proxy is not None and "://" not in proxy:
+        proxy = f"http://{proxy}"  # as everybody reads HTTP_PROXY=host:port
     if proxy is not None and urlsplit(proxy).scheme not in {"http", "https"}:
-        raise InputError("Only http:// and https:// proxies are supported.")
+        raise InputError(
+            "Only http:// and https:// proxies are supported: give one by Connection(proxy=…), or "
+            "ignore the environment's by Connection(trust_env=False)."
+        )
     secure = "https" in {urlsplit(base_url).scheme, urlsplit(proxy or "").scheme}
     context = _ssl_context(connection) if secure else None
     return AiohttpTransport(
@@ -185,19 +208,27 @@ def _environment_proxy(base_url: str) -> str | None:
 
 
 def _ssl_context(connection: Connection) -> ssl.SSLContext:
-    if isinstance(connection.verify, str):
-        context = ssl.create_default_context(cafile=connection.verify)
-    else:
-        context = httpx.create_ssl_context(verify=connection.verify, trust_env=connection.trust_env)
-    if isinstance(connection.cert, str):
-        context.load_cert_chain(connection.cert)
-    elif connection.cert is not None:
-        context.load_cert_chain(*connection.cert)
+    verify, cert = connection.verify, connection.cert
+    try:
+        if isinstance(verify, str):
+            context = ssl.create_default_context(cafile=verify)
+        else:
+            context = httpx.create_ssl_context(verify=verify, trust_env=connection.trust_env)
+        if cert is not None:
+            context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
+    except OSError as error:
+        raise InputError(
+            f"A certificate file cannot be read ({error}): check Connection(verify=…, cert=…) and "
+            "SSL_CERT_FILE."
+        ) from error
     return context
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause in a few words: it names the system's error."""
+    """The innermost cause that says something: it names the system's error."""
+    said = error
     while error.__cause__ is not None:
         error = error.__cause__
+        said = error if str(error) else said
+    error = said
     return f"{type(error).__name__}: {error}"[:200]

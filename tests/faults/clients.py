@@ -1,0 +1,72 @@
+"""Both clients behind one blocking surface, so that one test body serves both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Literal, Protocol, Self, TypeVar
+
+from reward_client import AsyncRewardClient, RewardClient
+from reward_client.rewards import Ranking, Reward, ScoreResult, ServerProfile, TokenizedSample
+
+T = TypeVar("T")
+Kind = Literal["sync", "async"]
+
+
+class EitherClient(Protocol):
+    """What the tests call."""
+
+    def score(self, sample: Any) -> Reward: ...
+    def score_many(self, samples: Iterable[Any], **options: Any) -> list[Any]: ...
+    def stream(self, samples: Iterable[Any], **options: Any) -> Iterable[ScoreResult]: ...
+    def rank(self, prompt: Any, responses: Sequence[str]) -> Ranking: ...
+    def tokenize(self, sample: Any) -> TokenizedSample: ...
+    def servers(self) -> tuple[ServerProfile, ...]: ...
+    def close(self) -> None: ...
+
+
+class BlockingAsyncClient:
+    """`AsyncRewardClient` on an event loop that runs while it is asked something."""
+
+    def __init__(self, client: AsyncRewardClient) -> None:
+        self._client = client
+        self._runner = asyncio.Runner()
+
+    @classmethod
+    def open(cls, url: str, **options: Any) -> Self:
+        return cls(AsyncRewardClient(url, **options))
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(work)
+
+    def score(self, sample: Any) -> Reward:
+        return self.run(self._client.score(sample))
+
+    def score_many(self, samples: Iterable[Any], **options: Any) -> list[Any]:
+        return self.run(self._client.score_many(samples, **options))
+
+    def stream(self, samples: Iterable[Any], **options: Any) -> Iterable[ScoreResult]:
+        async def all_results() -> list[ScoreResult]:
+            async with self._client.stream(samples, **options) as stream:
+                return [result async for result in stream]
+
+        return self.run(all_results())
+
+    def rank(self, prompt: Any, responses: Sequence[str]) -> Ranking:
+        return self.run(self._client.rank(prompt, responses))
+
+    def tokenize(self, sample: Any) -> TokenizedSample:
+        return self.run(self._client.tokenize(sample))
+
+    def servers(self) -> tuple[ServerProfile, ...]:
+        return self.run(self._client.servers())
+
+    def close(self) -> None:
+        self.run(self._client.aclose())
+        self._runner.close()
+
+
+OPENERS: dict[Kind, Callable[..., EitherClient]] = {
+    "sync": RewardClient,
+    "async": BlockingAsyncClient.open,
+}

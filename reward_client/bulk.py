@@ -86,6 +86,16 @@ class Window:
         self._taken += 1
         return result
 
+    def finished(self) -> list[ScoreResult]:
+        """The results that are there already, of a window that is not ordered."""
+        results: list[ScoreResult] = []
+        while not self._queue.empty():
+            task = self._queue.get_nowait()
+            if task is not None:
+                results.append(task.result())
+        self._taken += len(results)
+        return results
+
     async def aclose(self) -> None:
         """Stops what is under way, and waits until it has stopped."""
         running = tuple(self._running)
@@ -167,6 +177,10 @@ class AsyncRewardStream:
             await asyncio.wait((self._feeder,))
         await self._window.aclose()
 
+    def finished(self) -> list[ScoreResult]:
+        """The results that are there already, of a stream that is not ordered."""
+        return self._window.finished()
+
     async def _feed(self) -> None:
         try:
             async for sample in _as_async(self._samples):
@@ -188,6 +202,7 @@ async def collect(stream: AsyncRewardStream, on_error: OnError) -> list[Reward |
     async with stream:
         async for result in stream:
             if result.error is not None and on_error == "raise":
+                results += [other for other in stream.finished() if other.error is None]
                 results.sort(key=lambda scored: scored.index)
                 raise BatchError(
                     f"Sample {result.index} failed, after {len(results)} were scored (they are in "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar, Unpack, cast, overload
@@ -98,7 +99,8 @@ class RewardStream:
         self._closed = True
         if self._bar is not None:
             self._bar.close()
-        self._run(self._window.aclose())
+        with suppress(RewardClientError):  # a closed client has stopped it
+            self._run(self._window.aclose())
 
 
 class RewardClient:

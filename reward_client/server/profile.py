@@ -10,11 +10,12 @@ from itertools import chain, cycle, islice
 from reward_client._version import __version__
 from reward_client.calls import Call, Caller
 from reward_client.errors import (
+    AuthenticationError,
+    BadRequestError,
     ModelNotFoundError,
     ProtocolError,
     RouteNotFoundError,
     ShapeError,
-    StatusError,
 )
 from reward_client.heads import ScalarHead
 from reward_client.narrowing import as_list, as_mapping
@@ -244,9 +245,7 @@ async def _optional(caller: Caller, path: str) -> Mapping[str, object]:
     """A JSON object that gateways may hide; empty where they do."""
     try:
         return (await caller.call(Call("GET", path))).fields()
-    except (StatusError, ProtocolError) as error:
-        if isinstance(error, StatusError) and error.status >= 500:
-            raise
+    except (RouteNotFoundError, AuthenticationError, BadRequestError, ProtocolError):
         return {}
 
 

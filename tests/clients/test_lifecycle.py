@@ -201,7 +201,7 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("kind", [RewardClient, AsyncRewardClient])
 def test_pickles_as_its_options(
-    kind: type[RewardClient] | type[AsyncRewardClient], server: RewardServer
+    kind: type[RewardClient | AsyncRewardClient], server: RewardServer
 ) -> None:
     options = {"model": "sum-judge", "api_key": "k", "limits": Limits(max_concurrency=3)}
     client = kind(server.url, timeout=Timeouts(connect=5), **options)  # type: ignore[arg-type]

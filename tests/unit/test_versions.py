@@ -32,8 +32,10 @@ def test_known_versions(version: str, since: tuple[int, int, int]) -> None:
 
 @pytest.mark.parametrize(
     "version",
-    [None, "", "abc", "v1", "0.1.dev1+g1234567", "0.11.2.dev3+gabc", "0.6.2", "0.5.5", "1.0.0"]
-    + [f"{NEWEST[0]}.{NEWEST[1] + 1}.0"],
+    [
+        *(None, "", "abc", "v1", "0.1.dev1+g1234567", "0.11.2.dev3+gabc", "0.6.2", "0.5.5"),
+        *("1.0.0", f"{NEWEST[0]}.{NEWEST[1] + 1}.0"),
+    ],
 )
 def test_unknown_versions(version: str | None) -> None:
     assert era_of(version) is UNKNOWN

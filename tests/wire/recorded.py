@@ -66,7 +66,7 @@ class Recording:
         known = {
             "/version": self.data["version"],
             "/v1/models": self.data["models"],
-            "/openapi.json": {"paths": dict.fromkeys(self.data["paths"], {})},
+            "/openapi.json": {"paths": dict.fromkeys(self.data["paths"])},
         }
         return httpx.Response(200, json=known[path])
 
@@ -99,7 +99,7 @@ class Recording:
         raise AssertionError(f"{self.name}: {path} was never asked like {asked}")
 
     def _as_asked(self, recorded: dict[str, Any]) -> dict[str, Any]:
-        """The recorded request without a key that its server ignores (recorded: any unknown one)."""
+        """The recorded request without a key that its server ignores, as any unknown one."""
         ignored = "task" not in recorded
         kept = {k: v for k, v in recorded.items() if not (ignored and k == "use_activation")}
         return _normalized(kept)

@@ -1,0 +1,91 @@
+"""A vLLM below the client that does as it is told, for what real servers cannot be made to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+CHAT = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
+CHAT_TOKENS = [1, 10, 11, 12]
+BOS = 1
+_PROBE = list(range(20, 60))
+
+NESTED_404 = (404, {"detail": "Not Found"})
+
+
+def card(name: str, *, root: str | None = "root", parent: str | None = None) -> dict[str, Any]:
+    return {"id": name, "root": root, "parent": parent, "max_model_len": 1024}
+
+
+def by_length(ids: list[int]) -> list[float]:
+    """A raw reward that differs from input to input, on both sides of [0, 1]."""
+    return [len(ids) - 5.5]
+
+
+@dataclass
+class FakeVllm:
+    """Attributes say what it serves; `requests` is what it was asked."""
+
+    version: Any = "0.32.0"
+    cards: list[dict[str, Any]] = field(default_factory=lambda: [card("judge")])
+    paths: list[str] | None = field(
+        default_factory=lambda: ["/tokenize", "/pooling", "/classify", "/v1/models"]
+    )
+    pool: Callable[[list[int]], Any] = by_length
+    tasks: tuple[str | None, ...] = ("classify",)
+    reply_model: str | None = None
+    before: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
+    requests: list[tuple[str, Any]] = field(default_factory=list)
+
+    def transport(self) -> httpx.AsyncBaseTransport:
+        return httpx.MockTransport(self.answer)
+
+    def asked(self, path: str) -> list[Any]:
+        return [body for asked, body in self.requests if asked == path]
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        body = json.loads(request.content) if request.content else None
+        self.requests.append((path, body))
+        early = self.before(request)
+        if early is not None:
+            return early
+        answers: dict[str, Callable[[Any], tuple[int, Any]]] = {
+            "/version": lambda _: (200, {"version": self.version}) if self.version else NESTED_404,
+            "/v1/models": lambda _: (200, {"object": "list", "data": self.cards}),
+            "/openapi.json": self._openapi,
+            "/tokenize": self._tokenize,
+            "/pooling": self._pooling,
+        }
+        status, payload = answers.get(path, lambda _: NESTED_404)(body)
+        return httpx.Response(status, json=payload)
+
+    def _openapi(self, _: Any) -> tuple[int, Any]:
+        return (200, {"paths": dict.fromkeys(self.paths)}) if self.paths is not None else NESTED_404
+
+    def _tokenize(self, body: Any) -> tuple[int, Any]:
+        if "messages" in body:
+            tokens = CHAT_TOKENS
+        else:
+            tokens = [BOS, *_PROBE] if body["add_special_tokens"] else _PROBE
+        return 200, {"count": len(tokens), "max_model_len": 1024, "tokens": tokens}
+
+    def _pooling(self, body: Any) -> tuple[int, Any]:
+        if body.get("task") not in self.tasks:
+            message = f"Unsupported task: {body.get('task')!r}"
+            return 400, {"error": {"message": message, "type": "BadRequestError", "code": 400}}
+        if body["model"] not in {c["id"] for c in self.cards}:
+            message = f"The model `{body['model']}` does not exist."
+            return 404, {"error": {"message": message, "type": "NotFoundError", "code": 404}}
+        count = sum(map(len, body["input"]))
+        return 200, {
+            "model": self.reply_model or body["model"],
+            "data": [
+                {"index": index, "data": self.pool(ids)} for index, ids in enumerate(body["input"])
+            ],
+            "usage": {"prompt_tokens": count},
+        }

@@ -1,0 +1,57 @@
+"""Never run: what callers see of the public types, checked by mypy and pyright."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import assert_type
+
+from reward_client import (
+    AsyncRewardClient,
+    Conversation,
+    FormattedText,
+    Limits,
+    Ranking,
+    Reward,
+    RewardClient,
+    RewardClientError,
+    ScalarHead,
+    ScoreResult,
+    ServerProfile,
+    TokenizedSample,
+)
+
+CHAT = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
+
+
+def synchronous() -> None:
+    with RewardClient("http://localhost:8000", limits=Limits(max_concurrency=8)) as client:
+        assert_type(client.score(CHAT), Reward)
+        assert_type(client.score(Conversation(CHAT, tools=[{"type": "function"}])), Reward)
+        assert_type(client.score(FormattedText("text")), Reward)
+        assert_type(client.score([1, 2, 3]), Reward)
+        assert_type(float(client.score(CHAT)), float)
+        assert_type(client.score_many([CHAT, CHAT]), list[Reward])
+        assert_type(client.score_many(iter([CHAT]), on_error="raise"), list[Reward])
+        assert_type(client.score_many([CHAT], on_error="return"), list[Reward | RewardClientError])
+        for result in client.stream([CHAT], ordered=False):
+            assert_type(result, ScoreResult)
+            assert_type(result.reward, Reward | None)
+        assert_type(client.rank("2+2?", ["4", "5"]), Ranking)
+        assert_type(client.rank(CHAT[:1], ["4"]).best, str)
+        assert_type(client.tokenize(CHAT), TokenizedSample)
+        assert_type(client.servers(), tuple[ServerProfile, ...])
+
+
+async def asynchronous(source: AsyncIterator[list[int]]) -> None:
+    async with AsyncRewardClient("http://localhost:8000", head=ScalarHead()) as client:
+        assert_type(await client.score(CHAT), Reward)
+        assert_type(await client.score_many([CHAT]), list[Reward])
+        assert_type(
+            await client.score_many([CHAT], on_error="return"), list[Reward | RewardClientError]
+        )
+        async with client.stream(source) as results:
+            async for result in results:
+                assert_type(result, ScoreResult)
+        assert_type(await client.rank("2+2?", ["4"]), Ranking)
+        assert_type(await client.tokenize(CHAT), TokenizedSample)
+        assert_type(await client.servers(), tuple[ServerProfile, ...])

@@ -51,4 +51,5 @@ def _place(item: pytest.Item) -> int:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    terminalreporter.write_line(config.stash[ledger_key].summary())
+    if summary := config.stash[ledger_key].summary():
+        terminalreporter.write_line(summary)

@@ -44,6 +44,9 @@ class Ledger:
         return wrong
 
     def summary(self) -> str:
+        """One line, or nothing where nothing was compared."""
+        if not self._cells:
+            return ""
         return (
             f"{len(self._cells)} cells (model, conversation, client) compared with torch float32; "
             f"largest difference {self._largest:.1e} (absolute, relative above 1)"

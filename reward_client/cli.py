@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reward_client import Reward
-    from reward_client.rewards import ServerProfile
 
 __all__ = ["main"]
 
@@ -100,12 +99,12 @@ def _serve(options: argparse.Namespace) -> None:
 def _demo(options: argparse.Namespace) -> None:
     pairs = _read_pairs(options.pairs)
     if options.url is not None:
-        _score(options, options.url, pairs)
+        _score(options, options.url, f"The server at {options.url}", pairs)
         return
     from reward_client.testing import RewardServer
 
     with RewardServer() as server:
-        _score(options, server.url, pairs)
+        _score(options, server.url, f"The built-in test server at {server.url}", pairs)
 
 
 def _read_pairs(path: Path | None) -> list[dict[str, Any]]:
@@ -134,7 +133,7 @@ def _read_pairs(path: Path | None) -> list[dict[str, Any]]:
     return pairs
 
 
-def _score(options: argparse.Namespace, url: str, pairs: list[dict[str, Any]]) -> None:
+def _score(options: argparse.Namespace, url: str, server: str, pairs: list[dict[str, Any]]) -> None:
     """Score all pairs through the public client, and print what came out."""
     conversations = [pair[side] for pair in pairs for side in ("chosen", "rejected")]
     with RewardClient(url, model=options.model, api_key=options.api_key) as client:
@@ -142,19 +141,17 @@ def _score(options: argparse.Namespace, url: str, pairs: list[dict[str, Any]]) -
         started = time.perf_counter()
         rewards = client.score_many(conversations, progress=True)
         seconds = time.perf_counter() - started
-    _print_report(profile, pairs, rewards, seconds)
+    print(
+        f"{server} answers as vLLM {profile.version or 'of unknown version'}: model "
+        f"{profile.model}, route {profile.route}, raw rewards "
+        f"(known by {profile.activation_known_by}).\n"
+    )
+    _print_report(pairs, rewards, seconds)
 
 
-def _print_report(
-    profile: ServerProfile, pairs: list[dict[str, Any]], rewards: list[Reward], seconds: float
-) -> None:
+def _print_report(pairs: list[dict[str, Any]], rewards: list[Reward], seconds: float) -> None:
     chosen = [reward.value for reward in rewards[::2]]
     rejected = [reward.value for reward in rewards[1::2]]
-    print(
-        f"{profile.model}: vLLM {profile.version or 'of unknown version'}, route {profile.route}, "
-        f"at most {profile.max_model_len or 'unknown'} tokens, "
-        f"server activation {profile.activation}\n"
-    )
     print(f"{'chosen':>8}  {'rejected':>8}  {'':5}  {'chosen answer':{_WIDTH}}  rejected answer")
     for pair, good, bad in list(zip(pairs, chosen, rejected, strict=True))[:_SHOWN]:
         verdict = "right" if good > bad else "WRONG"

@@ -17,7 +17,8 @@ from reward_client.testing import Fault, RewardServer, demo_pairs
 def test_demo_starts_its_own_server(capsys):
     assert main(["demo"]) == 0
     out = capsys.readouterr().out
-    assert "sum-judge: vLLM 0.32.0" in out
+    assert out.startswith("The built-in test server at http://127.0.0.1:")
+    assert "answers as vLLM 0.32.0: model sum-judge, route pooling" in out
     accuracy = float(out.rpartition("%).")[0].rpartition("(")[2])
     assert accuracy >= 90
     assert "400 conversations in" in out
@@ -31,7 +32,7 @@ def test_demo_on_a_running_server(capsys, tmp_path, monkeypatch):
     with RewardServer(api_key="secret", model_name="judge") as server:
         assert main(["demo", "--url", server.url, "--model", "judge", "--pairs", str(pairs)]) == 0
     out = capsys.readouterr().out
-    assert "judge: vLLM 0.32.0" in out
+    assert f"The server at {server.url} answers as vLLM 0.32.0: model judge" in out
     assert "of 3 pairs" in out
 
 

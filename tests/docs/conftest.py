@@ -1,0 +1,39 @@
+"""What the examples of the documentation find around them: a server, files, the environment."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reward_client.testing import RewardServer, demo_pairs
+
+# The plugin brings it where the package is installed, not where it is only on the path.
+from reward_client.testing.plugin import reward_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["reward_server"]
+
+
+@pytest.fixture(scope="session")
+def example_server() -> Iterator[RewardServer]:
+    """Stands for the server that the examples call http://localhost:8000."""
+    with RewardServer() as server:
+        yield server
+
+
+@pytest.fixture
+def surroundings(
+    example_server: RewardServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the pages tell the reader to have set up."""
+    rows = [{"messages": pair["chosen"]} for pair in demo_pairs()[:6]]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "conversations.jsonl").write_text(lines, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REWARD_CLIENT_BASE_URL", example_server.url)
+    monkeypatch.delenv("REWARD_CLIENT_API_KEY", raising=False)

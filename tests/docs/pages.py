@@ -1,0 +1,36 @@
+"""The pages of the documentation, and the code blocks in them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sybil import Document, Example
+from sybil.parsers.markdown import CodeBlockParser, SkipParser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def text(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def languages(page: Path) -> set[str]:
+    """What the fenced blocks of a page say they are."""
+    fences = re.findall(r"^ *(`{3,})([^\n`]*)\n.*?^ *\1 *$", text(page), re.MULTILINE | re.DOTALL)
+    return {language.strip() for _, language in fences}
+
+
+def blocks(page: Path, language: str, evaluate: Callable[[Example], None]) -> Iterator[Example]:
+    """The fenced blocks of one language, and the remarks that skip the next of them."""
+    return iter(Document.parse(str(page), CodeBlockParser(language, evaluate), SkipParser()))

@@ -1,0 +1,78 @@
+"""Every Python block of the documentation is run, page by page, from top to bottom."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+from typing import TYPE_CHECKING
+from unittest import SkipTest
+
+import pytest
+
+from . import pages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sybil import Example
+
+    from reward_client.testing import RewardServer
+
+# Python by another name would not be run.
+OTHER_NAMES = {"py", "python3", "pycon", "ipython", "ipython3", "{code-block} python"}
+
+
+@pytest.fixture
+def run(
+    request: pytest.FixtureRequest, surroundings: None, example_server: RewardServer
+) -> Callable[[Example], None]:
+    def run_block(example: Example) -> None:
+        """Runs a block as a reader would: a script, a notebook's cell, or a file of tests."""
+        source = example.parsed.replace("http://localhost:8000", example_server.url)
+        lines_before = "\n" * (example.line + example.parsed.line_offset)
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        code = compile(lines_before + source, example.path, "exec", flags, dont_inherit=True)
+        before = dict(example.namespace)
+        awaited = eval(code, example.namespace)
+        if inspect.iscoroutine(awaited):
+            asyncio.run(awaited)
+        for name, value in list(example.namespace.items()):
+            if name.startswith("test_") and before.get(name) is not value:
+                value(**{key: request.getfixturevalue(key) for key in _parameters(value)})
+
+    return run_block
+
+
+def _parameters(function: Callable[..., object]) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=pages.name)
+def test_python_blocks_run(page: Path, run: Callable[[Example], None]) -> None:
+    reasons: list[str] = []
+    for example in pages.blocks(page, "python", run):
+        try:
+            example.evaluate()
+        except SkipTest as skipped:  # written as: skip: next "the reason"
+            reasons.append(str(skipped))
+    assert all(len(reason.split()) >= 3 for reason in reasons), reasons
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=pages.name)
+def test_no_python_block_goes_by_another_name(page: Path) -> None:
+    assert not pages.languages(page) & OTHER_NAMES
+    # A skip without a reason is no error to sybil: the block is just left out.
+    assert "skip: next -->" not in pages.text(page)
+    assert "skip: start" not in pages.text(page)
+
+
+def test_a_failing_block_fails_its_page(tmp_path: Path, run: Callable[[Example], None]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Title\n\n```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n", "utf-8")
+    first, second = pages.blocks(page, "python", run)
+    first.evaluate()
+    with pytest.raises(AssertionError) as caught:
+        second.evaluate()
+    assert caught.traceback[-1].lineno == 7  # counted from 0

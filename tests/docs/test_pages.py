@@ -1,0 +1,44 @@
+"""The pages fit together, and fit the package."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+import reward_client
+
+from . import pages
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERSION_HEADING = re.compile(r"^## \[?(\d+\.\d+\.\d+)", re.MULTILINE)
+
+
+def test_changelog_is_of_this_version() -> None:
+    top = VERSION_HEADING.search(pages.text(pages.ROOT / "CHANGELOG.md"))
+    assert top is not None
+    assert top[1] == reward_client.__version__
+
+
+def test_every_version_says_whether_scores_change() -> None:
+    changelog = pages.text(pages.ROOT / "CHANGELOG.md")
+    _, *entries = re.split(r"^## ", changelog, flags=re.MULTILINE)
+    assert all("\n### Scores\n" in entry for entry in entries)
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=pages.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", pages.text(page))
+    missing = [
+        target for target in targets if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert not missing
+
+
+def test_every_page_is_in_the_index() -> None:
+    listed = pages.text(pages.DOCS / "index.md").split("```{toctree}", maxsplit=1)[1].split()
+    written = {page.stem for page in pages.DOCS.glob("*.md")} - {"index"}
+    assert written <= set(listed)

@@ -117,7 +117,7 @@ class RewardClient:
             ``REWARD_CLIENT_API_KEY``.
         head: ``"auto"`` finds out where the reward is in the output and refuses what is not one
             number; `ScalarHead` says that it is one.
-        route: ``"auto"``, or the only route to try.
+        route: ``"auto"``, or the only route to try: ``"embeddings"`` or ``"pooling"``.
         server_activation: What the server does to its values, for versions that can neither be
             asked for raw ones nor seen to send them: ``"none"`` or ``"sigmoid"``.
         retry: How often and how long a request is tried again.

@@ -148,7 +148,7 @@ class RouteNotFoundError(StatusError):
 
 
 class RateLimitedError(StatusError):
-    """Too many requests (429); `retry_after` holds what the server asked for."""
+    """Too many requests (429); ``retry_after`` holds what the server asked for."""
 
 
 class ServerError(StatusError):

@@ -1,29 +1,28 @@
 """Sphinx configuration."""
 
-from reward_client import __version__
+import reward_client
 
 project = "reward_client"
 author = "the reward_client contributors"
 copyright = "the reward_client contributors"
-release = version = __version__
+release = version = reward_client.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
+default_role = "py:obj"
 html_theme = "furo"
-html_title = f"reward_client {__version__}"
-
+html_title = f"reward_client {version}"
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_preserve_defaults = True
-napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
-# Types of other projects, whose documentation is not asked for at build time; and aliases that are
-# explained where they are used.
+# Types of other projects, whose documentation is not asked for at build time; and aliases, whose
+# values are named where they are used.
 nitpick_ignore_regex = [
     ("py:class", r"(collections\.abc|httpx|openai)\..*"),
     ("py:class", r"Head|HeadChoice|RouteChoice|ServerActivation|SharedOptions"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,3 +43,14 @@ def test_every_page_is_in_the_index() -> None:
     listed = pages.text(pages.DOCS / "index.md").split("```{toctree}", maxsplit=1)[1].split()
     written = {page.stem for page in pages.DOCS.glob("*.md")} - {"index"}
     assert written <= set(listed)
+
+
+def test_drawing_of_the_modules_has_the_layers_that_are_held() -> None:
+    project = tomllib.loads(pages.text(pages.ROOT / "pyproject.toml"))
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    held = [set(re.findall(r"reward_client\.([\w.]+)", layer)) - {"_version"} for layer in layers]
+    drawing = pages.text(pages.DOCS / "architecture.md").split("```text\n", maxsplit=1)[1]
+    lines = drawing.split("\n\n", maxsplit=1)[0].splitlines()
+    assert [
+        held_there & set(line.split()) for held_there, line in zip(held, lines, strict=True)
+    ] == held

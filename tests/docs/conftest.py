@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["reward_server"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def example_server() -> Iterator[RewardServer]:
     """Stands for the server that the examples call http://localhost:8000."""
     with RewardServer() as server:

@@ -67,7 +67,7 @@ FAULT_RULES = {
         retried=True,
         server_lost=True,
         why="name services of clusters fail for moments",
-        advice="Check the host name in base_url.",
+        advice="Check the host name in base_url, and of the proxy if there is one.",
     ),
     Fault.TLS: FaultRule(
         ServerUnreachableError,

@@ -16,6 +16,10 @@ from reward_client.transport.wire import WireReply
 __all__ = ["OpenAIWire", "as_async"]
 
 
+class AsyncOpenAI(openai.AsyncOpenAI):
+    """Has the settings of a synchronous client, which has no connections for us."""
+
+
 class OpenAIWire:
     """Sends every request through an `openai.AsyncOpenAI`; it stays the caller's to close.
 
@@ -33,9 +37,12 @@ class OpenAIWire:
         timeouts: Timeouts,
         max_response_bytes: int,
     ) -> None:
-        self._client = client
-        self._base_url = base_url
+        self._owned = isinstance(client, AsyncOpenAI)
+        # Connections belong to one event loop, as this object does.
+        own = openai.DefaultAsyncHttpxClient() if self._owned else None
+        self._client = client.with_options(http_client=own) if self._owned else client
         self._timeout = openai.Timeout(timeouts.read, connect=timeouts.connect)
+        self._base_url = base_url
         self._max_response_bytes = max_response_bytes
 
     async def send(
@@ -47,32 +54,43 @@ class OpenAIWire:
     ) -> WireReply:
         """See `Wire`."""
         url = self._base_url + path
+        options: openai.RequestOptions = {"headers": headers, "follow_redirects": False}
         try:
+            # Each time, since the caller may give the client another key.
             client = self._client.with_options(max_retries=0, timeout=self._timeout)
             # The one public type that gives the reply as it came, in openai 1.x to 3.x.
             raw = openai.HttpxBinaryResponseContent
             if method == "GET":
-                content = await client.get(url, cast_to=raw, options={"headers": headers})
+                content = await client.get(url, cast_to=raw, options=options)
             else:
                 payload = orjson.loads(body or b"{}")
-                content = await client.post(
-                    url, cast_to=raw, body=payload, options={"headers": headers}
-                )
+                content = await client.post(url, cast_to=raw, body=payload, options=options)
             response = content.response
         except openai.APIStatusError as error:
             response = error.response
-        except openai.APIConnectionError as error:
+        except (openai.APIConnectionError, RuntimeError) as error:
+            cause = error.__cause__ or error
+            if isinstance(cause, RuntimeError):
+                raise InputError(
+                    f"The OpenAI client cannot be used ({cause}). It must be open, and its "
+                    "connections belong to one event loop: make one for each event loop, or use "
+                    "RewardClient, which keeps one event loop."
+                ) from error
             fault = classify(error, reading=False)
             if fault is None:
                 raise
-            raise WireFaultError(fault, type(error.__cause__ or error).__name__) from error
+            raise WireFaultError(fault, type(cause).__name__) from error
+        # openai before 1.83 follows redirects, whatever is asked for.
+        response = response.history[0] if response.history else response
         if len(response.content) > self._max_response_bytes:
             raise WireFaultError(Fault.TOO_LARGE, f"more than {self._max_response_bytes} bytes")
         sent = response.request.headers
         return WireReply(response.status_code, response.headers, response.content, sent)
 
     async def aclose(self) -> None:
-        """Nothing here is ours to close."""
+        """Closes what is not the caller's."""
+        if self._owned:
+            await self._client.close()
 
 
 def as_async(client: openai.OpenAI | openai.AsyncOpenAI) -> openai.AsyncOpenAI:
@@ -93,7 +111,7 @@ def as_async(client: openai.OpenAI | openai.AsyncOpenAI) -> openai.AsyncOpenAI:
             "cannot be carried over to asynchronous requests: pass an openai.AsyncOpenAI with its "
             "asynchronous counterpart, such as AsyncOpenAI(http_client=DefaultAsyncHttpxClient(…))."
         )
-    return openai.AsyncOpenAI(
+    return AsyncOpenAI(
         api_key=given.api_key,
         organization=given.organization,
         project=given.project,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from json import dumps
 from urllib.parse import quote
 
 __all__ = ["redact"]
@@ -27,7 +26,7 @@ _HARMLESS = frozenset(
 
 
 def redact(text: str, sent: Mapping[str, str]) -> str:
-    """The text without what the headers of its request hold, however that is written.
+    """The text without what the headers of its request hold, plain or URL-encoded.
 
     Args:
         text: May repeat a header.
@@ -46,4 +45,4 @@ def _secrets(sent: Mapping[str, str]) -> Iterator[str]:
         if name.lower() in {"authorization", "proxy-authorization"}:
             secret = value.partition(" ")[2] or value  # without "Bearer"
         if len(secret) >= _SHORTEST_SECRET:
-            yield from (secret, quote(secret), quote(secret, safe=""), dumps(secret)[1:-1])
+            yield from (secret, quote(secret), quote(secret, safe=""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -94,7 +95,11 @@ class HttpWire:
         self._max_response_bytes = max_response_bytes
         self._owned = transport is None
         self._closed = False
-        self._transport = transport or _aiohttp_transport(base_url, connection)
+        proxy = None if transport else _proxy(base_url, connection)
+        self._transport = transport or _aiohttp_transport(base_url, connection, proxy)
+        # A tunnel is asked for with the proxy's headers; else they go with each request.
+        tunnelled = urlsplit(base_url).scheme == "https"
+        self._proxy_headers = dict(proxy.headers) if proxy and not tunnelled else {}
         self._timeout = {
             "connect": timeouts.connect,
             "read": timeouts.read,
@@ -115,6 +120,7 @@ class HttpWire:
         url = self._urls.get(path)
         if url is None:
             url = self._urls[path] = self._url(path)
+        headers = {**headers, **self._proxy_headers}
         request = httpx.Request(
             method, url, headers=headers, content=body, extensions={"timeout": self._timeout}
         )
@@ -162,22 +168,16 @@ class HttpWire:
             await self._transport.aclose()
 
 
-def _aiohttp_transport(base_url: str, connection: Connection) -> httpx.AsyncBaseTransport:
+def _aiohttp_transport(
+    base_url: str, connection: Connection, proxy: httpx.Proxy | None
+) -> httpx.AsyncBaseTransport:
     from httpx_aiohttp import AiohttpTransport
 
-    proxy = connection.proxy or (_environment_proxy(base_url) if connection.trust_env else None)
-    if proxy is not None and "://" not in proxy:
-        proxy = f"http://{proxy}"  # as everybody reads HTTP_PROXY=host:port
-    if proxy is not None and urlsplit(proxy).scheme not in {"http", "https"}:
-        raise InputError(
-            "Only http:// and https:// proxies are supported: give one by Connection(proxy=…), or "
-            "ignore the environment's by Connection(trust_env=False)."
-        )
-    secure = "https" in {urlsplit(base_url).scheme, urlsplit(proxy or "").scheme}
+    secure = "https" in {urlsplit(base_url).scheme, proxy.url.scheme if proxy else None}
     context = _ssl_context(connection) if secure else None
     return AiohttpTransport(
         verify=context or False,  # else it loads the CA bundle, 20 ms, for nothing
-        proxy=httpx.Proxy(proxy) if proxy else None,
+        proxy=proxy,
         client=lambda: _session(context),
     )
 
@@ -197,6 +197,27 @@ def _session(context: ssl.SSLContext | None) -> aiohttp.ClientSession:
         max_field_size=_MAX_HEADER_BYTES,
         trust_env=False,  # it would send a password from ~/.netrc; proxies are looked up here
     )
+
+
+def _proxy(base_url: str, connection: Connection) -> httpx.Proxy | None:
+    """The proxy to use, with its user and password as a header."""
+    url = connection.proxy or (_environment_proxy(base_url) if connection.trust_env else None)
+    if not url:
+        return None
+    try:
+        # Without a scheme as everybody reads HTTP_PROXY=host:port.
+        proxy = httpx.Proxy(url if "://" in url else f"http://{url}")
+    except (ValueError, httpx.InvalidURL):  # their texts hold the password
+        proxy = None
+    if proxy is None or proxy.url.scheme not in {"http", "https"}:
+        raise InputError(
+            "A proxy must look like http://host:port or https://host:port: give one by "
+            "Connection(proxy=…), or ignore the environment's by Connection(trust_env=False)."
+        )
+    if proxy.auth is None:
+        return proxy
+    token = b64encode(":".join(proxy.auth).encode()).decode()
+    return httpx.Proxy(proxy.url, headers={"proxy-authorization": f"Basic {token}"})
 
 
 def _environment_proxy(base_url: str) -> str | None:

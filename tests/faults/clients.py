@@ -31,6 +31,7 @@ class BlockingAsyncClient:
     def __init__(self, client: AsyncRewardClient) -> None:
         self._client = client
         self._runner = asyncio.Runner()
+        self._closed = False
 
     @classmethod
     def open(cls, url: str, **options: Any) -> Self:
@@ -62,8 +63,10 @@ class BlockingAsyncClient:
         return self.run(self._client.servers())
 
     def close(self) -> None:
-        self.run(self._client.aclose())
-        self._runner.close()
+        if not self._closed:
+            self._closed = True
+            self.run(self._client.aclose())
+            self._runner.close()
 
 
 OPENERS: dict[Kind, Callable[..., EitherClient]] = {

@@ -86,8 +86,9 @@ class RawServer:
         self.requests: list[Request] = []
         self.connections = 0
         self.port = 0
+        self.arrival = threading.Event()
         self.left = threading.Event()
-        self._answer = answer
+        self.answer = answer
         self._tls = tls
         self._planned: defaultdict[str, deque[Action]] = defaultdict(deque)
         self._handlers: set[asyncio.Task[None]] = set()
@@ -156,7 +157,7 @@ class RawServer:
                 first = b""
                 self.requests.append(request)
                 planned = self._planned[request.path]
-                action = planned.popleft() if planned else self._answer(request)
+                action = planned.popleft() if planned else self.answer(request)
                 await action(Exchange(self, request, reader, writer))
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the client, or the test, has ended the connection

@@ -14,6 +14,7 @@ import pytest
 from reward_client import (
     BadRequestError,
     Limits,
+    NonFiniteRewardError,
     ProtocolError,
     RetryPolicy,
     RewardTimeoutError,
@@ -369,6 +370,32 @@ def test_a_reset_on_each_call_is_overcome_each_time(server, connect, sleeps):
 
     assert client.score(CONVERSATION).value == expected()
     assert not sleeps
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"null"])
+def test_a_number_that_is_none(server, connect, number):
+    client = connect(server.url)
+    client.servers()
+
+    async def spoilt(exchange: Exchange) -> None:
+        value = json.dumps(pooled(exchange.request)["data"][0]["data"]).encode()
+        body = json.dumps(pooled(exchange.request)).encode().replace(value, b"[" + number + b"]")
+        await exchange.send(http(body))
+
+    server.plan("/pooling", spoilt)
+
+    with pytest.raises(NonFiniteRewardError, match="dtype"):
+        client.score(CONVERSATION)
+
+
+@pytest.mark.parametrize("body", [b"NaN", b"[NaN", b'{"NaN', b"[" * 100_000 + b"NaN"])
+def test_a_reply_that_mentions_nan_and_is_no_json(server, connect, body):
+    client = connect(server.url)
+    client.servers()
+    server.plan("/pooling", sending(http(body)))
+
+    with pytest.raises(ProtocolError, match="base_url"):
+        client.score(CONVERSATION)
 
 
 def test_a_refused_input_names_itself(server, connect):

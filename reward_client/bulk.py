@@ -177,10 +177,6 @@ class AsyncRewardStream:
             await asyncio.wait((self._feeder,))
         await self._window.aclose()
 
-    def finished(self) -> list[ScoreResult]:
-        """The results that are there already, of a stream that is not ordered."""
-        return self._window.finished()
-
     async def _feed(self) -> None:
         try:
             async for sample in _as_async(self._samples):
@@ -192,17 +188,25 @@ class AsyncRewardStream:
             self._window.end()
 
 
-async def collect(stream: AsyncRewardStream, on_error: OnError) -> list[Reward | RewardClientError]:
-    """All results of a stream in the order of the samples.
+async def collect(
+    window: Window, samples: Iterable[Sample], *, on_error: OnError, progress: bool
+) -> list[Reward | RewardClientError]:
+    """The results of all samples, in their order.
+
+    Args:
+        window: Scores them; not ordered, so that none waits for another.
+        samples: The samples.
+        on_error: Stop at the first failure, or put it in the sample's place.
+        progress: Show a progress bar.
 
     Raises:
         BatchError: ``on_error`` is ``"raise"`` and a sample failed; what was scored is in it.
     """
     results: list[ScoreResult] = []
-    async with stream:
+    async with AsyncRewardStream(window, samples, progress=progress) as stream:
         async for result in stream:
             if result.error is not None and on_error == "raise":
-                results += [other for other in stream.finished() if other.error is None]
+                results += [other for other in window.finished() if other.error is None]
                 results.sort(key=lambda scored: scored.index)
                 raise BatchError(
                     f"Sample {result.index} failed, after {len(results)} were scored (they are in "

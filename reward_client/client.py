@@ -115,8 +115,8 @@ class RewardClient:
         model: The model's name on the server; None for its only one.
         api_key: Sent as a bearer token with every request; by default the environment's
             ``REWARD_CLIENT_API_KEY``.
-        head: ``"auto"`` finds out where the reward is in the output and refuses what is not one
-            number; `ScalarHead` says that it is one.
+        head: `ScalarHead` says that the reward is one number. ``"auto"`` comes to the same, but
+            notes in the provenance where it had to assume that the last token's value counts.
         route: ``"auto"``, or the only route to try: ``"embeddings"`` or ``"pooling"``.
         server_activation: What the server does to its values, for versions that can neither be
             asked for raw ones nor seen to send them: ``"none"`` or ``"sigmoid"``.
@@ -128,7 +128,8 @@ class RewardClient:
         transport: Carries the requests instead of own connections; stays the caller's to close.
 
     Raises:
-        InputError: An option cannot be meant so.
+        InputError: An option cannot be meant so (the objects for `retry`, `limits`, `timeout` and
+            `connection` check their values themselves, and raise pydantic's `ValidationError`).
 
     Example:
         >>> with RewardClient("http://localhost:8000") as client:  # doctest: +SKIP
@@ -200,7 +201,9 @@ class RewardClient:
         Args:
             client: A synchronous client with the usual connections, or an asynchronous one that is
                 used nowhere else meanwhile; it stays the caller's to close.
-            **options: As for the class.
+            **options: `model`, `head`, `route`, `server_activation`, `retry`, `limits` and
+                `timeout`, as for the class; the rest is the OpenAI client's. The environment's
+                ``REWARD_CLIENT_API_KEY`` is not sent.
 
         Raises:
             InputError: The client has settings that cannot be carried over.

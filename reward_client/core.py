@@ -92,7 +92,9 @@ class Core:
         self, samples: Iterable[Sample], *, on_error: OnError, progress: bool
     ) -> list[Reward | RewardClientError]:
         """All results, in the order of the samples."""
-        return await collect(self.stream(samples, ordered=False, progress=progress), on_error)
+        refuse_single_sample(samples)
+        window = self.window(ordered=False)
+        return await collect(window, samples, on_error=on_error, progress=progress)
 
     def close(self) -> None:
         """Refuses further work."""

@@ -35,8 +35,8 @@ class Timeouts(_Options):
         connect: For one connection to be made.
         read: For the next bytes of a reply. Long by default: vLLM queues without bound and never
             answers 429, so a short read timeout only makes its queue longer.
-        total: For one sample with everything it needs (tokenizing, scoring, retries); None is no
-            limit.
+        total: For one sample with everything it needs (waiting for its turn among the requests in
+            flight, tokenizing, scoring, retries); None is no limit.
     """
 
     connect: PositiveFloat = 30
@@ -49,7 +49,7 @@ class RetryPolicy(_Options):
 
     Attributes:
         attempts: Tries of one call, the first included; 1 switches retries off.
-        budget: Seconds that one call may spend before it starts its last attempt.
+        budget: Seconds that one HTTP call may spend before it starts its last attempt.
         max_wait: The longest wait in seconds that the client chooses by itself (full jitter). A
             ``Retry-After`` of the server is followed exactly, or raised if it exceeds the budget.
     """

@@ -74,7 +74,8 @@ class Provenance(_Result):
         activation_known_by: As in `ServerProfile`.
         head: ``"scalar"``, or ``"scalar (last token, assumed)"`` where the server answers one value
             for each token.
-        tokenizer: Who turned the conversation into token IDs.
+        tokenizer: ``"server"``: its ``/tokenize`` makes the token IDs, where the sample is not
+            token IDs already.
         client_version: The version of this package.
     """
 
@@ -94,7 +95,8 @@ class TokenizedSample(_Result):
     Attributes:
         token_ids: As the server's ``/tokenize`` gave them, or the caller did.
         max_model_len: The most tokens that the server takes, if it says so.
-        bos_count: How many BOS tokens the IDs start with; 2 is a common mistake.
+        bos_count: How many BOS tokens the IDs start with; 2 is a common mistake. 0 also where the
+            tokenizer adds none to a text, so that there is nothing to count.
     """
 
     token_ids: tuple[int, ...]
@@ -109,7 +111,7 @@ class Reward(_Result):
         value: The raw output of the model's head: a logit, not a probability.
         token_count: How many tokens were scored.
         token_digest: SHA-256 (hex) of the token IDs as little-endian 32-bit integers.
-        bos_count: How many BOS tokens the IDs start with.
+        bos_count: As in `TokenizedSample`.
         provenance: Which server, model and route gave the number, and how.
     """
 

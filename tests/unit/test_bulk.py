@@ -41,6 +41,10 @@ def stream(
     return AsyncRewardStream(Window(score, size, ordered=ordered), samples, progress=False)
 
 
+def collected(samples: Any, on_error: Any, *, size: int = 8, score: Any = echo) -> Awaitable[Any]:
+    return collect(Window(score, size, ordered=False), samples, on_error=on_error, progress=False)
+
+
 def run(main: Callable[[], Awaitable[Any]]) -> Any:
     async def checked() -> Any:
         result = await asyncio.wait_for(main(), 20)
@@ -194,7 +198,7 @@ def test_what_the_source_raises_comes_after_the_results_before_it() -> None:
 
 
 def test_collect_returns_errors_in_their_places() -> None:
-    results = run(lambda: collect(stream([[i] for i in range(20)], ordered=False), "return"))
+    results = run(lambda: collected([[i] for i in range(20)], "return"))
     for index, result in enumerate(results):
         if index % 7 == 3:
             assert str(result) == f"no reward for {index}"
@@ -218,7 +222,7 @@ def test_collect_raises_with_what_was_scored() -> None:
 
     samples = [[index] for index in range(50)]
     with pytest.raises(BatchError) as caught:
-        run(lambda: collect(stream(samples, ordered=False, size=20, score=score), "raise"))
+        run(lambda: collected(samples, "raise", size=20, score=score))
     assert [(r.index, r.reward and r.reward.value) for r in caught.value.results] == [
         (index, index) for index in range(5)
     ]
@@ -235,7 +239,7 @@ def test_what_was_scored_at_the_same_moment_is_not_lost() -> None:
         return reward(sample[0])
 
     with pytest.raises(BatchError) as caught:
-        run(lambda: collect(stream([[0], [1], [2]], ordered=False, score=score), "raise"))
+        run(lambda: collected([[0], [1], [2]], "raise", score=score))
     assert [result.index for result in caught.value.results] == [1, 2]
 
 
@@ -243,19 +247,14 @@ def test_a_bug_is_not_taken_for_a_failed_sample() -> None:
     async def broken(sample: Any) -> Reward:
         raise ZeroDivisionError
 
-    for ordered in (True, False):
-        with pytest.raises(ZeroDivisionError):
-            run(
-                lambda ordered=ordered: collect(
-                    stream([[1]], ordered=ordered, score=broken), "return"
-                )
-            )  # type: ignore[misc]
+    with pytest.raises(ZeroDivisionError):
+        run(lambda: collected([[1]], "return", score=broken))
 
 
 def test_progress_is_shown_on_request(capsys: pytest.CaptureFixture[str]) -> None:
     async def main() -> None:
         window = Window(echo, 8, ordered=True)
-        await collect(AsyncRewardStream(window, [[0], [1]], progress=True), "return")
+        await collect(window, [[0], [1]], on_error="return", progress=True)
 
     run(main)
     out, err = capsys.readouterr()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 from urllib.parse import urlsplit
@@ -27,6 +27,8 @@ _KEEPALIVE_SECONDS = 4.0
 _MAX_HEADER_BYTES = 65_536
 # With aiohttp's default of 64 kB a large reply stops and starts its socket many times.
 _READ_BUFFER_BYTES = 2**20
+# aiohttp warns about larger bodies in one piece: they hold up the event loop.
+_LARGEST_PIECE = 2**19
 # Enough for any message; vLLM was seen to echo 184 kB of input.
 _MAX_ERROR_BYTES = 65_536
 
@@ -121,8 +123,12 @@ class HttpWire:
         if url is None:
             url = self._urls[path] = self._url(path)
         headers = {**headers, **self._proxy_headers}
+        content: bytes | AsyncIterator[bytes] | None = body
+        if self._owned and body is not None and len(body) > _LARGEST_PIECE:
+            headers["content-length"] = str(len(body))
+            content = _in_pieces(body)
         request = httpx.Request(
-            method, url, headers=headers, content=body, extensions={"timeout": self._timeout}
+            method, url, headers=headers, content=content, extensions={"timeout": self._timeout}
         )
         reading = False
         try:
@@ -166,6 +172,11 @@ class HttpWire:
         self._closed = True
         if self._owned:
             await self._transport.aclose()
+
+
+async def _in_pieces(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), _LARGEST_PIECE):
+        yield body[start : start + _LARGEST_PIECE]
 
 
 def _aiohttp_transport(

@@ -256,6 +256,22 @@ def test_header_of_9_kb(server, connect):
     assert client.score(CONVERSATION).value == expected()
 
 
+def test_large_request(server, connect):
+    """Several times what an HTTP library takes in one piece without a warning; sent twice here."""
+    client = connect(server.url)
+    client.servers()
+    server.forget()
+    turn = {"role": "user", "content": "ab" * 2_000_000}
+    server.plan("/tokenize", sending(http(b"", 503)), reply({"tokens": [1, 2, 3]}))
+
+    assert client.score([turn]).token_count == 3
+
+    for request in server.seen("/tokenize"):
+        assert request.json()["messages"] == [turn]
+        assert request.headers["content-length"] == str(len(request.body))
+        assert "transfer-encoding" not in request.headers
+
+
 def test_body_in_many_pieces(server, connect):
     client = connect(server.url)
     client.servers()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,7 +43,11 @@ class FakeVllm:
     requests: list[tuple[str, Any]] = field(default_factory=list)
 
     def transport(self) -> httpx.AsyncBaseTransport:
-        return httpx.MockTransport(self.answer)
+        async def answer(request: httpx.Request) -> httpx.Response:
+            await asyncio.sleep(0)  # as a network would, it lets others run
+            return self.answer(request)
+
+        return httpx.MockTransport(answer)
 
     def asked(self, path: str) -> list[Any]:
         return [body for asked, body in self.requests if asked == path]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from copy import copy
 
 from reward_client.calls import Caller
-from reward_client.errors import ServerUnreachableError
+from reward_client.errors import RewardClientError, ServerUnreachableError
 from reward_client.server.profile import Identity, Serving
 
 __all__ = ["ServerWatch"]
@@ -41,27 +42,47 @@ class ServerWatch:
         self._serving: Serving | None = None
         self._losses = 0
         self._heard = 0.0
+        self._renewals = 0
+        self._failure: RewardClientError | None = None
         self._lock = asyncio.Lock()
 
     async def serving(self) -> Serving:
         """The server as it is now.
+
+        Whoever waits while it is found out shares the outcome, a failure too: a thousand samples
+        do not ask a dead server one after the other.
 
         Raises:
             RewardClientError: It cannot be found out.
         """
         if self._serving is not None and not self._is_lost() and not self._is_silent():
             return self._serving
+        renewals = self._renewals
         async with self._lock:
-            for _ in range(_MAX_CHANGES):
-                if self._serving is None or self._is_lost():
-                    losses = self._caller.losses
-                    self._serving = await self._discover()
-                    self._losses = losses
-                elif self._is_silent() and await self._identify() != self._serving.identity:
-                    self._caller.lost()
-                if not self._is_lost():
-                    self.heard()
-                    return self._serving
+            if self._failure is not None and self._renewals != renewals:
+                raise copy(self._failure) from self._failure
+            try:
+                serving = await self._renewed()
+            except RewardClientError as error:
+                self._failure = error
+                raise
+            else:
+                self._failure = None
+                return serving
+            finally:
+                self._renewals += 1
+
+    async def _renewed(self) -> Serving:
+        for _ in range(_MAX_CHANGES):
+            if self._serving is None or self._is_lost():
+                losses = self._caller.losses
+                self._serving = await self._discover()
+                self._losses = losses
+            elif self._is_silent() and await self._identify() != self._serving.identity:
+                self._caller.lost()
+            if not self._is_lost():
+                self.heard()
+                return self._serving
         raise ServerUnreachableError(
             f"The server at {self._caller.url} was lost {_MAX_CHANGES} times while it was asked "
             "what it is. Is it restarting, or are several behind one address?"

@@ -69,6 +69,8 @@ class HttpCaller:
         self._wire = wire
         self._headers = {"accept": "application/json", **headers}
         self._retrying = retrying(retry)
+        self._once = retrying(retry.model_copy(update={"attempts": 1}))
+        self._unreachable = False
         self._slots = asyncio.Semaphore(limits.max_concurrency)
 
     def lost(self) -> None:
@@ -76,11 +78,18 @@ class HttpCaller:
         self.losses += 1
 
     async def call(self, call: Call) -> Reply:
-        """See `Caller`."""
+        """See `Caller`.
+
+        A server that was not to be reached through all attempts of a call is not waited for by each
+        further call as well: they get one attempt, until it answers.
+        """
         attempts = _Attempts(self, call)
-        outcome: Reply | Failure = await self._retrying(attempts.next)
+        retry = self._once if self._unreachable else self._retrying
+        outcome: Reply | Failure = await retry(attempts.next)
         if isinstance(outcome, Reply):
             return outcome
+        if outcome.fault is not None and FAULT_RULES[outcome.fault].server_lost:
+            self._unreachable = True
         error = outcome.error
         error.attempts = tuple(attempts.summaries[:-1])
         raise error
@@ -100,6 +109,7 @@ class HttpCaller:
                 reply = await self._wire.send(call.method, call.path, body, headers)
         except WireFaultError as fault:
             return self._failed_on_the_wire(fault, endpoint, request_id)
+        self._unreachable = False
         return self._read(reply, endpoint, request_id)
 
     def _read(self, reply: WireReply, endpoint: str, request_id: str) -> Reply | Failure:
@@ -153,6 +163,7 @@ class HttpCaller:
             rule.error(message, endpoint=endpoint, request_id=request_id),
             summary=error.fault.value,
             retried=rule.retried,
+            fault=error.fault,
         )
 
 
@@ -197,7 +208,7 @@ class _Attempts:
 
 
 def _is_reset(outcome: Reply | Failure) -> bool:
-    return isinstance(outcome, Failure) and outcome.summary == Fault.RESET.value
+    return isinstance(outcome, Failure) and outcome.fault is Fault.RESET
 
 
 def _encode(body: dict[str, object]) -> bytes:

@@ -18,6 +18,7 @@ from tenacity import (
 from reward_client.calls import Reply
 from reward_client.errors import RewardClientError, StatusError
 from reward_client.options import RetryPolicy
+from reward_client.transport.faults import Fault
 
 __all__ = ["Failure", "retrying"]
 
@@ -35,11 +36,13 @@ class Failure:
         error: What is raised if no attempt follows.
         summary: One line without any text of the server, for logs and `error.attempts`.
         retried: Whether another attempt can help.
+        fault: What happened on the wire, if that is where it failed.
     """
 
     error: RewardClientError
     summary: str
     retried: bool
+    fault: Fault | None = None
 
 
 def retrying(policy: RetryPolicy) -> AsyncRetrying:

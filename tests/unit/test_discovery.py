@@ -276,6 +276,41 @@ def test_concurrent_calls_find_out_once() -> None:
     assert len(server.asked("/v1/models")) == 1
 
 
+def test_a_dead_server_fails_fast() -> None:
+    server = FakeVllm(before=refused)
+
+    async def main() -> None:
+        policy = RetryPolicy(attempts=3, max_wait=0.001)
+        client = AsyncRewardClient("http://fake", transport=server.transport(), retry=policy)
+        outcomes = await client.score_many([CHAT] * 500, on_error="return")
+        assert all(isinstance(outcome, ServerUnreachableError) for outcome in outcomes)
+        # The first call waits through its attempts; nobody does so again, and many share one.
+        assert len(server.requests) < 3 + 500
+        server.requests.clear()
+        with pytest.raises(ServerUnreachableError):
+            await client.score(CHAT)
+        assert len(server.requests) == 1
+        server.before = lambda request: None
+        assert (await client.score(CHAT)).value == RAW
+
+    asyncio.run(main())
+
+
+def test_one_discovery_fails_for_all_who_wait_for_it() -> None:
+    server = FakeVllm(pool=lambda ids: [1.0, 2.0])
+
+    async def main() -> None:
+        client = AsyncRewardClient("http://fake", transport=server.transport())
+        outcomes = await asyncio.gather(
+            *(client.score(CHAT) for _ in range(20)), return_exceptions=True
+        )
+        assert {type(outcome) for outcome in outcomes} == {ShapeError}
+        assert len(set(map(id, outcomes))) == 20
+        assert len(server.asked("/v1/models")) == 1
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(("version", "ignored"), [("0.8.5", True), ("0.9.1", False), (None, False)])
 def test_old_servers_would_ignore_tools(version: str | None, ignored: bool) -> None:
     known = profile(FakeVllm()).model_copy(update={"version": version})

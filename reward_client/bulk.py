@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sized
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias, cast
@@ -38,8 +39,9 @@ class Window:
         self._started = 0
         self._taken = 0
         self._running: set[asyncio.Task[ScoreResult]] = set()
-        self._queue: asyncio.Queue[asyncio.Task[ScoreResult] | None] = asyncio.Queue()
-        self._head: asyncio.Task[ScoreResult] | None = None
+        # What is taken next stands first: all that were started, or those that are done.
+        self._line: deque[asyncio.Task[ScoreResult]] = deque()
+        self._news = asyncio.Event()
         self._ended = False
 
     @property
@@ -52,6 +54,11 @@ class Window:
         """How many samples can be started before a result must be taken."""
         return self._size - self.waiting
 
+    @property
+    def ready(self) -> bool:
+        """Whether `take` would give a result at once."""
+        return bool(self._line) and self._line[0].done()
+
     def start(self, sample: Sample) -> None:
         """Starts to score a sample."""
         task = asyncio.create_task(self._outcome(self._started, sample))
@@ -59,41 +66,38 @@ class Window:
         self._running.add(task)
         task.add_done_callback(self._finished)
         if self._ordered:
-            self._queue.put_nowait(task)
+            self._line.append(task)
+        self._news.set()
+
+    async def begin(self, sample: Sample) -> None:
+        """Starts to score a sample, for a caller on another thread."""
+        self.start(sample)
 
     def end(self) -> None:
         """Says that no further sample will come, so that `take` can tell the end."""
         self._ended = True
-        self._announce_end()
-
-    async def advance(self, samples: Iterable[Sample]) -> ScoreResult:
-        """Starts samples, and gives the next result; something must be under way then."""
-        for sample in samples:
-            self.start(sample)
-        return cast("ScoreResult", await self.take())
+        self._news.set()
 
     async def take(self) -> ScoreResult | None:
-        """The next result; None once the end was said and everything was taken."""
-        if self._head is None:  # kept over a cancelled wait, so that no result is lost
-            self._head = await self._queue.get()
-        if self._head is None:
-            self._queue.put_nowait(None)
-            return None
-        if not self._head.done():
-            await asyncio.wait((self._head,))
-        result = self._head.result()
-        self._head = None
-        self._taken += 1
-        return result
+        """The next result; None once the end was said and everything was taken, or if closed."""
+        while True:
+            if self.ready:
+                task = self._line.popleft()
+                self._taken += 1
+                return None if task.cancelled() else task.result()
+            if self._line:
+                await asyncio.wait((self._line[0],))
+            elif self._ended and not self._running:
+                return None
+            else:
+                self._news.clear()
+                await self._news.wait()
 
     def finished(self) -> list[ScoreResult]:
         """The results that are there already, of a window that is not ordered."""
-        results: list[ScoreResult] = []
-        while not self._queue.empty():
-            task = self._queue.get_nowait()
-            if task is not None:
-                results.append(task.result())
+        results = [task.result() for task in self._line]
         self._taken += len(results)
+        self._line.clear()
         return results
 
     async def aclose(self) -> None:
@@ -103,6 +107,7 @@ class Window:
             task.cancel()
         if running:
             await asyncio.wait(running)
+        self.end()
 
     async def _outcome(self, index: int, sample: Sample) -> ScoreResult:
         try:
@@ -113,12 +118,8 @@ class Window:
     def _finished(self, task: asyncio.Task[ScoreResult]) -> None:
         self._running.discard(task)
         if not self._ordered:
-            self._queue.put_nowait(task)
-        self._announce_end()
-
-    def _announce_end(self) -> None:
-        if self._ended and not self._running:
-            self._queue.put_nowait(None)
+            self._line.append(task)
+        self._news.set()
 
 
 class AsyncRewardStream:
@@ -149,7 +150,8 @@ class AsyncRewardStream:
         if result is None:
             feeder = self._feeder
             await self.aclose()
-            feeder.result()  # raises what reading the samples raised
+            if not feeder.cancelled():
+                feeder.result()  # raises what reading the samples raised
             raise StopAsyncIteration
         self._has_room.set()
         if self._bar is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar, Unpack, cast, overload
 from weakref import finalize
@@ -64,6 +63,8 @@ class RewardStream:
         self._samples = iter(samples)
         self._run = run
         self._bar = progress_bar(samples) if progress else None
+        self._exhausted = False
+        self._failure: Exception | None = None
         self._closed = False
 
     def __iter__(self) -> Iterator[ScoreResult]:
@@ -72,14 +73,30 @@ class RewardStream:
     def __next__(self) -> ScoreResult:
         if self._closed:
             raise StopIteration
-        fresh = tuple(islice(self._samples, self._window.room))
-        if not fresh and not self._window.waiting:
+        self._read()
+        result = self._run(self._window.take()) if self._window.waiting else None
+        if result is None:
             self.close()
+            if self._failure is not None:
+                raise self._failure
             raise StopIteration
-        result = self._run(self._window.advance(fresh))
         if self._bar is not None:
             self._bar.update()
         return result
+
+    def _read(self) -> None:
+        """Starts samples until a result is there: slow input must not hold it back."""
+        while not self._exhausted and self._window.room > 0:
+            try:
+                sample = next(self._samples)
+            except StopIteration:
+                self._exhausted = True
+            except Exception as error:  # noqa: BLE001 - raised after the results before it
+                self._exhausted, self._failure = True, error
+            else:
+                self._run(self._window.begin(sample))
+                if self._window.ready:
+                    return
 
     def __enter__(self) -> Self:
         return self

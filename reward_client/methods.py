@@ -44,8 +44,9 @@ class Pooled:
     async def score(self, caller: Caller, watch: ServerWatch, prompt: Prompt) -> Reward:
         """The reward of one prompt.
 
-        A number counts only if, from tokenizing to the reply, nothing said that another server may
-        have come up; otherwise the sample is done again with a new profile.
+        A number counts only if the same server was there from tokenizing to the reply: where
+        something says that another may have come up, that is found out, and the sample is done
+        again if it is so.
 
         Raises:
             RewardClientError: Of any kind but `BatchError`.
@@ -56,13 +57,13 @@ class Pooled:
             try:
                 reward = await self._score(caller, serving, prompt)
             except _WRONG_ADDRESSEE as error:
-                if watch.holds(serving):
-                    if doubted or not isinstance(error, _MAY_BE_ANOTHER_SERVER):
-                        raise
+                if isinstance(error, _MAY_BE_ANOTHER_SERVER) and not doubted:
                     doubted = True
                     caller.lost()
+                elif await watch.still_serves(serving):
+                    raise
                 continue
-            if watch.holds(serving):
+            if await watch.still_serves(serving):
                 watch.heard()
                 return reward
         raise ResponseMismatchError(

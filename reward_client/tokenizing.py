@@ -9,7 +9,12 @@ from itertools import takewhile
 from typing import cast
 
 from reward_client.calls import Call, Caller, Reply
-from reward_client.errors import InputError, PromptTooLongError, ProtocolError
+from reward_client.errors import (
+    InputError,
+    PromptTooLongError,
+    ProtocolError,
+    ResponseMismatchError,
+)
 from reward_client.narrowing import as_list
 from reward_client.rewards import ServerProfile, TokenizedSample
 from reward_client.samples import Conversation, Prompt
@@ -55,13 +60,19 @@ def token_ids(reply: Reply) -> list[int]:
     """The token IDs of a reply.
 
     Raises:
-        ProtocolError: It holds none.
+        ProtocolError: It holds none, or not as many as it says.
     """
-    tokens = as_list(reply.fields().get("tokens"))
+    fields = reply.fields()
+    tokens = as_list(fields.get("tokens"))
     if not tokens:
         raise reply.error(ProtocolError, "The reply of /tokenize holds no token IDs.")
     if any(type(token) is not int or token < 0 for token in tokens):
         raise reply.error(ProtocolError, "The reply of /tokenize holds what is not a token ID.")
+    if fields.get("count") != len(tokens):
+        raise reply.error(
+            ResponseMismatchError,
+            f"/tokenize counts {fields.get('count')} tokens and gives {len(tokens)}.",
+        )
     return cast("list[int]", tokens)
 
 

@@ -39,6 +39,8 @@ class FakeVllm:
     pool: Callable[[list[int]], Any] = by_length
     tasks: tuple[str | None, ...] = ("classify",)
     reply_model: str | None = None
+    chat_tokens: list[int] = field(default_factory=lambda: CHAT_TOKENS)
+    probe: list[int] = field(default_factory=lambda: _PROBE)
     before: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
     requests: list[tuple[str, Any]] = field(default_factory=list)
 
@@ -74,9 +76,9 @@ class FakeVllm:
 
     def _tokenize(self, body: Any) -> tuple[int, Any]:
         if "messages" in body:
-            tokens = CHAT_TOKENS
+            tokens = self.chat_tokens
         else:
-            tokens = [BOS, *_PROBE] if body["add_special_tokens"] else _PROBE
+            tokens = [BOS, *self.probe] if body["add_special_tokens"] else self.probe
         return 200, {"count": len(tokens), "max_model_len": 1024, "tokens": tokens}
 
     def _pooling(self, body: Any) -> tuple[int, Any]:

@@ -60,7 +60,7 @@ def find_activation(
         NotARewardError: They are normalized embeddings of width one.
     """
     cure = f"Start the server with {raw_flag}"
-    if raw_by == "task" and all(abs(value) == 1 for value in values):
+    if all(abs(value) == 1 for value in values) and (raw_by == "task" or -1 in values):
         raise NotARewardError(
             "The server answers 1 or -1 for every input: it normalizes the value like an "
             "embedding. Serve the checkpoint without a Normalize module."

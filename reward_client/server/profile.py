@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, cycle, islice
+from math import isclose
 
 from reward_client._version import __version__
 from reward_client.calls import Call, Caller
@@ -38,6 +39,8 @@ _PROBE_TEXT = (
     "no? No no no no. Yes. https://example.org/a?b=c&d=%20 {'key': [1, 2.5, null]} THE END"
 )
 _PROBES = 8
+# bfloat16 and the other samples of a batch move a score that much.
+_SCORE_TOLERANCE = 0.02
 _SHORTEST_PROBE = 3
 _PROBE_STEP = 5
 
@@ -61,7 +64,12 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A server as it was found, with all that is needed to have samples scored by it."""
+    """A server as it was found, with all that is needed to have samples scored by it.
+
+    Attributes:
+        probes: The token lists that were scored to find it out.
+        scores: What came back for them, in one row.
+    """
 
     identity: Identity
     profile: ServerProfile
@@ -70,6 +78,20 @@ class Serving:
     activation: Activation
     reply_model: object
     provenance: Provenance
+    probes: tuple[tuple[int, ...], ...]
+    scores: tuple[float, ...]
+
+    def is_same_as(self, other: Serving) -> bool:
+        """Whether a later look found the same server: what it says, its tokens and its scores."""
+        return (
+            (self.profile, self.ask, self.layout, self.reply_model, self.probes)
+            == (other.profile, other.ask, other.layout, other.reply_model, other.probes)
+            and len(self.scores) == len(other.scores)
+            and all(
+                isclose(mine, theirs, rel_tol=_SCORE_TOLERANCE, abs_tol=_SCORE_TOLERANCE)
+                for mine, theirs in zip(self.scores, other.scores, strict=True)
+            )
+        )
 
 
 async def identify(caller: Caller, model: str | None) -> Identity:
@@ -129,8 +151,9 @@ async def discover(
     asks = _open_asks(era, route, await _mounted_paths(caller))
     probes, bos, limit = await _probes(caller, identity.model)
     found = await _first_scalar(caller, identity.model, asks, probes, era)
+    scores = tuple(chain.from_iterable(output.values for output in found.outputs))
     activation = find_activation(
-        list(chain.from_iterable(output.values for output in found.outputs)),
+        scores,
         None if era is UNKNOWN else found.ask.raw_by,
         declared,
         era.raw_flag,
@@ -161,6 +184,8 @@ async def discover(
         activation=activation,
         reply_model=found.reply_model,
         provenance=_provenance(profile, head),
+        probes=tuple(map(tuple, probes)),
+        scores=scores,
     )
 
 

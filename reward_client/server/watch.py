@@ -76,7 +76,9 @@ class ServerWatch:
         for _ in range(_MAX_CHANGES):
             if self._serving is None or self._is_lost():
                 losses = self._caller.losses
-                self._serving = await self._discover()
+                found = await self._discover()
+                if self._serving is None or not found.is_same_as(self._serving):
+                    self._serving = found
                 self._losses = losses
             elif self._is_silent() and await self._identify() != self._serving.identity:
                 self._caller.lost()
@@ -88,9 +90,15 @@ class ServerWatch:
             "what it is. Is it restarting, or are several behind one address?"
         )
 
-    def holds(self, serving: Serving) -> bool:
-        """Whether nothing has happened since that makes the profile doubtful."""
-        return serving is self._serving and not self._is_lost()
+    async def still_serves(self, serving: Serving) -> bool:
+        """Whether it is still the same server, finding it out anew where that is doubtful.
+
+        Raises:
+            RewardClientError: It cannot be found out.
+        """
+        if serving is self._serving and not self._is_lost():
+            return True
+        return await self.serving() is serving
 
     def heard(self) -> None:
         """Notes that the server has just answered as expected."""

@@ -262,7 +262,7 @@ def test_large_request(server, connect):
     client.servers()
     server.forget()
     turn = {"role": "user", "content": "ab" * 2_000_000}
-    server.plan("/tokenize", sending(http(b"", 503)), reply({"tokens": [1, 2, 3]}))
+    server.plan("/tokenize", sending(http(b"", 503)), reply({"count": 3, "tokens": [1, 2, 3]}))
 
     assert client.score([turn]).token_count == 3
 

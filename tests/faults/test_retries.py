@@ -151,7 +151,8 @@ def test_another_server_behind_a_gateway_after_a_long_failure(server, connect, m
             return reply({"data": [{"id": "tiny", "root": "other", **FRESH}]})
         if request.path == "/tokenize":
             ids = tokenized(request)["tokens"]
-            return reply({"tokens": [token + 100 for token in ids], "max_model_len": 1024})
+            shifted = [token + 100 for token in ids]
+            return reply({"count": len(ids), "tokens": shifted, "max_model_len": 1024})
         return answer(request)
 
     async def replaced(exchange: Exchange) -> None:

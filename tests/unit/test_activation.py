@@ -55,6 +55,9 @@ def test_a_normalized_embedding_of_width_one_is_no_reward() -> None:
     for values in ([1.0, -1.0, 1.0], [1.0, 1.0, 1.0]):
         with pytest.raises(NotARewardError, match="Normalize"):
             find_activation(values, "task", None, FLAG)
+    for declared in (None, "none", "sigmoid"):
+        with pytest.raises(NotARewardError, match="Normalize"):
+            find_activation([1.0, -1.0, 1.0], None, declared, FLAG)  # type: ignore[arg-type]
 
 
 @given(st.floats(-7, 7))

@@ -197,6 +197,22 @@ def test_what_the_source_raises_comes_after_the_results_before_it() -> None:
     run(main)
 
 
+def test_closing_while_another_task_waits_ends_its_iteration() -> None:
+    async def slow(sample: Any) -> Reward:
+        await asyncio.sleep(60)
+        return reward(0)
+
+    async def main() -> list[Any]:
+        results = stream([[0], [1]], score=slow)
+        waiting = asyncio.create_task(anext(results, "the end"))
+        await asyncio.sleep(0.01)
+        await results.aclose()
+        return await waiting
+
+    for _ in (True, False):
+        assert run(main) == "the end"
+
+
 def test_collect_returns_errors_in_their_places() -> None:
     results = run(lambda: collected([[i] for i in range(20)], "return"))
     for index, result in enumerate(results):

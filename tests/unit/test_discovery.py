@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from random import Random
 from typing import Any
 
 import httpx
@@ -168,19 +169,68 @@ def refused(_: httpx.Request) -> httpx.Response:
     raise httpx.ConnectError("refused")
 
 
-def test_a_refused_connection_drops_the_profile() -> None:
-    server = FakeVllm()
-    failing = iter([False] * 7 + [True])  # the discovery, tokenizing; then scoring is refused once
+def refuse_once_in_the_middle(server: FakeVllm, then: Any) -> Any:
+    """The first scoring after the discovery and tokenizing is refused; then something happens."""
+    failing = iter([False] * 7 + [True])
 
     def before(request: httpx.Request) -> httpx.Response | None:
-        return refused(request) if next(failing, False) else None
+        if next(failing, False):
+            then()
+            return refused(request)
+        return None
 
-    server.before = before
+    return before
+
+
+def test_after_a_refused_connection_it_is_found_out_anew() -> None:
+    server = FakeVllm()
+    server.before = refuse_once_in_the_middle(server, lambda: None)
     (reward,) = score(server, retry=RetryPolicy(max_wait=0.001))
     assert reward.value == RAW
-    # What the retry brought was not believed: it was asked by the profile of before.
+    # It is the same server still, so that what the retry brought is believed.
     assert len(server.asked("/v1/models")) == 2
-    assert len(server.asked("/pooling")) == 1 + 2 + 1 + 1
+    assert len([body for body in server.asked("/tokenize") if "messages" in body]) == 1
+
+
+@pytest.mark.parametrize("change", ["weights", "tokenizer", "name", "version"])
+def test_what_another_server_gave_for_the_tokens_of_the_first_is_not_believed(change: str) -> None:
+    server = FakeVllm()
+
+    def replace() -> None:
+        if change == "weights":
+            server.pool = lambda ids: [len(ids) - 7.0]
+        elif change == "tokenizer":
+            server.chat_tokens, server.probe = [2, 3, 4, 5, 6], list(range(40, 90))
+        elif change == "name":
+            server.cards = [card("another")]
+        else:
+            server.version = "0.31.0"
+
+    server.before = refuse_once_in_the_middle(server, replace)
+    (reward,) = score(server, retry=RetryPolicy(max_wait=0.001))
+    assert reward.value == server.pool(server.chat_tokens)[0]
+    assert reward.provenance.model == server.cards[0]["id"]
+    assert reward.provenance.server_version == server.version
+    assert len([body for body in server.asked("/tokenize") if "messages" in body]) == 2
+
+
+def test_refused_connections_now_and_then_fail_no_sample() -> None:
+    server = FakeVllm()
+    random = Random(1)
+
+    def before(request: httpx.Request) -> httpx.Response | None:
+        return refused(request) if random.random() < 0.02 else None
+
+    server.before = before
+
+    async def main() -> None:
+        policy = RetryPolicy(max_wait=0.001)
+        client = AsyncRewardClient("http://fake", transport=server.transport(), retry=policy)
+        rewards = await client.score_many([CHAT] * 300)
+        assert {reward.value for reward in rewards} == {RAW}
+        assert len(server.asked("/tokenize")) < 2 * 300
+
+    asyncio.run(main())
 
 
 def test_the_next_call_after_an_outage_finds_out_anew() -> None:
@@ -320,7 +370,7 @@ def test_old_servers_would_ignore_tools(version: str | None, ignored: bool) -> N
     class Tokenizer(Caller):
         async def call(self, call: Call) -> Reply:
             sent.append(call)
-            return Reply({"tokens": CHAT_TOKENS}, "POST http://fake/tokenize", "rc-1")
+            return Reply({"count": 4, "tokens": CHAT_TOKENS}, "POST http://fake/tokenize", "rc-1")
 
     tokenized = tokenize(Tokenizer(), known, conversation)  # type: ignore[abstract]
     if ignored:

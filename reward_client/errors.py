@@ -152,7 +152,7 @@ class RateLimitedError(StatusError):
 
 
 class ServerError(StatusError):
-    """The server, or a proxy before it, failed (5xx)."""
+    """The server, or a proxy before it, failed (5xx), or kept asking to try again (408, 425)."""
 
 
 class EngineDeadError(StatusError):

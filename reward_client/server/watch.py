@@ -74,14 +74,12 @@ class ServerWatch:
 
     async def _renewed(self) -> Serving:
         for _ in range(_MAX_CHANGES):
-            if self._serving is None or self._is_lost():
+            if self._serving is None or self._is_lost() or not await self._is_known(self._serving):
                 losses = self._caller.losses
                 found = await self._discover()
                 if self._serving is None or not found.is_same_as(self._serving):
                     self._serving = found
                 self._losses = losses
-            elif self._is_silent() and await self._identify() != self._serving.identity:
-                self._caller.lost()
             if not self._is_lost():
                 self.heard()
                 return self._serving
@@ -103,6 +101,14 @@ class ServerWatch:
     def heard(self) -> None:
         """Notes that the server has just answered as expected."""
         self._heard = time.monotonic()
+
+    async def _is_known(self, serving: Serving) -> bool:
+        """Whether the server says that it is the one of the profile, where it was silent."""
+        if not self._is_silent():
+            return True
+        if serving.activation.known_by == "probe":
+            return False  # a restart with other flags would not show in what it says
+        return await self._identify() == serving.identity
 
     def _is_lost(self) -> bool:
         return self._caller.losses != self._losses

@@ -125,6 +125,8 @@ def error_kind(status: int, error: ErrorBody) -> tuple[type[StatusError], str]:
             return StatusError, "The proxy wants a user and password: Connection(proxy=…)."
         case 404 | 405 | 501:
             return RouteNotFoundError, "Does base_url point at a vLLM server?"
+        case 408 | 425:
+            return ServerError, "It asked to try again, and that did not help."
         case 429:
             return RateLimitedError, "Lower Limits(max_concurrency=…) or try again later."
         case _ if 300 <= status < 400:

@@ -16,11 +16,12 @@ SUM = [{"role": "user", "content": "What is 37 + 45?"}, {"role": "assistant", "c
 
 
 def test_stops_and_leaves_nothing():
+    before = set(threading.enumerate())  # other tests may keep a server for longer
     with RewardServer() as server:
         url = server.url
         assert httpx.get(url + "/health").status_code == 200
-        assert "RewardServer" in {thread.name for thread in threading.enumerate()}
-    assert "RewardServer" not in {thread.name for thread in threading.enumerate()}
+        assert "RewardServer" in {thread.name for thread in set(threading.enumerate()) - before}
+    assert "RewardServer" not in {thread.name for thread in set(threading.enumerate()) - before}
     with pytest.raises(httpx.ConnectError):
         httpx.get(url + "/health")
     with pytest.raises(RuntimeError, match="not running"):

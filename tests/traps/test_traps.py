@@ -168,7 +168,7 @@ WRONG_REPLIES: list[tuple[str, Fault, type[RewardClientError] | None]] = [
     ("13 missing item", Fault.missing_item(), ResponseMismatchError),
     ("13 shuffled index", Fault.shuffled_index(), None),
     ("13 doubled index", Fault.doubled_index(), ResponseMismatchError),
-    ("14 NaN", Fault.nan(), ProtocolError),
+    ("14 NaN", Fault.nan(), NonFiniteRewardError),
     ("14 null", Fault.null(), NonFiniteRewardError),
     ("15 wrong usage", Fault.wrong_usage(), ResponseMismatchError),
     ("truncated JSON", Fault.truncated_json(), ProtocolError),

@@ -296,6 +296,23 @@ def test_after_a_silence_it_is_asked_who_is_there(monkeypatch: pytest.MonkeyPatc
     asyncio.run(main())
 
 
+def test_after_a_silence_the_probes_are_repeated_where_only_they_could_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same old server, started again without the flag that gives raw values."""
+    monkeypatch.setattr(watch, "_SILENCE_SECONDS", -1.0)
+    server = FakeVllm(version="0.9.2", paths=None, tasks=(None,))
+
+    async def main() -> None:
+        client = AsyncRewardClient("http://fake", transport=server.transport())
+        assert (await client.score(CHAT)).value == RAW
+        server.pool = lambda ids: [1.0]
+        with pytest.raises(ActivationError, match="softmax"):
+            await client.score(CHAT)
+
+    asyncio.run(main())
+
+
 def test_servers_that_change_all_the_time() -> None:
     server = FakeVllm()
     names = iter(f"model-{n}" for n in range(1000))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeGuard, cast
 
 from reward_client.errors import InputError
-from reward_client.narrowing import as_mapping, as_sequence
+from reward_client.narrowing import as_json, as_mapping, as_sequence
 
 __all__ = [
     "Conversation",
@@ -209,16 +209,9 @@ def _check_message(position: int, message: Message) -> None:
 
 def _check_json(value: object, name: str) -> None:
     try:
-        json.dumps(value, allow_nan=False, default=_mapping_as_dict)
+        json.dumps(value, allow_nan=False, default=as_json)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"The {name} cannot be written as JSON: {error}.") from error
-
-
-def _mapping_as_dict(value: object) -> object:
-    mapping = as_mapping(value)
-    if mapping is not None:
-        return dict(mapping)
-    raise TypeError(f"a {type(value).__name__} is not JSON")
 
 
 def _is_str(value: object) -> TypeGuard[str]:

@@ -19,7 +19,7 @@ from reward_client.errors import (
     ModelNotFoundError,
     ProtocolError,
 )
-from reward_client.narrowing import as_mapping
+from reward_client.narrowing import as_json
 from reward_client.options import Limits, RetryPolicy
 from reward_client.transport.faults import FAULT_RULES, Fault, WireFaultError
 from reward_client.transport.redaction import redact
@@ -213,16 +213,9 @@ def _is_reset(outcome: Reply | Failure) -> bool:
 
 def _encode(body: dict[str, object]) -> bytes:
     try:
-        return orjson.dumps(body, default=_as_json)
+        return orjson.dumps(body, default=as_json)
     except TypeError as error:
         raise InputError(f"The sample cannot be sent as JSON: {error}.") from error
-
-
-def _as_json(value: object) -> object:
-    mapping = as_mapping(value)
-    if mapping is not None:
-        return dict(mapping)
-    raise TypeError(f"a {type(value).__name__} is not JSON")
 
 
 def _json_or_none(body: bytes) -> object:

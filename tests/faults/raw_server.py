@@ -136,10 +136,12 @@ class RawServer:
         self._started.set()
         await self._stopping.wait()
         server.close()
-        for handler in tuple(self._handlers):
-            handler.cancel()
-        if self._handlers:
-            await asyncio.wait(self._handlers)
+        await asyncio.sleep(0)  # a connection that was just accepted gets its handler
+        while self._handlers:
+            for handler in self._handlers:
+                handler.cancel()
+            await asyncio.wait(tuple(self._handlers))
+        await asyncio.sleep(0)  # and what was closed last is closed
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         handler = asyncio.current_task()

@@ -126,7 +126,8 @@ def test_after_a_fork(server: RewardServer) -> None:
 
 
 def test_an_unclosed_client_lets_the_process_end(server: RewardServer) -> None:
-    for end in ("pass", "raise SystemExit(0)", "import os; os.fork() or os._exit(0)"):
+    fork = "import os, warnings; warnings.simplefilter('ignore'); os.fork() or os._exit(0)"
+    for end in ("pass", "raise SystemExit(0)", fork):
         script = f"""
             from reward_client import RewardClient
             client = RewardClient({server.url!r})
@@ -241,8 +242,10 @@ def test_two_event_loops_one_after_the_other(server: RewardServer) -> None:
 def test_ctrl_c_stops_what_is_in_flight() -> None:
     with RewardServer() as server:
         script = f"""
-            import sys, threading
+            import signal, sys, threading
             from reward_client import RewardClient
+            # Whoever is started in the background inherits that SIGINT is ignored.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             with RewardClient({server.url!r}) as client:
                 client.score({CHAT!r})
                 print("ready", flush=True)

@@ -20,20 +20,6 @@ from .vllm_answers import CONVERSATION, expected
 ROOT = Path(__file__).parents[2]
 
 
-# The sockets of a loop that was closed under them can only be left to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_event_loops_in_a_row(server):
-    client = AsyncRewardClient(server.url)
-
-    async def score() -> float:
-        return (await client.score(CONVERSATION)).value
-
-    assert [asyncio.run(score()) for _ in range(3)] == [expected()] * 3
-
-    asyncio.run(client.aclose())
-    gc.collect()
-
-
 def test_event_loops_side_by_side(server):
     client = AsyncRewardClient(server.url)
     values: list[float] = []
@@ -49,15 +35,6 @@ def test_event_loops_side_by_side(server):
         thread.join()
 
     assert values == [expected()] * 20
-
-
-def test_nothing_is_left_after_closing(server, connect):
-    client = connect(server.url)
-    client.score(CONVERSATION)
-    client.close()
-    gc.collect()
-
-    assert not any(thread.name == "reward_client" for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("closing", [True, False])

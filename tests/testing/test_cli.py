@@ -72,11 +72,14 @@ def test_interrupt(monkeypatch):
 
 
 def test_serve_until_interrupted():
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from reward_client.cli import main; sys.exit(main())",
-    ]
+    script = """
+import signal, sys
+from reward_client.cli import main
+# Whoever is started in the background inherits that SIGINT is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main())
+"""
+    command = [sys.executable, "-c", script]
     process = subprocess.Popen(
         [*command, "serve", "--port", "0", "--dialect", "0.8", "--raw"],
         stdout=subprocess.PIPE,

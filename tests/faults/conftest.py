@@ -11,7 +11,7 @@ from tenacity import AsyncRetrying
 
 from reward_client import RetryPolicy
 
-from .clients import OPENERS, EitherClient
+from ..either import OPENERS, EitherClient
 from .raw_server import RawServer
 from .vllm_answers import answer
 

@@ -29,7 +29,7 @@ from reward_client import (
     TransportError,
 )
 
-from .clients import BlockingAsyncClient, EitherClient
+from ..either import BlockingAsyncClient, EitherClient
 from .raw_server import RawServer, http, reply, sending, then_closed, then_reset, then_silent
 from .vllm_answers import CONVERSATION, answer, expected
 

@@ -10,17 +10,17 @@ import pytest
 
 import reward_client
 
+from ..either import OPENERS
 from .conversations import conversations, other_samples
 from .ledger import Ledger
-from .scorers import SCORERS
 from .servers import MAX_TOKENS, Server, Stand
 from .torch_process import Reference, TorchProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from ..either import EitherClient
     from .conversations import Sample
-    from .scorers import Scorer
 
 # The kinds of torch_side.py, and the seed of their weights.
 MADE = {
@@ -97,9 +97,9 @@ def case(bench: Bench, model: str) -> Case:
     return bench.case(model)
 
 
-@pytest.fixture(params=SCORERS)
-def scorer(request: pytest.FixtureRequest, case: Case) -> Iterator[Scorer]:
-    scorer = SCORERS[request.param](case.url)
+@pytest.fixture(params=OPENERS)
+def scorer(request: pytest.FixtureRequest, case: Case) -> Iterator[EitherClient]:
+    scorer = OPENERS[request.param](case.url)
     yield scorer
     scorer.close()
 

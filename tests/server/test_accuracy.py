@@ -6,42 +6,45 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ..either import kind_of
 from .conversations import turns
 
 if TYPE_CHECKING:
+    from ..either import EitherClient
     from .bench import Bench, Case
     from .ledger import Ledger
-    from .scorers import Scorer
 
 
-def test_token_ids(case: Case, scorer: Scorer) -> None:
+def test_token_ids(case: Case, scorer: EitherClient) -> None:
     ids = {name: scorer.tokenize(sample).token_ids for name, sample in case.samples.items()}
     assert ids == {name: tuple(reference.ids) for name, reference in case.references.items()}
 
 
-def test_score(case: Case, scorer: Scorer, ledger: Ledger) -> None:
+def test_score(case: Case, scorer: EitherClient, ledger: Ledger) -> None:
     values = {name: scorer.score(sample).value for name, sample in case.samples.items()}
-    assert not ledger.wrong(case.model, scorer.kind, values, case.references)
+    assert not ledger.wrong(case.model, kind_of(scorer), values, case.references)
 
 
-def test_score_many(case: Case, scorer: Scorer, ledger: Ledger) -> None:
+def test_score_many(case: Case, scorer: EitherClient, ledger: Ledger) -> None:
     rewards = scorer.score_many(case.samples.values())
     values = dict(zip(case.samples, map(float, rewards), strict=True))
-    assert not ledger.wrong(case.model, scorer.kind, values, case.references)
+    assert not ledger.wrong(case.model, kind_of(scorer), values, case.references)
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-def test_stream(case: Case, scorer: Scorer, ledger: Ledger, ordered: bool) -> None:
+def test_stream(case: Case, scorer: EitherClient, ledger: Ledger, ordered: bool) -> None:
     results = scorer.stream(case.samples.values(), ordered=ordered)
     names = list(case.samples)
     indexes = [result.index for result in results]
     assert (indexes if ordered else sorted(indexes)) == list(range(len(names)))
     values = {names[result.index]: float(result.reward) for result in results}
-    assert not ledger.wrong(case.model, scorer.kind, values, case.references)
+    assert not ledger.wrong(case.model, kind_of(scorer), values, case.references)
 
 
 @pytest.mark.parametrize("turn_count", [1, 4])
-def test_rank(case: Case, scorer: Scorer, bench: Bench, ledger: Ledger, turn_count: int) -> None:
+def test_rank(
+    case: Case, scorer: EitherClient, bench: Bench, ledger: Ledger, turn_count: int
+) -> None:
     responses = ["4", "5", "I do not know.", "four 🤖", "", "2 + 2 = 4, since 1 + 1 = 2."]
     messages = turns("What is 2+2?")
     if turn_count > 1:
@@ -53,12 +56,14 @@ def test_rank(case: Case, scorer: Scorer, bench: Bench, ledger: Ledger, turn_cou
     ranking = scorer.rank(messages if turn_count > 1 else "What is 2+2?", responses)
 
     values = dict(zip(responses, map(float, ranking.rewards), strict=True))
-    assert not ledger.wrong(f"{case.model}, {turn_count} turns", scorer.kind, values, references)
+    assert not ledger.wrong(
+        f"{case.model}, {turn_count} turns", kind_of(scorer), values, references
+    )
     assert [responses[index] for index in ranking.order] == best_first
     assert (ranking.best, ranking.best_index) == (best_first[0], responses.index(best_first[0]))
 
 
-def test_rewards_say_where_they_come_from(case: Case, scorer: Scorer) -> None:
+def test_rewards_say_where_they_come_from(case: Case, scorer: EitherClient) -> None:
     rewards = scorer.score_many(case.samples.values())
     assert [reward.token_count for reward in rewards] == [
         len(reference.ids) for reference in case.references.values()

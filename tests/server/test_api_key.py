@@ -10,9 +10,9 @@ import pytest
 
 from reward_client import AuthenticationError
 
+from ..either import OPENERS
 from .conversations import turns
 from .ledger import TOLERANCE, difference
-from .scorers import SCORERS
 
 if TYPE_CHECKING:
     from .bench import Bench
@@ -23,22 +23,22 @@ RIGHT = "sk-right-0123456789abcdef"
 WRONG = "sk-wrong-0123456789abcdef"
 
 
-@pytest.mark.parametrize("kind", SCORERS)
+@pytest.mark.parametrize("kind", OPENERS)
 def test_api_key(bench: Bench, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     url = bench.serve("llama", "--api-key", RIGHT).url
     sample = turns("What is 2+2?", "The answer is 4.")
     (reference,) = bench.references("llama", [sample])
 
-    with closing(SCORERS[kind](url, api_key=RIGHT)) as scorer:
+    with closing(OPENERS[kind](url, api_key=RIGHT)) as scorer:
         reward = scorer.score(sample)
-        shown = [repr(scorer.client), repr(reward)]
+        shown = [repr(scorer), repr(reward)]
     for key in (WRONG, None):
-        with closing(SCORERS[kind](url, api_key=key)) as scorer:
+        with closing(OPENERS[kind](url, api_key=key)) as scorer:
             with pytest.raises(AuthenticationError) as caught:
                 scorer.score(sample)
             shown += [
-                repr(scorer.client),
+                repr(scorer),
                 repr(caught.value),
                 str(caught.value),
                 str(vars(caught.value)),

@@ -12,14 +12,14 @@ import pytest
 from reward_client import BatchError, Reward, RewardClientError
 from reward_client.options import RetryPolicy
 
+from ..either import OPENERS
 from .conversations import workload
 from .ledger import TOLERANCE, difference
-from .scorers import SCORERS
 
 if TYPE_CHECKING:
+    from ..either import EitherClient
     from .bench import Bench
     from .conversations import Sample
-    from .scorers import Scorer
     from .torch_process import Reference
 
 SAMPLES = 2000
@@ -45,7 +45,7 @@ def test_killed_and_started_again(
     with ExitStack() as stack:
         # A second of retries is less than a server needs to start: the client has to give up.
         retry = RetryPolicy(attempts=2, budget=1, max_wait=1)
-        scorers = [cls(server.url, retry=retry) for cls in SCORERS.values()]
+        scorers = [open_client(server.url, retry=retry) for open_client in OPENERS.values()]
         for scorer in scorers:
             stack.enter_context(closing(scorer))
         pool = stack.enter_context(ThreadPoolExecutor())
@@ -72,7 +72,7 @@ def test_killed_and_started_again(
 
 
 def outcome(
-    scorer: Scorer, samples: list[Sample], on_error: str
+    scorer: EitherClient, samples: list[Sample], on_error: str
 ) -> dict[int, Reward | RewardClientError]:
     """What came of each sample, by its index."""
     if on_error == "return":

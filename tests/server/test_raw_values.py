@@ -12,14 +12,14 @@ from .ledger import TOLERANCE, difference
 from .servers import MODEL_NAME
 
 if TYPE_CHECKING:
+    from ..either import EitherClient
     from .bench import Case
-    from .scorers import Scorer
 
 
 @pytest.mark.parametrize("model", ["llama"])
 @pytest.mark.parametrize("name", ["one turn", "system", "emoji"])
 def test_reward_is_the_logit_of_what_the_server_answers_unasked(
-    case: Case, scorer: Scorer, name: str
+    case: Case, scorer: EitherClient, name: str
 ) -> None:
     body = {"model": MODEL_NAME, "input": case.references[name].ids}
     unasked = httpx.post(f"{case.url}/pooling", json=body).json()["data"][0]["data"][0]

@@ -11,16 +11,16 @@ import pytest
 
 from reward_client import Reward
 
+from ..either import OPENERS
 from .conversations import conversations
 from .ledger import TOLERANCE, difference
-from .scorers import SCORERS
 from .servers import MAX_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..either import EitherClient
     from .conversations import Messages
-    from .scorers import Scorer
 
 
 @pytest.fixture
@@ -29,20 +29,23 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def scorers(request: pytest.FixtureRequest, url: str) -> Iterator[list[Scorer]]:
+def scorers(request: pytest.FixtureRequest, url: str) -> Iterator[list[EitherClient]]:
     options = {"model": request.config.getoption("model")}
     with ExitStack() as stack:
-        yield [stack.enter_context(closing(cls(url, **options))) for cls in SCORERS.values()]
+        yield [
+            stack.enter_context(closing(open_client(url, **options)))
+            for open_client in OPENERS.values()
+        ]
 
 
 @pytest.fixture
-def samples(scorers: list[Scorer]) -> dict[str, Messages]:
+def samples(scorers: list[EitherClient]) -> dict[str, Messages]:
     limit = scorers[0].tokenize([{"role": "user", "content": "Hi."}]).max_model_len
     return conversations(min(limit or MAX_TOKENS, MAX_TOKENS))
 
 
 def test_both_clients_agree_and_values_are_finite(
-    scorers: list[Scorer], samples: dict[str, Messages]
+    scorers: list[EitherClient], samples: dict[str, Messages]
 ) -> None:
     """Templates may refuse a conversation (two user turns, a tool's message): then both do."""
     by_client = [scorer.score_many(samples.values(), on_error="return") for scorer in scorers]
@@ -58,10 +61,10 @@ def test_both_clients_agree_and_values_are_finite(
 
 
 def test_token_ids_are_the_ones_of_the_server_without_a_generation_prompt(
-    scorers: list[Scorer], samples: dict[str, Messages], url: str
+    scorers: list[EitherClient], samples: dict[str, Messages], url: str
 ) -> None:
     template = {"add_generation_prompt": False, "continue_final_message": False}
-    (profile,) = scorers[0].client.servers()
+    (profile,) = scorers[0].servers()
     for name in ("one turn", "emoji", "special tokens", "near the limit"):
         body = {"model": profile.model, "messages": samples[name], **template}
         reply = httpx.post(f"{url.removesuffix('/v1')}/tokenize", json=body, timeout=30).json()

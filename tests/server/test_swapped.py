@@ -12,12 +12,12 @@ import pytest
 
 from reward_client import NotARewardError, Reward, RewardClientError
 
+from ..either import OPENERS
 from .ledger import TOLERANCE, difference
-from .scorers import SCORERS
 
 if TYPE_CHECKING:
+    from ..either import EitherClient
     from .bench import Bench, Case
-    from .scorers import Scorer
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_rewards_are_those_of_the_model_that_serves_now(
 ) -> None:
     old = bench.case(before)
     with ExitStack() as stack:
-        scorers = [stack.enter_context(closing(cls(old.url))) for cls in SCORERS.values()]
+        scorers = [stack.enter_context(closing(cls(old.url))) for cls in OPENERS.values()]
         for scorer in scorers:
             assert not [slot for slot in slots(scorer, old) if isinstance(slot, RewardClientError)]
         new = bench.case(after)
@@ -50,18 +50,18 @@ def test_hidden_states_are_refused(bench: Bench) -> None:
     """Also by clients that knew a reward model at this URL."""
     old = bench.case("llama")
     with ExitStack() as stack:
-        scorers = [stack.enter_context(closing(cls(old.url))) for cls in SCORERS.values()]
+        scorers = [stack.enter_context(closing(cls(old.url))) for cls in OPENERS.values()]
         for scorer in scorers:
             slots(scorer, old)
         bench.serve("hidden states")
-        scorers += [stack.enter_context(closing(cls(old.url))) for cls in SCORERS.values()]
+        scorers += [stack.enter_context(closing(cls(old.url))) for cls in OPENERS.values()]
         for scorer in scorers:
             for sample in old.samples.values():
                 with pytest.raises(NotARewardError):
                     scorer.score(sample)
 
 
-def slots(scorer: Scorer, case: Case) -> list[Reward | RewardClientError]:
+def slots(scorer: EitherClient, case: Case) -> list[Reward | RewardClientError]:
     """Every sample's reward or error, after a look at the rewards."""
     found = scorer.score_many(case.samples.values(), on_error="return")
     for slot, (name, reference) in zip(found, case.references.items(), strict=True):

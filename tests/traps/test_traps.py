@@ -31,7 +31,7 @@ from reward_client import (
 )
 from reward_client.testing import Fault, RewardServer
 
-from ..faults.clients import OPENERS, EitherClient
+from ..either import OPENERS, EitherClient
 
 CHAT = [
     {"role": "user", "content": "What is 37 + 45?"},

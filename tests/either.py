@@ -62,11 +62,19 @@ class BlockingAsyncClient:
     def servers(self) -> tuple[ServerProfile, ...]:
         return self.run(self._client.servers())
 
+    def __repr__(self) -> str:
+        return repr(self._client)
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True
             self.run(self._client.aclose())
             self._runner.close()
+
+
+def kind_of(client: EitherClient) -> Kind:
+    """Which of the two it is."""
+    return "sync" if isinstance(client, RewardClient) else "async"
 
 
 OPENERS: dict[Kind, Callable[..., EitherClient]] = {

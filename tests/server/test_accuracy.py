@@ -33,7 +33,7 @@ def test_score_many(case: Case, scorer: EitherClient, ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("ordered", [True, False])
 def test_stream(case: Case, scorer: EitherClient, ledger: Ledger, ordered: bool) -> None:
-    results = scorer.stream(case.samples.values(), ordered=ordered)
+    results = list(scorer.stream(case.samples.values(), ordered=ordered))
     names = list(case.samples)
     indexes = [result.index for result in results]
     assert (indexes if ordered else sorted(indexes)) == list(range(len(names)))

@@ -233,11 +233,10 @@ async def _first_scalar(
 
 
 def _open_asks(era: Era, route: RouteChoice, mounted: Collection[str] | None) -> tuple[Ask, ...]:
-    return tuple(
-        ask
-        for ask in era.asks
-        if route in {"auto", ask.route} and (mounted is None or ask.path in mounted)
-    )
+    asks = era.asks
+    if route != "auto":
+        asks = tuple(ask for ask in asks + era.by_name if ask.route == route)
+    return tuple(ask for ask in asks if mounted is None or ask.path in mounted)
 
 
 async def _probes(caller: Caller, model: str) -> tuple[list[list[int]], int | None, int | None]:

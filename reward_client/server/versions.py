@@ -29,6 +29,8 @@ class Era:
         raw_flag: The server's flag that gives raw values where no request can ask for them.
         advice: What to do when no way works.
         source: Where the row comes from.
+        by_name: Further ways, which give the same and are tried only where the caller names their
+            route.
     """
 
     since: tuple[int, int, int]
@@ -36,6 +38,7 @@ class Era:
     raw_flag: str
     advice: str
     source: str
+    by_name: tuple[Ask, ...] = ()
 
 
 _USE_ACTIVATION = MappingProxyType({"use_activation": False})
@@ -71,6 +74,7 @@ _ERAS = (
     Era(
         since=(0, 6, 6),
         asks=(_EMBEDDINGS_OF_ANY_MODEL,),
+        by_name=(_POOLING,),
         raw_flag=_SOFTMAX_FLAG,
         advice=_SERVE,
         source="live on 0.8.5; code of 0.6.6.post1 to 0.9.0.1",

@@ -26,6 +26,7 @@ from reward_client import (
     ResponseMismatchError,
     RetryPolicy,
     RewardClientError,
+    RouteNotFoundError,
     ServerError,
     TransportError,
 )
@@ -74,6 +75,19 @@ def test_the_raw_reward_from_each_server_and_head(
             assert client.score(ids) == reward
         assert client.score(CHAT).value > 1
         assert client.score(WRONG).value < 0
+
+
+@pytest.mark.parametrize("head", ["sequence", "token"])
+def test_a_route_can_be_forced(connect: Connect, head: Any) -> None:
+    with RewardServer(dialect="0.8", head=head, raw=True) as server:
+        forced = connect(server, route="pooling").score(CHAT)
+        found = connect(server).score(CHAT)
+    assert (forced.provenance.route, found.provenance.route) == ("pooling", "embeddings")
+    assert forced.value == pytest.approx(found.value, abs=TOLERANCE)
+    with RewardServer(dialect="0.32", head=head) as server:
+        assert connect(server, route="pooling").score(CHAT).provenance.route == "pooling"
+        with pytest.raises(RouteNotFoundError, match="No route of this server"):
+            connect(server, route="embeddings").score(CHAT)
 
 
 def test_1_no_generation_prompt(connect: Connect) -> None:

@@ -52,7 +52,9 @@ def test_only_one_switch_is_ever_sent() -> None:
 
 
 def test_rewards_of_any_model_come_from_embeddings_up_to_0_9_0() -> None:
+    assert [ask.route for ask in era_of("0.6.4").asks] == ["embeddings"]
     assert [ask.route for ask in era_of("0.9.0").asks] == ["embeddings"]
+    assert [ask.route for ask in era_of("0.9.0").by_name] == ["pooling"]
     assert "embeddings" not in {ask.route for ask in era_of("0.9.1").asks}
 
 

@@ -61,14 +61,12 @@ class ServerWatch:
         async with self._lock:
             if self._failure is not None and self._renewals != renewals:
                 raise copy(self._failure) from self._failure
+            self._failure = None
             try:
-                serving = await self._renewed()
+                return await self._renewed()
             except RewardClientError as error:
                 self._failure = error
                 raise
-            else:
-                self._failure = None
-                return serving
             finally:
                 self._renewals += 1
 

@@ -53,8 +53,8 @@ class AsyncRewardClient:
         transport: Carries the requests instead of own connections; stays the caller's to close.
 
     Raises:
-        InputError: An option cannot be meant so (the objects for `retry`, `limits`, `timeout` and
-            `connection` check their values themselves, and raise pydantic's `ValidationError`).
+        InputError: An option cannot be meant so (the objects for ``retry``, ``limits``, ``timeout`` and
+            ``connection`` check their values themselves: pydantic's ``ValidationError``).
     """
 
     def __init__(
@@ -102,9 +102,9 @@ class AsyncRewardClient:
 
         Args:
             client: The OpenAI client; it stays the caller's to close.
-            **options: `model`, `head`, `route`, `server_activation`, `retry`, `limits` and
-                `timeout`, as for the class; the rest is the OpenAI client's. The environment's
-                ``REWARD_CLIENT_API_KEY`` is not sent.
+            **options: ``model``, ``head``, ``route``, ``server_activation``, ``retry``, ``limits``
+                and ``timeout``, as for the class; the rest is the OpenAI client's. The
+                environment's ``REWARD_CLIENT_API_KEY`` is not sent.
 
         Raises:
             InputError: The client has settings that cannot be carried over.

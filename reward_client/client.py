@@ -145,8 +145,8 @@ class RewardClient:
         transport: Carries the requests instead of own connections; stays the caller's to close.
 
     Raises:
-        InputError: An option cannot be meant so (the objects for `retry`, `limits`, `timeout` and
-            `connection` check their values themselves, and raise pydantic's `ValidationError`).
+        InputError: An option cannot be meant so (the objects for ``retry``, ``limits``, ``timeout`` and
+            ``connection`` check their values themselves: pydantic's ``ValidationError``).
 
     Example:
         >>> with RewardClient("http://localhost:8000") as client:  # doctest: +SKIP
@@ -218,9 +218,9 @@ class RewardClient:
         Args:
             client: A synchronous client with the usual connections, or an asynchronous one that is
                 used nowhere else meanwhile; it stays the caller's to close.
-            **options: `model`, `head`, `route`, `server_activation`, `retry`, `limits` and
-                `timeout`, as for the class; the rest is the OpenAI client's. The environment's
-                ``REWARD_CLIENT_API_KEY`` is not sent.
+            **options: ``model``, ``head``, ``route``, ``server_activation``, ``retry``, ``limits``
+                and ``timeout``, as for the class; the rest is the OpenAI client's. The
+                environment's ``REWARD_CLIENT_API_KEY`` is not sent.
 
         Raises:
             InputError: The client has settings that cannot be carried over.

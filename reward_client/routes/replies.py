@@ -65,8 +65,8 @@ def _sorted_items(
     if len(items) != count or by_index.keys() != set(range(count)):
         raise reply.error(
             ResponseMismatchError,
-            f"{count} items were asked for, and {len(items)} with the indices "
-            f"{sorted(by_index)[:20]} came.",
+            f"Items asked for: {count}; in the reply: {len(items)}, with the indices "
+            f"{sorted(by_index)[:20]}. A proxy or a fault of the server mixed up replies.",
         )
     return [by_index[index] for index in range(count)]
 

@@ -218,6 +218,19 @@ def test_a_wrong_reply_is_an_error_or_is_made_good(
         assert client.score(CHAT).value == right
 
 
+def test_13_items_are_put_in_order_by_their_index(connect: Connect) -> None:
+    """The probes are eight items of one reply, each with a length that its values must fit."""
+    with RewardServer(head="token") as server:
+        right = connect(server).score(CHAT)
+        server.inject(Fault.shuffled_index(), path="/pooling", times=2)
+        assert connect(server).score(CHAT) == right
+        for fault in (Fault.missing_item(), Fault.doubled_index()):
+            server.inject(Fault.shuffled_index(), path="/pooling")  # task classify is refused
+            server.inject(fault, path="/pooling")
+            with pytest.raises(ResponseMismatchError, match="Items asked for: 8"):
+                connect(server).score(CHAT)
+
+
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [

@@ -53,8 +53,8 @@ class AsyncRewardClient:
         transport: Carries the requests instead of own connections; stays the caller's to close.
 
     Raises:
-        InputError: An option cannot be meant so (the objects for ``retry``, ``limits``, ``timeout`` and
-            ``connection`` check their values themselves: pydantic's ``ValidationError``).
+        InputError: An option cannot be meant so. (The objects for ``retry``, ``limits``,
+            ``timeout`` and ``connection`` check their own values: pydantic's ``ValidationError``.)
     """
 
     def __init__(

@@ -145,8 +145,8 @@ class RewardClient:
         transport: Carries the requests instead of own connections; stays the caller's to close.
 
     Raises:
-        InputError: An option cannot be meant so (the objects for ``retry``, ``limits``, ``timeout`` and
-            ``connection`` check their values themselves: pydantic's ``ValidationError``).
+        InputError: An option cannot be meant so. (The objects for ``retry``, ``limits``,
+            ``timeout`` and ``connection`` check their own values: pydantic's ``ValidationError``.)
 
     Example:
         >>> with RewardClient("http://localhost:8000") as client:  # doctest: +SKIP

@@ -19,7 +19,6 @@ from reward_client import (
     FormattedText,
     InputError,
     NonFiniteRewardError,
-    NotARewardError,
     PromptTooLongError,
     ProtocolError,
     RateLimitedError,
@@ -232,31 +231,30 @@ def test_13_items_are_put_in_order_by_their_index(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind"),
+    ("fault", "kind", "requests"),
     [
-        (Fault.reset(), TransportError),
-        (Fault.cut(), TransportError),
-        (Fault.status(429), RateLimitedError),
-        (Fault.status(500), ServerError),
-        (Fault.html(502), ServerError),
+        (Fault.reset(), TransportError, 1 + 3),  # the first reset costs no attempt
+        (Fault.cut(), TransportError, 3),
+        (Fault.status(429), RateLimitedError, 3),
+        (Fault.status(500), ServerError, 3),
+        (Fault.html(502), ServerError, 3),
     ],
     ids=["reset", "cut", "429", "500", "502"],
 )
 def test_a_fault_that_goes_on_is_an_error(
-    connect: Connect, fault: Fault, kind: type[RewardClientError]
+    connect: Connect, fault: Fault, kind: type[RewardClientError], requests: int
 ) -> None:
     with RewardServer() as server:
         client = connect(server)
-        right = client.score(CHAT).value
-        server.inject(fault, path="/pooling", times=4)
-        outcomes = client.score_many([CHAT], on_error="return")
-        assert isinstance(outcomes[0], kind)
-        assert len(outcomes[0].attempts) >= 2
-        assert outcomes[0].endpoint == f"POST {server.url}/pooling"
-        assert {body["input"][0][0] for body in served(server, "/pooling")[1:]}
-        while client.score_many([CHAT], on_error="return")[0] != client.score(CHAT):
-            pass  # what is left of the faults is used up
-        assert client.score(CHAT).value == right
+        right = client.score(CHAT)
+        asked = len(served(server, "/pooling"))
+        server.inject(fault, path="/pooling", times=requests)
+        with pytest.raises(kind) as caught:
+            client.score(CHAT)
+        assert len(caught.value.attempts) == requests - 1
+        assert caught.value.endpoint == f"POST {server.url}/pooling"
+        assert len(served(server, "/pooling")) == asked + requests
+        assert client.score(CHAT) == right
 
 
 def test_29_token_ids_are_checked_before_they_are_sent(connect: Connect) -> None:
@@ -300,13 +298,6 @@ def test_bad_input_is_a_typed_error_and_its_neighbours_keep_their_rewards(
         assert [outcomes[0], outcomes[2]] == alone
         assert isinstance(outcomes[1], RewardClientError)
         assert len(str(outcomes[1])) < 1000
-
-
-def test_hidden_states_are_no_reward(connect: Connect) -> None:
-    """Trap 8 by the one option that can ask for them here: nothing but vectors of one is taken."""
-    from reward_client.routes import Layout
-
-    assert isinstance(Layout("vector", 8192).scalar_problem(), NotARewardError)
 
 
 def test_tools_and_template_arguments_reach_the_template(connect: Connect) -> None:

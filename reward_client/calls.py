@@ -9,7 +9,12 @@ from typing import Literal, Protocol, TypeVar
 from reward_client.errors import ProtocolError, RewardClientError
 from reward_client.narrowing import as_mapping
 
-__all__ = ["Call", "Caller", "Reply"]
+__all__ = ["RESTART_SECONDS", "Call", "Caller", "Reply"]
+
+RESTART_SECONDS = 4.0
+"""A vLLM takes longer to start (19.5 s was the quickest recorded: 0.8.5, a tiny model, on a CPU).
+So whoever heard from a server within this time is talking to the same process, or has seen it
+refuse a connection."""
 
 ErrorT = TypeVar("ErrorT", bound=RewardClientError)
 

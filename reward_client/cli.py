@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reward_client import RewardClient, RewardClientError
+from reward_client.options import API_KEY_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_KEY_VARIABLE = "REWARD_CLIENT_API_KEY"
 _INTERRUPTED = 130
 _SHOWN = 10
 _WIDTH = 34
@@ -58,8 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--model", help="the model's name on the server, if it serves several")
     demo.add_argument(
         "--api-key",
-        default=os.environ.get(_KEY_VARIABLE),
-        help=f"the server's key; better kept in the environment, as {_KEY_VARIABLE}",
+        help=f"the server's key; better kept in the environment, as {API_KEY_VARIABLE}",
     )
     demo.add_argument(
         "--pairs",

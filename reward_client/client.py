@@ -193,18 +193,16 @@ class RewardClient:
         self._threads: dict[int, LoopThread] = {}
 
     def _run(self, coroutine: Coroutine[object, object, T]) -> T:
+        return self._loop_thread().run(coroutine)
+
+    def _loop_thread(self) -> LoopThread:
         # A thread does not survive a fork, and a lock may not either: one for each process.
         pid = os.getpid()
         thread = self._threads.get(pid)
         if thread is None:
-            try:
-                self._core.refuse_if_closed()
-            except RewardClientError:
-                coroutine.close()
-                raise
             thread = self._threads.setdefault(pid, LoopThread(self._core.aclose))
             finalize(self, thread.stop)
-        return thread.run(coroutine)
+        return thread
 
     @classmethod
     def from_openai(
@@ -333,9 +331,7 @@ class RewardClient:
     def close(self) -> None:
         """Stops what is under way, closes the connections, and ends the client's thread."""
         self._core.close()
-        thread = self._threads.get(os.getpid())
-        if thread is not None:
-            thread.close()
+        self._loop_thread().close()
 
     def __enter__(self) -> Self:
         return self

@@ -45,7 +45,8 @@ class Core:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self._method = Pooled(config.head if isinstance(config.head, ScalarHead) else ScalarHead())
+        self._declared_head = None if config.head == "auto" else config.head
+        self._method = Pooled(self._declared_head or ScalarHead())
         self._links: dict[asyncio.AbstractEventLoop, _Link] = {}
         self._closed = False
 
@@ -100,18 +101,14 @@ class Core:
         """Refuses further work."""
         self._closed = True
 
-    def refuse_if_closed(self) -> None:
-        """Raises a `RewardClientError` if the client is closed."""
-        if self._closed:
-            raise RewardClientError("This client is closed: make a new one.")
-
     async def aclose(self) -> None:
         """Closes the connections of the running loop, and of loops that are gone."""
         self.close()
         await self._close_links(also=asyncio.get_running_loop())
 
     async def _link(self) -> _Link:
-        self.refuse_if_closed()
+        if self._closed:
+            raise RewardClientError("This client is closed: make a new one.")
         loop = asyncio.get_running_loop()
         link = self._links.get(loop)
         if link is None:
@@ -145,7 +142,7 @@ class Core:
                 config.model,
                 config.route,
                 config.server_activation,
-                config.head if isinstance(config.head, ScalarHead) else None,
+                self._declared_head,
             ),
         )
         return _Link(caller, watch)

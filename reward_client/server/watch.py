@@ -7,15 +7,11 @@ import time
 from collections.abc import Awaitable, Callable
 from copy import copy
 
-from reward_client.calls import Caller
+from reward_client.calls import RESTART_SECONDS, Caller
 from reward_client.errors import RewardClientError, ServerUnreachableError
 from reward_client.server.profile import Identity, Serving
 
 __all__ = ["ServerWatch"]
-
-# A vLLM takes longer than this to start. So whoever heard from the server within it is talking to
-# the same process, or has seen it refuse a connection; after a longer silence it is asked again.
-_SILENCE_SECONDS = 4.0
 
 _MAX_CHANGES = 5
 """How often in a row the server may change before that is called a failure."""
@@ -112,4 +108,4 @@ class ServerWatch:
         return self._caller.losses != self._losses
 
     def _is_silent(self) -> bool:
-        return time.monotonic() - self._heard > _SILENCE_SECONDS
+        return time.monotonic() - self._heard > RESTART_SECONDS

@@ -12,7 +12,7 @@ from typing import cast
 
 import orjson
 
-from reward_client.calls import Call, Reply
+from reward_client.calls import RESTART_SECONDS, Call, Reply
 from reward_client.errors import (
     EngineDeadError,
     InputError,
@@ -36,10 +36,6 @@ from reward_client.transport.wire import Wire, WireReply
 __all__ = ["HttpCaller"]
 
 _logger = logging.getLogger("reward_client")
-
-_RESTART_SECONDS = 4.0
-"""A vLLM takes longer to start. So if a call has failed for longer, another one may answer it: a
-gateway hides that the first one refuses connections meanwhile."""
 
 _MAX_DEATHS = 2
 """How many engine deaths one call may see: at the second one its input is the suspect."""
@@ -181,7 +177,8 @@ class _Attempts:
 
     async def next(self) -> Reply | Failure:
         """One attempt."""
-        if self.summaries and time.monotonic() - self._failing_since > _RESTART_SECONDS:
+        if self.summaries and time.monotonic() - self._failing_since > RESTART_SECONDS:
+            # Another may answer by now: a gateway hides that the first one refused meanwhile.
             self._caller.lost()
         outcome = await self._send()
         if not self._was_reset and _is_reset(outcome):

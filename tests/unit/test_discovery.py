@@ -280,7 +280,7 @@ def test_another_kind_of_model_comes_up_unnoticed() -> None:
 
 def test_after_a_silence_it_is_asked_who_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another version with the same model name, whose values would be squashed in silence."""
-    monkeypatch.setattr(watch, "_SILENCE_SECONDS", -1.0)
+    monkeypatch.setattr(watch, "RESTART_SECONDS", -1.0)
     server = FakeVllm()
 
     async def main() -> None:
@@ -300,7 +300,7 @@ def test_after_a_silence_the_probes_are_repeated_where_only_they_could_tell(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same old server, started again without the flag that gives raw values."""
-    monkeypatch.setattr(watch, "_SILENCE_SECONDS", -1.0)
+    monkeypatch.setattr(watch, "RESTART_SECONDS", -1.0)
     server = FakeVllm(version="0.9.2", paths=None, tasks=(None,))
 
     async def main() -> None:

@@ -1,26 +1,36 @@
 """Recorded exchanges with real vLLM servers, replayed below the client as an httpx transport.
 
 Each file of `data/` holds what a live ``vllm serve`` of one version answered for one tiny model on
-the CPU in float32 (13 conversations), and the rewards that transformers and torch give for it.
+the CPU in float32; `data/models/` holds what is true of a model on every version: 13 conversations
+with their token IDs (each server's ``/tokenize`` gave exactly these), the tokenizer, and the values
+that transformers and torch give.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Any
 
 import httpx
+from tokenizers import Tokenizer
 
 _DATA = Path(__file__).parent / "data"
-_PROBE_TOKENS = 60
-_FLOAT32_BYTES = 4
+_ITEM_KEYS = {"/pooling": "data", "/v1/embeddings": "embedding", "/classify": "probs"}
+
+STEP_TOKEN = "<extra_0>"
+STEP_TOKEN_ID = 5
+BOS_TOKEN_ID = 1
 
 
 def names() -> list[str]:
-    """All recordings: version and kind of model."""
+    """All recordings: version and kind of serving."""
     return sorted(path.stem for path in _DATA.glob("*.json"))
 
 
@@ -28,28 +38,54 @@ def names() -> list[str]:
 class Recording:
     """One server of the recordings.
 
-    A request is answered only if it asks in the way that was recorded; anything else fails the
-    test. Token lists that were not recorded (the client's probes) get a recorded value, repeated
-    for each token where the server answers per token.
+    A request is answered only if it asks in a way that was recorded, for conversations that were
+    recorded with it; anything else fails the test. Keys that a version ignores count as not known
+    to it: a client that sends one fails too. Token lists of no conversation (the client's probes)
+    get a value that was recorded for another, with as many rows as the server would give.
     """
 
     name: str
     requests: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.data: dict[str, Any] = json.loads((_DATA / f"{self.name}.json").read_text())
+        self.data: dict[str, Any] = _load(self.name)
+        self._model: dict[str, Any] = _load(f"models/{self.data['model']}")
+        self._tokenizer = _tokenizer(self._model["tokenizer"])
+
+    @property
+    def version(self) -> str:
+        return str(self.data["version"])
+
+    @property
+    def kind(self) -> str:
+        """The model, and how it was served."""
+        return self.name.partition("-")[2]
+
+    @property
+    def reference(self) -> list[dict[str, Any]]:
+        """What transformers and torch give for each conversation, all raw.
+
+        ``reward`` (one number for each label), ``token_rewards``, ``step_logits``, ``logits`` (by
+        token) or ``hidden`` (the last token's state before the head): those that the model has.
+        """
+        return list(self._model["conversations"].values())
 
     @property
     def conversations(self) -> list[list[dict[str, str]]]:
-        return [exchange["messages"] for exchange in self.data["tokenize"]]
+        return [reference["messages"] for reference in self.reference]
 
     @property
     def token_ids(self) -> list[list[int]]:
-        return [exchange["tokens"] for exchange in self.data["tokenize"]]
+        return [reference["tokens"] for reference in self.reference]
 
     @property
     def rewards(self) -> list[float]:
-        return [self.data["rewards"][name][-1] for name in self.data["conversations"]]
+        return [reference["reward"][-1] for reference in self.reference]
+
+    @property
+    def scored(self) -> list[dict[str, Any]]:
+        """The requests for pooled output, in the order sent."""
+        return [request for request in self.requests if request["path"] in _ITEM_KEYS]
 
     def transport(self) -> httpx.AsyncBaseTransport:
         return httpx.MockTransport(self._answer)
@@ -59,13 +95,19 @@ class Recording:
         if request.method == "GET":
             return self._get(path)
         body = json.loads(request.content)
+        assert body.pop("model") == self.data["card"]["id"]
         self.requests.append({"path": path, "json": body, "content": request.content})
-        return self._tokenize(body) if path == "/tokenize" else self._pool(path, body)
+        if path == "/tokenize":
+            return self._tokenize(body)
+        if path == "/detokenize":
+            text = self._tokenizer.decode(body["tokens"], skip_special_tokens=False)
+            return httpx.Response(200, json={"prompt": text})
+        return self._pool(path, body)
 
     def _get(self, path: str) -> httpx.Response:
         known = {
-            "/version": self.data["version"],
-            "/v1/models": self.data["models"],
+            "/version": {"version": self.version},
+            "/v1/models": {"object": "list", "data": [self.data["card"]]},
             "/openapi.json": {"paths": dict.fromkeys(self.data["paths"])},
         }
         return httpx.Response(200, json=known[path])
@@ -75,64 +117,86 @@ class Recording:
             assert body["add_generation_prompt"] is False
             assert body["continue_final_message"] is False
             (tokens,) = (
-                exchange["tokens"]
-                for exchange in self.data["tokenize"]
-                if exchange["messages"] == body["messages"]
+                reference["tokens"]
+                for reference in self.reference
+                if reference["messages"] == body["messages"]
             )
         else:
-            tokens = max(self.token_ids, key=len)[:_PROBE_TOKENS]
-        return httpx.Response(
-            200, json={"count": len(tokens), "max_model_len": 1024, "tokens": tokens}
-        )
+            tokens = self._encode(body["prompt"], body.get("add_special_tokens", True))
+        limit = self.data["card"]["max_model_len"]
+        reply = {"count": len(tokens), "max_model_len": limit, "tokens": tokens}
+        return httpx.Response(200, json=reply)
+
+    def _encode(self, text: str, add_special_tokens: bool) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+        return ids
 
     def _pool(self, path: str, body: dict[str, Any]) -> httpx.Response:
-        asked = _normalized({key: value for key, value in body.items() if key != "input"})
+        inputs = body.pop("input")
+        form = "text" if isinstance(inputs[0], str) else "ids"
+        asked = {"encoding_format": "float", **body}
         for refusal in self.data["refusals"]:
-            if (path, asked) == (refusal["path"], _normalized(refusal["request"])):
-                if refusal["json"] is None:
-                    return httpx.Response(refusal["status"], text=refusal["text"])
-                return httpx.Response(refusal["status"], json=refusal["json"])
+            if (path, form, asked) == (refusal["path"], refusal["input"], refusal["request"]):
+                return _refused(refusal)
+        encoding = asked.pop("encoding_format")
         for answer in self.data["answers"]:
-            if (path, asked) == (answer["path"], self._as_asked(answer["request"])):
-                empty = type(answer["items"][0]["value"])() if "prm" in self.name else None
-                return httpx.Response(200, json=_reply(answer, body["input"], empty))
-        raise AssertionError(f"{self.name}: {path} was never asked like {asked}")
+            how = (answer["path"], answer["input"], answer["request"])
+            if (path, form, asked) == how and encoding in answer["encodings"]:
+                if form == "text":
+                    bos = asked.get("add_special_tokens", True)
+                    inputs = [self._encode(text, bos) for text in inputs]
+                return httpx.Response(200, json=self._reply(answer, inputs, encoding))
+        raise AssertionError(f"{self.name}: {path} was never asked like {asked} with {form}")
 
-    def _as_asked(self, recorded: dict[str, Any]) -> dict[str, Any]:
-        """The recorded request without a key that its server ignores, as any unknown one."""
-        ignored = "task" not in recorded
-        kept = {k: v for k, v in recorded.items() if not (ignored and k == "use_activation")}
-        return _normalized(kept)
+    def _reply(
+        self, answer: dict[str, Any], inputs: Sequence[list[int]], encoding: str
+    ) -> dict[str, Any]:
+        values = [self._value(answer, index, ids) for index, ids in enumerate(inputs)]
+        key = _ITEM_KEYS[answer["path"]]
+        data = [
+            {"index": index, key: _base64(value) if encoding == "base64" else value}
+            for index, value in enumerate(values)
+        ]
+        if key == "probs":
+            for item, value in zip(data, values, strict=True):
+                top = max(range(len(value)), key=value.__getitem__)
+                item.update(label=f"LABEL_{top}", num_classes=len(value))
+        count = sum(map(len, inputs))
+        usage = {"prompt_tokens": count, "total_tokens": count}
+        return {**answer["envelope"], "data": data, "usage": usage}
+
+    def _value(self, answer: dict[str, Any], index: int, ids: list[int]) -> Any:
+        """What was recorded for these tokens; for tokens of no conversation a like value."""
+        for name, reference in self._model["conversations"].items():
+            if ids == reference["tokens"]:
+                return answer["values"][name]  # a KeyError: not recorded in this way
+            if ids == [BOS_TOKEN_ID, *reference["tokens"]]:
+                return answer["doubled_bos"][name]
+        recorded = [*answer["values"].values(), *answer.get("doubled_bos", {}).values()]
+        rows = [row for value in recorded for row in value if isinstance(row, list)]
+        if not rows:
+            return recorded[index % len(recorded)]
+        count = ids.count(STEP_TOKEN_ID) if self.data["model"] == "prm" else len(ids)
+        return list(islice(cycle(rows), index, index + count))
 
 
-def _normalized(request: dict[str, Any]) -> dict[str, Any]:
-    return {"encoding_format": "float", **request}
+@cache
+def _load(name: str) -> Any:
+    return json.loads((_DATA / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def _reply(answer: dict[str, Any], inputs: list[list[int]], unknown: Any) -> dict[str, Any]:
-    """The recorded values of these inputs; `unknown` (or a like value) for the others."""
-    recorded = {tuple(item["token_ids"]): item["value"] for item in answer["items"]}
-    values = list(recorded.values())
-    data = []
-    for index, ids in enumerate(inputs):
-        value = recorded.get(tuple(ids))
-        if value is None and unknown is not None:
-            value = unknown  # a process reward model answers nothing where there is no step
-        elif value is None:
-            value = _resized(values[index], len(answer["items"][index]["token_ids"]), len(ids))
-        data.append({"index": index, "object": "pooling", answer["key"]: value})
-    count = sum(map(len, inputs))
-    return {
-        **answer["envelope"],
-        "data": data,
-        "usage": {"prompt_tokens": count, "total_tokens": count},
-    }
+@cache
+def _tokenizer(name: str) -> Tokenizer:
+    return Tokenizer.from_file(str(_DATA / "models" / f"{name}.tokenizer.json"))
 
 
-def _resized(value: Any, recorded_tokens: int, tokens: int) -> Any:
-    """A recorded value as it would be for another number of tokens."""
-    if isinstance(value, list):
-        return value[:tokens] if len(value) == recorded_tokens else value
-    raw = base64.b64decode(value)
-    per_token = len(raw) == _FLOAT32_BYTES * recorded_tokens
-    return base64.b64encode(raw[: _FLOAT32_BYTES * tokens]).decode() if per_token else value
+def _refused(refusal: dict[str, Any]) -> httpx.Response:
+    if "json" in refusal:
+        return httpx.Response(refusal["status"], json=refusal["json"])
+    return httpx.Response(refusal["status"], text=refusal["text"])
+
+
+def _base64(value: list[Any]) -> str:
+    """Little-endian float32, row after row."""
+    flat = list(chain.from_iterable(value)) if value and isinstance(value[0], list) else value
+    return base64.b64encode(struct.pack(f"<{len(flat)}f", *flat)).decode()

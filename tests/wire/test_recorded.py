@@ -1,4 +1,4 @@
-"""The whole client over recorded exchanges with real vLLM servers of five versions."""
+"""The whole client over recorded exchanges with real vLLM servers, where nothing is declared."""
 
 from __future__ import annotations
 
@@ -22,37 +22,60 @@ from .recorded import Recording, names
 # float32 arithmetic of two engines, over values of about one; the recordings agree to 1e-5.
 TOLERANCE = 1e-4
 
+LAST_TOKEN = "scalar (last token, assumed)"
+
 REWARDS = {
     "0.8.5-seqcls-raw": ("embeddings", None, "probe", "scalar"),
-    "0.8.5-token-reward": ("embeddings", None, "probe", "scalar (last token, assumed)"),
-    "0.10.2-token-reward": ("pooling", None, "probe", "scalar (last token, assumed)"),
+    "0.8.5-seqcls-noarchraw": ("embeddings", None, "probe", "scalar"),
+    "0.8.5-token-reward": ("embeddings", None, "probe", LAST_TOKEN),
+    "0.8.5-token-reward-embedlast": ("embeddings", None, "probe", "scalar"),
+    "0.8.5-token-reward-rewardlast": ("embeddings", None, "probe", "scalar"),
+    "0.10.2-token-reward": ("pooling", None, "probe", LAST_TOKEN),
     "0.12.0-seqcls": ("pooling", "classify", "request", "scalar"),
-    "0.12.0-token-reward": ("pooling", "token_classify", "request", "scalar (last token, assumed)"),
+    "0.12.0-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
     "0.20.2-seqcls": ("pooling", "classify", "request", "scalar"),
-    "0.20.2-token-reward": ("pooling", "token_classify", "request", "scalar (last token, assumed)"),
+    "0.20.2-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
     "0.32.0-seqcls": ("pooling", "classify", "request", "scalar"),
-    "0.32.0-seqcls-tokcls": (
-        "pooling",
-        "token_classify",
-        "request",
-        "scalar (last token, assumed)",
-    ),
-    "0.32.0-token-reward": ("pooling", "token_classify", "request", "scalar (last token, assumed)"),
+    "0.32.0-seqcls-tokcls": ("pooling", "token_classify", "request", LAST_TOKEN),
+    "0.32.0-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
 }
 
+SOFTMAX_FLAG = """--override-pooler-config '{"softmax": false}'"""
+HIDDEN_STATES = (NotARewardError, "128 numbers")
+FIVE_LABELS = (ShapeError, "5 values for a conversation")
+THREE_LABELS = (ShapeError, "3 values for a conversation")
+STEPS = (ShapeError, "process reward model")
+NO_ROUTE = (RouteNotFoundError, "upgrade the server to 0.11.1")
+
 REFUSALS: dict[str, tuple[type[RewardClientError], str]] = {
-    "0.8.5-seqcls": (ActivationError, '"softmax": false'),
-    "0.8.5-seqcls5": (ShapeError, "5 values for a conversation"),
-    "0.8.5-prm": (ShapeError, "process reward model"),
-    "0.8.5-causal-embed-raw": (NotARewardError, "128 numbers"),
-    "0.10.2-seqcls": (RouteNotFoundError, "upgrade the server to 0.11.1"),
-    "0.10.2-causal-embed": (NotARewardError, "--runner pooling"),
-    "0.12.0-causal-embed": (NotARewardError, "--runner pooling"),
-    "0.20.2-causal-embed": (NotARewardError, "--runner pooling"),
-    "0.32.0-causal-embed": (NotARewardError, "--runner pooling"),
-    "0.32.0-prm": (ShapeError, "process reward model"),
-    "0.32.0-seqcls5": (ShapeError, "5 values for a conversation"),
+    "0.8.5-seqcls": (ActivationError, SOFTMAX_FLAG),
+    "0.8.5-seqcls-noarch": (ActivationError, SOFTMAX_FLAG),
+    "0.8.5-seqcls5": FIVE_LABELS,
+    "0.8.5-prm": STEPS,
+    "0.8.5-causal-embed": HIDDEN_STATES,
+    "0.8.5-causal-embed-raw": HIDDEN_STATES,
+    "0.10.2-seqcls": NO_ROUTE,
+    "0.10.2-seqcls-nochunk": HIDDEN_STATES,
+    "0.10.2-seqcls5": NO_ROUTE,
+    "0.10.2-prm": STEPS,
+    "0.10.2-causal-embed": HIDDEN_STATES,
+    "0.10.2-causal-classify": NO_ROUTE,
+    "0.12.0-seqcls5": FIVE_LABELS,
+    "0.12.0-prm": STEPS,
+    "0.12.0-causal-embed": HIDDEN_STATES,
+    "0.12.0-causal-classify": THREE_LABELS,
+    "0.20.2-seqcls5": FIVE_LABELS,
+    "0.20.2-prm": STEPS,
+    "0.20.2-causal-embed": HIDDEN_STATES,
+    "0.20.2-causal-classify": THREE_LABELS,
+    "0.32.0-seqcls5": FIVE_LABELS,
+    "0.32.0-prm": STEPS,
+    "0.32.0-causal-embed": HIDDEN_STATES,
+    "0.32.0-causal-embed-raw": HIDDEN_STATES,
+    "0.32.0-causal-classify": THREE_LABELS,
 }
+
+YES_MINUS_NO = "0.32.0-causal-yesno"
 
 
 def score_all(recording: Recording) -> list[Reward]:
@@ -64,8 +87,16 @@ def score_all(recording: Recording) -> list[Reward]:
     return asyncio.run(main())
 
 
+def score_first(recording: Recording) -> Reward:
+    async def main() -> Reward:
+        async with AsyncRewardClient("http://recorded", transport=recording.transport()) as client:
+            return await client.score(recording.conversations[0])
+
+    return asyncio.run(main())
+
+
 def test_every_recording_is_used() -> None:
-    assert sorted([*REWARDS, *REFUSALS]) == names()
+    assert sorted([*REWARDS, *REFUSALS, YES_MINUS_NO]) == names()
 
 
 @pytest.mark.parametrize("name", REWARDS)
@@ -75,40 +106,44 @@ def test_rewards_equal_the_reference(name: str) -> None:
     assert [reward.value for reward in rewards] == pytest.approx(recording.rewards, abs=TOLERANCE)
     assert [reward.token_count for reward in rewards] == list(map(len, recording.token_ids))
     provenance = rewards[0].provenance
+    route, task, known_by, head = REWARDS[name]
     assert (provenance.route, provenance.activation_known_by, provenance.head) == (
-        REWARDS[name][0],
-        *REWARDS[name][2:],
+        route,
+        known_by,
+        head,
     )
     assert provenance.activation == "none"
-    scored = [request["json"] for request in recording.requests if "input" in request["json"]]
-    assert all(request.get("task") == REWARDS[name][1] for request in scored[1:])
+    assert recording.scored[-1]["json"].get("task") == task
     assert all(reward.provenance is provenance for reward in rewards)
+
+
+def test_a_classifier_made_of_two_tokens_gives_the_difference_of_their_logits() -> None:
+    recording = Recording(YES_MINUS_NO)
+    rewards = score_all(recording)
+    logits = [reference["logits"] for reference in recording.reference]
+    expected = [each["Yes"] - each["No"] for each in logits]
+    assert [reward.value for reward in rewards] == pytest.approx(expected, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", REFUSALS)
 def test_what_is_no_scalar_reward_is_refused(name: str) -> None:
     kind, hint = REFUSALS[name]
-    recording = Recording(name)
-
-    async def main() -> None:
-        async with AsyncRewardClient("http://recorded", transport=recording.transport()) as client:
-            await client.score(recording.conversations[0])
-
     with pytest.raises(kind) as caught:
-        asyncio.run(main())
+        score_first(Recording(name))
     assert hint in str(caught.value)
+
+
+def test_the_template_that_writes_the_bos_gives_one_and_not_two() -> None:
+    assert score_first(Recording("0.32.0-seqcls")).bos_count == 1
 
 
 @pytest.mark.parametrize("name", ["0.8.5-seqcls-raw", "0.8.5-token-reward"])
 def test_the_embeddings_request_is_the_recorded_one_byte_for_byte(name: str) -> None:
     recording = Recording(name)
-    score_all(recording)
-    (answer,) = recording.data["answers"]
-    sent = {request["content"] for request in recording.requests if "input" in request["json"]}
-    for item in answer["items"]:
-        recorded = {
-            "model": answer["request"]["model"],
-            "input": [item["token_ids"]],
-            "encoding_format": answer["request"]["encoding_format"],
-        }
-        assert orjson.dumps(recorded) in sent
+    score_first(recording)
+    body = {
+        "model": recording.data["card"]["id"],
+        "input": [recording.token_ids[0]],
+        "encoding_format": "base64",
+    }
+    assert recording.scored[-1]["content"] == orjson.dumps(body)

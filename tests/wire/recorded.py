@@ -34,6 +34,11 @@ def names() -> list[str]:
     return sorted(path.stem for path in _DATA.glob("*.json"))
 
 
+def switches(body: dict[str, Any]) -> dict[str, Any]:
+    """What a request for pooled output says besides the model and the inputs."""
+    return {key: value for key, value in body.items() if key not in ("model", "input")}
+
+
 @dataclass
 class Recording:
     """One server of the recordings.
@@ -95,8 +100,8 @@ class Recording:
         if request.method == "GET":
             return self._get(path)
         body = json.loads(request.content)
-        assert body.pop("model") == self.data["card"]["id"]
         self.requests.append({"path": path, "json": body, "content": request.content})
+        assert body["model"] == self.data["card"]["id"]
         if path == "/tokenize":
             return self._tokenize(body)
         if path == "/detokenize":
@@ -132,9 +137,9 @@ class Recording:
         return ids
 
     def _pool(self, path: str, body: dict[str, Any]) -> httpx.Response:
-        inputs = body.pop("input")
+        inputs = body["input"]
         form = "text" if isinstance(inputs[0], str) else "ids"
-        asked = {"encoding_format": "float", **body}
+        asked = {"encoding_format": "float", **switches(body)}
         for refusal in self.data["refusals"]:
             if (path, form, asked) == (refusal["path"], refusal["input"], refusal["request"]):
                 return _refused(refusal)

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import orjson
 import pytest
 
 from reward_client import (
     ActivationError,
-    AsyncRewardClient,
     NotARewardError,
-    Reward,
     RewardClientError,
     RouteNotFoundError,
     ShapeError,
 )
 
 from .recorded import Recording, names
-
-# float32 arithmetic of two engines, over values of about one; the recordings agree to 1e-5.
-TOLERANCE = 1e-4
+from .scoring import TOLERANCE, score, score_all
 
 LAST_TOKEN = "scalar (last token, assumed)"
 
@@ -78,23 +72,6 @@ REFUSALS: dict[str, tuple[type[RewardClientError], str]] = {
 YES_MINUS_NO = "0.32.0-causal-yesno"
 
 
-def score_all(recording: Recording) -> list[Reward]:
-    async def main() -> list[Reward]:
-        url = "http://recorded"
-        async with AsyncRewardClient(url, transport=recording.transport()) as client:
-            return await client.score_many(recording.conversations)
-
-    return asyncio.run(main())
-
-
-def score_first(recording: Recording) -> Reward:
-    async def main() -> Reward:
-        async with AsyncRewardClient("http://recorded", transport=recording.transport()) as client:
-            return await client.score(recording.conversations[0])
-
-    return asyncio.run(main())
-
-
 def test_every_recording_is_used() -> None:
     assert sorted([*REWARDS, *REFUSALS, YES_MINUS_NO]) == names()
 
@@ -129,18 +106,18 @@ def test_a_classifier_made_of_two_tokens_gives_the_difference_of_their_logits() 
 def test_what_is_no_scalar_reward_is_refused(name: str) -> None:
     kind, hint = REFUSALS[name]
     with pytest.raises(kind) as caught:
-        score_first(Recording(name))
+        score(Recording(name))
     assert hint in str(caught.value)
 
 
 def test_the_template_that_writes_the_bos_gives_one_and_not_two() -> None:
-    assert score_first(Recording("0.32.0-seqcls")).bos_count == 1
+    assert score(Recording("0.32.0-seqcls")).bos_count == 1
 
 
 @pytest.mark.parametrize("name", ["0.8.5-seqcls-raw", "0.8.5-token-reward"])
 def test_the_embeddings_request_is_the_recorded_one_byte_for_byte(name: str) -> None:
     recording = Recording(name)
-    score_first(recording)
+    score(recording)
     body = {
         "model": recording.data["card"]["id"],
         "input": [recording.token_ids[0]],

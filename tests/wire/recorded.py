@@ -70,8 +70,9 @@ class Recording:
     def reference(self) -> list[dict[str, Any]]:
         """What transformers and torch give for each conversation, all raw.
 
-        ``reward`` (one number for each label), ``token_rewards``, ``step_logits``, ``logits`` (by
-        token) or ``hidden`` (the last token's state before the head): those that the model has.
+        ``reward`` (one number for each label), ``reward_double_bos`` (the same after a second BOS),
+        ``token_rewards``, ``step_logits``, ``logits`` (by token), ``hidden`` (the last token's
+        state before the head): those that the model has.
         """
         return list(self._model["conversations"].values())
 
@@ -127,12 +128,13 @@ class Recording:
                 if reference["messages"] == body["messages"]
             )
         else:
-            tokens = self._encode(body["prompt"], body.get("add_special_tokens", True))
+            tokens = self.encode(body["prompt"], body.get("add_special_tokens", True))
         limit = self.data["card"]["max_model_len"]
         reply = {"count": len(tokens), "max_model_len": limit, "tokens": tokens}
         return httpx.Response(200, json=reply)
 
-    def _encode(self, text: str, add_special_tokens: bool) -> list[int]:
+    def encode(self, text: str, add_special_tokens: bool) -> list[int]:
+        """The token IDs of a text, as the served tokenizer gives them."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
         return ids
 
@@ -149,7 +151,7 @@ class Recording:
             if (path, form, asked) == how and encoding in answer["encodings"]:
                 if form == "text":
                     bos = asked.get("add_special_tokens", True)
-                    inputs = [self._encode(text, bos) for text in inputs]
+                    inputs = [self.encode(text, bos) for text in inputs]
                 return httpx.Response(200, json=self._reply(answer, inputs, encoding))
         raise AssertionError(f"{self.name}: {path} was never asked like {asked} with {form}")
 

@@ -25,6 +25,8 @@ from reward_client.errors import (
     PromptTooLongError,
     ProtocolError,
     RateLimitedError,
+    RecipeError,
+    ReplicaMismatchError,
     ResponseMismatchError,
     RewardClientError,
     RewardTimeoutError,
@@ -33,9 +35,10 @@ from reward_client.errors import (
     ServerUnreachableError,
     ShapeError,
     StatusError,
+    TokenizerMismatchError,
     TransportError,
 )
-from reward_client.heads import ScalarHead
+from reward_client.heads import LinearHead, ObjectiveHead, ScalarHead, StepHead
 from reward_client.options import Connection, Limits, RetryPolicy, Timeouts
 from reward_client.rewards import (
     Provenance,
@@ -43,6 +46,7 @@ from reward_client.rewards import (
     Reward,
     ScoreResult,
     ServerProfile,
+    StepReward,
     TokenizedSample,
 )
 from reward_client.samples import Conversation, FormattedText, Message, Sample
@@ -60,15 +64,19 @@ __all__ = [
     "FormattedText",
     "InputError",
     "Limits",
+    "LinearHead",
     "Message",
     "ModelNotFoundError",
     "NonFiniteRewardError",
     "NotARewardError",
+    "ObjectiveHead",
     "PromptTooLongError",
     "ProtocolError",
     "Provenance",
     "Ranking",
     "RateLimitedError",
+    "RecipeError",
+    "ReplicaMismatchError",
     "ResponseMismatchError",
     "RetryPolicy",
     "Reward",
@@ -85,8 +93,11 @@ __all__ = [
     "ServerUnreachableError",
     "ShapeError",
     "StatusError",
+    "StepHead",
+    "StepReward",
     "Timeouts",
     "TokenizedSample",
+    "TokenizerMismatchError",
     "TransportError",
     "__version__",
 ]

@@ -7,12 +7,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, Unpack, cast, overload
 
 from reward_client.bulk import AsyncRewardStream, OnError
-from reward_client.config import Config, HeadChoice, SharedOptions
+from reward_client.config import Config, HeadChoice, RecipeChoice, SharedOptions
 from reward_client.core import Core
 from reward_client.errors import RewardClientError
 from reward_client.options import (
     Connection,
     Limits,
+    OnOverlong,
     RetryPolicy,
     RouteChoice,
     ServerActivation,
@@ -20,6 +21,7 @@ from reward_client.options import (
 )
 from reward_client.rewards import Ranking, Reward, ServerProfile, TokenizedSample, ranking
 from reward_client.samples import Message, Sample, responses_to
+from reward_client.tokenizing import TokenizerChoice
 
 if TYPE_CHECKING:
     import httpx
@@ -40,9 +42,24 @@ class AsyncRewardClient:
         model: The model's name on the server; None for its only one.
         api_key: Sent as a bearer token with every request; by default the environment's
             ``REWARD_CLIENT_API_KEY``.
-        head: `ScalarHead` says that the reward is one number. ``"auto"`` comes to the same, but
-            notes in the provenance where it had to assume that the last token's value counts.
-        route: ``"auto"``, or the only route to try: ``"embeddings"`` or ``"pooling"``.
+        head: What reads the reward out of the pooled output: `ScalarHead`, `StepHead`,
+            `ObjectiveHead` or `LinearHead`. ``"auto"`` takes the recipe's, or a scalar, and notes
+            in the provenance where it had to assume that the last token's value counts.
+        route: ``"auto"``, or the only route to try: ``"embeddings"``, ``"pooling"`` or
+            ``"classify"``.
+        tokenizer: ``"server"``; ``"local"`` for the tokenizer of the server's model by
+            transformers (extra ``local``), proven on samples to give the server's token IDs; a
+            folder or hub name to load it from, or a `LocalTokenizer`; ``"auto"`` for the local one
+            where it can be had and proven, and the server otherwise.
+        recipe: What is known of the model: ``"auto"`` looks it up by the server's model root; a
+            recipe's name, the path of a TOML file, or a `Recipe`; None for nothing. Other
+            arguments go before what it says.
+        bos: True demands that every sample starts with exactly one BOS token, and adds it to
+            conversations whose template writes none; False demands none; None takes what the
+            recipe says, or the template writes.
+        on_overlong: What becomes of a conversation with more tokens than the server takes:
+            ``"raise"``, or ``"drop_turns"``: its oldest exchanges go (system messages stay, and
+            so does the last exchange), and `Reward.truncated` says so.
         server_activation: What the server does to its values, for versions that can neither be
             asked for raw ones nor seen to send them: ``"none"`` or ``"sigmoid"``.
         retry: How often and how long a request is tried again.
@@ -65,6 +82,10 @@ class AsyncRewardClient:
         api_key: str | None = None,
         head: HeadChoice = "auto",
         route: RouteChoice = "auto",
+        tokenizer: TokenizerChoice = "server",
+        recipe: RecipeChoice = "auto",
+        bos: bool | None = None,
+        on_overlong: OnOverlong = "raise",
         server_activation: ServerActivation | None = None,
         retry: RetryPolicy = RetryPolicy(),
         limits: Limits = Limits(),
@@ -80,6 +101,10 @@ class AsyncRewardClient:
                 api_key=api_key,
                 head=head,
                 route=route,
+                tokenizer=tokenizer,
+                recipe=recipe,
+                bos=bos,
+                on_overlong=on_overlong,
                 server_activation=server_activation,
                 retry=retry,
                 limits=limits,
@@ -102,8 +127,9 @@ class AsyncRewardClient:
 
         Args:
             client: The OpenAI client; it stays the caller's to close.
-            **options: ``model``, ``head``, ``route``, ``server_activation``, ``retry``, ``limits``
-                and ``timeout``, as for the class; the rest is the OpenAI client's. The
+            **options: ``model``, ``head``, ``route``, ``tokenizer``, ``recipe``, ``bos``,
+                ``on_overlong``, ``server_activation``, ``retry``, ``limits`` and ``timeout``, as
+                for the class; the rest is the OpenAI client's. The
                 environment's ``REWARD_CLIENT_API_KEY`` is not sent.
 
         Raises:

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, get_args
 
 from reward_client.endpoints import environment_key, request_headers, server_url
-from reward_client.errors import InputError
-from reward_client.heads import ScalarHead
+from reward_client.errors import InputError, RecipeError
+from reward_client.heads import Head, LinearHead, ObjectiveHead, ScalarHead, StepHead
 from reward_client.options import (
     Connection,
     Limits,
+    OnOverlong,
     RetryPolicy,
     RouteChoice,
     ServerActivation,
     Timeouts,
 )
+from reward_client.recipes import Recipe, find_recipe, load_recipe
+from reward_client.tokenizing import LocalTokenizer, TokenizerChoice
 
 if TYPE_CHECKING:
     import httpx
     import openai
 
-__all__ = ["Config", "HeadChoice", "SharedOptions"]
+__all__ = ["Config", "HeadChoice", "RecipeChoice", "SharedOptions"]
 
-HeadChoice: TypeAlias = ScalarHead | Literal["auto"]
+HeadChoice: TypeAlias = Head | Literal["auto"]
+RecipeChoice: TypeAlias = Recipe | str | PathLike[str] | None
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "model": (str, type(None)),
@@ -32,7 +38,13 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "limits": (Limits,),
     "timeout": (Timeouts,),
     "connection": (Connection,),
+    "bos": (bool, type(None)),
+    "tokenizer": (str, PathLike, LocalTokenizer),
 }
+
+
+_FILES = (".toml",)
+_HEADS = (ScalarHead, StepHead, ObjectiveHead, LinearHead)
 
 
 class SharedOptions(TypedDict, total=False):
@@ -41,6 +53,10 @@ class SharedOptions(TypedDict, total=False):
     model: str | None
     head: HeadChoice
     route: RouteChoice
+    tokenizer: TokenizerChoice
+    recipe: RecipeChoice
+    bos: bool | None
+    on_overlong: OnOverlong
     server_activation: ServerActivation | None
     retry: RetryPolicy
     limits: Limits
@@ -53,6 +69,7 @@ class Config:
 
     Raises:
         InputError: An option has a wrong type or value.
+        RecipeError: There is no such recipe, or it is broken.
     """
 
     base_url: InitVar[str | None]
@@ -61,6 +78,10 @@ class Config:
     model: str | None = None
     head: HeadChoice = "auto"
     route: RouteChoice = "auto"
+    tokenizer: TokenizerChoice = "server"
+    recipe: RecipeChoice = "auto"
+    bos: bool | None = None
+    on_overlong: OnOverlong = "raise"
     server_activation: ServerActivation | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     limits: Limits = field(default_factory=Limits)
@@ -70,6 +91,7 @@ class Config:
     openai: openai.AsyncOpenAI | None = field(default=None, repr=False)
     url: str = field(init=False)
     request_headers: Mapping[str, str] = field(init=False, repr=False)
+    known_recipe: Recipe | Literal["auto"] | None = field(init=False)
 
     def __post_init__(
         self, base_url: str | None, api_key: str | None, headers: Mapping[str, str] | None
@@ -83,9 +105,29 @@ class Config:
                 raise InputError(
                     f"{name}= must be a {types[0].__name__}, not a {type(given).__name__}."
                 )
-        if self.head not in ("auto", ScalarHead()):
-            raise InputError('head= must be "auto" or ScalarHead().')
+        if self.head != "auto" and not isinstance(self.head, _HEADS):
+            raise InputError('head= must be "auto" or a head, such as ScalarHead().')
         if self.route not in get_args(RouteChoice):
             raise InputError(f"route= must be one of {get_args(RouteChoice)}, not {self.route!r}.")
         if self.server_activation not in (None, *get_args(ServerActivation)):
             raise InputError('server_activation= must be None, "none" or "sigmoid".')
+        if self.on_overlong not in get_args(OnOverlong):
+            raise InputError(f"on_overlong= must be one of {get_args(OnOverlong)}.")
+        object.__setattr__(self, "known_recipe", _recipe(self.recipe))
+
+
+def _recipe(choice: RecipeChoice) -> Recipe | Literal["auto"] | None:
+    """The recipe that was named, by its name, a model's, or the path of a file."""
+    if choice is None or isinstance(choice, Recipe):
+        return choice
+    if choice == "auto":
+        return "auto"
+    named = find_recipe(choice) if isinstance(choice, str) else None
+    if named is not None:
+        return named
+    if not isinstance(choice, str) or choice.endswith(_FILES):
+        return load_recipe(Path(choice))
+    raise RecipeError(
+        f"There is no recipe for {choice!r}: `reward-client recipe` lists the models that there "
+        f"are recipes for. The path of a file of yours must end in {' or '.join(_FILES)}."
+    )

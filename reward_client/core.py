@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from reward_client.bulk import AsyncRewardStream, OnError, Window, collect
 from reward_client.config import Config
 from reward_client.errors import RewardClientError, RewardTimeoutError
-from reward_client.heads import ScalarHead
 from reward_client.methods import Pooled
 from reward_client.rewards import Reward, ServerProfile, TokenizedSample
 from reward_client.samples import Sample, parse_sample, refuse_single_sample
-from reward_client.server.profile import discover, identify
+from reward_client.server.identity import identify
+from reward_client.server.profile import Wishes, discover
 from reward_client.server.watch import ServerWatch
-from reward_client.tokenizing import tokenize
+from reward_client.tokenizing import Tokenizer
 
 if TYPE_CHECKING:
     from reward_client.transport import HttpCaller, Wire
@@ -34,6 +34,7 @@ class _Link:
 
     caller: HttpCaller
     watch: ServerWatch
+    method: Pooled
 
 
 class Core:
@@ -45,8 +46,6 @@ class Core:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self._declared_head = None if config.head == "auto" else config.head
-        self._method = Pooled(self._declared_head or ScalarHead())
         self._links: dict[asyncio.AbstractEventLoop, _Link] = {}
         self._closed = False
 
@@ -58,7 +57,7 @@ class Core:
             async with deadline:
                 prompt = parse_sample(sample)
                 link = await self._link()
-                return await self._method.score(link.caller, link.watch, prompt)
+                return await link.method.score(prompt)
         except TimeoutError as error:
             if isinstance(error, RewardClientError) or not deadline.expired():
                 raise
@@ -70,7 +69,7 @@ class Core:
         """The token IDs that a sample would be scored as."""
         prompt = parse_sample(sample)
         link = await self._link()
-        return await tokenize(link.caller, (await link.watch.serving()).profile, prompt)
+        return await link.method.tokenize(prompt)
 
     async def servers(self) -> tuple[ServerProfile, ...]:
         """What is known of the server."""
@@ -134,18 +133,22 @@ class Core:
             retry=config.retry,
             limits=config.limits,
         )
+        wishes = Wishes(
+            model=config.model,
+            head=None if config.head == "auto" else config.head,
+            route=config.route,
+            activation=config.server_activation,
+            recipe=config.known_recipe,
+            bos=config.bos,
+            tokenizer=str(config.tokenizer),
+        )
         watch = ServerWatch(
             caller,
             identify=lambda: identify(caller, config.model),
-            discover=lambda: discover(
-                caller,
-                config.model,
-                config.route,
-                config.server_activation,
-                self._declared_head,
-            ),
+            discover=lambda: discover(caller, wishes),
         )
-        return _Link(caller, watch)
+        tokenizer = Tokenizer(caller, config.tokenizer, config.on_overlong)
+        return _Link(caller, watch, Pooled(caller, watch, tokenizer))
 
     def _open_wire(self) -> Wire:
         config = self.config

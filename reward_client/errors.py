@@ -19,7 +19,10 @@
     │   ├── NonFiniteRewardError
     │   └── ResponseMismatchError
     ├── InputError                  the caller's sample or option is wrong (also a ValueError)
-    │   └── PromptTooLongError
+    │   ├── PromptTooLongError
+    │   └── TokenizerMismatchError
+    ├── RecipeError                 what is known of the model forbids this, or contradicts it
+    ├── ReplicaMismatchError        replicas that do not serve the same model
     └── BatchError                  ``score_many(on_error="raise")`` met a failure
 
 Each message says what happened and what to do about it. All of them pickle and copy.
@@ -45,6 +48,8 @@ __all__ = [
     "PromptTooLongError",
     "ProtocolError",
     "RateLimitedError",
+    "RecipeError",
+    "ReplicaMismatchError",
     "ResponseMismatchError",
     "RewardClientError",
     "RewardTimeoutError",
@@ -53,6 +58,7 @@ __all__ = [
     "ServerUnreachableError",
     "ShapeError",
     "StatusError",
+    "TokenizerMismatchError",
     "TransportError",
 ]
 
@@ -189,6 +195,18 @@ class InputError(RewardClientError, ValueError):
 
 class PromptTooLongError(InputError):
     """The conversation has more tokens than the server's ``max_model_len``."""
+
+
+class TokenizerMismatchError(InputError):
+    """The local tokenizer gives other token IDs than the server's ``/tokenize``."""
+
+
+class RecipeError(RewardClientError):
+    """No recipe of this name, a broken one, or one that the model or the server contradicts."""
+
+
+class ReplicaMismatchError(RewardClientError):
+    """Servers that should be replicas differ in model, version, token IDs or rewards."""
 
 
 class BatchError(RewardClientError):

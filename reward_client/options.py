@@ -11,6 +11,7 @@ __all__ = [
     "BASE_URL_VARIABLE",
     "Connection",
     "Limits",
+    "OnOverlong",
     "RetryPolicy",
     "RouteChoice",
     "ServerActivation",
@@ -20,7 +21,8 @@ __all__ = [
 BASE_URL_VARIABLE = "REWARD_CLIENT_BASE_URL"
 API_KEY_VARIABLE = "REWARD_CLIENT_API_KEY"
 
-RouteChoice: TypeAlias = Literal["auto", "embeddings", "pooling"]
+OnOverlong: TypeAlias = Literal["raise", "drop_turns"]
+RouteChoice: TypeAlias = Literal["auto", "embeddings", "pooling", "classify"]
 ServerActivation: TypeAlias = Literal["none", "sigmoid"]
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from reward_client.errors import RewardClientError
@@ -17,6 +17,7 @@ __all__ = [
     "Reward",
     "ScoreResult",
     "ServerProfile",
+    "StepReward",
     "TokenizedSample",
     "ranking",
 ]
@@ -36,16 +37,22 @@ class ServerProfile(_Result):
         model: The model's name on the server.
         root: Where the server loaded it from, if it says so.
         max_model_len: The most tokens of one sample, if the server says so.
-        route: ``"embeddings"`` or ``"pooling"``.
+        route: ``"embeddings"``, ``"pooling"`` or ``"classify"``.
+        sends: What the route is sent: ``"ids"``, or ``"text"`` that was proven to be tokenized to
+            the same IDs (vLLM 0.10.0 to 0.11.0 for sequence classifiers).
         task: The pooling task that is sent, if any.
         switches: The keys sent to have the raw value.
-        shape: ``"vector"`` (one value for a conversation) or ``"per token"`` (the last one counts).
-        activation: What the server applies to the values it sends: ``"none"`` or ``"sigmoid"``
-            (then the client inverts it).
+        shape: ``"vector"`` (one row of values for a conversation), ``"per token"`` or
+            ``"per step"``.
+        width: How many values a row has.
+        activation: What the server applies to the values it sends: ``"none"``, ``"sigmoid"``
+            (then the client inverts it), or ``"softmax"`` (only where steps are scored, whose
+            rewards are probabilities).
         activation_known_by: ``"request"`` (this version's switch is sent), ``"task"`` (an embedding
-            task applies none), ``"probe"`` (a value outside [0, 1] was seen) or ``"caller"``
-            (``server_activation=``).
+            task applies none), ``"probe"`` (eight values showed it), ``"reference"`` (a reference
+            value of the recipe did) or ``"caller"`` (``server_activation=``).
         bos_token_id: The token that starts a text, if the tokenizer adds one.
+        recipe: The name of the recipe that was followed, if any.
     """
 
     url: str
@@ -55,12 +62,15 @@ class ServerProfile(_Result):
     root: str | None
     max_model_len: int | None
     route: str
+    sends: str
     task: str | None
     switches: dict[str, bool]
     shape: str
+    width: int
     activation: str
     activation_known_by: str
     bos_token_id: int | None
+    recipe: str | None
 
 
 class Provenance(_Result):
@@ -69,13 +79,15 @@ class Provenance(_Result):
     Attributes:
         model: The model's name on the server.
         server_version: vLLM's version.
-        route: ``"embeddings"`` or ``"pooling"``.
-        activation: What the server applied: ``"none"``, or ``"sigmoid"`` (inverted by the client).
+        route: ``"embeddings"``, ``"pooling"`` or ``"classify"``.
+        activation: What the server applied, as in `ServerProfile`.
         activation_known_by: As in `ServerProfile`.
-        head: ``"scalar"``, or ``"scalar (last token, assumed)"`` where the server answers one value
-            for each token.
-        tokenizer: ``"server"``: its ``/tokenize`` makes the token IDs, where the sample is not
-            token IDs already.
+        head: The head in words: ``"scalar"``, or ``"scalar (last token, assumed)"`` where the
+            server answers one value for each token and nobody said that the last one counts.
+        recipe: The name of the recipe that was followed, if any.
+        recipe_digest: SHA-256 (hex) of that recipe.
+        tokenizer: ``"server"``: its ``/tokenize`` makes the token IDs; ``"local"``: the client
+            does, proven equal on samples. Samples that are token IDs already are not tokenized.
         client_version: The version of this package.
     """
 
@@ -85,6 +97,8 @@ class Provenance(_Result):
     activation: str
     activation_known_by: str
     head: str
+    recipe: str | None = None
+    recipe_digest: str | None = None
     tokenizer: str
     client_version: str
 
@@ -93,37 +107,86 @@ class TokenizedSample(_Result):
     """The token IDs that are scored for a sample.
 
     Attributes:
-        token_ids: As the server's ``/tokenize`` gave them, or the caller did.
+        token_ids: As the tokenizer gave them, or the caller did, with what the model's recipe adds.
         max_model_len: The most tokens that the server takes, if it says so.
         bos_count: How many BOS tokens the IDs start with; 2 is a common mistake. 0 also where the
             tokenizer adds none to a text, so that there is nothing to count.
+        truncated: Whether old turns were left out, as ``on_overlong="drop_turns"`` allows.
     """
 
     token_ids: tuple[int, ...]
     max_model_len: int | None
     bos_count: int
+    truncated: bool = False
+
+
+class StepReward(_Result):
+    """The reward of one step of an answer.
+
+    Attributes:
+        value: The probability that the step is good, from 0 to 1.
+        logits: The raw values of the step's row; None where the server applied a softmax, behind
+            which they are lost.
+        start: Position of the step's first token among the scored ones; the first step starts
+            where the prompt does.
+        end: Position after its step token.
+    """
+
+    value: float
+    logits: tuple[float, ...] | None
+    start: int
+    end: int
 
 
 class Reward(_Result):
     """The reward of one conversation. It has no order of its own: compare ``value``.
 
     Attributes:
-        value: The raw output of the model's head: a logit, not a probability.
+        steps: One entry for each step, where a process reward model scored them.
+        objectives: Raw values by name, where the model has several labels.
         token_count: How many tokens were scored.
         token_digest: SHA-256 (hex) of the token IDs as little-endian 32-bit integers.
         bos_count: As in `TokenizedSample`.
+        truncated: As in `TokenizedSample`.
         provenance: Which server, model and route gave the number, and how.
     """
 
-    value: float
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    scalar: float | None = Field(alias="value")
+    steps: tuple[StepReward, ...] = ()
+    objectives: dict[str, float] = Field(default_factory=dict[str, float])
     token_count: int
     token_digest: str
     bos_count: int
+    truncated: bool = False
     provenance: Provenance
+
+    @property
+    def value(self) -> float:
+        """The raw output of the model's head: a logit, not a probability.
+
+        Of a process reward model it is the aggregate of the steps' probabilities, of objectives
+        their weighted sum.
+
+        Raises:
+            TypeError: There are only objectives, without weights that make one number of them.
+        """
+        if self.scalar is None:
+            raise TypeError(
+                "This reward has objectives and no single value: read reward.objectives, or give "
+                "head=ObjectiveHead(names, weights)."
+            )
+        return self.scalar
 
     def __float__(self) -> float:
         """The raw reward."""
         return self.value
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
+        """The fields by the names they are given and written under."""
+        for name, value in super().__repr_args__():
+            yield ("value" if name == "scalar" else name), value
 
 
 class Ranking(_Result):

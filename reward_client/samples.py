@@ -42,6 +42,8 @@ class Conversation:
         messages: The turns, oldest first; text only.
         tools: Tool definitions as in the OpenAI API.
         chat_template_kwargs: Further arguments of the model's chat template.
+        steps: The assistant's answer in steps, for a process reward model: it becomes the last
+            turn, with the model's step token after each step.
 
     Raises:
         InputError: The messages are empty, malformed, or hold something other than text.
@@ -50,6 +52,7 @@ class Conversation:
     messages: Sequence[Message]
     tools: Sequence[Mapping[str, object]] | None = None
     chat_template_kwargs: Mapping[str, object] | None = None
+    steps: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         _check_messages(self.messages)
@@ -63,6 +66,8 @@ class Conversation:
                     "the client sets these itself."
                 )
             _check_json(self.chat_template_kwargs, "chat_template_kwargs")
+        if self.steps is not None:
+            _check_steps(self.steps, self.messages[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +210,16 @@ def _check_message(position: int, message: Message) -> None:
     elif content is not None and not _is_str(content):
         raise InputError(f"The content of message {position} is {_describe(content)}, not text.")
     _check_json(message, f"message {position}")
+
+
+def _check_steps(steps: object, last: Message) -> None:
+    given = as_sequence(steps)
+    if not given or not all(_is_str(step) and step for step in given):
+        raise InputError("steps= must be a non-empty list of non-empty texts.")
+    if last.get("role") == "assistant":
+        raise InputError(
+            "steps= becomes the assistant's turn: leave that turn out of the messages."
+        )
 
 
 def _check_json(value: object, name: str) -> None:

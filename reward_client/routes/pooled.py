@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
-from reward_client.errors import NotARewardError, ProtocolError, ShapeError
+from reward_client.errors import NotARewardError
 
-__all__ = ["Layout", "PooledOutput", "find_layout"]
+__all__ = ["Layout", "LayoutKind", "PooledOutput", "find_layout", "not_a_reward"]
+
+LayoutKind: TypeAlias = Literal["vector", "per token", "per step"]
 
 _MAX_LABELS = 64
 """Wider vectors are hidden states: no reward model has as many labels."""
@@ -17,15 +19,8 @@ _NOT_A_REWARD = (
     "The server answers with vectors of {width} numbers: hidden states of a model served for "
     "embeddings, not rewards. Serve the reward model as one: `vllm serve MODEL --runner pooling` "
     "(`--task classify` or `--task reward` up to 0.9), for a model whose config.json names a "
-    "...ForSequenceClassification or ...RewardModel architecture."
-)
-_SEVERAL_LABELS = (
-    "The model answers with {width} values {what}, and a scalar reward is one: a classifier with "
-    "several labels, or a process reward model. Which of them is the reward cannot be guessed."
-)
-_NO_ROWS = (
-    "The server answers with no value at all for text without step tokens: a process reward model. "
-    "A scalar reward needs a model with one."
+    "...ForSequenceClassification or ...RewardModel architecture. Or give the weights of its head: "
+    "head=LinearHead(weight, bias)."
 )
 
 
@@ -48,49 +43,63 @@ class Layout:
     """The shape that a server was found to answer in.
 
     Attributes:
-        kind: ``"vector"``: one for a token list; ``"per token"``: one row for each token.
-        width: Numbers in the vector, or in a row.
+        kind: What a row of numbers belongs to: a whole token list (``"vector"``), each of its
+            tokens, or each of its step tokens.
+        width: Numbers in a row; 0 where there was not one row for each step token.
     """
 
-    kind: Literal["vector", "per token"]
+    kind: LayoutKind
     width: int
 
-    def problem(self, output: PooledOutput, token_count: int) -> str | None:
+    def row_count(self, token_count: int, step_count: int) -> int:
+        """How many rows belong to a token list."""
+        return {"vector": 1, "per token": token_count, "per step": step_count}[self.kind]
+
+    def problem(self, output: PooledOutput, token_count: int, step_count: int) -> str | None:
         """What is wrong with an output, or None if it has this shape."""
-        rows = token_count if self.kind == "per token" else 1
-        size = len(output.values)
-        unlike = output.rows is not None and (output.rows, self.kind) != (token_count, "per token")
-        if size == rows * self.width and not unlike:
+        rows = self.row_count(token_count, step_count)
+        nested = None if self.kind == "vector" else rows
+        unlike = output.rows is not None and output.rows != nested
+        if len(output.values) == rows * self.width and not unlike:
             return None
         return (
-            f"{size} values came in {output.rows or 'no'} rows for {token_count} tokens, "
-            f"and {rows * self.width} ({self.kind}) are right for this model."
+            f"{len(output.values)} values came in {output.rows or 'no'} rows for {token_count} "
+            f"tokens with {step_count} step tokens, and {rows * self.width} ({self.kind}) are "
+            "right for this model."
         )
 
-    def scalar_problem(self) -> ProtocolError | None:
-        """Why no scalar reward can be read from this shape, or None if one can."""
-        if self.width == 1:
-            return None
-        if self.width == 0:
-            return ShapeError(_NO_ROWS)
-        if self.width > _MAX_LABELS:
-            return NotARewardError(_NOT_A_REWARD.format(width=self.width))
-        what = "for each token" if self.kind == "per token" else "for a conversation"
-        return ShapeError(_SEVERAL_LABELS.format(width=self.width, what=what))
+    def rows(self, output: PooledOutput) -> list[Sequence[float]]:
+        """The numbers of an output of this shape, row by row."""
+        values, width = output.values, self.width
+        return [values[start : start + width] for start in range(0, len(values), width)]
 
 
-def find_layout(outputs: Sequence[PooledOutput], token_counts: Sequence[int]) -> Layout | None:
+def not_a_reward(layout: Layout) -> NotARewardError | None:
+    """The error for rows too wide to be labels, None for others."""
+    if layout.width <= _MAX_LABELS:
+        return None
+    return NotARewardError(_NOT_A_REWARD.format(width=layout.width))
+
+
+def find_layout(
+    outputs: Sequence[PooledOutput], token_counts: Sequence[int], step_counts: Sequence[int]
+) -> Layout | None:
     """The one shape that fits all outputs, None if none does.
 
-    The token lists must differ in length, so that a flat list of numbers can be told apart.
+    The token lists must differ in length, and not in step with their numbers of step tokens, so
+    that a flat list of numbers can be told apart.
     """
     size = len(outputs[0].values)
-    candidates = [Layout("vector", size)]
-    if size % token_counts[0] == 0:
-        candidates.append(Layout("per token", size // token_counts[0]))
+    candidates = [Layout("vector", size) if size else Layout("per step", 0)]
+    by_count: Mapping[LayoutKind, int] = {"per token": token_counts[0], "per step": step_counts[0]}
+    candidates += [
+        Layout(kind, size // count)
+        for kind, count in by_count.items()
+        if size and count and size % count == 0
+    ]
     for layout in candidates:
-        pairs = zip(outputs, token_counts, strict=True)
-        if all(layout.problem(output, count) is None for output, count in pairs):
+        counts = zip(outputs, token_counts, step_counts, strict=True)
+        if all(layout.problem(*each) is None for each in counts):
             return layout
-    # Rows that are neither one nor as many as tokens: one for each step, none without a step.
-    return None if any(output.rows is None for output in outputs) else Layout("vector", 0)
+    # Rows that are neither one nor as many as tokens: for steps that others than these tokens end.
+    return None if any(output.rows is None for output in outputs) else Layout("per step", 0)

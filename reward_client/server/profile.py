@@ -3,63 +3,59 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, cycle, islice
 from math import isclose
+from typing import Literal
 
 from reward_client._version import __version__
-from reward_client.calls import Call, Caller
-from reward_client.errors import (
-    AuthenticationError,
-    BadRequestError,
-    ModelNotFoundError,
-    ProtocolError,
-    RouteNotFoundError,
-    ShapeError,
-)
-from reward_client.heads import ScalarHead
-from reward_client.narrowing import as_list, as_mapping
+from reward_client.activation import Activation
+from reward_client.calls import Caller, Reply
+from reward_client.errors import ProtocolError, RecipeError, RouteNotFoundError, ShapeError
+from reward_client.heads import Head, LinearHead, Rows, ScalarHead, StepHead
 from reward_client.options import RouteChoice, ServerActivation
+from reward_client.recipes import Recipe, find_recipe
 from reward_client.rewards import Provenance, ServerProfile
 from reward_client.routes import Ask, Layout, PooledOutput, find_layout
-from reward_client.server.activation import Activation, find_activation
-from reward_client.server.versions import UNKNOWN, Era, era_of
-from reward_client.tokenizing import text_call, token_ids
+from reward_client.server.evidence import (
+    Reads,
+    find_activation,
+    unknown_activation,
+)
+from reward_client.server.identity import Identity, identify, mounted_paths
+from reward_client.server.probes import Probes, step_token, text_probes, tokenized_probes
+from reward_client.server.versions import UNKNOWN, Era, Kind, Way, era_of
+from reward_client.tokenizing.rules import PromptRules, StepToken
 
-__all__ = ["Identity", "Serving", "discover", "identify"]
+__all__ = ["Serving", "Wishes", "discover"]
 
 _logger = logging.getLogger("reward_client")
 
-# Tokenized once for each server, cut into pieces of different lengths and scored: what comes back
-# tells the shape, and whether an activation squashes the values. Diverse on purpose.
-_PROBE_TEXT = (
-    "What is 17 + 25? The answer is 42, because seven and five make twelve. Paris, Zürich and 東京 "
-    "are cities; def f(x): return x ** 2 is code!!! I am sorry, I cannot help with that. ¿Por qué "
-    "no? No no no no. Yes. https://example.org/a?b=c&d=%20 {'key': [1, 2.5, null]} THE END"
-)
-_PROBES = 8
 # bfloat16 and the other samples of a batch move a score that much.
 _SCORE_TOLERANCE = 0.02
-_SHORTEST_PROBE = 3
-_PROBE_STEP = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """What tells one server from another behind the same URL.
+class Wishes:
+    """What the caller said about the model and the server.
 
     Attributes:
-        version: What ``/version`` says, None where that is not to be had.
-        model: The model's name.
-        root: Where the server loaded it from.
-        max_model_len: The most tokens of one sample.
+        model: Its name on the server; None for the only one.
+        head: What reads the reward; None to find out.
+        route: The route to use.
+        activation: What the server does to its values.
+        recipe: What is known of the model; ``"auto"`` looks it up by the server's model root.
+        bos: Whether prompts must start with a BOS token.
+        tokenizer: Who tokenizes, in words.
     """
 
-    version: str | None
-    model: str
-    root: str | None
-    max_model_len: int | None
+    model: str | None
+    head: Head | None
+    route: RouteChoice
+    activation: ServerActivation | None
+    recipe: Recipe | Literal["auto"] | None
+    bos: bool | None
+    tokenizer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +70,20 @@ class Serving:
     identity: Identity
     profile: ServerProfile
     ask: Ask
+    head: Head
+    rules: PromptRules
     layout: Layout
     activation: Activation
     reply_model: object
     provenance: Provenance
+    recipe: Recipe | None
     probes: tuple[tuple[int, ...], ...]
     scores: tuple[float, ...]
 
     def is_same_as(self, other: Serving) -> bool:
         """Whether a later look found the same server: what it says, its tokens and its scores."""
         return (
-            (self.profile, self.ask, self.layout, self.reply_model, self.probes)
-            == (other.profile, other.ask, other.layout, other.reply_model, other.probes)
+            self._facts() == other._facts()
             and len(self.scores) == len(other.scores)
             and all(
                 isclose(mine, theirs, rel_tol=_SCORE_TOLERANCE, abs_tol=_SCORE_TOLERANCE)
@@ -93,200 +91,248 @@ class Serving:
             )
         )
 
+    def _facts(self) -> tuple[object, ...]:
+        return self.profile, self.ask, self.layout, self.rules, self.reply_model, self.probes
 
-async def identify(caller: Caller, model: str | None) -> Identity:
-    """Asks who is there; the key is checked by it, since ``/v1/models`` is guarded.
-
-    Raises:
-        ModelNotFoundError: The model is not served, or several are and none was named.
-        RewardClientError: As `Caller.call`.
-    """
-    reply = await caller.call(Call("GET", "/v1/models"))
-    listed = map(as_mapping, as_list(reply.fields().get("data")) or [])
-    cards = [card for card in listed if card is not None and isinstance(card.get("id"), str)]
-    card = _choose(cards, model)
-    if card is None:
-        names = ", ".join(str(card["id"]) for card in cards) or "none"
-        wanted = f"does not serve {model!r}" if model else "serves no single base model"
-        raise ModelNotFoundError(
-            f"The server {wanted}; it lists: {names}. Name one of them by model=.",
-            status=404,
-            endpoint=reply.endpoint,
-            request_id=reply.request_id,
-        )
-    root, limit = card.get("root"), card.get("max_model_len")
-    return Identity(
-        version=await _version(caller),
-        model=str(card["id"]),
-        root=root if isinstance(root, str) else None,
-        max_model_len=limit if type(limit) is int else None,
-    )
+    def rows(self, output: PooledOutput, ids: Sequence[int]) -> Rows:
+        """The rows of one token list's output, with the places of its steps."""
+        return Rows(self.layout.rows(output), self.layout.kind, _steps(ids, self.rules.step))
 
 
-async def discover(
-    caller: Caller,
-    model: str | None,
-    route: RouteChoice,
-    declared: ServerActivation | None,
-    head: ScalarHead | None,
-) -> Serving:
+async def discover(caller: Caller, wishes: Wishes) -> Serving:
     """Finds out how this server gives raw rewards.
-
-    Args:
-        caller: The way to the server.
-        model: The model's name, None for the only one.
-        route: The route to use, or ``"auto"``.
-        declared: What the caller says that the server applies.
-        head: What the caller says the model's head is, None where it is found out.
 
     Raises:
         RouteNotFoundError: No route gives a reward.
-        ShapeError: The model has several labels, or scores steps.
-        NotARewardError: Hidden states come back.
+        ShapeError: The head cannot read what comes.
+        NotARewardError: Hidden states come back, or numbers of a head without weights.
         ActivationError: Raw values are not to be had.
+        RecipeError: What is known of the model forbids it, or contradicts the server.
+        InputError: The step token is none of this model's.
         RewardClientError: As `identify`.
     """
-    identity = await identify(caller, model)
+    identity = await identify(caller, wishes.model)
+    recipe = _recipe(wishes.recipe, identity.root)
+    head = wishes.head or (recipe.head if recipe else None)
     era = era_of(identity.version)
-    asks = _open_asks(era, route, await _mounted_paths(caller))
-    probes, bos, limit = await _probes(caller, identity.model)
-    found = await _first_scalar(caller, identity.model, asks, probes, era)
-    scores = tuple(chain.from_iterable(output.values for output in found.outputs))
-    activation = find_activation(
-        scores,
-        None if era is UNKNOWN else found.ask.raw_by,
-        declared,
-        era.raw_flag,
-    )
+    model = identity.model
+    step = await step_token(caller, model, head) if isinstance(head, StepHead) else None
+    mounted = await mounted_paths(caller)
+    ways = [
+        way for way in _ways(era, head, wishes.route) if mounted is None or way.ask.path in mounted
+    ]
+    probes = await tokenized_probes(caller, model, step)
+    found = await _first_that_fits(caller, identity, ways, probes, step, head, era, recipe)
+    rules = _rules(wishes, recipe, probes, step, head)
+    activation = await _activation(caller, found, wishes, recipe, rules, era)
     profile = ServerProfile(
         url=caller.url,
         version=identity.version,
         version_known=era is not UNKNOWN,
-        model=identity.model,
+        model=model,
         root=identity.root,
-        max_model_len=identity.max_model_len or limit,
-        route=found.ask.route,
-        task=found.ask.task,
-        switches=dict(found.ask.switches),
+        max_model_len=identity.max_model_len or probes.max_model_len,
+        route=found.way.ask.route,
+        sends=found.way.ask.sends,
+        task=found.way.ask.task,
+        switches=dict(found.way.ask.switches),
         shape=found.layout.kind,
+        width=found.layout.width,
         activation=activation.name,
         activation_known_by=activation.known_by,
-        bos_token_id=bos,
+        bos_token_id=probes.bos,
+        recipe=recipe.name if recipe else None,
     )
     _logger.info("server profile: %r", profile)
     if activation.name != "none":
-        _logger.warning("the server applies a %s, which is inverted", activation.name)
+        _logger.warning("the server applies a %s", activation.name)
     return Serving(
         identity=identity,
         profile=profile,
-        ask=found.ask,
+        ask=found.way.ask,
+        head=found.head,
+        rules=rules,
         layout=found.layout,
         activation=activation,
         reply_model=found.reply_model,
-        provenance=_provenance(profile, head),
-        probes=tuple(map(tuple, probes)),
-        scores=scores,
+        provenance=_provenance(profile, found, recipe, wishes.tokenizer, assumed=head is None),
+        recipe=recipe,
+        probes=probes.ids,
+        scores=tuple(value for output in found.outputs for value in output.values),
     )
+
+
+def _recipe(wanted: Recipe | Literal["auto"] | None, root: str | None) -> Recipe | None:
+    recipe = (find_recipe(root) if root else None) if wanted == "auto" else wanted
+    if recipe is not None and recipe.refusal:
+        raise RecipeError(
+            f"{recipe.name}: {recipe.refusal} recipe=None goes on without what is known of the "
+            "model, at your own risk."
+        )
+    return recipe
+
+
+def _kinds(head: Head | None) -> tuple[Kind, ...]:
+    """The kinds of models whose output a head reads, the likeliest first."""
+    if isinstance(head, StepHead):
+        return ("steps",)
+    if isinstance(head, LinearHead):
+        return ("hidden",)
+    return ("sequence", "token", "exported")
+
+
+def _ways(era: Era, head: Head | None, route: RouteChoice) -> list[Way]:
+    """The ways to try, each once: kinds may share one."""
+    ways: list[Way] = []
+    for kind in _kinds(head):
+        known = [era.ways[kind]] if kind in era.ways else []
+        if route != "auto":
+            named = [*known, *era.by_name.get(kind, ())]
+            known = [way for way in named if way.ask.route == route]
+        ways += [way for way in known if way.ask not in [earlier.ask for earlier in ways]]
+    return ways
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    ask: Ask
+    way: Way
+    head: Head
     layout: Layout
+    ids: Sequence[Sequence[int]]
     outputs: list[PooledOutput]
-    reply_model: object
+    reply: Reply
+
+    @property
+    def reply_model(self) -> object:
+        return self.reply.fields().get("model")
+
+    def rows(self) -> list[Sequence[float]]:
+        return [row for output in self.outputs for row in self.layout.rows(output)]
 
 
-async def _first_scalar(
-    caller: Caller, model: str, asks: Sequence[Ask], probes: Sequence[Sequence[int]], era: Era
+async def _first_that_fits(
+    caller: Caller,
+    identity: Identity,
+    ways: Iterable[Way],
+    probes: Probes,
+    step: StepToken | None,
+    head: Head | None,
+    era: Era,
+    recipe: Recipe | None,
 ) -> _Found:
-    """Tries the ways in turn; the most telling refusal is raised if none gives a scalar."""
-    wrong_shape: ProtocolError | None = None
+    """Tries the ways in turn; the most telling refusal is raised if none fits the head."""
+    misfit: ProtocolError | None = None
     not_served: RouteNotFoundError | None = None
-    for ask in asks:
+    asked: set[str] = set()
+    for way in ways:
+        asked.add(way.ask.path)
         try:
-            reply = await caller.call(ask.call(model, probes))
+            found = await _probed(caller, identity.model, way, probes, step, head)
         except RouteNotFoundError as error:
             not_served = error
             continue
-        outputs = ask.read(reply, probes)
-        layout = find_layout(outputs, [len(probe) for probe in probes])
-        if layout is None:
-            sizes = [len(output.values) for output in outputs]
-            raise reply.error(
-                ShapeError,
-                f"The replies to {[len(probe) for probe in probes]} tokens hold {sizes} values: "
-                "neither one vector for each sample nor one row for each token.",
-            )
-        problem = layout.scalar_problem()
+        problem = found.head.problem(found.layout)
         if problem is None:
-            return _Found(ask, layout, outputs, reply.fields().get("model"))
-        wrong_shape = wrong_shape or reply.error(type(problem), str(problem))
-    if wrong_shape is not None:
-        raise wrong_shape
+            return found
+        misfit = misfit or found.reply.error(type(problem), str(problem))
+    if misfit is not None:
+        if recipe is not None and head is not None and head == recipe.head:
+            raise RecipeError(
+                f"The recipe {recipe.name} does not fit what this server serves: {misfit}"
+            ) from misfit
+        raise misfit
     raise RouteNotFoundError(
         f"No route of this server gives a reward. {era.advice}",
         status=404,
         server_message=not_served.server_message if not_served else "",
-        endpoint=f"{', '.join(sorted({ask.path for ask in asks})) or 'no route'} at {caller.url}",
+        endpoint=f"{', '.join(sorted(asked)) or 'no route'} at {caller.url}",
     ) from not_served
 
 
-def _open_asks(era: Era, route: RouteChoice, mounted: Collection[str] | None) -> tuple[Ask, ...]:
-    asks = era.asks
-    if route != "auto":
-        asks = tuple(ask for ask in asks + era.by_name if ask.route == route)
-    return tuple(ask for ask in asks if mounted is None or ask.path in mounted)
+async def _probed(
+    caller: Caller,
+    model: str,
+    way: Way,
+    probes: Probes,
+    step: StepToken | None,
+    head: Head | None,
+) -> _Found:
+    ids: Sequence[Sequence[int]] = probes.ids
+    inputs: Sequence[Sequence[int]] | Sequence[str] = ids
+    if way.ask.sends == "text":
+        inputs, ids = await text_probes(caller, model)
+    reply = await caller.call(way.ask.call(model, inputs))
+    outputs = way.ask.read(reply, ids)
+    steps = [len(_steps(each, step)) for each in ids]
+    layout = find_layout(outputs, [len(each) for each in ids], steps)
+    if layout is None:
+        sizes = [len(output.values) for output in outputs]
+        raise reply.error(
+            ShapeError,
+            f"The replies to {[len(each) for each in ids]} tokens (with {steps} step tokens) hold "
+            f"{sizes} values: neither one row for each sample, nor for each token or step.",
+        )
+    return _Found(way, head or ScalarHead(), layout, ids, outputs, reply)
 
 
-async def _probes(caller: Caller, model: str) -> tuple[list[list[int]], int | None, int | None]:
-    """Token lists of different lengths, the BOS token's ID, and the length limit."""
-    reply = await caller.call(text_call(model, _PROBE_TEXT, add_special_tokens=True))
-    ids = token_ids(reply)
-    bare = token_ids(await caller.call(text_call(model, _PROBE_TEXT, add_special_tokens=False)))
-    bos = ids[0] if ids[1 : 1 + len(bare)] == bare else None
-    pieces: list[list[int]] = []
-    for index in range(_PROBES):
-        start = index * _PROBE_STEP
-        pieces.append(list(islice(cycle(bare), start, start + _SHORTEST_PROBE + index)))
-    limit = reply.fields().get("max_model_len")
-    return pieces, bos, limit if type(limit) is int else None
+def _steps(ids: Sequence[int], step: StepToken | None) -> tuple[int, ...]:
+    if step is None:
+        return ()
+    return tuple(place for place, token in enumerate(ids) if token == step.token_id)
 
 
-async def _version(caller: Caller) -> str | None:
-    payload = await _optional(caller, "/version")
-    version = payload.get("version")
-    return version if isinstance(version, str) else None
+def _rules(
+    wishes: Wishes,
+    recipe: Recipe | None,
+    probes: Probes,
+    step: StepToken | None,
+    head: Head | None,
+) -> PromptRules:
+    notes = recipe.prompt if recipe else None
+    return PromptRules(
+        generation_prompt=notes.generation_prompt if notes else False,
+        bos=wishes.bos if wishes.bos is not None else (notes.bos if notes else None),
+        bos_token_id=probes.bos,
+        append=notes.append_tokens if notes else (),
+        step=step,
+        separator=head.separator if isinstance(head, StepHead) else None,
+    )
 
 
-async def _mounted_paths(caller: Caller) -> Collection[str] | None:
-    """The routes that the server says it has; None if it does not say."""
-    paths = as_mapping((await _optional(caller, "/openapi.json")).get("paths"))
-    return paths.keys() if paths is not None else None
+def _reads(head: Head) -> Reads:
+    if isinstance(head, StepHead):
+        return "probabilities"
+    return "states" if isinstance(head, LinearHead) else "values"
 
 
-async def _optional(caller: Caller, path: str) -> Mapping[str, object]:
-    """A JSON object that gateways may hide; empty where they do."""
-    try:
-        return (await caller.call(Call("GET", path))).fields()
-    except (RouteNotFoundError, AuthenticationError, BadRequestError, ProtocolError):
-        return {}
+async def _activation(
+    caller: Caller,
+    found: _Found,
+    wishes: Wishes,
+    recipe: Recipe | None,
+    rules: PromptRules,
+    era: Era,
+) -> Activation:
+    raw_by = None if era is UNKNOWN else found.way.ask.raw_by
+    activation = find_activation(
+        found.rows(), _reads(found.head), raw_by, wishes.activation, found.way.flag
+    )
+    if activation is not None:
+        return activation
+    raise unknown_activation(found.way.flag)
 
 
-def _choose(
-    cards: Sequence[Mapping[str, object]], model: str | None
-) -> Mapping[str, object] | None:
-    if model is not None:
-        return next((card for card in cards if card["id"] == model), None)
-    base = [card for card in cards if card.get("parent") is None]
-    roots = {card.get("root") or card["id"] for card in base}
-    return base[0] if len(roots) == 1 else None
-
-
-def _provenance(profile: ServerProfile, head: ScalarHead | None) -> Provenance:
-    described = "scalar"
-    if profile.shape == "per token":
-        described = "scalar (last token)" if head else "scalar (last token, assumed)"
+def _provenance(
+    profile: ServerProfile,
+    found: _Found,
+    recipe: Recipe | None,
+    tokenizer: str,
+    *,
+    assumed: bool,
+) -> Provenance:
+    described = found.head.describe(found.layout)
+    if assumed and found.layout.kind == "per token":
+        described = described.replace(")", ", assumed)")
     return Provenance(
         model=profile.model,
         server_version=profile.version,
@@ -294,6 +340,8 @@ def _provenance(profile: ServerProfile, head: ScalarHead | None) -> Provenance:
         activation=profile.activation,
         activation_known_by=profile.activation_known_by,
         head=described,
-        tokenizer="server",
+        recipe=recipe.name if recipe else None,
+        recipe_digest=recipe.digest if recipe else None,
+        tokenizer=tokenizer,
         client_version=__version__,
     )

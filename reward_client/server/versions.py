@@ -6,108 +6,259 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 from reward_client.routes import Ask
+from reward_client.routes.pooled import LayoutKind
 
-__all__ = ["NEWEST", "UNKNOWN", "Era", "era_of", "template_keys"]
+__all__ = ["NEWEST", "UNKNOWN", "Era", "Kind", "Unasked", "Way", "era_of", "template_keys"]
 
 NEWEST = (0, 33)
 """The last version whose answers are known; later ones are probed like unknown ones."""
 
+Kind: TypeAlias = Literal["sequence", "token", "steps", "hidden", "exported"]
+"""What is served: a ``...ForSequenceClassification`` (one label or more; a causal model with
+``classifier_from_token`` too); a head at each token (``Qwen2ForRewardModel``); a process reward
+model (``Qwen2ForProcessRewardModel``); a backbone that embeds; a checkpoint whose head lies in
+sentence-transformers ``Dense`` modules."""
+
+Unasked: TypeAlias = Literal["none", "sigmoid", "softmax", "normalized"]
+"""What a server applies to the values unless a request or its own flags say otherwise. "sigmoid"
+is that of one label; several labels get a softmax in all versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How one kind of model is asked for raw values.
+
+    Attributes:
+        ask: The request.
+        shape: What a row of the reply belongs to.
+        unasked: What the server applies by default.
+        flag: The server's flag that gives raw values where no request can ask for them.
+        exceptions: Models that this version treats otherwise.
+    """
+
+    ask: Ask
+    shape: LayoutKind
+    unasked: Unasked
+    flag: str
+    exceptions: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Era:
-    """How a range of versions is asked for raw pooled output.
+    """A range of versions.
 
     Attributes:
         since: The first version (major, minor, patch) of the range; it ends where the next begins.
-        asks: The ways to try, the likeliest first. Several, since the kind of model is not
-            published: the first that answers with a reward is taken.
-        raw_flag: The server's flag that gives raw values where no request can ask for them.
+        ways: How each kind is asked. The kind is not published: the ways of those that fit the
+            head are tried in turn.
+        errors: The form of an error's body: ``"flat"`` (``{"object": "error", "message": …}``) or
+            ``"nested"`` (``{"error": {"message": …}}``).
         advice: What to do when no way works.
         source: Where the row comes from.
+        live: The versions of the range that were seen running.
         by_name: Further ways, which give the same and are tried only where the caller names their
             route.
     """
 
     since: tuple[int, int, int]
-    asks: tuple[Ask, ...]
-    raw_flag: str
-    advice: str
+    ways: Mapping[Kind, Way]
+    errors: Literal["flat", "nested"]
     source: str
-    by_name: tuple[Ask, ...] = ()
+    live: tuple[str, ...] = ()
+    advice: str = (
+        "Serve the reward model with `vllm serve MODEL --runner pooling` "
+        "(`--task classify` or `--task reward` up to 0.9)."
+    )
+    by_name: Mapping[Kind, tuple[Way, ...]] = field(default_factory=dict["Kind", "tuple[Way, ...]"])
 
 
-_USE_ACTIVATION = MappingProxyType({"use_activation": False})
 _SOFTMAX_FLAG = """--override-pooler-config '{"softmax": false}'"""
+_NORMALIZE_FLAG = """--override-pooler-config '{"normalize": false}'"""
+_POOLER_NORMALIZE_FLAG = """--pooler-config '{"normalize": false}'"""
 _ACTIVATION_FLAG = """--override-pooler-config '{"activation": false}'"""
 _USE_ACTIVATION_FLAG = """--pooler-config '{"use_activation": false}'"""
-_SERVE = (
-    "Serve the reward model with `vllm serve MODEL --runner pooling` "
-    "(`--task classify` or `--task reward` up to 0.9)."
-)
 
-_EMBEDDINGS_OF_ANY_MODEL = Ask("embeddings")
-_EMBEDDINGS_OF_AN_EXPORT = Ask("embeddings", raw_by="task")
+_RAW = MappingProxyType({"use_activation": False})
+
+_EMBEDDINGS = Ask("embeddings")
 _POOLING = Ask("pooling")
-_CLASSIFY = Ask("pooling", "classify", _USE_ACTIVATION, raw_by="request")
-_TOKEN_CLASSIFY = Ask("pooling", "token_classify", _USE_ACTIVATION, raw_by="request")
+_CLASSIFY = Ask("pooling", "classify", _RAW, raw_by="request")
+_TOKEN_CLASSIFY = Ask("pooling", "token_classify", _RAW, raw_by="request")
 
-_ERAS = (
-    Era(
-        since=(0, 6, 3),
-        asks=(_EMBEDDINGS_OF_ANY_MODEL,),
-        raw_flag=_SOFTMAX_FLAG,
-        advice=_SERVE,
-        source="code of 0.6.3.post1 and 0.6.4.post1",
-    ),
-    Era(
-        since=(0, 6, 5),
-        asks=(),
-        raw_flag=_SOFTMAX_FLAG,
-        advice="vLLM 0.6.5 has no way to a reward over HTTP (issue 11446): upgrade it.",
-        source="code of 0.6.5",
-    ),
-    Era(
-        since=(0, 6, 6),
-        asks=(_EMBEDDINGS_OF_ANY_MODEL,),
-        by_name=(_POOLING,),
-        raw_flag=_SOFTMAX_FLAG,
-        advice=_SERVE,
-        source="live on 0.8.5; code of 0.6.6.post1 to 0.9.0.1",
-    ),
-    Era(
-        since=(0, 9, 1),
-        asks=(_POOLING,),
-        raw_flag=_SOFTMAX_FLAG,
-        advice=_SERVE,
-        source="code of 0.9.1 and 0.9.2",
-    ),
-    Era(
-        since=(0, 10, 0),
-        asks=(_POOLING, _EMBEDDINGS_OF_AN_EXPORT),
-        raw_flag=_ACTIVATION_FLAG,
-        advice="vLLM 0.10.0 to 0.11.0 has no route from token IDs to the score of a "
-        "...ForSequenceClassification model: upgrade the server to 0.11.1 or later.",
-        source="live on 0.10.2; code of 0.10.0 to 0.11.0",
-    ),
-    Era(
-        since=(0, 11, 1),
-        asks=(_CLASSIFY, _TOKEN_CLASSIFY, _EMBEDDINGS_OF_AN_EXPORT),
-        raw_flag=_USE_ACTIVATION_FLAG,
-        advice=_SERVE,
-        source="live on 0.12.0, 0.16.0, 0.20.2, 0.25.1 and 0.32.0; code of 0.11.1 to 0.33.0",
-    ),
+
+def _all_by(ask: Ask, sequence: Unasked) -> dict[Kind, Way]:
+    """The ways of versions that cannot be asked for raw values, over one route."""
+    return {
+        "sequence": Way(ask, "vector", sequence, _SOFTMAX_FLAG),
+        "token": Way(ask, "per token", "none", _SOFTMAX_FLAG),
+        "steps": Way(ask, "per step", "softmax", _SOFTMAX_FLAG),
+    }
+
+
+def _hidden(ask: Ask, flag: str) -> Way:
+    return Way(ask, "vector", "normalized", flag)
+
+
+_NORMALIZE = MappingProxyType({"normalize": False})
+_HIDDEN_UNASKED = _hidden(_EMBEDDINGS, _NORMALIZE_FLAG)
+_HIDDEN_BY_NORMALIZE = Ask("embeddings", None, _NORMALIZE, raw_by="request")
+_HIDDEN_BY_ACTIVATION = Ask("embeddings", None, _RAW, raw_by="request")
+_EXPORTED = Way(Ask("embeddings", raw_by="task"), "vector", "none", "")
+
+_V0_6_3 = Era(
+    since=(0, 6, 3),
+    ways={
+        "sequence": Way(_EMBEDDINGS, "vector", "none", _SOFTMAX_FLAG),
+        "token": Way(_EMBEDDINGS, "per token", "none", _SOFTMAX_FLAG),
+        "hidden": _HIDDEN_UNASKED,
+    },
+    errors="flat",
+    source="code of 0.6.3.post1 and 0.6.4.post1",
+)
+_V0_6_5 = Era(
+    since=(0, 6, 5),
+    ways={"hidden": _HIDDEN_UNASKED},
+    errors="flat",
+    source="code of 0.6.5",
+    advice="vLLM 0.6.5 has no way to a reward over HTTP (issue 11446): upgrade it.",
+)
+_V0_6_6 = Era(
+    since=(0, 6, 6),
+    ways={**_all_by(_EMBEDDINGS, "softmax"), "hidden": _HIDDEN_UNASKED},
+    by_name={kind: (way,) for kind, way in _all_by(_POOLING, "softmax").items()},
+    errors="flat",
+    source="live on 0.8.5; code of 0.6.6.post1 to 0.8.5",
+    live=("0.8.5",),
+)
+_V0_9_0 = replace(
+    _V0_6_6,
+    since=(0, 9, 0),
+    ways={**_all_by(_EMBEDDINGS, "sigmoid"), "hidden": _HIDDEN_UNASKED},
+    by_name={kind: (way,) for kind, way in _all_by(_POOLING, "sigmoid").items()},
+    source="code of 0.9.0.1",
+    live=(),
+)
+_V0_9_1 = replace(
+    _V0_9_0,
+    since=(0, 9, 1),
+    ways={**_all_by(_POOLING, "sigmoid"), "hidden": _HIDDEN_UNASKED},
+    by_name={},
+    source="code of 0.9.1 and 0.9.2",
+)
+_V0_10_0 = replace(
+    _V0_9_1,
+    since=(0, 10, 0),
+    ways={
+        **_all_by(_POOLING, "sigmoid"),
+        # Sequence classifiers have no route from token IDs, only one from texts.
+        "sequence": Way(Ask("classify", sends="text"), "vector", "sigmoid", _ACTIVATION_FLAG),
+        "hidden": _HIDDEN_UNASKED,
+    },
+    source="code of 0.10.0",
+)
+_V0_10_1 = replace(
+    _V0_10_0,
+    since=(0, 10, 1),
+    ways={
+        **_V0_10_0.ways,
+        "sequence": Way(
+            Ask("classify", None, {"activation": False}, raw_by="request", sends="text"),
+            "vector",
+            "sigmoid",
+            _ACTIVATION_FLAG,
+        ),
+        "token": Way(_POOLING, "per token", "none", _ACTIVATION_FLAG, "InternLM2: sigmoid"),
+        "steps": Way(_POOLING, "per step", "softmax", _ACTIVATION_FLAG),
+    },
+    errors="nested",
+    source="code of 0.10.1.1",
+)
+_V0_10_2 = replace(
+    _V0_10_1,
+    since=(0, 10, 2),
+    ways={
+        **_V0_10_1.ways,
+        "hidden": _hidden(_HIDDEN_BY_NORMALIZE, _NORMALIZE_FLAG),
+        "exported": _EXPORTED,
+    },
+    source="live on 0.10.2; code of 0.11.0",
+    live=("0.10.2",),
+)
+_V0_11_1 = replace(
+    _V0_10_2,
+    since=(0, 11, 1),
+    ways={
+        "sequence": Way(_CLASSIFY, "vector", "sigmoid", _USE_ACTIVATION_FLAG),
+        "token": Way(_TOKEN_CLASSIFY, "per token", "sigmoid", _USE_ACTIVATION_FLAG),
+        "steps": Way(_TOKEN_CLASSIFY, "per step", "softmax", _USE_ACTIVATION_FLAG),
+        "hidden": _hidden(_HIDDEN_BY_NORMALIZE, _POOLER_NORMALIZE_FLAG),
+        "exported": _EXPORTED,
+    },
+    by_name={
+        "hidden": (
+            _hidden(Ask("pooling", "embed", _NORMALIZE, raw_by="request"), _POOLER_NORMALIZE_FLAG),
+        )
+    },
+    source="live on 0.12.0; code of 0.11.1 to 0.14.1",
+    live=("0.12.0",),
+)
+_CLASSIFY_ROUTE = Way(
+    Ask("classify", None, _RAW, raw_by="request"), "vector", "sigmoid", _USE_ACTIVATION_FLAG
+)
+_V0_15 = replace(
+    _V0_11_1,
+    since=(0, 15, 0),
+    by_name={"sequence": (_CLASSIFY_ROUTE,)},
+    source="code of 0.15.0 and 0.15.1",
+    live=(),
+)
+_V0_16 = replace(
+    _V0_15,
+    since=(0, 16, 0),
+    ways={
+        **_V0_15.ways,
+        "token": Way(
+            _TOKEN_CLASSIFY, "per token", "none", _USE_ACTIVATION_FLAG, "InternLM2: sigmoid"
+        ),
+        "hidden": _hidden(_HIDDEN_BY_ACTIVATION, _USE_ACTIVATION_FLAG),
+    },
+    source="live on 0.16.0; code of 0.16.0 to 0.18.1",
+    live=("0.16.0",),
+)
+_V0_19 = replace(
+    _V0_16,
+    since=(0, 19, 0),
+    by_name={
+        "sequence": (_CLASSIFY_ROUTE,),
+        "hidden": (_hidden(Ask("pooling", "embed", _RAW, raw_by="request"), _USE_ACTIVATION_FLAG),),
+    },
+    source="live on 0.20.2, 0.25.1 and 0.32.0; code of 0.19.1 to 0.32.0",
+    live=("0.20.2", "0.25.1", "0.32.0"),
+)
+_V0_33 = replace(
+    _V0_19,
+    since=(0, 33, 0),
+    source="code of 0.33.0",
+    live=(),
 )
 
-UNKNOWN = Era(
+ERAS = (
+    *(_V0_6_3, _V0_6_5, _V0_6_6, _V0_9_0, _V0_9_1, _V0_10_0, _V0_10_1),
+    *(_V0_10_2, _V0_11_1, _V0_15, _V0_16, _V0_19, _V0_33),
+)
+"""All ranges, the oldest first."""
+
+UNKNOWN = replace(
+    _V0_33,
     since=(0, 0, 0),
-    asks=(_CLASSIFY, _TOKEN_CLASSIFY, _EMBEDDINGS_OF_ANY_MODEL),
-    raw_flag=_USE_ACTIVATION_FLAG,
-    advice=_SERVE,
+    ways={**_V0_33.ways, "exported": replace(_EXPORTED, ask=_EMBEDDINGS)},
     source="none: the newest way is tried first, and the values must prove that they are raw",
 )
 
@@ -117,7 +268,7 @@ def era_of(version: str | None) -> Era:
     release = _release(version)
     if release is None or release[:2] > NEWEST:
         return UNKNOWN
-    passed = tuple(takewhile(lambda era: era.since <= release, _ERAS))
+    passed = tuple(takewhile(lambda era: era.since <= release, ERAS))
     return passed[-1] if passed else UNKNOWN
 
 

@@ -28,7 +28,7 @@ from reward_client import (
 )
 from reward_client.calls import Call, Caller, Reply
 from reward_client.server import watch
-from reward_client.tokenizing import tokenize
+from reward_client.tokenizing import PromptRules, Tokenizer
 
 from ..fake_vllm import BOS, CHAT, CHAT_TOKENS, FakeVllm, card
 
@@ -69,12 +69,15 @@ def test_found_once_and_kept() -> None:
         root="root",
         max_model_len=1024,
         route="pooling",
+        sends="ids",
         task="classify",
         switches={"use_activation": False},
         shape="vector",
+        width=1,
         activation="none",
         activation_known_by="request",
         bos_token_id=BOS,
+        recipe=None,
     )
 
 
@@ -158,7 +161,7 @@ def test_a_declared_head_is_not_assumed() -> None:
 
 
 def test_no_one_shape() -> None:
-    with pytest.raises(ShapeError, match="neither one vector"):
+    with pytest.raises(ShapeError, match="neither one row for each sample"):
         profile(FakeVllm(pool=lambda ids: [1.0] * (len(ids) % 3 + 1)))
 
 
@@ -270,10 +273,10 @@ def test_another_kind_of_model_comes_up_unnoticed() -> None:
         await client.score(CHAT)
         server.tasks, server.pool = ("token_classify",), lambda ids: [[float(i)] for i in ids]
         assert (await client.score(CHAT)).value == CHAT_TOKENS[-1]
-        server.tasks, server.pool = ("classify",), lambda ids: [-7.0]
+        server.tasks, server.pool = ("classify",), lambda ids: [-7.0 - len(ids)]
         server.cards = [card("renamed")]
         reward = await client.score(CHAT)
-        assert (reward.value, reward.provenance.model) == (-7.0, "renamed")
+        assert (reward.value, reward.provenance.model) == (-11.0, "renamed")
 
     asyncio.run(main())
 
@@ -289,7 +292,7 @@ def test_after_a_silence_it_is_asked_who_is_there(monkeypatch: pytest.MonkeyPatc
         await client.score(CHAT)
         assert len(server.asked("/openapi.json")) == 1
         server.version, server.paths = "0.9.2", None
-        server.tasks, server.pool = (None,), lambda ids: [0.5]
+        server.tasks, server.pool = (None,), lambda ids: [1 / len(ids)]
         with pytest.raises(ActivationError):
             await client.score(CHAT)
 
@@ -384,12 +387,13 @@ def test_old_servers_would_ignore_tools(version: str | None, ignored: bool) -> N
     conversation = Conversation(CHAT, tools=[{"type": "function"}])
     sent: list[Call] = []
 
-    class Tokenizer(Caller):
+    class Recorder(Caller):
         async def call(self, call: Call) -> Reply:
             sent.append(call)
             return Reply({"count": 4, "tokens": CHAT_TOKENS}, "POST http://fake/tokenize", "rc-1")
 
-    tokenized = tokenize(Tokenizer(), known, conversation)  # type: ignore[abstract]
+    tokenizer = Tokenizer(Recorder(), "server", "raise")  # type: ignore[abstract]
+    tokenized = tokenizer.tokenize(known, PromptRules(), conversation)
     if ignored:
         with pytest.raises(InputError, match="ignores tools"):
             asyncio.run(tokenized)

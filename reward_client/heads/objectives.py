@@ -1,0 +1,84 @@
+"""Several numbers for a conversation, each with a name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from reward_client.activation import Activation
+from reward_client.errors import InputError, ProtocolError, ShapeError
+from reward_client.heads.scores import Rows, Scores
+from reward_client.narrowing import as_sequence
+from reward_client.routes.pooled import Layout, not_a_reward
+
+__all__ = ["ObjectiveHead"]
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class ObjectiveHead:
+    """One number for each objective: a classifier with k labels.
+
+    Attributes:
+        names: Names of the labels, in the order of the model's outputs; a number k stands for
+            ``label_0`` to ``label_{k-1}``.
+        weights: What each objective counts in the scalar reward, their weighted sum; objectives
+            that are not named count nothing. Without weights there is no scalar reward.
+
+    Raises:
+        InputError: Names are doubled or missing, or a weight is no finite number or has no
+            objective.
+    """
+
+    names: tuple[str, ...]
+    weights: Mapping[str, float] | None
+
+    def __init__(
+        self, names: Sequence[str] | int, weights: Mapping[str, float] | None = None
+    ) -> None:
+        object.__setattr__(self, "names", _labels(names))
+        object.__setattr__(self, "weights", dict(weights) if weights is not None else None)
+        for name, weight in (weights or {}).items():
+            if name not in self.names:
+                raise InputError(f"There is no objective {name!r}: they are {list(self.names)}.")
+            if type(weight) not in (int, float) or not math.isfinite(weight):
+                raise InputError(f"The weight of {name!r} must be a finite number.")
+
+    def problem(self, layout: Layout) -> ProtocolError | None:
+        """Why this head cannot read what the server sends, or None if it can."""
+        if layout.kind != "per step" and layout.width == len(self.names):
+            return None
+        return not_a_reward(layout) or ShapeError(
+            f"The model answers with {layout.width} values ({layout.kind}), and ObjectiveHead has "
+            f"{len(self.names)} names."
+        )
+
+    def describe(self, layout: Layout) -> str:
+        """The head in words, for `Provenance`."""
+        weighted = "weighted" if self.weights is not None else "no scalar"
+        last = ", last token" if layout.kind == "per token" else ""
+        return f"{len(self.names)} objectives ({weighted}{last})"
+
+    def read(self, rows: Rows, activation: Activation) -> Scores:
+        """The objectives in the last (or only) row, and their weighted sum.
+
+        Raises:
+            ActivationError: As `Activation.raw`.
+        """
+        objectives = dict(zip(self.names, map(activation.raw, rows.values[-1]), strict=True))
+        if self.weights is None:
+            return Scores(None, objectives=objectives)
+        weighted = (objectives[name] * weight for name, weight in self.weights.items())
+        return Scores(math.fsum(weighted), objectives=objectives)
+
+
+def _labels(names: object) -> tuple[str, ...]:
+    if type(names) is int and names > 0:
+        return tuple(f"label_{index}" for index in range(names))
+    given = as_sequence(names)
+    if not given or not all(isinstance(name, str) and name for name in given):
+        raise InputError("ObjectiveHead needs the labels' names, or how many there are.")
+    if len(set(given)) != len(given):
+        raise InputError(f"Names of objectives must differ: {list(given)}.")
+    return tuple(cast("Sequence[str]", given))

@@ -1,0 +1,57 @@
+"""One number for a conversation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reward_client.activation import Activation
+from reward_client.errors import ProtocolError, ShapeError
+from reward_client.heads.scores import Rows, Scores
+from reward_client.routes.pooled import Layout, not_a_reward
+
+__all__ = ["ScalarHead"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarHead:
+    """One number for a conversation.
+
+    A sequence-classification head with one label gives it directly; of a head that scores every
+    token (``Qwen2ForRewardModel``) it is the last token's value, as vLLM's LAST pooling and the
+    models' own code take it.
+    """
+
+    def problem(self, layout: Layout) -> ProtocolError | None:
+        """Why this head cannot read what the server sends, or None if it can."""
+        if layout.kind != "per step" and layout.width == 1:
+            return None
+        return not_a_reward(layout) or ShapeError(_CHOOSE[layout.kind].format(width=layout.width))
+
+    def describe(self, layout: Layout) -> str:
+        """The head in words, for `Provenance`."""
+        return "scalar (last token)" if layout.kind == "per token" else "scalar"
+
+    def read(self, rows: Rows, activation: Activation) -> Scores:
+        """The reward in rows of width 1.
+
+        Raises:
+            ActivationError: As `Activation.raw`.
+        """
+        return Scores(activation.raw(rows.values[-1][0]))
+
+
+_SEVERAL = (
+    "The model answers with {width} values for %s, and a scalar reward is one; which of them is "
+    "the reward cannot be guessed. "
+)
+_STEP_HEAD = "head=StepHead(step_token=…, good_label=…, aggregate=…)"
+_CHOOSE = {
+    "vector": _SEVERAL % "a conversation"
+    + "For a classifier with several labels give head=ObjectiveHead({width}) or with their names.",
+    "per token": _SEVERAL
+    % "each token"
+    + f"For a process reward model give {_STEP_HEAD}, for several labels of the last token "
+    "head=ObjectiveHead({width}).",
+    "per step": "The server answers with one row for each step, and none where the text has no "
+    f"step token: a process reward model. Give {_STEP_HEAD}.",
+}

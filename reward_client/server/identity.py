@@ -1,0 +1,120 @@
+"""Who is there: the server's flavour, version and model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from reward_client.calls import Call, Caller
+from reward_client.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ModelNotFoundError,
+    ProtocolError,
+    RouteNotFoundError,
+)
+from reward_client.narrowing import as_list, as_mapping
+
+__all__ = ["OTHER_FLAVOURS", "Identity", "identify", "mounted_paths"]
+
+OTHER_FLAVOURS: Mapping[str, str] = {
+    "sglang": "SGLang",
+    "lmdeploy": "LMDeploy",
+    "llamacpp": "llama.cpp",
+    "library": "Ollama",
+    "infinity": "Infinity",
+    "tabbyapi": "TabbyAPI",
+    "fastdeploy": "FastDeploy",
+}
+"""Servers that are not vLLM, by the ``owned_by`` of their models (lower case), from their source
+code. Gateways put other words there, so that an unknown one proves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells one server from another behind the same URL.
+
+    Attributes:
+        version: What ``/version`` says, None where that is not to be had.
+        model: The model's name.
+        root: Where the server loaded it from.
+        max_model_len: The most tokens of one sample.
+    """
+
+    version: str | None
+    model: str
+    root: str | None
+    max_model_len: int | None
+
+
+async def identify(caller: Caller, model: str | None) -> Identity:
+    """Asks who is there; the key is checked by it, since ``/v1/models`` is guarded.
+
+    Raises:
+        ModelNotFoundError: The model is not served, or several are and none was named.
+        ProtocolError: The server is known not to be vLLM.
+        RewardClientError: As `Caller.call`.
+    """
+    reply = await caller.call(Call("GET", "/v1/models"))
+    listed = map(as_mapping, as_list(reply.fields().get("data")) or [])
+    cards = [card for card in listed if card is not None and isinstance(card.get("id"), str)]
+    flavour = _other_flavour(cards)
+    if flavour is not None:
+        raise reply.error(
+            ProtocolError,
+            f"This server is {flavour}, and this client speaks to vLLM: serve the model by "
+            "`vllm serve MODEL --runner pooling`.",
+        )
+    card = _choose(cards, model)
+    if card is None:
+        names = ", ".join(str(card["id"]) for card in cards) or "none"
+        wanted = f"does not serve {model!r}" if model else "serves no single base model"
+        raise ModelNotFoundError(
+            f"The server {wanted}; it lists: {names}. Name one of them by model=.",
+            status=404,
+            endpoint=reply.endpoint,
+            request_id=reply.request_id,
+        )
+    root, limit = card.get("root"), card.get("max_model_len")
+    return Identity(
+        version=await _version(caller),
+        model=str(card["id"]),
+        root=root if isinstance(root, str) else None,
+        max_model_len=limit if type(limit) is int else None,
+    )
+
+
+async def mounted_paths(caller: Caller) -> Collection[str] | None:
+    """The routes that the server says it has; None if it does not say."""
+    paths = as_mapping((await _optional(caller, "/openapi.json")).get("paths"))
+    return paths.keys() if paths is not None else None
+
+
+async def _version(caller: Caller) -> str | None:
+    payload = await _optional(caller, "/version")
+    version = payload.get("version")
+    return version if isinstance(version, str) else None
+
+
+async def _optional(caller: Caller, path: str) -> Mapping[str, object]:
+    """A JSON object that gateways may hide; empty where they do."""
+    try:
+        return (await caller.call(Call("GET", path))).fields()
+    except (RouteNotFoundError, AuthenticationError, BadRequestError, ProtocolError):
+        return {}
+
+
+def _other_flavour(cards: Sequence[Mapping[str, object]]) -> str | None:
+    owners = (card.get("owned_by") for card in cards)
+    names = (OTHER_FLAVOURS.get(owner.lower()) for owner in owners if isinstance(owner, str))
+    return next((name for name in names if name is not None), None)
+
+
+def _choose(
+    cards: Sequence[Mapping[str, object]], model: str | None
+) -> Mapping[str, object] | None:
+    if model is not None:
+        return next((card for card in cards if card["id"] == model), None)
+    base = [card for card in cards if card.get("parent") is None]
+    roots = {card.get("root") or card["id"] for card in base}
+    return base[0] if len(roots) == 1 else None

@@ -1,0 +1,156 @@
+"""What a model needs of its prompts, beyond the chat template. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+
+from reward_client.errors import InputError
+from reward_client.narrowing import as_mapping, as_sequence
+from reward_client.samples import Conversation, FormattedText, Message, Prompt
+
+__all__ = ["PromptRules", "StepToken"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepToken:
+    """The token that ends each step: its ID, and the text that becomes it."""
+
+    token_id: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRules:
+    """What a model needs of its prompts.
+
+    Attributes:
+        generation_prompt: Whether the template opens another assistant turn at the end.
+        bos: True demands exactly one BOS token and adds it to conversations whose template writes
+            none; False demands none; None takes what the template writes.
+        bos_token_id: That token, where the tokenizer has one.
+        append: Token IDs that the prompt must end with; added where they are not there yet.
+        step: The step token of a process reward model.
+        separator: Splits the last assistant turn into steps, where the caller gave none.
+    """
+
+    generation_prompt: bool = False
+    bos: bool | None = None
+    bos_token_id: int | None = None
+    append: tuple[int, ...] = ()
+    step: StepToken | None = None
+    separator: str | None = None
+
+    def bos_count(self, ids: Sequence[int]) -> int:
+        """How many BOS tokens the IDs start with."""
+        return sum(1 for _ in takewhile(lambda token: token == self.bos_token_id, ids))
+
+    def with_steps(self, prompt: Prompt) -> Prompt:
+        """The prompt with a step token after each step.
+
+        Raises:
+            InputError: It has steps and the model takes none, or the other way round; or a step
+                token stands where no step ends.
+        """
+        if not isinstance(prompt, Conversation):
+            return prompt
+        if self.step is None:
+            if prompt.steps is not None:
+                raise InputError(
+                    "This conversation has steps=, and the client no StepHead that scores them."
+                )
+            return prompt
+        steps = prompt.steps
+        messages = prompt.messages
+        if steps is None and self.separator is not None:
+            messages, steps = _split(messages, self.separator)
+        if steps is not None:
+            for place, text in enumerate(steps):
+                if self.step.text in text:
+                    raise InputError(f"Step {place} holds the step token {self.step.text!r}.")
+            answer = "".join(step + self.step.text for step in steps)
+            messages = [*messages, {"role": "assistant", "content": answer}]
+        self._check_places(messages, self.step.text)
+        return replace(prompt, messages=messages, steps=None)
+
+    def _check_places(self, messages: Sequence[Message], text: str) -> None:
+        """Only the answer may hold step tokens: one in the question would count as a step."""
+        for place, message in enumerate(messages[:-1]):
+            if text in _text(message):
+                raise InputError(
+                    f"Message {place} holds the step token {text!r}, which would count as a step."
+                )
+        if text not in _text(messages[-1]):
+            raise InputError(
+                f"The last turn has no step token {text!r}. Give its steps: "
+                "Conversation(messages, steps=[…]), or StepHead(separator=…)."
+            )
+
+    def step_count(self, prompt: Prompt) -> int | None:
+        """How many step tokens the text of a prompt holds, None for token IDs."""
+        if self.step is None or isinstance(prompt, tuple):
+            return None
+        text = prompt.text if isinstance(prompt, FormattedText) else _text(prompt.messages[-1])
+        return text.count(self.step.text)
+
+    def finished(self, ids: Sequence[int], prompt: Prompt) -> tuple[int, ...]:
+        """The token IDs with all that the model needs.
+
+        Raises:
+            InputError: They cannot be had so.
+        """
+        finished = self._with_bos(tuple(ids), prompt)
+        tail = self.append
+        if tail and finished[-len(tail) :] != tail:
+            finished += tail
+        self._check_steps(finished, prompt)
+        return finished
+
+    def _with_bos(self, ids: tuple[int, ...], prompt: Prompt) -> tuple[int, ...]:
+        count = self.bos_count(ids)
+        if self.bos is None or count == int(self.bos):
+            return ids
+        if self.bos and self.bos_token_id is None:
+            raise InputError("One BOS token is demanded, and the server's tokenizer has none.")
+        if self.bos and count == 0 and isinstance(prompt, Conversation):
+            assert self.bos_token_id is not None  # noqa: S101 - checked above
+            return (self.bos_token_id, *ids)
+        demanded = "exactly one BOS token" if self.bos else "no BOS token"
+        raise InputError(f"The sample starts with {count} BOS tokens, and {demanded} is demanded.")
+
+    def _check_steps(self, ids: Sequence[int], prompt: Prompt) -> None:
+        if self.step is None:
+            return
+        count, expected = ids.count(self.step.token_id), self.step_count(prompt)
+        if expected is not None and count != expected:
+            raise InputError(
+                f"The text holds {expected} step tokens {self.step.text!r}, and its token IDs "
+                f"{count} of ID {self.step.token_id}: the tokenizer does not keep it whole."
+            )
+        if count == 0:
+            raise InputError(
+                f"The sample has no step token (ID {self.step.token_id}), so no step to score."
+            )
+
+
+def _split(
+    messages: Sequence[Message], separator: str
+) -> tuple[Sequence[Message], tuple[str, ...]]:
+    """The messages before the answer, and the answer's steps."""
+    last = messages[-1]
+    content = last.get("content")
+    if last.get("role") != "assistant" or not isinstance(content, str):
+        raise InputError("The last turn must be the assistant's text, to be split into steps.")
+    steps = tuple(step for step in content.split(separator) if step.strip())
+    if not steps:
+        raise InputError("The last turn is empty: there is no step to score.")
+    return messages[:-1], steps
+
+
+def _text(message: Message) -> str:
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    parts = map(as_mapping, as_sequence(content) or ())
+    return "\n".join(str(part.get("text", "")) for part in parts if part is not None)

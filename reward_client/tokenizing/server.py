@@ -1,0 +1,94 @@
+"""Token IDs by the server: requests to ``/tokenize`` and ``/detokenize``, and what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from reward_client.calls import Call, Reply
+from reward_client.errors import InputError, ProtocolError, ResponseMismatchError
+from reward_client.narrowing import as_list
+from reward_client.samples import Conversation
+from reward_client.server.versions import template_keys
+
+__all__ = ["chat_call", "detokenize_call", "text_call", "text_of", "token_ids"]
+
+PATH = "/tokenize"
+
+
+def text_call(model: str, text: str, *, add_special_tokens: bool) -> Call:
+    """The request for the token IDs of plain text."""
+    return Call(
+        "POST",
+        PATH,
+        {"model": model, "prompt": text, "add_special_tokens": add_special_tokens},
+    )
+
+
+def chat_call(
+    model: str, version: str | None, conversation: Conversation, *, generation_prompt: bool
+) -> Call:
+    """The request for the token IDs of a conversation.
+
+    Raises:
+        InputError: The conversation needs something that this server would silently ignore.
+    """
+    # Both flags are always sent: /tokenize adds a generation prompt by default, and checks one
+    # flag against the other only where both are named.
+    body: dict[str, object] = {
+        "model": model,
+        "messages": list(conversation.messages),
+        "add_generation_prompt": generation_prompt,
+        "continue_final_message": False,
+    }
+    wanted: Mapping[str, object] = {
+        "tools": conversation.tools,
+        "chat_template_kwargs": conversation.chat_template_kwargs,
+    }
+    for key, value in wanted.items():
+        if value is None:
+            continue
+        if key not in template_keys(version):
+            raise InputError(
+                f"vLLM {version} ignores {key} in /tokenize and would score another "
+                "conversation. Use a newer server, or FormattedText."
+            )
+        body[key] = value
+    return Call("POST", PATH, body)
+
+
+def detokenize_call(model: str, ids: Sequence[int]) -> Call:
+    """The request for the text of token IDs, special tokens included."""
+    return Call("POST", "/detokenize", {"model": model, "tokens": list(ids)})
+
+
+def token_ids(reply: Reply) -> list[int]:
+    """The token IDs of a reply.
+
+    Raises:
+        ProtocolError: It holds none, or not as many as it says.
+    """
+    fields = reply.fields()
+    tokens = as_list(fields.get("tokens"))
+    if not tokens:
+        raise reply.error(ProtocolError, "The reply of /tokenize holds no token IDs.")
+    if any(type(token) is not int or token < 0 for token in tokens):
+        raise reply.error(ProtocolError, "The reply of /tokenize holds what is not a token ID.")
+    if fields.get("count") != len(tokens):
+        raise reply.error(
+            ResponseMismatchError,
+            f"/tokenize counts {fields.get('count')} tokens and gives {len(tokens)}.",
+        )
+    return cast("list[int]", tokens)
+
+
+def text_of(reply: Reply) -> str:
+    """The text of a reply of ``/detokenize``.
+
+    Raises:
+        ProtocolError: It holds none.
+    """
+    text = reply.fields().get("prompt")
+    if not isinstance(text, str):
+        raise reply.error(ProtocolError, "The reply of /detokenize holds no text.")
+    return text

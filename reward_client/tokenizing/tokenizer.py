@@ -1,0 +1,173 @@
+"""Prompts to token IDs: by the server or locally, with what the model needs, short enough."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import struct
+from collections.abc import Sequence
+from copy import copy
+from os import PathLike
+from typing import TypeAlias
+
+from reward_client.calls import Caller
+from reward_client.errors import InputError, PromptTooLongError, TokenizerMismatchError
+from reward_client.options import OnOverlong
+from reward_client.rewards import ServerProfile, TokenizedSample
+from reward_client.samples import Conversation, FormattedText, Prompt
+from reward_client.tokenizing.local import LocalTokenizer, Proof, is_plain
+from reward_client.tokenizing.overlong import fit
+from reward_client.tokenizing.rules import PromptRules
+from reward_client.tokenizing.server import chat_call, text_call, token_ids
+
+__all__ = ["Tokenizer", "TokenizerChoice", "check_length", "digest"]
+
+_logger = logging.getLogger("reward_client")
+
+TokenizerChoice: TypeAlias = str | PathLike[str] | LocalTokenizer
+"""``"server"``, ``"local"``, ``"auto"``, or where the tokenizer is to be had."""
+
+
+class Tokenizer:
+    """Makes token IDs of prompts for one server.
+
+    Args:
+        caller: The way to the server.
+        choice: Who tokenizes.
+        on_overlong: What becomes of conversations that are too long.
+    """
+
+    def __init__(self, caller: Caller, choice: TokenizerChoice, on_overlong: OnOverlong) -> None:
+        self._caller = caller
+        self._choice = choice
+        self._on_overlong: OnOverlong = on_overlong
+        self._proof: Proof | None = None
+        self._proven_for: ServerProfile | None = None
+        self._loading = asyncio.Lock()
+
+    async def tokenize(
+        self, profile: ServerProfile, rules: PromptRules, prompt: Prompt
+    ) -> TokenizedSample:
+        """The token IDs that a prompt is scored as; too many are not refused here.
+
+        Raises:
+            InputError: The prompt cannot be what the model needs, or asks for something that this
+                server would silently ignore.
+            TokenizerMismatchError: A local tokenizer gives other IDs than the server.
+            RewardClientError: As `Caller.call`.
+        """
+        prompt = rules.with_steps(prompt)
+        sample = await self._sample(profile, rules, prompt)
+        if self._fits(sample) or self._on_overlong == "raise":
+            return sample
+        if not isinstance(prompt, Conversation):
+            return sample
+
+        async def is_short_enough(shorter: Conversation) -> bool:
+            return self._fits(await self._sample(profile, rules, shorter))
+
+        shorter = await fit(prompt, is_short_enough)
+        if shorter is None:
+            return sample
+        kept = await self._sample(profile, rules, shorter)
+        return kept.model_copy(update={"truncated": True})
+
+    @staticmethod
+    def _fits(sample: TokenizedSample) -> bool:
+        return sample.max_model_len is None or len(sample.token_ids) <= sample.max_model_len
+
+    async def _sample(
+        self, profile: ServerProfile, rules: PromptRules, prompt: Prompt
+    ) -> TokenizedSample:
+        ids = rules.finished(await self._ids(profile, rules, prompt), prompt)
+        return TokenizedSample(
+            token_ids=ids, max_model_len=profile.max_model_len, bos_count=rules.bos_count(ids)
+        )
+
+    async def _ids(
+        self, profile: ServerProfile, rules: PromptRules, prompt: Prompt
+    ) -> Sequence[int]:
+        if isinstance(prompt, tuple):
+            return prompt
+        if self._choice == "server" or not is_plain(prompt):
+            return await self._server_ids(profile, rules, prompt)
+        proof = await self._proof_for(profile)
+        if proof is None or (proof.failure is not None and self._choice == "auto"):
+            return await self._server_ids(profile, rules, prompt)
+        if proof.failure is not None:
+            raise copy(proof.failure) from proof.failure
+        opened = rules.generation_prompt
+        local = await asyncio.to_thread(proof.tokenizer.ids, prompt, generation_prompt=opened)
+        if proof.is_due():
+            server = await self._server_ids(profile, rules, prompt)
+            held = proof.held
+            try:
+                proof.compare(local, server)
+            except TokenizerMismatchError as error:
+                if self._choice != "auto" or held:
+                    raise
+                _logger.warning("tokenized by the server from now on: %s", type(error).__name__)
+                return server
+        return local
+
+    async def _server_ids(
+        self, profile: ServerProfile, rules: PromptRules, prompt: Conversation | FormattedText
+    ) -> list[int]:
+        if isinstance(prompt, Conversation):
+            call = chat_call(
+                profile.model, profile.version, prompt, generation_prompt=rules.generation_prompt
+            )
+        else:
+            call = text_call(profile.model, prompt.text, add_special_tokens=False)
+        return token_ids(await self._caller.call(call))
+
+    async def _proof_for(self, profile: ServerProfile) -> Proof | None:
+        """The proof for this server, begun anew for another; None where `auto` has no tokenizer."""
+        async with self._loading:
+            if self._proven_for is not profile:
+                self._proof = await self._begin_proof(profile)
+                self._proven_for = profile
+            return self._proof
+
+    async def _begin_proof(self, profile: ServerProfile) -> Proof | None:
+        try:
+            tokenizer = self._local(profile)
+            await asyncio.to_thread(tokenizer.load)
+        except (InputError, ImportError) as error:
+            if self._choice != "auto":
+                raise
+            _logger.warning("tokenized by the server: %s", error)
+            return None
+        return Proof(tokenizer)
+
+    def _local(self, profile: ServerProfile) -> LocalTokenizer:
+        if isinstance(self._choice, LocalTokenizer):
+            return self._choice
+        if self._choice not in ("local", "auto"):
+            return LocalTokenizer(self._choice)
+        if profile.root is None:
+            raise InputError(
+                "The server does not say where its model comes from: give the tokenizer's folder "
+                "or name by tokenizer=."
+            )
+        return LocalTokenizer(profile.root)
+
+
+def check_length(tokenized: TokenizedSample) -> None:
+    """Refuses what the server would refuse, or truncate.
+
+    Raises:
+        PromptTooLongError: There are more tokens than `max_model_len`.
+    """
+    count, limit = len(tokenized.token_ids), tokenized.max_model_len
+    if limit is not None and count > limit:
+        raise PromptTooLongError(
+            f"The sample has {count} tokens and the server takes {limit} (max_model_len). "
+            "Shorten the conversation, or start the server with a larger --max-model-len."
+        )
+
+
+def digest(ids: Sequence[int]) -> str:
+    """SHA-256 (hex) of token IDs as little-endian 32-bit integers."""
+    return hashlib.sha256(struct.pack(f"<{len(ids)}I", *ids)).hexdigest()

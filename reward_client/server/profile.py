@@ -17,6 +17,7 @@ from reward_client.options import RouteChoice, ServerActivation
 from reward_client.recipes import Recipe, find_recipe
 from reward_client.rewards import Provenance, ServerProfile
 from reward_client.routes import Ask, Layout, PooledOutput, find_layout
+from reward_client.samples import parse_sample
 from reward_client.server.evidence import (
     Reads,
     find_activation,
@@ -26,6 +27,7 @@ from reward_client.server.identity import Identity, identify, mounted_paths
 from reward_client.server.probes import Probes, step_token, text_probes, tokenized_probes
 from reward_client.server.versions import UNKNOWN, Era, Kind, Way, era_of
 from reward_client.tokenizing.rules import PromptRules, StepToken
+from reward_client.tokenizing.server import server_ids
 
 __all__ = ["Serving", "Wishes", "discover"]
 
@@ -124,7 +126,7 @@ async def discover(caller: Caller, wishes: Wishes) -> Serving:
     probes = await tokenized_probes(caller, model, step)
     found = await _first_that_fits(caller, identity, ways, probes, step, head, era, recipe)
     rules = _rules(wishes, recipe, probes, step, head)
-    activation = await _activation(caller, found, wishes, recipe, rules, era)
+    activation = await _activation(caller, found, identity, wishes, recipe, rules, era)
     profile = ServerProfile(
         url=caller.url,
         version=identity.version,
@@ -308,18 +310,43 @@ def _reads(head: Head) -> Reads:
 async def _activation(
     caller: Caller,
     found: _Found,
+    identity: Identity,
     wishes: Wishes,
     recipe: Recipe | None,
     rules: PromptRules,
     era: Era,
 ) -> Activation:
     raw_by = None if era is UNKNOWN else found.way.ask.raw_by
+    head = found.head
     activation = find_activation(
-        found.rows(), _reads(found.head), raw_by, wishes.activation, found.way.flag
+        found.rows(), _reads(head), raw_by, wishes.activation, found.way.flag
     )
-    if activation is not None:
-        return activation
-    raise unknown_activation(found.way.flag)
+    if activation is None and isinstance(head, ScalarHead) and recipe is not None:
+        activation = await _activation_by_reference(caller, found, identity, recipe, rules)
+    if activation is None:
+        raise unknown_activation(found.way.flag)
+    return activation
+
+
+async def _activation_by_reference(
+    caller: Caller, found: _Found, identity: Identity, recipe: Recipe, rules: PromptRules
+) -> Activation | None:
+    """What the server applies, from samples whose raw reward the recipe knows."""
+    model, way = identity.model, found.way
+    for reference in recipe.references:
+        if not isinstance(reference.expected, float) or way.ask.sends != "ids":
+            continue
+        prompt = parse_sample(reference.sample)
+        ids = await server_ids(
+            caller, model, identity.version, prompt, generation_prompt=rules.generation_prompt
+        )
+        ids = rules.finished(ids, prompt)
+        (output,) = way.ask.read(await caller.call(way.ask.call(model, [ids])), [ids])
+        sent = found.layout.rows(output)[-1][0]
+        activation = reference_decides(sent, reference.expected, reference.tolerance)
+        if activation is not None:
+            return activation
+    return None
 
 
 def _provenance(

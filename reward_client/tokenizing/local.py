@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike, fspath
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from reward_client.errors import InputError, TokenizerMismatchError
 from reward_client.samples import Conversation, FormattedText, Prompt
@@ -91,7 +91,7 @@ class LocalTokenizer:
         self._tokenizer = None
 
 
-def is_plain(prompt: Prompt) -> bool:
+def is_plain(prompt: Prompt) -> TypeGuard[Conversation | FormattedText]:
     """Whether a prompt needs nothing of the server's own preparation of messages.
 
     vLLM rewrites content that comes in parts, and the arguments of tool calls, before the template

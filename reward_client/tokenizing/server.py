@@ -5,15 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from reward_client.calls import Call, Reply
+from reward_client.calls import Call, Caller, Reply
 from reward_client.errors import InputError, ProtocolError, ResponseMismatchError
 from reward_client.narrowing import as_list
-from reward_client.samples import Conversation
+from reward_client.samples import Conversation, Prompt
 from reward_client.server.versions import template_keys
 
-__all__ = ["chat_call", "detokenize_call", "text_call", "text_of", "token_ids"]
+__all__ = ["chat_call", "detokenize_call", "server_ids", "text_call", "text_of", "token_ids"]
 
 PATH = "/tokenize"
+
+
+async def server_ids(
+    caller: Caller,
+    model: str,
+    version: str | None,
+    prompt: Prompt,
+    *,
+    generation_prompt: bool,
+) -> Sequence[int]:
+    """The token IDs of a prompt by the server; token IDs stay as they are.
+
+    Raises:
+        InputError: The prompt needs something that this server would silently ignore.
+        RewardClientError: As `Caller.call`.
+    """
+    if isinstance(prompt, tuple):
+        return prompt
+    if isinstance(prompt, Conversation):
+        call = chat_call(model, version, prompt, generation_prompt=generation_prompt)
+    else:
+        call = text_call(model, prompt.text, add_special_tokens=False)
+    return token_ids(await caller.call(call))
 
 
 def text_call(model: str, text: str, *, add_special_tokens: bool) -> Call:

@@ -15,11 +15,11 @@ from reward_client.calls import Caller
 from reward_client.errors import InputError, PromptTooLongError, TokenizerMismatchError
 from reward_client.options import OnOverlong
 from reward_client.rewards import ServerProfile, TokenizedSample
-from reward_client.samples import Conversation, FormattedText, Prompt
+from reward_client.samples import Conversation, Prompt
 from reward_client.tokenizing.local import LocalTokenizer, Proof, is_plain
 from reward_client.tokenizing.overlong import fit
 from reward_client.tokenizing.rules import PromptRules
-from reward_client.tokenizing.server import chat_call, text_call, token_ids
+from reward_client.tokenizing.server import server_ids
 
 __all__ = ["Tokenizer", "TokenizerChoice", "check_length", "digest"]
 
@@ -88,8 +88,6 @@ class Tokenizer:
     async def _ids(
         self, profile: ServerProfile, rules: PromptRules, prompt: Prompt
     ) -> Sequence[int]:
-        if isinstance(prompt, tuple):
-            return prompt
         if self._choice == "server" or not is_plain(prompt):
             return await self._server_ids(profile, rules, prompt)
         proof = await self._proof_for(profile)
@@ -112,15 +110,15 @@ class Tokenizer:
         return local
 
     async def _server_ids(
-        self, profile: ServerProfile, rules: PromptRules, prompt: Conversation | FormattedText
-    ) -> list[int]:
-        if isinstance(prompt, Conversation):
-            call = chat_call(
-                profile.model, profile.version, prompt, generation_prompt=rules.generation_prompt
-            )
-        else:
-            call = text_call(profile.model, prompt.text, add_special_tokens=False)
-        return token_ids(await self._caller.call(call))
+        self, profile: ServerProfile, rules: PromptRules, prompt: Prompt
+    ) -> Sequence[int]:
+        return await server_ids(
+            self._caller,
+            profile.model,
+            profile.version,
+            prompt,
+            generation_prompt=rules.generation_prompt,
+        )
 
     async def _proof_for(self, profile: ServerProfile) -> Proof | None:
         """The proof for this server, begun anew for another; None where `auto` has no tokenizer."""

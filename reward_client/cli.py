@@ -1,8 +1,9 @@
-"""The command line: `reward-client demo` and `reward-client serve`."""
+"""The command line: `reward-client demo`, `reward-client serve` and `reward-client recipe`."""
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import sys
 import time
@@ -82,6 +83,20 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, default=8000, help="0 takes a free one")
     serve.add_argument("--raw", action="store_true", help="apply no activation to the values")
     serve.set_defaults(run=_serve)
+
+    recipe = commands.add_parser(
+        "recipe",
+        help="what is known of a reward model",
+        description="Prints how a reward model is served, how its reward is read, and values to "
+        "check it by. Without a name it lists the models that it knows.",
+    )
+    recipe.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="a Hugging Face ID, a folder called like the model, or a family",
+    )
+    recipe.set_defaults(run=_recipe)
     return parser
 
 
@@ -103,6 +118,26 @@ def _demo(options: argparse.Namespace) -> None:
 
     with RewardServer() as server:
         _score(options, server.url, f"The built-in test server at {server.url}", pairs)
+
+
+def _recipe(options: argparse.Namespace) -> None:
+    from reward_client.recipes import catalogue, find_recipe, recipe_names
+    from reward_client.recipes.describing import describe, summary
+
+    families = catalogue()
+    if options.name is None:
+        for family in families.values():
+            for model in family.models:
+                print(f"{model}  ({family.name}: {summary(family)})")
+        return
+    recipe = families.get(options.name.lower()) or find_recipe(options.name)
+    if recipe is None:
+        near = difflib.get_close_matches(options.name, [*recipe_names(), *families], cutoff=0.5)
+        raise _UsageError(
+            f"There is no recipe for {options.name}. "
+            + (f"Near it: {', '.join(near)}." if near else "`reward-client recipe` lists all.")
+        )
+    print(describe(recipe))
 
 
 def _read_pairs(path: Path | None) -> list[dict[str, Any]]:

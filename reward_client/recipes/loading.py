@@ -1,0 +1,94 @@
+"""Reading recipes: from a file of the caller's, or from the catalogue, which is read once."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from reward_client.errors import RecipeError
+from reward_client.recipes.recipe import Recipe
+
+__all__ = ["catalogue", "find_recipe", "load_recipe", "recipe_names"]
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """The recipe in a TOML file; its name is the file's, unless the file gives one.
+
+    Raises:
+        RecipeError: The file cannot be read, or what is in it is no recipe.
+    """
+    file = Path(path)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise RecipeError(f"The recipe {file} cannot be read: {error.strerror}.") from error
+    return _parse(content, file.stem, str(file))
+
+
+def find_recipe(model: str) -> Recipe | None:
+    """What is known of a model, or None.
+
+    Args:
+        model: A Hugging Face ID in any case, or a folder that is called like the model.
+    """
+    wanted = model.casefold().replace("\\", "/").rstrip("/")
+    index = _index()
+    found = index.get(wanted) or index.get(_last_component(wanted))
+    return found[1].for_model(found[0]) if found else None
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The model IDs that `find_recipe` knows, sorted."""
+    models = (model for recipe in catalogue().values() for model in recipe.models)
+    return tuple(sorted(models, key=str.casefold))
+
+
+@functools.cache
+def catalogue() -> Mapping[str, Recipe]:
+    """The recipes of this package by name."""
+    folder = resources.files("reward_client.recipes") / "catalogue"
+    files = sorted(folder.iterdir(), key=lambda file: file.name)
+    recipes = (
+        _parse(file.read_bytes(), file.name.removesuffix(".toml"), file.name) for file in files
+    )
+    return {recipe.name: recipe for recipe in recipes}
+
+
+@functools.cache
+def _index() -> Mapping[str, tuple[str, Recipe]]:
+    """Model and recipe by ID, and by the last component of the ID."""
+    return {
+        key: (model, recipe)
+        for recipe in catalogue().values()
+        for model in recipe.models
+        for key in (_last_component(model.casefold()), model.casefold())
+    }
+
+
+def _last_component(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _parse(content: bytes, name: str, where: str) -> Recipe:
+    import tomllib  # a client that needs no recipe does without a TOML parser
+
+    try:
+        table = tomllib.loads(content.decode("utf-8"))
+        # Through JSON: there, an array is a tuple to a strict model.
+        return Recipe.model_validate_json(json.dumps({"name": name, **table}))
+    except ValidationError as error:
+        raise RecipeError(f"The recipe {where} is not valid. {_reasons(error)}") from error
+    except (ValueError, TypeError) as error:
+        raise RecipeError(f"The recipe {where} is not a TOML file of a recipe: {error}.") from error
+
+
+def _reasons(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    return " ".join(
+        f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']}." for item in found
+    )

@@ -13,8 +13,9 @@ from reward_client.errors import RewardClientError, RewardTimeoutError
 from reward_client.methods import Pooled
 from reward_client.rewards import Reward, ServerProfile, TokenizedSample
 from reward_client.samples import Sample, parse_sample, refuse_single_sample
+from reward_client.server.discovery import discover
 from reward_client.server.identity import identify
-from reward_client.server.profile import Wishes, discover
+from reward_client.server.serving import Wishes
 from reward_client.server.watch import ServerWatch
 from reward_client.tokenizing import Tokenizer
 

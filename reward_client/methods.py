@@ -17,7 +17,7 @@ from reward_client.errors import (
 from reward_client.rewards import Reward, TokenizedSample
 from reward_client.routes import PooledOutput
 from reward_client.samples import Prompt
-from reward_client.server.profile import Serving
+from reward_client.server.serving import Serving
 from reward_client.server.watch import ServerWatch
 from reward_client.tokenizing import Tokenizer, check_length, digest
 from reward_client.tokenizing.server import detokenize_call, text_call, text_of, token_ids

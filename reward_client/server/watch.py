@@ -10,7 +10,7 @@ from copy import copy
 from reward_client.calls import RESTART_SECONDS, Caller
 from reward_client.errors import RewardClientError, ServerUnreachableError
 from reward_client.server.identity import Identity
-from reward_client.server.profile import Serving
+from reward_client.server.serving import Serving
 
 __all__ = ["ServerWatch"]
 

@@ -46,6 +46,12 @@ class PromptRules:
         """How many BOS tokens the IDs start with."""
         return sum(1 for _ in takewhile(lambda token: token == self.bos_token_id, ids))
 
+    def step_places(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """Where the step tokens are; nowhere for models without steps."""
+        if self.step is None:
+            return ()
+        return tuple(place for place, token in enumerate(ids) if token == self.step.token_id)
+
     def with_steps(self, prompt: Prompt) -> Prompt:
         """The prompt with a step token after each step.
 

@@ -1,0 +1,122 @@
+"""Trying the ways of a version until one answers with what the head reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from reward_client.calls import Caller, Reply
+from reward_client.errors import ProtocolError, RouteNotFoundError, ShapeError
+from reward_client.heads import Head, LinearHead, ScalarHead, StepHead
+from reward_client.options import RouteChoice
+from reward_client.routes import Layout, PooledOutput, find_layout
+from reward_client.server.probes import Probes, text_probes
+from reward_client.server.versions import Era, Kind, Way
+from reward_client.tokenizing.rules import PromptRules
+
+__all__ = ["Found", "first_that_fits", "ways_for"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A way that the server answers, and what it answered to the probes.
+
+    Attributes:
+        way: How it was asked.
+        head: What reads the answer.
+        layout: The shape of the answer.
+        outputs: The answers, one for each probe.
+        reply: The reply that held them.
+    """
+
+    way: Way
+    head: Head
+    layout: Layout
+    outputs: Sequence[PooledOutput]
+    reply: Reply
+
+    def rows(self) -> list[Sequence[float]]:
+        """The rows of all answers."""
+        return [row for output in self.outputs for row in self.layout.rows(output)]
+
+
+def ways_for(era: Era, head: Head | None, route: RouteChoice) -> list[Way]:
+    """The ways to try, the likeliest first, each once: kinds of models may share one."""
+    ways: list[Way] = []
+    for kind in _kinds(head):
+        known = [era.ways[kind]] if kind in era.ways else []
+        if route != "auto":
+            named = [*known, *era.by_name.get(kind, ())]
+            known = [way for way in named if way.ask.route == route]
+        ways += [way for way in known if way.ask not in [earlier.ask for earlier in ways]]
+    return ways
+
+
+def _kinds(head: Head | None) -> tuple[Kind, ...]:
+    """The kinds of models whose output a head reads."""
+    if isinstance(head, StepHead):
+        return ("steps",)
+    if isinstance(head, LinearHead):
+        return ("hidden",)
+    return ("sequence", "token", "exported")
+
+
+async def first_that_fits(
+    caller: Caller,
+    model: str,
+    ways: Iterable[Way],
+    probes: Probes,
+    rules: PromptRules,
+    head: Head | None,
+    advice: str,
+) -> Found:
+    """The first way whose answer the head can read.
+
+    Raises:
+        RouteNotFoundError: None of them is served.
+        ProtocolError: Those that are served answer what the head cannot read.
+    """
+    misfit: ProtocolError | None = None
+    not_served: RouteNotFoundError | None = None
+    asked: set[str] = set()
+    for way in ways:
+        asked.add(way.ask.path)
+        try:
+            found = await _probed(caller, model, way, probes, rules, head or ScalarHead())
+        except RouteNotFoundError as error:
+            not_served = error
+            continue
+        problem = found.head.problem(found.layout)
+        if problem is None:
+            return found
+        misfit = misfit or found.reply.error(type(problem), str(problem))
+    if misfit is not None:
+        raise misfit
+    raise RouteNotFoundError(
+        f"No route of this server gives a reward. {advice}",
+        status=404,
+        server_message=not_served.server_message if not_served else "",
+        endpoint=f"{', '.join(sorted(asked)) or 'no route'} at {caller.url}",
+    ) from not_served
+
+
+async def _probed(
+    caller: Caller, model: str, way: Way, probes: Probes, rules: PromptRules, head: Head
+) -> Found:
+    ids: Sequence[Sequence[int]] = probes.ids
+    inputs: Sequence[Sequence[int]] | Sequence[str] = ids
+    if way.ask.sends == "text":
+        inputs, ids = await text_probes(caller, model)
+    reply = await caller.call(way.ask.call(model, inputs))
+    outputs = way.ask.read(reply, ids)
+    lengths = [len(each) for each in ids]
+    steps = [len(rules.step_places(each)) for each in ids]
+    layout = find_layout(outputs, lengths, steps)
+    if layout is None:
+        sizes = [len(output.values) for output in outputs]
+        raise reply.error(
+            ShapeError,
+            f"The replies to {lengths} tokens (with {steps} step tokens) hold {sizes} values: "
+            "neither one row for each sample, nor for each token or step.",
+        )
+    return Found(way, head, layout, outputs, reply)

@@ -1,0 +1,218 @@
+"""Finding out what a server is: version, model, limit, route, shape, activation."""
+
+from __future__ import annotations
+
+import logging
+
+from reward_client._version import __version__
+from reward_client.activation import Activation
+from reward_client.calls import Caller
+from reward_client.errors import ProtocolError, RecipeError
+from reward_client.heads import Head, LinearHead, ScalarHead, StepHead
+from reward_client.recipes import Recipe, find_recipe
+from reward_client.rewards import Provenance, ServerProfile
+from reward_client.samples import parse_sample
+from reward_client.server.asking import Found, first_that_fits, ways_for
+from reward_client.server.evidence import (
+    Reads,
+    find_activation,
+    reference_decides,
+    unknown_activation,
+)
+from reward_client.server.identity import Identity, identify, mounted_paths
+from reward_client.server.probes import Probes, step_token, tokenized_probes
+from reward_client.server.serving import Serving, Wishes
+from reward_client.server.versions import UNKNOWN, Era, era_of
+from reward_client.tokenizing.rules import PromptRules, StepToken
+from reward_client.tokenizing.server import server_ids
+
+__all__ = ["discover"]
+
+_logger = logging.getLogger("reward_client")
+
+
+async def discover(caller: Caller, wishes: Wishes) -> Serving:
+    """Finds out how this server gives raw rewards.
+
+    Raises:
+        RouteNotFoundError: No route gives a reward.
+        ShapeError: The head cannot read what comes.
+        NotARewardError: Hidden states come back, or numbers of a head without weights.
+        ActivationError: Raw values are not to be had.
+        RecipeError: What is known of the model forbids it, or contradicts the server.
+        InputError: The step token is none of this model's.
+        RewardClientError: As `identify`.
+    """
+    identity = await identify(caller, wishes.model)
+    recipe = _recipe(wishes, identity)
+    head = wishes.head or (recipe.head if recipe else None)
+    era, model = era_of(identity.version), identity.model
+    mounted = await mounted_paths(caller)
+    ways = [
+        way
+        for way in ways_for(era, head, wishes.route)
+        if mounted is None or way.ask.path in mounted
+    ]
+    step = await step_token(caller, model, head) if isinstance(head, StepHead) else None
+    probes = await tokenized_probes(caller, model, step)
+    rules = _rules(wishes, recipe, probes, step, head)
+    try:
+        found = await first_that_fits(caller, model, ways, probes, rules, head, era.advice)
+    except ProtocolError as error:
+        if recipe is None or wishes.head is not None:
+            raise
+        raise RecipeError(
+            f"The recipe {recipe.name} does not fit what this server serves. {error}"
+        ) from error
+    activation = await _activation(caller, found, identity, wishes, recipe, rules, era)
+    profile = _profile(caller.url, identity, era, probes, found, activation, recipe)
+    _logger.info("server profile: %r", profile)
+    if activation.name != "none":
+        _logger.warning("the server applies a %s", activation.name)
+    return Serving(
+        identity=identity,
+        profile=profile,
+        ask=found.way.ask,
+        head=found.head,
+        rules=rules,
+        layout=found.layout,
+        activation=activation,
+        reply_model=found.reply.fields().get("model"),
+        provenance=_provenance(profile, found, recipe, wishes.tokenizer, assumed=head is None),
+        recipe=recipe,
+        probes=probes.ids,
+        scores=tuple(value for output in found.outputs for value in output.values),
+    )
+
+
+def _recipe(wishes: Wishes, identity: Identity) -> Recipe | None:
+    recipe = wishes.recipe
+    if recipe == "auto":
+        recipe = find_recipe(identity.root) if identity.root else None
+    if recipe is not None and recipe.refusal:
+        raise RecipeError(
+            f"{recipe.name}: {recipe.refusal} (recipe=None goes on without what is known of the "
+            "model.)"
+        )
+    return recipe
+
+
+def _rules(
+    wishes: Wishes,
+    recipe: Recipe | None,
+    probes: Probes,
+    step: StepToken | None,
+    head: Head | None,
+) -> PromptRules:
+    notes = recipe.prompt if recipe else None
+    return PromptRules(
+        generation_prompt=notes.generation_prompt if notes else False,
+        bos=wishes.bos if wishes.bos is not None or notes is None else notes.bos,
+        bos_token_id=probes.bos,
+        append=notes.append_tokens if notes else (),
+        step=step,
+        separator=head.separator if isinstance(head, StepHead) else None,
+    )
+
+
+async def _activation(
+    caller: Caller,
+    found: Found,
+    identity: Identity,
+    wishes: Wishes,
+    recipe: Recipe | None,
+    rules: PromptRules,
+    era: Era,
+) -> Activation:
+    raw_by = None if era is UNKNOWN else found.way.ask.raw_by
+    head = found.head
+    activation = find_activation(
+        found.rows(), _reads(head), raw_by, wishes.activation, found.way.flag
+    )
+    if activation is None and isinstance(head, ScalarHead) and recipe is not None:
+        activation = await _activation_by_reference(caller, found, identity, recipe, rules)
+    if activation is None:
+        raise unknown_activation(found.way.flag)
+    return activation
+
+
+async def _activation_by_reference(
+    caller: Caller, found: Found, identity: Identity, recipe: Recipe, rules: PromptRules
+) -> Activation | None:
+    """What the server applies, from samples whose raw reward the recipe knows."""
+    model, way = identity.model, found.way
+    for reference in recipe.references:
+        if not isinstance(reference.expected, float) or way.ask.sends != "ids":
+            continue
+        prompt = parse_sample(reference.sample)
+        ids = await server_ids(
+            caller, model, identity.version, prompt, generation_prompt=rules.generation_prompt
+        )
+        ids = rules.finished(ids, prompt)
+        (output,) = way.ask.read(await caller.call(way.ask.call(model, [ids])), [ids])
+        sent = found.layout.rows(output)[-1][0]
+        activation = reference_decides(sent, reference.expected, reference.tolerance)
+        if activation is not None:
+            return activation
+    return None
+
+
+def _reads(head: Head) -> Reads:
+    if isinstance(head, StepHead):
+        return "probabilities"
+    return "states" if isinstance(head, LinearHead) else "values"
+
+
+def _profile(
+    url: str,
+    identity: Identity,
+    era: Era,
+    probes: Probes,
+    found: Found,
+    activation: Activation,
+    recipe: Recipe | None,
+) -> ServerProfile:
+    ask = found.way.ask
+    return ServerProfile(
+        url=url,
+        version=identity.version,
+        version_known=era is not UNKNOWN,
+        model=identity.model,
+        root=identity.root,
+        max_model_len=identity.max_model_len or probes.max_model_len,
+        route=ask.route,
+        sends=ask.sends,
+        task=ask.task,
+        switches=dict(ask.switches),
+        shape=found.layout.kind,
+        width=found.layout.width,
+        activation=activation.name,
+        activation_known_by=activation.known_by,
+        bos_token_id=probes.bos,
+        recipe=recipe.name if recipe else None,
+    )
+
+
+def _provenance(
+    profile: ServerProfile,
+    found: Found,
+    recipe: Recipe | None,
+    tokenizer: str,
+    *,
+    assumed: bool,
+) -> Provenance:
+    described = found.head.describe(found.layout)
+    if assumed and found.layout.kind == "per token":
+        described = described.replace(")", ", assumed)")
+    return Provenance(
+        model=profile.model,
+        server_version=profile.version,
+        route=profile.route,
+        activation=profile.activation,
+        activation_known_by=profile.activation_known_by,
+        head=described,
+        recipe=recipe.name if recipe else None,
+        recipe_digest=recipe.digest if recipe else None,
+        tokenizer=tokenizer,
+        client_version=__version__,
+    )

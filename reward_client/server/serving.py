@@ -1,0 +1,86 @@
+"""A server as it was found, and what its caller said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isclose
+from typing import Literal
+
+from reward_client.activation import Activation
+from reward_client.heads import Head, Rows
+from reward_client.options import RouteChoice, ServerActivation
+from reward_client.recipes import Recipe
+from reward_client.rewards import Provenance, ServerProfile
+from reward_client.routes import Ask, Layout, PooledOutput
+from reward_client.server.identity import Identity
+from reward_client.tokenizing.rules import PromptRules
+
+__all__ = ["Serving", "Wishes"]
+
+# bfloat16 and the other samples of a batch move a score that much.
+_SCORE_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the caller said about the model and the server.
+
+    Attributes:
+        model: Its name on the server; None for the only one.
+        head: What reads the reward; None to find out.
+        route: The route to use.
+        activation: What the server does to its values.
+        recipe: What is known of the model; ``"auto"`` looks it up by the server's model root.
+        bos: Whether prompts must start with a BOS token.
+        tokenizer: Who tokenizes, in words.
+    """
+
+    model: str | None
+    head: Head | None
+    route: RouteChoice
+    activation: ServerActivation | None
+    recipe: Recipe | Literal["auto"] | None
+    bos: bool | None
+    tokenizer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A server as it was found, with all that is needed to have samples scored by it.
+
+    Attributes:
+        probes: The token lists that were scored to find it out.
+        scores: What came back for them, in one row.
+    """
+
+    identity: Identity
+    profile: ServerProfile
+    ask: Ask
+    head: Head
+    rules: PromptRules
+    layout: Layout
+    activation: Activation
+    reply_model: object
+    provenance: Provenance
+    recipe: Recipe | None
+    probes: tuple[tuple[int, ...], ...]
+    scores: tuple[float, ...]
+
+    def is_same_as(self, other: Serving) -> bool:
+        """Whether a later look found the same server: what it says, its tokens and its scores."""
+        return (
+            self._facts() == other._facts()
+            and len(self.scores) == len(other.scores)
+            and all(
+                isclose(mine, theirs, rel_tol=_SCORE_TOLERANCE, abs_tol=_SCORE_TOLERANCE)
+                for mine, theirs in zip(self.scores, other.scores, strict=True)
+            )
+        )
+
+    def rows(self, output: PooledOutput, ids: Sequence[int]) -> Rows:
+        """The rows of one token list's output, with the places of its steps."""
+        return Rows(self.layout.rows(output), self.layout.kind, self.rules.step_places(ids))
+
+    def _facts(self) -> tuple[object, ...]:
+        return self.profile, self.ask, self.layout, self.rules, self.reply_model, self.probes

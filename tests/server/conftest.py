@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from .bench import MODELS, bench, case, ledger, ledger_key, model, scorer
+from .bench import bench, case, ledger, ledger_key, model, scorer, stand_key
 from .ledger import Ledger
+from .models import FURTHER, SERVED
 
 __all__ = ["bench", "case", "ledger", "model", "scorer"]
 
 _HERE = Path(__file__).parent
+_ORDER = tuple(SERVED)
 # Servers take up to a minute to start, and one test starts several.
 _TIMEOUT = 900
 
@@ -30,26 +32,37 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    extra = [item for item in items if item.get_closest_marker("all")]
-    if extra and not config.getoption("all", default=False):
-        items[:] = [item for item in items if item not in extra]
-        config.hook.pytest_deselected(items=extra)
-    for item in items:
-        if _HERE in item.path.parents:
-            item.add_marker(pytest.mark.timeout(_TIMEOUT))
-    items.sort(key=_place)
+    here = [item for item in items if _HERE in item.path.parents]
+    for item in here:
+        item.add_marker(pytest.mark.timeout(_TIMEOUT))
+        if _parameter(item, "model") in FURTHER:
+            item.add_marker(pytest.mark.all)
+    extra = [item for item in here if item.get_closest_marker("all")]
+    if config.getoption("all", default=False):
+        extra.clear()
+    config.hook.pytest_deselected(items=extra)
+    elsewhere = [item for item in items if item not in here]
+    items[:] = elsewhere + sorted((item for item in here if item not in extra), key=_place)
 
 
-def _place(item: pytest.Item) -> int:
-    """Tests on one model next to each other (those that name none begin with the first)."""
-    if item.get_closest_marker("all"):
-        return len(MODELS)
+def _place(item: pytest.Item) -> tuple[int, bool]:
+    """Tests on one model next to each other, after those in whose course it comes up.
+
+    Those that name no model are on the first.
+    """
+    comes_up = _parameter(item, "after")
+    return _ORDER.index(comes_up or _parameter(item, "model") or _ORDER[0]), comes_up is None
+
+
+def _parameter(item: pytest.Item, name: str) -> str | None:
     callspec = getattr(item, "callspec", None)
-    return MODELS.index(callspec.params.get("model", MODELS[0]) if callspec else MODELS[0])
+    return callspec.params.get(name) if callspec else None
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    if summary := config.stash[ledger_key].summary():
-        terminalreporter.write_line(summary)
+    for line in config.stash[ledger_key].summary():
+        terminalreporter.write_line(line)
+    if stand := config.stash.get(stand_key, None):
+        terminalreporter.write_line(f"{stand.starts} starts of a server")

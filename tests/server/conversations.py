@@ -13,6 +13,10 @@ Sample: TypeAlias = Messages | Conversation | FormattedText | list[int]
 # No vocabulary of ours has it: three byte tokens wherever it stands.
 RARE = "龘"
 
+# What ends a step, in the vocabulary of `data/tokenizer.json`.
+STEP_TOKEN = "<extra_0>"
+STEP_TOKEN_ID = 5
+
 ADD_TOOL = {
     "type": "function",
     "function": {
@@ -97,6 +101,65 @@ def other_samples(max_tokens: int) -> dict[str, Sample]:
         "one token": [7],
         "token IDs": [1, 3, 100, 4, 9, 9, 120, 2],
         "as many token IDs as fit": [6 + position % 200 for position in range(max_tokens)],
+    }
+
+
+def solutions() -> dict[str, tuple[Messages, list[str]]]:
+    """Questions, and answers in steps."""
+    question = turns("What is 2 + 2 * 3?")
+    steps = ["First 2 * 3 = 6.", "Then 2 + 6 = 8.", "The answer is 8."]
+    return {
+        "one step": (question, ["It is 8."]),
+        "three steps": (question, steps),
+        "three steps, one wrong": (question, [steps[0], "Then 2 + 6 = 9.", "The answer is 9."]),
+        "sixty steps": (question, [f"Step {number}: add {number}." for number in range(60)]),
+        "blank lines": (question, [f"{step}\n\n" for step in steps]),
+        "lines within": (question, ["1.\n2 * 3\n\n= 6", "2.\n\t2 + 6 = 8\r\n"]),
+        "spaces": (question, ["  leading", "trailing  ", " "]),
+        "emoji": (question, ["🤖 2 · 3 = 6 ✅", "👩\u200d🚀 2 + 6 = 8 🏳️\u200d🌈"]),
+        "arabic": (question, ["أولاً نضرب اثنين في ثلاثة.", "إذن الجواب ثمانية."]),
+        "other special tokens": (question, ["Say <|im_end|>.", "Or <|eot|><|pad|>."]),
+        "long steps": (question, [RARE * 100, "x" * 200]),
+        "system": (turns("What is 1 + 1?", system="Think step by step."), ["1 + 1 = 2.", "So 2."]),
+        "third turn": (turns("What is 1 + 1?", "2.", "And 2 + 2?"), ["2 + 2 = 4.", "It is 4."]),
+    }
+
+
+def step_samples() -> dict[str, Sample]:
+    """The solutions as a caller can give them: in steps, and with step tokens in the text."""
+    samples: dict[str, Sample] = {}
+    for name, (messages, steps) in solutions().items():
+        text = "".join(step + STEP_TOKEN for step in steps)
+        samples[name] = Conversation(messages, steps=steps)
+        samples[f"{name}, as text"] = [*messages, {"role": "assistant", "content": text}]
+    return {
+        **samples,
+        "formatted text": FormattedText(f"<|im_start|>user\nHi{STEP_TOKEN} a{STEP_TOKEN} b"),
+        "token IDs": [3, 100, 101, STEP_TOKEN_ID, 9, STEP_TOKEN_ID, STEP_TOKEN_ID, 4],
+        "a step token last": [3, 100, 101, STEP_TOKEN_ID],
+        "a step token only": [STEP_TOKEN_ID],
+    }
+
+
+def judgements() -> dict[str, Sample]:
+    """Questions for a language model, whose Yes or No is the reward."""
+    claims = {
+        "true": "Paris is the capital of France.",
+        "false": "Paris is the capital of Germany.",
+        "sum": "2 + 2 = 4",
+        "wrong sum": "2 + 2 = 5",
+        "emoji": "🤖 is a cat.",
+        "long": "The sky is blue. " * 20,
+    }
+    asked = {
+        name: f"<|im_start|>user\nIs this true? Answer Yes or No.\n{claim}<|im_end|>\n"
+        "<|im_start|>assistant\n"
+        for name, claim in claims.items()
+    }
+    return {
+        **{name: FormattedText(text) for name, text in asked.items()},
+        "conversation": turns("What is 2 + 2?", "4", system="Answer Yes or No."),
+        "default system": turns("Is 7 a prime?", "Yes."),
     }
 
 

@@ -1,53 +1,67 @@
-"""What was compared with the reference, and how far off the farthest reward was."""
+"""What was compared with the reference, and how far off the farthest number was."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .torch_process import Reference
+Numbers: TypeAlias = float | Sequence[float]
 
 # Two float32 implementations of the same sums, seen within 1e-5; absolute, relative above 1.
 TOLERANCE = 1e-4
+# bfloat16 keeps eight bits of each factor.
+TOLERANCES = {"float32": TOLERANCE, "bfloat16": 1e-2}
 
 
-def difference(value: float, expected: float) -> float:
-    return abs(value - expected) / max(1.0, abs(expected))
+class Way(NamedTuple):
+    """How numbers were had."""
+
+    model: str
+    client: str
+    head: str = "auto"
+    route: str = "auto"
+    dtype: str = "float32"
+
+
+def difference(value: Numbers, expected: Numbers) -> float:
+    """Of the numbers that differ most; infinite if they are not as many, or not finite."""
+    ours = value if isinstance(value, Sequence) else [value]
+    theirs = expected if isinstance(expected, Sequence) else [expected]
+    if len(ours) != len(theirs) or not all(map(math.isfinite, ours)):
+        return math.inf
+    pairs = zip(ours, theirs, strict=True)
+    return max(abs(one - other) / max(1.0, abs(other)) for one, other in pairs)
 
 
 class Ledger:
-    """One cell for each model, conversation and client."""
+    """One cell for each model, head, route, conversation and client."""
 
     def __init__(self) -> None:
-        self._cells: set[tuple[str, str, str]] = set()
-        self._largest = 0.0
+        self._cells: dict[str, dict[tuple[Way, str], float]] = {name: {} for name in TOLERANCES}
 
     def wrong(
-        self,
-        model: str,
-        client: str,
-        values: Mapping[str, float],
-        references: Mapping[str, Reference],
-    ) -> dict[str, tuple[float, float]]:
+        self, way: Way, values: Mapping[str, Numbers], expected: Mapping[str, Numbers]
+    ) -> dict[str, tuple[Numbers, Numbers]]:
         """Those that are off, as (value, expected), after noting all of them."""
-        wrong: dict[str, tuple[float, float]] = {}
+        wrong: dict[str, tuple[Numbers, Numbers]] = {}
+        cells = self._cells[way.dtype]
         for name, value in values.items():
-            expected = references[name].reward
-            off = difference(value, expected)
-            self._cells.add((model, name, client))
-            self._largest = max(self._largest, off if math.isfinite(off) else math.inf)
-            if not off <= TOLERANCE:  # a NaN is wrong as well
-                wrong[name] = value, expected
+            off = difference(value, expected[name])
+            cells[way, name] = max(off, cells.get((way, name), 0.0))
+            if off > TOLERANCES[way.dtype]:
+                wrong[name] = value, expected[name]
         return wrong
 
-    def summary(self) -> str:
-        """One line, or nothing where nothing was compared."""
-        if not self._cells:
-            return ""
-        return (
-            f"{len(self._cells)} cells (model, conversation, client) compared with torch float32; "
-            f"largest difference {self._largest:.1e} (absolute, relative above 1)"
-        )
+    def summary(self) -> list[str]:
+        """A line for each type that servers computed in, if anything was compared."""
+        return [
+            f"{len(cells)} cells (model, head, route, conversation, client) of {dtype} servers "
+            f"compared with torch float32; largest difference {max(cells.values()):.1e} "
+            "(absolute, relative above 1)"
+            for dtype, cells in self._cells.items()
+            if cells
+        ]

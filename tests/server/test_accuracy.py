@@ -8,6 +8,7 @@ import pytest
 
 from ..either import kind_of
 from .conversations import turns
+from .ledger import Way
 
 if TYPE_CHECKING:
     from ..either import EitherClient
@@ -22,13 +23,13 @@ def test_token_ids(case: Case, scorer: EitherClient) -> None:
 
 def test_score(case: Case, scorer: EitherClient, ledger: Ledger) -> None:
     values = {name: scorer.score(sample).value for name, sample in case.samples.items()}
-    assert not ledger.wrong(case.model, kind_of(scorer), values, case.references)
+    assert not ledger.wrong(Way(case.model, kind_of(scorer)), values, case.rewards)
 
 
 def test_score_many(case: Case, scorer: EitherClient, ledger: Ledger) -> None:
     rewards = scorer.score_many(case.samples.values())
     values = dict(zip(case.samples, map(float, rewards), strict=True))
-    assert not ledger.wrong(case.model, kind_of(scorer), values, case.references)
+    assert not ledger.wrong(Way(case.model, kind_of(scorer)), values, case.rewards)
 
 
 @pytest.mark.parametrize("ordered", [True, False])
@@ -38,7 +39,7 @@ def test_stream(case: Case, scorer: EitherClient, ledger: Ledger, ordered: bool)
     indexes = [result.index for result in results]
     assert (indexes if ordered else sorted(indexes)) == list(range(len(names)))
     values = {names[result.index]: float(result.reward) for result in results}
-    assert not ledger.wrong(case.model, kind_of(scorer), values, case.references)
+    assert not ledger.wrong(Way(case.model, kind_of(scorer)), values, case.rewards)
 
 
 @pytest.mark.parametrize("turn_count", [1, 4])
@@ -50,15 +51,15 @@ def test_rank(
     if turn_count > 1:
         messages = turns("Hi.", "Hello!", "What is 2+2?", system="Answer shortly.")
     samples = [[*messages, {"role": "assistant", "content": text}] for text in responses]
-    references = dict(zip(responses, bench.references(case.model, samples), strict=True))
-    best_first = sorted(responses, key=lambda text: -references[text].reward)
+    references = bench.references(case.model, samples)
+    rewards = {text: row.reward for text, row in zip(responses, references, strict=True)}
+    best_first = sorted(responses, key=lambda text: -rewards[text])
 
     ranking = scorer.rank(messages if turn_count > 1 else "What is 2+2?", responses)
 
     values = dict(zip(responses, map(float, ranking.rewards), strict=True))
-    assert not ledger.wrong(
-        f"{case.model}, {turn_count} turns", kind_of(scorer), values, references
-    )
+    way = Way(f"{case.model}, {turn_count} turns", kind_of(scorer))
+    assert not ledger.wrong(way, values, rewards)
     assert [responses[index] for index in ranking.order] == best_first
     assert (ranking.best, ranking.best_index) == (best_first[0], responses.index(best_first[0]))
 

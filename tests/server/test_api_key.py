@@ -13,22 +13,21 @@ from reward_client import AuthenticationError
 from ..either import OPENERS
 from .conversations import turns
 from .ledger import TOLERANCE, difference
+from .models import API_KEY as RIGHT
 
 if TYPE_CHECKING:
     from .bench import Bench
 
-pytestmark = pytest.mark.all
-
-RIGHT = "sk-right-0123456789abcdef"
 WRONG = "sk-wrong-0123456789abcdef"
 
 
+@pytest.mark.parametrize("model", ["llama, API key"])
 @pytest.mark.parametrize("kind", OPENERS)
-def test_api_key(bench: Bench, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_api_key(bench: Bench, model: str, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    url = bench.serve("llama", "--api-key", RIGHT).url
+    url = bench.serve(model).url
     sample = turns("What is 2+2?", "The answer is 4.")
-    (reference,) = bench.references("llama", [sample])
+    (reference,) = bench.references(model, [sample])
 
     with closing(OPENERS[kind](url, api_key=RIGHT)) as scorer:
         reward = scorer.score(sample)

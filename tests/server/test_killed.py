@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from .conversations import Sample
     from .torch_process import Reference
 
-SAMPLES = 2000
-# Answered when the server dies: enough to have rewards, few enough to have work in flight.
-ANSWERED = 400
+SAMPLES = 1000
+# Answered when the server dies: enough for each of four calls to have rewards, few enough for each
+# to have work in flight.
+ANSWERED = 800
 
 
 @pytest.fixture(scope="module")
@@ -37,26 +39,28 @@ def references(bench: Bench, samples: list[Sample]) -> list[Reference]:
     return bench.references("llama", samples)
 
 
-@pytest.mark.parametrize("on_error", ["return", "raise"])
 def test_killed_and_started_again(
-    bench: Bench, samples: list[Sample], references: list[Reference], on_error: str
+    bench: Bench, samples: list[Sample], references: list[Reference]
 ) -> None:
     server = bench.serve("llama")
     with ExitStack() as stack:
         # A second of retries is less than a server needs to start: the client has to give up.
         retry = RetryPolicy(attempts=2, budget=1, max_wait=1)
-        scorers = [open_client(server.url, retry=retry) for open_client in OPENERS.values()]
-        for scorer in scorers:
-            stack.enter_context(closing(scorer))
+        scorers = {
+            (kind, on_error): stack.enter_context(closing(OPENERS[kind](server.url, retry=retry)))
+            for kind, on_error in product(OPENERS, ("return", "raise"))
+        }
         pool = stack.enter_context(ThreadPoolExecutor())
         done_before = server.metric("vllm:request_success_total")
-        calls = [pool.submit(outcome, scorer, samples, on_error) for scorer in scorers]
+        calls = {
+            key: pool.submit(outcome, scorer, samples, key[1]) for key, scorer in scorers.items()
+        }
         while server.metric("vllm:request_success_total") - done_before < ANSWERED:
             time.sleep(0.02)
-        assert not any(call.done() for call in calls)
+        assert not any(call.done() for call in calls.values())
         server.kill()
-        restarted = bench.stand.start(bench.checkpoint("llama"))
-        for call in calls:
+        restarted = bench.start("llama")
+        for (_, on_error), call in calls.items():
             slots = call.result()
             assert not wrong_rewards(slots, references)
             assert any(isinstance(slot, Reward) for slot in slots.values())
@@ -65,7 +69,7 @@ def test_killed_and_started_again(
                 assert any(isinstance(slot, RewardClientError) for slot in slots.values())
 
         restarted.wait_until_healthy()
-        for scorer in scorers:
+        for scorer in scorers.values():
             again = scorer.score_many(samples)
             assert [type(reward) for reward in again] == [Reward] * SAMPLES
             assert not wrong_rewards(dict(enumerate(again)), references)

@@ -11,18 +11,29 @@ from typing import TYPE_CHECKING, Any, Self
 
 from reward_client import Conversation, FormattedText
 
+from .conversations import STEP_TOKEN, STEP_TOKEN_ID
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from .conversations import Sample
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What a sample's token IDs and reward have to be."""
+    """What a sample's token IDs are, and what the model answers at them, raw.
+
+    An answer is one reward, a logit for each label or token, or a hidden state.
+    """
 
     ids: list[int]
-    reward: float
+    last: list[float]
+    steps: list[list[float]]
+
+    @property
+    def reward(self) -> float:
+        (reward,) = self.last
+        return reward
 
 
 class TorchProcess:
@@ -47,8 +58,17 @@ class TorchProcess:
     def make(self, folder: Path, kind: str, seed: int) -> None:
         self._ask("make", folder=str(folder), kind=kind, seed=seed)
 
-    def score(self, folder: Path, samples: Iterable[Sample]) -> list[Reference]:
-        rows = self._ask("score", folder=str(folder), samples=[_as_json(s) for s in samples])
+    def score(
+        self, folder: Path, samples: Iterable[Sample], tokens: Sequence[str] = ()
+    ) -> list[Reference]:
+        """The references; of a language model's logits those of `tokens`, if there are any."""
+        rows = self._ask(
+            "score",
+            folder=str(folder),
+            samples=[_as_json(sample) for sample in samples],
+            step_token=STEP_TOKEN_ID,
+            tokens=tokens,
+        )
         return [Reference(**row) for row in rows]
 
     def _ask(self, action: str, **arguments: object) -> Any:
@@ -66,8 +86,12 @@ def _as_json(sample: Sample) -> dict[str, object]:
         case FormattedText():
             return {"text": sample.text}
         case Conversation():
+            messages = list(sample.messages)
+            if sample.steps is not None:
+                text = "".join(step + STEP_TOKEN for step in sample.steps)
+                messages.append({"role": "assistant", "content": text})
             return {
-                "messages": sample.messages,
+                "messages": messages,
                 "tools": sample.tools,
                 "chat_template_kwargs": sample.chat_template_kwargs,
             }

@@ -1,4 +1,4 @@
-"""Tiny checkpoints and their reference rewards, by transformers and torch in float32.
+"""Tiny checkpoints and what they have to answer, by transformers and torch in float32.
 
 Run by the server environment's Python, so that the client is tested where neither is installed.
 One JSON request per line on stdin, `{"make": {...}}` or `{"score": {...}}`; one JSON reply each.
@@ -15,8 +15,8 @@ from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoTokenizer,
     LlamaConfig,
+    LlamaForCausalLM,
     LlamaForSequenceClassification,
-    LlamaModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForSequenceClassification,
@@ -36,21 +36,28 @@ class Qwen2ForRewardModel(Qwen2ForSequenceClassification):
         self.score = torch.nn.Sequential(
             torch.nn.Linear(config.hidden_size, config.hidden_size),
             torch.nn.ReLU(),
-            torch.nn.Linear(config.hidden_size, 1),
+            torch.nn.Linear(config.hidden_size, config.num_labels),
         )
         self.post_init()
 
 
-# What vLLM serves each kind as is its class name: save_pretrained writes it into config.json.
+class Qwen2ForProcessRewardModel(Qwen2ForRewardModel):
+    """The architecture of Qwen2.5-Math-PRM: two labels, of which vLLM answers each step token's."""
+
+
+# Configuration, class, number of labels, chat template. What vLLM serves each kind as is its class
+# name: save_pretrained writes it into config.json.
 KINDS = {
-    "llama": (LlamaConfig, LlamaForSequenceClassification, "llama.jinja"),
-    "hidden": (LlamaConfig, LlamaModel, "llama.jinja"),
-    "qwen2-reward": (Qwen2Config, Qwen2ForRewardModel, "chatml.jinja"),
+    "llama": (LlamaConfig, LlamaForSequenceClassification, 1, "llama.jinja"),
+    "labels": (LlamaConfig, LlamaForSequenceClassification, 5, "llama.jinja"),
+    "causal": (LlamaConfig, LlamaForCausalLM, 0, "llama.jinja"),
+    "qwen2-reward": (Qwen2Config, Qwen2ForRewardModel, 1, "chatml.jinja"),
+    "prm": (Qwen2Config, Qwen2ForProcessRewardModel, 2, "chatml.jinja"),
 }
 
 
 def make(folder, kind, seed):
-    config_class, model_class, template = KINDS[kind]
+    config_class, model_class, labels, template = KINDS[kind]
     end = "<|eot|>" if template == "llama.jinja" else "<|im_end|>"
     tokenizer = Tokenizer.from_file(str(DATA / "tokenizer.json"))
     if template == "llama.jinja":
@@ -68,7 +75,7 @@ def make(folder, kind, seed):
         num_hidden_layers=2,
         max_position_embeddings=1024,
         initializer_range=0.2,  # rewards a few units apart, so that no two are taken for another
-        num_labels=1,
+        num_labels=labels,
         bos_token_id=tokenizer.token_to_id("<|bos|>"),
         eos_token_id=tokenizer.token_to_id(end),
         pad_token_id=tokenizer.token_to_id("<|pad|>"),
@@ -102,23 +109,42 @@ def tokenize(tokenizer, sample):
     )
 
 
+def head_of(model, tokenizer, tokens):
+    """From hidden states to what the model answers: rewards, logits of tokens, or the states."""
+    if hasattr(model, "score"):
+        return model.score
+    if not tokens:
+        return torch.nn.Identity()
+    rows = model.lm_head.weight[tokenizer.convert_tokens_to_ids(tokens)]
+    return lambda hidden: hidden @ rows.T
+
+
 @torch.inference_mode()
-def score(folder, samples):
-    """Token IDs and the reward at the last token; samples of one length share a batch, unpadded."""
+def score(folder, samples, step_token, tokens):
+    """Token IDs, the answer at the last one, and the answers at step tokens.
+
+    Samples of one length share a batch, unpadded.
+    """
     architecture = json.loads(Path(folder, "config.json").read_text())["architectures"][0]
-    model_class = {cls.__name__: cls for _, cls, _ in KINDS.values()}[architecture]
+    model_class = {cls.__name__: cls for _, cls, _, _ in KINDS.values()}[architecture]
     model = model_class.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
     model.eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
+    head = head_of(model, tokenizer, tokens)
     ids = [tokenize(tokenizer, sample) for sample in samples]
-    rewards = [0.0] * len(ids)
+    answers = [None] * len(ids)
     by_length = sorted(range(len(ids)), key=lambda index: len(ids[index]))
     for _, same in itertools.groupby(by_length, key=lambda index: len(ids[index])):
         while batch := list(itertools.islice(same, BATCH)):
-            hidden = model.model(torch.tensor([ids[index] for index in batch])).last_hidden_state
-            for index, value in zip(batch, model.score(hidden[:, -1]).flatten(), strict=True):
-                rewards[index] = value.item()
-    return [{"ids": row, "reward": reward} for row, reward in zip(ids, rewards, strict=True)]
+            inputs = torch.tensor([ids[index] for index in batch])
+            hidden = model.model(inputs).last_hidden_state
+            for index, row, states in zip(batch, inputs, hidden, strict=True):
+                answers[index] = {
+                    "ids": ids[index],
+                    "last": head(states[-1]).tolist(),
+                    "steps": head(states[row == step_token]).tolist(),
+                }
+    return answers
 
 
 def main():

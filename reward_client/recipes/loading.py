@@ -30,20 +30,19 @@ def load_recipe(path: str | Path) -> Recipe:
     return _parse(content, file.stem, str(file))
 
 
-def find_recipe(model: str) -> Recipe | None:
+def find_recipe(name: str) -> Recipe | None:
     """What is known of a model, or None.
 
     Args:
-        model: A Hugging Face ID in any case, or a folder that is called like the model.
+        name: A Hugging Face ID in any case; a folder that is called like the model; or the name of
+            a recipe, which leaves out the reference values that hold for one model of several.
     """
-    wanted = model.casefold().replace("\\", "/").rstrip("/")
-    index = _index()
-    found = index.get(wanted) or index.get(_last_component(wanted))
-    return found[1].for_model(found[0]) if found else None
+    wanted = name.casefold().replace("\\", "/").rstrip("/")
+    return _index().get(wanted) or _index().get(_last_component(wanted))
 
 
 def recipe_names() -> tuple[str, ...]:
-    """The model IDs that `find_recipe` knows, sorted."""
+    """The models that there are recipes for, sorted."""
     models = (model for recipe in catalogue().values() for model in recipe.models)
     return tuple(sorted(models, key=str.casefold))
 
@@ -60,14 +59,15 @@ def catalogue() -> Mapping[str, Recipe]:
 
 
 @functools.cache
-def _index() -> Mapping[str, tuple[str, Recipe]]:
-    """Model and recipe by ID, and by the last component of the ID."""
-    return {
-        key: (model, recipe)
-        for recipe in catalogue().values()
-        for model in recipe.models
-        for key in (_last_component(model.casefold()), model.casefold())
-    }
+def _index() -> Mapping[str, Recipe]:
+    """The recipes by their names, by their models' IDs, and by the IDs' last components."""
+    index: dict[str, Recipe] = {}
+    for recipe in catalogue().values():
+        index[recipe.name] = recipe.for_model(*recipe.models)
+        for model in recipe.models:
+            key = model.casefold()
+            index[key] = index[_last_component(key)] = recipe.for_model(model)
+    return index
 
 
 def _last_component(name: str) -> str:

@@ -116,8 +116,7 @@ class Reference(_Table):
     """An exact input, and what the model says of it.
 
     The input is one of ``messages`` (with ``steps``: the assistant's answer in steps, as in
-    `Conversation`), ``text`` (through the chat template already) and ``token_ids`` (complete:
-    nothing is appended to them).
+    `Conversation`), ``text`` (through the chat template already) and ``token_ids``.
 
     Attributes:
         models: Which of the recipe's models the value holds for; empty stands for all of them.
@@ -220,14 +219,14 @@ class Recipe(_Table):
         model = self.models[0] if self.models else "{model}"
         return {version: line.replace("{model}", model) for version, line in self.serve.items()}
 
-    def for_model(self, model: str) -> Recipe:
-        """What of this recipe holds for one model: reference values of others are left out."""
+    def for_model(self, *models: str) -> Recipe:
+        """What of this recipe holds for each of these models of its own."""
         references = tuple(
             reference
             for reference in self.references
-            if not reference.models or model in reference.models
+            if not reference.models or set(models) <= set(reference.models)
         )
-        return self.model_copy(update={"models": (model,), "references": references})
+        return self.model_copy(update={"models": models, "references": references})
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

@@ -1,0 +1,176 @@
+"""Every recipe of the catalogue: complete, sourced, and found by its models' names."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from reward_client import FormattedText, StepHead
+from reward_client.recipes import catalogue, find_recipe, recipe_names
+
+RECIPES = catalogue()
+SERVED = {name: recipe for name, recipe in RECIPES.items() if recipe.refusal is None}
+REFUSED = {name: recipe for name, recipe in RECIPES.items() if recipe.refusal is not None}
+
+
+def each(recipes):
+    return pytest.mark.parametrize("recipe", recipes.values(), ids=recipes)
+
+
+@each(RECIPES)
+def test_is_of_models_and_has_sources(recipe):
+    assert recipe.models
+    assert all(re.fullmatch(r"[\w.-]+/[\w.-]+", model) for model in recipe.models)
+    assert recipe.sources
+
+
+@each(SERVED)
+def test_served_models(recipe):
+    assert recipe.head is not None
+    assert recipe.architectures
+    assert recipe.activation is not None
+    assert (recipe.output == "per step") == isinstance(recipe.head, StepHead)
+    assert "today" in recipe.serve
+
+
+@each(REFUSED)
+def test_refused_models_have_nothing_to_go_wrong_with(recipe):
+    assert recipe.head is None
+    assert not recipe.serve
+    assert not recipe.references
+    assert recipe.output is recipe.activation is None
+    assert recipe.refusal.endswith(".")
+
+
+@each(SERVED)
+def test_commands_name_the_model_and_hold_json(recipe):
+    for model in recipe.models:
+        for version, command in recipe.for_model(model).commands.items():
+            words = shlex.split(command)
+            assert words[:3] == ["vllm", "serve", model]
+            assert "{model}" not in command
+            assert ("--runner" in words) == (version != "0.8")
+            assert ("--task" in words) == (version == "0.8")
+            for option in ("--hf-overrides", "--pooler-config", "--override-pooler-config"):
+                if option in words:
+                    assert json.loads(words[words.index(option) + 1])
+
+
+@each(SERVED)
+def test_references_are_exact(recipe):
+    for reference in recipe.references:
+        assert reference.source
+        assert 0 < reference.tolerance <= 0.4
+        assert reference.sample
+        assert len(recipe.models) == 1 or reference.models
+        if isinstance(recipe.head, StepHead):
+            assert isinstance(reference.expected, tuple)
+            assert all(0 <= value <= 1 for value in reference.expected)
+
+
+def test_ids_and_their_last_parts_are_of_one_recipe_each():
+    models = [model.casefold() for recipe in RECIPES.values() for model in recipe.models]
+    assert len(set(models)) == len(models)
+    parts = [model.rpartition("/")[2] for model in models]
+    assert len(set(parts)) == len(parts)
+    assert not {*models, *parts} & RECIPES.keys()
+    assert sorted(models) == [name.casefold() for name in recipe_names()]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Skywork/Skywork-Reward-V2-Llama-3.1-8B",
+        "skywork/skywork-reward-v2-LLAMA-3.1-8b",
+        "/data/models/Skywork-Reward-V2-Llama-3.1-8B",
+        "/data/models/Skywork-Reward-V2-Llama-3.1-8B/",
+        "Skywork-Reward-V2-Llama-3.1-8B",
+        "mirror/Skywork-Reward-V2-Llama-3.1-8B",
+        "C:\\models\\Skywork-Reward-V2-Llama-3.1-8B",
+    ],
+)
+def test_found_by(name):
+    recipe = find_recipe(name)
+    assert recipe.name == "skywork-reward-v2-llama"
+    assert recipe.models == ("Skywork/Skywork-Reward-V2-Llama-3.1-8B",)
+    assert [reference.expected for reference in recipe.references] == [23.0, 3.59375]
+    assert recipe.commands["today"].split()[2] == "Skywork/Skywork-Reward-V2-Llama-3.1-8B"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "/",
+        "Skywork",
+        "Skywork/",
+        "Skywork/Skywork-Reward-V2-Llama-3.1-8B-finetuned",
+        "/data/Skywork-Reward-V2-Llama-3.1-8B/checkpoint-100",
+        "my-Skywork-Reward-V2-Llama-3.1-8B",
+    ],
+)
+def test_not_found_by(name):
+    assert find_recipe(name) is None
+
+
+def test_values_of_one_model_are_not_those_of_its_siblings():
+    sibling = find_recipe("Skywork/Skywork-Reward-V2-Llama-3.2-1B")
+    assert sibling.name == "skywork-reward-v2-llama"
+    assert sibling.references == ()
+    family = find_recipe("skywork-reward-v2-llama")
+    assert family.models == RECIPES["skywork-reward-v2-llama"].models
+    assert family.references == ()
+    alone = find_recipe("qwen2.5-math-rm")
+    assert [reference.expected for reference in alone.references] == [3.75]
+
+
+def test_the_traps_that_recipes_are_for():
+    assert find_recipe("internlm/internlm2-7b-reward").prompt.append_tokens == (92527,)
+    assert find_recipe("Skywork/Skywork-Reward-Llama-3.1-8B").prompt.bos is True
+    assert find_recipe("nvidia/Llama-3.3-Nemotron-70B-Reward-Principle").prompt.generation_prompt
+    assert find_recipe("Qwen/Qwen2.5-Math-PRM-7B").head == StepHead(
+        step_token="<extra_0>", good_label=1, aggregate="product", separator="\n\n"
+    )
+    assert "harmful" in find_recipe("PKU-Alignment/beaver-7b-v1.0-cost").refusal
+    assert "drop its head" in find_recipe("Ray2333/GRM-llama3-8B-sftreg").refusal
+
+
+def test_step_tokens_of_references_are_as_many_as_their_values():
+    shepherd = find_recipe("peiyi9979/math-shepherd-mistral-7b-prm")
+    assert [
+        reference.token_ids.count(shepherd.head.step_token) for reference in shepherd.references
+    ] == [len(reference.expected) for reference in shepherd.references]
+
+
+def test_names_are_sorted():
+    names = recipe_names()
+    assert list(names) == sorted(names, key=str.casefold)
+    assert "Qwen/Qwen2.5-Math-RM-72B" in names
+
+
+def test_no_reference_is_text_that_a_tokenizer_would_read_twice():
+    samples = [reference.sample for recipe in SERVED.values() for reference in recipe.references]
+    assert not any(isinstance(sample, FormattedText) for sample in samples)
+
+
+def test_importing_the_package_reads_no_recipe():
+    code = (
+        "import sys\n"
+        "before = 'tomllib' in sys.modules\n"
+        "opened = []\n"
+        "sys.addaudithook(lambda event, args: opened.append(str(args[0]))"
+        " if event == 'open' else None)\n"
+        "import reward_client\n"
+        "assert not before and 'tomllib' not in sys.modules, 'tomllib'\n"
+        "assert not [path for path in opened if path.endswith('.toml')], opened\n"
+        "from reward_client.recipes import find_recipe\n"
+        "assert find_recipe('nobody/nothing') is None\n"
+        "assert 'tomllib' in sys.modules\n"
+        "assert [path for path in opened if path.endswith('.toml')]\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,91 @@
+"""`reward-client recipe`."""
+
+from __future__ import annotations
+
+import pytest
+
+from reward_client.cli import main
+from reward_client.recipes import catalogue, find_recipe, recipe_names
+
+
+def test_without_a_name_it_lists_all(capsys):
+    assert main(["recipe"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(recipe_names())
+    listed = dict(line.split("  ") for line in lines)
+    assert listed.keys() == set(recipe_names())
+    assert listed["Qwen/Qwen2.5-Math-PRM-7B"] == "(qwen2.5-math-prm: a number for each step)"
+    assert listed["internlm/internlm2-7b-reward"] == "(internlm2-reward: one number)"
+    assert listed["llm-blender/PairRM"] == "(pair-rm: refused)"
+
+
+def test_of_a_model(capsys):
+    assert main(["recipe", "/models/internlm2-1_8b-reward"]) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    recipe = find_recipe("internlm/internlm2-1_8b-reward")
+    assert lines[0] == f"internlm2-reward  (digest {recipe.digest[:12]})"
+    assert "internlm2-7b-reward" not in out
+    assert "  token IDs appended: 92527" in lines
+    assert "  exactly one BOS" in lines
+    assert "  sigmoid, unless the server is asked for raw values" in lines
+    today, old = recipe.commands["today"], recipe.commands["0.8"]
+    assert f"Serve\n  {today}\n" in out
+    assert f"  vLLM 0.8:\n    {old}\n" in out
+    assert "  internlm/internlm2-1_8b-reward: 0.4868164 ± 0.03 for" in out
+    for source in recipe.sources:
+        assert " ".join(source.split()) in " ".join(out.split())
+
+
+def test_of_a_process_model(capsys):
+    assert main(["recipe", "Qwen/Qwen2.5-Math-PRM-7B"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert (
+        "a number for each step: token '<extra_0>', softmax, label 1 is good, "
+        "product, steps split at '\\n\\n'"
+    ) in out
+    assert "1, 0.1904297, 0.9765625, 1 ± 0.06 for" in out
+
+
+def test_of_a_model_that_is_refused(capsys):
+    assert main(["recipe", "pku-alignment/beaver-7b-v1.0-COST"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Not served by a stock vLLM This is a cost, not a reward" in out
+    assert "Serve" not in out.partition("Not served")[2]
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_every_recipe_can_be_printed(capsys, name):
+    assert main(["recipe", name]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    recipe = catalogue()[name]
+    assert out.startswith(f"{name} (digest ")
+    for words in [
+        *recipe.models,
+        *recipe.architectures,
+        *recipe.caveats,
+        *recipe.notes,
+        *recipe.unconfirmed,
+        *recipe.sources,
+        *recipe.commands.values(),
+        recipe.refusal or "",
+    ]:
+        assert " ".join(words.split()) in out
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        (
+            "Skywork/Skywork-Reward-V2-Lama-3.1-8B",
+            "Near it: Skywork/Skywork-Reward-V2-Llama-3.1-8B, ",
+        ),
+        ("math-sheperd", "Near it: math-shepherd"),
+        ("zzzzzz", "`reward-client recipe` lists all"),
+    ],
+)
+def test_unknown_names(capsys, name, near):
+    assert main(["recipe", name]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"There is no recipe for {name}. {near}" in captured.err

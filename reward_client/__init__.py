@@ -12,6 +12,7 @@ from reward_client._version import __version__
 from reward_client.async_client import AsyncRewardClient
 from reward_client.bulk import AsyncRewardStream
 from reward_client.client import RewardClient, RewardStream
+from reward_client.diagnosis import Diagnosis, Finding
 from reward_client.errors import (
     ActivationError,
     AuthenticationError,
@@ -60,7 +61,9 @@ __all__ = [
     "BatchError",
     "Connection",
     "Conversation",
+    "Diagnosis",
     "EngineDeadError",
+    "Finding",
     "FormattedText",
     "InputError",
     "Limits",

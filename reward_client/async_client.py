@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Self, Unpack, cast, overload
 from reward_client.bulk import AsyncRewardStream, OnError
 from reward_client.config import Config, HeadChoice, RecipeChoice, SharedOptions
 from reward_client.core import Core
+from reward_client.diagnosis import Diagnosis
 from reward_client.errors import RewardClientError
 from reward_client.options import (
     Connection,
@@ -239,6 +240,21 @@ class AsyncRewardClient:
             RewardClientError: As for `score`.
         """
         return await self._core.servers()
+
+    async def diagnose(self, sample: Sample | None = None) -> Diagnosis:
+        """Whether each step from a conversation to its reward is as it should be, on this server.
+
+        Args:
+            sample: What to score for it; by default a conversation about 2 + 2.
+
+        Returns:
+            Findings, each with a verdict and, where something is wrong, what to do. Failures of
+            the server are findings too.
+
+        Raises:
+            InputError: The sample cannot be meant so.
+        """
+        return await self._core.diagnose(sample)
 
     async def aclose(self) -> None:
         """Closes the client, and its connections of the running event loop.

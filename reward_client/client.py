@@ -12,6 +12,7 @@ from weakref import finalize
 from reward_client.bulk import OnError, Window, progress_bar
 from reward_client.config import Config, HeadChoice, RecipeChoice, SharedOptions
 from reward_client.core import Core
+from reward_client.diagnosis import Diagnosis
 from reward_client.errors import RewardClientError
 from reward_client.loop_thread import LoopThread
 from reward_client.options import (
@@ -353,6 +354,21 @@ class RewardClient:
             RewardClientError: As for `score`.
         """
         return self._run(self._core.servers())
+
+    def diagnose(self, sample: Sample | None = None) -> Diagnosis:
+        """Whether each step from a conversation to its reward is as it should be, on this server.
+
+        Args:
+            sample: What to score for it; by default a conversation about 2 + 2.
+
+        Returns:
+            Findings, each with a verdict and, where something is wrong, what to do. Failures of
+            the server are findings too.
+
+        Raises:
+            InputError: The sample cannot be meant so.
+        """
+        return self._run(self._core.diagnose(sample))
 
     def close(self) -> None:
         """Stops what is under way, closes the connections, and ends the client's thread."""

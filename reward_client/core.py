@@ -20,6 +20,7 @@ from reward_client.server.watch import ServerWatch
 from reward_client.tokenizing import Tokenizer
 
 if TYPE_CHECKING:
+    from reward_client.diagnosis import Diagnosis
     from reward_client.transport import HttpCaller, Wire
 
 __all__ = ["Core"]
@@ -76,6 +77,22 @@ class Core:
         """What is known of the server."""
         link = await self._link()
         return ((await link.watch.serving()).profile,)
+
+    async def diagnose(self, sample: Sample | None) -> Diagnosis:
+        """What a look at the server finds."""
+        from reward_client.doctor import Doctor
+
+        prompt = None if sample is None else parse_sample(sample)
+        link, config = await self._link(), self.config
+        own = config.transport is None and config.openai is None and config.connection.proxy is None
+        doctor = Doctor(
+            link.caller,
+            link.watch,
+            link.method,
+            identify=lambda: identify(link.caller, config.model),
+            keeps_alive=lambda: _keeps_alive(config.url) if own else None,
+        )
+        return await doctor.diagnose(prompt)
 
     def window(self, *, ordered: bool) -> Window:
         """A bounded window of samples under way."""
@@ -161,3 +178,9 @@ class Core:
         from reward_client.transport import HttpWire
 
         return HttpWire(config.url, config.timeout, config.connection, limit, config.transport)
+
+
+def _keeps_alive(url: str) -> bool | None:
+    from reward_client.transport.keep_alive import keeps_alive
+
+    return keeps_alive(url)

@@ -1,0 +1,115 @@
+"""`reward-client demo`: pairs of answers, and how often the better one wins."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reward_client import RewardClient
+from reward_client.cli.shared import Commands, UsageError, add_server_options
+
+if TYPE_CHECKING:
+    import argparse
+
+    from reward_client import Reward
+
+__all__ = ["add_to"]
+
+_SHOWN = 10
+_WIDTH = 34
+
+
+def add_to(commands: Commands) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "demo",
+        help="score pairs of answers and count how often the better one wins",
+        description="Scores pairs of a chosen and a rejected conversation and prints their "
+        "rewards. Without --url it starts a small reward server of its own.",
+    )
+    parser.add_argument("--url", help="a running server instead of a built-in one")
+    add_server_options(parser)
+    parser.add_argument(
+        "--pairs",
+        type=Path,
+        metavar="FILE",
+        help='JSON lines of {"chosen": [messages], "rejected": [messages]}; by default sums',
+    )
+    parser.set_defaults(run=_demo)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    pairs = _read_pairs(options.pairs)
+    if options.url is not None:
+        _score(options, options.url, f"The server at {options.url}", pairs)
+        return
+    from reward_client.testing import RewardServer
+
+    with RewardServer() as server:
+        _score(options, server.url, f"The built-in test server at {server.url}", pairs)
+
+
+def _read_pairs(path: Path | None) -> list[dict[str, Any]]:
+    """The pairs of a file, or the shipped ones."""
+    if path is None:
+        from reward_client.testing import demo_pairs
+
+        return list(demo_pairs())
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
+    pairs: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            pairs.append({"chosen": row["chosen"], "rejected": row["rejected"]})
+        except (ValueError, TypeError, KeyError) as error:
+            raise UsageError(
+                f'{path}, line {number}, is not {{"chosen": [...], "rejected": [...]}}.'
+            ) from error
+    if not pairs:
+        raise UsageError(f"{path} has no pairs.")
+    return pairs
+
+
+def _score(options: argparse.Namespace, url: str, server: str, pairs: list[dict[str, Any]]) -> None:
+    """Score all pairs through the public client, and print what came out."""
+    conversations = [pair[side] for pair in pairs for side in ("chosen", "rejected")]
+    with RewardClient(url, model=options.model, api_key=options.api_key) as client:
+        profile = client.servers()[0]
+        started = time.perf_counter()
+        rewards = client.score_many(conversations, progress=True)
+        seconds = time.perf_counter() - started
+    print(
+        f"{server} answers as vLLM {profile.version or 'of unknown version'}: model "
+        f"{profile.model}, route {profile.route}, raw rewards "
+        f"(known by {profile.activation_known_by}).\n"
+    )
+    _print_report(pairs, rewards, seconds)
+
+
+def _print_report(pairs: list[dict[str, Any]], rewards: list[Reward], seconds: float) -> None:
+    chosen = [reward.value for reward in rewards[::2]]
+    rejected = [reward.value for reward in rewards[1::2]]
+    print(f"{'chosen':>8}  {'rejected':>8}  {'':5}  {'chosen answer':{_WIDTH}}  rejected answer")
+    for pair, good, bad in list(zip(pairs, chosen, rejected, strict=True))[:_SHOWN]:
+        verdict = "right" if good > bad else "WRONG"
+        answers = f"{_answer(pair['chosen']):{_WIDTH}}  {_answer(pair['rejected'])}"
+        print(f"{good:8.3f}  {bad:8.3f}  {verdict}  {answers}")
+    right = sum(good > bad for good, bad in zip(chosen, rejected, strict=True))
+    print(
+        f"\nThe chosen answer has the higher reward in {right} of {len(pairs)} pairs "
+        f"({right / len(pairs):.1%}).\n"
+        f"{len(rewards)} conversations in {seconds:.2f} s: {len(rewards) / seconds:.0f} per second."
+    )
+
+
+def _answer(messages: list[dict[str, Any]]) -> str:
+    """The last message, on one short line."""
+    text = " ".join(str(messages[-1].get("content", "")).split()) if messages else ""
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"

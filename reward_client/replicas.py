@@ -1,0 +1,81 @@
+"""Whether servers that should be replicas give the same rewards. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isclose
+
+from reward_client.errors import ReplicaMismatchError
+from reward_client.rewards import Reward, ServerProfile, TokenizedSample
+
+__all__ = ["Replica", "compare"]
+
+_TOLERANCE = 0.02
+"""Relative or absolute: what bfloat16, other GPUs and other samples of a batch move a reward by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """What one server says of itself, and what it makes of the same sample as the others."""
+
+    profile: ServerProfile
+    tokens: TokenizedSample
+    reward: Reward
+
+
+def compare(first: Replica, other: Replica) -> str | None:
+    """Whether two servers are replicas.
+
+    Returns:
+        A difference that changes no reward but deserves a look, or None.
+
+    Raises:
+        ReplicaMismatchError: They differ in model, version, token IDs, or rewards by more than
+            2 % and 0.02.
+    """
+    one, two = first.profile, other.profile
+    if _basename(one.root or one.model) != _basename(two.root or two.model):
+        raise _mismatch(one, two, f"{one.root or one.model} and {two.root or two.model}")
+    if _minor(one.version) != _minor(two.version):
+        raise _mismatch(one, two, f"vLLM {one.version} and {two.version}")
+    if first.tokens.token_ids != other.tokens.token_ids:
+        place = _first_difference(first.tokens.token_ids, other.tokens.token_ids)
+        raise _mismatch(one, two, f"other token IDs for the same sample, from position {place} on")
+    for mine, theirs in zip(_numbers(first.reward), _numbers(other.reward), strict=True):
+        if not isclose(mine, theirs, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
+            raise _mismatch(one, two, f"{mine:.6g} and {theirs:.6g} for the same sample")
+    if one.version != two.version:
+        return f"{one.url} runs vLLM {one.version}, {two.url} {two.version}."
+    if one.max_model_len != two.max_model_len:
+        return (
+            f"{one.url} takes {one.max_model_len} tokens, {two.url} {two.max_model_len}: a long "
+            "sample is scored by one and refused by the other."
+        )
+    return None
+
+
+def _mismatch(one: ServerProfile, two: ServerProfile, difference: str) -> ReplicaMismatchError:
+    return ReplicaMismatchError(
+        f"{one.url} and {two.url} are no replicas of each other: {difference}. Serve the same "
+        "checkpoint with the same vLLM and the same chat template."
+    )
+
+
+def _numbers(reward: Reward) -> tuple[float, ...]:
+    steps = (step.value for step in reward.steps)
+    scalar = () if reward.scalar is None else (reward.scalar,)
+    return (*scalar, *reward.objectives.values(), *steps)
+
+
+def _basename(root: str) -> str:
+    return root.rstrip("/").rpartition("/")[2].lower()
+
+
+def _minor(version: str | None) -> tuple[str, ...]:
+    return tuple((version or "").split(".")[:2])
+
+
+def _first_difference(one: Sequence[int], two: Sequence[int]) -> int:
+    pairs = zip(one, two, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(two)))

@@ -139,11 +139,13 @@ class Recording:
         return ids
 
     def _pool(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        # A refusal without a request is that of a route or handler that is not there at all.
         inputs = body["input"]
         form = "text" if isinstance(inputs[0], str) else "ids"
         asked = {"encoding_format": "float", **switches(body)}
         for refusal in self.data["refusals"]:
-            if (path, form, asked) == (refusal["path"], refusal["input"], refusal["request"]):
+            how = (refusal["path"], refusal["input"], refusal.get("request", asked))
+            if (path, form, asked) == how:
                 return _refused(refusal)
         encoding = asked.pop("encoding_format")
         for answer in self.data["answers"]:

@@ -9,7 +9,6 @@ from reward_client import (
     ActivationError,
     NotARewardError,
     RewardClientError,
-    RouteNotFoundError,
     ShapeError,
 )
 
@@ -24,6 +23,8 @@ REWARDS = {
     "0.8.5-token-reward": ("embeddings", None, "probe", LAST_TOKEN),
     "0.8.5-token-reward-embedlast": ("embeddings", None, "probe", "scalar"),
     "0.8.5-token-reward-rewardlast": ("embeddings", None, "probe", "scalar"),
+    "0.10.2-seqcls": ("classify", None, "request", "scalar"),
+    "0.10.2-seqcls-nochunk": ("classify", None, "request", "scalar"),
     "0.10.2-token-reward": ("pooling", None, "probe", LAST_TOKEN),
     "0.12.0-seqcls": ("pooling", "classify", "request", "scalar"),
     "0.12.0-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
@@ -35,11 +36,10 @@ REWARDS = {
 }
 
 SOFTMAX_FLAG = """--override-pooler-config '{"softmax": false}'"""
-HIDDEN_STATES = (NotARewardError, "128 numbers")
-FIVE_LABELS = (ShapeError, "5 values for a conversation")
-THREE_LABELS = (ShapeError, "3 values for a conversation")
-STEPS = (ShapeError, "process reward model")
-NO_ROUTE = (RouteNotFoundError, "upgrade the server to 0.11.1")
+HIDDEN_STATES = (NotARewardError, "head=LinearHead(")
+FIVE_LABELS = (ShapeError, "head=ObjectiveHead(5)")
+THREE_LABELS = (ShapeError, "head=ObjectiveHead(3)")
+STEPS = (ShapeError, "head=StepHead(")
 
 REFUSALS: dict[str, tuple[type[RewardClientError], str]] = {
     "0.8.5-seqcls": (ActivationError, SOFTMAX_FLAG),
@@ -48,12 +48,10 @@ REFUSALS: dict[str, tuple[type[RewardClientError], str]] = {
     "0.8.5-prm": STEPS,
     "0.8.5-causal-embed": HIDDEN_STATES,
     "0.8.5-causal-embed-raw": HIDDEN_STATES,
-    "0.10.2-seqcls": NO_ROUTE,
-    "0.10.2-seqcls-nochunk": HIDDEN_STATES,
-    "0.10.2-seqcls5": NO_ROUTE,
+    "0.10.2-seqcls5": FIVE_LABELS,
     "0.10.2-prm": STEPS,
     "0.10.2-causal-embed": HIDDEN_STATES,
-    "0.10.2-causal-classify": NO_ROUTE,
+    "0.10.2-causal-classify": THREE_LABELS,
     "0.12.0-seqcls5": FIVE_LABELS,
     "0.12.0-prm": STEPS,
     "0.12.0-causal-embed": HIDDEN_STATES,

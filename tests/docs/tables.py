@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from reward_client.recipes import Recipe, catalogue
+from reward_client.recipes.describing import expected_in_words, head_in_words
 from reward_client.server import versions
 from reward_client.testing import Fault
 from reward_client.transport.faults import FAULT_RULES
@@ -96,6 +98,28 @@ def _injected() -> Iterator[tuple[str, ...]]:
             yield f"`Fault.{name}({arguments})`", (inspect.getdoc(maker) or "").splitlines()[0]
 
 
+def _models() -> Iterator[tuple[str, ...]]:
+    for model, recipe in _known():
+        if recipe.refusal is None:
+            values = "; ".join(map(expected_in_words, recipe.references)) or "none published"
+            command = f"`{recipe.commands['today']}`"
+            status = "partly confirmed" if recipe.unconfirmed else "confirmed"
+            architectures = ", ".join(f"`{name}`" for name in recipe.architectures)
+            yield model, architectures, head_in_words(recipe), command, values, status
+
+
+def _refused() -> Iterator[tuple[str, ...]]:
+    for recipe in catalogue().values():
+        if recipe.refusal is not None:
+            yield "<br>".join(recipe.models), recipe.refusal.replace("|", "\\|")
+
+
+def _known() -> Iterator[tuple[str, Recipe]]:
+    for recipe in catalogue().values():
+        for model in recipe.models:
+            yield model, recipe.for_model(model)
+
+
 TABLES = {
     "statuses": Table(
         DOCS / "errors-and-retries.md", "| Status | Error | Retried | Why |", _statuses
@@ -110,6 +134,12 @@ TABLES = {
         "| vLLM from | Asked by | Flag for raw values | Known from |",
         _versions,
     ),
+    "models": Table(
+        DOCS / "models.md",
+        "| Model | Architecture | Reward | Command | Reference values | Status |",
+        _models,
+    ),
+    "refused models": Table(DOCS / "models.md", "| Model | Why, and what to do |", _refused),
     "injected faults": Table(
         DOCS / "testing-your-pipeline.md", "| Fault | What happens |", _injected
     ),

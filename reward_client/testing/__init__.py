@@ -20,13 +20,23 @@ if TYPE_CHECKING:
     from reward_client.testing.faults import Fault
     from reward_client.testing.judge import demo_pairs
     from reward_client.testing.recording import RecordedRequest
+    from reward_client.testing.reference import ReferenceValues
     from reward_client.testing.server import RewardServer, serve
 
-__all__ = ["Fault", "RecordedRequest", "RewardServer", "create_app", "demo_pairs", "serve"]
+__all__ = [
+    "Fault",
+    "RecordedRequest",
+    "ReferenceValues",
+    "RewardServer",
+    "create_app",
+    "demo_pairs",
+    "serve",
+]
 
 _HOMES = {
     "Fault": "faults",
     "RecordedRequest": "recording",
+    "ReferenceValues": "reference",
     "RewardServer": "server",
     "create_app": "app",
     "demo_pairs": "judge",

@@ -12,17 +12,20 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from reward_client.testing import forms
-from reward_client.testing.dialects import DIALECTS, Head
+from reward_client.testing import forms, pooling, prompts
+from reward_client.testing.dialects import DIALECTS
+from reward_client.testing.heads import HEADS, Head
 from reward_client.testing.judge import load_judge
+from reward_client.testing.pooled_forms import Pooled, PooledForms
 from reward_client.testing.refusals import (
     Refusal,
     media_type_refusal,
     refusal_body,
     refusal_response,
+    unread_refusal,
     validation_refusal,
 )
-from reward_client.testing.scoring import BrokenReply, Serving, encoded
+from reward_client.testing.serving import Serving
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -33,9 +36,6 @@ if TYPE_CHECKING:
     from reward_client.testing.llama import Array
 
     Handler = Callable[[Request], Awaitable[Response]]
-
-# What `/v1/models` says the model was loaded from; recipes are looked up by it.
-ROOT = "reward-client/sum-judge"
 
 
 def create_app(
@@ -50,8 +50,9 @@ def create_app(
     """The app that `RewardServer` serves, without fault injection and recording.
 
     Args:
-        dialect: The vLLM version to stand for: ``"0.8"`` or ``"0.32"``.
-        head: ``"sequence"`` for one value per conversation, ``"token"`` for one per token.
+        dialect: The vLLM version to stand for: ``"0.8"``, ``"0.10"``, ``"0.12"``, ``"0.16"``,
+            ``"0.20"``, ``"0.25"`` or ``"0.32"``.
+        head: What the model answers with: see `RewardServer`.
         raw: Whether the server was started with its activation switched off, as by
             ``--override-pooler-config '{"softmax": false}'``.
         api_key: Guards ``/v1``, and only that, as vLLM does.
@@ -60,18 +61,21 @@ def create_app(
     """
     if dialect not in DIALECTS:
         raise ValueError(f"Unknown dialect {dialect!r}; there are {', '.join(DIALECTS)}.")
-    if head not in ("sequence", "token"):
-        raise ValueError(f"Unknown head {head!r}; there are sequence and token.")
+    if head not in HEADS:
+        raise ValueError(f"Unknown head {head!r}; there are {', '.join(HEADS)}.")
+    if head == "export" and dialect == "0.8":
+        raise ValueError("vLLM applies the Dense modules of an exported head since 0.10.2.")
     serving = Serving(
         judge=load_judge(),
         dialect=DIALECTS[dialect],
         head=head,
         raw=raw,
+        model_name=model_name,
         max_model_len=max_model_len,
+        values=None,
     )
-    endpoints = _Endpoints(serving, model_name)
     app: ASGIApp = Starlette(
-        routes=endpoints.routes(), exception_handlers={HTTPException: _http_error}
+        routes=_Endpoints(serving).routes(), exception_handlers={HTTPException: _http_error}
     )
     return _KeyGuard(app, api_key) if api_key else app
 
@@ -79,10 +83,9 @@ def create_app(
 class _Endpoints:
     """The handlers of one served model."""
 
-    def __init__(self, serving: Serving, model_name: str) -> None:
+    def __init__(self, serving: Serving) -> None:
         self._serving = serving
         self._dialect = serving.dialect
-        self._model_name = model_name
         self._created = int(time.time())
 
     def routes(self) -> list[Route]:
@@ -100,10 +103,10 @@ class _Endpoints:
             "/tokenize": self._guarded(self._tokenize),
             "/detokenize": self._guarded(self._detokenize),
         }
-        for path, accepted in self._dialect.pooled_routes[self._serving.head].items():
-            post[path] = self._guarded(self._pooled(path, accepted))
-        for path, message in self._dialect.unserved.items():
-            post[path] = self._unserved(message)
+        for path in self._dialect.unserved:
+            post[path] = self._guarded(self._unserved(path))
+        for path in self._dialect.served[self._serving.head]:
+            post[path] = self._guarded(self._pooled(path, self._dialect.forms[path]))
         return [
             *(Route(path, handler, methods=["GET"]) for path, handler in get.items()),
             *(Route(path, handler, methods=["POST"]) for path, handler in post.items()),
@@ -119,38 +122,41 @@ class _Endpoints:
             try:
                 return await handler(request, forms.read_json(await request.body()))
             except forms.BodyError as error:
-                return refusal_response(validation_refusal(error, self._dialect), self._dialect)
+                refusal = validation_refusal(error, self._dialect, request.url.path)
+                return refusal_response(refusal, self._dialect)
             except Refusal as refusal:
                 return refusal_response(refusal, self._dialect)
-            except BrokenReply:
+            except prompts.BrokenReply:
                 return PlainTextResponse("Internal Server Error", status_code=500)
 
         return guarded
 
-    def _read(
-        self, body: object, accepted: Sequence[type[forms.AnyForm]], *, names_aliases: bool
-    ) -> forms.AnyForm:
+    def _read(self, body: object, accepted: Sequence[type[forms.AnyForm]]) -> forms.AnyForm:
         """The body as one of the accepted forms, for the served model."""
         form = forms.read_form(body, accepted, last_wins=self._dialect.last_form_wins)
-        if form.model is not None and form.model != self._model_name:
-            aliases = f" Valid aliases: {self._model_name}." if names_aliases else ""
+        if form.model is not None and form.model != self._serving.model_name:
+            known, parameter = "", None
+            if not isinstance(form, Pooled):
+                parameter = "model" if self._dialect.names_model else None
+                if self._dialect.names_aliases:
+                    known = f" Valid aliases: {self._serving.model_name}."
             raise Refusal(
-                f"The model `{form.model}` does not exist.{aliases}",
+                f"The model `{form.model}` does not exist.{known}",
                 status=404,
                 kind="NotFoundError",
-                parameter="model" if names_aliases else None,
+                parameter=parameter,
             )
         return form
 
     async def _tokenize(self, _request: Request, body: object) -> Response:
         accepted: list[type[forms.TokenizeText | forms.TokenizeChat]]
         accepted = [forms.TokenizeText, forms.TokenizeChat]
-        form = self._read(body, accepted, names_aliases=self._dialect.names_aliases)
+        form = self._read(body, accepted)
         tokenizer = self._serving.judge.tokenizer
         if isinstance(form, forms.TokenizeText):
             tokens = tokenizer.encode(form.prompt, add_special_tokens=form.add_special_tokens)
         else:
-            tokens = self._serving.chat_ids(form, opens_turn=form.add_generation_prompt)
+            tokens = self._tokenize_chat(form)
         reply: dict[str, Any] = {
             "count": len(tokens),
             "max_model_len": self._serving.max_model_len,
@@ -161,31 +167,45 @@ class _Endpoints:
             reply["token_strs"] = tokenizer.strings(tokens)
         return JSONResponse(reply)
 
+    def _tokenize_chat(self, form: forms.TokenizeChat) -> list[int]:
+        try:
+            return prompts.chat_ids(
+                self._serving, form.messages, form, opens_turn=form.add_generation_prompt
+            )
+        except prompts.TemplateRefusal as refusal:
+            if not self._dialect.doubles_template_errors:
+                raise
+            raise Refusal(f"{refusal.message} {refusal.message}") from refusal
+
     async def _detokenize(self, _request: Request, body: object) -> Response:
-        accepted = self._dialect.detokenize
-        form = self._read(body, accepted, names_aliases=self._dialect.names_aliases)
+        checks = self._dialect.detokenizes == "checks"
+        accepted: list[type[forms.Detokenize | forms.DetokenizeChecked]]
+        accepted = [forms.DetokenizeChecked if checks else forms.Detokenize]
+        form = self._read(body, accepted)
         if any(token < 0 for token in form.tokens):
-            raise BrokenReply
+            if self._dialect.detokenizes == "breaks":
+                raise prompts.BrokenReply
+            raise unread_refusal("out of range integral type conversion attempted", self._dialect)
         return JSONResponse({"prompt": self._serving.judge.tokenizer.decode(form.tokens)})
 
     def _pooled(
-        self, path: str, accepted: Sequence[type[forms.PooledForm]]
+        self, path: str, accepted: PooledForms
     ) -> Callable[[Request, object], Awaitable[Response]]:
         """The handler of a pooled route."""
-        identifier = "classify" if path == "/classify" else self._dialect.pooling_identifier
+        serving = self._serving
+        identifier = self._dialect.identifiers[serving.acts_as(path)]
 
         async def pooled(request: Request, body: object) -> Response:
             sent = _keys(body)
-            if path != "/classify":
-                self._serving.check_pooling_body(sent)
-            form = self._read(body, accepted, names_aliases=False)
-            self._serving.check_task(form)
-            prompts = self._serving.prompts(form)
+            prompts.check_keys(serving, sent, path)
+            form = self._read(body, accepted)
+            task = pooling.task(serving, form, path)
+            ids = prompts.prompts(serving, form, path)
             rows = await run_in_threadpool(
-                lambda: [self._serving.values(prompt, form) for prompt in prompts]
+                lambda: [pooling.values(serving, prompt, form, task) for prompt in ids]
             )
             data = [
-                {"index": index, **_item(path, values, form.encoding_format)}
+                {"index": index, **_item(path, values, form.asked_encoding)}
                 for index, values in enumerate(rows)
             ]
             return JSONResponse(
@@ -193,9 +213,9 @@ class _Endpoints:
                     "id": f"{identifier}-{self._request_id(request, sent)}",
                     "object": "list",
                     "created": int(time.time()),
-                    "model": self._model_name,
+                    "model": serving.model_name,
                     "data": data,
-                    "usage": self._usage(sum(map(len, prompts))),
+                    "usage": self._usage(sum(map(len, ids))),
                 }
             )
 
@@ -217,11 +237,16 @@ class _Endpoints:
             **dict.fromkeys(self._dialect.usage_keys),
         }
 
-    def _unserved(self, message: str) -> Handler:
-        """A mounted route without a model behind it: 200 with an error in the body."""
+    def _unserved(self, path: str) -> Callable[[Request, object], Awaitable[Response]]:
+        """A mounted route without a handler behind it: 200 with an error in the body."""
+        refusal = Refusal(self._dialect.unserved[path])
+        accepted = self._dialect.forms.get(path)
 
-        async def unserved(_request: Request) -> Response:
-            return JSONResponse(refusal_body(Refusal(message), self._dialect))
+        async def unserved(_request: Request, body: object) -> Response:
+            # The body is read before anyone looks for a handler.
+            if accepted is not None:
+                forms.read_form(body, accepted, last_wins=self._dialect.last_form_wins)
+            return JSONResponse(refusal_body(refusal, self._dialect))
 
         return unserved
 
@@ -250,11 +275,11 @@ class _Endpoints:
             "is_blocking": False,
         }
         card = {
-            "id": self._model_name,
+            "id": self._serving.model_name,
             "object": "model",
             "created": self._created,
             "owned_by": "vllm",
-            "root": ROOT,
+            "root": "reward-client/sum-judge",
             "parent": None,
             "max_model_len": self._serving.max_model_len,
             "permission": [permission],
@@ -303,10 +328,11 @@ def _keys(body: object) -> dict[str, Any]:
 def _item(path: str, values: Array, encoding_format: str) -> dict[str, Any]:
     """One entry of `data`, without its index."""
     if path == "/classify":
-        return {"label": "LABEL_0", "probs": values.tolist(), "num_classes": len(values)}
+        label = f"LABEL_{int(values.argmax())}"
+        return {"label": label, "probs": values.tolist(), "num_classes": len(values)}
     if path == "/v1/embeddings":
-        if values.ndim > 1 and encoding_format == "float":
+        if values.ndim > 1 and len(values) and encoding_format == "float":
             # vLLM cannot put rows where it declares a list of numbers; base64 flattens them.
-            raise BrokenReply
-        return {"object": "embedding", "embedding": encoded(values, encoding_format)}
-    return {"object": "pooling", "data": encoded(values, encoding_format)}
+            raise prompts.BrokenReply
+        return {"object": "embedding", "embedding": pooling.encoded(values, encoding_format)}
+    return {"object": "pooling", "data": pooling.encoded(values, encoding_format)}

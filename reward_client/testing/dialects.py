@@ -1,229 +1,392 @@
-"""What differs between the vLLM versions that the server stands for, as data.
+"""The vLLM versions that the server stands for, each as what it changed against the one before.
 
-All of it was seen in recorded exchanges with real servers of these versions.
+All of it was seen on real servers of these versions, with small models of every kind; that a key is
+read, or a task done, was seen in the numbers that came back.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from reward_client.testing import forms
+from reward_client.testing import pooled_forms as forms
+from reward_client.testing.dialect import Dialect, EngineError
+from reward_client.testing.heads import HEADS, Head, by_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["DIALECTS", "Dialect", "Head"]
+__all__ = ["DIALECTS"]
 
-Head = Literal["sequence", "token"]
-Activation = Literal["none", "sigmoid", "softmax"]
-Forms = tuple[type[forms.PooledForm], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
-    """One vLLM version as its clients see it.
-
-    Attributes:
-        version: What `/version` says.
-        nested_errors: Errors are `{"error": {...}}`, and validation errors are a list of lines
-            with dotted locations; else they are flat, and the list is Python's.
-        media_type_status: The status of a body that is not `application/json`.
-        names_aliases: An unknown model's error on the tokenizer routes says which there are.
-        tokenize_keys: Keys of a `/tokenize` reply besides the first three.
-        usage_keys: Keys of `usage` besides the first three; all null.
-        identifier: How long the hexadecimal part of an identifier is.
-        reads_request_id: `request_id` in the body becomes part of the identifier.
-        pooling_identifier: What the identifiers of pooled replies start with.
-        last_form_wins: Which of `input` and `messages` counts when both are sent.
-        opens_turns: `add_generation_prompt` is honoured on pooled routes.
-        takes_template: A chat template in the request is used; else it is refused.
-        continue_conflict: What is said to `continue_final_message` on an opened turn.
-        no_messages: What is said to an empty conversation.
-        no_prompt: What is said to an empty input.
-        empty_batch_is_no_prompt: `[[]]` counts as an empty input.
-        too_long: With `{limit}` and `{tokens}`.
-        counts_overlong: The message has the true length; else the limit plus one.
-        too_long_parameter: The `param` of that error.
-        checks_sign: A negative ID is refused; else it is an internal server error.
-        vocabulary_slack: How many IDs past the vocabulary are let through.
-        truncation_keeps: The end of a prompt that truncation keeps.
-        refused_keys: Keys of a pooled body that are refused, and with what.
-        tasks: The tasks of each head, the first by default; none if tasks are unknown.
-        removed_tasks: Tasks of the past, and what is said to them.
-        activation: What is applied to the values of each head unless the request says otherwise.
-        pooled_routes: The pooled routes of each head.
-        openapi: The paths that `/openapi.json` lists for each head.
-        unserved: Routes that answer 200 with an error in the body.
-    """
-
-    version: str
-    nested_errors: bool
-    media_type_status: int
-    names_aliases: bool
-    tokenize_keys: tuple[str, ...]
-    usage_keys: tuple[str, ...]
-    identifier: int
-    reads_request_id: bool
-    pooling_identifier: str
-    last_form_wins: bool
-    opens_turns: bool
-    takes_template: bool
-    continue_conflict: str
-    no_messages: str
-    no_prompt: str
-    empty_batch_is_no_prompt: bool
-    too_long: str
-    counts_overlong: bool
-    too_long_parameter: str | None
-    checks_sign: bool
-    vocabulary_slack: int
-    truncation_keeps: Literal["first", "last"]
-    refused_keys: Mapping[str, str]
-    tasks: Mapping[Head, tuple[str, ...]]
-    removed_tasks: Mapping[str, str]
-    activation: Mapping[Head, Activation]
-    pooled_routes: Mapping[Head, Mapping[str, Forms]]
-    openapi: Mapping[Head, Mapping[str, tuple[str, ...]]]
-    unserved: Mapping[str, str] = field(default_factory=dict[str, str])
-
-    @property
-    def detokenize(self) -> tuple[type[forms.Detokenize | forms.DetokenizeChecked]]:
-        """The forms of `/detokenize`."""
-        return (forms.DetokenizeChecked,) if self.checks_sign else (forms.Detokenize,)
-
-
-_COMMON_PATHS: dict[str, tuple[str, ...]] = {
-    "/detokenize": ("post",),
-    "/health": ("get",),
-    "/invocations": ("post",),
-    "/load": ("get",),
-    "/metrics": ("get",),
-    "/ping": ("get", "post"),
-    "/pooling": ("post",),
-    "/tokenize": ("post",),
-    "/v1/models": ("get",),
-    "/version": ("get",),
+_POOLED = ("/pooling", "/classify", "/v1/embeddings")
+_GET = ("/health", "/load", "/metrics", "/v1/models", "/version")
+_POST = ("/detokenize", "/invocations", "/pooling", "/tokenize")
+_SCORES = ("/rerank", "/score", "/v1/rerank", "/v1/score", "/v2/rerank")
+# Mounted for every model up to 0.12; the pooled routes are served for some heads.
+_GENERATING = {
+    "/v1/completions": "The model does not support Completions API",
+    "/v1/chat/completions": "The model does not support Chat Completions API",
 }
-_SCORE_PATHS = dict.fromkeys(
-    ("/rerank", "/score", "/v1/rerank", "/v1/score", "/v2/rerank"), ("post",)
-)
-_PATHS_0_8 = (
-    _COMMON_PATHS
-    | _SCORE_PATHS
-    | dict.fromkeys(
-        ("/v1/audio/transcriptions", "/v1/chat/completions", "/v1/completions", "/v1/embeddings"),
-        ("post",),
-    )
-)
-_PATHS_0_32 = _COMMON_PATHS | {"/kv_event_sources": ("get",), "/v1/systemone": ("post",)}
-
-_EMBEDDING_FORMS: Forms = (forms.EmbeddingInput, forms.EmbeddingChat)
-_ROUTES_0_8: dict[str, Forms] = {"/pooling": _EMBEDDING_FORMS, "/v1/embeddings": _EMBEDDING_FORMS}
-_POOLING_0_32: dict[str, Forms] = {
-    "/pooling": (forms.PoolingInput, forms.PoolingChat, forms.PoolingData)
+_UNSERVED_POOLED = {
+    "/pooling": "The model does not support Pooling API",
+    "/classify": "The model does not support Classification API",
+    "/v1/embeddings": "The model does not support Embeddings API",
 }
+# Not served here for any head, though vLLM does for some since 0.10: they take no token IDs.
+_UNSERVED_SCORES = {
+    path: f"The model does not support {'Rerank (Score)' if 'rerank' in path else 'Score'} API"
+    for path in _SCORES
+}
+
+
+def _paths(get: Iterable[str] = (), post: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
+    listed = dict.fromkeys((*_GET, *get), ("get",)) | dict.fromkeys((*_POST, *post), ("post",))
+    return dict(sorted({**listed, "/ping": ("get", "post")}.items()))
+
+
+def _paths_of_heads(
+    get: Iterable[str] = (), post: Iterable[str] = (), embedding: Iterable[str] = ()
+) -> dict[Head, dict[str, tuple[str, ...]]]:
+    """The paths since 0.16: only what the head has."""
+    classify = ("/classify",)
+    embeddings = ("/v1/embeddings", *_SCORES, *embedding)
+    own: dict[Head, Iterable[str]] = {
+        **by_kind(sequences=classify, tokens=(), embeddings=embeddings),
+        "sequence": (*classify, *_SCORES),
+    }
+    return {head: _paths(get, (*post, *own[head])) for head in HEADS}
+
+
+def _traces(file: str, **lines: int) -> dict[str, str]:
+    """The place in vLLM that a validation error names, for each route, by its function."""
+    routes = {
+        "tokenize": "/tokenize",
+        "detokenize": "/detokenize",
+        "create_pooling": "/pooling",
+        "create_classify": "/classify",
+        "create_embedding": "/v1/embeddings",
+    }
+    return {
+        routes[function]: f'  File "site-packages/vllm/{file}", line {line}, in {function}'
+        for function, line in lines.items()
+    }
+
+
+_PATHS_0_8 = _paths(
+    post=("/v1/audio/transcriptions", *_GENERATING, "/v1/embeddings", *_SCORES),
+)
+_PATHS_0_10 = _PATHS_0_8 | _paths(
+    post=(
+        "/classify",
+        "/is_scaling_elastic_ep",
+        "/scale_elastic_ep",
+        "/v1/audio/translations",
+        "/v1/responses",
+        "/v1/responses/{response_id}/cancel",
+    ),
+    get=("/v1/responses/{response_id}",),
+)
+_PATHS_0_12 = _PATHS_0_10 | _paths(
+    post=("/inference/v1/generate", "/pause", "/resume", "/v1/messages"), get=("/is_paused",)
+)
+
+_CONTINUE_CONFLICT = (
+    "continue_final_message and add_generation_prompt are not compatible. Use "
+    "continue_final_message when you want the model to continue the final message, and "
+    "add_generation_prompt when you want to add a header that will prompt it to start a new "
+    "assistant message instead."
+)
+_NO_MATRYOSHKA = (
+    'Model "{model}" does not support matryoshka representation, changing output dimensions will '
+    "lead to poor results."
+)
+_DEAD = EngineError(status=500, code=500, kind="Internal Server Error")
 
 _V0_8 = Dialect(
     version="0.8.5",
     nested_errors=False,
-    media_type_status=415,
+    validation="list",
+    traces={},
+    names_field=False,
+    names_parameters=False,
+    names_model=False,
     names_aliases=False,
+    media_type_status=415,
+    engine_errors={},
+    refuses_negative=False,
+    detokenizes="breaks",
     tokenize_keys=(),
     usage_keys=("prompt_tokens_details",),
     identifier=32,
+    identifiers={"/pooling": "pool", "/classify": "classify", "/v1/embeddings": "embd"},
     reads_request_id=False,
-    pooling_identifier="pool",
     last_form_wins=False,
-    opens_turns=False,
+    opens_turns=frozenset(),
     takes_template=True,
+    doubles_template_errors=False,
     continue_conflict="",
     no_messages="",
-    no_prompt="please provide at least one prompt",
+    no_prompt=dict.fromkeys(_POOLED, "please provide at least one prompt"),
+    no_text=None,
     empty_batch_is_no_prompt=True,
+    drops_truncated=False,
     too_long=(
         "This model's maximum context length is {limit} tokens. However, you requested {tokens} "
         "tokens in the input for embedding generation. Please reduce the length of the input."
     ),
     counts_overlong=True,
     too_long_parameter=None,
-    checks_sign=False,
     vocabulary_slack=1,
     truncation_keeps="last",
-    refused_keys={"dimensions": "dimensions is currently not supported"},
-    tasks={"sequence": (), "token": ()},
+    removed_keys={},
     removed_tasks={},
-    activation={"sequence": "softmax", "token": "none"},
-    pooled_routes={"sequence": _ROUTES_0_8, "token": _ROUTES_0_8},
-    openapi={"sequence": _PATHS_0_8, "token": _PATHS_0_8},
-    unserved={
-        "/v1/completions": "The model does not support Completions API",
-        "/v1/chat/completions": "The model does not support Chat Completions API",
-        "/score": "The model does not support Score API",
-        "/v1/score": "The model does not support Score API",
-        "/rerank": "The model does not support Rerank (Score) API",
-        "/v1/rerank": "The model does not support Rerank (Score) API",
-        "/v2/rerank": "The model does not support Rerank (Score) API",
+    no_dimensions={
+        "/pooling": "dimensions is currently not supported",
+        "/v1/embeddings": _NO_MATRYOSHKA,
     },
+    # The bodies know no task yet.
+    tasks=by_kind(sequences=("classify",), tokens=("encode",), embeddings=("embed",)),
+    default_tasks=by_kind(sequences="classify", tokens="encode", embeddings="embed"),
+    no_task="",
+    wrong_task="",
+    switches_tasks=False,
+    parameters={},
+    # Softmax over one label: every reward is 1.0.
+    activation=by_kind(sequences="softmax", tokens="softmax", embeddings="normalize"),
+    raw_heads=frozenset({"token"}),
+    forms={"/pooling": forms.EMBEDDINGS_0_8, "/v1/embeddings": forms.EMBEDDINGS_0_8},
+    served=dict.fromkeys(HEADS, ("/pooling", "/v1/embeddings")),
+    unserved=_GENERATING | _UNSERVED_SCORES,
+    openapi=dict.fromkeys(HEADS, _PATHS_0_8),
 )
 
-_V0_32 = Dialect(
-    version="0.32.0",
+_V0_10 = replace(
+    _V0_8,
+    version="0.10.2",
     nested_errors=True,
     media_type_status=400,
-    names_aliases=True,
+    engine_errors={
+        **dict.fromkeys(_POOLED, _DEAD),
+        "/v1/embeddings": EngineError(status=400, code=400, kind="BadRequestError"),
+    },
+    detokenizes="overflows",
     tokenize_keys=("token_strs",),
-    usage_keys=("prompt_tokens_details", "completion_tokens_details"),
-    identifier=16,
-    reads_request_id=True,
-    pooling_identifier="pooling",
-    last_form_wins=True,
-    opens_turns=True,
-    takes_template=False,
-    continue_conflict=(
-        "continue_final_message and add_generation_prompt are not compatible. Use "
-        "continue_final_message when you want the model to continue the final message, and "
-        "add_generation_prompt when you want to add a header that will prompt it to start a new "
-        "assistant message instead."
+    opens_turns=frozenset({"/v1/embeddings"}),
+    doubles_template_errors=True,
+    continue_conflict=_CONTINUE_CONFLICT,
+    no_messages="list index out of range",
+    no_prompt={**_V0_8.no_prompt, "/classify": None},
+    no_text="Input cannot be empty for classification",
+    drops_truncated=True,
+    too_long=(
+        "This maximum context length is {limit} tokens. However, your request has {tokens} input "
+        "tokens. Please reduce the length of the input messages."
     ),
+    parameters={"encode": ("softmax", "step_tag_id", "returned_token_ids")},
+    activation={**_V0_8.activation, "sequence": "sigmoid", "token": "sigmoid"},
+    raw_heads=frozenset({"token", "export"}),
+    forms={
+        "/pooling": forms.POOLING_0_10,
+        "/classify": forms.CLASSIFY_0_10,
+        "/v1/embeddings": forms.EMBEDDINGS_0_10,
+    },
+    served=by_kind(sequences=("/classify",), tokens=("/pooling",), embeddings=("/v1/embeddings",)),
+    unserved=_GENERATING | _UNSERVED_POOLED | _UNSERVED_SCORES,
+    openapi=dict.fromkeys(HEADS, _PATHS_0_10),
+)
+
+_V0_12 = replace(
+    _V0_10,
+    version="0.12.0",
+    engine_errors=dict.fromkeys(_POOLED, _DEAD),
+    identifier=16,
+    last_form_wins=True,
+    takes_template=False,
+    no_text="Input or messages must be provided",
+    too_long=(
+        "This model's maximum context length is {limit} tokens. However, your request has {tokens} "
+        "input tokens. Please reduce the length of the input messages."
+    ),
+    tasks={
+        **by_kind(sequences=("classify",), tokens=("token_classify",), embeddings=("embed",)),
+        "sequence": ("classify", "score"),
+    },
+    default_tasks=by_kind(sequences=None, tokens="token_classify", embeddings=None),
+    no_task="pooling_task must be one of {tasks}.",
+    wrong_task="Task {task} is not supported, it must be one of {tasks}.",
+    switches_tasks=True,
+    parameters={
+        **dict.fromkeys(("classify", "score", "token_classify"), ("use_activation",)),
+        "embed": ("dimensions", "normalize"),
+    },
+    # Qwen2ForRewardModel's "no activation" is not understood in 0.11.1 to 0.15.
+    raw_heads=frozenset({"export"}),
+    forms={
+        "/pooling": forms.POOLING_0_12,
+        "/classify": forms.CLASSIFY_0_12,
+        "/v1/embeddings": forms.EMBEDDINGS_0_12,
+    },
+    served=by_kind(
+        sequences=("/pooling", "/classify"),
+        tokens=("/pooling",),
+        embeddings=("/pooling", "/v1/embeddings"),
+    ),
+    unserved={
+        **_V0_10.unserved,
+        "/inference/v1/generate": "The model does not support generate tokens API",
+    },
+    openapi=dict.fromkeys(HEADS, _PATHS_0_12),
+)
+
+_V0_16 = replace(
+    _V0_12,
+    version="0.16.0",
+    validation="trace",
+    traces=_traces(
+        "entrypoints/utils.py",
+        tokenize=38,
+        detokenize=67,
+        create_pooling=27,
+        create_classify=24,
+        create_embedding=43,
+    ),
+    names_model=True,
+    engine_errors=dict.fromkeys(
+        _POOLED, EngineError(status=200, code=500, kind="InternalServerError")
+    ),
+    opens_turns=frozenset(_POOLED),
+    no_prompt=dict.fromkeys(_POOLED, "You must pass at least one prompt"),
+    no_text=None,
+    empty_batch_is_no_prompt=False,
+    drops_truncated=False,
+    too_long=(
+        "You passed {tokens} input tokens and requested 0 output tokens. However, the model's "
+        "context length is only {limit} tokens, resulting in a maximum input length of {limit} "
+        "tokens. Please reduce the length of the input prompt. (parameter=input_tokens, "
+        "value={tokens})"
+    ),
+    counts_overlong=False,
+    too_long_parameter="input_tokens",
+    truncation_keeps="first",
+    tasks={
+        **by_kind(
+            sequences=("classify", "token_classify"),
+            tokens=("token_classify",),
+            embeddings=("embed", "token_embed"),
+        ),
+        "sequence": ("classify", "score", "token_classify"),
+    },
+    # Per token, whatever the head is.
+    default_tasks=by_kind(
+        sequences="token_classify", tokens="token_classify", embeddings="token_embed"
+    ),
+    no_task="",
+    wrong_task="Unsupported task: {task!r} Supported tasks: {tasks}",
+    parameters={},
+    raw_heads=frozenset({"token", "export"}),
+    forms={
+        "/pooling": forms.POOLING_0_16,
+        "/classify": forms.CLASSIFY_0_16,
+        "/v1/embeddings": forms.EMBEDDINGS_0_16,
+    },
+    unserved={},
+    openapi=_paths_of_heads(
+        post=("/inference/v1/generate", "/is_scaling_elastic_ep", "/scale_elastic_ep")
+    ),
+)
+
+_V0_20 = replace(
+    _V0_16,
+    version="0.20.2",
+    traces=_traces(
+        "entrypoints/utils.py",
+        tokenize=38,
+        detokenize=64,
+        create_pooling=21,
+        create_classify=23,
+        create_embedding=22,
+    ),
+    engine_errors=dict.fromkeys(
+        _POOLED, EngineError(status=500, code=500, kind="InternalServerError")
+    ),
+    detokenizes="checks",
+    identifiers={**_V0_16.identifiers, "/pooling": "pooling"},
+    doubles_template_errors=False,
+    too_long=(
+        "This model's maximum context length is {limit} tokens. However, you requested 0 output "
+        "tokens and your prompt contains at least {tokens} input tokens, for a total of at least "
+        "{tokens} tokens. Please reduce the length of the input prompt or the number of requested "
+        "output tokens. (parameter=input_tokens, value={tokens})"
+    ),
+    tasks={**_V0_16.tasks, "sequence": ("classify", "token_classify")},
+    default_tasks=by_kind(sequences="classify", tokens="token_classify", embeddings="embed"),
+    forms={
+        "/pooling": forms.POOLING_0_20,
+        "/classify": forms.CLASSIFY_0_20,
+        "/v1/embeddings": forms.EMBEDDINGS_0_20,
+    },
+    openapi=_paths_of_heads(embedding=("/v2/embed",)),
+)
+
+_V0_25 = replace(
+    _V0_20,
+    version="0.25.1",
+    traces=_traces(
+        "entrypoints/serve/utils/api_utils.py",
+        tokenize=36,
+        detokenize=62,
+        create_pooling=24,
+        create_classify=23,
+        create_embedding=25,
+    ),
+    names_field=True,
     no_messages=(
         "Cannot apply chat template to an empty conversation. Provide at least one message."
     ),
-    no_prompt="You must pass at least one prompt",
-    empty_batch_is_no_prompt=False,
+    switches_tasks=False,
+    forms={**_V0_20.forms, "/v1/embeddings": forms.EMBEDDINGS_0_25},
+)
+
+_V0_32 = replace(
+    _V0_25,
+    version="0.32.0",
+    validation="lines",
+    traces={},
+    names_parameters=True,
+    names_aliases=True,
+    engine_errors={},
+    refuses_negative=True,
+    usage_keys=("prompt_tokens_details", "completion_tokens_details"),
+    reads_request_id=True,
     too_long=(
         "This model's maximum context length is {limit} tokens. However, your prompt contains at "
         "least {tokens} input tokens, which exceeds this limit even without any output tokens. "
         "Please reduce the length of the input prompt. (parameter=input_tokens, value={tokens})"
     ),
-    counts_overlong=False,
-    too_long_parameter="input_tokens",
-    checks_sign=True,
     vocabulary_slack=0,
-    truncation_keeps="first",
-    refused_keys={
-        "normalize": (
-            "Parameter `normalize` was removed; use `use_activation` instead. (parameter=normalize)"
-        ),
-        "dimensions": "dimensions is currently not supported (parameter=dimensions)",
-    },
-    tasks={"sequence": ("classify", "token_classify"), "token": ("token_classify",)},
+    removed_keys={"normalize": "Parameter `normalize` was removed; use `use_activation` instead."},
     removed_tasks={
         "encode": "`encode` task was removed; use `token_embed` or `token_classify` instead.",
         "score": "`score` task was removed; use `classify` instead.",
     },
-    activation={"sequence": "sigmoid", "token": "none"},
-    pooled_routes={
-        "sequence": {
-            **_POOLING_0_32,
-            "/classify": (forms.ClassifyInput, forms.ClassifyChat),
-        },
-        "token": _POOLING_0_32,
+    no_dimensions={
+        **_V0_25.no_dimensions,
+        "/v1/embeddings": (
+            "Model {model!r} does not support Matryoshka embeddings; dimensions must be unset "
+            "(received dimensions={dimensions})."
+        ),
     },
-    openapi={
-        "sequence": _PATHS_0_32 | _SCORE_PATHS | {"/classify": ("post",)},
-        "token": _PATHS_0_32,
-    },
+    openapi=_paths_of_heads(
+        get=("/kv_event_sources",), post=("/v1/systemone",), embedding=("/v2/embed",)
+    ),
 )
 
-DIALECTS: Mapping[str, Dialect] = {"0.8": _V0_8, "0.32": _V0_32}
+DIALECTS: Mapping[str, Dialect] = {
+    "0.8": _V0_8,
+    "0.10": _V0_10,
+    "0.12": _V0_12,
+    "0.16": _V0_16,
+    "0.20": _V0_20,
+    "0.25": _V0_25,
+    "0.32": _V0_32,
+}

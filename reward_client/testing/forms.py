@@ -8,7 +8,7 @@ from right to left. Unknown keys are ignored, as vLLM does since 0.6.5.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -46,16 +46,21 @@ class Form(BaseModel):
     model: str | None = None
 
 
-class Chat(Form):
-    """A conversation."""
+class ChatOptions(Form):
+    """How a conversation becomes text."""
 
-    messages: list[Message]
     add_generation_prompt: bool = False
     continue_final_message: bool = False
     add_special_tokens: bool = False
     chat_template: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     tools: list[dict[str, Any]] | None = None
+
+
+class Chat(ChatOptions):
+    """A conversation."""
+
+    messages: list[Message]
 
 
 class TokenizeText(Form):
@@ -85,76 +90,6 @@ class DetokenizeChecked(Form):
     tokens: list[Annotated[int, Field(ge=0)]]
 
 
-class Input(Form):
-    """Text or token IDs, one or several."""
-
-    input: list[int] | list[list[int]] | str | list[str]
-    add_special_tokens: bool = True
-
-
-class Options(Form):
-    """How the pooled output is asked for, in 0.8."""
-
-    encoding_format: Literal["float", "base64"] = "float"
-    truncate_prompt_tokens: Annotated[int, Field(ge=1)] | None = None
-
-
-class EmbeddingInput(Options, Input):
-    """`/pooling` and `/v1/embeddings` of 0.8, with an input."""
-
-
-class EmbeddingChat(Options, Chat):
-    """`/pooling` and `/v1/embeddings` of 0.8, with a conversation."""
-
-
-class Switches(Form):
-    """How the pooled output is asked for, in 0.32."""
-
-    # vLLM has "bytes" and "bytes_only", too; this server owns up to not having them.
-    encoding_format: Literal["float", "base64", "bytes", "bytes_only"] = "float"
-    truncate_prompt_tokens: Annotated[int, Field(ge=-1)] | None = None
-    truncation_side: Literal["left", "right"] | None = None
-    use_activation: bool | None = None
-
-
-class ClassifyInput(Switches, Input):
-    """`/classify` with an input."""
-
-
-class ClassifyChat(Switches, Chat):
-    """`/classify` with a conversation."""
-
-
-class Task(Form):
-    """`/pooling` can name a task."""
-
-    task: (
-        Literal[
-            "embed", "classify", "token_embed", "token_classify", "plugin", "embed&token_classify"
-        ]
-        | None
-    ) = None
-
-
-class PoolingInput(Task, Input, Switches):
-    """`/pooling` with an input."""
-
-
-class PoolingChat(Task, Chat, Switches):
-    """`/pooling` with a conversation."""
-
-
-class Data(Form):
-    """Data for a plugin, which this server has none of."""
-
-    data: Any
-
-
-class PoolingData(Task, Data, Switches):
-    """`/pooling` with data."""
-
-
-PooledForm = Options | Switches
 AnyForm = TypeVar("AnyForm", bound=Form)
 
 

@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reward_client.testing.llama import LlamaClassifier
+import numpy as np
+
+from reward_client.testing.heads import label_weights, outputs
+from reward_client.testing.llama import Llama, linear
 from reward_client.testing.tokenizing import ChatTokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reward_client.testing.heads import Head
     from reward_client.testing.llama import Array
 
 HERE = Path(__file__).parent
 MODEL_FOLDER = HERE / "model"
+# Not a special token, but one that no other character is merged with.
+STEP_TOKEN = "~"  # noqa: S105 - a token of the vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What the model makes of one sequence.
+
+    Attributes:
+        hidden: The hidden state of every position.
+        labels: The raw value of every label at every position; the first label is the reward.
+        step_positions: Where the step tokens are.
+    """
+
+    hidden: Array
+    labels: Array
+    step_positions: list[int]
+
+    def outputs(self, head: Head) -> Array:
+        """The raw output of a head at every position."""
+        return outputs(head, self.hidden, self.labels)
 
 
 class Judge:
@@ -29,12 +55,20 @@ class Judge:
 
     def __init__(self, folder: Path) -> None:
         self.tokenizer = ChatTokenizer(folder)
-        self._model = LlamaClassifier(folder)
+        self._model = Llama(folder)
+        self._labels = label_weights(self._model.score_weight)
+        (self._step_token_id,) = self.tokenizer.encode(STEP_TOKEN, add_special_tokens=False)
         self.vocabulary_size = self._model.vocabulary_size
+
+    def evaluate(self, token_ids: Sequence[int]) -> Evaluation:
+        """Run the model."""
+        hidden = self._model.hidden_states(token_ids)
+        steps = np.flatnonzero(np.asarray(token_ids) == self._step_token_id).tolist()
+        return Evaluation(hidden, linear(hidden, self._labels), steps)
 
     def scores(self, token_ids: Sequence[int]) -> Array:
         """The raw score at every position."""
-        return self._model.scores(token_ids)
+        return self.evaluate(token_ids).outputs("token")[:, 0]
 
     def score(self, token_ids: Sequence[int]) -> float:
         """The raw score of the sequence: that of its last position."""

@@ -1,4 +1,4 @@
-"""The forward pass of a `LlamaForSequenceClassification` in numpy, in float32."""
+"""The forward pass of a Llama in numpy, in float32."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
 
 
-class LlamaClassifier:
-    """A small Llama with one score per position; the last one is the reward."""
+class Llama:
+    """A small Llama: the hidden state of every position, and the score head beside it.
+
+    Attributes:
+        vocabulary_size: Token IDs below this number have an embedding.
+        score_weight: The one row of the score head.
+    """
 
     def __init__(self, folder: Path) -> None:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -31,11 +36,11 @@ class LlamaClassifier:
         stored = load((folder / "model.safetensors").read_bytes())
         # Stored in float16 to be small, computed in float32 as `--dtype float32` does.
         self._weights: dict[str, Array] = {k: v.astype(np.float32) for k, v in stored.items()}
-        # Token IDs below this number have an embedding.
         self.vocabulary_size: int = self._weights["model.embed_tokens.weight"].shape[0]
+        self.score_weight: Array = self._weights["score.weight"][0]
 
-    def scores(self, token_ids: Sequence[int]) -> Array:
-        """The raw score at every position of one sequence."""
+    def hidden_states(self, token_ids: Sequence[int]) -> Array:
+        """The hidden state of every position of one sequence."""
         hidden = self._weights["model.embed_tokens.weight"][np.asarray(token_ids, dtype=np.int64)]
         length = len(hidden)
         rotation = self._rotation(length)
@@ -47,8 +52,7 @@ class LlamaClassifier:
             hidden = hidden + self._attention(normed, prefix + "self_attn.", rotation, mask)
             normed = self._norm(hidden, prefix + "post_attention_layernorm.weight")
             hidden = hidden + self._mlp(normed, prefix + "mlp.")
-        hidden = self._norm(hidden, "model.norm.weight")
-        return self._linear(hidden, "score.weight")[:, 0]
+        return self._norm(hidden, "model.norm.weight")
 
     def _norm(self, x: Array, name: str) -> Array:
         mean_square = np.mean(np.square(x), axis=-1, keepdims=True)
@@ -56,13 +60,7 @@ class LlamaClassifier:
         return x * scale * self._weights[name]
 
     def _linear(self, x: Array, name: str) -> Array:
-        # Blocks of eight rows are too small for OpenBLAS to share among threads, which takes up to
-        # a hundred times as long on a machine whose cores are busy.
-        weight = self._weights[name]
-        blocks = np.zeros((-(-len(x) // 8), 8, x.shape[1]), dtype=np.float32)
-        blocks.reshape(-1, x.shape[1])[: len(x)] = x
-        out: Array = (blocks @ weight.T).reshape(-1, weight.shape[0])
-        return out[: len(x)]
+        return linear(x, self._weights[name])
 
     def _rotation(self, length: int) -> tuple[Array, Array]:
         """Cosine and sine of the rotary embedding, one row per position."""
@@ -96,6 +94,16 @@ class LlamaClassifier:
         # SiLU by way of tanh, which cannot overflow.
         squashed: Array = 1 + np.tanh(gate * np.float32(0.5))
         return self._linear(gate * squashed * up * np.float32(0.5), prefix + "down_proj.weight")
+
+
+def linear(x: Array, weight: Array) -> Array:
+    """`x` times a weight of shape (outputs, inputs)."""
+    # Blocks of eight rows are too small for OpenBLAS to share among threads, which takes up to
+    # a hundred times as long on a machine whose cores are busy.
+    blocks = np.zeros((-(-len(x) // 8), 8, x.shape[1]), dtype=np.float32)
+    blocks.reshape(-1, x.shape[1])[: len(x)] = x
+    out: Array = (blocks @ weight.T).reshape(-1, weight.shape[0])
+    return out[: len(x)]
 
 
 def _rotate(x: Array, cosine: Array, sine: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Errors as the two vLLM versions word and wrap them."""
+"""Errors as the vLLM versions word and wrap them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 from starlette.responses import JSONResponse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydantic_core import ErrorDetails
 
-    from reward_client.testing.dialects import Dialect
+    from reward_client.testing.dialect import Dialect
     from reward_client.testing.forms import BodyError
 
 _MOST_REPORTED = 10
@@ -24,6 +26,7 @@ class Refusal(Exception):
         message: vLLM's words.
         kind: The `type` of the error.
         parameter: The `param` of the error.
+        code: The status that the body tells.
     """
 
     def __init__(
@@ -33,12 +36,21 @@ class Refusal(Exception):
         status: int = HTTPStatus.BAD_REQUEST,
         kind: str = "BadRequestError",
         parameter: str | None = None,
+        code: int | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.kind = kind
         self.parameter = parameter
+        self.code = int(status if code is None else code)
+
+
+def refused_parameter(message: str, parameter: str, dialect: Dialect) -> Refusal:
+    """The refusal of a parameter, which some versions name."""
+    if not dialect.names_parameters:
+        return Refusal(message)
+    return Refusal(f"{message} (parameter={parameter})", parameter=parameter)
 
 
 def refusal_body(refusal: Refusal, dialect: Dialect) -> dict[str, Any]:
@@ -47,7 +59,7 @@ def refusal_body(refusal: Refusal, dialect: Dialect) -> dict[str, Any]:
         "message": refusal.message,
         "type": refusal.kind,
         "param": refusal.parameter,
-        "code": int(refusal.status),
+        "code": refusal.code,
     }
     return {"error": error} if dialect.nested_errors else {"object": "error", **error}
 
@@ -57,20 +69,35 @@ def refusal_response(refusal: Refusal, dialect: Dialect) -> JSONResponse:
     return JSONResponse(refusal_body(refusal, dialect), status_code=refusal.status)
 
 
-def validation_refusal(error: BodyError, dialect: Dialect) -> Refusal:
+def validation_refusal(error: BodyError, dialect: Dialect, path: str) -> Refusal:
     """What is said to a body that has none of the accepted forms."""
-    if not dialect.nested_errors:
-        return Refusal(str(error.errors))
-    shown = [_line(detail) for detail in error.errors[:_MOST_REPORTED]]
-    count = len(error.errors)
-    label = "error" if count == 1 else "errors"
-    if count > _MOST_REPORTED:
-        shown.append(f"  ...and {count - _MOST_REPORTED} more {label}")
+    errors = error.errors
+    if dialect.validation == "list":
+        message = str(errors)
+    elif dialect.validation == "trace":
+        lines = [f"  {detail}" for detail in errors]
+        place = ["", dialect.traces[path], f"    POST {path} {errors}"]
+        message = "\n".join([_counted(errors), *lines, *place])
+    else:
+        lines = [_line(detail) for detail in errors[:_MOST_REPORTED]]
+        if len(errors) > _MOST_REPORTED:
+            lines.append(f"  ...and {len(errors) - _MOST_REPORTED} more errors")
+        message = "\n".join([_counted(errors), *lines])
     return Refusal(
-        f"{count} validation {label}:\n" + "\n".join(shown),
-        kind="Bad Request",
-        parameter=_dotted(error.errors[0]["loc"]),
+        message,
+        kind="Bad Request" if dialect.nested_errors else "BadRequestError",
+        parameter=_dotted(errors[0]["loc"]) if dialect.names_field else None,
     )
+
+
+def unread_refusal(text: str, dialect: Dialect) -> Refusal:
+    """What is said to a body that is not even looked at, for the reason in the text."""
+    message = {
+        "list": f" {[text]}",
+        "trace": f"1 validation error:\n  {text} {[text]}",
+        "lines": f"1 validation error:\n  {text}",
+    }[dialect.validation]
+    return Refusal(message, kind="Bad Request")
 
 
 def media_type_refusal(dialect: Dialect) -> JSONResponse:
@@ -78,8 +105,11 @@ def media_type_refusal(dialect: Dialect) -> JSONResponse:
     text = "Unsupported Media Type: Only 'application/json' is allowed"
     if dialect.media_type_status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
         return JSONResponse({"detail": text}, status_code=dialect.media_type_status)
-    refusal = Refusal(f"1 validation error:\n  {text}", kind="Bad Request")
-    return refusal_response(refusal, dialect)
+    return refusal_response(unread_refusal(text, dialect), dialect)
+
+
+def _counted(errors: Sequence[ErrorDetails]) -> str:
+    return f"{len(errors)} validation {'error' if len(errors) == 1 else 'errors'}:"
 
 
 def _line(detail: ErrorDetails) -> str:

@@ -13,14 +13,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reward_client.testing.app import create_app
 from reward_client.testing.faults import TRANSPORT, Fault, FaultInjector
-from reward_client.testing.judge import load_judge
+from reward_client.testing.judge import MODEL_FOLDER, STEP_TOKEN, load_judge
 from reward_client.testing.recording import RecordedRequest, Recorder
+from reward_client.testing.reference import ReferenceValues, reference_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from reward_client.testing.dialects import Head
+    from reward_client.testing.heads import Head
 
 __all__ = ["RewardServer", "serve"]
 
@@ -70,14 +71,26 @@ class RewardServer:
             client = RewardClient(server.url)
 
     Args:
-        dialect: The vLLM version to answer as: ``"0.8"`` or ``"0.32"``.
-        head: ``"sequence"`` for one value per conversation, ``"token"`` for one per token.
+        dialect: The vLLM version to answer as: ``"0.8"``, ``"0.10"``, ``"0.12"``, ``"0.16"``,
+            ``"0.20"``, ``"0.25"`` or ``"0.32"``.
+        head: ``"sequence"``: one value per conversation; ``"token"``: one per token, as
+            `Qwen2ForRewardModel`; ``"labels"``: five values per conversation; ``"steps"``: two
+            values, bad and good, per step token, as `Qwen2ForProcessRewardModel`; ``"embed"``: the
+            last token's hidden state, as any model with ``--convert embed``; ``"export"``: the
+            reward head as a Dense module of sentence-transformers.
         raw: Whether the server was started with its activation switched off.
         api_key: The key that guards ``/v1``.
         model_name: The served name.
         max_model_len: The most tokens of one prompt.
         port: The port; 0 takes a free one.
+
+    Attributes:
+        step_token: What ends a step for the head ``"steps"``: a text that is one token.
+        checkpoint: The folder of the model: config, weights and tokenizer.
     """
+
+    step_token = STEP_TOKEN
+    checkpoint = MODEL_FOLDER
 
     def __init__(
         self,
@@ -132,6 +145,10 @@ class RewardServer:
     def reference(self, token_ids: Sequence[int]) -> float:
         """The raw score of token IDs, straight from the model."""
         return load_judge().score(token_ids)
+
+    def reference_values(self, token_ids: Sequence[int]) -> ReferenceValues:
+        """The raw values of token IDs for every head, straight from the model."""
+        return reference_values(load_judge(), token_ids)
 
     def __enter__(self) -> Self:
         # asyncio turns Nagle's algorithm off only where the protocol is named; left on, it holds

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+
+from . import cells
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cells", type=Path, help="write how many tests stand behind each cell")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cell(version, kind, route, outcome): see tests/cells.py")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    path = session.config.getoption("cells", default=None)
+    if path is not None:
+        cells.write(session.items, path)
 
 
 @pytest.fixture(autouse=True)

@@ -89,6 +89,8 @@ def _recipe(wishes: Wishes, identity: Identity) -> Recipe | None:
     recipe = wishes.recipe
     if recipe == "auto":
         recipe = find_recipe(identity.root) if identity.root else None
+    elif recipe is not None and len(recipe.models) > 1:
+        recipe = recipe.for_model(identity.root or identity.model)
     if recipe is not None and recipe.refusal:
         raise RecipeError(
             f"{recipe.name}: {recipe.refusal} (recipe=None goes on without what is known of the "

@@ -39,18 +39,24 @@ def switches(body: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in body.items() if key not in ("model", "input")}
 
 
+class _NotRecordedError(Exception):
+    """Nobody knows what the real server would answer."""
+
+
 @dataclass
 class Recording:
     """One server of the recordings.
 
     A request is answered only if it asks in a way that was recorded, for conversations that were
-    recorded with it; anything else fails the test. Keys that a version ignores count as not known
-    to it: a client that sends one fails too. Token lists of no conversation (the client's probes)
-    get a value that was recorded for another, with as many rows as the server would give.
+    recorded with it; any other is refused and noted in `unrecorded`. Keys that a version ignores
+    count as not known to it, so that a client that sends one is found out. Token lists of no
+    conversation (the client's probes) get a value that was recorded for another, with as many rows
+    as the server would give.
     """
 
     name: str
     requests: list[dict[str, Any]] = field(default_factory=list)
+    unrecorded: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.data: dict[str, Any] = _load(self.name)
@@ -97,12 +103,21 @@ class Recording:
         return httpx.MockTransport(self._answer)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
+        # An exception here would come out of the client's depths, as if it were the client's.
+        try:
+            return self._reply_to(request)
+        except _NotRecordedError as error:
+            self.unrecorded.append(f"{request.method} {request.url.path}: {error}")
+            return httpx.Response(418)
+
+    def _reply_to(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         if request.method == "GET":
             return self._get(path)
         body = json.loads(request.content)
         self.requests.append({"path": path, "json": body, "content": request.content})
-        assert body["model"] == self.data["card"]["id"]
+        if body["model"] != self.data["card"]["id"]:
+            raise _NotRecordedError(f"model {body['model']}")
         if path == "/tokenize":
             return self._tokenize(body)
         if path == "/detokenize":
@@ -111,27 +126,32 @@ class Recording:
         return self._pool(path, body)
 
     def _get(self, path: str) -> httpx.Response:
-        known = {
+        known: dict[str, Any] = {
             "/version": {"version": self.version},
             "/v1/models": {"object": "list", "data": [self.data["card"]]},
             "/openapi.json": {"paths": dict.fromkeys(self.data["paths"])},
         }
+        if path not in known:
+            raise _NotRecordedError("no such reply")
         return httpx.Response(200, json=known[path])
 
     def _tokenize(self, body: dict[str, Any]) -> httpx.Response:
         if "messages" in body:
-            assert body["add_generation_prompt"] is False
-            assert body["continue_final_message"] is False
-            (tokens,) = (
-                reference["tokens"]
-                for reference in self.reference
-                if reference["messages"] == body["messages"]
-            )
+            tokens = self._chat_tokens(body)
         else:
             tokens = self.encode(body["prompt"], body.get("add_special_tokens", True))
         limit = self.data["card"]["max_model_len"]
         reply = {"count": len(tokens), "max_model_len": limit, "tokens": tokens}
         return httpx.Response(200, json=reply)
+
+    def _chat_tokens(self, body: dict[str, Any]) -> list[int]:
+        asked = {key: value for key, value in body.items() if key not in ("model", "messages")}
+        if asked == {"add_generation_prompt": False, "continue_final_message": False}:
+            for reference in self.reference:
+                if reference["messages"] == body["messages"]:
+                    tokens: list[int] = reference["tokens"]
+                    return tokens
+        raise _NotRecordedError(f"{body['messages']} with {asked}")
 
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:
         """The token IDs of a text, as the served tokenizer gives them."""
@@ -139,11 +159,11 @@ class Recording:
         return ids
 
     def _pool(self, path: str, body: dict[str, Any]) -> httpx.Response:
-        # A refusal without a request is that of a route or handler that is not there at all.
         inputs = body["input"]
         form = "text" if isinstance(inputs[0], str) else "ids"
         asked = {"encoding_format": "float", **switches(body)}
         for refusal in self.data["refusals"]:
+            # Without a request it is that of a route or a handler that is not there at all.
             how = (refusal["path"], refusal["input"], refusal.get("request", asked))
             if (path, form, asked) == how:
                 return _refused(refusal)
@@ -155,7 +175,7 @@ class Recording:
                     bos = asked.get("add_special_tokens", True)
                     inputs = [self.encode(text, bos) for text in inputs]
                 return httpx.Response(200, json=self._reply(answer, inputs, encoding))
-        raise AssertionError(f"{self.name}: {path} was never asked like {asked} with {form}")
+        raise _NotRecordedError(f"never asked like {asked} with {form}")
 
     def _reply(
         self, answer: dict[str, Any], inputs: Sequence[list[int]], encoding: str
@@ -176,16 +196,24 @@ class Recording:
 
     def _value(self, answer: dict[str, Any], index: int, ids: list[int]) -> Any:
         """What was recorded for these tokens; for tokens of no conversation a like value."""
+        values, doubled = answer["values"], answer.get("doubled_bos", {})
         for name, reference in self._model["conversations"].items():
-            if ids == reference["tokens"]:
-                return answer["values"][name]  # a KeyError: not recorded in this way
-            if ids == [BOS_TOKEN_ID, *reference["tokens"]]:
-                return answer["doubled_bos"][name]
-        recorded = [*answer["values"].values(), *answer.get("doubled_bos", {}).values()]
+            for tokens, table in (
+                (reference["tokens"], values),
+                ([BOS_TOKEN_ID, *reference["tokens"]], doubled),
+            ):
+                if ids == tokens and name not in table:
+                    raise _NotRecordedError(f"{name} was not asked like {answer['request']}")
+                if ids == tokens:
+                    return table[name]
+        recorded = [*values.values(), *doubled.values()]
         rows = [row for value in recorded for row in value if isinstance(row, list)]
-        if not rows:
+        steps = self.data["model"] == "prm"
+        if not rows and not steps:
             return recorded[index % len(recorded)]
-        count = ids.count(STEP_TOKEN_ID) if self.data["model"] == "prm" else len(ids)
+        count = ids.count(STEP_TOKEN_ID) if steps else len(ids)
+        if count and not rows:
+            raise _NotRecordedError(f"no step was asked like {answer['request']}")
         return list(islice(cycle(rows), index, index + count))
 
 

@@ -210,7 +210,9 @@ class Recording:
         rows = [row for value in recorded for row in value if isinstance(row, list)]
         steps = self.data["model"] == "prm"
         if not rows and not steps:
-            return recorded[index % len(recorded)]
+            turn, place = divmod(index, len(recorded))
+            like = recorded[place]
+            return like[turn:] + like[:turn]  # the same norm and sum, in another order
         count = ids.count(STEP_TOKEN_ID) if steps else len(ids)
         if count and not rows:
             raise _NotRecordedError(f"no step was asked like {answer['request']}")

@@ -58,6 +58,22 @@ def _check_logits(reward: Reward, reference: dict[str, Any], *, raw: bool) -> No
             assert step.logits is None
 
 
+@pytest.mark.parametrize("version", ACTIVATIONS)
+def test_a_model_that_scores_every_token_scores_steps_by_their_last(version: str) -> None:
+    recording = Recording(f"{version}-token-reward")
+    reference = next(each for each in recording.reference if each["tokens"].count(STEP_TOKEN_ID))
+    head = StepHead(step_token=STEP_TOKEN, good_label=None, aggregate="product")
+    reward = score(recording, reference["messages"], head=head)
+    pairs = zip(reference["tokens"], reference["token_rewards"], strict=True)
+    logits = [value for token, value in pairs if token == STEP_TOKEN_ID]
+    expected = [1 / (1 + math.exp(-logit)) for logit in logits]
+    assert [step.value for step in reward.steps] == pytest.approx(expected, abs=TOLERANCE)
+    assert [step.logits for step in reward.steps] == [
+        pytest.approx((logit,), abs=TOLERANCE) for logit in logits
+    ]
+    assert reward.value == pytest.approx(math.prod(expected), abs=TOLERANCE)
+
+
 def test_the_steps_tile_the_tokens_up_to_the_last_step_token() -> None:
     recording = Recording("0.32.0-prm")
     reference = with_steps(recording)[0]

@@ -11,7 +11,7 @@ import pytest
 import reward_client
 
 from ..either import OPENERS
-from .conversations import conversations, judgements, other_samples, step_samples
+from .conversations import conversations, other_samples
 from .install import language_model
 from .ledger import Ledger
 from .models import LANGUAGE_MODEL, MADE, SCALAR, SERVED, SHIPPED
@@ -19,7 +19,7 @@ from .servers import MAX_TOKENS, Server, Stand
 from .torch_process import Reference, TorchProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ..either import EitherClient
     from .conversations import Sample
@@ -34,8 +34,8 @@ class Case:
 
     model: str
     url: str
-    samples: dict[str, Sample]
-    references: dict[str, Reference]
+    samples: Mapping[str, Sample]
+    references: Mapping[str, Reference]
 
     @property
     def rewards(self) -> dict[str, float]:
@@ -54,7 +54,7 @@ class Bench:
             SHIPPED: Path(reward_client.__file__).parent / "testing" / "model",
             LANGUAGE_MODEL: language_model(python.parents[1]),
         }
-        self._references: dict[str, dict[str, Reference]] = {}
+        self._references: dict[tuple[str, tuple[str, ...]], dict[str, Reference]] = {}
 
     def serve(self, model: str) -> Server:
         """The server of this model, up."""
@@ -70,13 +70,15 @@ class Bench:
         served = SERVED[model]
         return self._torch.score(self._checkpoint(served.checkpoint), samples, served.tokens)
 
-    def case(self, model: str) -> Case:
-        checkpoint = SERVED[model].checkpoint
-        samples = _SAMPLES.get(checkpoint, _scalar_samples)()
-        if checkpoint not in self._references:
+    def case(self, model: str, samples: Mapping[str, Sample] | None = None) -> Case:
+        """By default with the samples that any model with one reward takes."""
+        if samples is None:
+            samples = {**conversations(MAX_TOKENS), **other_samples(MAX_TOKENS)}
+        key = SERVED[model].checkpoint, tuple(samples)
+        if key not in self._references:
             rows = self.references(model, samples.values())
-            self._references[checkpoint] = dict(zip(samples, rows, strict=True))
-        return Case(model, self.serve(model).url, samples, self._references[checkpoint])
+            self._references[key] = dict(zip(samples, rows, strict=True))
+        return Case(model, self.serve(model).url, samples, self._references[key])
 
     def _checkpoint(self, name: str) -> Path:
         if name not in self._ready:
@@ -84,14 +86,6 @@ class Bench:
             self._torch.make(folder, *MADE[name])
             self._ready[name] = folder
         return self._ready[name]
-
-
-def _scalar_samples() -> dict[str, Sample]:
-    return {**conversations(MAX_TOKENS), **other_samples(MAX_TOKENS)}
-
-
-# By checkpoint; all others have the scalar ones.
-_SAMPLES = {"prm": step_samples, LANGUAGE_MODEL: judgements}
 
 
 @pytest.fixture(scope="session")

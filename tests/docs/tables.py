@@ -6,12 +6,18 @@
 from __future__ import annotations
 
 import inspect
+import json
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from reward_client.recipes import Recipe, catalogue
 from reward_client.recipes.describing import expected_in_words, head_in_words
+from reward_client.routes import Ask
 from reward_client.server import versions
 from reward_client.testing import Fault
 from reward_client.transport.faults import FAULT_RULES
@@ -23,7 +29,16 @@ DOCS = Path(__file__).parents[2] / "docs"
 _ALSO_SHOWN = (307, 400, 401, 403, 404, 405, 407, 413, 422, 501)
 _PERMANENT = "the same request would get the same answer"
 
-ERAS = (*versions._ERAS, versions.UNKNOWN)
+ERAS = (*versions.ERAS, versions.UNKNOWN)
+COUNTS = Path(__file__).with_name("cells.json")
+EVIDENCE = ("live", "recorded", "emulated")
+KINDS: dict[versions.Kind, str] = {
+    "sequence": "one label, or several",
+    "token": "each token",
+    "steps": "steps",
+    "hidden": "hidden states",
+    "exported": "exported",
+}
 
 
 def era_name(era: versions.Era) -> str:
@@ -78,13 +93,48 @@ def _faults() -> Iterator[tuple[str, ...]]:
         yield fault.value, error, _yes_or_no(rule.retried), _yes_or_no(rule.server_lost), rule.why
 
 
-def _versions() -> Iterator[tuple[str, ...]]:
+def _ways() -> Iterator[tuple[str, ...]]:
+    """Each kind's ways, from the first version that has one to the next that has another."""
+    for kind in get_args(versions.Kind):
+        eras = [era for era in ERAS[:-1] if kind in era.ways]
+        for way, same in groupby(eras, key=lambda era: era.ways[kind]):
+            alike = list(same)
+            seen = ", ".join(version for era in alike for version in era.live)
+            unasked = way.unasked + (f" ({way.exceptions})" if way.exceptions else "")
+            yield (
+                KINDS[kind],
+                era_name(alike[0]),
+                _way(way.ask),
+                "token IDs" if way.ask.sends == "ids" else "text",
+                way.ask.encoding,
+                way.shape,
+                unasked,
+                f"`{way.flag}`" if way.flag else "",
+                seen or "no, its code was read",
+            )
+
+
+def _eras() -> Iterator[tuple[str, ...]]:
     for era in ERAS:
-        ways = ", then ".join(map(_way, era.asks)) or "none"
-        yield era_name(era), ways, f"`{era.raw_flag}`", era.source
+        named = [_way(way.ask) for ways in era.by_name.values() for way in ways]
+        yield era_name(era), era.errors, "; ".join(dict.fromkeys(named)), era.source
 
 
-def _way(ask: versions.Ask) -> str:
+def _cells() -> Iterator[tuple[str, ...]]:
+    """Versions, kinds and routes, with what comes of them and the tests of each evidence."""
+    counts: dict[tuple[str, ...], Counter[str]] = {}
+    for version, kind, route, outcome, evidence, count in json.loads(COUNTS.read_text("utf-8")):
+        counts.setdefault((version, kind, route, outcome), Counter())[evidence] += count
+    for key in sorted(counts, key=lambda key: (_numbers(key[0]), key[1:])):
+        tests = (str(counts[key][evidence] or "") for evidence in EVIDENCE)
+        yield *key, *tests
+
+
+def _numbers(version: str) -> list[int]:
+    return list(map(int, version.split(".")))
+
+
+def _way(ask: Ask) -> str:
     sent = [f"task: {ask.task}"] if ask.task else []
     sent += [f"{key}: {str(value).lower()}" for key, value in ask.switches.items()]
     return f"`{ask.path}`" + (f" with `{', '.join(sent)}`" if sent else "")
@@ -129,10 +179,19 @@ TABLES = {
         "| What happened | Error | Retried | Profile dropped | Why |",
         _faults,
     ),
-    "versions": Table(
-        DOCS / "how-it-works.md",
-        "| vLLM from | Asked by | Flag for raw values | Known from |",
-        _versions,
+    "ways": Table(
+        DOCS / "versions.md",
+        "| Served | vLLM from | Asked by | Takes | Encoding | A row for each | Unasked | "
+        "Flag for raw values | Seen running |",
+        _ways,
+    ),
+    "eras": Table(
+        DOCS / "versions.md", "| vLLM from | Errors | Other routes | Known from |", _eras
+    ),
+    "cells": Table(
+        DOCS / "versions.md",
+        "| vLLM | Served | Route | What comes | Live | Recorded | Emulated |",
+        _cells,
     ),
     "models": Table(
         DOCS / "models.md",
@@ -145,6 +204,17 @@ TABLES = {
     ),
 }
 
+
+def count_cells(path: Path) -> None:
+    """Writes how many tests stand behind each cell of the table of versions."""
+    # Named, since options of conftest.py files further down are known only then.
+    folders = ("tests", "tests/server")
+    command = [sys.executable, "-m", "pytest", *folders, "--all", "--collect-only", "-q"]
+    command += ["-p", "no:cacheprovider", f"--cells={path}"]
+    subprocess.run(command, cwd=DOCS.parent, check=True, stdout=subprocess.DEVNULL)
+
+
 if __name__ == "__main__":
+    count_cells(COUNTS)
     for table in TABLES.values():
         table.write()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ import reward_client
 from reward_client import errors
 
 from . import pages
-from .tables import ERAS, TABLES, era_name, written
+from .tables import COUNTS, TABLES, count_cells
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -19,12 +20,11 @@ def test_table(name: str) -> None:
     assert TABLES[name].written() == TABLES[name].rows()
 
 
-def test_version_table_of_the_readme() -> None:
-    header = "| vLLM from | One value per conversation | One value per token | Known from |"
-    rows = [row.strip("| ").split(" | ") for row in written(pages.ROOT / "README.md", header)]
-    assert [(since, source) for since, *_, source in rows] == [
-        (era_name(era), era.source) for era in ERAS
-    ]
+def test_the_number_of_tests_behind_each_cell(tmp_path: Path) -> None:
+    """Where it fails, `python tests/docs/tables.py` counts anew."""
+    counted = tmp_path / "cells.json"
+    count_cells(counted)
+    assert counted.read_text("utf-8") == COUNTS.read_text("utf-8")
 
 
 def test_error_tree() -> None:

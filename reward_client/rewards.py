@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from reward_client.activation import sigmoid, softmax
+from reward_client.errors import InputError
+
 if TYPE_CHECKING:
     from reward_client.errors import RewardClientError
 
@@ -179,6 +182,26 @@ class Reward(_Result):
             )
         return self.scalar
 
+    def sigmoid(self) -> float:
+        """The sigmoid of the raw value, applied here and nowhere before.
+
+        Raises:
+            TypeError: There is no single value, or the steps' probabilities make it one already.
+        """
+        if self.steps:
+            raise TypeError("The value of a reward in steps comes from probabilities already.")
+        return sigmoid(self.value)
+
+    def softmax(self) -> dict[str, float]:
+        """The softmax over the raw objectives, by name, applied here and nowhere before.
+
+        Raises:
+            TypeError: There are no objectives.
+        """
+        if not self.objectives:
+            raise TypeError("This reward has no objectives to take a softmax over.")
+        return dict(zip(self.objectives, softmax([*self.objectives.values()]), strict=True))
+
     def __float__(self) -> float:
         """The raw reward."""
         return self.value
@@ -221,7 +244,16 @@ class ScoreResult:
 
 
 def ranking(responses: Sequence[str], rewards: Sequence[Reward]) -> Ranking:
-    """Orders responses by their rewards, best first; equal ones keep their order."""
+    """Orders responses by their rewards, best first; equal ones keep their order.
+
+    Raises:
+        InputError: The rewards have no single value.
+    """
+    if any(reward.scalar is None for reward in rewards):
+        raise InputError(
+            "These rewards have objectives and no single value to rank by: give "
+            "head=ObjectiveHead(names, weights)."
+        )
     order = sorted(range(len(rewards)), key=lambda index: -rewards[index].value)
     return Ranking(
         best=responses[order[0]],

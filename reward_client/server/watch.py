@@ -101,7 +101,7 @@ class ServerWatch:
         """Whether the server says that it is the one of the profile, where it was silent."""
         if not self._is_silent():
             return True
-        if serving.activation.known_by == "probe":
+        if serving.activation.known_by in ("probe", "reference"):
             return False  # a restart with other flags would not show in what it says
         return await self._identify() == serving.identity
 

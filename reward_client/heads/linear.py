@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import mul
 from os import PathLike
@@ -12,7 +12,7 @@ from typing import Protocol, Self, TypeAlias, cast
 from reward_client.activation import Activation
 from reward_client.errors import InputError, ProtocolError, ShapeError
 from reward_client.heads.safetensors import read_tensor
-from reward_client.heads.scores import Rows, Scores
+from reward_client.heads.scores import Rows, Scores, is_finite_number, label_names
 from reward_client.narrowing import as_sequence
 from reward_client.routes.pooled import Layout
 
@@ -33,7 +33,8 @@ class LinearHead:
 
     The server only embeds (``vllm serve BACKBONE --runner pooling --convert embed``, which pools
     the last token of a causal model, after its final norm); the head stays with the caller. The
-    client asks for states that are not normalized, and refuses those that are.
+    client asks for states that are not normalized, and refuses those that are. One output is the
+    reward; several are objectives ``label_0``, ``label_1``, … without a scalar.
 
     Attributes:
         weight: One row of as many numbers as the hidden state has, for each output.
@@ -47,12 +48,13 @@ class LinearHead:
     bias: tuple[float, ...]
 
     def __init__(self, weight: Array, bias: Array | float | None = None) -> None:
-        rows = _matrix(weight)
-        biases = (0.0,) * len(rows) if bias is None else _vector(bias)
-        if len({len(row) for row in rows}) != 1 or len(biases) != len(rows):
+        rows = _rows(weight)
+        biases = (0.0,) * len(rows) if bias is None else _biases(bias)
+        if len(set(map(len, rows))) != 1 or len(biases) != len(rows):
             raise InputError(
                 "LinearHead needs a weight of shape (hidden,) or (outputs, hidden), and a bias of "
-                f"shape (outputs,); these have {len(rows)} rows and {len(biases)} biases."
+                f"shape (outputs,); here are {len(rows)} rows of {sorted(set(map(len, rows)))} "
+                f"numbers, and {len(biases)} biases."
             )
         object.__setattr__(self, "weight", rows)
         object.__setattr__(self, "bias", biases)
@@ -93,7 +95,11 @@ class LinearHead:
         return f"linear ({layout.width} to {len(self.weight)}, by the client)"
 
     def read(self, rows: Rows, activation: Activation) -> Scores:
-        """The outputs for the last (or only) row, summed in double precision."""
+        """The outputs for the last (or only) row, summed in double precision.
+
+        Raises:
+            ActivationError: As `Activation.raw`.
+        """
         state = [activation.raw(value) for value in rows.values[-1]]
         outputs = [
             math.fsum(map(mul, row, state)) + bias
@@ -101,29 +107,29 @@ class LinearHead:
         ]
         if len(outputs) == 1:
             return Scores(outputs[0])
-        names = (f"label_{index}" for index in range(len(outputs)))
+        names = label_names(len(outputs))
         return Scores(None, objectives=dict(zip(names, outputs, strict=True)))
 
 
-def _matrix(given: object) -> tuple[tuple[float, ...], ...]:
-    rows = _listed(given)
-    if not rows:
-        raise InputError("LinearHead needs a weight: an array or nested lists of numbers.")
-    if as_sequence(rows[0]) is None:
-        return (_vector(rows),)
-    return tuple(map(_vector, rows))
+def _rows(weight: object) -> tuple[tuple[float, ...], ...]:
+    """The rows of a matrix; a vector is one row."""
+    items = list(map(_listed, as_sequence(_listed(weight)) or ()))
+    rows = list(map(as_sequence, items))
+    return (_numbers(items),) if None in rows else tuple(map(_numbers, rows))
 
 
-def _vector(given: object) -> tuple[float, ...]:
-    numbers = [given] if isinstance(given, int | float) else _listed(given)
-    if not numbers or any(
-        type(number) not in (int, float) or not math.isfinite(cast("float", number))
-        for number in numbers
-    ):
+def _biases(bias: object) -> tuple[float, ...]:
+    given = _listed(bias)
+    return _numbers([given] if is_finite_number(given) else as_sequence(given))
+
+
+def _numbers(given: Sequence[object] | None) -> tuple[float, ...]:
+    if not given or not all(map(is_finite_number, given)):
         raise InputError("The weight and bias of LinearHead must be finite numbers.")
-    return tuple(map(float, cast("Iterable[float]", numbers)))
+    return tuple(map(float, cast("Sequence[float]", given)))
 
 
-def _listed(given: object) -> Sequence[object] | None:
+def _listed(given: object) -> object:
+    """Lists instead of an array."""
     to_list = getattr(given, "tolist", None)
-    return as_sequence(to_list() if callable(to_list) else given)
+    return to_list() if callable(to_list) else given

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from reward_client.activation import Activation
 from reward_client.errors import InputError, ProtocolError, ShapeError
-from reward_client.heads.scores import Rows, Scores
-from reward_client.narrowing import as_sequence
+from reward_client.heads.scores import Rows, Scores, is_finite_number, label_names
+from reward_client.narrowing import as_mapping, as_sequence
 from reward_client.routes.pooled import Layout, not_a_reward
 
 __all__ = ["ObjectiveHead"]
@@ -32,18 +32,24 @@ class ObjectiveHead:
     """
 
     names: tuple[str, ...]
-    weights: Mapping[str, float] | None
+    weights: Mapping[str, float] | None = field(hash=False)  # a dict: equal heads hash alike
 
     def __init__(
         self, names: Sequence[str] | int, weights: Mapping[str, float] | None = None
     ) -> None:
         object.__setattr__(self, "names", _labels(names))
-        object.__setattr__(self, "weights", dict(weights) if weights is not None else None)
-        for name, weight in (weights or {}).items():
+        object.__setattr__(self, "weights", None if weights is None else self._checked(weights))
+
+    def _checked(self, weights: object) -> Mapping[str, float]:
+        given = as_mapping(weights)
+        if not given:  # no weights at all would make every reward 0
+            raise InputError("weights= must be a dict from names of objectives to numbers.")
+        for name, weight in given.items():
             if name not in self.names:
                 raise InputError(f"There is no objective {name!r}: they are {list(self.names)}.")
-            if type(weight) not in (int, float) or not math.isfinite(weight):
+            if not is_finite_number(weight):
                 raise InputError(f"The weight of {name!r} must be a finite number.")
+        return dict(cast("Mapping[str, float]", given))
 
     def problem(self, layout: Layout) -> ProtocolError | None:
         """Why this head cannot read what the server sends, or None if it can."""
@@ -75,7 +81,7 @@ class ObjectiveHead:
 
 def _labels(names: object) -> tuple[str, ...]:
     if type(names) is int and names > 0:
-        return tuple(f"label_{index}" for index in range(names))
+        return label_names(names)
     given = as_sequence(names)
     if not given or not all(isinstance(name, str) and name for name in given):
         raise InputError("ObjectiveHead needs the labels' names, or how many there are.")

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeGuard
 
 from reward_client.errors import InputError
 from reward_client.narrowing import as_list, as_mapping
@@ -20,8 +22,7 @@ from reward_client.narrowing import as_list, as_mapping
 __all__ = ["read_tensor"]
 
 _MAX_HEADER_BYTES = 100_000_000  # the format's own limit
-_FORMATS = {"F64": "d", "F32": "f", "F16": "e"}
-_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+_FORMATS = {"F64": "d", "F32": "f", "F16": "e", "BF16": "H"}  # as of struct; BF16 is widened later
 
 
 def read_tensor(path: str | PathLike[str], name: str) -> list[float] | list[list[float]]:
@@ -33,47 +34,53 @@ def read_tensor(path: str | PathLike[str], name: str) -> list[float] | list[list
     try:
         with Path(path).open("rb") as file:
             return _read(file, name)
-    except (OSError, ValueError, struct.error) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} cannot be read as a safetensors file: {error}.") from error
+    except (OSError, ValueError, RecursionError, struct.error) as error:
+        raise InputError(f"{path}: tensor {name!r} cannot be read: {error}.") from error
 
 
 def _read(file: BinaryIO, name: str) -> list[float] | list[list[float]]:
-    (size,) = struct.unpack("<Q", file.read(8))
-    if size > _MAX_HEADER_BYTES:
-        raise ValueError(f"its header would have {size} bytes")
-    header = as_mapping(json.loads(file.read(size))) or {}
+    header, data_start = _header(file)
     entry = as_mapping(header.get(name))
     if entry is None:
         names = sorted(key for key in header if key != "__metadata__")
-        raise InputError(f"The file has no tensor {name!r}; it has {names[:20]}.")
-    dtype, shape, offsets = (
-        entry.get("dtype"),
-        as_list(entry.get("shape")),
-        entry.get("data_offsets"),
-    )
-    bounds = as_list(offsets) or []
-    if dtype not in _BYTES or shape is None or len(shape) not in (1, 2):
-        raise InputError(
-            f"Tensor {name!r} has dtype {dtype} and shape {shape}: a vector or a matrix of "
-            f"{', '.join(_BYTES)} is needed."
+        raise ValueError(f"the file has none of this name; it has {names[:20]}")
+    dtype, shape = entry.get("dtype"), as_list(entry.get("shape"))
+    form = _FORMATS.get(dtype) if isinstance(dtype, str) else None
+    if form is None or not _are_counts(shape) or len(shape) not in (1, 2) or 0 in shape:
+        raise ValueError(
+            f"it has dtype {dtype} and shape {shape}, and a vector or a matrix of "
+            f"{', '.join(_FORMATS)} is needed"
         )
-    count = math.prod(number for number in shape if isinstance(number, int))
-    start, end = (number for number in bounds if isinstance(number, int))
-    if end - start != count * _BYTES[dtype]:
-        raise ValueError(f"tensor {name!r} has {end - start} bytes for {count} numbers")
-    file.seek(8 + size + start)
-    values = _decoded(file.read(end - start), dtype, count)
+    count = math.prod(shape)
+    length = count * struct.calcsize(form)
+    offsets = as_list(entry.get("data_offsets"))
+    if not _are_counts(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != length:
+        raise ValueError(f"its {count} numbers of {dtype} are said to lie at {offsets}")
+    if data_start + offsets[1] > file.seek(0, os.SEEK_END):
+        raise ValueError("the file ends before it does")
+    file.seek(data_start + offsets[0])
+    values = _decoded(file.read(length), count, form)
     if len(shape) == 1:
         return values
-    width = count // max(1, int(str(shape[0])))
-    return [values[row : row + width] for row in range(0, count, width)]
+    width = shape[1]
+    return [values[start : start + width] for start in range(0, count, width)]
 
 
-def _decoded(data: bytes, dtype: str, count: int) -> list[float]:
-    if dtype == "BF16":  # the upper half of a float32
-        halves = struct.unpack(f"<{count}H", data)
-        widened = struct.pack(f"<{count}I", *(half << 16 for half in halves))
-        return list(struct.unpack(f"<{count}f", widened))
-    return list(struct.unpack(f"<{count}{_FORMATS[dtype]}", data))
+def _header(file: BinaryIO) -> tuple[Mapping[str, object], int]:
+    """What the file says it holds, and where the data begin."""
+    (size,) = struct.unpack("<Q", file.read(8))
+    if size > _MAX_HEADER_BYTES:
+        raise ValueError(f"this is no safetensors file, or its header has {size} bytes")
+    return as_mapping(json.loads(file.read(size))) or {}, 8 + size
+
+
+def _are_counts(values: list[object] | None) -> TypeGuard[list[int]]:
+    return values is not None and all(type(value) is int and value >= 0 for value in values)
+
+
+def _decoded(data: bytes, count: int, form: str) -> list[float]:
+    numbers = struct.unpack(f"<{count}{form}", data)
+    if form != _FORMATS["BF16"]:
+        return list(numbers)
+    widened = struct.pack(f"<{count}I", *(half << 16 for half in numbers))  # bfloat16 to float32
+    return list(struct.unpack(f"<{count}f", widened))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from reward_client.rewards import StepReward
 from reward_client.routes.pooled import LayoutKind
 
-__all__ = ["Rows", "Scores"]
+__all__ = ["Rows", "Scores", "is_finite_number", "label_names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +35,18 @@ class Scores:
     value: float | None
     steps: tuple[StepReward, ...] = ()
     objectives: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+def label_names(count: int) -> tuple[str, ...]:
+    """Names for outputs that have none."""
+    return tuple(f"label_{index}" for index in range(count))
+
+
+def is_finite_number(value: object) -> TypeGuard[float]:
+    """Whether it can be computed with; NumPy's float64 is a float, and a bool no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond all floats
+        return False

@@ -86,14 +86,14 @@ class StepHead:
         """The probabilities of the steps, and their aggregate.
 
         Raises:
-            ShapeError: There are not as many rows as steps.
+            ShapeError: There is no step, or there are not as many rows as steps.
             ActivationError: A probability is saturated where its logit is needed.
         """
         if rows.kind == "per token":
             values = [rows.values[position] for position in rows.steps]
         else:
             values = list(rows.values)
-        if len(values) != len(rows.steps):
+        if not values or len(values) != len(rows.steps):
             raise ShapeError(
                 f"The server sent {len(values)} rows for {len(rows.steps)} step tokens."
             )

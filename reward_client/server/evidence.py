@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Literal, TypeAlias
 
-from reward_client.activation import Activation, ActivationName
+from reward_client.activation import Activation, sigmoid, significant_bits
 from reward_client.errors import ActivationError, NotARewardError
 from reward_client.options import ServerActivation
 
-__all__ = ["Reads", "find_activation", "reference_decides"]
+__all__ = ["Reads", "find_activation", "reference_decides", "unknown_activation"]
 
 Rows: TypeAlias = Sequence[Sequence[float]]
 
@@ -18,8 +19,9 @@ Reads: TypeAlias = Literal["values", "probabilities", "states"]
 """What the head makes of a row: of raw values, of probabilities (which may come as such), or of a
 hidden state."""
 
-# float32 rounds a probability by 6e-8 at most; the sum of up to 64 of them by less than this.
-_SUM_TOLERANCE = 1e-4
+# Before 0.10.2, vLLM rounds to the model's own type after a softmax or a normalization: each number
+# of a bfloat16 model by a 512th of itself, and so their sum and their length.
+_ROUNDING = 2.0**-8
 # Weights that were not loaded give such numbers: denormal floats (seen on vLLM 0.12.0).
 _NOTHING = 1e-30
 
@@ -47,27 +49,31 @@ def find_activation(
         ActivationError: Values are lost, or contradict the caller.
         NotARewardError: They are not the output of a reward head.
     """
-    if reads == "states":
-        return _of_states(rows, raw_by, flag)
-    _refuse_dead_heads(rows, raw_by, flag)
-    probabilities = all(0 <= value <= 1 for row in rows for value in row)
-    if probabilities and len(rows[0]) > 1 and all(map(_adds_up_to_one, rows)):
+    if len(rows[0]) == 1:
+        _refuse_constant_ones([row[0] for row in rows], raw_by, flag)
+    _refuse_dead_heads(rows)
+    within = all(0 <= value <= 1 for value in chain.from_iterable(rows))
+    if len(rows[0]) > 1 and within and all(_is_one(math.fsum(row)) for row in rows):
         if reads == "probabilities":
             return Activation("softmax", "probe")
         raise ActivationError(
-            "The server applies a softmax over the labels, behind which their raw values are lost. "
-            f"{_cure(flag)}"
+            "The server applies a softmax over the values of a row, behind which the raw ones are "
+            f"lost. {_cure(flag)}"
         )
+    if len(rows[0]) > 1 and all(_is_one(math.hypot(*row)) for row in rows):
+        raise _normalized(reads, flag)
     if raw_by is not None:
         return Activation("none", raw_by)
-    if not probabilities:
+    if not within:
         if declared == "sigmoid":
             raise ActivationError(
                 'server_activation="sigmoid" cannot be true: the server sends values outside '
                 "[0, 1]."
             )
         return Activation("none", "caller" if declared else "probe")
-    return Activation(declared, "caller") if declared else None
+    if declared is None:
+        return None
+    return Activation(declared, "caller", significant_bits(chain.from_iterable(rows)))
 
 
 def unknown_activation(flag: str) -> ActivationError:
@@ -90,40 +96,30 @@ def reference_decides(sent: float, expected: float, tolerance: float) -> Activat
     Returns:
         None where neither reading agrees, or both do.
     """
-    readings: tuple[ActivationName, ...] = ("none", "sigmoid")
-    fitting: list[Activation] = []
-    for name in readings:
-        reading = Activation(name, "reference")
-        readable = name == "none" or 0 < sent < 1
-        if readable and abs(reading.raw(sent) - expected) <= tolerance:
-            fitting.append(reading)
-    return fitting[0] if len(fitting) == 1 else None
+    raw = abs(sent - expected) <= tolerance
+    squashed = sigmoid(expected - tolerance) <= sent <= sigmoid(expected + tolerance)
+    if raw == squashed:
+        return None
+    return Activation("none" if raw else "sigmoid", "reference", significant_bits([sent]))
 
 
-def _of_states(rows: Rows, raw_by: Literal["request", "task"] | None, flag: str) -> Activation:
-    norms = [math.sqrt(math.fsum(value * value for value in row)) for row in rows]
-    if all(abs(norm - 1) < _SUM_TOLERANCE for norm in norms):
-        raise ActivationError(
-            "The server normalizes the hidden states to length 1, behind which their scale is "
-            f"lost. {_cure(flag)}"
-        )
-    return Activation("none", raw_by or "probe")
+def _refuse_constant_ones(
+    values: Sequence[float], raw_by: Literal["request", "task"] | None, flag: str
+) -> None:
+    """Refuses what is left of a single value after a normalization or a softmax."""
+    if any(abs(value) != 1 for value in values):
+        return
+    if raw_by == "task" or -1 in values:
+        raise _normalized("values", flag)
+    raise ActivationError(
+        "The server answers 1.0 for every input: it applies a softmax over one label (vLLM 0.6.6 "
+        f"to 0.8.5 does by default), and the reward is lost. {_cure(flag)}"
+    )
 
 
-def _refuse_dead_heads(rows: Rows, raw_by: Literal["request", "task"] | None, flag: str) -> None:
-    values = [value for row in rows for value in row]
-    if all(abs(value) == 1 for value in values) and (raw_by == "task" or -1 in values):
-        raise NotARewardError(
-            "The server answers 1 or -1 for every input: it normalizes the value like an "
-            "embedding. Serve the checkpoint without a Normalize module."
-        )
-    if all(value == 1 for value in values):
-        raise ActivationError(
-            "The server answers 1.0 for every input: it applies a softmax over one label (vLLM "
-            f"0.6.6 to 0.8.5 does by default), and the reward is lost. {_cure(flag)}"
-        )
-    even = all(len(set(row)) == 1 for row in rows) if len(rows[0]) > 1 else False
-    if all(abs(value) < _NOTHING for value in values) or even:
+def _refuse_dead_heads(rows: Rows) -> None:
+    nothing = all(abs(value) < _NOTHING for value in chain.from_iterable(rows))
+    if nothing or (len(rows[0]) > 1 and all(len(set(row)) == 1 for row in rows)):
         raise NotARewardError(
             "The server answers next to nothing, or the same for all labels, for every input: the "
             "head's weights were not loaded (classifier_from_token does that on vLLM 0.11.1 to "
@@ -136,8 +132,20 @@ def _refuse_dead_heads(rows: Rows, raw_by: Literal["request", "task"] | None, fl
         )
 
 
-def _adds_up_to_one(row: Sequence[float]) -> bool:
-    return math.isclose(math.fsum(row), 1, abs_tol=_SUM_TOLERANCE)
+def _normalized(reads: Reads, flag: str) -> ActivationError | NotARewardError:
+    if reads == "states":
+        return ActivationError(
+            "The server normalizes the hidden states to length 1, behind which their scale is "
+            f"lost. {_cure(flag)}"
+        )
+    return NotARewardError(
+        "The server answers vectors of length 1 (of a single value: 1 or -1) for every input: it "
+        "normalizes them like embeddings. Serve the checkpoint without a Normalize module."
+    )
+
+
+def _is_one(number: float) -> bool:
+    return abs(number - 1) < _ROUNDING
 
 
 def _cure(flag: str) -> str:

@@ -88,6 +88,7 @@ async def first_that_fits(
             continue
         problem = found.head.problem(found.layout)
         if problem is None:
+            await _refuse_wrong_start(caller, model, way, probes)
             return found
         misfit = misfit or found.reply.error(type(problem), str(problem))
     if misfit is not None:
@@ -98,6 +99,16 @@ async def first_that_fits(
         server_message=not_served.server_message if not_served else "",
         endpoint=f"{', '.join(sorted(asked)) or 'no route'} at {caller.url}",
     ) from not_served
+
+
+async def _refuse_wrong_start(caller: Caller, model: str, way: Way, probes: Probes) -> None:
+    if way.wrong_if_served is None:
+        return
+    try:
+        reply = await caller.call(way.wrong_if_served.call(model, probes.ids[:1]))
+    except RouteNotFoundError:
+        return
+    raise reply.error(ProtocolError, way.wrong_because)
 
 
 async def _probed(

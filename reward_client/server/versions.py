@@ -41,6 +41,9 @@ class Way:
         unasked: What the server applies by default.
         flag: The server's flag that gives raw values where no request can ask for them.
         exceptions: Models that this version treats otherwise.
+        wrong_if_served: A request that the server must refuse: where it is answered, the server was
+            started in a way that makes this one's values wrong.
+        wrong_because: Why that is so, and what to do.
     """
 
     ask: Ask
@@ -48,6 +51,8 @@ class Way:
     unasked: Unasked
     flag: str
     exceptions: str = ""
+    wrong_if_served: Ask | None = None
+    wrong_because: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,13 @@ _NORMALIZE_FLAG = """--override-pooler-config '{"normalize": false}'"""
 _POOLER_NORMALIZE_FLAG = """--pooler-config '{"normalize": false}'"""
 _ACTIVATION_FLAG = """--override-pooler-config '{"activation": false}'"""
 _USE_ACTIVATION_FLAG = """--pooler-config '{"use_activation": false}'"""
+
+# Seen on 0.10.2: -0.12 instead of 3.19 for 614 tokens, and a dead engine for 13 samples at once.
+_NO_CHUNKS = (
+    "This server answers /pooling for a sequence classifier: it runs without chunked prefill "
+    "(--no-enable-chunked-prefill), and vLLM 0.10 then gives wrong values for some prompts. Start "
+    "it without that flag, or upgrade it to 0.11.1 or later."
+)
 
 _RAW = MappingProxyType({"use_activation": False})
 
@@ -158,7 +170,14 @@ _V0_10_0 = replace(
     ways={
         **_all_by(_POOLING, "sigmoid"),
         # Sequence classifiers have no route from token IDs, only one from texts.
-        "sequence": Way(Ask("classify", sends="text"), "vector", "sigmoid", _ACTIVATION_FLAG),
+        "sequence": Way(
+            Ask("classify", sends="text"),
+            "vector",
+            "sigmoid",
+            _ACTIVATION_FLAG,
+            wrong_if_served=_POOLING,
+            wrong_because=_NO_CHUNKS,
+        ),
         "hidden": _HIDDEN_UNASKED,
     },
     source="code of 0.10.0",
@@ -173,6 +192,8 @@ _V0_10_1 = replace(
             "vector",
             "sigmoid",
             _ACTIVATION_FLAG,
+            wrong_if_served=_POOLING,
+            wrong_because=_NO_CHUNKS,
         ),
         "token": Way(_POOLING, "per token", "none", _ACTIVATION_FLAG, "InternLM2: sigmoid"),
         "steps": Way(_POOLING, "per step", "softmax", _ACTIVATION_FLAG),

@@ -57,7 +57,7 @@ def test_no_sigmoid_over_probabilities() -> None:
 def test_it_is_written_and_read_as_value(value: float | None) -> None:
     given = reward(value)
     assert given.model_dump()["value"] == value
-    assert "scalar" not in given.model_dump_json()
+    assert "scalar" not in given.model_dump()
     assert f"value={value!r}" in repr(given)
     assert Reward.model_validate_json(given.model_dump_json()) == given
     assert pickle.loads(pickle.dumps(given)) == given

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from reward_client import ActivationError, LinearHead, ShapeError
 
+from ..cells import cell
 from .recorded import Recording, switches
 from .scoring import TOLERANCE, score, score_all
 
+KIND = "hidden states"
 HIDDEN = 128
 # Both signs and no two alike, so that a state in another order gives another number.
 WEIGHT = [math.sin(1 + index) / 4 for index in range(HIDDEN)]
@@ -33,7 +37,14 @@ def dot(weight: list[float], state: list[float]) -> float:
     return math.fsum(a * b for a, b in zip(weight, state, strict=True))
 
 
-@pytest.mark.parametrize("name", EVERY | FIRST)
+def servings() -> Iterator[Any]:
+    """Every recording with raw states, with its cell of the table of versions."""
+    for name in EVERY | FIRST:
+        version = name.partition("-")[0]
+        yield pytest.param(name, id=name, marks=cell(version, KIND, "embeddings", "raw"))
+
+
+@pytest.mark.parametrize("name", servings())
 def test_the_reward_is_the_weight_times_the_raw_state(name: str) -> None:
     recording = Recording(name)
     head = LinearHead(WEIGHT)
@@ -48,7 +59,13 @@ def test_the_reward_is_the_weight_times_the_raw_state(name: str) -> None:
     assert switches(recording.scored[-1]["json"]) == {"encoding_format": "base64", **asked}
 
 
-@pytest.mark.parametrize("version", ["0.20.2", "0.32.0"])
+@pytest.mark.parametrize(
+    "version",
+    [
+        pytest.param(version, marks=cell(version, KIND, "pooling", "raw"))
+        for version in ("0.20.2", "0.32.0")
+    ],
+)
 def test_the_pooling_route_gives_the_same(version: str) -> None:
     recording = Recording(f"{version}-causal-embed")
     reward = score(recording, head=LinearHead(WEIGHT), route="pooling")
@@ -68,6 +85,7 @@ def test_several_outputs_and_a_bias() -> None:
         float(reward)
 
 
+@cell("0.8.5", KIND, "embeddings", "error")
 def test_normalized_states_are_refused_where_no_request_can_turn_that_off() -> None:
     with pytest.raises(ActivationError) as caught:
         score(Recording("0.8.5-causal-embed"), head=LinearHead(WEIGHT))

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from reward_client import ActivationError, NotARewardError, ObjectiveHead, ShapeError
 
+from ..cells import cell
 from .recorded import Recording
 from .scoring import TOLERANCE, score, score_all
 
 FIVE = ObjectiveHead(5)
 TOKENS = ObjectiveHead(["<|pad|>", "Yes", "No"])
 
+KIND = "several labels"
 ROUTES = {"0.10.2": "classify", "0.12.0": "pooling", "0.20.2": "pooling", "0.32.0": "pooling"}
 
 
-@pytest.mark.parametrize("version", ROUTES)
+def cells(routes: dict[str, str], leaving_out: str = "") -> Iterator[Any]:
+    """Versions, each with its cell of the table of versions."""
+    for version, route in routes.items():
+        if version != leaving_out:
+            yield pytest.param(version, id=version, marks=cell(version, KIND, route, "raw"))
+
+
+@pytest.mark.parametrize("version", cells(ROUTES))
 def test_labels_are_raw(version: str) -> None:
     recording = Recording(f"{version}-seqcls5")
     rewards = score_all(recording, head=FIVE)
@@ -45,6 +57,7 @@ def test_weights_make_one_reward_of_the_labels() -> None:
     assert values == pytest.approx(expected, abs=sum(map(abs, weights.values())) * TOLERANCE)
 
 
+@cell("0.8.5", KIND, "embeddings", "error")
 def test_a_softmax_that_no_request_can_turn_off_is_refused() -> None:
     with pytest.raises(ActivationError) as caught:
         score(Recording("0.8.5-seqcls5"), head=FIVE)
@@ -56,7 +69,7 @@ def test_another_number_of_labels_is_refused() -> None:
         score(Recording("0.20.2-seqcls5"), head=ObjectiveHead(4))
 
 
-@pytest.mark.parametrize("version", ["0.20.2", "0.32.0"])
+@pytest.mark.parametrize("version", cells(dict.fromkeys(("0.20.2", "0.32.0"), "classify")))
 def test_the_classify_route_gives_the_same_labels(version: str) -> None:
     recording = Recording(f"{version}-seqcls5")
     reward = score(recording, head=FIVE, route="classify")
@@ -65,7 +78,7 @@ def test_the_classify_route_gives_the_same_labels(version: str) -> None:
     assert reward.provenance.route == "classify"
 
 
-@pytest.mark.parametrize("version", ["0.10.2", "0.20.2", "0.32.0"])
+@pytest.mark.parametrize("version", cells(ROUTES, leaving_out="0.12.0"))
 def test_a_classifier_made_of_tokens_gives_their_logits(version: str) -> None:
     recording = Recording(f"{version}-causal-classify")
     rewards = score_all(recording, head=TOKENS)
@@ -74,6 +87,7 @@ def test_a_classifier_made_of_tokens_gives_their_logits(version: str) -> None:
     assert rewards[0].provenance.activation == "none"
 
 
+@cell("0.12.0", KIND, "pooling", "error")
 def test_a_classifier_whose_weights_were_not_loaded_is_refused() -> None:
     with pytest.raises(NotARewardError, match="not loaded"):
         score(Recording("0.12.0-causal-classify"), head=TOKENS)

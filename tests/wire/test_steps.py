@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from reward_client import InputError, Reward, ShapeError, StepHead
 
+from ..cells import Outcome, cell
 from .recorded import STEP_TOKEN, STEP_TOKEN_ID, Recording
 from .scoring import TOLERANCE, score
 
@@ -34,7 +36,15 @@ def probabilities(reference: dict[str, Any]) -> list[float]:
     return [1 / (1 + math.exp(bad - good)) for bad, good in reference["step_logits"]]
 
 
-@pytest.mark.parametrize("version", ACTIVATIONS)
+def versions() -> Iterator[Any]:
+    """Every version, with its cell of the table of versions."""
+    for version, (activation, _) in ACTIVATIONS.items():
+        route = "embeddings" if version == "0.8.5" else "pooling"
+        outcome: Outcome = "raw" if activation == "none" else "recovered"
+        yield pytest.param(version, id=version, marks=cell(version, "steps", route, outcome))
+
+
+@pytest.mark.parametrize("version", versions())
 def test_every_step_has_its_probability(version: str) -> None:
     recording = Recording(f"{version}-prm")
     references = with_steps(recording)

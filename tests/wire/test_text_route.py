@@ -6,12 +6,14 @@ import pytest
 
 from reward_client import InputError, RouteNotFoundError
 
+from ..cells import cell
 from .recorded import BOS_TOKEN_ID, Recording, switches
 from .scoring import TOLERANCE, score, score_all
 
 NAME = "0.10.2-seqcls"
 
 
+@cell("0.10.2", "one label", "classify", "raw")
 def test_rewards_are_raw_and_have_one_bos() -> None:
     recording = Recording(NAME)
     rewards = score_all(recording)
@@ -52,7 +54,13 @@ def test_tokens_that_their_text_does_not_give_are_refused() -> None:
         score(recording, [BOS_TOKEN_ID, *letters])
 
 
-@pytest.mark.parametrize("route", ["pooling", "embeddings"])
+@pytest.mark.parametrize(
+    "route",
+    [
+        pytest.param(route, marks=cell("0.10.2", "one label", route, "error"))
+        for route in ("pooling", "embeddings")
+    ],
+)
 def test_no_other_route_is_served(route: str) -> None:
     with pytest.raises(RouteNotFoundError):
         score(Recording(NAME), route=route)

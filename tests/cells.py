@@ -11,10 +11,6 @@ import pytest
 
 Outcome: TypeAlias = Literal["raw", "recovered", "error"]
 
-COUNTS = Path(__file__).parent / "docs" / "cells.json"
-"""How many tests stand behind each cell; `python tests/docs/tables.py` writes it."""
-
-
 def cell(version: str, kind: str, route: str, outcome: Outcome) -> pytest.MarkDecorator:
     """Marks a test that shows what comes of one cell.
 

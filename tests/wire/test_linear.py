@@ -44,7 +44,7 @@ def servings() -> Iterator[Any]:
         yield pytest.param(name, id=name, marks=cell(version, KIND, "embeddings", "raw"))
 
 
-@pytest.mark.parametrize("name", servings())
+@pytest.mark.parametrize("name", list(servings()))
 def test_the_reward_is_the_weight_times_the_raw_state(name: str) -> None:
     recording = Recording(name)
     head = LinearHead(WEIGHT)

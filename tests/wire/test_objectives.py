@@ -27,7 +27,7 @@ def cells(routes: dict[str, str], leaving_out: str = "") -> Iterator[Any]:
             yield pytest.param(version, id=version, marks=cell(version, KIND, route, "raw"))
 
 
-@pytest.mark.parametrize("version", cells(ROUTES))
+@pytest.mark.parametrize("version", list(cells(ROUTES)))
 def test_labels_are_raw(version: str) -> None:
     recording = Recording(f"{version}-seqcls5")
     rewards = score_all(recording, head=FIVE)
@@ -69,7 +69,7 @@ def test_another_number_of_labels_is_refused() -> None:
         score(Recording("0.20.2-seqcls5"), head=ObjectiveHead(4))
 
 
-@pytest.mark.parametrize("version", cells(dict.fromkeys(("0.20.2", "0.32.0"), "classify")))
+@pytest.mark.parametrize("version", list(cells(dict.fromkeys(("0.20.2", "0.32.0"), "classify"))))
 def test_the_classify_route_gives_the_same_labels(version: str) -> None:
     recording = Recording(f"{version}-seqcls5")
     reward = score(recording, head=FIVE, route="classify")
@@ -78,7 +78,7 @@ def test_the_classify_route_gives_the_same_labels(version: str) -> None:
     assert reward.provenance.route == "classify"
 
 
-@pytest.mark.parametrize("version", cells(ROUTES, leaving_out="0.12.0"))
+@pytest.mark.parametrize("version", list(cells(ROUTES, leaving_out="0.12.0")))
 def test_a_classifier_made_of_tokens_gives_their_logits(version: str) -> None:
     recording = Recording(f"{version}-causal-classify")
     rewards = score_all(recording, head=TOKENS)

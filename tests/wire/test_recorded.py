@@ -91,7 +91,7 @@ def test_every_recording_is_used() -> None:
     assert sorted([*REWARDS, *REFUSALS, YES_MINUS_NO]) == names()
 
 
-@pytest.mark.parametrize("name", rewards())
+@pytest.mark.parametrize("name", list(rewards()))
 def test_rewards_equal_the_reference(name: str) -> None:
     recording = Recording(name)
     rewards = score_all(recording)
@@ -126,7 +126,7 @@ def refusals() -> Iterator[Any]:
         yield pytest.param(name, id=name, marks=marks)
 
 
-@pytest.mark.parametrize("name", refusals())
+@pytest.mark.parametrize("name", list(refusals()))
 def test_what_is_no_scalar_reward_is_refused(name: str) -> None:
     kind, hint = REFUSALS[name]
     with pytest.raises(kind) as caught:

@@ -44,7 +44,7 @@ def versions() -> Iterator[Any]:
         yield pytest.param(version, id=version, marks=cell(version, "steps", route, outcome))
 
 
-@pytest.mark.parametrize("version", versions())
+@pytest.mark.parametrize("version", list(versions()))
 def test_every_step_has_its_probability(version: str) -> None:
     recording = Recording(f"{version}-prm")
     references = with_steps(recording)

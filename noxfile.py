@@ -8,7 +8,7 @@ nox.needs_version = ">=2025.2.9"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
-EXTRAS = ["testing", "openai"]
+EXTRAS = ["testing", "openai", "local"]
 PACKAGE = f".[{','.join(EXTRAS)}]"
 
 

@@ -16,7 +16,7 @@ from reward_client.testing import forms, pooling, prompts
 from reward_client.testing.dialects import DIALECTS
 from reward_client.testing.heads import HEADS, Head
 from reward_client.testing.judge import load_judge
-from reward_client.testing.pooled_forms import Pooled, PooledForms
+from reward_client.testing.pooled_forms import PooledForms
 from reward_client.testing.refusals import (
     Refusal,
     media_type_refusal,
@@ -131,27 +131,27 @@ class _Endpoints:
 
         return guarded
 
-    def _read(self, body: object, accepted: Sequence[type[forms.AnyForm]]) -> forms.AnyForm:
+    def _read(
+        self, body: object, accepted: Sequence[type[forms.AnyForm]], path: str
+    ) -> forms.AnyForm:
         """The body as one of the accepted forms, for the served model."""
         form = forms.read_form(body, accepted, last_wins=self._dialect.last_form_wins)
-        if form.model is not None and form.model != self._serving.model_name:
-            known, parameter = "", None
-            if not isinstance(form, Pooled):
-                parameter = "model" if self._dialect.names_model else None
-                if self._dialect.names_aliases:
-                    known = f" Valid aliases: {self._serving.model_name}."
+        served = self._serving.model_name
+        if form.model is not None and form.model != served:
+            names_aliases = self._dialect.names_aliases and path in ("/tokenize", "/detokenize")
             raise Refusal(
-                f"The model `{form.model}` does not exist.{known}",
+                f"The model `{form.model}` does not exist."
+                + (f" Valid aliases: {served}." if names_aliases else ""),
                 status=404,
                 kind="NotFoundError",
-                parameter=parameter,
+                parameter="model" if path in self._dialect.names_model else None,
             )
         return form
 
     async def _tokenize(self, _request: Request, body: object) -> Response:
         accepted: list[type[forms.TokenizeText | forms.TokenizeChat]]
         accepted = [forms.TokenizeText, forms.TokenizeChat]
-        form = self._read(body, accepted)
+        form = self._read(body, accepted, "/tokenize")
         tokenizer = self._serving.judge.tokenizer
         if isinstance(form, forms.TokenizeText):
             tokens = tokenizer.encode(form.prompt, add_special_tokens=form.add_special_tokens)
@@ -181,7 +181,7 @@ class _Endpoints:
         checks = self._dialect.detokenizes == "checks"
         accepted: list[type[forms.Detokenize | forms.DetokenizeChecked]]
         accepted = [forms.DetokenizeChecked if checks else forms.Detokenize]
-        form = self._read(body, accepted)
+        form = self._read(body, accepted, "/detokenize")
         if any(token < 0 for token in form.tokens):
             if self._dialect.detokenizes == "breaks":
                 raise prompts.BrokenReply
@@ -198,7 +198,7 @@ class _Endpoints:
         async def pooled(request: Request, body: object) -> Response:
             sent = _keys(body)
             prompts.check_keys(serving, sent, path)
-            form = self._read(body, accepted)
+            form = self._read(body, accepted, path)
             task = pooling.task(serving, form, path)
             ids = prompts.prompts(serving, form, path)
             rows = await run_in_threadpool(

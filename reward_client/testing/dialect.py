@@ -40,8 +40,8 @@ class Dialect:
         traces: The place in vLLM, for each route.
         names_field: The `param` of such an error is the location of the first one.
         names_parameters: A refused parameter is named by the message and by `param`.
-        names_model: An unknown model's error on the tokenizer routes has `param`.
-        names_aliases: It says which models there are.
+        names_model: The routes whose error about an unknown model has `param`.
+        names_aliases: It says which models there are, on the tokenizer routes.
         media_type_status: The status of a body that is not `application/json`.
         engine_errors: What a negative ID does, for each route: it kills a real server, while this
             one lives on; empty where it does not.
@@ -91,7 +91,7 @@ class Dialect:
     traces: Mapping[str, str]
     names_field: bool
     names_parameters: bool
-    names_model: bool
+    names_model: frozenset[str]
     names_aliases: bool
     media_type_status: int
     engine_errors: Mapping[str, EngineError]

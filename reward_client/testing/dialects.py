@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DIALECTS"]
 
+_TOKENIZER = ("/tokenize", "/detokenize")
 _POOLED = ("/pooling", "/classify", "/v1/embeddings")
 _GET = ("/health", "/load", "/metrics", "/v1/models", "/version")
 _POST = ("/detokenize", "/invocations", "/pooling", "/tokenize")
@@ -109,7 +110,7 @@ _V0_8 = Dialect(
     traces={},
     names_field=False,
     names_parameters=False,
-    names_model=False,
+    names_model=frozenset(),
     names_aliases=False,
     media_type_status=415,
     engine_errors={},
@@ -250,7 +251,7 @@ _V0_16 = replace(
         create_classify=24,
         create_embedding=43,
     ),
-    names_model=True,
+    names_model=frozenset({*_TOKENIZER, *_POOLED}),
     engine_errors=dict.fromkeys(
         _POOLED, EngineError(status=200, code=500, kind="InternalServerError")
     ),
@@ -266,7 +267,6 @@ _V0_16 = replace(
         "value={tokens})"
     ),
     counts_overlong=False,
-    too_long_parameter="input_tokens",
     truncation_keeps="first",
     tasks={
         **by_kind(
@@ -306,6 +306,7 @@ _V0_20 = replace(
         create_classify=23,
         create_embedding=22,
     ),
+    names_model=frozenset(_TOKENIZER),
     engine_errors=dict.fromkeys(
         _POOLED, EngineError(status=500, code=500, kind="InternalServerError")
     ),
@@ -318,6 +319,7 @@ _V0_20 = replace(
         "{tokens} tokens. Please reduce the length of the input prompt or the number of requested "
         "output tokens. (parameter=input_tokens, value={tokens})"
     ),
+    too_long_parameter="input_tokens",
     tasks={**_V0_16.tasks, "sequence": ("classify", "token_classify")},
     default_tasks=by_kind(sequences="classify", tokens="token_classify", embeddings="embed"),
     forms={

@@ -177,8 +177,10 @@ def check_keys(serving: Serving, body: Mapping[str, Any], path: str) -> None:
     removed = dialect.removed_tasks.get(str(body.get("task"))) if path == "/pooling" else None
     if removed:
         raise refused_parameter(removed, "task", dialect)
-    dimensions, refusal = body.get("dimensions"), dialect.no_dimensions.get(serving.acts_as(path))
-    if dimensions is not None and refusal is not None:
-        raise refused_parameter(
-            refusal.format(model=serving.model_name, dimensions=dimensions), "dimensions", dialect
-        )
+    acts_as, dimensions = serving.acts_as(path), body.get("dimensions")
+    if dimensions is None or acts_as not in dialect.no_dimensions:
+        return
+    refusal = dialect.no_dimensions[acts_as].format(model=serving.model_name, dimensions=dimensions)
+    if acts_as == "/pooling":
+        raise refused_parameter(refusal, "dimensions", dialect)
+    raise Refusal(refusal)

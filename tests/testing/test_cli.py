@@ -67,7 +67,7 @@ def test_interrupt(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("reward_client.cli._score", interrupted)
+    monkeypatch.setattr("reward_client.cli.demo._score", interrupted)
     assert main(["demo", "--url", "http://127.0.0.1:9"]) == 130
 
 

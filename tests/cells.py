@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias
 
 import pytest
 
-Outcome: TypeAlias = Literal["raw", "recovered", "error"]
+Outcome: TypeAlias = Literal["raw", "raw, by the server's flag", "recovered", "error"]
+
 
 def cell(version: str, kind: str, route: str, outcome: Outcome) -> pytest.MarkDecorator:
     """Marks a test that shows what comes of one cell.

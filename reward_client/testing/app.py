@@ -46,6 +46,10 @@ def create_app(
     api_key: str | None = None,
     model_name: str = "sum-judge",
     max_model_len: int = 1024,
+    values: Callable[[list[int]], float] | None = None,
+    version: str | None = "dialect",
+    owned_by: str = "vllm",
+    root: str = "reward-client/sum-judge",
 ) -> ASGIApp:
     """The app that `RewardServer` serves, without fault injection and recording.
 
@@ -58,6 +62,11 @@ def create_app(
         api_key: Guards ``/v1``, and only that, as vLLM does.
         model_name: The served name.
         max_model_len: The most tokens of one prompt.
+        values: The raw number for a prompt, given its token IDs, in place of the model's; see
+            `RewardServer`.
+        version: What ``/version`` says; ``"dialect"`` is the dialect's, None is no such route.
+        owned_by: What ``/v1/models`` says of the owner; a LiteLLM proxy, say, has another.
+        root: What ``/v1/models`` says that the model was loaded from; recipes are looked up by it.
     """
     if dialect not in DIALECTS:
         raise ValueError(f"Unknown dialect {dialect!r}; there are {', '.join(DIALECTS)}.")
@@ -72,7 +81,10 @@ def create_app(
         raw=raw,
         model_name=model_name,
         max_model_len=max_model_len,
-        values=None,
+        values=values,
+        version=DIALECTS[dialect].version if version == "dialect" else version,
+        owned_by=owned_by,
+        root=root,
     )
     app: ASGIApp = Starlette(
         routes=_Endpoints(serving).routes(), exception_handlers={HTTPException: _http_error}
@@ -94,10 +106,11 @@ class _Endpoints:
             "/health": self._nothing,
             "/ping": self._nothing,
             "/load": self._load,
-            "/version": self._version,
             "/v1/models": self._models,
             "/openapi.json": self._openapi,
         }
+        if self._serving.version is not None:
+            get["/version"] = self._version
         post: dict[str, Handler] = {
             "/ping": self._nothing,
             "/tokenize": self._guarded(self._tokenize),
@@ -257,7 +270,7 @@ class _Endpoints:
         return JSONResponse({"server_load": 0})
 
     async def _version(self, _request: Request) -> Response:
-        return JSONResponse({"version": self._dialect.version})
+        return JSONResponse({"version": self._serving.version})
 
     async def _models(self, _request: Request) -> Response:
         permission = {
@@ -278,8 +291,8 @@ class _Endpoints:
             "id": self._serving.model_name,
             "object": "model",
             "created": self._created,
-            "owned_by": "vllm",
-            "root": "reward-client/sum-judge",
+            "owned_by": self._serving.owned_by,
+            "root": self._serving.root,
             "parent": None,
             "max_model_len": self._serving.max_model_len,
             "permission": [permission],

@@ -18,7 +18,7 @@ from reward_client.testing.recording import RecordedRequest, Recorder
 from reward_client.testing.reference import ReferenceValues, reference_values
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from reward_client.testing.heads import Head
@@ -83,6 +83,11 @@ class RewardServer:
         model_name: The served name.
         max_model_len: The most tokens of one prompt.
         port: The port; 0 takes a free one.
+        values: The raw number for a prompt, given its token IDs. Every number that the model would
+            answer with is this one instead, before any activation: for servers that are wrong.
+        version: What ``/version`` says; ``"dialect"`` is the dialect's, None is no such route.
+        owned_by: What ``/v1/models`` says of the owner; a LiteLLM proxy, say, has another.
+        root: What ``/v1/models`` says that the model was loaded from; recipes are looked up by it.
 
     Attributes:
         step_token: What ends a step for the head ``"steps"``: a text that is one token.
@@ -102,6 +107,10 @@ class RewardServer:
         model_name: str = "sum-judge",
         max_model_len: int = 1024,
         port: int = 0,
+        values: Callable[[list[int]], float] | None = None,
+        version: str | None = "dialect",
+        owned_by: str = "vllm",
+        root: str = "reward-client/sum-judge",
     ) -> None:
         app = create_app(
             dialect=dialect,
@@ -110,6 +119,10 @@ class RewardServer:
             api_key=api_key,
             model_name=model_name,
             max_model_len=max_model_len,
+            values=values,
+            version=version,
+            owned_by=owned_by,
+            root=root,
         )
         self._faults = FaultInjector(app)
         self._recorder = Recorder(self._faults)

@@ -25,6 +25,9 @@ class Serving:
         model_name: The served name.
         max_model_len: The most tokens of a sequence.
         values: The raw number of a prompt in place of the model's.
+        version: What `/version` says, if there is one.
+        owned_by: Whose the model is.
+        root: What the model was loaded from.
     """
 
     judge: Judge
@@ -34,6 +37,9 @@ class Serving:
     model_name: str
     max_model_len: int
     values: Callable[[list[int]], float] | None
+    version: str | None
+    owned_by: str
+    root: str
 
     def acts_as(self, path: str) -> str:
         """The route whose rules count: 0.8 passes what is no embedding model's on to `/pooling`."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import math
+import struct
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import numpy as np
 import pytest
 
 from reward_client.testing import RecordedRequest, RewardServer, create_app
@@ -137,9 +141,101 @@ def test_answers_requests_at_once():
                 assert served == direct
 
 
-@pytest.mark.parametrize("options", [{"dialect": "0.7"}, {"head": "process"}])
-def test_unknown_options(options):
-    with pytest.raises(ValueError, match="Unknown"):
+def pooled(client, **body):
+    (item,) = client.post("/pooling", json=body).json()["data"]
+    return item["data"]
+
+
+def test_values_in_place_of_the_models():
+    with RewardServer(values=len) as server, httpx.Client(base_url=server.url) as client:
+        assert pooled(client, input=[5, 6, 7], use_activation=False) == [3]
+        assert pooled(client, input=[5] * 20, use_activation=False) == [20]
+        assert pooled(client, input=[5, 6]) == pytest.approx([1 / (1 + math.exp(-2))], abs=1e-6)
+        assert server.reference([5, 6, 7]) != 3
+
+
+def test_tiny_values_arrive_as_float32_has_them():
+    def tiny(_token_ids):
+        return 1e-42
+
+    float32 = struct.unpack("<f", struct.pack("<f", 1e-42))[0]
+    with (
+        RewardServer(values=tiny, head="labels", raw=True) as server,
+        httpx.Client(base_url=server.url) as client,
+    ):
+        assert pooled(client, input=[5, 6]) == [float32] * 5
+        encoded = pooled(client, input=[5, 6], encoding_format="base64")
+        assert struct.unpack("<5f", base64.b64decode(encoded)) == (float32,) * 5
+
+
+@pytest.mark.parametrize("head", ["token", "steps", "embed", "export"])
+def test_values_have_the_shape_of_the_head(head):
+    ids = [1, 100, 5, 100]
+    answers = []
+    for values in (None, len):
+        with RewardServer(head=head, raw=True, values=values) as server:
+            answers.append(httpx.post(server.url + "/pooling", json={"input": ids}).json())
+    right, wrong = (answer["data"][0]["data"] for answer in answers)
+    assert wrong == np.full_like(right, 4).tolist()
+
+
+def test_what_the_server_says_of_itself():
+    with (
+        RewardServer(version="0.99.0.dev1", owned_by="proxy", root="org/model") as server,
+        httpx.Client(base_url=server.url) as client,
+    ):
+        assert client.get("/version").json() == {"version": "0.99.0.dev1"}
+        (card,) = client.get("/v1/models").json()["data"]
+        assert (card["owned_by"], card["root"]) == ("proxy", "org/model")
+    with RewardServer(version=None, dialect="0.12") as server:
+        hidden = httpx.get(server.url + "/version")
+        assert (hidden.status_code, hidden.json()) == (404, {"detail": "Not Found"})
+
+
+@pytest.mark.parametrize("dialect", ["0.10", "0.12", "0.16"])
+def test_by_way_of_text(dialect):
+    """Where `/classify` takes no token IDs: detokenized, without the BOS that it puts there."""
+    server = RewardServer(dialect=dialect)
+    with server, httpx.Client(base_url=server.url) as client:
+        chat = {"messages": SUM, "add_generation_prompt": False}
+        tokens = client.post("/tokenize", json=chat).json()["tokens"]
+        text = client.post("/detokenize", json={"tokens": tokens}).json()["prompt"]
+        assert text.startswith("<|bos|>")
+        switch = "activation" if dialect == "0.10" else "use_activation"
+        body = {"input": [text.removeprefix("<|bos|>")], switch: False}
+        reply = client.post("/classify", json=body).json()
+        assert reply["usage"]["prompt_tokens"] == len(tokens)
+        assert reply["data"][0]["probs"] == [server.reference(tokens)]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "status", "code"),
+    [("0.8", 500, None), ("0.12", 500, 500), ("0.16", 200, 500), ("0.32", 400, 400)],
+)
+def test_a_negative_id(dialect, status, code):
+    """It kills a real server of 0.10 to 0.27; this one answers as that did, and goes on."""
+    with (
+        RewardServer(dialect=dialect, head="token") as server,
+        httpx.Client(base_url=server.url) as client,
+    ):
+        reply = client.post("/pooling", json={"input": [5, -1]})
+        assert reply.status_code == status
+        assert (reply.text == "Internal Server Error") is (code is None)
+        if code is not None:
+            assert reply.json()["error"]["code"] == code
+        assert client.post("/pooling", json={"input": [5]}).json()["usage"]["prompt_tokens"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dialect": "0.7"}, "Unknown dialect"),
+        ({"head": "process"}, "Unknown head"),
+        ({"dialect": "0.8", "head": "export"}, "since 0.10.2"),
+    ],
+)
+def test_impossible_options(options, message):
+    with pytest.raises(ValueError, match=message):
         create_app(**options)
 
 

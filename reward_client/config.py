@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast, get_args
 
 from reward_client.endpoints import environment_key, request_headers, server_url
 from reward_client.errors import InputError, RecipeError
@@ -105,7 +105,8 @@ class Config:
                 raise InputError(
                     f"{name}= must be a {types[0].__name__}, not a {type(given).__name__}."
                 )
-        if self.head != "auto" and not isinstance(self.head, _HEADS):
+        head = cast("object", self.head)
+        if head != "auto" and not isinstance(head, _HEADS):
             raise InputError('head= must be "auto" or a head, such as ScalarHead().')
         if self.route not in get_args(RouteChoice):
             raise InputError(f"route= must be one of {get_args(RouteChoice)}, not {self.route!r}.")

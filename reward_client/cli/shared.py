@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from typing import TypeAlias
+from typing import Protocol
 
 from reward_client.options import API_KEY_VARIABLE
 
 __all__ = ["Commands", "UsageError", "add_server_options"]
 
-# argparse has no public name for what add_subparsers returns.
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
+
+class Commands(Protocol):
+    """What argparse's `add_subparsers` returns, which has no public name."""
+
+    def add_parser(
+        self,
+        name: str,
+        *,
+        help: str,  # noqa: A002 - argparse's own name
+        description: str,
+    ) -> argparse.ArgumentParser:
+        """A parser for a command."""
+        ...
 
 
 class UsageError(Exception):

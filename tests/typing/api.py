@@ -8,8 +8,11 @@ from typing import assert_type
 from reward_client import (
     AsyncRewardClient,
     Conversation,
+    Diagnosis,
     FormattedText,
     Limits,
+    LinearHead,
+    ObjectiveHead,
     Ranking,
     Reward,
     RewardClient,
@@ -17,8 +20,11 @@ from reward_client import (
     ScalarHead,
     ScoreResult,
     ServerProfile,
+    StepHead,
+    StepReward,
     TokenizedSample,
 )
+from reward_client.recipes import find_recipe
 
 CHAT = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
 
@@ -40,6 +46,23 @@ def synchronous() -> None:
         assert_type(client.rank(CHAT[:1], ["4"]).best, str)
         assert_type(client.tokenize(CHAT), TokenizedSample)
         assert_type(client.servers(), tuple[ServerProfile, ...])
+        assert_type(client.diagnose(), Diagnosis)
+
+
+def heads() -> None:
+    steps = StepHead(step_token="<extra_0>", good_label=1, aggregate="min")
+    reward = RewardClient("http://localhost:8000", head=steps).score(
+        Conversation(CHAT[:1], steps=["2+2", "4"])
+    )
+    assert_type(reward.steps, tuple[StepReward, ...])
+    assert_type(reward.value, float)
+    assert_type(reward.sigmoid(), float)
+    RewardClient("http://localhost:8000", head=ObjectiveHead(["a", "b"], {"a": 1}), bos=True)
+    assert_type(reward.objectives, dict[str, float])
+    assert_type(reward.softmax(), dict[str, float])
+    RewardClient("http://localhost:8000", head=LinearHead([0.5, 1.5], bias=0.0))
+    RewardClient("http://localhost:8000", head=LinearHead([[0.5, 1.5], [1.0, 2.0]], [0.0, 1.0]))
+    RewardClient("http://localhost:8000", recipe=find_recipe("a/model"), tokenizer="auto")
 
 
 async def asynchronous(source: AsyncIterator[list[int]]) -> None:

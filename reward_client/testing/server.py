@@ -86,7 +86,7 @@ class RewardServer:
         values: The raw number for a prompt, given its token IDs. Every number that the model would
             answer with is this one instead, before any activation: for servers that are wrong.
         version: What ``/version`` says; ``"dialect"`` is the dialect's, None is no such route.
-        owned_by: What ``/v1/models`` says of the owner; a LiteLLM proxy, say, has another.
+        owned_by: What ``/v1/models`` says of the owner; a proxy in front of vLLM says another.
         root: What ``/v1/models`` says that the model was loaded from; recipes are looked up by it.
 
     Attributes:

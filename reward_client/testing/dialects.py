@@ -1,7 +1,9 @@
 """The vLLM versions that the server stands for, each as what it changed against the one before.
 
-All of it was seen on real servers of these versions, with small models of every kind; that a key is
-read, or a task done, was seen in the numbers that came back.
+Seen on real servers of these versions, with small models of every kind; that a key is read, or a
+task done, was seen in the numbers that came back. Taken from the neighbouring versions: `/pooling`
+of an exported head in 0.12 and 0.20. Taken from one route for all: what a dead engine answers,
+except on `/v1/embeddings` of 0.10, where it was seen.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from os import PathLike, fspath
 from typing import Any, TypeGuard, cast
 
@@ -23,10 +24,6 @@ class LocalTokenizer:
         source: A folder with the model's tokenizer files, or its name on the Hugging Face hub.
         trust_remote_code: Run Python code that comes with the tokenizer. Without it, a tokenizer
             that needs its own code is an error.
-
-    Raises:
-        InputError: The tokenizer cannot be loaded, or has no chat template.
-        ImportError: transformers is not installed.
     """
 
     def __init__(self, source: str | PathLike[str], *, trust_remote_code: bool = False) -> None:
@@ -35,9 +32,19 @@ class LocalTokenizer:
         self._tokenizer: Any = None  # transformers is not typed
 
     def load(self) -> None:
-        """Reads the files; takes seconds, the first time."""
+        """Reads the files; takes seconds, the first time.
+
+        Raises:
+            InputError: The tokenizer cannot be loaded.
+            ImportError: transformers is not installed.
+        """
         if self._tokenizer is not None:
             return
+        if not self.source:
+            raise InputError(
+                "The server does not say where its model comes from: give the tokenizer's folder "
+                "or name by tokenizer=."
+            )
         try:
             from transformers import AutoTokenizer
         except ImportError as error:
@@ -47,6 +54,9 @@ class LocalTokenizer:
         try:
             load = cast("Any", AutoTokenizer).from_pretrained
             tokenizer = load(self.source, trust_remote_code=self.trust_remote_code)
+            # The first call switches off what the files say of truncation and padding, which in
+            # transformers 4 is an error while another thread encodes.
+            tokenizer.encode("", add_special_tokens=False)
         except Exception as error:
             raise InputError(
                 f"The tokenizer of {self.source!r} cannot be loaded: {error}"
@@ -57,7 +67,7 @@ class LocalTokenizer:
         """The token IDs of a plain prompt, as ``/tokenize`` is asked for them.
 
         Raises:
-            InputError: The chat template refuses the conversation.
+            InputError: There is no chat template, or it refuses the conversation.
         """
         if isinstance(prompt, FormattedText):
             return self._encoded(prompt.text)
@@ -99,7 +109,7 @@ def is_plain(prompt: Prompt) -> TypeGuard[Conversation | FormattedText]:
     """
     if isinstance(prompt, Conversation):
         return prompt.tools is None and all(
-            message.keys() == {"role", "content"} and isinstance(message["content"], str)
+            set(message) == {"role", "content"} and isinstance(message["content"], str)
             for message in prompt.messages
         )
     return isinstance(prompt, FormattedText)
@@ -108,34 +118,40 @@ def is_plain(prompt: Prompt) -> TypeGuard[Conversation | FormattedText]:
 class Proof:
     """That a local tokenizer gives the server's token IDs: on the first samples, then on some.
 
-    Args:
+    Texts prove nothing of the chat template, nor do conversations without a system message of what
+    it makes of one: each form of prompt is proven by itself.
+
+    Attributes:
         tokenizer: The local tokenizer.
+        failure: Why it is of no use: it cannot be loaded, or disagreed.
     """
 
     def __init__(self, tokenizer: LocalTokenizer) -> None:
         self.tokenizer = tokenizer
-        self.failure: TokenizerMismatchError | None = None
-        self._agreed = 0
-        self._asked = 0
+        self.failure: InputError | ImportError | None = None
+        self._agreed: Counter[Hashable] = Counter()
+        self._asked: Counter[Hashable] = Counter()
 
-    @property
-    def held(self) -> bool:
-        """Whether the first samples agreed."""
-        return self._agreed >= _FIRST
+    def holds(self, prompt: Conversation | FormattedText) -> bool:
+        """Whether the first prompts of this form agreed."""
+        return self._agreed[_form(prompt)] >= _FIRST
 
-    def is_due(self) -> bool:
-        """Whether the next sample is to be compared with the server."""
-        self._asked += 1
-        return not self.held or self._asked % _EVERY == 0
+    def is_due(self, prompt: Conversation | FormattedText) -> bool:
+        """Whether the token IDs of this prompt are to be compared with the server's."""
+        form = _form(prompt)
+        self._asked[form] += 1
+        return not self.holds(prompt) or self._asked[form] % _EVERY == 0
 
-    def compare(self, local: Sequence[int], server: Sequence[int]) -> None:
-        """Notes that a sample was compared.
+    def compare(
+        self, prompt: Conversation | FormattedText, local: Sequence[int], server: Sequence[int]
+    ) -> None:
+        """Notes that a prompt was compared.
 
         Raises:
             TokenizerMismatchError: The token IDs differ.
         """
         if list(local) == list(server):
-            self._agreed += 1
+            self._agreed[_form(prompt)] += 1
             return
         pairs = zip(local, server, strict=False)
         position = next(
@@ -143,16 +159,24 @@ class Proof:
             min(len(local), len(server)),
         )
         piece = slice(max(0, position - 1), position + _SHOWN)
-        self.failure = TokenizerMismatchError(
+        late = (
+            f" Up to {_EVERY} samples since the last comparison may have been scored as other "
+            "tokens."
+        )
+        failure = TokenizerMismatchError(
             f"The tokenizer of {self.tokenizer.source!r} gives other token IDs than the server's "
             f"/tokenize, first at position {position}: {self.tokenizer.text(local[piece])!r} here, "
             f"{self.tokenizer.text(server[piece])!r} there. Its files or its chat template are not "
             'the ones that the server runs; use tokenizer="server".'
-            + (
-                f" Up to {_EVERY} samples since the last comparison may have been scored as other "
-                "tokens."
-                if self.held
-                else ""
-            )
+            + (late if self.holds(prompt) else "")
         )
-        raise self.failure
+        self.failure = failure
+        raise failure
+
+
+def _form(prompt: Conversation | FormattedText) -> Hashable:
+    """Which parts of the chat template a prompt goes through, roughly."""
+    if isinstance(prompt, FormattedText):
+        return None
+    roles = frozenset(message["role"] for message in prompt.messages)
+    return roles, frozenset(prompt.chat_template_kwargs or ())

@@ -32,7 +32,8 @@ class PromptRules:
         bos_token_id: That token, where the tokenizer has one.
         append: Token IDs that the prompt must end with; added where they are not there yet.
         step: The step token of a process reward model.
-        separator: Splits the last assistant turn into steps, where the caller gave none.
+        separator: Splits the last assistant turn into steps, where the caller gave none; the step
+            token takes its place.
     """
 
     generation_prompt: bool = False
@@ -67,17 +68,14 @@ class PromptRules:
                     "This conversation has steps=, and the client no StepHead that scores them."
                 )
             return prompt
-        steps = prompt.steps
-        messages = prompt.messages
-        if steps is None and self.separator is not None:
-            messages, steps = _split(messages, self.separator)
-        if steps is not None:
-            for place, text in enumerate(steps):
-                if self.step.text in text:
-                    raise InputError(f"Step {place} holds the step token {self.step.text!r}.")
-            answer = "".join(step + self.step.text for step in steps)
-            messages = [*messages, {"role": "assistant", "content": answer}]
-        self._check_places(messages, self.step.text)
+        messages, text = prompt.messages, self.step.text
+        if prompt.steps is not None:
+            answer = {"role": "assistant", "content": _joined(prompt.steps, text)}
+            messages = [*messages, answer]
+        elif self.separator is not None:
+            steps = _split(messages[-1], self.separator)
+            messages = [*messages[:-1], {**messages[-1], "content": _joined(steps, text)}]
+        self._check_places(messages, text)
         return replace(prompt, messages=messages, steps=None)
 
     def _check_places(self, messages: Sequence[Message], text: str) -> None:
@@ -114,14 +112,13 @@ class PromptRules:
         return finished
 
     def _with_bos(self, ids: tuple[int, ...], prompt: Prompt) -> tuple[int, ...]:
-        count = self.bos_count(ids)
+        count, token = self.bos_count(ids), self.bos_token_id
         if self.bos is None or count == int(self.bos):
             return ids
-        if self.bos and self.bos_token_id is None:
+        if token is None:
             raise InputError("One BOS token is demanded, and the server's tokenizer has none.")
         if self.bos and count == 0 and isinstance(prompt, Conversation):
-            assert self.bos_token_id is not None  # noqa: S101 - checked above
-            return (self.bos_token_id, *ids)
+            return (token, *ids)
         demanded = "exactly one BOS token" if self.bos else "no BOS token"
         raise InputError(f"The sample starts with {count} BOS tokens, and {demanded} is demanded.")
 
@@ -140,18 +137,23 @@ class PromptRules:
             )
 
 
-def _split(
-    messages: Sequence[Message], separator: str
-) -> tuple[Sequence[Message], tuple[str, ...]]:
-    """The messages before the answer, and the answer's steps."""
-    last = messages[-1]
-    content = last.get("content")
-    if last.get("role") != "assistant" or not isinstance(content, str):
+def _split(answer: Message, separator: str) -> list[str]:
+    """The steps of an answer."""
+    content = answer.get("content")
+    if answer.get("role") != "assistant" or not isinstance(content, str):
         raise InputError("The last turn must be the assistant's text, to be split into steps.")
-    steps = tuple(step for step in content.split(separator) if step.strip())
+    steps = [step for step in content.split(separator) if step.strip()]
     if not steps:
         raise InputError("The last turn is empty: there is no step to score.")
-    return messages[:-1], steps
+    return steps
+
+
+def _joined(steps: Sequence[str], token: str) -> str:
+    """The steps with the step token after each."""
+    for place, step in enumerate(steps):
+        if token in step:
+            raise InputError(f"Step {place} holds the step token {token!r}.")
+    return "".join(step + token for step in steps)
 
 
 def _text(message: Message) -> str:

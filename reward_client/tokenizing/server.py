@@ -15,6 +15,8 @@ __all__ = ["chat_call", "detokenize_call", "server_ids", "text_call", "text_of",
 
 PATH = "/tokenize"
 
+_MAX_TOKEN_ID = 2**31 - 1  # as for the token IDs that callers give
+
 
 async def server_ids(
     caller: Caller,
@@ -95,7 +97,7 @@ def token_ids(reply: Reply) -> list[int]:
     tokens = as_list(fields.get("tokens"))
     if not tokens:
         raise reply.error(ProtocolError, "The reply of /tokenize holds no token IDs.")
-    if any(type(token) is not int or token < 0 for token in tokens):
+    if not all(type(token) is int and 0 <= token <= _MAX_TOKEN_ID for token in tokens):
         raise reply.error(ProtocolError, "The reply of /tokenize holds what is not a token ID.")
     if fields.get("count") != len(tokens):
         raise reply.error(

@@ -15,7 +15,7 @@ from reward_client.calls import Caller
 from reward_client.errors import InputError, PromptTooLongError, TokenizerMismatchError
 from reward_client.options import OnOverlong
 from reward_client.rewards import ServerProfile, TokenizedSample
-from reward_client.samples import Conversation, Prompt
+from reward_client.samples import Conversation, FormattedText, Prompt
 from reward_client.tokenizing.local import LocalTokenizer, Proof, is_plain
 from reward_client.tokenizing.overlong import fit
 from reward_client.tokenizing.rules import PromptRules
@@ -55,6 +55,7 @@ class Tokenizer:
             InputError: The prompt cannot be what the model needs, or asks for something that this
                 server would silently ignore.
             TokenizerMismatchError: A local tokenizer gives other IDs than the server.
+            ImportError: A local tokenizer needs transformers, which is not installed.
             RewardClientError: As `Caller.call`.
         """
         prompt = rules.with_steps(prompt)
@@ -64,14 +65,12 @@ class Tokenizer:
         if not isinstance(prompt, Conversation):
             return sample
 
-        async def is_short_enough(shorter: Conversation) -> bool:
-            return self._fits(await self._sample(profile, rules, shorter))
+        async def fitting(shorter: Conversation) -> TokenizedSample | None:
+            kept = await self._sample(profile, rules, shorter)
+            return kept if self._fits(kept) else None
 
-        shorter = await fit(prompt, is_short_enough)
-        if shorter is None:
-            return sample
-        kept = await self._sample(profile, rules, shorter)
-        return kept.model_copy(update={"truncated": True})
+        kept = await fit(prompt, fitting)
+        return sample if kept is None else kept.model_copy(update={"truncated": True})
 
     @staticmethod
     def _fits(sample: TokenizedSample) -> bool:
@@ -91,23 +90,38 @@ class Tokenizer:
         if self._choice == "server" or not is_plain(prompt):
             return await self._server_ids(profile, rules, prompt)
         proof = await self._proof_for(profile)
-        if proof is None or (proof.failure is not None and self._choice == "auto"):
+        if proof.failure is None:
+            return await self._local_ids(profile, rules, prompt, proof)
+        if self._choice == "auto":
             return await self._server_ids(profile, rules, prompt)
-        if proof.failure is not None:
-            raise copy(proof.failure) from proof.failure
+        raise copy(proof.failure) from proof.failure
+
+    async def _local_ids(
+        self,
+        profile: ServerProfile,
+        rules: PromptRules,
+        prompt: Conversation | FormattedText,
+        proof: Proof,
+    ) -> Sequence[int]:
         opened = rules.generation_prompt
-        local = await asyncio.to_thread(proof.tokenizer.ids, prompt, generation_prompt=opened)
-        if proof.is_due():
-            server = await self._server_ids(profile, rules, prompt)
-            held = proof.held
-            try:
-                proof.compare(local, server)
-            except TokenizerMismatchError as error:
-                if self._choice != "auto" or held:
-                    raise
+        try:
+            local = await asyncio.to_thread(proof.tokenizer.ids, prompt, generation_prompt=opened)
+        except InputError:
+            if self._choice != "auto":
+                raise
+            return await self._server_ids(profile, rules, prompt)
+        if not proof.is_due(prompt):
+            return local
+        server = await self._server_ids(profile, rules, prompt)
+        is_news = proof.failure is None
+        try:
+            proof.compare(prompt, local, server)
+        except TokenizerMismatchError as error:
+            if self._choice != "auto" or proof.holds(prompt):
+                raise
+            if is_news:
                 _logger.warning("tokenized by the server from now on: %s", type(error).__name__)
-                return server
-        return local
+        return server
 
     async def _server_ids(
         self, profile: ServerProfile, rules: PromptRules, prompt: Prompt
@@ -120,36 +134,29 @@ class Tokenizer:
             generation_prompt=rules.generation_prompt,
         )
 
-    async def _proof_for(self, profile: ServerProfile) -> Proof | None:
-        """The proof for this server, begun anew for another; None where `auto` has no tokenizer."""
+    async def _proof_for(self, profile: ServerProfile) -> Proof:
+        """The proof for this server, begun anew for another."""
         async with self._loading:
-            if self._proven_for is not profile:
-                self._proof = await self._begin_proof(profile)
+            if self._proof is None or self._proven_for is not profile:
+                self._proof = await self._begun_proof(profile)
                 self._proven_for = profile
             return self._proof
 
-    async def _begin_proof(self, profile: ServerProfile) -> Proof | None:
+    async def _begun_proof(self, profile: ServerProfile) -> Proof:
+        proof = Proof(self._local(profile))
         try:
-            tokenizer = self._local(profile)
-            await asyncio.to_thread(tokenizer.load)
+            await asyncio.to_thread(proof.tokenizer.load)
         except (InputError, ImportError) as error:
-            if self._choice != "auto":
-                raise
-            _logger.warning("tokenized by the server: %s", error)
-            return None
-        return Proof(tokenizer)
+            proof.failure = error
+            if self._choice == "auto":
+                _logger.warning("tokenized by the server: %s", error)
+        return proof
 
     def _local(self, profile: ServerProfile) -> LocalTokenizer:
         if isinstance(self._choice, LocalTokenizer):
             return self._choice
-        if self._choice not in ("local", "auto"):
-            return LocalTokenizer(self._choice)
-        if profile.root is None:
-            raise InputError(
-                "The server does not say where its model comes from: give the tokenizer's folder "
-                "or name by tokenizer=."
-            )
-        return LocalTokenizer(profile.root)
+        by_server = self._choice in ("local", "auto")
+        return LocalTokenizer(profile.root or "" if by_server else self._choice)
 
 
 def check_length(tokenized: TokenizedSample) -> None:

@@ -1,0 +1,105 @@
+"""Connections that are gone, engines that have died, and what was scored before.
+
+What a connection can do instead of a reply is in `tests/faults`, on real sockets.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from itertools import count
+
+import httpx
+import pytest
+
+from reward_client import (
+    BatchError,
+    EngineDeadError,
+    Limits,
+    RetryPolicy,
+    Reward,
+    ServerUnreachableError,
+)
+
+from ..either import OPENERS
+from ..fake_vllm import CHAT, CHAT_TOKENS, FakeVllm
+from ..faults.raw_server import RawServer
+from ..faults.vllm_answers import CONVERSATION, answer, expected
+from .conftest import Connect
+
+RIGHT = len(CHAT_TOKENS) - 5.5
+DEAD = {
+    "error": {
+        "message": "EngineCore encountered an issue. See stack trace (above) for the root cause.",
+        "type": "Internal Server Error",
+        "param": None,
+        "code": 500,
+    }
+}
+# More than the client waits on an idle connection, and less than vLLM.
+IDLE_SECONDS = 4.5
+
+
+def test_19_idle_connections_are_given_up_before_the_server_closes_them() -> None:
+    """Both clients in one test, since both must wait."""
+    with RawServer(answer) as server:
+        clients = [
+            OPENERS[kind](server.url, retry=RetryPolicy(attempts=1)) for kind in ("sync", "async")
+        ]
+        for client in clients:
+            client.score(CONVERSATION)
+            used = server.connections
+            client.score(CONVERSATION)
+            assert server.connections == used
+        time.sleep(IDLE_SECONDS)
+        for client in clients:
+            used = server.connections
+            assert client.score(CONVERSATION).value == expected()
+            assert server.connections > used
+            client.close()
+
+
+def dying(after: int) -> FakeVllm:
+    """A server whose engine dies after some replies of `/pooling`, the first of which is probes."""
+    scored = count()
+
+    def before(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path == "/pooling" and next(scored) >= after:
+            return httpx.Response(500, json=DEAD)
+        return None
+
+    return FakeVllm(before=before)
+
+
+def test_26_what_was_scored_before_the_engine_died_is_kept(connect: Connect) -> None:
+    server = dying(after=1 + 20)
+    outcomes = connect(server, limits=Limits(max_concurrency=4)).score_many(
+        [CHAT] * 50, on_error="return"
+    )
+    rewards = [outcome for outcome in outcomes if isinstance(outcome, Reward)]
+    assert [reward.value for reward in rewards] == [RIGHT] * 20
+    assert {type(outcome) for outcome in outcomes if outcome not in rewards} == {EngineDeadError}
+    # No sample is sent to a third engine after two have died under it.
+    sent = [json.dumps(body["input"]) for body in server.asked("/pooling")]
+    assert len([one for one in sent if one == json.dumps([CHAT_TOKENS])]) <= 20 + 2 * 30
+
+
+def test_26_the_batch_ends_at_the_first_death(connect: Connect) -> None:
+    server = dying(after=1 + 20)
+    with pytest.raises(BatchError) as caught:
+        connect(server, limits=Limits(max_concurrency=4)).score_many([CHAT] * 1000)
+    assert isinstance(caught.value.__cause__, EngineDeadError)
+    assert [result.reward.value for result in caught.value.results if result.reward] == [RIGHT] * 20
+    assert len(server.requests) < 150
+
+
+def test_26_a_server_that_is_gone_fails_fast(connect: Connect) -> None:
+    with RawServer(answer) as server:
+        client = connect(server)
+        right = client.score(CONVERSATION)
+        server.stop()
+        started = time.monotonic()
+        outcomes = client.score_many([CONVERSATION] * 200, on_error="return")
+        assert time.monotonic() - started < 20
+    assert right.value == expected()
+    assert {type(outcome) for outcome in outcomes} == {ServerUnreachableError}

@@ -83,16 +83,17 @@ class Core:
         from reward_client.doctor import Doctor
 
         prompt = None if sample is None else parse_sample(sample)
-        link, config = await self._link(), self.config
-        own = config.transport is None and config.openai is None and config.connection.proxy is None
-        doctor = Doctor(
-            link.caller,
-            link.watch,
-            link.method,
-            identify=lambda: identify(link.caller, config.model),
-            keeps_alive=lambda: _keeps_alive(config.url) if own else None,
-        )
+        link = await self._link()
+        doctor = Doctor(link.caller, link.watch, link.method, self._wishes(), self._keeps_alive)
         return await doctor.diagnose(prompt)
+
+    async def _keeps_alive(self) -> bool | None:
+        config = self.config
+        if config.transport is not None or config.openai is not None:
+            return None
+        from reward_client.transport.keep_alive import keeps_alive
+
+        return await keeps_alive(config.url, config.request_headers, config.connection)
 
     def window(self, *, ordered: bool) -> Window:
         """A bounded window of samples under way."""
@@ -151,7 +152,18 @@ class Core:
             retry=config.retry,
             limits=config.limits,
         )
-        wishes = Wishes(
+        wishes = self._wishes()
+        watch = ServerWatch(
+            caller,
+            identify=lambda: identify(caller, config.model),
+            discover=lambda: discover(caller, wishes),
+        )
+        tokenizer = Tokenizer(caller, config.tokenizer, config.on_overlong)
+        return _Link(caller, watch, Pooled(caller, watch, tokenizer))
+
+    def _wishes(self) -> Wishes:
+        config = self.config
+        return Wishes(
             model=config.model,
             head=None if config.head == "auto" else config.head,
             route=config.route,
@@ -160,13 +172,6 @@ class Core:
             bos=config.bos,
             tokenizer=str(config.tokenizer),
         )
-        watch = ServerWatch(
-            caller,
-            identify=lambda: identify(caller, config.model),
-            discover=lambda: discover(caller, wishes),
-        )
-        tokenizer = Tokenizer(caller, config.tokenizer, config.on_overlong)
-        return _Link(caller, watch, Pooled(caller, watch, tokenizer))
 
     def _open_wire(self) -> Wire:
         config = self.config
@@ -178,9 +183,3 @@ class Core:
         from reward_client.transport import HttpWire
 
         return HttpWire(config.url, config.timeout, config.connection, limit, config.transport)
-
-
-def _keeps_alive(url: str) -> bool | None:
-    from reward_client.transport.keep_alive import keeps_alive
-
-    return keeps_alive(url)

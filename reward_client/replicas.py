@@ -28,7 +28,7 @@ def compare(first: Replica, other: Replica) -> str | None:
     """Whether two servers are replicas.
 
     Returns:
-        A difference that changes no reward but deserves a look, or None.
+        A difference that changes no reward but deserves a look, with what to do; or None.
 
     Raises:
         ReplicaMismatchError: They differ in model, version, token IDs, or rewards by more than
@@ -42,15 +42,19 @@ def compare(first: Replica, other: Replica) -> str | None:
     if first.tokens.token_ids != other.tokens.token_ids:
         place = _first_difference(first.tokens.token_ids, other.tokens.token_ids)
         raise _mismatch(one, two, f"other token IDs for the same sample, from position {place} on")
-    for mine, theirs in zip(_numbers(first.reward), _numbers(other.reward), strict=True):
-        if not isclose(mine, theirs, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
-            raise _mismatch(one, two, f"{mine:.6g} and {theirs:.6g} for the same sample")
+    mine, theirs = _numbers(first.reward), _numbers(other.reward)
+    if len(mine) != len(theirs) or not all(map(_is_close, mine, theirs)):
+        raise _mismatch(one, two, f"{_shown(mine)} and {_shown(theirs)} for the same sample")
     if one.version != two.version:
-        return f"{one.url} runs vLLM {one.version}, {two.url} {two.version}."
+        return (
+            f"{one.url} runs vLLM {one.version}, {two.url} {two.version}. Run the same version on "
+            "both."
+        )
     if one.max_model_len != two.max_model_len:
         return (
             f"{one.url} takes {one.max_model_len} tokens, {two.url} {two.max_model_len}: a long "
-            "sample is scored by one and refused by the other."
+            "sample is scored by one and refused by the other. Start both with the same "
+            "--max-model-len."
         )
     return None
 
@@ -66,6 +70,14 @@ def _numbers(reward: Reward) -> tuple[float, ...]:
     steps = (step.value for step in reward.steps)
     scalar = () if reward.scalar is None else (reward.scalar,)
     return (*scalar, *reward.objectives.values(), *steps)
+
+
+def _is_close(mine: float, theirs: float) -> bool:
+    return isclose(mine, theirs, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+
+
+def _shown(numbers: Sequence[float]) -> str:
+    return ", ".join(f"{number:.6g}" for number in numbers)
 
 
 def _basename(root: str) -> str:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from reward_client import Diagnosis, RewardClient, RewardClientError
+from reward_client import Diagnosis, RetryPolicy, RewardClient, RewardClientError, Timeouts
 from reward_client.cli.shared import Commands, add_server_options
 
 if TYPE_CHECKING:
     import argparse
 
-    from reward_client import Finding
-
 __all__ = ["add_to"]
 
 _FAILED = 2
+
+# Someone waits for the answer: what a second attempt does not mend is a finding.
+_RETRY = RetryPolicy(attempts=2, max_wait=5)
+_TIMEOUT = Timeouts(connect=10, read=60)
 
 
 def add_to(commands: Commands) -> None:
@@ -41,38 +46,48 @@ def add_to(commands: Commands) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    try:
-        diagnoses, replicas = _look(options)
-    except RewardClientError as error:  # of the options: failures of servers are findings
-        print(f"reward-client: {error}")
-        return _FAILED
-    if options.json:
-        reports = [
-            {**diagnosis.model_dump(mode="json"), "status": diagnosis.status}
-            for diagnosis in diagnoses
-        ]
-        compared = [finding.model_dump(mode="json") for finding in replicas]
-        print(json.dumps({"servers": reports, "replicas": compared}, indent=2))
-    else:
-        print("\n\n".join(map(str, diagnoses)))
-        print(*replicas, sep="\n", end="\n" if replicas else "")
-    together = Diagnosis(url="", findings=tuple(replicas))
-    return max(together.status, *(diagnosis.status for diagnosis in diagnoses), 0)
-
-
-def _look(options: argparse.Namespace) -> tuple[list[Diagnosis], list[Finding]]:
     from reward_client.doctor import replica_findings
-    from reward_client.replicas import Replica
 
-    recipe = None if options.recipe == "none" else options.recipe
     diagnoses: list[Diagnosis] = []
-    replicas: list[Replica] = []
-    for url in options.urls:
-        with RewardClient(
-            url, model=options.model, api_key=options.api_key, recipe=recipe
-        ) as client:
-            diagnosis = client.diagnose()
+    try:
+        for diagnosis in _diagnoses(options):
             diagnoses.append(diagnosis)
-            if diagnosis.tokens is not None and diagnosis.reward is not None:
-                replicas.append(Replica(client.servers()[0], diagnosis.tokens, diagnosis.reward))
-    return diagnoses, replica_findings(replicas) if len(replicas) > 1 else []
+            if not options.json:
+                _print(f"{diagnosis}\n")
+    except (RewardClientError, ImportError) as error:  # of the options: the rest are findings
+        print(f"reward-client: {error}", file=sys.stderr)
+        return _FAILED
+    replicas = Diagnosis(url="", findings=tuple(replica_findings(diagnoses)))
+    status = max(diagnosis.status for diagnosis in (*diagnoses, replicas))
+    if options.json:
+        servers = [{"status": each.status, **each.model_dump(mode="json")} for each in diagnoses]
+        compared = replicas.model_dump(mode="json")["findings"]
+        print(json.dumps({"status": status, "servers": servers, "replicas": compared}, indent=2))
+    elif replicas.findings:
+        _print("\n".join(map(str, replicas.findings)))
+    return status
+
+
+def _diagnoses(options: argparse.Namespace) -> Iterator[Diagnosis]:
+    with ExitStack() as clients:
+        opened = [
+            clients.enter_context(
+                RewardClient(
+                    url,
+                    model=options.model,
+                    api_key=options.api_key,
+                    recipe=None if options.recipe == "none" else options.recipe,
+                    retry=_RETRY,
+                    timeout=_TIMEOUT,
+                )
+            )
+            for url in options.urls  # wrong options are found before any server is asked
+        ]
+        for client in opened:
+            yield client.diagnose()
+
+
+def _print(text: str) -> None:
+    """Prints what the terminal's encoding may not have."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)

@@ -1,0 +1,97 @@
+"""Rewards, and what they are compared with: published values, and other servers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from reward_client.diagnosis import Diagnosis, Finding
+from reward_client.doctor.failures import failure, in_two
+from reward_client.doctor.findings import failed, not_checked, ok, warning
+from reward_client.errors import ReplicaMismatchError
+from reward_client.recipes import Reference
+from reward_client.replicas import Replica, compare
+from reward_client.rewards import Reward
+
+__all__ = ["reference", "replica_findings", "sample"]
+
+
+def sample(reward: Reward) -> Finding:
+    """The sample's reward and where it came from."""
+    known = reward.provenance.model_dump(exclude_none=True).items()
+    origin = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in known)
+    return ok("sample", f"{_numbers(reward)}, for {reward.token_count} tokens. From {origin}.")
+
+
+def reference(known: Reference, reward: Reward) -> Finding:
+    """Whether a reward is the published one."""
+    if isinstance(known.expected, tuple):
+        found, expected = [step.value for step in reward.steps], list(known.expected)
+    else:
+        found, expected = _scalar(reward), [known.expected]
+    published = f"published: {_listed(expected)} ± {known.tolerance:g} ({known.source})."
+    if len(found) != len(expected):
+        return failed(
+            "reference value",
+            f"{len(found)} values came; {published}",
+            "Name the recipe of the model that is served, or correct its head.",
+        )
+    detail = f"{_listed(found)}; {published}"
+    pairs = zip(found, expected, strict=True)
+    if all(abs(value - wanted) <= known.tolerance for value, wanted in pairs):
+        return ok("reference value", detail)
+    return failed(
+        "reference value",
+        detail,
+        "The server runs other weights, another chat template or another precision than the "
+        "published model: compare its `vllm serve` command with that of `reward-client recipe`.",
+    )
+
+
+def replica_findings(diagnoses: Sequence[Diagnosis]) -> list[Finding]:
+    """Whether several servers give the same rewards as the first of them that gives any."""
+    return list(_replica_findings(diagnoses)) if len(diagnoses) > 1 else []
+
+
+def _replica_findings(diagnoses: Sequence[Diagnosis]) -> Iterator[Finding]:
+    first: Replica | None = None
+    for diagnosis in diagnoses:
+        replica = _replica(diagnosis)
+        if replica is None:
+            yield not_checked("replicas", f"{diagnosis.url} gave no reward to compare.")
+        elif first is None:
+            first = replica
+        else:
+            yield _compared(first, replica)
+
+
+def _replica(diagnosis: Diagnosis) -> Replica | None:
+    if diagnosis.profile is None or diagnosis.tokens is None or diagnosis.reward is None:
+        return None
+    return Replica(diagnosis.profile, diagnosis.tokens, diagnosis.reward)
+
+
+def _compared(first: Replica, other: Replica) -> Finding:
+    try:
+        difference = compare(first, other)
+    except ReplicaMismatchError as error:
+        return failure("replicas", error)
+    if difference is not None:
+        return warning("replicas", *in_two(difference))
+    urls = other.profile.url, first.profile.url
+    return ok("replicas", "{} gives the same tokens and reward as {}.".format(*urls))
+
+
+def _scalar(reward: Reward) -> list[float]:
+    return [] if reward.scalar is None else [reward.scalar]
+
+
+def _numbers(reward: Reward) -> str:
+    parts = [f"reward {value:.6g}" for value in _scalar(reward)]
+    parts += [f"{name} {value:.6g}" for name, value in reward.objectives.items()]
+    if reward.steps:
+        parts.append(f"steps {_listed([step.value for step in reward.steps])}")
+    return ", ".join(parts)
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.6g}" for value in values)

@@ -25,5 +25,7 @@ napoleon_use_ivar = True
 # values are named where they are used.
 nitpick_ignore_regex = [
     ("py:class", r"(collections\.abc|httpx|openai)\..*"),
-    ("py:class", r"Head|HeadChoice|RouteChoice|ServerActivation|SharedOptions"),
+    ("py:class", r"Head|HeadChoice|OnOverlong|RecipeChoice|RouteChoice|ServerActivation"),
+    ("py:class", r"SharedOptions|TokenizerChoice|(os\.)?PathLike"),
+    ("py:class", r"reward_client\.recipes\.recipe\.((Scalar|Steps|Objectives)Table|Turn)"),
 ]

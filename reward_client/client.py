@@ -142,17 +142,17 @@ class RewardClient:
             ``"classify"``.
         tokenizer: ``"server"``; ``"local"`` for the tokenizer of the server's model by
             transformers (extra ``local``), proven on samples to give the server's token IDs; a
-            folder or hub name to load it from, or a `LocalTokenizer`; ``"auto"`` for the local one
-            where it can be had and proven, and the server otherwise.
+            folder or hub name to load it from, or a `reward_client.tokenizing.LocalTokenizer`;
+            ``"auto"`` for the local one where it can be had and proven, and the server otherwise.
         recipe: What is known of the model: ``"auto"`` looks it up by the server's model root; a
-            recipe's name, the path of a TOML file, or a `Recipe`; None for nothing. Other
-            arguments go before what it says.
+            recipe's name, the path of a TOML file, or a `reward_client.recipes.Recipe`; None for
+            nothing. Other arguments go before what it says.
         bos: True demands that every sample starts with exactly one BOS token, and adds it to
             conversations whose template writes none; False demands none; None takes what the
             recipe says, or the template writes.
         on_overlong: What becomes of a conversation with more tokens than the server takes:
             ``"raise"``, or ``"drop_turns"``: its oldest exchanges go (system messages stay, and
-            so does the last exchange), and `Reward.truncated` says so.
+            so does the last exchange), and ``Reward.truncated`` says so.
         server_activation: What the server does to its values, for versions that can neither be
             asked for raw ones nor seen to send them: ``"none"`` or ``"sigmoid"``.
         retry: How often and how long a request is tried again.

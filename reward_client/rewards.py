@@ -167,7 +167,7 @@ class Reward(_Result):
 
     @property
     def value(self) -> float:
-        """The raw output of the model's head: a logit, not a probability.
+        """What the model's head gives, raw. That is a logit and not a probability.
 
         Of a process reward model it is the aggregate of the steps' probabilities, of objectives
         their weighted sum.

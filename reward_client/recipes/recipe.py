@@ -116,7 +116,7 @@ class Reference(_Table):
     """An exact input, and what the model says of it.
 
     The input is one of ``messages`` (with ``steps``: the assistant's answer in steps, as in
-    `Conversation`), ``text`` (through the chat template already) and ``token_ids``.
+    ``Conversation``), ``text`` (through the chat template already) and ``token_ids``.
 
     Attributes:
         models: Which of the recipe's models the value holds for; empty stands for all of them.
@@ -171,7 +171,7 @@ class Recipe(_Table):
         architectures: As in their ``config.json``.
         output: What vLLM answers for a conversation: one ``"vector"``, a row ``"per token"``, or
             a row ``"per step"``.
-        head_table: The head as it is written in the file; `head` is the object.
+        head_table: The head as it is written in the file; ``head`` is the object.
         prompt: How token IDs are made.
         activation: What a server of today applies unless it is asked for raw values.
         special_tokens: Texts that must be one token, and its ID.

@@ -142,7 +142,8 @@ def step_samples() -> dict[str, Sample]:
 
 
 def judgements() -> dict[str, Sample]:
-    """Questions for a language model, whose Yes or No is the reward."""
+    """Questions to a language model, whose Yes or No is the reward."""
+    question = "<|im_start|>user\nIs this true? Answer Yes or No.\n{}<|im_end|>\n"
     claims = {
         "true": "Paris is the capital of France.",
         "false": "Paris is the capital of Germany.",
@@ -151,13 +152,16 @@ def judgements() -> dict[str, Sample]:
         "emoji": "🤖 is a cat.",
         "long": "The sky is blue. " * 20,
     }
-    asked = {
-        name: f"<|im_start|>user\nIs this true? Answer Yes or No.\n{claim}<|im_end|>\n"
-        "<|im_start|>assistant\n"
+    return {
+        name: FormattedText(question.format(claim) + "<|im_start|>assistant\n")
         for name, claim in claims.items()
     }
+
+
+def judged_conversations() -> dict[str, Sample]:
+    """Those questions, and conversations that the chat template closes before the Yes or No."""
     return {
-        **{name: FormattedText(text) for name, text in asked.items()},
+        **judgements(),
         "conversation": turns("What is 2 + 2?", "4", system="Answer Yes or No."),
         "default system": turns("Is 7 a prime?", "Yes."),
     }

@@ -66,6 +66,7 @@ IN_CI = {
     "shipped": Served(SHIPPED),
     "hidden states": Served("causal", ("--convert", "embed")),
     "labels": Served("labels"),
+    # Without an ID it is that of Qwen2.5-Math-PRM, which this vocabulary does not reach.
     "prm": Served("prm", pooler(task="token_classify", step_tag_id=STEP_TOKEN_ID)),
 }
 API_KEY = "sk-right-0123456789abcdef"
@@ -77,6 +78,7 @@ FURTHER = {
     "hidden states, every token": Served(
         "causal", ("--convert", "embed", *pooler(task="token_embed"))
     ),
+    "prm, other step token": Served("prm"),
     "yes and no": yes_no("no_post_processing"),
     "yes and no, bfloat16": yes_no("no_post_processing", "bfloat16"),
     "yes minus no": yes_no("from_2_way_softmax"),

@@ -28,6 +28,7 @@ from .conversations import (
     STEP_TOKEN,
     Sample,
     conversations,
+    judged_conversations,
     judgements,
     other_samples,
     step_samples,
@@ -73,6 +74,11 @@ def last(reference: Reference) -> list[float]:
 def weighted(reference: Reference) -> float:
     labels = dict(zip(LABELS, reference.last, strict=True))
     return sum(labels[name] * weight for name, weight in WEIGHTS.items())
+
+
+def yes_minus_no(reference: Reference) -> float:
+    no, yes = reference.last
+    return yes - no
 
 
 def linear(reference: Reference) -> list[float]:
@@ -134,6 +140,8 @@ SEQUENCE = ("auto", "pooling", "classify")
 TOKENS = ("auto", "pooling")
 HIDDEN = ("auto", "embeddings", "pooling")
 
+NO_AND_YES = ObjectiveHead(["No", "Yes"])
+
 SETUPS = {
     "one label": Setup("llama", ScalarHead(), SEQUENCE, value, last),
     "one of one": Setup("llama", ObjectiveHead(["reward"]), SEQUENCE, objectives, last),
@@ -153,19 +161,13 @@ SETUPS = {
         for labels, model, good_label in (("one", "qwen2-reward", None), ("two", "prm", 1))
         for aggregate in AGGREGATES
     },
-    "no and yes": Setup(
-        "yes and no", ObjectiveHead(["No", "Yes"]), SEQUENCE, objectives, last, judgements
-    ),
+    "no and yes": Setup("yes and no", NO_AND_YES, SEQUENCE, objectives, last, judged_conversations),
+    # Not the conversations: there, torch's own bfloat16 is up to 3e-2 away from its float32.
     "no and yes, bfloat16": Setup(
-        "yes and no, bfloat16", ObjectiveHead(["No", "Yes"]), SEQUENCE, objectives, last, judgements
+        "yes and no, bfloat16", NO_AND_YES, SEQUENCE, objectives, last, judgements
     ),
     "yes minus no": Setup(
-        "yes minus no",
-        ScalarHead(),
-        SEQUENCE,
-        value,
-        lambda reference: reference.last[1] - reference.last[0],
-        judgements,
+        "yes minus no", ScalarHead(), SEQUENCE, value, yes_minus_no, judged_conversations
     ),
 }
 

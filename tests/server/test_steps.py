@@ -127,6 +127,18 @@ def test_another_step_token_than_the_servers_is_refused(
 
 
 @pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize("model", ["prm, other step token"])
+def test_a_server_that_scores_another_step_token_is_refused(
+    bench: Bench, model: str, kind: Kind
+) -> None:
+    """It answers no row at all."""
+    with closing(OPENERS[kind](bench.serve(model).url, head=HEAD)) as client:
+        for sample in step_samples().values():
+            with pytest.raises(ShapeError):
+                client.score(sample)
+
+
+@pytest.mark.parametrize("kind", OPENERS)
 @pytest.mark.parametrize("model", ["prm"])
 def test_a_step_token_that_is_several_tokens_is_refused(
     bench: Bench, model: str, kind: Kind

@@ -1,0 +1,679 @@
+"""Token IDs made on the client: the server's, proven, or an error that shows where they differ."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import reward_client.testing
+from reward_client import (
+    BadRequestError,
+    Conversation,
+    FormattedText,
+    InputError,
+    PromptTooLongError,
+    ServerProfile,
+    TokenizerMismatchError,
+)
+from reward_client.calls import Call, Reply
+from reward_client.config import Config
+from reward_client.rewards import TokenizedSample
+from reward_client.samples import Prompt, parse_sample
+from reward_client.testing.tokenizing import ChatTokenizer
+from reward_client.tokenizing import (
+    LocalTokenizer,
+    PromptRules,
+    Tokenizer,
+    TokenizerChoice,
+    check_length,
+)
+
+MODEL = Path(reward_client.testing.__file__).parent / "model"
+FIRST, EVERY = 8, 64  # how many are compared at first, and each how many-th later
+
+
+class Server:
+    """The /tokenize of a server with the model's own tokenizer; it counts what it is asked."""
+
+    url = "http://stub"
+    losses = 0
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.alter: Callable[[list[int]], list[int]] = lambda ids: ids
+        self._tokenizer = ChatTokenizer(MODEL)
+
+    def lost(self) -> None:
+        raise AssertionError
+
+    async def call(self, call: Call) -> Reply:
+        assert (call.method, call.path) == ("POST", "/tokenize")
+        body: dict[str, Any] = dict(call.body or {})
+        self.asked.append(body)
+        await asyncio.sleep(0)
+        ids = self.alter(self.ids(body))
+        reply = {"count": len(ids), "max_model_len": 1024, "tokens": ids}
+        return Reply(reply, "POST http://stub/tokenize", "rc-1")
+
+    def ids(self, body: dict[str, Any]) -> list[int]:
+        if "prompt" in body:
+            return self._tokenizer.encode(
+                body["prompt"], add_special_tokens=body["add_special_tokens"]
+            )
+        try:
+            text = self._tokenizer.render(
+                body["messages"],
+                add_generation_prompt=body["add_generation_prompt"],
+                tools=body.get("tools"),
+                variables=body.get("chat_template_kwargs"),
+            )
+        except ValueError as error:
+            raise BadRequestError(str(error), status=400) from error
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
+
+def profile(**changes: Any) -> ServerProfile:
+    known = ServerProfile(
+        url="http://stub",
+        version="0.32.0",
+        version_known=True,
+        model="judge",
+        root=str(MODEL),
+        max_model_len=1024,
+        route="pooling",
+        sends="ids",
+        task="classify",
+        switches={"use_activation": False},
+        shape="vector",
+        width=1,
+        activation="none",
+        activation_known_by="request",
+        bos_token_id=1,
+        recipe=None,
+    )
+    return known.model_copy(update=changes)
+
+
+PROFILE = profile()
+
+
+class Client:
+    """A `Tokenizer` on an event loop of its own, from prompts to token IDs."""
+
+    def __init__(self, choice: TokenizerChoice, server: Server, **options: Any) -> None:
+        self.server = server
+        self.rules = PromptRules(**options)
+        self._tokenizer = Tokenizer(server, choice, "raise")
+        self._runner = asyncio.Runner()
+
+    def ids(self, sample: Any, of: ServerProfile = PROFILE) -> tuple[int, ...]:
+        return self._runner.run(self._tokenized(parse_sample(sample), of)).token_ids
+
+    def together(self, samples: Sequence[Any]) -> list[TokenizedSample | BaseException]:
+        async def main() -> list[TokenizedSample | BaseException]:
+            work = (self._tokenized(parse_sample(sample), PROFILE) for sample in samples)
+            return await asyncio.gather(*work, return_exceptions=True)
+
+        return self._runner.run(main())
+
+    async def _tokenized(self, prompt: Prompt, of: ServerProfile) -> TokenizedSample:
+        return await self._tokenizer.tokenize(of, self.rules, prompt)
+
+    def close(self) -> None:
+        self._runner.close()
+
+
+Connect = Callable[..., Client]
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def connect(server: Server) -> Iterator[Connect]:
+    clients: list[Client] = []
+
+    def connected(choice: TokenizerChoice = "local", **options: Any) -> Client:
+        clients.append(Client(choice, server, **options))
+        return clients[-1]
+
+    yield connected
+    for client in clients:
+        client.close()
+
+
+def chat(answer: str, *, system: str | None = None) -> list[dict[str, str]]:
+    first = [{"role": "system", "content": system}] if system is not None else []
+    turns = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": answer}]
+    return [*first, *turns]
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.name == "reward_client"]
+
+
+# The same as the server's
+
+MESSAGE = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "user", "assistant"]), "content": st.text(max_size=40)}
+)
+
+
+@pytest.mark.parametrize("opened", [False, True])
+@settings(deadline=None, max_examples=50)
+@given(messages=st.lists(MESSAGE, min_size=1, max_size=5))
+def test_the_same_ids_as_the_servers(messages: list[dict[str, str]], opened: bool) -> None:
+    server = Server()
+    by_server = Client("server", server, generation_prompt=opened)
+    by_client = Client(LOADED, server, generation_prompt=opened)
+    # Where they differed, this would be a TokenizerMismatchError.
+    assert by_client.ids(messages) == by_server.ids(messages)
+    assert server.asked[0] == server.asked[1]
+    by_server.close()
+    by_client.close()
+
+
+LOADED = LocalTokenizer(MODEL)
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        chat("4"),
+        chat("<|end|><|bos|> literally"),
+        chat("¿Qué? 東京 🎉 \n\n  x  ", system=""),
+        Conversation(chat("4"), chat_template_kwargs={"enable_thinking": False}),
+        FormattedText("<|bos|><|user|>2+2?<|end|>"),
+        FormattedText(" 4 "),
+    ],
+)
+@pytest.mark.parametrize("choice", ["local", "auto", MODEL, str(MODEL), LOADED])
+def test_each_way_to_name_the_tokenizer(
+    choice: TokenizerChoice, sample: Any, connect: Connect, server: Server
+) -> None:
+    assert connect(choice).ids(sample) == connect("server").ids(sample)
+    assert len(server.asked) == 2
+
+
+def test_the_first_samples_are_compared_and_later_each_64th(
+    connect: Connect, server: Server
+) -> None:
+    client = connect()
+    asked: list[int] = []
+    for number in range(3 * EVERY):
+        before = len(server.asked)
+        client.ids(chat(str(number)))
+        asked += [number] * (len(server.asked) - before)
+    assert asked == [*range(FIRST), EVERY - 1, 2 * EVERY - 1, 3 * EVERY - 1]
+
+
+def test_each_form_of_prompt_is_proven_by_itself(connect: Connect, server: Server) -> None:
+    """A text says nothing of the template, and a chat nothing of its system message."""
+    client = connect()
+    forms: list[Callable[[str], Any]] = [
+        FormattedText,
+        chat,
+        lambda text: chat(text, system="Judge."),
+        lambda text: Conversation(chat(text), chat_template_kwargs={"date": "today"}),
+    ]
+    for form in forms:
+        before = len(server.asked)
+        for number in range(EVERY - 1):
+            client.ids(form(str(number)))
+        assert len(server.asked) == before + FIRST
+
+
+def test_another_chat_template_is_seen_after_texts_agreed(connect: Connect, tmp_path: Path) -> None:
+    """Its files are the model's, and its template is not the one that the server was given."""
+    folder = altered(tmp_path, chat_template="{{ messages[-1]['content'] }}")
+    client = connect(folder)
+    for number in range(2 * FIRST):
+        client.ids(FormattedText(f"text {number}"))
+    with pytest.raises(TokenizerMismatchError):
+        client.ids(chat("4"))
+
+
+def altered(tmp_path: Path, **changes: Any) -> Path:
+    """The model's tokenizer with other settings; None removes one."""
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    shutil.copy(MODEL / "tokenizer.json", folder)
+    settings_of: dict[str, Any] = json.loads((MODEL / "tokenizer_config.json").read_text())
+    settings_of |= changes
+    kept = {name: value for name, value in settings_of.items() if value is not None}
+    (folder / "tokenizer_config.json").write_text(json.dumps(kept))
+    return folder
+
+
+def test_template_arguments_reach_the_template(connect: Connect, tmp_path: Path) -> None:
+    template = "{{ messages[-1]['content'] }} {{ date }} {{ add_generation_prompt }}"
+    client = connect(altered(tmp_path, chat_template=template), generation_prompt=True)
+    client.server.ids = lambda body: LOADED._encoded("4 today True")  # type: ignore[method-assign]
+    given_prompt = Conversation(chat("4"), chat_template_kwargs={"date": "today"})
+    assert client.ids(given_prompt) == tuple(LOADED._encoded("4 today True"))
+
+
+PREPARED = [
+    Conversation(chat("4"), tools=[{"type": "function", "function": {"name": "add"}}]),
+    Conversation([{"role": "user", "content": [{"type": "text", "text": "2+2?"}]}]),
+    Conversation([{"role": "user", "content": "2+2?", "name": "Ann"}]),
+    Conversation([{"role": "assistant", "content": None, "tool_calls": []}]),
+]
+
+
+@pytest.mark.parametrize("prompt", PREPARED)
+def test_what_the_server_prepares_itself_is_left_to_it(
+    prompt: Conversation, connect: Connect, server: Server
+) -> None:
+    client = connect(MODEL / "no such folder")
+    for _ in range(EVERY):
+        assert client.ids(prompt)
+    assert len(server.asked) == EVERY
+
+
+def test_token_ids_are_nobodys_to_make(connect: Connect, server: Server) -> None:
+    assert connect(MODEL / "no such folder").ids([5, 6]) == (5, 6)
+    assert server.asked == []
+
+
+# Other than the server's
+
+
+def later(ids: list[int]) -> list[int]:
+    return [*ids[:4], 30, *ids[5:]]
+
+
+def test_a_difference_is_shown_where_it_begins(connect: Connect, server: Server) -> None:
+    ids = connect("server").ids(chat("4"))
+    server.alter = later
+    with pytest.raises(TokenizerMismatchError) as caught:
+        connect().ids(chat("4"))
+    message = str(caught.value)
+    here, there = (LOADED.text(row[3:10]) for row in (list(ids), later(list(ids))))
+    assert "first at position 4" in message
+    assert f"{here!r} here, {there!r} there" in message
+    assert here != there
+    assert str(MODEL) in message
+    assert 'tokenizer="server"' in message
+    assert "may have been scored" not in message
+
+
+@pytest.mark.parametrize(
+    ("alter", "position"),
+    [
+        (lambda ids: ids[:-1], 9),
+        (lambda ids: [*ids, 5], 10),
+        (lambda ids: ids[1:], 0),
+        (lambda ids: [*ids[:9], 2**31 - 1], 9),  # an ID that the local vocabulary lacks
+    ],
+)
+def test_where_ids_differ(
+    alter: Callable[[list[int]], list[int]], position: int, connect: Connect, server: Server
+) -> None:
+    assert len(connect("server").ids(chat("4"))) == 10
+    server.alter = alter
+    with pytest.raises(TokenizerMismatchError, match=f"first at position {position}:"):
+        connect().ids(chat("4"))
+
+
+def test_a_long_prompt_is_not_shown(connect: Connect, server: Server) -> None:
+    server.alter = lambda ids: [*ids[:-2], 30, 31]
+    with pytest.raises(TokenizerMismatchError) as caught:
+        connect().ids(chat("the secret " * 100))
+    assert str(caught.value).count("secret") <= 4
+
+
+@pytest.mark.parametrize("choice", ["local", MODEL, LOADED])
+def test_a_named_tokenizer_that_differs_is_refused_for_good(
+    choice: TokenizerChoice, connect: Connect, server: Server
+) -> None:
+    client = connect(choice)
+    server.alter = later
+    errors: list[TokenizerMismatchError] = []
+    for _ in range(3):
+        with pytest.raises(TokenizerMismatchError) as caught:
+            client.ids(chat("4"))
+        errors.append(caught.value)
+    assert len(server.asked) == 1
+    assert len(set(map(str, errors))) == 1
+    assert len(set(map(id, errors))) == 3
+    assert client.ids([5, 6]) == (5, 6)
+
+
+def test_auto_falls_back_to_the_server_with_one_warning(
+    connect: Connect, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = connect("auto")
+    server.alter = later
+    samples = [chat(f"the secret {number}") for number in range(30)]
+    found = client.together(samples)
+    expected = [connect("server").ids(sample) for sample in samples]
+    assert [sample.token_ids for sample in found if isinstance(sample, TokenizedSample)] == expected
+    assert client.ids(samples[0]) == expected[0]
+    assert len(warnings_of(caplog)) == 1
+    assert "TokenizerMismatchError" in warnings_of(caplog)[0]
+    assert "secret" not in caplog.text
+
+
+def test_auto_falls_back_on_a_form_that_is_new(
+    connect: Connect, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing of that form has been scored yet, and what was scored of others agreed."""
+    client = connect("auto")
+    for number in range(FIRST):
+        client.ids(FormattedText(f"text {number}"))
+    server.alter = later
+    assert client.ids(chat("4")) == connect("server").ids(chat("4"))
+    assert len(warnings_of(caplog)) == 1
+
+
+@pytest.mark.parametrize("choice", ["auto", "local"])
+def test_a_difference_that_comes_later_is_an_error(
+    choice: str, connect: Connect, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Samples since the last comparison may have been scored as other tokens: that is said."""
+    client = connect(choice)
+    for number in range(FIRST):
+        client.ids(chat(str(number)))
+    server.alter = later
+    for number in range(FIRST, EVERY - 1):
+        client.ids(chat(str(number)))
+    with pytest.raises(TokenizerMismatchError, match="may have been scored as other tokens"):
+        client.ids(chat("4"))
+    if choice == "auto":
+        assert client.ids(chat("4")) == connect("server").ids(chat("4"))
+    else:
+        with pytest.raises(TokenizerMismatchError):
+            client.ids(chat("4"))
+    assert warnings_of(caplog) == []
+
+
+def test_another_server_is_proven_anew(connect: Connect, server: Server) -> None:
+    client = connect("auto")
+    for number in range(2 * FIRST):
+        client.ids(chat(str(number)))
+    assert len(server.asked) == FIRST
+    server.alter = later
+    another = profile(version="0.31.0")
+    assert client.ids(chat("4"), another) == connect("server").ids(chat("4"))
+    # And a third: what failed there is no failure here.
+    server.alter = lambda ids: ids
+    server.asked.clear()
+    third = profile(version="0.30.0")
+    for number in range(2 * FIRST):
+        client.ids(chat(str(number)), third)
+    assert len(server.asked) == FIRST
+
+
+def test_local_follows_the_servers_model(connect: Connect, tmp_path: Path) -> None:
+    client = connect()
+    client.ids(chat("4"))
+    with pytest.raises(InputError, match="nowhere"):
+        client.ids(chat("4"), profile(root=str(tmp_path / "nowhere")))
+
+
+# Tokenizers that cannot be had
+
+
+def without_root(tmp_path: Path) -> tuple[TokenizerChoice, ServerProfile]:
+    return "local", profile(root=None)
+
+
+def without_folder(tmp_path: Path) -> tuple[TokenizerChoice, ServerProfile]:
+    return tmp_path / "nowhere", PROFILE
+
+
+def without_files(tmp_path: Path) -> tuple[TokenizerChoice, ServerProfile]:
+    return "local", profile(root=str(tmp_path))
+
+
+CANNOT_BE_HAD = [
+    (without_root, "does not say where its model comes from"),
+    (without_folder, "nowhere"),
+    (without_files, "cannot be loaded"),
+]
+
+
+@pytest.mark.parametrize(("case", "hint"), CANNOT_BE_HAD)
+def test_no_tokenizer(
+    case: Any, hint: str, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried once for a server: with a hub that does not answer, each try takes long."""
+    choice, of = case(tmp_path)
+    loads = count_loads(monkeypatch)
+    client = connect(choice)
+    for _ in range(3):
+        with pytest.raises(InputError, match=hint):
+            client.ids(chat("4"), of)
+    assert loads == [1]
+    assert client.server.asked == []
+
+
+@pytest.mark.parametrize("root", [None, "nowhere", "."])
+def test_auto_does_without(
+    root: str | None,
+    connect: Connect,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loads = count_loads(monkeypatch)
+    of = profile(root=root and str(tmp_path / root))
+    client = connect("auto")
+    for _ in range(3):
+        assert client.ids(chat("4"), of) == connect("server").ids(chat("4"), of)
+    assert loads == [1]
+    assert len(warnings_of(caplog)) == 1
+
+
+def count_loads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    loads = [0]
+    load = LocalTokenizer.load
+
+    def counted(self: LocalTokenizer) -> None:
+        loads[0] += 1
+        load(self)
+
+    monkeypatch.setattr(LocalTokenizer, "load", counted)
+    return loads
+
+
+def test_without_transformers(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ImportError, match=r"reward-client\[local\]"):
+        connect().ids(chat("4"))
+    assert connect("auto").ids(chat("4")) == connect("server").ids(chat("4"))
+    assert "reward-client[local]" in warnings_of(caplog)[0]
+
+
+@pytest.mark.parametrize(
+    "template", [None, "{{ raise_exception('No roles here.') }}", "{{ 1 / 0 }}"]
+)
+def test_a_conversation_that_the_local_template_does_not_take(
+    template: str | None, connect: Connect, tmp_path: Path
+) -> None:
+    folder = altered(tmp_path, chat_template=template)
+    client = connect(folder)
+    text = FormattedText("<|bos|>4")
+    assert client.ids(text) == connect("server").ids(text)
+    with pytest.raises(InputError, match="template"):
+        client.ids(chat("4"))
+    automatic = connect("auto")
+    assert automatic.ids(chat("4"), profile(root=str(folder))) == connect("server").ids(chat("4"))
+
+
+def test_a_conversation_that_no_template_takes(connect: Connect) -> None:
+    stranger = [{"role": "stranger", "content": "4"}]
+    with pytest.raises(InputError, match="Unknown role: stranger"):
+        connect().ids(stranger)
+    with pytest.raises(BadRequestError, match="Unknown role: stranger"):
+        connect("auto").ids(stranger)
+
+
+def test_arguments_of_the_call_itself_are_no_template_arguments(connect: Connect) -> None:
+    for name in ("tokenize", "conversation"):
+        prompt = Conversation(chat("4"), chat_template_kwargs={name: True})
+        with pytest.raises(InputError, match=name):
+            connect().ids(prompt)
+
+
+@pytest.mark.parametrize("source", ["", Path()])
+def test_a_source_that_is_none(source: Any, connect: Connect) -> None:
+    with pytest.raises(InputError):
+        connect(LocalTokenizer(source)).ids(chat("4"))
+
+
+# What comes with a tokenizer
+
+CODE = """
+from pathlib import Path
+Path({marker!r}).touch()
+from transformers import PreTrainedTokenizerFast
+class Custom(PreTrainedTokenizerFast):
+    pass
+"""
+
+LOAD = """
+import sys
+from reward_client import InputError
+from reward_client.tokenizing import LocalTokenizer
+tokenizer = LocalTokenizer(sys.argv[1], trust_remote_code=sys.argv[2] == "True")
+try:
+    tokenizer.load()
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("known", [True, False], ids=["known class", "own class"])
+def test_code_of_a_tokenizer_runs_only_where_it_is_trusted(
+    trusted: bool, known: bool, tmp_path: Path
+) -> None:
+    """In a process of its own: transformers keeps such code in a cache and in sys.modules."""
+    name = "PreTrainedTokenizerFast" if known else "Custom"
+    auto_map = {"AutoTokenizer": [None, "custom.Custom"]}
+    folder = altered(tmp_path, tokenizer_class=name, auto_map=auto_map)
+    marker = tmp_path / "it ran"
+    (folder / "custom.py").write_text(CODE.format(marker=str(marker)))
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, str(folder), str(trusted)],
+        env={**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"},
+        cwd=Path(reward_client.__file__).parents[1],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
+    )
+    assert marker.exists() == trusted
+    if trusted:
+        assert done.stdout == ""
+
+
+def test_a_tokenizer_that_says_to_truncate_does_not(connect: Connect, tmp_path: Path) -> None:
+    """Nor to pad; and many threads may use it at a time."""
+    folder = altered(tmp_path)
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["truncation"] = {
+        "direction": "Right",
+        "max_length": 5,
+        "strategy": "LongestFirst",
+        "stride": 0,
+    }
+    content["padding"] = {
+        "strategy": {"Fixed": 2000},
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": 0,
+        "pad_type_id": 0,
+        "pad_token": "<|pad|>",
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    tokenizer = LocalTokenizer(folder)
+    tokenizer.load()
+    sample = Conversation(chat("one two three " * 50))
+    expected = list(connect("server").ids(sample))
+    assert 100 < len(expected) < 2000
+    with ThreadPoolExecutor(8) as pool:
+        work = [pool.submit(tokenizer.ids, sample, generation_prompt=False) for _ in range(64)]
+        assert all(done.result() == expected for done in work)
+
+
+def test_it_pickles_as_where_it_is_from() -> None:
+    """To the workers of Ray and multiprocessing, which load it themselves."""
+    tokenizer = LocalTokenizer(MODEL, trust_remote_code=True)
+    before = pickle.dumps(tokenizer)
+    tokenizer.load()
+    assert pickle.dumps(tokenizer) == before
+    twin = pickle.loads(before)
+    assert (twin.source, twin.trust_remote_code) == (str(MODEL), True)
+    twin.load()
+    assert twin.ids(FormattedText("4"), generation_prompt=False) == tokenizer.ids(
+        FormattedText("4"), generation_prompt=False
+    )
+    assert repr(tokenizer) == f"LocalTokenizer({str(MODEL)!r})"
+    config = pickle.loads(pickle.dumps(Config(base_url="http://host", tokenizer=tokenizer)))
+    assert config.tokenizer.source == str(MODEL)
+
+
+# Too long
+
+
+def too_long(choice: TokenizerChoice, sample: Any, limit: int, server: Server) -> TokenizedSample:
+    tokenizer = Tokenizer(server, choice, "drop_turns")
+    rules, of = PromptRules(bos_token_id=1, append=(7,)), profile(max_model_len=limit)
+    return asyncio.run(tokenizer.tokenize(of, rules, parse_sample(sample)))
+
+
+@pytest.mark.parametrize("choice", ["server", "local"])
+def test_old_turns_go_until_the_rest_fits(choice: str, server: Server) -> None:
+    turns = [turn for number in range(20) for turn in chat(str(number))]
+    whole = too_long(choice, turns, 1024, server)
+    assert not whole.truncated
+    for limit in (len(whole.token_ids) - 1, len(whole.token_ids) // 2, 20):
+        server.asked.clear()
+        kept = too_long(choice, turns, limit, server)
+        assert kept.truncated
+        assert len(kept.token_ids) <= limit < len(kept.token_ids) + 12  # an exchange has 9 to 12
+        assert kept.token_ids[-9:] == whole.token_ids[-9:]
+        assert kept.token_ids[-1] == 7
+        assert kept.bos_count == 1
+        assert kept.max_model_len == limit
+        assert len(server.asked) <= 7
+        check_length(kept)
+
+
+@pytest.mark.parametrize(
+    "sample", [chat("one two three " * 50), FormattedText("4" * 100), [5] * 100]
+)
+def test_what_nothing_can_be_dropped_from_stays_too_long(sample: Any, server: Server) -> None:
+    kept = too_long("server", sample, 50, server)
+    assert not kept.truncated
+    with pytest.raises(PromptTooLongError, match=f"{len(kept.token_ids)} tokens and the server"):
+        check_length(kept)
+
+
+def test_a_limit_that_nobody_names_is_none(server: Server) -> None:
+    tokenizer = Tokenizer(server, "server", "drop_turns")
+    work = tokenizer.tokenize(profile(max_model_len=None), PromptRules(), tuple([5] * 10_000))
+    kept = asyncio.run(work)
+    assert len(kept.token_ids) == 10_000
+    check_length(kept)

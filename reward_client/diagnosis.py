@@ -115,7 +115,6 @@ def _wrapped(lead: str, text: str, width: int) -> str:
         width,
         initial_indent=lead,
         subsequent_indent=" " * _COLUMN,
-        break_long_words=False,
         break_on_hyphens=False,
     )
 

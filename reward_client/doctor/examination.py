@@ -86,8 +86,7 @@ class Doctor:
         yield KEY_FITS
         serving = await _outcome(self._watch.serving())
         if isinstance(serving, Exception):
-            self._problem = discovery_failure(serving)
-            for finding in self._without_a_way(identity, self._problem):
+            for finding in self._without_a_way(identity, serving):
                 yield finding
             if isinstance(serving, ServerUnreachableError):
                 return
@@ -108,8 +107,10 @@ class Doctor:
         yield profile.head(serving)
         yield profile.activation(serving)
 
-    def _without_a_way(self, identity: Identity, problem: Finding) -> Iterator[Finding]:
+    def _without_a_way(self, identity: Identity, error: Exception) -> Iterator[Finding]:
         recipe = self._recipe(identity)
+        named = recipe is not None or self._wishes.head is not None
+        self._problem = problem = discovery_failure(error, head_named=named)
         known = (
             profile.version(identity, way_found=False),
             profile.model(identity),

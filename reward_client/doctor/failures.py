@@ -15,9 +15,12 @@ from reward_client.errors import (
     ModelNotFoundError,
     NotARewardError,
     ProtocolError,
+    RateLimitedError,
     RecipeError,
+    ResponseMismatchError,
     RewardClientError,
     RouteNotFoundError,
+    ServerError,
     ShapeError,
     StatusError,
 )
@@ -36,12 +39,24 @@ _NEXT_SENTENCE = re.compile(r"(?<=[.?!]) (?=[A-Z`])")
 
 # What to do, where an error does not say it, or only for Python.
 _KEY = (
-    "Give the server's key, as it was started with: --api-key, api_key= or REWARD_CLIENT_API_KEY."
+    "Give the key that the server was started with: --api-key, api_key= or REWARD_CLIENT_API_KEY."
 )
-_MODEL = "Name a model that the server lists: --model, or model= in Python."
+_MODEL = (
+    "Name a model that the server lists: --model, or model= in Python. (A vLLM lists one at least.)"
+)
 _ANOTHER_SERVER = (
-    "Give the address that `vllm serve MODEL --runner pooling` prints, http://HOST:PORT, with what "
-    "a gateway puts before its paths, and without the path of a request."
+    "Serve the model by `vllm serve MODEL --runner pooling` and give the address that it prints, "
+    "http://HOST:PORT: with what a gateway puts before its paths, without the path of a request."
+)
+_REFUSED = (
+    "Serve the model by `vllm serve MODEL --runner pooling`, with its own tokenizer. If it is, "
+    "please report what the server says."
+)
+_LATER = "Try again later: a gateway limits the requests; vLLM itself never does."
+_LOG = "Look into the log of the server, and of the proxy before it if there is one."
+_MIXED_UP = (
+    "Ask the server itself, without the proxy or router before it, to see which of the two changes "
+    "requests or mixes replies up."
 )
 _RECIPE = (
     "Serve the model as `reward-client recipe` shows it, or name what is really served: --recipe, "
@@ -53,12 +68,16 @@ _TEMPLATE = (
 )
 _GATEWAY = "Let the gateway pass /tokenize and /detokenize on to vLLM, which always has them."
 _OF_PYTHON = " The command takes the head from a recipe: --recipe NAME or FILE.toml."
+_OTHER_HEAD = " If it is served so, it is no model of the recipe or head that was named."
 _CURES: Mapping[type[RewardClientError], str] = {
     AuthenticationError: _KEY,
+    BadRequestError: _REFUSED,
+    RateLimitedError: _LATER,
+    ResponseMismatchError: _MIXED_UP,
+    ServerError: _LOG,
     ModelNotFoundError: _MODEL,
     RecipeError: _RECIPE,
 }
-_FALLBACK = "See the server's log, and the error's documentation."
 _OURS = "This is a fault of reward_client: please report it, with what --json prints."
 
 # Which check a failure of the discovery belongs to, the first that fits.
@@ -80,7 +99,7 @@ def failure(check: Check, error: Exception) -> Finding:
     cure = next((cure for kind, cure in _CURES.items() if isinstance(error, kind)), advice)
     if "StepHead" in cure or "ObjectiveHead" in cure:
         cure += _OF_PYTHON
-    return failed(check, detail, cure or _FALLBACK)
+    return failed(check, detail, cure or _LOG)
 
 
 def first_failures(error: Exception) -> tuple[Finding, ...]:
@@ -94,12 +113,20 @@ def first_failures(error: Exception) -> tuple[Finding, ...]:
     return (failure("reach", error),)
 
 
-def discovery_failure(error: Exception) -> Finding:
-    """There is no way to a reward."""
-    if isinstance(error, StatusError) and (error.endpoint or "").endswith("tokenize"):
+def discovery_failure(error: Exception, *, head_named: bool) -> Finding:
+    """There is no way to a reward.
+
+    Args:
+        error: Why.
+        head_named: Whether the caller or a recipe says what kind of model is served.
+    """
+    if isinstance(error, RewardClientError) and (error.endpoint or "").endswith("tokenize"):
         return tokens_failure(error)
     if isinstance(error, RecipeError) and error.__cause__ is None:
         return failed("recipe", *_parts(error))  # a refusal, with what to do instead
+    if isinstance(error, RouteNotFoundError) and head_named:
+        detail, cure = _parts(error)
+        return failed("route", detail, cure + _OTHER_HEAD)
     for kind, check in _DISCOVERY:
         if isinstance(error, kind):
             return failure(check, error)
@@ -130,10 +157,10 @@ def _parts(error: RewardClientError) -> tuple[str, str]:
     """What happened, and where; and what to do."""
     message = str(error.args[0])
     where = str(error).removeprefix(message)
-    if isinstance(error, StatusError) and error.server_message:
+    if isinstance(error, StatusError) and error.server_message in message[1:]:
         # The server's own words may be any number of sentences.
         before, words, advice = message.partition(error.server_message)
-        return f"{before}{words}{where}", advice.lstrip(". ")
+        return f"{before}{words}.{where}", advice.lstrip(". ")
     if isinstance(error, RecipeError) and isinstance(error.__cause__, RewardClientError):
         return f"{in_two(message)[0]} {what_happened(error.__cause__)}", ""
     happened, advice = in_two(message)

@@ -22,12 +22,18 @@ def version(identity: Identity, *, way_found: bool) -> Finding:
     """Whether the version table knows the server."""
     if era_of(identity.version) is not UNKNOWN:
         return ok("version", f"vLLM {identity.version}.")
-    said = f"vLLM {identity.version}" if identity.version else "The server's version, not given,"
     found = ", and the values proved that they are raw" if way_found else ""
+    tried = f"the newest way was tried{found}."
+    if identity.version is None:
+        return warning(
+            "version",
+            f"The server does not say which it is: {tried}",
+            "Let the gateway pass /version on, if there is one.",
+        )
     return warning(
         "version",
-        f"{said} is not in the version table: the newest way was tried{found}.",
-        "Use a released vLLM, or a newer reward_client; let a gateway pass /version on.",
+        f"vLLM {identity.version} is not in the version table: {tried}",
+        "Use a released vLLM, or a newer reward_client.",
     )
 
 

@@ -28,8 +28,8 @@ class Activation:
         name: ``"none"``; ``"sigmoid"``, which `raw` inverts; or ``"softmax"`` over the values of a
             row, which only a head that wants probabilities can do with.
         known_by: As in `ServerProfile.activation_known_by`.
-        bits: Significant bits of the numbers that come. Before 0.10.2, vLLM rounds probabilities to
-            the model's own type (``PoolerClassify``): 8 bits for bfloat16.
+        bits: Significant bits of the numbers that come. Old versions give probabilities in the
+            model's own type, 8 bits for bfloat16 (code of 0.8.5 and 0.10.0, ``pooler.py``).
     """
 
     name: ActivationName

@@ -19,8 +19,8 @@ Reads: TypeAlias = Literal["values", "probabilities", "states"]
 """What the head makes of a row: of raw values, of probabilities (which may come as such), or of a
 hidden state."""
 
-# Before 0.10.2, vLLM rounds to the model's own type after a softmax or a normalization: each number
-# of a bfloat16 model by a 512th of itself, and so their sum and their length.
+# Old versions apply a softmax or normalize in the model's own type (code of 0.8.5 and 0.10.0): in
+# bfloat16, each number is rounded by up to a 512th of itself, and so their sum and their length.
 _ROUNDING = 2.0**-8
 # Weights that were not loaded give such numbers: denormal floats (seen on vLLM 0.12.0).
 _NOTHING = 1e-30
@@ -149,4 +149,4 @@ def _is_one(number: float) -> bool:
 
 
 def _cure(flag: str) -> str:
-    return f"Start the server with {flag}." if flag else "Start the server without it."
+    return f"Start the server with {flag}." if flag else "Serve the model so that none is applied."

@@ -1,10 +1,125 @@
-"""The version table: which row holds for which version string."""
+"""The version table: which row holds for which version string, and what no row may say."""
 
 from __future__ import annotations
 
-import pytest
+import re
+from collections.abc import Iterator
+from itertools import chain, pairwise
+from typing import get_args
 
-from reward_client.server.versions import NEWEST, UNKNOWN, era_of, template_keys
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reward_client.server.versions import (
+    ERAS,
+    NEWEST,
+    UNKNOWN,
+    Era,
+    Kind,
+    Way,
+    era_of,
+    template_keys,
+)
+
+EVERY = [*ERAS, UNKNOWN]
+REWARDS: list[Kind] = ["sequence", "token", "steps"]
+
+# Every version whose code was read, oldest first.
+READ = [
+    "0.6.3.post1",
+    "0.6.4.post1",
+    "0.6.5",
+    "0.6.6.post1",
+    "0.7.0",
+    "0.7.3",
+    "0.8.0",
+    "0.8.5",
+    "0.9.0.1",
+    "0.9.1",
+    "0.9.2",
+    "0.10.0",
+    "0.10.1.1",
+    "0.10.2",
+    "0.11.0",
+    "0.11.1",
+    "0.11.2",
+    "0.12.0",
+    "0.13.0",
+    "0.14.1",
+    "0.15.0",
+    "0.15.1",
+    "0.16.0",
+    "0.17.1",
+    "0.18.0",
+    "0.18.1",
+    "0.19.1",
+    "0.20.2",
+    "0.21.0",
+    "0.22.1",
+    "0.23.0",
+    "0.24.0",
+    "0.25.1",
+    "0.26.0",
+    "0.27.1",
+    "0.28.0",
+    "0.29.0",
+    "0.30.0",
+    "0.31.0",
+    "0.32.0",
+    "0.33.0",
+]
+LIVE = ["0.8.5", "0.10.2", "0.12.0", "0.16.0", "0.20.2", "0.25.1", "0.32.0"]
+
+
+def between(first: str, last: str) -> list[str]:
+    return READ[READ.index(first) : READ.index(last) + 1]
+
+
+def ways(era: Era) -> Iterator[tuple[Kind, Way]]:
+    yield from era.ways.items()
+    yield from ((kind, way) for kind, named in era.by_name.items() for way in named)
+
+
+def ids(era: Era) -> str:
+    return ".".join(map(str, era.since))
+
+
+# Rows
+
+
+def test_rows_are_in_order() -> None:
+    for earlier, later in pairwise(ERAS):
+        assert earlier.since < later.since
+    assert ERAS[-1].since[:2] <= NEWEST
+
+
+@pytest.mark.parametrize("era", EVERY, ids=ids)
+def test_a_row_says_all_that_is_asked_of_it(era: Era) -> None:
+    assert era.errors in ("flat", "nested")
+    assert era.source
+    assert era.advice
+    assert era.ways.keys() <= set(get_args(Kind))
+    assert era.by_name.keys() <= set(get_args(Kind))
+    for _, way in ways(era):
+        assert bool(way.wrong_if_served) == bool(way.wrong_because)
+
+
+@pytest.mark.parametrize("era", ERAS, ids=ids)
+def test_what_a_row_is_from_lies_in_its_range(era: Era) -> None:
+    named = re.findall(r"\d+\.\d+\.\d+(?:\.\w+)?", era.source)
+    assert named
+    assert [version for version in named if version not in READ] == []
+    assert [version for version in (*named, *era.live) if era_of(version) is not era] == []
+    assert all(version in era.source for version in era.live)
+
+
+def test_every_version_that_was_read_or_run_is_in_a_row() -> None:
+    for version in READ:
+        assert era_of(version) is not UNKNOWN
+    assert sorted(chain.from_iterable(era.live for era in ERAS)) == sorted(LIVE)
+    for version in LIVE:
+        assert version in era_of(version).live
 
 
 @pytest.mark.parametrize(
@@ -14,16 +129,29 @@ from reward_client.server.versions import NEWEST, UNKNOWN, era_of, template_keys
         ("0.6.4.post1", (0, 6, 3)),
         ("0.6.5", (0, 6, 5)),
         ("0.6.6.post1", (0, 6, 6)),
+        ("0.7.3", (0, 6, 6)),
         ("0.8.5", (0, 6, 6)),
-        ("0.9.0.1", (0, 6, 6)),
+        ("0.8.5.post1", (0, 6, 6)),
+        ("0.9.0", (0, 9, 0)),
+        ("0.9.0.1", (0, 9, 0)),
         ("0.9.1", (0, 9, 1)),
+        ("0.9.2", (0, 9, 1)),
         ("0.10.0", (0, 10, 0)),
-        ("0.10.2", (0, 10, 0)),
-        ("0.11.0", (0, 10, 0)),
+        ("0.10.1.1", (0, 10, 1)),
+        ("0.10.2", (0, 10, 2)),
+        ("0.11.0", (0, 10, 2)),
         ("0.11.1", (0, 11, 1)),
-        ("0.32.0", (0, 11, 1)),
-        ("0.32.0+cpu", (0, 11, 1)),
-        ("0.33.0rc1", (0, 11, 1)),
+        ("0.14.1", (0, 11, 1)),
+        ("0.15.0", (0, 15, 0)),
+        ("0.15.1", (0, 15, 0)),
+        ("0.16", (0, 16, 0)),
+        ("0.18.1", (0, 16, 0)),
+        ("0.19.0", (0, 19, 0)),
+        ("0.32.0", (0, 19, 0)),
+        ("0.32.0+cpu", (0, 19, 0)),
+        ("0.32.1rc2", (0, 19, 0)),
+        ("0.33.0rc1", (0, 33, 0)),
+        ("0.33.7", (0, 33, 0)),
     ],
 )
 def test_known_versions(version: str, since: tuple[int, int, int]) -> None:
@@ -34,28 +162,156 @@ def test_known_versions(version: str, since: tuple[int, int, int]) -> None:
     "version",
     [
         *(None, "", "abc", "v1", "0.1.dev1+g1234567", "0.11.2.dev3+gabc", "0.6.2", "0.5.5"),
-        *("1.0.0", f"{NEWEST[0]}.{NEWEST[1] + 1}.0"),
+        *("1.0.0", f"{NEWEST[0]}.{NEWEST[1] + 1}.0", f"{NEWEST[0]}.{NEWEST[1] + 1}.0rc1"),
     ],
 )
 def test_unknown_versions(version: str | None) -> None:
     assert era_of(version) is UNKNOWN
 
 
-def test_only_one_switch_is_ever_sent() -> None:
-    # Two keys turn the activation on in 0.11.1 to 0.13; older versions get none they don't know.
-    for version in ("0.6.6", "0.8.5", "0.9.0.1", "0.9.2", "0.10.2", "0.11.0"):
-        assert all(not ask.switches and ask.task is None for ask in era_of(version).asks)
-    for version in ("0.11.1", "0.12.0", "0.13.0", "0.32.0"):
-        pooling = [ask for ask in era_of(version).asks if ask.route == "pooling"]
-        assert [ask.task for ask in pooling] == ["classify", "token_classify"]
-        assert all(dict(ask.switches) == {"use_activation": False} for ask in pooling)
+@given(st.integers(0, 2), st.integers(0, 40), st.integers(0, 9))
+def test_a_version_belongs_to_the_last_row_that_is_not_younger(
+    major: int, minor: int, patch: int
+) -> None:
+    era = era_of(f"{major}.{minor}.{patch}")
+    older = [row for row in ERAS if row.since <= (major, minor, patch)]
+    known = bool(older) and (major, minor) <= NEWEST
+    assert era is (older[-1] if known else UNKNOWN)
 
 
-def test_rewards_of_any_model_come_from_embeddings_up_to_0_9_0() -> None:
-    assert [ask.route for ask in era_of("0.6.4").asks] == ["embeddings"]
-    assert [ask.route for ask in era_of("0.9.0").asks] == ["embeddings"]
-    assert [ask.route for ask in era_of("0.9.0").by_name] == ["pooling"]
-    assert "embeddings" not in {ask.route for ask in era_of("0.9.1").asks}
+@given(st.text())
+def test_any_text_is_a_version(text: str) -> None:
+    assert era_of(text) in EVERY
+    assert template_keys(text) <= {"tools", "chat_template_kwargs"}
+
+
+# Switches: two of them turn the activation on in 0.11.1 to 0.13; a version refuses, or ignores in
+# silence, those that it does not know.
+
+# Route, switch, and the versions that know it.
+SWITCHES = {
+    ("classify", "activation"): between("0.10.1.1", "0.11.0"),
+    ("classify", "use_activation"): between("0.15.0", "0.33.0"),
+    ("pooling", "use_activation"): between("0.11.1", "0.33.0"),
+    ("pooling", "normalize"): between("0.11.1", "0.14.1"),
+    ("embeddings", "normalize"): between("0.10.2", "0.15.1"),
+    ("embeddings", "use_activation"): between("0.16.0", "0.33.0"),
+}
+
+
+@pytest.mark.parametrize("version", [*READ, None])
+def test_never_two_switches_and_only_known_ones(version: str | None) -> None:
+    for _, way in ways(era_of(version)):
+        assert len(way.ask.switches) == (1 if way.ask.raw_by == "request" else 0)
+        for name, value in way.ask.switches.items():
+            assert value is False
+            assert (version or READ[-1]) in SWITCHES[way.ask.route, name]
+
+
+@pytest.mark.parametrize("version", between("0.6.3.post1", "0.10.0"))
+def test_versions_without_a_switch(version: str) -> None:
+    assert all(way.ask.raw_by is None for _, way in ways(era_of(version)))
+
+
+@pytest.mark.parametrize("version", between("0.11.1", "0.33.0"))
+def test_later_ones_are_always_asked_for_raw_rewards(version: str) -> None:
+    era = era_of(version)
+    for kind in REWARDS:
+        assert era.ways[kind].ask.raw_by == "request"
+        assert dict(era.ways[kind].ask.switches) == {"use_activation": False}
+        assert era.ways[kind].ask.route == "pooling"
+    assert era.ways["sequence"].ask.task == "classify"
+    assert era.ways["token"].ask.task == era.ways["steps"].ask.task == "token_classify"
+
+
+@pytest.mark.parametrize("version", between("0.10.1.1", "0.11.0"))
+def test_sequence_classifiers_that_take_text_only(version: str) -> None:
+    ask = era_of(version).ways["sequence"].ask
+    assert (ask.route, ask.sends, ask.task) == ("classify", "text", None)
+    assert dict(ask.switches) == {"activation": False}
+
+
+def test_text_is_sent_where_nothing_else_is_taken() -> None:
+    sent = {
+        (version, kind)
+        for version in READ
+        for kind, way in ways(era_of(version))
+        if way.ask.sends == "text"
+    }
+    assert sent == {(version, "sequence") for version in between("0.10.0", "0.11.0")}
+
+
+@pytest.mark.parametrize("version", READ)
+def test_hidden_states_are_asked_for_as_they_are(version: str) -> None:
+    way = era_of(version).ways["hidden"]
+    assert (way.ask.route, way.unasked) == ("embeddings", "normalized")
+    by_normalize, by_activation = between("0.10.2", "0.15.1"), between("0.16.0", "0.33.0")
+    expected = {version: {"normalize": False} for version in by_normalize}
+    expected |= {version: {"use_activation": False} for version in by_activation}
+    assert dict(way.ask.switches) == expected.get(version, {})
+
+
+@pytest.mark.parametrize("version", READ)
+def test_exported_heads_are_served_since_0_10_2(version: str) -> None:
+    era = era_of(version)
+    assert ("exported" in era.ways) == (version in between("0.10.2", "0.33.0"))
+    if "exported" in era.ways:
+        ask = era.ways["exported"].ask
+        assert (ask.route, ask.task, ask.raw_by) == ("embeddings", None, "task")
+
+
+@pytest.mark.parametrize("version", READ)
+def test_the_route_of_each_version(version: str) -> None:
+    """Rewards of any kind come from embeddings up to 0.9.0, and from pooling since."""
+    era = era_of(version)
+    early = version in between("0.6.3.post1", "0.9.0.1")
+    for kind in ("token", "steps"):
+        if kind in era.ways:
+            assert era.ways[kind].ask.route == ("embeddings" if early else "pooling")
+            assert era.ways[kind].ask.encoding == ("base64" if early else "float")
+    if version == "0.6.5":
+        assert era.ways.keys() == {"hidden"}
+        assert "upgrade" in era.advice
+    elif version not in between("0.6.3.post1", "0.6.4.post1"):
+        assert set(REWARDS) <= era.ways.keys()
+    named = {way.ask.route for kind in REWARDS for way in era.by_name.get(kind, ())}
+    if version in between("0.6.6.post1", "0.9.0.1"):
+        assert named == {"pooling"}
+    elif version in between("0.15.0", "0.33.0"):
+        assert named == {"classify"}
+    else:
+        assert named == set()
+
+
+def test_what_is_applied_unasked() -> None:
+    for version in READ:
+        era = era_of(version)
+        if "steps" in era.ways:
+            assert era.ways["steps"].unasked == "softmax"
+        if "sequence" in era.ways and version not in between("0.6.3.post1", "0.6.4.post1"):
+            softmax = version in between("0.6.6.post1", "0.8.5")  # over one label: always 1
+            assert era.ways["sequence"].unasked == ("softmax" if softmax else "sigmoid")
+        if "token" in era.ways:
+            sigmoid = version in between("0.11.1", "0.15.1")
+            assert era.ways["token"].unasked == ("sigmoid" if sigmoid else "none")
+        if version in between("0.10.1.1", "0.11.0") or version in between("0.16.0", "0.33.0"):
+            assert "InternLM2" in era.ways["token"].exceptions
+
+
+def test_how_errors_are_written() -> None:
+    flat = between("0.6.3.post1", "0.10.0")
+    assert {version for version in READ if era_of(version).errors == "flat"} == set(flat)
+    assert UNKNOWN.errors == "nested"
+
+
+def test_an_unknown_version_is_asked_like_the_newest() -> None:
+    assert UNKNOWN.ways.keys() == ERAS[-1].ways.keys()
+    assert UNKNOWN.by_name == ERAS[-1].by_name
+    for kind in (*REWARDS, "hidden"):
+        assert UNKNOWN.ways[kind] == ERAS[-1].ways[kind]
+    # Nobody knows whether that task applies nothing there: the values must prove it.
+    assert UNKNOWN.ways["exported"].ask.raw_by is None
+    assert UNKNOWN.live == ()
 
 
 def test_template_keys() -> None:

@@ -23,7 +23,9 @@ WEIGHT = [math.sin(1 + index) / 4 for index in range(HIDDEN)]
 # switch was recorded with the first conversation only.
 EVERY = {
     "0.8.5-causal-embed-raw": ({}, "probe"),
+    "0.16.0-causal-embed": ({"use_activation": False}, "request"),
     "0.20.2-causal-embed": ({"use_activation": False}, "request"),
+    "0.25.1-causal-embed": ({"use_activation": False}, "request"),
     "0.32.0-causal-embed": ({"use_activation": False}, "request"),
     "0.32.0-causal-embed-raw": ({"use_activation": False}, "request"),
 }
@@ -64,7 +66,7 @@ def test_the_reward_is_the_weight_times_the_raw_state(name: str) -> None:
     "version",
     [
         pytest.param(version, marks=cell(version, KIND, "pooling", "raw"))
-        for version in ("0.20.2", "0.32.0")
+        for version in ("0.20.2", "0.25.1", "0.32.0")
     ],
 )
 def test_the_pooling_route_gives_the_same(version: str) -> None:

@@ -32,11 +32,18 @@ REWARDS = {
     "0.10.2-token-reward": ("pooling", None, "probe", LAST_TOKEN),
     "0.12.0-seqcls": ("pooling", "classify", "request", "scalar"),
     "0.12.0-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
+    "0.16.0-seqcls": ("pooling", "classify", "request", "scalar"),
+    "0.16.0-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
+    "0.16.0-export": ("embeddings", None, "task", "scalar"),
     "0.20.2-seqcls": ("pooling", "classify", "request", "scalar"),
     "0.20.2-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
+    "0.25.1-seqcls": ("pooling", "classify", "request", "scalar"),
+    "0.25.1-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
+    "0.25.1-export": ("embeddings", None, "task", "scalar"),
     "0.32.0-seqcls": ("pooling", "classify", "request", "scalar"),
     "0.32.0-seqcls-tokcls": ("pooling", "token_classify", "request", LAST_TOKEN),
     "0.32.0-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
+    "0.32.0-export": ("embeddings", None, "task", "scalar"),
 }
 
 SOFTMAX_FLAG = """--override-pooler-config '{"softmax": false}'"""
@@ -62,10 +69,16 @@ REFUSALS: dict[str, tuple[type[RewardClientError], str]] = {
     "0.12.0-prm": STEPS,
     "0.12.0-causal-embed": HIDDEN_STATES,
     "0.12.0-causal-classify": THREE_LABELS,
+    "0.16.0-seqcls5": FIVE_LABELS,
+    "0.16.0-prm": STEPS,
+    "0.16.0-causal-embed": HIDDEN_STATES,
     "0.20.2-seqcls5": FIVE_LABELS,
     "0.20.2-prm": STEPS,
     "0.20.2-causal-embed": HIDDEN_STATES,
     "0.20.2-causal-classify": THREE_LABELS,
+    "0.25.1-seqcls5": FIVE_LABELS,
+    "0.25.1-prm": STEPS,
+    "0.25.1-causal-embed": HIDDEN_STATES,
     "0.32.0-seqcls5": FIVE_LABELS,
     "0.32.0-prm": STEPS,
     "0.32.0-causal-embed": HIDDEN_STATES,
@@ -76,7 +89,7 @@ REFUSALS: dict[str, tuple[type[RewardClientError], str]] = {
 YES_MINUS_NO = "0.32.0-causal-yesno"
 
 
-KINDS = {"seqcls": "one label", "token-reward": "each token"}
+KINDS = {"seqcls": "one label", "token-reward": "each token", "export": "exported"}
 
 
 def rewards() -> Iterator[Any]:

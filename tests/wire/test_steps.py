@@ -21,7 +21,9 @@ ACTIVATIONS = {
     "0.8.5": ("softmax", "probe"),
     "0.10.2": ("softmax", "probe"),
     "0.12.0": ("none", "request"),
+    "0.16.0": ("none", "request"),
     "0.20.2": ("none", "request"),
+    "0.25.1": ("none", "request"),
     "0.32.0": ("none", "request"),
 }
 

@@ -12,7 +12,13 @@ from typing import Protocol, Self, TypeAlias, cast
 from reward_client.activation import Activation
 from reward_client.errors import InputError, ProtocolError, ShapeError
 from reward_client.heads.safetensors import read_tensor
-from reward_client.heads.scores import Rows, Scores, is_finite_number, label_names
+from reward_client.heads.scores import (
+    Rows,
+    Scores,
+    is_finite_number,
+    label_names,
+    rows_of_steps,
+)
 from reward_client.narrowing import as_sequence
 from reward_client.routes.pooled import Layout
 
@@ -82,11 +88,13 @@ class LinearHead:
     def problem(self, layout: Layout) -> ProtocolError | None:
         """Why this head cannot read what the server sends, or None if it can."""
         hidden = len(self.weight[0])
-        if layout.kind != "per step" and layout.width == hidden:
+        if layout.kind == "per step":
+            return rows_of_steps()
+        if layout.width == hidden:
             return None
         return ShapeError(
-            f"The server answers with {layout.width} values ({layout.kind}), and LinearHead has "
-            f"weights for hidden states of {hidden}. Serve its backbone with "
+            f"The server answers with rows of width {layout.width} ({layout.kind}), and LinearHead "
+            f"has weights for hidden states of {hidden}. Serve the model that they belong to with "
             "`vllm serve BACKBONE --runner pooling --convert embed`."
         )
 

@@ -9,7 +9,13 @@ from typing import cast
 
 from reward_client.activation import Activation
 from reward_client.errors import InputError, ProtocolError, ShapeError
-from reward_client.heads.scores import Rows, Scores, is_finite_number, label_names
+from reward_client.heads.scores import (
+    Rows,
+    Scores,
+    is_finite_number,
+    label_names,
+    rows_of_steps,
+)
 from reward_client.narrowing import as_mapping, as_sequence
 from reward_client.routes.pooled import Layout, not_a_reward
 
@@ -53,11 +59,13 @@ class ObjectiveHead:
 
     def problem(self, layout: Layout) -> ProtocolError | None:
         """Why this head cannot read what the server sends, or None if it can."""
-        if layout.kind != "per step" and layout.width == len(self.names):
+        if layout.kind == "per step":
+            return rows_of_steps()
+        if layout.width == len(self.names):
             return None
         return not_a_reward(layout) or ShapeError(
-            f"The model answers with {layout.width} values ({layout.kind}), and ObjectiveHead has "
-            f"{len(self.names)} names."
+            f"The model answers with {layout.width} values ({layout.kind}), and ObjectiveHead "
+            f"names {len(self.names)}."
         )
 
     def describe(self, layout: Layout) -> str:

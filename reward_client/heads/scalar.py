@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from reward_client.activation import Activation
 from reward_client.errors import ProtocolError, ShapeError
-from reward_client.heads.scores import Rows, Scores
+from reward_client.heads.scores import STEP_HEAD, Rows, Scores, rows_of_steps
 from reward_client.routes.pooled import Layout, not_a_reward
 
 __all__ = ["ScalarHead"]
@@ -23,7 +23,9 @@ class ScalarHead:
 
     def problem(self, layout: Layout) -> ProtocolError | None:
         """Why this head cannot read what the server sends, or None if it can."""
-        if layout.kind != "per step" and layout.width == 1:
+        if layout.kind == "per step":
+            return rows_of_steps()
+        if layout.width == 1:
             return None
         return not_a_reward(layout) or ShapeError(_CHOOSE[layout.kind].format(width=layout.width))
 
@@ -44,14 +46,11 @@ _SEVERAL = (
     "The model answers with {width} values for %s, and a scalar reward is one; which of them is "
     "the reward cannot be guessed. "
 )
-_STEP_HEAD = "head=StepHead(step_token=…, good_label=…, aggregate=…)"
 _CHOOSE = {
     "vector": _SEVERAL % "a conversation"
     + "For a classifier with several labels give head=ObjectiveHead({width}) or with their names.",
     "per token": _SEVERAL
     % "each token"
-    + f"For a process reward model give {_STEP_HEAD}, for several labels of the last token "
+    + f"For a process reward model give {STEP_HEAD}, for several labels of the last token "
     "head=ObjectiveHead({width}).",
-    "per step": "The server answers with one row for each step, and none where the text has no "
-    f"step token: a process reward model. Give {_STEP_HEAD}.",
 }

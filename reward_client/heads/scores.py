@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
+from reward_client.errors import ShapeError
 from reward_client.rewards import StepReward
 from reward_client.routes.pooled import LayoutKind
 
-__all__ = ["Rows", "Scores", "is_finite_number", "label_names"]
+__all__ = ["STEP_HEAD", "Rows", "Scores", "is_finite_number", "label_names", "rows_of_steps"]
+
+STEP_HEAD = "head=StepHead(step_token=…, good_label=…, aggregate=…)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,14 @@ class Scores:
     value: float | None
     steps: tuple[StepReward, ...] = ()
     objectives: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+def rows_of_steps() -> ShapeError:
+    """The error for a row for each step, where a head reads other rows."""
+    return ShapeError(
+        "The server answers with one row for each step, and none where the text has no step token: "
+        f"a process reward model. Give {STEP_HEAD}."
+    )
 
 
 def label_names(count: int) -> tuple[str, ...]:

@@ -62,7 +62,8 @@ class StepHead:
         if layout.kind == "vector":
             return not_a_reward(layout) or ShapeError(
                 "The server answers with one vector for a conversation, and StepHead needs a row "
-                "for each step or token. Serve the model with the pooling task token_classify."
+                "for each step or token. Serve the model with the pooling task token_classify "
+                "(`--task reward` up to 0.9)."
             )
         if layout.width == 0:
             return ShapeError(

@@ -447,7 +447,7 @@ def test_a_linear_head_reads_states_of_its_width_only() -> None:
     head = LinearHead([1.0] * 128)
     assert head.problem(Layout("vector", 128)) is None
     assert head.problem(Layout("per token", 128)) is None
-    for layout in (Layout("vector", 1), Layout("vector", 127), Layout("per step", 128)):
+    for layout in (Layout("vector", 1), Layout("vector", 127), Layout("per token", 127)):
         problem = head.problem(layout)
         assert type(problem) is ShapeError
         assert "128" in str(problem)
@@ -498,6 +498,16 @@ def test_heads_are_values(head: Head) -> None:
 def test_in_words(head: Head, layout: Layout, words: str) -> None:
     assert head.problem(layout) is None
     assert head.describe(layout) == words
+
+
+def test_a_process_model_is_named_as_such() -> None:
+    """Its rows cannot be told from the probes: they hold no step token that a server knows."""
+    for head in (ScalarHead(), ObjectiveHead(2), LinearHead([1.0, 2.0])):
+        for layout in (Layout("per step", 0), Layout("per step", 2)):
+            problem = head.problem(layout)
+            assert type(problem) is ShapeError
+            assert "head=StepHead" in str(problem)
+    assert "step_tag_id" in str(steps().problem(Layout("per step", 0)))
 
 
 def test_hidden_states_are_named_as_such() -> None:

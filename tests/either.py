@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Literal, Protocol, Self, TypeVar
 
-from reward_client import AsyncRewardClient, RewardClient
+from reward_client import AsyncRewardClient, Diagnosis, RewardClient
 from reward_client.rewards import Ranking, Reward, ScoreResult, ServerProfile, TokenizedSample
 
 T = TypeVar("T")
@@ -22,6 +22,7 @@ class EitherClient(Protocol):
     def rank(self, prompt: Any, responses: Sequence[str]) -> Ranking: ...
     def tokenize(self, sample: Any) -> TokenizedSample: ...
     def servers(self) -> tuple[ServerProfile, ...]: ...
+    def diagnose(self, sample: Any = None) -> Diagnosis: ...
     def close(self) -> None: ...
 
 
@@ -61,6 +62,9 @@ class BlockingAsyncClient:
 
     def servers(self) -> tuple[ServerProfile, ...]:
         return self.run(self._client.servers())
+
+    def diagnose(self, sample: Any = None) -> Diagnosis:
+        return self.run(self._client.diagnose(sample))
 
     def __repr__(self) -> str:
         return repr(self._client)

@@ -130,6 +130,8 @@ class Doctor:
             failed = tokens_failure(checks)
             if self._problem is None or self._problem.check != failed.check:
                 yield failed
+            if isinstance(checks, ServerUnreachableError):
+                return
         else:
             self._checks = checks
             for finding in checks.tokenized():

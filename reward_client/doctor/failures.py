@@ -157,10 +157,11 @@ def _parts(error: RewardClientError) -> tuple[str, str]:
     """What happened, and where; and what to do."""
     message = str(error.args[0])
     where = str(error).removeprefix(message)
-    if isinstance(error, StatusError) and error.server_message in message[1:]:
+    said = error.server_message if isinstance(error, StatusError) else ""
+    if said and said in message:
         # The server's own words may be any number of sentences.
-        before, words, advice = message.partition(error.server_message)
-        return f"{before}{words}.{where}", advice.lstrip(". ")
+        before, _, advice = message.partition(said)
+        return f"{before}{said.rstrip('.')}.{where}", advice.lstrip(". ")
     if isinstance(error, RecipeError) and isinstance(error.__cause__, RewardClientError):
         return f"{in_two(message)[0]} {what_happened(error.__cause__)}", ""
     happened, advice = in_two(message)

@@ -1,7 +1,6 @@
 """A look at a server: is each step from a conversation to its reward as it should be?"""
 
 from reward_client.doctor.examination import Doctor
-from reward_client.doctor.failures import failure
 from reward_client.doctor.scores import replica_findings
 
-__all__ = ["Doctor", "failure", "replica_findings"]
+__all__ = ["Doctor", "replica_findings"]

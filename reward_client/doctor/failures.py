@@ -123,7 +123,8 @@ def discovery_failure(error: Exception, *, head_named: bool) -> Finding:
     if isinstance(error, RewardClientError) and (error.endpoint or "").endswith("tokenize"):
         return tokens_failure(error)
     if isinstance(error, RecipeError) and error.__cause__ is None:
-        return failed("recipe", *_parts(error))  # a refusal, with what to do instead
+        detail, instead = _parts(error)  # a refusal
+        return failed("recipe", detail, instead or _RECIPE)
     if isinstance(error, RouteNotFoundError) and head_named:
         detail, cure = _parts(error)
         return failed("route", detail, cure + _OTHER_HEAD)
@@ -157,11 +158,11 @@ def _parts(error: RewardClientError) -> tuple[str, str]:
     """What happened, and where; and what to do."""
     message = str(error.args[0])
     where = str(error).removeprefix(message)
-    said = error.server_message if isinstance(error, StatusError) else ""
-    if said and said in message:
+    if isinstance(error, StatusError) and error.server_message:
         # The server's own words may be any number of sentences.
-        before, _, advice = message.partition(said)
-        return f"{before}{said.rstrip('.')}.{where}", advice.lstrip(". ")
+        status, said, advice = message.partition(f": {error.server_message}")
+        if said:
+            return f"{status}{said.rstrip('.')}.{where}", advice.lstrip(". ")
     if isinstance(error, RecipeError) and isinstance(error.__cause__, RewardClientError):
         return f"{in_two(message)[0]} {what_happened(error.__cause__)}", ""
     happened, advice = in_two(message)

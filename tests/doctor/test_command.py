@@ -127,27 +127,28 @@ def test_the_model(serve: Serve, run) -> None:
     assert run(url, "--model", "nobody")[0] == 2
 
 
-def test_the_recipe(serve: Serve, look, tmp_path: Path) -> None:
-    """Looked up by the server's model root, named, of a file, or none."""
-    known = "Skywork/Skywork-Reward-V2-Llama-3.1-8B"
-    server = serve(root=known)
+KNOWN = "Skywork/Skywork-Reward-V2-Llama-3.1-8B"
 
-    def followed(*arguments: str) -> tuple[str, int]:
-        report = look(server.url, *arguments)
-        findings = report["servers"][0]["findings"]
-        return next(each["detail"] for each in findings if each["check"] == "recipe"), report[
-            "status"
-        ]
 
-    found = followed()
-    assert "skywork-reward-v2-llama" in found[0]
-    assert found == followed("--recipe", known)
-    assert found[1] == 2  # its published values are not met
-    assert followed("--recipe", "none") == (f"None is followed for {known}.", 0)
-    file = tmp_path / "mine.toml"
-    file.write_text('models = ["my/judge"]\n[head]\ntype = "scalar"\n', encoding="utf-8")
-    detail, status = followed("--recipe", str(file))
-    assert (detail.startswith("mine (digest "), status) == (True, 0)
+@pytest.mark.parametrize(
+    ("arguments", "followed", "status"),
+    [
+        ([], "skywork-reward-v2-llama (digest ", 2),  # its published values are not met
+        (["--recipe", KNOWN], "skywork-reward-v2-llama (digest ", 2),
+        (["--recipe", "none"], f"None is followed for {KNOWN}.", 0),
+        (["--recipe", "mine.toml"], "mine (digest ", 0),
+    ],
+)
+def test_the_recipe(
+    serve: Serve, look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments, followed, status
+) -> None:
+    """Looked up by the server's model root, named, none, or of a file."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text('models = ["my/judge"]\n[head]\ntype = "scalar"\n', "utf-8")
+    report = look(serve(root=KNOWN).url, *arguments)
+    details = {each["check"]: each["detail"] for each in report["servers"][0]["findings"]}
+    assert details["recipe"].startswith(followed)
+    assert report["status"] == status
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,23 @@ def test_one_row_that_does_not_add_up_is_no_softmax() -> None:
     assert find_activation(sent, "values", None, None, FLAG) is None
 
 
+def test_what_adds_up_to_one_otherwise_is_no_softmax() -> None:
+    beyond = [[2.0, -1.0], [-0.5, 1.5], [3.25, -2.25]]
+    nearly = [[row[0] + 0.01, *row[1:]] for row in SOFTMAX]
+    for reads in ("values", "probabilities"):
+        found = find_activation(beyond, reads, None, None, FLAG)  # type: ignore[arg-type]
+        assert found is not None
+        assert found.name == "none"
+        assert find_activation(nearly, reads, None, None, FLAG) is None  # type: ignore[arg-type]
+
+
+def test_vectors_of_nearly_length_one_are_not_normalized() -> None:
+    sent = [[value * 1.01 for value in row] for row in UNIT_STATES]
+    found = find_activation(sent, "states", None, None, FLAG)
+    assert found is not None
+    assert found.name == "none"
+
+
 @given(st.lists(st.lists(st.floats(-50, 50), min_size=3, max_size=3), min_size=2, unique_by=tuple))
 def test_any_softmax_is_seen_whatever_is_said(raw: Rows) -> None:
     for cast in (float, bfloat16):

@@ -63,8 +63,8 @@ def test_the_rest_of_the_conversation_stays() -> None:
     prompt = STEPS.with_steps(given_prompt)
     assert isinstance(prompt, Conversation)
     assert (prompt.tools, prompt.chat_template_kwargs) == (tools, {"enable_thinking": False})
-    assert given_prompt.steps == ("One", "two")
-    assert given_prompt.messages == [QUESTION]
+    assert list(given_prompt.steps or ()) == ["One", "two"]
+    assert list(given_prompt.messages) == [QUESTION]
 
 
 def test_step_tokens_that_the_caller_wrote_stay_where_they_are() -> None:

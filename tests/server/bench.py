@@ -28,6 +28,11 @@ ledger_key = pytest.StashKey[Ledger]()
 stand_key = pytest.StashKey[Stand]()
 
 
+def scalar_samples() -> dict[str, Sample]:
+    """One of every kind that a model with one reward takes."""
+    return {**conversations(MAX_TOKENS), **other_samples(MAX_TOKENS)}
+
+
 @dataclass(frozen=True)
 class Case:
     """A model behind the URL, and a sample of every kind with its reference."""
@@ -58,8 +63,7 @@ class Bench:
 
     def serve(self, model: str) -> Server:
         """The server of this model, up."""
-        served = SERVED[model]
-        return self.stand.serve(self._checkpoint(served.checkpoint), *served.command)
+        return self._serve(model).wait_until_healthy()
 
     def start(self, model: str) -> Server:
         """A new server of this model, which is not up yet."""
@@ -71,14 +75,19 @@ class Bench:
         return self._torch.score(self._checkpoint(served.checkpoint), samples, served.tokens)
 
     def case(self, model: str, samples: Mapping[str, Sample] | None = None) -> Case:
-        """By default with the samples that any model with one reward takes."""
+        """By default with the scalar samples."""
         if samples is None:
-            samples = {**conversations(MAX_TOKENS), **other_samples(MAX_TOKENS)}
+            samples = scalar_samples()
+        server = self._serve(model)
         key = SERVED[model].checkpoint, tuple(samples)
-        if key not in self._references:
+        if key not in self._references:  # computed while the server starts
             rows = self.references(model, samples.values())
             self._references[key] = dict(zip(samples, rows, strict=True))
-        return Case(model, self.serve(model).url, samples, self._references[key])
+        return Case(model, server.wait_until_healthy().url, samples, self._references[key])
+
+    def _serve(self, model: str) -> Server:
+        served = SERVED[model]
+        return self.stand.serve(self._checkpoint(served.checkpoint), *served.command)
 
     def _checkpoint(self, name: str) -> Path:
         if name not in self._ready:

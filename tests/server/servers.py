@@ -116,10 +116,10 @@ class Stand:
         self.starts = 0
 
     def serve(self, folder: Path, *options: str) -> Server:
-        """The server of this checkpoint: the running one, or a new one in its place."""
+        """The server of this checkpoint: the running one, or a new one that is not up yet."""
         if self._server and self._server.alive and self._serving == (folder, options):
-            return self._server.wait_until_healthy()
-        return self.start(folder, *options).wait_until_healthy()
+            return self._server
+        return self.start(folder, *options)
 
     def start(self, folder: Path, *options: str) -> Server:
         """A new server, which is not up yet."""

@@ -33,12 +33,13 @@ HEADS = {
 
 @pytest.mark.parametrize("kind", OPENERS)
 @pytest.mark.parametrize("model", ["qwen2-reward", "prm"])
-def test_spans_of_steps(bench: Bench, model: str, kind: Kind) -> None:
-    """From the token after a step token to the next one."""
+def test_tokens_and_spans_of_steps(bench: Bench, model: str, kind: Kind) -> None:
+    """A span goes from the token after a step token to the next one."""
     case = bench.case(model, step_samples())
     with closing(OPENERS[kind](case.url, head=HEADS[model])) as client:
         for name, sample in case.samples.items():
             ids = case.references[name].ids
+            assert list(client.tokenize(sample).token_ids) == ids, name
             spans = [(step.start, step.end) for step in client.score(sample).steps]
             assert [start for start, _ in spans] == [0, *(end for _, end in spans[:-1])], name
             ends = [place + 1 for place, token in enumerate(ids) if token == STEP_TOKEN_ID]

@@ -1,0 +1,142 @@
+"""Heads, the kinds of models they are for, and what their rewards have to be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reward_client import LinearHead, ObjectiveHead, ScalarHead, StepHead
+
+from .bench import scalar_samples
+from .conversations import STEP_TOKEN, judged_conversations, judgements, step_samples
+
+if TYPE_CHECKING:
+    from reward_client import Reward
+
+    from .conversations import Sample
+    from .ledger import Numbers
+    from .torch_process import Reference
+
+Head = ScalarHead | ObjectiveHead | StepHead | LinearHead
+
+LABELS = ("helpful", "correct", "coherent", "complex", "verbose")
+WEIGHTS = {"helpful": 0.5, "correct": 1.0, "verbose": -0.25}
+LAYER = np.random.default_rng(8967).normal(size=(3, 128)).astype(np.float32)
+BIAS = np.asarray([0.5, -1.0, 2.0], dtype=np.float32)
+
+
+def value(reward: Reward) -> float:
+    return reward.value
+
+
+def objectives(reward: Reward) -> list[float]:
+    return list(reward.objectives.values())
+
+
+def last(reference: Reference) -> list[float]:
+    return reference.last
+
+
+def weighted(reference: Reference) -> float:
+    labels = dict(zip(LABELS, reference.last, strict=True))
+    return sum(labels[name] * weight for name, weight in WEIGHTS.items())
+
+
+def yes_minus_no(reference: Reference) -> float:
+    no, yes = reference.last
+    return yes - no
+
+
+def linear(reference: Reference) -> list[float]:
+    return [float(number) for number in LAYER.astype(float) @ reference.last + BIAS]
+
+
+def steps(reward: Reward) -> list[float]:
+    """All numbers of a reward with steps."""
+    rows = [number for step in reward.steps for number in (step.value, *(step.logits or ()))]
+    return [reward.value, *rows]
+
+
+def probability(row: list[float]) -> float:
+    """Of the second label, or of the only one."""
+    bad, good = row if len(row) == 2 else (0.0, row[0])
+    return 1 / (1 + math.exp(bad - good))
+
+
+AGGREGATES: dict[str, Callable[[list[float]], float]] = {
+    "min": min,
+    "product": math.prod,
+    "mean": lambda values: sum(values) / len(values),
+    "last": lambda values: values[-1],
+    "logit_sum": lambda values: sum(math.log(each / (1 - each)) for each in values),
+}
+
+
+def aggregated(aggregate: str) -> Callable[[Reference], list[float]]:
+    def expected(reference: Reference) -> list[float]:
+        values = [probability(row) for row in reference.steps]
+        pairs = zip(values, reference.steps, strict=True)
+        return [
+            AGGREGATES[aggregate](values),
+            *(number for p, row in pairs for number in (p, *row)),
+        ]
+
+    return expected
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A head and the kind of model that it is for.
+
+    Attributes:
+        routes: Those by which a server of that kind gives its numbers.
+        numbers: Read out of a reward.
+        expected: The same, out of a reference.
+    """
+
+    model: str
+    head: Head
+    routes: tuple[str, ...]
+    numbers: Callable[[Reward], Numbers]
+    expected: Callable[[Reference], Numbers]
+    samples: Callable[[], Mapping[str, Sample]] = scalar_samples
+
+
+SEQUENCE = ("auto", "pooling", "classify")
+TOKENS = ("auto", "pooling")
+HIDDEN = ("auto", "embeddings", "pooling")
+
+NO_AND_YES = ObjectiveHead(["No", "Yes"])
+
+SETUPS = {
+    "one label": Setup("llama", ScalarHead(), SEQUENCE, value, last),
+    "one of one": Setup("llama", ObjectiveHead(["reward"]), SEQUENCE, objectives, last),
+    "every token": Setup("qwen2-reward", ScalarHead(), TOKENS, value, last),
+    "linear": Setup("hidden states", LinearHead(LAYER, BIAS), HIDDEN, objectives, linear),
+    "five labels": Setup("labels", ObjectiveHead(5), SEQUENCE, objectives, last),
+    "weighted": Setup("labels", ObjectiveHead(LABELS, WEIGHTS), SEQUENCE, value, weighted),
+    **{
+        f"steps of {labels}, {aggregate}": Setup(
+            model,
+            StepHead(step_token=STEP_TOKEN, good_label=good_label, aggregate=aggregate),
+            TOKENS,
+            steps,
+            aggregated(aggregate),
+            step_samples,
+        )
+        for labels, model, good_label in (("one", "qwen2-reward", None), ("two", "prm", 1))
+        for aggregate in AGGREGATES
+    },
+    "no and yes": Setup("yes and no", NO_AND_YES, SEQUENCE, objectives, last, judged_conversations),
+    # Not the conversations: there, torch's own bfloat16 is up to 3e-2 away from its float32.
+    "no and yes, bfloat16": Setup(
+        "yes and no, bfloat16", NO_AND_YES, SEQUENCE, objectives, last, judgements
+    ),
+    "yes minus no": Setup(
+        "yes minus no", ScalarHead(), SEQUENCE, value, yes_minus_no, judged_conversations
+    ),
+}

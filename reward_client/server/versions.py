@@ -160,9 +160,17 @@ _V0_9_0 = replace(
 _V0_9_1 = replace(
     _V0_9_0,
     since=(0, 9, 1),
-    ways={**_all_by(_POOLING, "sigmoid"), "hidden": _HIDDEN_UNASKED},
+    ways={
+        **_all_by(_POOLING, "sigmoid"),
+        # Seen on 0.9.2: a LlamaForSequenceClassification does not start, a Qwen2 one does.
+        "sequence": Way(
+            _POOLING, "vector", "sigmoid", _SOFTMAX_FLAG, "0.9.2 loads no Llama classifier"
+        ),
+        "hidden": _HIDDEN_UNASKED,
+    },
     by_name={},
-    source="code of 0.9.1 and 0.9.2",
+    source="live on 0.9.2; code of 0.9.1 and 0.9.2",
+    live=("0.9.2",),
 )
 _V0_10_0 = replace(
     _V0_9_1,
@@ -181,6 +189,7 @@ _V0_10_0 = replace(
         "hidden": _HIDDEN_UNASKED,
     },
     source="code of 0.10.0",
+    live=(),
 )
 _V0_10_1 = replace(
     _V0_10_0,
@@ -227,8 +236,8 @@ _V0_11_1 = replace(
             _hidden(Ask("pooling", "embed", _NORMALIZE, raw_by="request"), _POOLER_NORMALIZE_FLAG),
         )
     },
-    source="live on 0.12.0; code of 0.11.1 to 0.14.1",
-    live=("0.12.0",),
+    source="live on 0.11.2 and 0.12.0; code of 0.11.1 to 0.14.1",
+    live=("0.11.2", "0.12.0"),
 )
 _CLASSIFY_ROUTE = Way(
     Ask("classify", None, _RAW, raw_by="request"), "vector", "sigmoid", _USE_ACTIVATION_FLAG

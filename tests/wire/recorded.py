@@ -80,7 +80,13 @@ class Recording:
         ``token_rewards``, ``step_logits``, ``logits`` (by token), ``hidden`` (the last token's
         state before the head): those that the model has.
         """
-        return list(self._model["conversations"].values())
+        return list(self.by_name.values())
+
+    @property
+    def by_name(self) -> dict[str, dict[str, Any]]:
+        """`reference` by the names of the conversations, which are those of the answers."""
+        references: dict[str, dict[str, Any]] = self._model["conversations"]
+        return references
 
     @property
     def conversations(self) -> list[list[dict[str, str]]]:
@@ -197,7 +203,7 @@ class Recording:
     def _value(self, answer: dict[str, Any], index: int, ids: list[int]) -> Any:
         """What was recorded for these tokens; for tokens of no conversation a like value."""
         values, doubled = answer["values"], answer.get("doubled_bos", {})
-        for name, reference in self._model["conversations"].items():
+        for name, reference in self.by_name.items():
             for tokens, table in (
                 (reference["tokens"], values),
                 ([BOS_TOKEN_ID, *reference["tokens"]], doubled),

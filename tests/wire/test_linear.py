@@ -19,10 +19,12 @@ HIDDEN = 128
 # Both signs and no two alike, so that a state in another order gives another number.
 WEIGHT = [math.sin(1 + index) / 4 for index in range(HIDDEN)]
 
-# How each server gives states that are not normalized, and how that is known. Up to 0.12.0 the
-# switch was recorded with the first conversation only.
+# How each server gives states that are not normalized, and how that is known. On 0.10.2
+# and 0.12.0 the switch was recorded with the first conversation only.
 EVERY = {
     "0.8.5-causal-embed-raw": ({}, "probe"),
+    "0.9.2-causal-embed-raw": ({}, "probe"),
+    "0.11.2-causal-embed": ({"normalize": False}, "request"),
     "0.16.0-causal-embed": ({"use_activation": False}, "request"),
     "0.20.2-causal-embed": ({"use_activation": False}, "request"),
     "0.25.1-causal-embed": ({"use_activation": False}, "request"),
@@ -66,7 +68,7 @@ def test_the_reward_is_the_weight_times_the_raw_state(name: str) -> None:
     "version",
     [
         pytest.param(version, marks=cell(version, KIND, "pooling", "raw"))
-        for version in ("0.20.2", "0.25.1", "0.32.0")
+        for version in ("0.11.2", "0.20.2", "0.25.1", "0.32.0")
     ],
 )
 def test_the_pooling_route_gives_the_same(version: str) -> None:
@@ -88,10 +90,16 @@ def test_several_outputs_and_a_bias() -> None:
         float(reward)
 
 
-@cell("0.8.5", KIND, "embeddings", "error")
-def test_normalized_states_are_refused_where_no_request_can_turn_that_off() -> None:
+@pytest.mark.parametrize(
+    "version",
+    [
+        pytest.param(version, marks=cell(version, KIND, "embeddings", "error"))
+        for version in ("0.8.5", "0.9.2")
+    ],
+)
+def test_normalized_states_are_refused_where_no_request_can_turn_that_off(version: str) -> None:
     with pytest.raises(ActivationError) as caught:
-        score(Recording("0.8.5-causal-embed"), head=LinearHead(WEIGHT))
+        score(Recording(f"{version}-causal-embed"), head=LinearHead(WEIGHT))
     assert """--override-pooler-config '{"normalize": false}'""" in str(caught.value)
 
 

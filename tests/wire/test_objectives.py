@@ -19,6 +19,7 @@ TOKENS = ObjectiveHead(["<|pad|>", "Yes", "No"])
 KIND = "several labels"
 ROUTES = {
     "0.10.2": "classify",
+    "0.11.2": "pooling",
     "0.12.0": "pooling",
     "0.16.0": "pooling",
     "0.20.2": "pooling",
@@ -66,10 +67,16 @@ def test_weights_make_one_reward_of_the_labels() -> None:
     assert values == pytest.approx(expected, abs=sum(map(abs, weights.values())) * TOLERANCE)
 
 
-@cell("0.8.5", KIND, "embeddings", "error")
-def test_a_softmax_that_no_request_can_turn_off_is_refused() -> None:
+@pytest.mark.parametrize(
+    "version",
+    [
+        pytest.param(version, marks=cell(version, KIND, route, "error"))
+        for version, route in {"0.8.5": "embeddings", "0.9.2": "pooling"}.items()
+    ],
+)
+def test_a_softmax_that_no_request_can_turn_off_is_refused(version: str) -> None:
     with pytest.raises(ActivationError) as caught:
-        score(Recording("0.8.5-seqcls5"), head=FIVE)
+        score(Recording(f"{version}-seqcls5"), head=FIVE)
     assert '"softmax": false' in str(caught.value)
 
 

@@ -28,8 +28,13 @@ REWARDS = {
     "0.8.5-token-reward": ("embeddings", None, "probe", LAST_TOKEN),
     "0.8.5-token-reward-embedlast": ("embeddings", None, "probe", "scalar"),
     "0.8.5-token-reward-rewardlast": ("embeddings", None, "probe", "scalar"),
+    "0.9.2-seqcls-raw": ("pooling", None, "probe", "scalar"),
+    "0.9.2-token-reward": ("pooling", None, "probe", LAST_TOKEN),
     "0.10.2-seqcls": ("classify", None, "request", "scalar"),
     "0.10.2-token-reward": ("pooling", None, "probe", LAST_TOKEN),
+    "0.11.2-seqcls": ("pooling", "classify", "request", "scalar"),
+    "0.11.2-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
+    "0.11.2-export": ("embeddings", None, "task", "scalar"),
     "0.12.0-seqcls": ("pooling", "classify", "request", "scalar"),
     "0.12.0-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
     "0.16.0-seqcls": ("pooling", "classify", "request", "scalar"),
@@ -47,24 +52,33 @@ REWARDS = {
 }
 
 SOFTMAX_FLAG = """--override-pooler-config '{"softmax": false}'"""
+SQUASHED = (ActivationError, SOFTMAX_FLAG)
 HIDDEN_STATES = (NotARewardError, "head=LinearHead(")
 FIVE_LABELS = (ShapeError, "head=ObjectiveHead(5)")
 THREE_LABELS = (ShapeError, "head=ObjectiveHead(3)")
 STEPS = (ShapeError, "head=StepHead(")
 
 REFUSALS: dict[str, tuple[type[RewardClientError], str]] = {
-    "0.8.5-seqcls": (ActivationError, SOFTMAX_FLAG),
-    "0.8.5-seqcls-noarch": (ActivationError, SOFTMAX_FLAG),
+    "0.8.5-seqcls": SQUASHED,
+    "0.8.5-seqcls-noarch": SQUASHED,
     "0.8.5-seqcls5": FIVE_LABELS,
     "0.8.5-prm": STEPS,
     "0.8.5-causal-embed": HIDDEN_STATES,
     "0.8.5-causal-embed-raw": HIDDEN_STATES,
+    "0.9.2-seqcls": SQUASHED,
+    "0.9.2-seqcls5": FIVE_LABELS,
+    "0.9.2-prm": STEPS,
+    "0.9.2-causal-embed": HIDDEN_STATES,
+    "0.9.2-causal-embed-raw": HIDDEN_STATES,
     # Started so, it gives -0.12 instead of 3.19 for one of the conversations.
     "0.10.2-seqcls-nochunk": (ProtocolError, "--no-enable-chunked-prefill"),
     "0.10.2-seqcls5": FIVE_LABELS,
     "0.10.2-prm": STEPS,
     "0.10.2-causal-embed": HIDDEN_STATES,
     "0.10.2-causal-classify": THREE_LABELS,
+    "0.11.2-seqcls5": FIVE_LABELS,
+    "0.11.2-prm": STEPS,
+    "0.11.2-causal-embed": HIDDEN_STATES,
     "0.12.0-seqcls5": FIVE_LABELS,
     "0.12.0-prm": STEPS,
     "0.12.0-causal-embed": HIDDEN_STATES,
@@ -89,7 +103,12 @@ REFUSALS: dict[str, tuple[type[RewardClientError], str]] = {
 YES_MINUS_NO = "0.32.0-causal-yesno"
 
 
-KINDS = {"seqcls": "one label", "token-reward": "each token", "export": "exported"}
+KINDS = {
+    "seqcls": "one label",
+    "token-reward": "each token",
+    "internlm2": "each token",
+    "export": "exported",
+}
 
 
 def rewards() -> Iterator[Any]:
@@ -133,10 +152,11 @@ def test_a_classifier_made_of_two_tokens_gives_the_difference_of_their_logits() 
 
 
 def refusals() -> Iterator[Any]:
-    """All that must be refused; two of them are of kinds that this head reads elsewhere."""
-    for name in REFUSALS:
-        lost = name.startswith("0.8.5-seqcls") and not name.endswith("5")
-        marks = [cell("0.8.5", "one label", "embeddings", "error")] if lost else []
+    """All that must be refused; some are of a kind that this head reads elsewhere."""
+    for name, refusal in REFUSALS.items():
+        version = name.partition("-")[0]
+        route = "embeddings" if version == "0.8.5" else "pooling"
+        marks = [cell(version, "one label", route, "error")] if refusal == SQUASHED else []
         yield pytest.param(name, id=name, marks=marks)
 
 

@@ -19,7 +19,9 @@ MIN = StepHead(step_token=STEP_TOKEN, good_label=1, aggregate="min")
 # What each version applies to the values, and how that is known.
 ACTIVATIONS = {
     "0.8.5": ("softmax", "probe"),
+    "0.9.2": ("softmax", "probe"),
     "0.10.2": ("softmax", "probe"),
+    "0.11.2": ("none", "request"),
     "0.12.0": ("none", "request"),
     "0.16.0": ("none", "request"),
     "0.20.2": ("none", "request"),

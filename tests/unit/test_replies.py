@@ -18,6 +18,7 @@ from reward_client.errors import (
     ShapeError,
 )
 from reward_client.routes import Ask, PooledOutput
+from reward_client.tokenizing.server import text_of, token_ids
 
 INPUTS = [[1, 2, 3], [4, 5]]
 POOLING = Ask("pooling", "classify", {"use_activation": False}, raw_by="request")
@@ -157,3 +158,38 @@ def test_any_reply_is_numbers_or_a_typed_error(data: Any, ask: Ask) -> None:
     except ProtocolError:
         return
     assert len(outputs) == len(INPUTS)
+
+
+# What /tokenize and /detokenize answer
+
+
+def tokenized(tokens: Any, count: Any = None) -> Reply:
+    length = len(tokens) if isinstance(tokens, list) else None
+    payload = {"tokens": tokens, "count": length if count is None else count}
+    return Reply(payload, "POST http://server/tokenize", "rc-1")
+
+
+def test_token_ids() -> None:
+    assert token_ids(tokenized([0, 5, 2**31 - 1])) == [0, 5, 2**31 - 1]
+
+
+@pytest.mark.parametrize(
+    "tokens", [None, [], "5", [-1], [2**31], [2**70], [5.0], [True], ["5"], [None], [[5]], {"5": 5}]
+)
+def test_no_token_ids(tokens: Any) -> None:
+    with pytest.raises(ProtocolError, match="of /tokenize holds"):
+        token_ids(tokenized(tokens))
+
+
+@pytest.mark.parametrize("count", [1, 3, "2", False])
+def test_another_number_of_token_ids(count: Any) -> None:
+    with pytest.raises(ResponseMismatchError, match=f"counts {count} tokens and gives 2"):
+        token_ids(tokenized([5, 6], count))
+
+
+def test_the_text_of_token_ids() -> None:
+    for text in ("", "<extra_0>"):
+        assert text_of(Reply({"prompt": text}, "POST http://server/detokenize", "rc-1")) == text
+    for wrong in ({}, {"prompt": None}, {"prompt": 5}, {"text": "x"}):
+        with pytest.raises(ProtocolError, match="of /detokenize holds no text"):
+            text_of(Reply(wrong, "POST http://server/detokenize", "rc-1"))

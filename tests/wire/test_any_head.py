@@ -40,17 +40,9 @@ HEADS: dict[str, Any] = {
 }
 WITH_STEPS = 10
 
-# These score every token, and torch was not asked for these scores.
-SCORE_TOKENS = ("seqcls-tokcls", "internlm2")
-PAIRS = [
-    (name, head)
-    for name in names()
-    for head in HEADS
-    if not (name.endswith(SCORE_TOKENS) and head == "steps of one label")
-]
 
-
-@pytest.mark.parametrize(("name", "head"), PAIRS)
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("name", names())
 def test_right_or_refused(name: str, head: str) -> None:
     for route in ROUTES:
         recording = Recording(name)

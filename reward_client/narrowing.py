@@ -1,28 +1,43 @@
-"""From "some JSON" to a typed view of it."""
+"""From "some JSON", or some object that a caller gave, to what can be relied on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import cast
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TypeGuard, cast
 
-__all__ = ["as_json", "as_list", "as_mapping", "as_sequence"]
+__all__ = [
+    "NotJsonError",
+    "as_count",
+    "as_list",
+    "as_mapping",
+    "as_sequence",
+    "elements",
+    "is_text",
+    "plain",
+]
+
+_DEEPEST = 128
+"""Levels of lists and dicts; orjson writes up to 254."""
+_MOST_VALUES = 100_000
+"""A list that holds another twice, which holds another twice, is small and has no end in JSON."""
+_INTEGERS = range(-(2**63), 2**64)
+"""What orjson writes."""
+
+
+class NotJsonError(Exception):
+    """Why JSON cannot hold an object; the text shows nothing of it."""
+
+
+def as_count(value: object) -> int | None:
+    """The value, if it is an integer above 0."""
+    return value if type(value) is int and value > 0 else None
 
 
 def as_mapping(value: object) -> Mapping[str, object] | None:
     """The value, if it is a mapping (a JSON object)."""
     return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None
-
-
-def as_json(value: object) -> object:
-    """What a JSON writer writes instead of a value that it does not know: a dict for any mapping.
-
-    Raises:
-        TypeError: There is nothing to write.
-    """
-    mapping = as_mapping(value)
-    if mapping is not None:
-        return dict(mapping)
-    raise TypeError(f"a {type(value).__name__} is not JSON")
 
 
 def as_list(value: object) -> list[object] | None:
@@ -35,3 +50,77 @@ def as_sequence(value: object) -> Sequence[object] | None:
     if isinstance(value, str | bytes | bytearray) or not isinstance(value, Sequence):
         return None
     return cast("Sequence[object]", value)
+
+
+def elements(sequence: Sequence[object]) -> list[object]:
+    """The elements, as many as the sequence says that it has: iterating over it may not end."""
+    return list(islice(sequence, len(sequence)))
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether it is a str, of no subclass, that can be written as UTF-8."""
+    if type(value) is not str:
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def plain(value: object) -> object:
+    """A copy of a caller's object, made of dict, list, str, int, float, bool and None alone.
+
+    Raises:
+        NotJsonError: JSON cannot hold it.
+        Exception: Whatever the object's own methods raise.
+    """
+    return _Copying().copied(value, depth=0)
+
+
+class _Copying:
+    def __init__(self) -> None:
+        self._left = _MOST_VALUES
+
+    def copied(self, value: object, depth: int) -> object:
+        self._left -= 1
+        if depth > _DEEPEST or self._left < 0:
+            raise NotJsonError("it is nested too deeply, or holds itself")
+        if value is None or value is True or value is False:
+            return value
+        if isinstance(value, str | int | float):
+            return _atom(value)
+        mapping, sequence = as_mapping(value), as_sequence(value)
+        if mapping is not None:
+            return {key: self.copied(inner, depth + 1) for key, inner in _items(mapping)}
+        if sequence is not None:
+            return [self.copied(inner, depth + 1) for inner in elements(sequence)]
+        raise NotJsonError(f"a {type(value).__name__} is not JSON")
+
+
+def _items(mapping: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    for key in islice(cast("Mapping[object, object]", mapping), len(mapping)):
+        if not isinstance(key, str):
+            raise NotJsonError(f"a key is a {type(key).__name__}, not a str")
+        yield _text(key), mapping[key]
+
+
+def _atom(value: str | float) -> str | float:
+    """The value without the subclass that it may be of."""
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int):
+        integer = int.__int__(value)
+        if integer not in _INTEGERS:
+            raise NotJsonError("an integer has more than 64 bits")
+        return integer
+    number = float.__float__(value)
+    if not math.isfinite(number):
+        raise NotJsonError("a number is NaN or infinite")
+    return number
+
+
+def _text(value: str) -> str:
+    text = str.__str__(value)
+    if not is_text(text):
+        raise NotJsonError("a text holds half of a surrogate pair")
+    return text

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeGuard, cast
+from functools import wraps
+from typing import ParamSpec, TypeAlias, TypeGuard, TypeVar, cast
 
 from reward_client.errors import InputError
-from reward_client.narrowing import as_json, as_mapping, as_sequence
+from reward_client.narrowing import (
+    NotJsonError,
+    as_list,
+    as_mapping,
+    as_sequence,
+    elements,
+    is_text,
+    plain,
+)
 
 __all__ = [
     "Conversation",
@@ -24,8 +32,14 @@ __all__ = [
 Message: TypeAlias = Mapping[str, object]
 """One chat message: ``{"role": "user", "content": "…"}``, as in the OpenAI API."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 # A tokenizer's vocabulary is far below this; a larger value is a mistake, not a token.
 _MAX_TOKEN_ID = 2**31 - 1
+
+_SHOWN_CHARACTERS = 40
+_SHOWN_BITS = 128
 
 # Arguments of the template call that the client sets itself: a second, hidden way to set them
 # would score another prompt than the one reported.
@@ -34,9 +48,28 @@ _RESERVED_TEMPLATE_ARGUMENTS = frozenset(
 )
 
 
+def _guarded(read: Callable[P, T]) -> Callable[P, T]:
+    """A function that runs methods of a caller's objects: what they raise is an `InputError`."""
+
+    @wraps(read)
+    def reading(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"What was given cannot be read: it raised a {type(error).__name__}."
+            ) from error
+
+    return reading
+
+
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """A conversation with what its chat template takes besides the messages.
+
+    It holds copies: what becomes of the objects it was made from does not change it.
 
     Attributes:
         messages: The turns, oldest first; text only.
@@ -54,20 +87,20 @@ class Conversation:
     chat_template_kwargs: Mapping[str, object] | None = None
     steps: Sequence[str] | None = None
 
+    @_guarded
     def __post_init__(self) -> None:
-        _check_messages(self.messages)
-        if self.tools is not None:
-            _check_json(self.tools, "tools")
-        if self.chat_template_kwargs is not None:
-            reserved = _RESERVED_TEMPLATE_ARGUMENTS & self.chat_template_kwargs.keys()
-            if reserved:
-                raise InputError(
-                    f"chat_template_kwargs must not hold {sorted(reserved)}: "
-                    "the client sets these itself."
-                )
-            _check_json(self.chat_template_kwargs, "chat_template_kwargs")
-        if self.steps is not None:
-            _check_steps(self.steps, self.messages[-1])
+        copies: dict[str, object] = {
+            "messages": _messages(self.messages),
+            "tools": _tools(self.tools),
+            "chat_template_kwargs": _template_arguments(self.chat_template_kwargs),
+            "steps": _steps(self.steps),
+        }
+        for name, copy in copies.items():
+            object.__setattr__(self, name, copy)
+        if self.steps is not None and self.messages[-1]["role"] == "assistant":
+            raise InputError(
+                "steps= becomes the assistant's turn: leave that turn out of the messages."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +112,12 @@ class FormattedText:
 
     text: str
 
+    @_guarded
     def __post_init__(self) -> None:
-        if not isinstance(cast("object", self.text), str) or not self.text:
+        text = _json(self.text, "text") if _is_str(self.text) else None
+        if not text:
             raise InputError(f"FormattedText needs a non-empty str, not {_describe(self.text)}.")
+        object.__setattr__(self, "text", text)
 
 
 Sample: TypeAlias = Sequence[Message] | Conversation | FormattedText | Sequence[int]
@@ -90,6 +126,7 @@ Sample: TypeAlias = Sequence[Message] | Conversation | FormattedText | Sequence[
 Prompt: TypeAlias = Conversation | FormattedText | tuple[int, ...]
 
 
+@_guarded
 def parse_sample(sample: Sample) -> Prompt:
     """Decides what a sample is, and checks it.
 
@@ -97,8 +134,8 @@ def parse_sample(sample: Sample) -> Prompt:
         InputError: It is none of the kinds of `Sample`, or not a valid one.
     """
     given: object = sample
-    if isinstance(given, Conversation | FormattedText):
-        return given
+    if issubclass(type(given), Conversation | FormattedText):  # isinstance believes __class__
+        return cast("Conversation | FormattedText", given)
     if isinstance(given, str):
         raise InputError(
             "A bare string is ambiguous, and the wrong reading gives a plausible, wrong reward. "
@@ -110,12 +147,13 @@ def parse_sample(sample: Sample) -> Prompt:
             "A single message is not a conversation: write a list of messages, such as "
             '[{"role": "user", "content": …}, {"role": "assistant", "content": …}].'
         )
-    items = as_sequence(given)
-    if items is None:
+    sequence = as_sequence(given)
+    if sequence is None:
         raise InputError(
             "A sample is a list of messages, Conversation, FormattedText or a list of token IDs, "
             f"not {_describe(given)}{_list_hint(given)}."
         )
+    items = elements(sequence)
     if not items:
         raise InputError("An empty sample: neither messages nor token IDs.")
     if isinstance(items[0], int):
@@ -123,6 +161,7 @@ def parse_sample(sample: Sample) -> Prompt:
     return Conversation(cast("Sequence[Message]", items))
 
 
+@_guarded
 def refuse_single_sample(samples: object) -> None:
     """Refuses one sample where many are expected.
 
@@ -141,6 +180,7 @@ def refuse_single_sample(samples: object) -> None:
         raise InputError(f"An iterable of samples is expected, not {_describe(samples)}.")
 
 
+@_guarded
 def responses_to(
     prompt: str | Sequence[Message], responses: Sequence[str]
 ) -> tuple[Conversation, ...]:
@@ -149,83 +189,121 @@ def responses_to(
     Raises:
         InputError: The prompt is no text or messages, or the responses are no list of texts.
     """
-    if as_sequence(responses) is None:
+    sequence = as_sequence(responses)
+    if sequence is None:
         raise InputError("rank needs a list of responses: write rank(prompt, [response, …]).")
-    if not responses:
+    texts = elements(sequence)
+    if not texts:
         raise InputError("rank needs at least one response.")
-    wrong = [index for index, text in enumerate(responses) if not _is_str(text)]
+    wrong = [index for index, text in enumerate(texts) if not _is_str(text)]
     if wrong:
         raise InputError(f"Responses must be str; those at {wrong[:10]} are not.")
-    turns: Sequence[Message] = (
-        [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    )
-    _check_messages(turns)
-    return tuple(
-        Conversation([*turns, {"role": "assistant", "content": text}]) for text in responses
-    )
+    turns = _messages([{"role": "user", "content": prompt}] if _is_str(prompt) else prompt)
+    return tuple(Conversation([*turns, {"role": "assistant", "content": text}]) for text in texts)
 
 
 def _token_ids(items: Sequence[object]) -> tuple[int, ...]:
-    for position, token in enumerate(items):
-        # bool is an int to Python; a negative ID kills the engine of vLLM 0.10 to 0.27.
-        if type(token) is not int or not 0 <= token <= _MAX_TOKEN_ID:
-            raise InputError(
-                "Token IDs are integers from 0 up to the vocabulary's size; "
-                f"position {position} holds {_describe(token)}{_list_hint(token)}."
-            )
-    return tuple(cast("Sequence[int]", items))
+    # bool is an int to Python; a negative ID kills the engine of vLLM 0.10 to 0.27.
+    if set(map(type, items)) == {int}:
+        ids = cast("Sequence[int]", items)
+        if min(ids) >= 0 and max(ids) <= _MAX_TOKEN_ID:
+            return tuple(ids)
+    position, token = next(
+        (position, token)
+        for position, token in enumerate(items)
+        if type(token) is not int or not 0 <= token <= _MAX_TOKEN_ID
+    )
+    raise InputError(
+        "Token IDs are integers from 0 up to the vocabulary's size; "
+        f"position {position} holds {_describe(token)}{_list_hint(token)}."
+    )
 
 
-def _check_messages(messages: object) -> None:
-    items = as_sequence(messages)
+def _messages(given: object) -> list[Message]:
+    sequence = as_sequence(given)
+    items = elements(sequence) if sequence is not None else []
     if not items:
         raise InputError(
-            f"Messages are a non-empty list of dicts with a role, not {_describe(messages)}."
+            f"Messages are a non-empty list of dicts with a role, not {_describe(given)}."
         )
-    for position, item in enumerate(items):
-        message = as_mapping(item)
-        if message is None:
-            raise InputError(
-                f"Message {position} is {_describe(item)}, not a dict with a role; "
-                "for a pydantic object write message.model_dump(exclude_none=True)."
-            )
-        _check_message(position, message)
+    return [_message(position, item) for position, item in enumerate(items)]
 
 
-def _check_message(position: int, message: Message) -> None:
+def _message(position: int, item: object) -> Message:
+    given = as_mapping(item)
+    if given is None:
+        raise InputError(
+            f"Message {position} is {_describe(item)}, not a dict with a role; "
+            "for a pydantic object write message.model_dump(exclude_none=True)."
+        )
+    if type(item) is dict and len(given) == 2:
+        role, content = given.get("role"), given.get("content")
+        if is_text(role) and is_text(content):
+            return dict(given)
+    message = cast("Message", _json(given, f"message {position}"))
     if not _is_str(message.get("role")):
         raise InputError(f'Message {position} has no role: write {{"role": "user", …}}.')
     content = message.get("content")
-    if _is_str(content) and len(message) == 2:
-        return  # the common case needs no look at further keys
     parts = as_sequence(content)
     if parts is not None:
-        kinds = {str((as_mapping(part) or {}).get("type")) for part in parts}
-        if kinds - {"text"}:
-            # /tokenize gives placeholder tokens for an image; the image itself would be lost.
-            raise InputError(
-                f"Message {position} holds parts other than text ({', '.join(sorted(kinds))}). "
-                "A reward from token IDs would ignore them."
-            )
+        _check_parts(position, parts)
     elif content is not None and not _is_str(content):
         raise InputError(f"The content of message {position} is {_describe(content)}, not text.")
-    _check_json(message, f"message {position}")
+    return message
 
 
-def _check_steps(steps: object, last: Message) -> None:
-    given = as_sequence(steps)
-    if not given or not all(_is_str(step) and step for step in given):
-        raise InputError("steps= must be a non-empty list of non-empty texts.")
-    if last.get("role") == "assistant":
+def _check_parts(position: int, parts: Sequence[object]) -> None:
+    fields = [as_mapping(part) or {} for part in parts]
+    kinds = {str(part.get("type"))[:_SHOWN_CHARACTERS] for part in fields}
+    if kinds - {"text"}:
+        # /tokenize gives placeholder tokens for an image; the image itself would be lost.
         raise InputError(
-            "steps= becomes the assistant's turn: leave that turn out of the messages."
+            f"Message {position} holds parts other than text ({', '.join(sorted(kinds))}). "
+            "A reward from token IDs would ignore them."
+        )
+    if not all(_is_str(part.get("text")) for part in fields):
+        raise InputError(
+            f'A part of message {position} has no text: write {{"type": "text", "text": …}}.'
         )
 
 
-def _check_json(value: object, name: str) -> None:
+def _tools(given: object) -> list[Mapping[str, object]] | None:
+    if given is None:
+        return None
+    tools = as_list(_json(given, "tools"))
+    if tools is None or not all(isinstance(tool, dict) for tool in tools):
+        raise InputError("tools= must be a list of dicts, as in the OpenAI API.")
+    return cast("list[Mapping[str, object]]", tools)
+
+
+def _template_arguments(given: object) -> Mapping[str, object] | None:
+    if given is None:
+        return None
+    arguments = as_mapping(_json(given, "chat_template_kwargs"))
+    if arguments is None:
+        raise InputError("chat_template_kwargs= must be a dict.")
+    reserved = _RESERVED_TEMPLATE_ARGUMENTS & arguments.keys()
+    if reserved:
+        raise InputError(
+            f"chat_template_kwargs must not hold {sorted(reserved)}: the client sets these itself."
+        )
+    return arguments
+
+
+def _steps(given: object) -> list[str] | None:
+    if given is None:
+        return None
+    steps = as_list(_json(given, "steps"))
+    if not steps or not all(_is_str(step) and step for step in steps):
+        raise InputError("steps= must be a non-empty list of non-empty texts.")
+    return cast("list[str]", steps)
+
+
+def _json(value: object, name: str) -> object:
+    """A copy as JSON can hold it."""
     try:
-        json.dumps(value, allow_nan=False, default=as_json)
-    except (TypeError, ValueError, RecursionError) as error:
+        return plain(value)
+    except NotJsonError as error:
         raise InputError(f"The {name} cannot be written as JSON: {error}.") from error
 
 
@@ -235,8 +313,10 @@ def _is_str(value: object) -> TypeGuard[str]:
 
 def _describe(value: object) -> str:
     """What a value is, without showing a prompt."""
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or value is True or value is False or type(value) is float:
         return repr(value)
+    if type(value) is int:
+        return repr(value) if value.bit_length() <= _SHOWN_BITS else "a huge integer"
     return f"a {type(value).__name__}"
 
 

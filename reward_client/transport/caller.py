@@ -19,7 +19,6 @@ from reward_client.errors import (
     ModelNotFoundError,
     ProtocolError,
 )
-from reward_client.narrowing import as_json
 from reward_client.options import Limits, RetryPolicy
 from reward_client.transport.faults import FAULT_RULES, Fault, WireFaultError
 from reward_client.transport.redaction import redact
@@ -36,6 +35,8 @@ from reward_client.transport.wire import Wire, WireReply
 __all__ = ["HttpCaller"]
 
 _logger = logging.getLogger("reward_client")
+
+_SHOWN_CHARACTERS = 200
 
 _MAX_DEATHS = 2
 """How many engine deaths one call may see: at the second one its input is the suspect."""
@@ -112,7 +113,7 @@ class HttpCaller:
         payload = _json_or_none(reply.body)
         # The body comes before the status: vLLM up to 0.17.1 answers some errors with HTTP 200.
         error = read_error(reply.body, payload, reply.sent)
-        if reply.status < 300:
+        if reply.succeeded:
             if error is None:
                 return Reply(payload, endpoint, request_id)
             if payload is None:
@@ -131,7 +132,7 @@ class HttpCaller:
     def _failed_by_status(
         self, reply: WireReply, error: ErrorBody, endpoint: str, request_id: str
     ) -> Failure:
-        status = error.code or (reply.status if reply.status >= 300 else 500)
+        status = error.code or (500 if reply.succeeded else reply.status)
         kind, advice = error_kind(status, error)
         if issubclass(kind, EngineDeadError | ModelNotFoundError):
             self.lost()
@@ -153,7 +154,7 @@ class HttpCaller:
         rule = FAULT_RULES[error.fault]
         if rule.server_lost:
             self.lost()
-        reason = redact(str(error), self._headers)
+        reason = redact(str(error), self._headers)[:_SHOWN_CHARACTERS]
         message = f"{reason[:1].upper()}{reason[1:]}. {rule.advice}"
         return Failure(
             rule.error(message, endpoint=endpoint, request_id=request_id),
@@ -210,7 +211,7 @@ def _is_reset(outcome: Reply | Failure) -> bool:
 
 def _encode(body: dict[str, object]) -> bytes:
     try:
-        return orjson.dumps(body, default=as_json)
+        return orjson.dumps(body)
     except TypeError as error:
         raise InputError(f"The sample cannot be sent as JSON: {error}.") from error
 
@@ -222,8 +223,9 @@ def _json_or_none(body: bytes) -> object:
         if b"NaN" not in body and b"Infinity" not in body:
             return None
     # Python servers write these numbers in JSON, orjson refuses them, and whoever reads the reply
-    # has to say that they are the trouble.
+    # has to say that they are the trouble: they become null, and nothing else passes that orjson
+    # would refuse.
     try:
-        return cast("object", json.loads(body))
-    except (ValueError, RecursionError):
+        return cast("object", orjson.loads(orjson.dumps(json.loads(body))))
+    except (ValueError, TypeError, RecursionError):
         return None

@@ -20,6 +20,8 @@ __all__ = ["HttpWire", "Wire", "WireReply"]
 _LARGEST_PIECE = 2**19
 # Enough for any message; vLLM was seen to echo 184 kB of input.
 _MAX_ERROR_BYTES = 65_536
+# Of these, a piece of a reply unpacks to a thousand times its size at most, and is counted then.
+_ENCODINGS = "gzip, deflate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,11 @@ class WireReply:
     headers: Mapping[str, str]
     body: bytes
     sent: Mapping[str, str]
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the status says so."""
+        return 200 <= self.status < 300
 
 
 class Wire(Protocol):
@@ -111,7 +118,7 @@ class HttpWire:
         url = self._urls.get(path)
         if url is None:
             url = self._urls[path] = self._url(path)
-        headers = {**headers, **self._proxy_headers}
+        headers = {"accept-encoding": _ENCODINGS, **headers, **self._proxy_headers}
         content: bytes | AsyncIterator[bytes] | None = body
         if self._owned and body is not None and len(body) > _LARGEST_PIECE:
             headers["content-length"] = str(len(body))
@@ -143,24 +150,34 @@ class HttpWire:
             raise InputError(f"base_url cannot be read as a URL: {error}.") from error
 
     async def _read(self, response: httpx.Response) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
         failed = response.status_code >= 400
         limit = _MAX_ERROR_BYTES if failed else self._max_response_bytes
-        async for chunk in response.aiter_bytes():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                if failed:
+        body = bytearray()
+        try:
+            _check_encoding(response)
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > limit:
                     break
-                raise WireFaultError(Fault.TOO_LARGE, f"more than {limit} bytes")
-        return b"".join(chunks)
+        except (httpx.DecodingError, WireFaultError):
+            if not failed:  # else the status says enough
+                raise
+        if len(body) > limit and not failed:
+            raise WireFaultError(Fault.TOO_LARGE, f"more than {limit} bytes")
+        return bytes(body[:limit])
 
     async def aclose(self) -> None:
         """Closes the connections that this object made."""
         self._closed = True
         if self._owned:
             await self._transport.aclose()
+
+
+def _check_encoding(response: httpx.Response) -> None:
+    """Refuses what was not asked for: packed twice, a few bytes unpack to gigabytes in one go."""
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"", "identity", *_ENCODINGS.split(", ")}:
+        raise WireFaultError(Fault.NOT_HTTP, f"an answer in the content encoding {encoding!r}")
 
 
 async def _in_pieces(body: bytes) -> AsyncIterator[bytes]:
@@ -175,4 +192,4 @@ def _reason(error: BaseException) -> str:
         error = error.__cause__
         said = error if str(error) else said
     error = said
-    return f"{type(error).__name__}: {error}"[:200]
+    return f"{type(error).__name__}: {error}"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from base64 import b64decode
-from binascii import Error as Base64Error
 
 from reward_client.routes.pooled import PooledOutput
 
@@ -26,7 +25,7 @@ def read_item(value: object) -> PooledOutput | None:
         return None
     try:
         raw = b64decode(value, validate=True)
-    except Base64Error:
+    except ValueError:  # binascii.Error is one; letters outside of ASCII raise it bare
         return None
     count, rest = divmod(len(raw), _FLOAT32_BYTES)
     return None if rest else PooledOutput(struct.unpack(f"<{count}f", raw), rows=None)

@@ -12,6 +12,9 @@ from reward_client.routes.pooled import PooledOutput
 
 __all__ = ["read_items"]
 
+_LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
+"""vLLM's numbers are float32: a larger one stands for an infinite one."""
+
 
 def read_items(
     reply: Reply,
@@ -33,7 +36,7 @@ def read_items(
         output = read_item(item.get(item_key))
         if output is None:
             raise reply.error(ShapeError, f"Item {index} of the reply holds no list of numbers.")
-        if not _all_finite(output.values):
+        if not _are_finite(output.values):
             raise reply.error(
                 NonFiniteRewardError,
                 f"Item {index} of the reply holds NaN, infinity or null. The model overflowed "
@@ -45,10 +48,11 @@ def read_items(
 
 def _check_usage(reply: Reply, fields: Mapping[str, object], sent: int) -> None:
     counted = (as_mapping(fields.get("usage")) or {}).get("prompt_tokens")
-    if counted != sent:
+    if type(counted) not in (int, float) or counted != sent:
+        scored = counted if isinstance(counted, int | None) else f"a {type(counted).__name__}"
         raise reply.error(
             ResponseMismatchError,
-            f"{sent} token IDs were sent and the server scored {counted}: it truncated them, added "
+            f"{sent} token IDs were sent and the server scored {scored}: it truncated them, added "
             "to them, or answered another request.",
         )
 
@@ -71,8 +75,8 @@ def _sorted_items(
     return [by_index[index] for index in range(count)]
 
 
-def _all_finite(values: Sequence[float]) -> bool:
+def _are_finite(values: Sequence[float]) -> bool:
     try:
-        return all(map(isfinite, values))
-    except TypeError:  # null: how vLLM with orjson writes NaN
+        return all(map(isfinite, values)) and max(map(abs, values), default=0) <= _LARGEST_FLOAT32
+    except (TypeError, OverflowError):  # null: how vLLM with orjson writes NaN; a huge integer
         return False

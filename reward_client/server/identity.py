@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from reward_client.errors import (
     ProtocolError,
     RouteNotFoundError,
 )
-from reward_client.narrowing import as_list, as_mapping
+from reward_client.narrowing import as_count, as_list, as_mapping
 
 __all__ = ["OTHER_FLAVOURS", "Identity", "identify", "mounted_paths"]
 
@@ -28,6 +29,13 @@ OTHER_FLAVOURS: Mapping[str, str] = {
 }
 """Servers that are not vLLM, by the ``owned_by`` of their models (lower case), from their source
 code. Gateways put other words there, so that an unknown one proves nothing."""
+
+
+# As PEP 440 writes them. What is none is not taken for one: it would stand in logs and messages.
+_VERSION = re.compile(r"[0-9A-Za-z.!+_-]{1,64}")
+# Longer ones are shortened in messages.
+_SHOWN_NAMES = 20
+_SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,7 @@ async def identify(caller: Caller, model: str | None) -> Identity:
         )
     card = _choose(cards, model)
     if card is None:
-        names = ", ".join(str(card["id"]) for card in cards) or "none"
+        names = ", ".join(_shortened(str(card["id"])) for card in cards[:_SHOWN_NAMES]) or "none"
         wanted = f"does not serve {model!r}" if model else "serves no single base model"
         raise ModelNotFoundError(
             f"The server {wanted}; it lists: {names}. Name one of them by model=.",
@@ -75,12 +83,11 @@ async def identify(caller: Caller, model: str | None) -> Identity:
             endpoint=reply.endpoint,
             request_id=reply.request_id,
         )
-    root, limit = card.get("root"), card.get("max_model_len")
     return Identity(
         version=await _version(caller),
         model=str(card["id"]),
-        root=root if isinstance(root, str) else None,
-        max_model_len=limit if type(limit) is int else None,
+        root=_root(card),
+        max_model_len=as_count(card.get("max_model_len")),
     )
 
 
@@ -93,7 +100,7 @@ async def mounted_paths(caller: Caller) -> Collection[str] | None:
 async def _version(caller: Caller) -> str | None:
     payload = await _optional(caller, "/version")
     version = payload.get("version")
-    return version if isinstance(version, str) else None
+    return version if isinstance(version, str) and _VERSION.fullmatch(version) else None
 
 
 async def _optional(caller: Caller, path: str) -> Mapping[str, object]:
@@ -116,5 +123,14 @@ def _choose(
     if model is not None:
         return next((card for card in cards if card["id"] == model), None)
     base = [card for card in cards if card.get("parent") is None]
-    roots = {card.get("root") or card["id"] for card in base}
+    roots = {_root(card) or card["id"] for card in base}
     return base[0] if len(roots) == 1 else None
+
+
+def _root(card: Mapping[str, object]) -> str | None:
+    root = card.get("root")
+    return root if isinstance(root, str) else None
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}…"

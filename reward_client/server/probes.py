@@ -9,6 +9,7 @@ from itertools import cycle, islice
 from reward_client.calls import Caller
 from reward_client.errors import InputError
 from reward_client.heads import StepHead
+from reward_client.narrowing import as_count
 from reward_client.tokenizing.rules import StepToken
 from reward_client.tokenizing.server import detokenize_call, text_call, text_of, token_ids
 
@@ -48,11 +49,10 @@ async def tokenized_probes(caller: Caller, model: str, step: StepToken | None) -
     reply = await caller.call(text_call(model, _TEXT, add_special_tokens=True))
     ids = token_ids(reply)
     bare = token_ids(await caller.call(text_call(model, _TEXT, add_special_tokens=False)))
-    limit = reply.fields().get("max_model_len")
     return Probes(
         ids=tuple(_piece(bare, index, step) for index in range(_COUNT)),
         bos=ids[0] if ids[1 : 1 + len(bare)] == bare else None,
-        max_model_len=limit if type(limit) is int else None,
+        max_model_len=as_count(reply.fields().get("max_model_len")),
     )
 
 

@@ -57,6 +57,9 @@ _NOT_SERVED = re.compile(
     r"|pooling_task must be one of|switching the model's pooling_task|task was removed",
     re.IGNORECASE,
 )
+# pydantic's validation errors repeat the input behind these words, a prompt mostly: as a list of
+# dicts, as JSON (also within a text of JSON), and as text.
+_ECHO = re.compile(r"""\\*['"]input\\*['"]\s*:|input_value=""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def read_error(
     nested = as_mapping(error)
     if nested:
         fields = nested
-    elif isinstance(error, str) and error:
+    elif error:
         return ErrorBody(_shown(error, sent))
     elif "detail" in fields:
         return ErrorBody(_shown(fields["detail"], sent))
@@ -164,7 +167,7 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
         return seconds
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
@@ -183,8 +186,7 @@ def _shown(value: object, sent: Mapping[str, str]) -> str:
     """What may be shown of the server's words."""
     text = value if isinstance(value, str) else _dump(value)
     text = redact(text, sent)[:_READ_CHARACTERS]  # in this order: no half of a secret stays
-    # pydantic's validation errors repeat the input behind this key: a prompt, mostly.
-    text = re.split(r"""['"]input['"]:""", text, maxsplit=1)[0]
+    text = _ECHO.split(text, maxsplit=1)[0]
     if "<html" in text[:1000].lower() or "<!doctype" in text[:1000].lower():
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
         text = f"an HTML page{f' titled {title[1].strip()!r}' if title else ''}"

@@ -32,7 +32,7 @@ WEIGHT = [math.cos(index) / 4 for index in range(128)]
 HEADS: dict[str, Any] = {
     "auto": "auto",
     "scalar": ScalarHead(),
-    "steps of two labels": StepHead(step_token=STEP_TOKEN_ID, good_label=1, aggregate="min"),
+    "steps of several labels": StepHead(step_token=STEP_TOKEN_ID, good_label=1, aggregate="min"),
     "steps of one label": StepHead(step_token=STEP_TOKEN_ID, good_label=None, aggregate="min"),
     "five objectives": ObjectiveHead(5),
     "three objectives": ObjectiveHead(3),
@@ -79,8 +79,8 @@ def _expected(head: str, reference: dict[str, Any]) -> list[float] | None:
     logits = reference.get("logits", {})
     if head in ("auto", "scalar"):
         return labels if len(labels) == 1 else [logits["Yes"] - logits["No"]] if logits else None
-    if head == "steps of two labels":
-        return [_sigmoid(good - bad) for bad, good in reference.get("step_logits", [])] or None
+    if head == "steps of several labels":
+        return [_softmax(row)[1] for row in reference.get("step_logits", [])] or None
     if head == "steps of one label" and "token_rewards" in reference:
         pairs = zip(reference["tokens"], reference["token_rewards"], strict=True)
         return [_sigmoid(value) for token, value in pairs if token == STEP_TOKEN_ID]
@@ -95,3 +95,8 @@ def _expected(head: str, reference: dict[str, Any]) -> list[float] | None:
 
 def _sigmoid(value: float) -> float:
     return 1 / (1 + math.exp(-value))
+
+
+def _softmax(row: Sequence[float]) -> list[float]:
+    total = math.fsum(map(math.exp, row))
+    return [math.exp(value) / total for value in row]

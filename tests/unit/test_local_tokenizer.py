@@ -609,6 +609,9 @@ def test_a_tokenizer_that_says_to_truncate_does_not(connect: Connect, tmp_path: 
     (folder / "tokenizer.json").write_text(json.dumps(content))
     tokenizer = LocalTokenizer(folder)
     tokenizer.load()
+    # Switching it off later, under another thread's feet, is "Already borrowed" in transformers 4.
+    assert tokenizer._tokenizer.backend_tokenizer.truncation is None
+    assert tokenizer._tokenizer.backend_tokenizer.padding is None
     sample = Conversation(chat("one two three " * 50))
     expected = list(connect("server").ids(sample))
     assert 100 < len(expected) < 2000

@@ -347,6 +347,17 @@ SITUATIONS = [
         client=lambda _: {"server_activation": "sigmoid"},
     ),
     Situation(
+        "within 0.5 and 0.7311, as published",
+        0,
+        {"activation": ("ok", "a reference value of the recipe proves it", "")},
+        serves={"dialect": "0.8", "raw": True, "version": "0.9.0.1", "values": between(0.5, 0.73)},
+        client=named(
+            recipe(
+                references=[reference(between(0.5, 0.73)([1, 4, 312, 2]), token_ids=[1, 4, 312, 2])]
+            )
+        ),
+    ),
+    Situation(
         "an exported head",
         1,
         {"activation": ("warning", "nothing proves", "Compare the sample's reward")},

@@ -208,7 +208,8 @@ _V0_10_1 = replace(
         "steps": Way(_POOLING, "per step", "softmax", _ACTIVATION_FLAG),
     },
     errors="nested",
-    source="code of 0.10.1.1",
+    source="live on 0.10.1.1; code of 0.10.1.1",
+    live=("0.10.1.1",),
 )
 _V0_10_2 = replace(
     _V0_10_1,
@@ -246,8 +247,8 @@ _V0_15 = replace(
     _V0_11_1,
     since=(0, 15, 0),
     by_name={"sequence": (_CLASSIFY_ROUTE,)},
-    source="code of 0.15.0 and 0.15.1",
-    live=(),
+    source="live on 0.15.1; code of 0.15.0 and 0.15.1",
+    live=("0.15.1",),
 )
 _V0_16 = replace(
     _V0_15,

@@ -13,6 +13,7 @@ from reward_client import (
     NotARewardError,
     ProtocolError,
     RewardClientError,
+    RouteNotFoundError,
     ShapeError,
 )
 
@@ -30,15 +31,23 @@ REWARDS = {
     "0.8.5-token-reward-rewardlast": ("embeddings", None, "probe", "scalar"),
     "0.9.2-seqcls-raw": ("pooling", None, "probe", "scalar"),
     "0.9.2-token-reward": ("pooling", None, "probe", LAST_TOKEN),
+    "0.10.1.1-seqcls": ("classify", None, "request", "scalar"),
+    "0.10.1.1-token-reward": ("pooling", None, "probe", LAST_TOKEN),
     "0.10.2-seqcls": ("classify", None, "request", "scalar"),
     "0.10.2-token-reward": ("pooling", None, "probe", LAST_TOKEN),
     "0.11.2-seqcls": ("pooling", "classify", "request", "scalar"),
     "0.11.2-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
     "0.11.2-export": ("embeddings", None, "task", "scalar"),
+    "0.11.2-internlm2": ("pooling", "token_classify", "request", LAST_TOKEN),
     "0.12.0-seqcls": ("pooling", "classify", "request", "scalar"),
     "0.12.0-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
+    "0.15.1-seqcls": ("pooling", "classify", "request", "scalar"),
+    "0.15.1-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
+    "0.15.1-export": ("embeddings", None, "task", "scalar"),
+    "0.15.1-internlm2": ("pooling", "token_classify", "request", LAST_TOKEN),
     "0.16.0-seqcls": ("pooling", "classify", "request", "scalar"),
     "0.16.0-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
+    "0.16.0-internlm2": ("pooling", "token_classify", "request", LAST_TOKEN),
     "0.16.0-export": ("embeddings", None, "task", "scalar"),
     "0.20.2-seqcls": ("pooling", "classify", "request", "scalar"),
     "0.20.2-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
@@ -52,8 +61,11 @@ REWARDS = {
 }
 
 SOFTMAX_FLAG = """--override-pooler-config '{"softmax": false}'"""
+ACTIVATION_FLAG = """--override-pooler-config '{"activation": false}'"""
 SQUASHED = (ActivationError, SOFTMAX_FLAG)
 HIDDEN_STATES = (NotARewardError, "head=LinearHead(")
+# This version embeds on no route that gives rewards.
+NO_ROUTE = (RouteNotFoundError, "No route of this server gives a reward")
 FIVE_LABELS = (ShapeError, "head=ObjectiveHead(5)")
 THREE_LABELS = (ShapeError, "head=ObjectiveHead(3)")
 STEPS = (ShapeError, "head=StepHead(")
@@ -70,6 +82,10 @@ REFUSALS: dict[str, tuple[type[RewardClientError], str]] = {
     "0.9.2-prm": STEPS,
     "0.9.2-causal-embed": HIDDEN_STATES,
     "0.9.2-causal-embed-raw": HIDDEN_STATES,
+    "0.10.1.1-seqcls5": FIVE_LABELS,
+    "0.10.1.1-prm": STEPS,
+    "0.10.1.1-causal-embed": NO_ROUTE,
+    "0.10.1.1-internlm2": (ActivationError, ACTIVATION_FLAG),
     # Started so, it gives -0.12 instead of 3.19 for one of the conversations.
     "0.10.2-seqcls-nochunk": (ProtocolError, "--no-enable-chunked-prefill"),
     "0.10.2-seqcls5": FIVE_LABELS,
@@ -83,6 +99,9 @@ REFUSALS: dict[str, tuple[type[RewardClientError], str]] = {
     "0.12.0-prm": STEPS,
     "0.12.0-causal-embed": HIDDEN_STATES,
     "0.12.0-causal-classify": THREE_LABELS,
+    "0.15.1-seqcls5": FIVE_LABELS,
+    "0.15.1-prm": STEPS,
+    "0.15.1-causal-embed": HIDDEN_STATES,
     "0.16.0-seqcls5": FIVE_LABELS,
     "0.16.0-prm": STEPS,
     "0.16.0-causal-embed": HIDDEN_STATES,
@@ -166,6 +185,15 @@ def test_what_is_no_scalar_reward_is_refused(name: str) -> None:
     with pytest.raises(kind) as caught:
         score(Recording(name))
     assert hint in str(caught.value)
+
+
+@cell("0.9.2", "one label", "pooling", "recovered")
+def test_rewards_are_recovered_where_the_caller_knows_the_activation() -> None:
+    recording = Recording("0.9.2-seqcls")
+    rewards = score_all(recording, server_activation="sigmoid")
+    assert [reward.value for reward in rewards] == pytest.approx(recording.rewards, abs=TOLERANCE)
+    provenance = rewards[0].provenance
+    assert (provenance.activation, provenance.activation_known_by) == ("sigmoid", "caller")
 
 
 def test_the_template_that_writes_the_bos_gives_one_and_not_two() -> None:

@@ -20,9 +20,11 @@ MIN = StepHead(step_token=STEP_TOKEN, good_label=1, aggregate="min")
 ACTIVATIONS = {
     "0.8.5": ("softmax", "probe"),
     "0.9.2": ("softmax", "probe"),
+    "0.10.1.1": ("softmax", "probe"),
     "0.10.2": ("softmax", "probe"),
     "0.11.2": ("none", "request"),
     "0.12.0": ("none", "request"),
+    "0.15.1": ("none", "request"),
     "0.16.0": ("none", "request"),
     "0.20.2": ("none", "request"),
     "0.25.1": ("none", "request"),

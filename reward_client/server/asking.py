@@ -61,6 +61,22 @@ def _kinds(head: Head | None) -> tuple[Kind, ...]:
     return ("sequence", "token", "exported")
 
 
+def _serve_for(head: Head | None, advice: str) -> str:
+    """How the kind of model is served that this head is for."""
+    if isinstance(head, LinearHead):
+        return (
+            "LinearHead reads hidden states: serve the backbone with "
+            "`vllm serve BACKBONE --runner pooling --convert embed`."
+        )
+    if isinstance(head, StepHead):
+        return (
+            "StepHead reads a row for each step, or for each token: serve the process reward model "
+            """with `vllm serve MODEL --runner pooling --pooler-config '{"task": """
+            """"token_classify"}'`."""
+        )
+    return advice
+
+
 async def first_that_fits(
     caller: Caller,
     model: str,
@@ -94,7 +110,7 @@ async def first_that_fits(
     if misfit is not None:
         raise misfit
     raise RouteNotFoundError(
-        f"No route of this server gives a reward. {advice}",
+        f"No route of this server gives a reward. {_serve_for(head, advice) if asked else advice}",
         status=404,
         server_message=not_served.server_message if not_served else "",
         endpoint=f"{', '.join(sorted(asked)) or 'no route'} at {caller.url}",

@@ -96,6 +96,7 @@ class Setup:
         routes: Those by which a server of that kind gives its numbers.
         numbers: Read out of a reward.
         expected: The same, out of a reference.
+        cell: What it is in the table of versions.
     """
 
     model: str
@@ -104,6 +105,11 @@ class Setup:
     numbers: Callable[[Reward], Numbers]
     expected: Callable[[Reference], Numbers]
     samples: Callable[[], Mapping[str, Sample]] = scalar_samples
+    cell: str = "one label"
+
+    def taken(self, route: str) -> str:
+        """The route that is taken where this one is asked for: "auto" takes the next in line."""
+        return self.routes[1] if route == "auto" else route
 
 
 SEQUENCE = ("auto", "pooling", "classify")
@@ -115,10 +121,16 @@ NO_AND_YES = ObjectiveHead(["No", "Yes"])
 SETUPS = {
     "one label": Setup("llama", ScalarHead(), SEQUENCE, value, last),
     "one of one": Setup("llama", ObjectiveHead(["reward"]), SEQUENCE, objectives, last),
-    "every token": Setup("qwen2-reward", ScalarHead(), TOKENS, value, last),
-    "linear": Setup("hidden states", LinearHead(LAYER, BIAS), HIDDEN, objectives, linear),
-    "five labels": Setup("labels", ObjectiveHead(5), SEQUENCE, objectives, last),
-    "weighted": Setup("labels", ObjectiveHead(LABELS, WEIGHTS), SEQUENCE, value, weighted),
+    "every token": Setup("qwen2-reward", ScalarHead(), TOKENS, value, last, cell="each token"),
+    "linear": Setup(
+        "hidden states", LinearHead(LAYER, BIAS), HIDDEN, objectives, linear, cell="hidden states"
+    ),
+    "five labels": Setup(
+        "labels", ObjectiveHead(5), SEQUENCE, objectives, last, cell="several labels"
+    ),
+    "weighted": Setup(
+        "labels", ObjectiveHead(LABELS, WEIGHTS), SEQUENCE, value, weighted, cell="several labels"
+    ),
     **{
         f"steps of {labels}, {aggregate}": Setup(
             model,
@@ -127,14 +139,29 @@ SETUPS = {
             steps,
             aggregated(aggregate),
             step_samples,
+            cell="steps",
         )
         for labels, model, good_label in (("one", "qwen2-reward", None), ("two", "prm", 1))
         for aggregate in AGGREGATES
     },
-    "no and yes": Setup("yes and no", NO_AND_YES, SEQUENCE, objectives, last, judged_conversations),
+    "no and yes": Setup(
+        "yes and no",
+        NO_AND_YES,
+        SEQUENCE,
+        objectives,
+        last,
+        judged_conversations,
+        cell="several labels",
+    ),
     # Not the conversations: there, torch's own bfloat16 is up to 3e-2 away from its float32.
     "no and yes, bfloat16": Setup(
-        "yes and no, bfloat16", NO_AND_YES, SEQUENCE, objectives, last, judgements
+        "yes and no, bfloat16",
+        NO_AND_YES,
+        SEQUENCE,
+        objectives,
+        last,
+        judgements,
+        cell="several labels",
     ),
     "yes minus no": Setup(
         "yes minus no", ScalarHead(), SEQUENCE, value, yes_minus_no, judged_conversations

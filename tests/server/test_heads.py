@@ -19,9 +19,11 @@ from reward_client import (
     StepHead,
 )
 
+from ..cells import cell
 from ..either import OPENERS, Kind
 from .conversations import STEP_TOKEN, turns
 from .heads import BIAS, LAYER, SETUPS, Head, linear
+from .install import VERSION
 from .ledger import Way
 from .models import SERVED
 
@@ -36,7 +38,13 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("model", "name", "route"),
     [
-        pytest.param(setup.model, name, route, id=f"{name}-{route}")
+        pytest.param(
+            setup.model,
+            name,
+            route,
+            id=f"{name}-{route}",
+            marks=cell(VERSION, setup.cell, setup.taken(route), "raw"),
+        )
         for name, setup in SETUPS.items()
         for route in setup.routes
     ],

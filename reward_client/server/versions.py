@@ -206,6 +206,7 @@ _V0_10_1 = replace(
         ),
         "token": Way(_POOLING, "per token", "none", _ACTIVATION_FLAG, "InternLM2: sigmoid"),
         "steps": Way(_POOLING, "per step", "softmax", _ACTIVATION_FLAG),
+        "hidden": _hidden(_HIDDEN_BY_NORMALIZE, _NORMALIZE_FLAG),
     },
     errors="nested",
     source="live on 0.10.1.1; code of 0.10.1.1",
@@ -214,11 +215,7 @@ _V0_10_1 = replace(
 _V0_10_2 = replace(
     _V0_10_1,
     since=(0, 10, 2),
-    ways={
-        **_V0_10_1.ways,
-        "hidden": _hidden(_HIDDEN_BY_NORMALIZE, _NORMALIZE_FLAG),
-        "exported": _EXPORTED,
-    },
+    ways={**_V0_10_1.ways, "exported": _EXPORTED},
     source="live on 0.10.2; code of 0.11.0",
     live=("0.10.2",),
 )

@@ -197,7 +197,7 @@ SWITCHES = {
     ("classify", "use_activation"): between("0.15.0", "0.33.0"),
     ("pooling", "use_activation"): between("0.11.1", "0.33.0"),
     ("pooling", "normalize"): between("0.11.1", "0.14.1"),
-    ("embeddings", "normalize"): between("0.10.2", "0.15.1"),
+    ("embeddings", "normalize"): between("0.10.1.1", "0.15.1"),
     ("embeddings", "use_activation"): between("0.16.0", "0.33.0"),
 }
 
@@ -248,7 +248,7 @@ def test_text_is_sent_where_nothing_else_is_taken() -> None:
 def test_hidden_states_are_asked_for_as_they_are(version: str) -> None:
     way = era_of(version).ways["hidden"]
     assert (way.ask.route, way.unasked) == ("embeddings", "normalized")
-    by_normalize, by_activation = between("0.10.2", "0.15.1"), between("0.16.0", "0.33.0")
+    by_normalize, by_activation = between("0.10.1.1", "0.15.1"), between("0.16.0", "0.33.0")
     expected = {version: {"normalize": False} for version in by_normalize}
     expected |= {version: {"use_activation": False} for version in by_activation}
     assert dict(way.ask.switches) == expected.get(version, {})

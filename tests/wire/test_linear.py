@@ -24,6 +24,7 @@ WEIGHT = [math.sin(1 + index) / 4 for index in range(HIDDEN)]
 EVERY = {
     "0.8.5-causal-embed-raw": ({}, "probe"),
     "0.9.2-causal-embed-raw": ({}, "probe"),
+    "0.10.1.1-causal-embed": ({"normalize": False}, "request"),
     "0.11.2-causal-embed": ({"normalize": False}, "request"),
     "0.15.1-causal-embed": ({"normalize": False}, "request"),
     "0.16.0-causal-embed": ({"use_activation": False}, "request"),
@@ -95,7 +96,7 @@ def test_several_outputs_and_a_bias() -> None:
     "version",
     [
         pytest.param(version, marks=cell(version, KIND, "embeddings", "error"))
-        for version in ("0.8.5", "0.9.2", "0.10.1.1")
+        for version in ("0.8.5", "0.9.2")
     ],
 )
 def test_normalized_states_are_refused_where_no_request_can_turn_that_off(version: str) -> None:

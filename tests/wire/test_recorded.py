@@ -57,11 +57,11 @@ REWARDS = {
     "0.32.0-seqcls": ("pooling", "classify", "request", "scalar"),
     "0.32.0-seqcls-tokcls": ("pooling", "token_classify", "request", LAST_TOKEN),
     "0.32.0-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
+    "0.32.0-internlm2": ("pooling", "token_classify", "request", LAST_TOKEN),
     "0.32.0-export": ("embeddings", None, "task", "scalar"),
 }
 
 SOFTMAX_FLAG = """--override-pooler-config '{"softmax": false}'"""
-ACTIVATION_FLAG = """--override-pooler-config '{"activation": false}'"""
 SQUASHED = (ActivationError, SOFTMAX_FLAG)
 HIDDEN_STATES = (NotARewardError, "head=LinearHead(")
 # This version embeds on no route that gives rewards.
@@ -85,7 +85,7 @@ REFUSALS: dict[str, tuple[type[RewardClientError], str]] = {
     "0.10.1.1-seqcls5": FIVE_LABELS,
     "0.10.1.1-prm": STEPS,
     "0.10.1.1-causal-embed": NO_ROUTE,
-    "0.10.1.1-internlm2": (ActivationError, ACTIVATION_FLAG),
+    "0.10.1.1-internlm2": SQUASHED,
     # Started so, it gives -0.12 instead of 3.19 for one of the conversations.
     "0.10.2-seqcls-nochunk": (ProtocolError, "--no-enable-chunked-prefill"),
     "0.10.2-seqcls5": FIVE_LABELS,
@@ -130,13 +130,16 @@ KINDS = {
 }
 
 
+def served_as(kind: str) -> str:
+    return next(KINDS[served] for served in KINDS if kind.startswith(served))
+
+
 def rewards() -> Iterator[Any]:
     """The recordings that give a scalar reward, each with its cell of the table of versions."""
     for name, (route, *_) in REWARDS.items():
         version, _, kind = name.partition("-")
-        served = next(KINDS[served] for served in KINDS if kind.startswith(served))
         outcome: Outcome = "raw, by the server's flag" if kind.endswith("raw") else "raw"
-        yield pytest.param(name, id=name, marks=cell(version, served, route, outcome))
+        yield pytest.param(name, id=name, marks=cell(version, served_as(kind), route, outcome))
 
 
 def test_every_recording_is_used() -> None:
@@ -173,9 +176,11 @@ def test_a_classifier_made_of_two_tokens_gives_the_difference_of_their_logits() 
 def refusals() -> Iterator[Any]:
     """All that must be refused; some are of a kind that this head reads elsewhere."""
     for name, refusal in REFUSALS.items():
-        version = name.partition("-")[0]
-        route = "embeddings" if version == "0.8.5" else "pooling"
-        marks = [cell(version, "one label", route, "error")] if refusal == SQUASHED else []
+        marks = []
+        if refusal == SQUASHED:
+            version, _, kind = name.partition("-")
+            route = "embeddings" if version == "0.8.5" else "pooling"
+            marks = [cell(version, served_as(kind), route, "error")]
         yield pytest.param(name, id=name, marks=marks)
 
 

@@ -65,6 +65,13 @@ def minimums(session: nox.Session) -> None:
     run_tests(session, *lowest)
 
 
+@nox.session(default=False)
+def cures(session: nox.Session) -> None:
+    """What the client does about each trap is taken out, and its tests must fail then."""
+    session.install(PACKAGE, *group("tests"))
+    session.run("python", "tests/traps/cures.py", *session.posargs)
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """The documentation; a broken reference is an error."""

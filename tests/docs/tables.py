@@ -11,9 +11,10 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
+from itertools import chain, groupby, repeat
 from pathlib import Path
-from typing import NamedTuple, get_args
+from runpy import run_path
+from typing import Any, NamedTuple, get_args
 
 from reward_client.recipes import Recipe, catalogue
 from reward_client.recipes.describing import expected_in_words, head_in_words
@@ -170,6 +171,30 @@ def _known() -> Iterator[tuple[str, Recipe]]:
             yield model, recipe.for_model(model)
 
 
+def _traps() -> Iterator[tuple[str, ...]]:
+    for number, trap in _listed_traps().items():
+        heads = chain([(str(number), trap.wrong)], repeat(("", "")))
+        for head, cure in zip(heads, trap.cures, strict=False):
+            yield *head, cure.does, "<br>".join(map(_test, cure.tests))
+
+
+def _test(name: str) -> str:
+    file, _, function = name.partition("::")
+    return f"`{file}`: `{function}`"
+
+
+def _limits() -> Iterator[tuple[str, ...]]:
+    for number, trap in _listed_traps().items():
+        if trap.limit:
+            yield str(number), trap.limit
+
+
+def _listed_traps() -> dict[int, Any]:
+    # Not imported: this file is also run as a script, outside of any package.
+    traps: dict[int, Any] = run_path(str(DOCS.parent / "tests/traps/cures.py"))["TRAPS"]
+    return traps
+
+
 TABLES = {
     "statuses": Table(
         DOCS / "errors-and-retries.md", "| Status | Error | Retried | Why |", _statuses
@@ -202,6 +227,10 @@ TABLES = {
     "injected faults": Table(
         DOCS / "testing-your-pipeline.md", "| Fault | What happens |", _injected
     ),
+    "traps": Table(
+        DOCS / "traps.md", "| Trap | What goes wrong | What the client does | Test |", _traps
+    ),
+    "limits of the cures": Table(DOCS / "traps.md", "| Trap | Limit |", _limits),
 }
 
 

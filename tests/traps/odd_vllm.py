@@ -23,6 +23,9 @@ class OddVllm(FakeVllm):
             return super().answer(request)
         body = json.loads(request.content)
         self.requests.append((path, body))
+        early = self.before(request)
+        if early is not None:
+            return early
         if path == "/detokenize":
             return httpx.Response(200, json={"prompt": " ".join(map(str, body["tokens"]))})
         return httpx.Response(200, json=self._embedded(body["input"]))

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from itertools import count
 
 import httpx
 import pytest
+from tenacity import AsyncRetrying
 
 from reward_client import (
     BatchError,
@@ -25,7 +27,7 @@ from ..either import OPENERS
 from ..fake_vllm import CHAT, CHAT_TOKENS, FakeVllm
 from ..faults.raw_server import RawServer
 from ..faults.vllm_answers import CONVERSATION, answer, expected
-from .conftest import Connect
+from .conftest import QUICK, Connect
 
 RIGHT = len(CHAT_TOKENS) - 5.5
 DEAD = {
@@ -93,13 +95,23 @@ def test_26_the_batch_ends_at_the_first_death(connect: Connect) -> None:
     assert len(server.requests) < 150
 
 
-def test_26_a_server_that_is_gone_fails_fast(connect: Connect) -> None:
+def test_26_a_server_that_is_gone_fails_fast(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call waits through its attempts, and no further one."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    patched = partial(AsyncRetrying, sleep=sleep)
+    monkeypatch.setattr("reward_client.transport.retrying.AsyncRetrying", patched)
     with RawServer(answer) as server:
         client = connect(server)
-        right = client.score(CONVERSATION)
-        server.stop()
-        started = time.monotonic()
-        outcomes = client.score_many([CONVERSATION] * 200, on_error="return")
-        assert time.monotonic() - started < 20
-    assert right.value == expected()
+        assert client.score(CONVERSATION).value == expected()
+    with pytest.raises(ServerUnreachableError):
+        client.score(CONVERSATION)
+    assert len(waits) == QUICK.attempts - 1
+    outcomes = client.score_many([CONVERSATION] * 200, on_error="return")
     assert {type(outcome) for outcome in outcomes} == {ServerUnreachableError}
+    assert len(waits) == QUICK.attempts - 1

@@ -23,6 +23,7 @@ from ..fake_vllm import BOS, CHAT_TOKENS, FakeVllm, card
 from ..fake_vllm import CHAT as FAKE_CHAT
 from .conftest import Connect
 from .doctor import diagnose, finding
+from .odd_vllm import OddVllm
 from .samples import CHAT, QUESTION, SCORING, TOLERANCE, served
 
 LONG = {"role": "user", "content": "What is 1 + 1? " * 20}
@@ -203,11 +204,42 @@ def steps_token(server: RewardServer) -> list[int]:
     return ids
 
 
+def test_16_rows_of_every_token_are_taken_at_the_step_tokens(connect: Connect) -> None:
+    with RewardServer(head="token") as server:
+        head = StepHead(step_token=server.step_token, good_label=None, aggregate="min")
+        client = connect(server, head=head)
+        sample = Conversation([QUESTION], steps=["37 + 45 is 70 + 12.", "70 + 12 = 92."])
+        reward = client.score(sample)
+        ids = client.tokenize(sample).token_ids
+        (token,) = steps_token(server)
+        scores = server.reference_values(ids).token_scores
+        wanted = [score for score, one in zip(scores, ids, strict=True) if one == token]
+        assert len(wanted) == 2
+        for step, score in zip(reward.steps, wanted, strict=True):
+            assert step.logits == pytest.approx((score,), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("chat_tokens", [[1, 10, 11], [1, 5, 10, 5]])
+def test_16_the_tokens_hold_another_number_of_steps(
+    connect: Connect, chat_tokens: list[int]
+) -> None:
+    """A tokenizer that merges the step token with what stands beside it, or a template's own."""
+    server = OddVllm(
+        tasks=("token_classify",),
+        pool=lambda ids: [[0.5, len(ids)] for token in ids if token == 5],
+        chat_tokens=chat_tokens,
+    )
+    client = connect(server, head=StepHead(step_token=5, good_label=1, aggregate="min"))
+    with pytest.raises(InputError, match="The text holds 1 step tokens '5'"):
+        client.score(Conversation(FAKE_CHAT[:1], steps=["so"]))
+    assert len(server.asked("/pooling")) == 1  # the probes
+
+
 @pytest.mark.parametrize("dialect", ["0.8", "0.32"])
 def test_16_a_server_with_another_step_token(connect: Connect, dialect: str) -> None:
     with RewardServer(dialect=dialect, head="steps") as server:
         head = StepHead(step_token="!", good_label=1, aggregate="min")
-        with pytest.raises(ShapeError):
+        with pytest.raises(ShapeError, match=r"step_tag_id|nor for each token or step"):
             connect(server, head=head).score(Conversation([QUESTION], steps=["82"]))
 
 

@@ -23,6 +23,8 @@ from reward_client.testing import Fault, RewardServer
 
 from ..fake_vllm import CHAT as FAKE_CHAT
 from ..fake_vllm import FakeVllm
+from ..faults.raw_server import Exchange, RawServer
+from ..faults.vllm_answers import CONVERSATION, answer
 from .conftest import Connect
 from .samples import CHAT, WRONG
 
@@ -180,14 +182,23 @@ def test_31_an_echoed_input_goes_nowhere(
 
 
 def test_31_an_error_is_not_read_to_its_end(connect: Connect) -> None:
-    body = b'{"error": {"message": "too bad", "input": "' + b"a" * 2_000_000 + b'"}}'
-    with RewardServer() as server:
-        client = connect(server, limits=Limits(max_response_bytes=1_000_000))
+    sent = 0
+
+    async def endless(exchange: Exchange) -> None:
+        nonlocal sent
+        await exchange.send(b"HTTP/1.1 400 Whatever\r\nconnection: close\r\n\r\n")
+        while True:
+            await exchange.send(b"too bad " * 2**14)
+            sent += 2**17
+
+    with RawServer(answer) as server:
+        client = connect(server)
         client.servers()
-        server.inject(Fault.status(400, body=body), path="/pooling")
+        server.plan("/pooling", endless)
         with pytest.raises(BadRequestError, match="too bad") as caught:
-            client.score(CHAT)
+            client.score(CONVERSATION)
         assert len(str(caught.value)) < 1000
+    assert sent < Limits().max_response_bytes / 2  # what the sockets hold back, and no more
 
 
 def test_31_nothing_of_a_sample_is_logged(
@@ -198,7 +209,8 @@ def test_31_nothing_of_a_sample_is_logged(
     with RewardServer() as server:
         client = connect(server)
         client.score(secret)
-        server.inject(Fault.status(500), path="/pooling")
+        said = json.dumps({"error": {"message": "No room for 'quokka'", "code": 500}}).encode()
+        server.inject(Fault.status(500, body=said), path="/pooling")
         client.score(secret)
         client.score_many([secret, secret * 500], on_error="return")
     ours = [record for record in caplog.records if record.name.startswith("reward_client")]

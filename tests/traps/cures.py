@@ -1,0 +1,953 @@
+"""The traps, what the client does about each, and the tests that fail without it.
+
+`python tests/traps/cures.py` takes one cure after the other out of a copy of the package and runs
+its tests, which must fail then; `--trap 5 13` does so for some traps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Cure:
+    """Something that the client does, and how to take it out.
+
+    Attributes:
+        does: What it does, in words.
+        file: Where, below `reward_client/`.
+        present: The text that does it, which occurs once in the file.
+        absent: What stands there without the cure: code that is wrong and not broken.
+        tests: Those that fail without it, each of them, below `tests/`.
+    """
+
+    does: str
+    file: str
+    present: str
+    absent: str
+    tests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trap:
+    """Something that gives a wrong reward, or none, where nobody looks.
+
+    Attributes:
+        wrong: What goes wrong.
+        cures: What the client does about it.
+        limit: What it does not do, if there is something to say.
+    """
+
+    wrong: str
+    cures: tuple[Cure, ...]
+    limit: str = ""
+
+
+VERSIONS = "server/versions.py"
+EVIDENCE = "server/evidence.py"
+DISCOVERY = "server/discovery.py"
+RULES = "tokenizing/rules.py"
+CALLER = "transport/caller.py"
+STATUSES = "transport/statuses.py"
+
+RAW_VALUES = "traps/test_raw_values.py::"
+REQUESTS = "traps/test_requests.py::"
+PROMPTS = "traps/test_prompts.py::"
+REPLIES = "traps/test_replies.py::"
+CONNECTIONS = "traps/test_connections.py::"
+REPLICAS = "traps/test_replicas.py::"
+FAULTS = "unit/test_wire_faults.py::"
+OBJECTIVES = "wire/test_objectives.py::"
+STEPS = "wire/test_steps.py::"
+
+TRAPS: dict[int, Trap] = {
+    1: Trap(
+        "`/tokenize` opens another assistant turn after the answer unless it is told not to",
+        (
+            Cure(
+                "says `add_generation_prompt` with each conversation",
+                "tokenizing/server.py",
+                '        "add_generation_prompt": generation_prompt,\n',
+                "",
+                (REQUESTS + "test_1_no_generation_prompt",),
+            ),
+            Cure(
+                "says `continue_final_message` too, so that the one is checked against the other",
+                "tokenizing/server.py",
+                '        "continue_final_message": False,\n',
+                "",
+                (REQUESTS + "test_1_no_generation_prompt",),
+            ),
+            Cure(
+                "opens a turn where the model's recipe says that it was trained so",
+                DISCOVERY,
+                "generation_prompt=notes.generation_prompt if notes else False,",
+                "generation_prompt=False,",
+                (REQUESTS + "test_1_unless_the_recipe_says_so",),
+            ),
+        ),
+    ),
+    2: Trap(
+        "one-label heads come back through a sigmoid (from 0.9.0 on), so do the values of "
+        "`Qwen2ForRewardModel` on 0.11.1 to 0.15 and of InternLM2 from 0.10.1 on",
+        (
+            Cure(
+                "asks for raw values by `use_activation: false` where the version knows it",
+                VERSIONS,
+                '_RAW = MappingProxyType({"use_activation": False})',
+                "_RAW: Mapping[str, bool] = MappingProxyType({})",
+                (RAW_VALUES + "test_2_no_sigmoid",),
+            ),
+            Cure(
+                "asks by `activation: false` on `/classify` of 0.10.1 to 0.11.0",
+                VERSIONS,
+                'Ask("classify", None, {"activation": False}, raw_by="request", sends="text")',
+                'Ask("classify", None, {}, raw_by="request", sends="text")',
+                (RAW_VALUES + "test_2_no_sigmoid",),
+            ),
+            Cure(
+                "believes no value to be raw where no request can ask for it",
+                VERSIONS,
+                '_POOLING = Ask("pooling")',
+                '_POOLING = Ask("pooling", raw_by="request")',
+                (RAW_VALUES + "test_2_a_sigmoid_that_no_request_turns_off",),
+            ),
+        ),
+    ),
+    3: Trap(
+        "0.6.6 to 0.8.5 apply a softmax over the one label: every reward is 1.0",
+        (
+            Cure(
+                "`ActivationError` with the server's flag where all probes are 1.0",
+                EVIDENCE,
+                "        _refuse_constant_ones([row[0] for row in rows], raw_by, flag)",
+                "        pass",
+                (RAW_VALUES + "test_3_a_softmax_over_one_label",),
+            ),
+        ),
+    ),
+    4: Trap(
+        "on 0.11.1 to 0.13 a second activation key turns the activation on",
+        (
+            Cure(
+                "sends one key, from the version table",
+                VERSIONS,
+                '_RAW = MappingProxyType({"use_activation": False})',
+                '_RAW = MappingProxyType({"use_activation": False, "activation": False})',
+                (RAW_VALUES + "test_4_one_activation_key_and_no_second",),
+            ),
+        ),
+    ),
+    5: Trap(
+        "up to 0.10.0 (`/pooling`: 0.11.0) no request can ask for raw values",
+        (
+            Cure(
+                "looks at eight diverse token lists",
+                "server/probes.py",
+                "_COUNT = 8",
+                "_COUNT = 1",
+                ("unit/test_discovery.py::test_the_probes_are_eight_and_differ_in_length",),
+            ),
+            Cure(
+                "`ActivationError` where all values lie inside of 0 to 1 and nobody knows why",
+                EVIDENCE,
+                "    if declared is None:\n        return None\n",
+                '    if declared is None:\n        return Activation("none", "probe")\n',
+                (RAW_VALUES + "test_5_values_inside_of_0_to_1_may_be_squashed",),
+            ),
+            Cure(
+                'refuses `server_activation="sigmoid"` where a value outside of 0 to 1 came',
+                EVIDENCE,
+                'if declared == "sigmoid":',
+                'if declared == "never":',
+                (RAW_VALUES + "test_5_a_value_outside_of_0_to_1_proves_that_they_are_raw",),
+            ),
+            Cure(
+                "a recipe's reference value decides what the server applies",
+                DISCOVERY,
+                "if activation is None and isinstance(head, ScalarHead) and recipe is not None:",
+                "if activation is None and isinstance(head, LinearHead) and recipe is not None:",
+                (RAW_VALUES + "test_5_a_reference_value_tells_what_the_server_applies",),
+            ),
+            Cure(
+                "inverts no sigmoid that is so near to its end that it stands for many rewards",
+                "activation.py",
+                "if not 0 < value < 1 or self._doubt(value) > _TOLERANCE:",
+                "if not 0 < value < 1:",
+                (RAW_VALUES + "test_5_a_saturated_sigmoid_is_not_inverted",),
+            ),
+        ),
+    ),
+    6: Trap(
+        "keys that a version does not know are refused (up to 0.6.4; `normalize` from 0.26 on) or "
+        "ignored in silence",
+        (
+            Cure(
+                "raw hidden states by the key of the version",
+                VERSIONS,
+                '_HIDDEN_BY_ACTIVATION = Ask("embeddings", None, _RAW, raw_by="request")',
+                '_HIDDEN_BY_ACTIVATION = Ask("embeddings", None, _NORMALIZE, raw_by="request")',
+                (REQUESTS + "test_6_exactly_the_keys_of_the_version",),
+            ),
+            Cure(
+                "no switch for versions that know none",
+                VERSIONS,
+                '_EMBEDDINGS = Ask("embeddings")',
+                '_EMBEDDINGS = Ask("embeddings", switches=_RAW)',
+                (
+                    REQUESTS + "test_6_exactly_the_keys_of_the_version",
+                    REQUESTS + "test_6_the_first_versions_refuse_any_other_key",
+                ),
+            ),
+            Cure(
+                "`InputError` for tools and template arguments that `/tokenize` would ignore",
+                "tokenizing/server.py",
+                "if key not in template_keys(version):",
+                "if key not in wanted:",
+                ("unit/test_discovery.py::test_old_servers_would_ignore_tools",),
+            ),
+        ),
+    ),
+    7: Trap(
+        "without its `task`, `/pooling` answers rows for each token (0.13 to 0.18), hidden states "
+        "(0.10) or an error",
+        (
+            Cure(
+                "names the task",
+                VERSIONS,
+                '_CLASSIFY = Ask("pooling", "classify", _RAW, raw_by="request")',
+                '_CLASSIFY = Ask("pooling", None, _RAW, raw_by="request")',
+                (RAW_VALUES + "test_7_the_task_is_named",),
+            ),
+            Cure(
+                "checks the shape of each reply",
+                "methods.py",
+                "    if problem is not None:",
+                "    if problem is not None and not output.values:",
+                (RAW_VALUES + "test_7_a_reply_of_another_shape",),
+            ),
+        ),
+    ),
+    8: Trap(
+        "the vector of a hidden state comes back instead of a reward",
+        (
+            Cure(
+                "takes one value for a scalar, and never the first of many",
+                "heads/scalar.py",
+                "layout.width == 1:",
+                "layout.width >= 1:",
+                (
+                    RAW_VALUES + "test_8_hidden_states_are_no_reward",
+                    RAW_VALUES + "test_8_a_wide_vector",
+                ),
+            ),
+            Cure(
+                "`NotARewardError` with the command that serves the model",
+                "routes/pooled.py",
+                "_MAX_LABELS = 64",
+                "_MAX_LABELS = 100_000",
+                (
+                    RAW_VALUES + "test_8_hidden_states_are_no_reward",
+                    RAW_VALUES + "test_8_a_wide_vector",
+                ),
+            ),
+        ),
+    ),
+    9: Trap(
+        "`/v1/embeddings` answers 500 to a model with a value for each token, unless it is asked "
+        "for base64 (0.6.6 to 0.9.0)",
+        (
+            Cure(
+                "asks for base64",
+                "routes/embeddings.py",
+                'FORMAT = "base64"',
+                'FORMAT = "float"',
+                (RAW_VALUES + "test_9_base64_where_float_breaks",),
+            ),
+            Cure(
+                "cuts the flat numbers into rows by the number of tokens or steps",
+                "routes/pooled.py",
+                "return [values[start : start + width] for start in range(0, len(values), width)]",
+                "return [values]",
+                (
+                    RAW_VALUES + "test_9_base64_where_float_breaks",
+                    RAW_VALUES + "test_9_rows_of_steps_in_base64",
+                ),
+            ),
+        ),
+    ),
+    10: Trap(
+        "the prompt starts with two BOS tokens, or with none (Skywork V1)",
+        (
+            Cure(
+                "counts them, in each reward",
+                RULES,
+                "return sum(1 for _ in takewhile(lambda token: token == self.bos_token_id, ids))",
+                "return int(self.bos_token_id in ids)",
+                (PROMPTS + "test_10_a_doubled_bos_is_counted",),
+            ),
+            Cure(
+                "formatted text is tokenized without another one",
+                "tokenizing/server.py",
+                "call = text_call(model, prompt.text, add_special_tokens=False)",
+                "call = text_call(model, prompt.text, add_special_tokens=True)",
+                (PROMPTS + "test_10_formatted_text_gets_no_second_bos",),
+            ),
+            Cure(
+                "`bos=` demands exactly one, or none",
+                RULES,
+                "if self.bos is None or count == int(self.bos):",
+                "if not self.bos or count >= 1:",
+                (PROMPTS + "test_10_exactly_one_bos_is_demanded",),
+            ),
+            Cure(
+                "so does a recipe",
+                DISCOVERY,
+                "bos=wishes.bos if wishes.bos is not None or notes is None else notes.bos,",
+                "bos=wishes.bos,",
+                (PROMPTS + "test_10_exactly_one_bos_is_demanded",),
+            ),
+            Cure(
+                "the doctor reports their number",
+                "doctor/prompts.py",
+                "    if count > 1:",
+                "    if count > 2:",
+                (PROMPTS + "test_10_the_doctor_reports_it",),
+            ),
+        ),
+    ),
+    11: Trap(
+        "truncation by the server keeps the wrong end from 0.16 on: the answer is cut off",
+        (
+            Cure(
+                "`PromptTooLongError` before anything is sent",
+                "methods.py",
+                "        check_length(tokenized)\n",
+                "",
+                (PROMPTS + "test_11_too_long_is_refused_before_it_is_sent",),
+            ),
+            Cure(
+                '`on_overlong="drop_turns"` leaves turns out on the client',
+                "tokenizing/tokenizer.py",
+                'if self._fits(sample) or self._on_overlong == "raise":',
+                "if self._fits(sample) or self._on_overlong:",
+                (PROMPTS + "test_11_the_oldest_turns_go_and_the_answer_stays",),
+            ),
+            Cure(
+                "the oldest turns go",
+                "tokenizing/overlong.py",
+                "messages=[*kept, *messages[start:]]",
+                "messages=[*kept, *messages[: len(messages) - start]]",
+                (PROMPTS + "test_11_the_oldest_turns_go_and_the_answer_stays",),
+            ),
+            Cure(
+                "never has the server truncate",
+                "routes/ask.py",
+                'body: dict[str, object] = {"model": model, "input": inputs, **self.switches}',
+                'body: dict[str, object] = {"model": model, "input": inputs, **self.switches}\n'
+                '        body["truncate_prompt_tokens"] = -1',
+                (PROMPTS + "test_11_the_server_is_never_told_to_truncate",),
+            ),
+        ),
+    ),
+    12: Trap(
+        "one bad input fails the whole request that it is in",
+        (
+            Cure(
+                "its error stands in its place, and its neighbours have their rewards",
+                "bulk.py",
+                "            return ScoreResult(index, None, error)",
+                "            raise RuntimeError from error",
+                (
+                    REPLIES
+                    + "test_12_bad_input_is_a_typed_error_and_its_neighbours_keep_their_rewards",
+                ),
+            ),
+        ),
+        limit="Each request has one sample, so that there is nothing to divide.",
+    ),
+    13: Trap(
+        "the items of a reply come in another order, are missing, doubled or too many",
+        (
+            Cure(
+                "believes the index of an item and not its place",
+                "routes/replies.py",
+                'items = as_list(fields.get("data")) or []',
+                'items = [\n        {**(as_mapping(item) or {}), "index": place}\n        '
+                'for place, item in enumerate((as_list(fields.get("data")) or [])[:count])\n    ]',
+                (
+                    REPLIES + "test_13_items_are_put_in_order_by_their_index",
+                    "unit/test_replies.py::test_items_are_sorted_by_index",
+                    "unit/test_replies.py::test_missing_doubled_and_extra_items",
+                ),
+            ),
+            Cure(
+                "each index once, and as many as were asked for",
+                "routes/replies.py",
+                "if len(items) != count or by_index.keys() != set(range(count)):",
+                "if not by_index.keys() >= set(range(count)):",
+                ("unit/test_replies.py::test_missing_doubled_and_extra_items",),
+            ),
+        ),
+    ),
+    14: Trap(
+        "NaN, infinity or null comes instead of a number",
+        (
+            Cure(
+                "`NonFiniteRewardError`, and never 0",
+                "routes/replies.py",
+                "if not _are_finite(output.values):",
+                "if not output.values and not _are_finite(output.values):",
+                (
+                    REPLIES + "test_14_what_is_no_number_is_an_error",
+                    "unit/test_replies.py::test_not_finite",
+                    "unit/test_replies.py::test_not_finite_in_base64",
+                ),
+            ),
+        ),
+    ),
+    15: Trap(
+        "the server scored other tokens than it was sent: truncated, or of another request",
+        (
+            Cure(
+                "compares `usage.prompt_tokens` with what was sent",
+                "routes/replies.py",
+                "if type(counted) not in (int, float) or counted != sent:",
+                "if counted == -1:",
+                (
+                    REPLIES + "test_15_other_tokens_than_were_sent",
+                    "unit/test_replies.py::test_other_tokens_were_scored",
+                ),
+            ),
+        ),
+    ),
+    16: Trap(
+        "the rows of a process reward model are not those of the answer's steps",
+        (
+            Cure(
+                "refuses a step token in the question, or within a step",
+                RULES,
+                "        self._check_places(messages, text)\n",
+                "",
+                (PROMPTS + "test_16_a_step_token_in_the_question",),
+            ),
+            Cure(
+                "counts the step tokens after tokenizing",
+                RULES,
+                "if expected is not None and count != expected:",
+                "if expected is not None and count < 0:",
+                (PROMPTS + "test_16_the_tokens_hold_another_number_of_steps",),
+            ),
+            Cure(
+                "refuses a sample without a step",
+                RULES,
+                "        if count == 0:\n            raise InputError(\n"
+                '                f"The sample has no step token',
+                "        if count < 0:\n            raise InputError(\n"
+                '                f"The sample has no step token',
+                (PROMPTS + "test_16_no_step",),
+            ),
+            Cure(
+                "takes rows of all tokens at the places of the step tokens",
+                "heads/steps.py",
+                "values = [rows.values[position] for position in rows.steps]",
+                "values = list(rows.values[: len(rows.steps)])",
+                (PROMPTS + "test_16_rows_of_every_token_are_taken_at_the_step_tokens",),
+            ),
+            Cure(
+                "`ShapeError` where the server ends steps by another token",
+                "heads/steps.py",
+                "        if layout.width == 0:\n",
+                "        if layout.width < 0:\n",
+                (PROMPTS + "test_16_a_server_with_another_step_token",),
+            ),
+            Cure(
+                "says where each step begins and ends",
+                "heads/steps.py",
+                "                end=position + 1,\n",
+                "                end=position,\n",
+                (
+                    PROMPTS + "test_16_each_row_belongs_to_the_step_token_at_its_place",
+                    "wire/test_steps.py::test_the_steps_tile_the_tokens_up_to_the_last_step_token",
+                ),
+            ),
+        ),
+    ),
+    17: Trap(
+        "a sigmoid is applied twice: all values lie between 0.5 and 0.7311",
+        (
+            Cure(
+                "the doctor says so",
+                "doctor/profile.py",
+                "_TWICE_SQUASHED = (0.5, 0.7311)",
+                "_TWICE_SQUASHED = (0.5, 0.5)",
+                (RAW_VALUES + "test_17_a_sigmoid_applied_twice",),
+            ),
+            Cure(
+                "the doctor compares the reference values of a recipe",
+                "doctor/scores.py",
+                "if all(abs(value - wanted) <= known.tolerance for value, wanted in pairs):",
+                "if all(abs(value - wanted) >= 0 for value, wanted in pairs):",
+                (RAW_VALUES + "test_17_a_recipe_that_knows_better",),
+            ),
+        ),
+        limit="The client itself compares reference values only where a version cannot be asked "
+        "for raw ones; elsewhere the doctor does.",
+    ),
+    18: Trap(
+        "models that need more than a server gives: InternLM2 a token at the end, GRM-sftreg a "
+        "head that vLLM drops in silence, the cost models of Beaver a turned sign",
+        (
+            Cure(
+                "appends the tokens that the recipe names",
+                RULES,
+                "if tail and finished[-len(tail) :] != tail:",
+                "if not tail:",
+                (PROMPTS + "test_18_the_token_that_carries_the_reward_is_appended",),
+            ),
+            Cure(
+                "knows InternLM2's",
+                "recipes/catalogue/internlm2-reward.toml",
+                "append_tokens = [92527]",
+                "append_tokens = []",
+                ("recipes/test_catalogue.py::test_the_traps_that_recipes_are_for",),
+            ),
+            Cure(
+                "`RecipeError` for models that no stock server serves rightly",
+                DISCOVERY,
+                "if recipe is not None and recipe.refusal:",
+                'if recipe is not None and recipe.refusal and wishes.recipe != "auto":',
+                (PROMPTS + "test_18_models_that_no_server_serves_rightly",),
+            ),
+        ),
+    ),
+    19: Trap(
+        "the server closes an idle connection after 5 s, just when it is used again",
+        (
+            Cure(
+                "gives idle connections up after 4 s",
+                "transport/connections.py",
+                "_KEEPALIVE_SECONDS = 4.0",
+                "_KEEPALIVE_SECONDS = 60.0",
+                (
+                    CONNECTIONS
+                    + "test_19_idle_connections_are_given_up_before_the_server_closes_them",
+                ),
+            ),
+            Cure(
+                "repeats a call at once whose connection was reset before the reply",
+                CALLER,
+                "if not self._was_reset and _is_reset(outcome):",
+                "if self._was_reset and _is_reset(outcome):",
+                ("faults/test_connection.py::test_stale_connection_costs_no_attempt",),
+            ),
+            Cure(
+                "once per call: a second reset spends an attempt",
+                CALLER,
+                "            self._was_reset = True\n",
+                "",
+                ("faults/test_connection.py::test_every_reply_fails",),
+            ),
+            Cure(
+                "tells a reset from a refused connection by its cause",
+                "transport/faults.py",
+                "chain = list(_causes(error))",
+                "chain = [error]",
+                (
+                    "faults/test_connection.py::test_every_reply_fails",
+                    FAULTS + "test_the_cause_counts_more_than_what_it_was_mapped_to",
+                ),
+            ),
+        ),
+    ),
+    20: Trap(
+        "an `X-Request-Id` that is used again fails (up to 0.13)",
+        (
+            Cure(
+                "each attempt has its own",
+                CALLER,
+                'request_id = f"rc-{uuid.uuid4().hex}"',
+                'request_id = f"rc-{id(self)}"',
+                ("faults/test_connection.py::test_every_reply_fails",),
+            ),
+        ),
+    ),
+    21: Trap(
+        "errors are flat, nested, a bare string, empty, or a proxy's page",
+        (
+            Cure(
+                "reads the bare string of a 401",
+                STATUSES,
+                "    elif error:\n",
+                "    elif error and not isinstance(error, str):\n",
+                ("unit/test_statuses.py::test_json_bodies",),
+            ),
+            Cure(
+                "reads the flat errors of versions up to 0.10.0",
+                STATUSES,
+                'elif fields.get("object") != "error":',
+                "else:",
+                ("unit/test_statuses.py::test_json_bodies",),
+            ),
+            Cure(
+                "reads any bytes",
+                STATUSES,
+                'body.decode("utf-8", "replace")',
+                'body.decode("utf-8")',
+                ("unit/test_statuses.py::test_any_bytes",),
+            ),
+        ),
+    ),
+    22: Trap(
+        "the key guards only `/v1`: `/tokenize` and `/pooling` answer without it",
+        (
+            Cure(
+                "tests it on `/v1/models`, before anything else",
+                "server/identity.py",
+                '    reply = await caller.call(Call("GET", "/v1/models"))\n',
+                "    try:\n"
+                '        reply = await caller.call(Call("GET", "/v1/models"))\n'
+                "    except AuthenticationError:\n"
+                '        return Identity(await _version(caller), model or "", None, None)\n',
+                (
+                    REQUESTS + "test_22_the_key_is_tested_where_the_server_looks_at_it",
+                    "unit/test_discovery.py::test_the_key_is_checked_first",
+                ),
+            ),
+            Cure(
+                "sends it with every request",
+                CALLER,
+                'headers = {**self._headers, "x-request-id": request_id}',
+                'headers = {**(self._headers if "/v1" in call.path else {}), '
+                '"x-request-id": request_id}',
+                (
+                    REQUESTS + "test_22_the_key_is_tested_where_the_server_looks_at_it",
+                    "faults/test_secrets.py::test_the_key_goes_with_every_call",
+                ),
+            ),
+        ),
+    ),
+    23: Trap(
+        "errors that stay are asked for again, and passing ones are not",
+        (
+            Cure(
+                "gives up at once at a status that stays",
+                STATUSES,
+                "return STATUS_RULES.get(status, (False, ",
+                "return STATUS_RULES.get(status, (True, ",
+                ("faults/test_retries.py::test_permanent",),
+            ),
+            Cure(
+                "asks again after 429",
+                STATUSES,
+                "429: (True,",
+                "429: (False,",
+                ("faults/test_retries.py::test_passing",),
+            ),
+            Cure(
+                "waits as long as `Retry-After` says",
+                "transport/retrying.py",
+                "            return error.retry_after\n",
+                "            return self._jitter(state)\n",
+                ("faults/test_retries.py::test_retry_after_is_followed",),
+            ),
+            Cure(
+                "raises where that is longer than the budget",
+                "transport/retrying.py",
+                "stop_before_delay(policy.budget)",
+                "stop_before_delay(1e9)",
+                ("faults/test_retries.py::test_retry_after_beyond_the_budget",),
+            ),
+        ),
+    ),
+    24: Trap(
+        "a retry of the scoring tokenizes anew",
+        (
+            Cure(
+                "one HTTP call is repeated, and not the chain",
+                "methods.py",
+                "        output = await pooled_output(self._caller, serving, ids)\n",
+                "        self._caller._retrying = self._caller._once\n"
+                "        try:\n"
+                "            output = await pooled_output(self._caller, serving, ids)\n"
+                "        except Exception:\n"
+                "            return await self._score(serving, prompt)\n",
+                ("faults/test_connection.py::test_one_fault_is_overcome",),
+            ),
+        ),
+    ),
+    25: Trap(
+        "replicas run different models, templates or versions",
+        (
+            Cure(
+                "compares where the model was loaded from",
+                "replicas.py",
+                "if _basename(one.root or one.model) != _basename(two.root or two.model):",
+                'if _basename(one.root or one.model) == "":',
+                (REPLICAS + "test_25_what_tells_them_apart",),
+            ),
+            Cure(
+                "but not the folder that it lies in",
+                "replicas.py",
+                'return root.rstrip("/").rpartition("/")[2].lower()',
+                "return root",
+                (REPLICAS + "test_25_the_same",),
+            ),
+            Cure(
+                "compares the version",
+                "replicas.py",
+                "if _minor(one.version) != _minor(two.version):",
+                "if _minor(one.version) is _minor(two.version):",
+                (
+                    REPLICAS + "test_25_what_tells_them_apart",
+                    REPLICAS + "test_25_the_doctor_compares_them",
+                ),
+            ),
+            Cure(
+                "says where only the patch version is another",
+                "replicas.py",
+                'return tuple((version or "").split(".")[:2])',
+                'return tuple((version or "").split(".")[:3])',
+                (REPLICAS + "test_25_what_only_deserves_a_look",),
+            ),
+            Cure(
+                "compares the token IDs of a sample",
+                "replicas.py",
+                "if first.tokens.token_ids != other.tokens.token_ids:",
+                "if len(first.tokens.token_ids) == 0:",
+                (REPLICAS + "test_25_token_ids_differ_from_a_position_on",),
+            ),
+            Cure(
+                "compares its reward, to 2 % or 0.02",
+                "replicas.py",
+                "_TOLERANCE = 0.02",
+                "_TOLERANCE = 0.2",
+                (REPLICAS + "test_25_rewards_within_2_percent_or_a_fiftieth",),
+            ),
+        ),
+        limit="A client has one server; `reward-client doctor URL URL` and "
+        "`reward_client.replicas.compare` compare several.",
+    ),
+    26: Trap(
+        "the engine dies: errors at first, then refused connections",
+        (
+            Cure(
+                "sends a sample to no third engine after two have died under it",
+                CALLER,
+                "_MAX_DEATHS = 2",
+                "_MAX_DEATHS = 1000",
+                ("faults/test_retries.py::test_a_dead_engine_is_tried_once_more",),
+            ),
+            Cure(
+                "does not wait for a server that is gone with each further sample",
+                CALLER,
+                "self._unreachable = True",
+                "self._unreachable = False  # still",
+                (
+                    CONNECTIONS + "test_26_a_server_that_is_gone_fails_fast",
+                    "unit/test_discovery.py::test_a_dead_server_fails_fast",
+                ),
+            ),
+            Cure(
+                '`on_error="return"` keeps what was scored',
+                "bulk.py",
+                "            return ScoreResult(index, None, error)",
+                "            raise RuntimeError from error",
+                (CONNECTIONS + "test_26_what_was_scored_before_the_engine_died_is_kept",),
+            ),
+            Cure(
+                "otherwise it is in `BatchError.results`",
+                "bulk.py",
+                "results=tuple(results),",
+                "results=(),",
+                (CONNECTIONS + "test_26_the_batch_ends_at_the_first_death",),
+            ),
+        ),
+        limit="A client has one server, so that no other can take over.",
+    ),
+    27: Trap(
+        "the server failed to load an exported head, and only its log says so: hidden states come, "
+        "a number that was normalized, or that of a part of the head",
+        (
+            Cure(
+                "`NotARewardError` where all values are 1 or -1",
+                EVIDENCE,
+                "if any(abs(value) != 1 for value in values):",
+                "if any(value != 1 for value in values):",
+                (RAW_VALUES + "test_27_a_normalized_reward_is_1_or_minus_1",),
+            ),
+            Cure(
+                "`NotARewardError` for hidden states",
+                "heads/scalar.py",
+                "layout.width == 1:",
+                "layout.width >= 1:",
+                (RAW_VALUES + "test_27_hidden_states_where_the_head_was_not_loaded",),
+            ),
+            Cure(
+                "the doctor says that nothing proves the head",
+                "doctor/profile.py",
+                'if found.known_by == "task" and not proven:',
+                'if found.known_by == "caller" and not proven:',
+                (RAW_VALUES + "test_27_the_doctor_says_that_the_head_is_not_proven",),
+            ),
+        ),
+        limit="A number from a part of the head is not recognised: there is no list of reference "
+        "values with an exported checkpoint.",
+    ),
+    28: Trap(
+        "HTTP 200 with an error in the body (up to 0.17.1; a dead engine on 0.16)",
+        (
+            Cure(
+                "reads the body before the status",
+                CALLER,
+                "error = read_error(reply.body, payload, reply.sent)",
+                "error = (\n"
+                "            None\n"
+                "            if reply.status < 300 and payload is not None\n"
+                "            else read_error(reply.body, payload, reply.sent)\n"
+                "        )",
+                (
+                    REPLIES + "test_28_a_route_that_is_mounted_and_not_served",
+                    REPLIES + "test_28_an_error_of_status_200",
+                    REPLIES + "test_28_a_dead_engine_of_status_200",
+                    "faults/test_retries.py::test_error_in_a_body_of_200",
+                ),
+            ),
+        ),
+    ),
+    29: Trap(
+        "a negative token ID kills the whole server (0.10 to 0.27)",
+        (
+            Cure(
+                "`InputError` for what is below 0",
+                "samples.py",
+                "if min(ids) >= 0 and max(ids) <= _MAX_TOKEN_ID:",
+                "if max(ids) <= _MAX_TOKEN_ID:",
+                (REPLIES + "test_29_token_ids_are_checked_before_they_are_sent",),
+            ),
+            Cure(
+                "`InputError` for what is no integer",
+                "samples.py",
+                "if set(map(type, items)) == {int}:",
+                "if set(map(type, items)) <= {int, bool}:",
+                (REPLIES + "test_29_token_ids_are_checked_before_they_are_sent",),
+            ),
+            Cure(
+                "believes no such ID of `/tokenize` either",
+                "tokenizing/server.py",
+                "type(token) is int and 0 <= token <= _MAX_TOKEN_ID for token in tokens",
+                "type(token) is int for token in tokens",
+                (REPLIES + "test_29_nor_does_the_server_make_the_client_send_one",),
+            ),
+        ),
+        limit="No server tells the size of its vocabulary. An ID beyond it is refused by the "
+        "server; vLLM up to 0.25 (of some models later ones too) takes the first of them.",
+    ),
+    30: Trap(
+        "a dead engine answers 200, 400 or 500, by version",
+        (
+            Cure(
+                "knows it by its words, whatever the status",
+                STATUSES,
+                "    if _DEAD_ENGINE.search(error.message):",
+                "    if status >= 500 and _DEAD_ENGINE.search(error.message):",
+                (
+                    "unit/test_statuses.py::test_recorded_deaths",
+                    "faults/test_retries.py::test_a_dead_engine_is_tried_once_more",
+                ),
+            ),
+        ),
+    ),
+    31: Trap(
+        "errors repeat the whole input (184 kB were seen), with prompts and paths",
+        (
+            Cure(
+                "cuts the repeated input off",
+                STATUSES,
+                "text = _ECHO.split(text, maxsplit=1)[0]",
+                "text = text.strip()",
+                (
+                    REPLIES + "test_31_an_echoed_input_goes_nowhere",
+                    "unit/test_statuses.py::test_an_echoed_input_is_left_out",
+                ),
+            ),
+            Cure(
+                "reads no more than the beginning of an error",
+                "transport/wire.py",
+                "limit = _MAX_ERROR_BYTES if failed else self._max_response_bytes",
+                "limit = self._max_response_bytes",
+                (REPLIES + "test_31_an_error_is_not_read_to_its_end",),
+            ),
+            Cure(
+                "shows no more than 300 characters of it",
+                STATUSES,
+                "_SHOWN_CHARACTERS = 300",
+                "_SHOWN_CHARACTERS = 100_000",
+                ("unit/test_statuses.py::test_a_long_body_is_cut",),
+            ),
+            Cure(
+                "logs no word of a server's error",
+                "transport/retrying.py",
+                "        _last_failure(state).summary,",
+                "        _last_failure(state).error,",
+                (REPLIES + "test_31_nothing_of_a_sample_is_logged",),
+            ),
+        ),
+    ),
+    32: Trap(
+        "of a body with both `messages` and `input` (or `prompt`), versions take different ones",
+        (
+            Cure(
+                "sends one of them",
+                "tokenizing/server.py",
+                '        "messages": list(conversation.messages),\n',
+                '        "messages": list(conversation.messages),\n        "prompt": "",\n',
+                (REQUESTS + "test_32_never_two_contents_in_one_body",),
+            ),
+        ),
+    ),
+    33: Trap(
+        "`classifier_from_token` loads nothing on 0.11.1 to 0.14.1: values around 1e-42, all "
+        "labels equal",
+        (
+            Cure(
+                "`NotARewardError`",
+                EVIDENCE,
+                "    _refuse_dead_heads(rows)\n",
+                "",
+                (
+                    RAW_VALUES + "test_33_a_head_that_was_not_loaded",
+                    OBJECTIVES + "test_a_classifier_whose_weights_were_not_loaded_is_refused",
+                ),
+            ),
+        ),
+    ),
+    34: Trap(
+        "log-probabilities mislead: `logprob_token_ids` is ignored before 0.26, "
+        "`/generative_scoring` on raw logits gives exp(logit), tokens that are not UTF-8 share a "
+        "key",
+        (
+            Cure(
+                "asks for none",
+                "routes/ask.py",
+                'body: dict[str, object] = {"model": model, "input": inputs, **self.switches}',
+                'body: dict[str, object] = {"model": model, "input": inputs, **self.switches}\n'
+                '        body["logprobs"] = 1',
+                (REQUESTS + "test_34_log_probabilities_are_never_asked_for",),
+            ),
+            Cure(
+                "asks no route that the server does not list",
+                DISCOVERY,
+                "if mounted is None or way.ask.path in mounted",
+                "if mounted is None or way.ask.path",
+                (REQUESTS + "test_34_nor_is_generative_scoring",),
+            ),
+        ),
+        limit="No reward is read from the log-probabilities of a server that generates.",
+    ),
+}
+
+if __name__ == "__main__":
+    from without import main
+
+    raise SystemExit(main(TRAPS))

@@ -1,0 +1,64 @@
+"""The list of cures fits the package and the tests; `nox -s cures` proves what it says."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import reward_client
+
+from .cures import TRAPS, Cure
+
+PACKAGE = Path(reward_client.__file__).parent
+TESTS = Path(__file__).parents[1]
+CURES = [(number, cure) for number, trap in TRAPS.items() for cure in trap.cures]
+
+
+def name(value: object) -> str:
+    return value.does if isinstance(value, Cure) else str(value)
+
+
+def test_every_trap_has_a_cure() -> None:
+    assert list(TRAPS) == list(range(1, 35))
+    assert all(trap.cures for trap in TRAPS.values())
+
+
+@pytest.mark.parametrize(("number", "cure"), CURES, ids=name)
+def test_a_cure_is_in_the_package_once(number: int, cure: Cure) -> None:
+    """Where the code has changed, say in `cures.py` how the cure is taken out of it now."""
+    source = (PACKAGE / cure.file).read_text(encoding="utf-8")
+    assert source.count(cure.present) == 1
+    changed = source.replace(cure.present, cure.absent)
+    if cure.file.endswith(".py"):
+        assert ast.dump(ast.parse(changed)) != ast.dump(ast.parse(source))
+
+
+@pytest.mark.parametrize(("number", "cure"), CURES, ids=name)
+def test_its_tests_exist(number: int, cure: Cure) -> None:
+    assert cure.tests
+    for test in cure.tests:
+        file, _, function = test.partition("::")
+        assert function in functions(TESTS / file)
+
+
+@pytest.mark.parametrize("number", TRAPS)
+def test_the_tests_that_are_named_after_a_trap_are_listed(number: int) -> None:
+    """Else they would show no more than that the client works."""
+    listed = {test.partition("::")[2] for cure in TRAPS[number].cures for test in cure.tests}
+    named = {
+        function
+        for file in Path(__file__).parent.glob("test_*.py")
+        for function in functions(file)
+        if function.startswith(f"test_{number}_")
+    }
+    assert named <= listed
+
+
+@cache
+def functions(file: Path) -> frozenset[str]:
+    """The names of a file's functions."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))

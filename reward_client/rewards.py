@@ -89,8 +89,8 @@ class Provenance(_Result):
             server answers one value for each token and nobody said that the last one counts.
         recipe: The name of the recipe that was followed, if any.
         recipe_digest: SHA-256 (hex) of that recipe.
-        tokenizer: ``"server"``: its ``/tokenize`` makes the token IDs; ``"local"``: the client
-            does, proven equal on samples. Samples that are token IDs already are not tokenized.
+        tokenizer: Who was told to make the token IDs, as ``tokenizer=`` says it. A local tokenizer
+            is proven equal to the server's on samples; token IDs are not tokenized.
         client_version: The version of this package.
     """
 
@@ -128,8 +128,7 @@ class StepReward(_Result):
 
     Attributes:
         value: The probability that the step is good, from 0 to 1.
-        logits: The raw values of the step's row; None where the server applied a softmax, behind
-            which they are lost.
+        logits: The raw values of the step's row; None where the server applied an activation.
         start: Position of the step's first token among the scored ones; the first step starts
             where the prompt does.
         end: Position after its step token.

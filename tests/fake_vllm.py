@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,7 @@ class FakeVllm:
     )
     pool: Callable[[list[int]], Any] = by_length
     tasks: tuple[str | None, ...] = ("classify",)
+    heeds_switch: bool = True
     reply_model: str | None = None
     chat_tokens: list[int] = field(default_factory=lambda: CHAT_TOKENS)
     probe: list[int] = field(default_factory=lambda: _PROBE)
@@ -89,10 +91,19 @@ class FakeVllm:
             message = f"The model `{body['model']}` does not exist."
             return 404, {"error": {"message": message, "type": "NotFoundError", "code": 404}}
         count = sum(map(len, body["input"]))
+        squash = self.heeds_switch and body.get("use_activation") is True
         return 200, {
             "model": self.reply_model or body["model"],
             "data": [
-                {"index": index, "data": self.pool(ids)} for index, ids in enumerate(body["input"])
+                {"index": index, "data": _squashed(self.pool(ids)) if squash else self.pool(ids)}
+                for index, ids in enumerate(body["input"])
             ],
             "usage": {"prompt_tokens": count},
         }
+
+
+def _squashed(values: Any) -> Any:
+    """The sigmoid of each number, however they are nested."""
+    if isinstance(values, list):
+        return [_squashed(value) for value in values]
+    return 1 / (1 + math.exp(-values))

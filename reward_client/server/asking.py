@@ -25,6 +25,7 @@ class Found:
         way: How it was asked.
         head: What reads the answer.
         layout: The shape of the answer.
+        ids: The token lists of the probes.
         outputs: The answers, one for each probe.
         reply: The reply that held them.
     """
@@ -32,6 +33,7 @@ class Found:
     way: Way
     head: Head
     layout: Layout
+    ids: Sequence[Sequence[int]]
     outputs: Sequence[PooledOutput]
     reply: Reply
 
@@ -146,4 +148,4 @@ async def _probed(
             f"The replies to {lengths} tokens (with {steps} step tokens) hold {sizes} values: "
             "neither one row for each sample, nor for each token or step.",
         )
-    return Found(way, head, layout, outputs, reply)
+    return Found(way, head, layout, ids, outputs, reply)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from reward_client._version import __version__
 from reward_client.activation import Activation
@@ -16,12 +17,13 @@ from reward_client.server.asking import Found, first_that_fits, ways_for
 from reward_client.server.evidence import (
     Reads,
     find_activation,
+    may_be_squashed,
     reference_decides,
     unknown_activation,
 )
 from reward_client.server.identity import Identity, identify, mounted_paths
 from reward_client.server.probes import Probes, step_token, tokenized_probes
-from reward_client.server.serving import Serving, Wishes
+from reward_client.server.serving import Serving, Wishes, is_same
 from reward_client.server.versions import UNKNOWN, Era, era_of
 from reward_client.tokenizing.rules import PromptRules, StepToken
 from reward_client.tokenizing.server import server_ids
@@ -127,15 +129,27 @@ async def _activation(
     era: Era,
 ) -> Activation:
     raw_by = None if era is UNKNOWN else found.way.ask.raw_by
-    head = found.head
-    activation = find_activation(
-        found.rows(), _reads(head), raw_by, wishes.activation, found.way.flag
-    )
+    head, rows = found.head, found.rows()
+    asked = raw_by == "request"
+    if asked and may_be_squashed(rows) and not await _switch_counts(caller, found, identity):
+        raw_by = None
+    activation = find_activation(rows, _reads(head), raw_by, wishes.activation, found.way.flag)
     if activation is None and isinstance(head, ScalarHead) and recipe is not None:
         activation = await _activation_by_reference(caller, found, identity, recipe, rules)
     if activation is None:
-        raise unknown_activation(found.way.flag)
+        raise unknown_activation(found.way.flag, asked=asked)
     return activation
+
+
+async def _switch_counts(caller: Caller, found: Found, identity: Identity) -> bool:
+    """Whether the server heeds the switch for raw values: asked otherwise, it answers otherwise."""
+    ask = found.way.ask
+    if ask.sends != "ids":
+        return True
+    turned = replace(ask, switches={key: not value for key, value in ask.switches.items()})
+    reply = await caller.call(turned.call(identity.model, found.ids))
+    pairs = zip(found.outputs, turned.read(reply, found.ids), strict=True)
+    return not all(is_same(one.values, other.values) for one, other in pairs)
 
 
 async def _activation_by_reference(

@@ -11,7 +11,13 @@ from reward_client.activation import Activation, sigmoid, significant_bits
 from reward_client.errors import ActivationError, NotARewardError
 from reward_client.options import ServerActivation
 
-__all__ = ["Reads", "find_activation", "reference_decides", "unknown_activation"]
+__all__ = [
+    "Reads",
+    "find_activation",
+    "may_be_squashed",
+    "reference_decides",
+    "unknown_activation",
+]
 
 Rows: TypeAlias = Sequence[Sequence[float]]
 
@@ -52,7 +58,7 @@ def find_activation(
     if len(rows[0]) == 1:
         _refuse_constant_ones([row[0] for row in rows], raw_by, flag)
     _refuse_dead_heads(rows)
-    within = all(0 <= value <= 1 for value in chain.from_iterable(rows))
+    within = may_be_squashed(rows)
     if len(rows[0]) > 1 and within and all(_is_one(math.fsum(row)) for row in rows):
         if reads == "probabilities":
             return Activation("softmax", "probe")
@@ -76,13 +82,28 @@ def find_activation(
     return Activation(declared, "caller", significant_bits(chain.from_iterable(rows)))
 
 
-def unknown_activation(flag: str) -> ActivationError:
-    """The error where `find_activation` could not tell, and nothing else could."""
+def unknown_activation(flag: str, *, asked: bool) -> ActivationError:
+    """The error where `find_activation` could not tell, and nothing else could.
+
+    Args:
+        flag: The server's flag that gives raw values.
+        asked: Whether the version has a switch for them, which made no difference.
+    """
+    why = (
+        "Asking for raw values makes no difference on this server (a gateway may drop the key)"
+        if asked
+        else "This version of vLLM cannot be asked for raw values"
+    )
     return ActivationError(
-        "This version of vLLM cannot be asked for raw values, and all values seen lie in [0, 1]: "
-        f"they may have been through a sigmoid. {_cure(flag)[:-1]}, or say what the server does by "
+        f"{why}, and all values seen lie in [0, 1]: they may have been through a sigmoid. "
+        f"{_cure(flag)[:-1]}, or say what the server does by "
         'server_activation="none" or "sigmoid".'
     )
+
+
+def may_be_squashed(rows: Rows) -> bool:
+    """Whether all values are such as a sigmoid or a softmax gives."""
+    return all(0 <= value <= 1 for value in chain.from_iterable(rows))
 
 
 def reference_decides(sent: float, expected: float, tolerance: float) -> Activation | None:
@@ -149,4 +170,6 @@ def _is_one(number: float) -> bool:
 
 
 def _cure(flag: str) -> str:
-    return f"Start the server with {flag}." if flag else "Serve the model so that none is applied."
+    if not flag:
+        return "No flag of this version helps: serve the model with a newer one."
+    return f"Start the server with {flag}."

@@ -84,7 +84,13 @@ async def step_token(caller: Caller, model: str, head: StepHead) -> StepToken:
     """
     given = head.step_token
     if isinstance(given, int):
-        return StepToken(given, text_of(await caller.call(detokenize_call(model, [given]))))
+        text = text_of(await caller.call(detokenize_call(model, [given])))
+        if not text or "\ufffd" in text:
+            raise InputError(
+                f"step_token={given} is no text of this model ({text!r}): steps cannot be told "
+                "apart by it. Is it the right ID?"
+            )
+        return StepToken(given, text)
     ids = token_ids(await caller.call(text_call(model, given, add_special_tokens=False)))
     if len(ids) != 1:
         raise InputError(

@@ -16,7 +16,7 @@ from reward_client.routes import Ask, Layout, PooledOutput
 from reward_client.server.identity import Identity
 from reward_client.tokenizing.rules import PromptRules
 
-__all__ = ["Serving", "Wishes"]
+__all__ = ["Serving", "Wishes", "is_same"]
 
 # bfloat16 and the other samples of a batch move a score that much.
 _SCORE_TOLERANCE = 0.02
@@ -69,14 +69,7 @@ class Serving:
 
     def is_same_as(self, other: Serving) -> bool:
         """Whether a later look found the same server: what it says, its tokens and its scores."""
-        return (
-            self._facts() == other._facts()
-            and len(self.scores) == len(other.scores)
-            and all(
-                isclose(mine, theirs, rel_tol=_SCORE_TOLERANCE, abs_tol=_SCORE_TOLERANCE)
-                for mine, theirs in zip(self.scores, other.scores, strict=True)
-            )
-        )
+        return self._facts() == other._facts() and is_same(self.scores, other.scores)
 
     def rows(self, output: PooledOutput, ids: Sequence[int]) -> Rows:
         """The rows of one token list's output, with the places of its steps."""
@@ -84,3 +77,11 @@ class Serving:
 
     def _facts(self) -> tuple[object, ...]:
         return self.profile, self.ask, self.layout, self.rules, self.reply_model, self.probes
+
+
+def is_same(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether a server may have given both for the same input."""
+    return len(one) == len(other) and all(
+        isclose(mine, theirs, rel_tol=_SCORE_TOLERANCE, abs_tol=_SCORE_TOLERANCE)
+        for mine, theirs in zip(one, other, strict=True)
+    )

@@ -87,6 +87,7 @@ class Era:
 _SOFTMAX_FLAG = """--override-pooler-config '{"softmax": false}'"""
 _NORMALIZE_FLAG = """--override-pooler-config '{"normalize": false}'"""
 _POOLER_NORMALIZE_FLAG = """--pooler-config '{"normalize": false}'"""
+_NO_FLAG = ""  # PoolerConfig of 0.10.0 has no activation for a classifier
 _ACTIVATION_FLAG = """--override-pooler-config '{"activation": false}'"""
 _USE_ACTIVATION_FLAG = """--pooler-config '{"use_activation": false}'"""
 
@@ -182,7 +183,7 @@ _V0_10_0 = replace(
             Ask("classify", sends="text"),
             "vector",
             "sigmoid",
-            _ACTIVATION_FLAG,
+            _NO_FLAG,
             wrong_if_served=_POOLING,
             wrong_because=_NO_CHUNKS,
         ),
@@ -317,5 +318,5 @@ def template_keys(version: str | None) -> frozenset[str]:
 def _release(version: str | None) -> tuple[int, int, int] | None:
     if version is None or "dev" in version:
         return None
-    found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", version)
+    found = re.match(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?", version)
     return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None

@@ -75,8 +75,8 @@ class RewardServer:
             ``"0.20"``, ``"0.25"`` or ``"0.32"``.
         head: ``"sequence"``: one value per conversation; ``"token"``: one per token, as
             ``Qwen2ForRewardModel``; ``"labels"``: five values per conversation; ``"steps"``: two
-            values, bad and good, per step token, as ``Qwen2ForProcessRewardModel``; ``"embed"``: the
-            last token's hidden state, as any model with ``--convert embed``; ``"export"``: the
+            values, bad and good, per step token, as ``Qwen2ForProcessRewardModel``; ``"embed"``:
+            the last token's hidden state, as any model with ``--convert embed``; ``"export"``: the
             reward head as a Dense module of sentence-transformers.
         raw: Whether the server was started with its activation switched off.
         api_key: The key that guards ``/v1``.

@@ -25,6 +25,7 @@ from reward_client import (
     ServerProfile,
     ServerUnreachableError,
     ShapeError,
+    StepHead,
 )
 from reward_client.calls import Call, Caller, Reply
 from reward_client.server import watch
@@ -402,3 +403,33 @@ def test_old_servers_would_ignore_tools(version: str | None, ignored: bool) -> N
         asyncio.run(tokenized)
         assert sent[0].body is not None
         assert sent[0].body["tools"] == [{"type": "function"}]
+
+
+@pytest.mark.parametrize("version", ["0.12.0", "0.20.2", "0.32.0"])
+def test_a_switch_that_changes_nothing_proves_nothing(version: str) -> None:
+    """As behind a gateway that drops keys which are not OpenAI's."""
+    squashed = FakeVllm(
+        version=version, pool=lambda ids: [1 / (1 + math.exp(len(ids)))], heeds_switch=False
+    )
+    with pytest.raises(ActivationError, match="makes no difference"):
+        profile(squashed)
+    (inverted,) = score(squashed, server_activation="sigmoid")
+    assert inverted.value == pytest.approx(-len(CHAT_TOKENS), abs=1e-9)
+    assert inverted.provenance.activation_known_by == "caller"
+
+
+def test_a_switch_that_is_heeded_proves_that_small_values_are_raw() -> None:
+    assert profile(FakeVllm(pool=lambda ids: [1 / len(ids)])).activation_known_by == "request"
+
+
+def test_a_step_token_without_a_text() -> None:
+    server = FakeVllm(before=lambda request: _detokenized(request, "\ufffd"))
+    head = StepHead(step_token=7, good_label=1, aggregate="min")
+    with pytest.raises(InputError, match="no text of this model"):
+        profile(server, head=head)
+
+
+def _detokenized(request: httpx.Request, text: str) -> httpx.Response | None:
+    if request.url.path == "/detokenize":
+        return httpx.Response(200, json={"prompt": text})
+    return None

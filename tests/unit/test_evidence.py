@@ -214,10 +214,11 @@ def test_numbers_of_a_half_precision_are_known_as_such(cast: Any, bits: int) -> 
 
 
 def test_what_to_do_where_nobody_knows() -> None:
-    message = str(unknown_activation(FLAG))
+    message = str(unknown_activation(FLAG, asked=False))
     assert FLAG in message
     assert 'server_activation="none" or "sigmoid"' in message
-    assert "None" not in str(unknown_activation(""))
+    assert "newer one" in str(unknown_activation("", asked=False))
+    assert "makes no difference" in str(unknown_activation(FLAG, asked=True))
 
 
 # By a value that is known

@@ -46,8 +46,8 @@ def as_list(value: object) -> list[object] | None:
 
 
 def as_sequence(value: object) -> Sequence[object] | None:
-    """The value, if it is a sequence of things: a list or tuple, not text."""
-    if isinstance(value, str | bytes | bytearray) or not isinstance(value, Sequence):
+    """The value, if it is a sequence of things: a list or tuple, not text or bytes."""
+    if isinstance(value, str | bytes | bytearray | memoryview) or not isinstance(value, Sequence):
         return None
     return cast("Sequence[object]", value)
 

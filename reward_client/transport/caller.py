@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -18,7 +19,9 @@ from reward_client.errors import (
     InputError,
     ModelNotFoundError,
     ProtocolError,
+    ResponseMismatchError,
 )
+from reward_client.narrowing import as_mapping
 from reward_client.options import Limits, RetryPolicy
 from reward_client.transport.faults import FAULT_RULES, Fault, WireFaultError
 from reward_client.transport.redaction import redact
@@ -37,6 +40,9 @@ __all__ = ["HttpCaller"]
 _logger = logging.getLogger("reward_client")
 
 _SHOWN_CHARACTERS = 200
+
+# As made below. vLLM builds the id of a pooling reply from it, and can be told to send it back.
+_REQUEST_ID = re.compile(r"rc-[0-9a-f]{32}")
 
 _MAX_DEATHS = 2
 """How many engine deaths one call may see: at the second one its input is the suspect."""
@@ -115,6 +121,9 @@ class HttpCaller:
         error = read_error(reply.body, payload, reply.sent)
         if reply.succeeded:
             if error is None:
+                other = _other_request(payload, reply.headers, request_id)
+                if other is not None:
+                    return _answer_to(other, endpoint, request_id)
                 return Reply(payload, endpoint, request_id)
             if payload is None:
                 return Failure(
@@ -203,6 +212,29 @@ class _Attempts:
                 self._failing_since = time.monotonic()
             self.summaries.append(summary)
         return outcome
+
+
+def _other_request(payload: object, headers: Mapping[str, str], request_id: str) -> str | None:
+    """The request of ours that a reply belongs to, if it says that it is not this one."""
+    said = (as_mapping(payload) or {}).get("id")
+    for text in (said, headers.get("x-request-id")):
+        named = _REQUEST_ID.search(text) if isinstance(text, str) else None
+        if named is not None and named[0] != request_id:
+            return named[0]
+    return None
+
+
+def _answer_to(other: str, endpoint: str, request_id: str) -> Failure:
+    return Failure(
+        ResponseMismatchError(
+            f"The reply is the one to another request, {other}: a proxy mixes up replies, sends "
+            "them twice, or keeps them.",
+            endpoint=endpoint,
+            request_id=request_id,
+        ),
+        summary="a reply to another request",
+        retried=True,
+    )
 
 
 def _is_reset(outcome: Reply | Failure) -> bool:

@@ -9,6 +9,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
+from aiohttp import connector
+from aiohttp.tracing import Trace
 from httpx_aiohttp import AiohttpTransport
 
 from reward_client.errors import InputError
@@ -41,9 +43,29 @@ def aiohttp_transport(
     )
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Gives up idle connections on which something came that nobody asked for.
+
+    aiohttp would take it for the reply to the next request, and so on with each one after it.
+    """
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
+    ) -> connector.Connection:
+        """A connection that is as it should be; a new one if none is idle."""
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
+
+
 def _session(context: ssl.SSLContext | None) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
+        connector=_Connector(
             limit=0,  # the caller's semaphore is the limit
             keepalive_timeout=_KEEPALIVE_SECONDS,
             ssl=context if context is not None else True,

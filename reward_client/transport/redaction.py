@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
@@ -26,7 +27,7 @@ _HARMLESS = frozenset(
 
 
 def redact(text: str, sent: Mapping[str, str]) -> str:
-    """The text without what the headers of its request hold, plain or URL-encoded.
+    """The text without what the headers of its request hold, plain or as URLs and JSON write it.
 
     Args:
         text: May repeat a header.
@@ -46,3 +47,4 @@ def _secrets(sent: Mapping[str, str]) -> Iterator[str]:
             secret = value.partition(" ")[2] or value  # without "Bearer"
         if len(secret) >= _SHORTEST_SECRET:
             yield from (secret, quote(secret), quote(secret, safe=""))
+            yield from (repr(secret)[1:-1], json.dumps(secret)[1:-1])

@@ -106,6 +106,13 @@ TRAPS: dict[int, Trap] = {
                 (RAW_VALUES + "test_2_no_sigmoid",),
             ),
             Cure(
+                "looks whether asking makes a difference, where all values lie inside of 0 to 1",
+                DISCOVERY,
+                "        raw_by = None\n",
+                '        raw_by = "request"\n',
+                ("unit/test_discovery.py::test_a_switch_that_changes_nothing_proves_nothing",),
+            ),
+            Cure(
                 "believes no value to be raw where no request can ask for it",
                 VERSIONS,
                 '_POOLING = Ask("pooling")',

@@ -219,7 +219,7 @@ def test_16_rows_of_every_token_are_taken_at_the_step_tokens(connect: Connect) -
             assert step.logits == pytest.approx((score,), abs=TOLERANCE)
 
 
-@pytest.mark.parametrize("chat_tokens", [[1, 10, 11], [1, 5, 10, 5]])
+@pytest.mark.parametrize("chat_tokens", [[1, 5, 10, 5], [1, 10, 11]])
 def test_16_the_tokens_hold_another_number_of_steps(
     connect: Connect, chat_tokens: list[int]
 ) -> None:

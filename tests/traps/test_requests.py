@@ -16,6 +16,7 @@ from reward_client import (
     FormattedText,
     LinearHead,
     ObjectiveHead,
+    RouteNotFoundError,
     StepHead,
 )
 from reward_client.recipes import Recipe
@@ -182,7 +183,7 @@ def test_34_log_probabilities_are_never_asked_for(sent: list[RecordedRequest]) -
 def test_34_nor_is_generative_scoring(connect: Connect) -> None:
     """A server that has nothing else to offer is refused, and not asked."""
     server = OddVllm(paths=["/tokenize", "/detokenize", "/generative_scoring", "/v1/completions"])
-    with pytest.raises(Exception, match="No route of this server gives a reward"):
+    with pytest.raises(RouteNotFoundError, match="No route of this server gives a reward"):
         connect(server).score(FAKE_CHAT)
     assert {path for path, _ in server.requests} == {
         "/v1/models",

@@ -114,3 +114,15 @@ def test_client_survives_a_reset():
         conversation = demo_pairs()[0]["chosen"]
         ids = client.tokenize(conversation).token_ids
         assert client.score(conversation).value == pytest.approx(server.reference(ids), abs=1e-5)
+
+
+def test_a_reader_that_has_enough():
+    """As in `reward-client recipe | head -1`."""
+    program = "from reward_client.cli import main; raise SystemExit(main(['recipe']))"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    writer.stdout.readline()
+    writer.stdout.close()
+    assert (writer.wait(timeout=30), writer.stderr.read()) == (0, b"")
+    writer.stderr.close()

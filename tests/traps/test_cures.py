@@ -11,6 +11,7 @@ import pytest
 import reward_client
 
 from .cures import TRAPS, Cure
+from .without import look
 
 PACKAGE = Path(reward_client.__file__).parent
 TESTS = Path(__file__).parents[1]
@@ -55,6 +56,27 @@ def test_the_tests_that_are_named_after_a_trap_are_listed(number: int) -> None:
         if function.startswith(f"test_{number}_")
     }
     assert named <= listed
+
+
+READS = "unit/test_replies.py::test_items_are_sorted_by_index"
+
+
+@pytest.mark.parametrize(
+    ("absent", "failed", "problem"),
+    [
+        ("type(value) is list else None", False, ""),
+        ("isinstance(value, dict) else None", True, ""),
+        ("isinstance(valeu, list) else None", True, "call: NameError"),
+        ("isinstance(value, list else None", False, "pytest ended with"),
+    ],
+    ids=["no change", "noticed", "broken", "not even Python"],
+)
+def test_what_counts_as_noticed(absent: str, failed: bool, problem: str) -> None:
+    cure = Cure("", "narrowing.py", "isinstance(value, list) else None", absent, (READS,))
+    outcome = look(cure, READS)
+    assert outcome.failed is failed
+    assert outcome.problem.startswith(problem)
+    assert bool(outcome.problem) is bool(problem)
 
 
 @cache

@@ -26,16 +26,18 @@ PACKAGE = ROOT / "reward_client"
 _RUN = """
 import sys
 import pytest
-import reward_client
 
-class Failures:
+class Report:
+    def pytest_collection_finish(self):
+        import reward_client
+        print("\\nPACKAGE", reward_client.__file__)
+
     def pytest_runtest_logreport(self, report):
         if report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
             print("\\nFAILURE", report.when, crash.message.splitlines()[0] if crash else "")
 
-print("PACKAGE", reward_client.__file__)
-sys.exit(pytest.main(sys.argv[1:], plugins=[Failures()]))
+sys.exit(pytest.main(sys.argv[1:], plugins=[Report()]))
 """
 _BROKEN = ("NameError", "ImportError", "ModuleNotFoundError", "SyntaxError", "UnboundLocalError")
 _FAILED = 1
@@ -75,7 +77,7 @@ def main(traps: Mapping[int, Trap]) -> int:
     print("| Trap | Cure | Test | Fails without it | Seconds |\n|---|---|---|---|---|")
     unnoticed = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        outcomes = pool.map(lambda removal: _look(*removal[1:]), removals)
+        outcomes = pool.map(lambda removal: look(*removal[1:]), removals)
         for (number, cure, test), outcome in zip(removals, outcomes, strict=True):
             noticed = outcome.failed and not outcome.problem
             unnoticed += not noticed
@@ -86,7 +88,7 @@ def main(traps: Mapping[int, Trap]) -> int:
     return _FAILED if unnoticed else 0
 
 
-def _look(cure: Cure, test: str) -> Outcome:
+def look(cure: Cure, test: str) -> Outcome:
     """Runs a test without the cure."""
     with TemporaryDirectory() as folder:
         copy = _copy(Path(folder))
@@ -125,11 +127,12 @@ def _run(package: Path, *tests: str) -> Outcome:
 
 def _problem(done: subprocess.CompletedProcess[str], package: Path, failures: list[str]) -> str:
     """Why a run proves nothing; empty where it proves something."""
+    if done.returncode != (_FAILED if failures else 0):
+        said = " ".join(f"{done.stdout} {done.stderr}".split())
+        return f"pytest ended with {done.returncode}: {said[-500:]}"
     imported = next(_lines(done.stdout, "PACKAGE "), "")
     if not Path(imported).is_relative_to(package):
-        return f"imported {imported or 'nothing'}: {done.stderr[-500:]}"
-    if done.returncode not in (0, _FAILED):
-        return f"pytest ended with {done.returncode}: {done.stdout[-2000:]}"
+        return f"imported {imported or 'nothing'}"
     for failure in failures:
         when, _, message = failure.partition(" ")
         if when != "call" or message.startswith(_BROKEN):

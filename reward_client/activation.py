@@ -9,10 +9,23 @@ from typing import Literal, TypeAlias
 
 from reward_client.errors import ActivationError
 
-__all__ = ["Activation", "ActivationName", "KnownBy", "sigmoid", "significant_bits", "softmax"]
+__all__ = [
+    "ROUNDING",
+    "Activation",
+    "ActivationName",
+    "KnownBy",
+    "are_probabilities",
+    "sigmoid",
+    "significant_bits",
+    "softmax",
+]
 
 ActivationName: TypeAlias = Literal["none", "sigmoid", "softmax"]
 KnownBy: TypeAlias = Literal["request", "task", "probe", "reference", "caller"]
+
+# Before 0.10.2, vLLM rounds to the model's own type after a softmax or a normalization: each number
+# of a bfloat16 model by a 512th of itself, and so their sum and their length.
+ROUNDING = 2.0**-8
 
 _FLOAT32, _FLOAT16, _BFLOAT16 = 24, 11, 8
 _SMALLEST_FLOAT16 = 2.0**-24
@@ -73,6 +86,11 @@ def significant_bits(values: Iterable[float]) -> int:
         if all((mantissa * 2**bits).is_integer() for mantissa in mantissas):
             return bits
     return _FLOAT32
+
+
+def are_probabilities(row: Sequence[float]) -> bool:
+    """Whether numbers lie in [0, 1] and add up to 1, as far as a server's rounding tells."""
+    return all(0 <= value <= 1 for value in row) and abs(math.fsum(row) - 1) < ROUNDING
 
 
 def sigmoid(value: float) -> float:

@@ -57,6 +57,12 @@ class Reply:
             )
         return fields
 
+    @property
+    def model(self) -> str | None:
+        """The model that the reply says it is of, if it does."""
+        model = self.fields().get("model")
+        return model if isinstance(model, str) else None
+
     def error(self, kind: type[ErrorT], message: str) -> ErrorT:
         """An error about this reply, which names its origin."""
         return kind(message, endpoint=self.endpoint, request_id=self.request_id)

@@ -67,7 +67,7 @@ class Pooled:
                 elif await self._watch.still_serves(serving):
                     raise
                 continue
-            if await self._watch.still_serves(serving):
+            if reward is not None and await self._watch.still_serves(serving):
                 self._watch.heard()
                 return reward
         raise ResponseMismatchError(
@@ -75,11 +75,14 @@ class Pooled:
             "several servers that differ seem to share this address."
         )
 
-    async def _score(self, serving: Serving, prompt: Prompt) -> Reward:
+    async def _score(self, serving: Serving, prompt: Prompt) -> Reward | None:
+        """The reward, or None where another model's came."""
         tokenized = await self._tokenizer.tokenize(serving.profile, serving.rules, prompt)
         check_length(tokenized)
         ids = tokenized.token_ids
         output = await pooled_output(self._caller, serving, ids)
+        if output is None:
+            return None
         scores = serving.head.read(serving.rows(output, ids), serving.activation)
         return Reward(
             value=scores.value,
@@ -93,8 +96,13 @@ class Pooled:
         )
 
 
-async def pooled_output(caller: Caller, serving: Serving, ids: Sequence[int]) -> PooledOutput:
+async def pooled_output(
+    caller: Caller, serving: Serving, ids: Sequence[int]
+) -> PooledOutput | None:
     """What the server sends for one token list, checked against what it was found to send.
+
+    Returns:
+        None where the reply is of another model.
 
     Raises:
         InputError: The route takes text, and these IDs are not what a text becomes.
@@ -107,8 +115,9 @@ async def pooled_output(caller: Caller, serving: Serving, ids: Sequence[int]) ->
     else:
         call = serving.ask.call(model, [ids])
     reply = await caller.call(call)
-    if reply.fields().get("model") != serving.reply_model:
+    if reply.model != serving.reply_model:
         caller.lost()
+        return None
     (output,) = serving.ask.read(reply, [ids])
     step = serving.rules.step
     steps = ids.count(step.token_id) if step is not None else 0

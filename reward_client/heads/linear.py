@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import mul
 from os import PathLike
 from typing import Protocol, Self, TypeAlias, cast
 
@@ -18,6 +16,7 @@ from reward_client.heads.scores import (
     is_finite_number,
     label_names,
     rows_of_steps,
+    weighted_sum,
 )
 from reward_client.narrowing import as_sequence
 from reward_client.routes.pooled import Layout
@@ -107,10 +106,11 @@ class LinearHead:
 
         Raises:
             ActivationError: As `Activation.raw`.
+            NonFiniteRewardError: An output is no finite number.
         """
-        state = [activation.raw(value) for value in rows.values[-1]]
+        state = [*map(activation.raw, rows.values[-1]), 1.0]
         outputs = [
-            math.fsum(map(mul, row, state)) + bias
+            weighted_sum([*row, bias], state)
             for row, bias in zip(self.weight, self.bias, strict=True)
         ]
         if len(outputs) == 1:

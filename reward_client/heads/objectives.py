@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -15,6 +14,7 @@ from reward_client.heads.scores import (
     is_finite_number,
     label_names,
     rows_of_steps,
+    weighted_sum,
 )
 from reward_client.narrowing import as_mapping, as_sequence
 from reward_client.routes.pooled import Layout, not_a_reward
@@ -79,12 +79,13 @@ class ObjectiveHead:
 
         Raises:
             ActivationError: As `Activation.raw`.
+            NonFiniteRewardError: The sum is no finite number.
         """
         objectives = dict(zip(self.names, map(activation.raw, rows.values[-1]), strict=True))
         if self.weights is None:
             return Scores(None, objectives=objectives)
-        weighted = (objectives[name] * weight for name, weight in self.weights.items())
-        return Scores(math.fsum(weighted), objectives=objectives)
+        chosen = (objectives[name] for name in self.weights)
+        return Scores(weighted_sum(self.weights.values(), chosen), objectives=objectives)
 
 
 def _labels(names: object) -> tuple[str, ...]:

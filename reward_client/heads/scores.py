@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import mul
 from typing import TypeGuard
 
-from reward_client.errors import ShapeError
+from reward_client.errors import NonFiniteRewardError, ShapeError
 from reward_client.rewards import StepReward
 from reward_client.routes.pooled import LayoutKind
 
-__all__ = ["STEP_HEAD", "Rows", "Scores", "is_finite_number", "label_names", "rows_of_steps"]
+__all__ = [
+    "STEP_HEAD",
+    "Rows",
+    "Scores",
+    "is_finite_number",
+    "label_names",
+    "rows_of_steps",
+    "weighted_sum",
+]
 
 STEP_HEAD = "head=StepHead(step_token=…, good_label=…, aggregate=…)"
 
@@ -61,3 +70,18 @@ def is_finite_number(value: object) -> TypeGuard[float]:
         return math.isfinite(value)
     except OverflowError:  # an int beyond all floats
         return False
+
+
+def weighted_sum(weights: Iterable[float], values: Iterable[float]) -> float:
+    """The sum of the products, in double precision.
+
+    Raises:
+        NonFiniteRewardError: It is no finite number.
+    """
+    try:
+        total = math.fsum(map(mul, weights, values))
+    except (OverflowError, ValueError):  # beyond all floats, or infinity minus infinity
+        total = math.inf
+    if not math.isfinite(total):
+        raise NonFiniteRewardError("The weighted sum is no finite number: weights are too large.")
+    return total

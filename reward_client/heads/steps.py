@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from reward_client.activation import Activation, sigmoid, softmax
+from reward_client.activation import Activation, are_probabilities, sigmoid, softmax
 from reward_client.errors import ActivationError, InputError, ProtocolError, ShapeError
 from reward_client.heads.scores import Rows, Scores
 from reward_client.rewards import StepReward
@@ -113,9 +113,15 @@ class StepHead:
         return Scores(_AGGREGATES[self.aggregate]([step.value for step in steps]), steps=steps)
 
     def _probability(self, row: Sequence[float], activation: Activation) -> float:
+        sent = [row[0], 1 - row[0]] if self.good_label is None else row
+        squashed = activation.name == ("sigmoid" if self.good_label is None else "softmax")
+        if squashed and not are_probabilities(sent):
+            raise ActivationError(
+                f"A step's row is {list(row)[:3]}, and this server sent probabilities before."
+            )
         if self.good_label is None:
-            return row[0] if activation.name == "sigmoid" else sigmoid(row[0])
-        if activation.name == "softmax":
+            return row[0] if squashed else sigmoid(row[0])
+        if squashed:
             return row[self.good_label]
         return softmax([activation.raw(value) for value in row])[self.good_label]
 

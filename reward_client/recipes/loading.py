@@ -25,8 +25,9 @@ def load_recipe(path: str | Path) -> Recipe:
     file = Path(path)
     try:
         content = file.read_bytes()
-    except OSError as error:
-        raise RecipeError(f"The recipe {file} cannot be read: {error.strerror}.") from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        why = error.strerror if isinstance(error, OSError) else error
+        raise RecipeError(f"The recipe {file} cannot be read: {why}.") from error
     return _parse(content, file.stem, str(file))
 
 
@@ -83,7 +84,7 @@ def _parse(content: bytes, name: str, where: str) -> Recipe:
         return Recipe.model_validate_json(json.dumps({"name": name, **table}))
     except ValidationError as error:
         raise RecipeError(f"The recipe {where} is not valid. {_reasons(error)}") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise RecipeError(f"The recipe {where} is not a TOML file of a recipe: {error}.") from error
 
 

@@ -79,7 +79,7 @@ async def discover(caller: Caller, wishes: Wishes) -> Serving:
         rules=rules,
         layout=found.layout,
         activation=activation,
-        reply_model=found.reply.fields().get("model"),
+        reply_model=found.reply.model,
         provenance=_provenance(profile, found, recipe, wishes.tokenizer, assumed=head is None),
         recipe=recipe,
         probes=probes.ids,

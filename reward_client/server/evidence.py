@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Literal, TypeAlias
 
-from reward_client.activation import Activation, sigmoid, significant_bits
+from reward_client.activation import (
+    ROUNDING,
+    Activation,
+    are_probabilities,
+    sigmoid,
+    significant_bits,
+)
 from reward_client.errors import ActivationError, NotARewardError
 from reward_client.options import ServerActivation
 
@@ -59,14 +65,14 @@ def find_activation(
         _refuse_constant_ones([row[0] for row in rows], raw_by, flag)
     _refuse_dead_heads(rows)
     within = may_be_squashed(rows)
-    if len(rows[0]) > 1 and within and all(_is_one(math.fsum(row)) for row in rows):
+    if len(rows[0]) > 1 and all(map(are_probabilities, rows)):
         if reads == "probabilities":
             return Activation("softmax", "probe")
         raise ActivationError(
             "The server applies a softmax over the values of a row, behind which the raw ones are "
             f"lost. {_cure(flag)}"
         )
-    if len(rows[0]) > 1 and all(_is_one(math.hypot(*row)) for row in rows):
+    if len(rows[0]) > 1 and all(abs(math.hypot(*row) - 1) < ROUNDING for row in rows):
         raise _normalized(reads, flag)
     if raw_by is not None:
         return Activation("none", raw_by)
@@ -163,10 +169,6 @@ def _normalized(reads: Reads, flag: str) -> ActivationError | NotARewardError:
         "The server answers vectors of length 1 (of a single value: 1 or -1) for every input: it "
         "normalizes them like embeddings. Serve the checkpoint without a Normalize module."
     )
-
-
-def _is_one(number: float) -> bool:
-    return abs(number - 1) < _ROUNDING
 
 
 def _cure(flag: str) -> str:

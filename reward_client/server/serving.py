@@ -61,7 +61,7 @@ class Serving:
     rules: PromptRules
     layout: Layout
     activation: Activation
-    reply_model: object
+    reply_model: str | None
     provenance: Provenance
     recipe: Recipe | None
     probes: tuple[tuple[int, ...], ...]

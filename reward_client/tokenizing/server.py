@@ -99,10 +99,11 @@ def token_ids(reply: Reply) -> list[int]:
         raise reply.error(ProtocolError, "The reply of /tokenize holds no token IDs.")
     if not all(type(token) is int and 0 <= token <= _MAX_TOKEN_ID for token in tokens):
         raise reply.error(ProtocolError, "The reply of /tokenize holds what is not a token ID.")
-    if fields.get("count") != len(tokens):
+    count = fields.get("count")
+    if type(count) is not int or count != len(tokens):
+        counted = count if type(count) is int else f"a {type(count).__name__}"
         raise reply.error(
-            ResponseMismatchError,
-            f"/tokenize counts {fields.get('count')} tokens and gives {len(tokens)}.",
+            ResponseMismatchError, f"/tokenize counts {counted} tokens and gives {len(tokens)}."
         )
     return cast("list[int]", tokens)
 

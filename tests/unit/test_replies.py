@@ -181,9 +181,11 @@ def test_no_token_ids(tokens: Any) -> None:
         token_ids(tokenized(tokens))
 
 
-@pytest.mark.parametrize("count", [1, 3, "2", False])
-def test_another_number_of_token_ids(count: Any) -> None:
-    with pytest.raises(ResponseMismatchError, match=f"counts {count} tokens and gives 2"):
+@pytest.mark.parametrize(
+    ("count", "shown"), [(1, "1"), (3, "3"), ("2", "a str"), (False, "a bool"), ("key", "a str")]
+)
+def test_another_number_of_token_ids(count: Any, shown: str) -> None:
+    with pytest.raises(ResponseMismatchError, match=f"counts {shown} tokens and gives 2"):
         token_ids(tokenized([5, 6], count))
 
 

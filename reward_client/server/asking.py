@@ -14,7 +14,7 @@ from reward_client.server.probes import Probes, text_probes
 from reward_client.server.versions import Era, Kind, Way
 from reward_client.tokenizing.rules import PromptRules
 
-__all__ = ["Found", "first_that_fits", "ways_for"]
+__all__ = ["Found", "advice_for", "first_that_fits", "ways_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,10 @@ def _kinds(head: Head | None) -> tuple[Kind, ...]:
     return ("sequence", "token", "exported")
 
 
-def _serve_for(head: Head | None, advice: str) -> str:
-    """How the kind of model is served that this head is for."""
+def advice_for(era: Era, head: Head | None, route: RouteChoice) -> str:
+    """What to do where no way works: how the kind of model is served that the head is for."""
+    if not ways_for(era, head, route):
+        return era.advice
     if isinstance(head, LinearHead):
         return (
             "LinearHead reads hidden states: serve the backbone with "
@@ -76,7 +78,7 @@ def _serve_for(head: Head | None, advice: str) -> str:
             """with `vllm serve MODEL --runner pooling --pooler-config '{"task": """
             """"token_classify"}'`."""
         )
-    return advice
+    return era.advice
 
 
 async def first_that_fits(
@@ -112,7 +114,7 @@ async def first_that_fits(
     if misfit is not None:
         raise misfit
     raise RouteNotFoundError(
-        f"No route of this server gives a reward. {_serve_for(head, advice) if asked else advice}",
+        f"No route of this server gives a reward. {advice}",
         status=404,
         server_message=not_served.server_message if not_served else "",
         endpoint=f"{', '.join(sorted(asked)) or 'no route'} at {caller.url}",

@@ -13,7 +13,7 @@ from reward_client.heads import Head, LinearHead, ScalarHead, StepHead
 from reward_client.recipes import Recipe, find_recipe
 from reward_client.rewards import Provenance, ServerProfile
 from reward_client.samples import parse_sample
-from reward_client.server.asking import Found, first_that_fits, ways_for
+from reward_client.server.asking import Found, advice_for, first_that_fits, ways_for
 from reward_client.server.evidence import (
     Reads,
     find_activation,
@@ -55,11 +55,12 @@ async def discover(caller: Caller, wishes: Wishes) -> Serving:
         for way in ways_for(era, head, wishes.route)
         if mounted is None or way.ask.path in mounted
     ]
+    advice = advice_for(era, head, wishes.route)
     step = await step_token(caller, model, head) if isinstance(head, StepHead) else None
     probes = await tokenized_probes(caller, model, step)
     rules = _rules(wishes, recipe, probes, step, head)
     try:
-        found = await first_that_fits(caller, model, ways, probes, rules, head, era.advice)
+        found = await first_that_fits(caller, model, ways, probes, rules, head, advice)
     except ProtocolError as error:
         if recipe is None or wishes.head is not None:
             raise

@@ -16,6 +16,7 @@ from reward_client import (
     AuthenticationError,
     Conversation,
     InputError,
+    LinearHead,
     ModelNotFoundError,
     ResponseMismatchError,
     RetryPolicy,
@@ -433,3 +434,18 @@ def _detokenized(request: httpx.Request, text: str) -> httpx.Response | None:
     if request.url.path == "/detokenize":
         return httpx.Response(200, json={"prompt": text})
     return None
+
+
+@pytest.mark.parametrize(
+    ("head", "cure"),
+    [
+        (LinearHead([1.0] * 8), "--convert embed"),
+        (StepHead(step_token=25, good_label=1, aggregate="min"), "token_classify"),
+        (ScalarHead(), "vllm serve MODEL --runner pooling"),
+    ],
+)
+def test_what_to_serve_for_a_head_that_nothing_here_is_for(head: Any, cure: str) -> None:
+    server = FakeVllm(tasks=(), before=lambda request: _detokenized(request, "<step>"))
+    with pytest.raises(RouteNotFoundError) as caught:
+        profile(server, head=head)
+    assert cure in str(caught.value)

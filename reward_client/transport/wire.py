@@ -164,7 +164,7 @@ class HttpWire:
                 raise
         if len(body) > limit and not failed:
             raise WireFaultError(Fault.TOO_LARGE, f"more than {limit} bytes")
-        return bytes(body[:limit])
+        return bytes(memoryview(body)[:limit])
 
     async def aclose(self) -> None:
         """Closes the connections that this object made."""

@@ -1,15 +1,12 @@
-"""Wiring: the profile of the long run, the loop, and the count of examples at the end."""
+"""Wiring: time for the long run, the loop, and the count of examples at the end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
 
 from . import running
-
-settings.register_profile(running.LONG, settings())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

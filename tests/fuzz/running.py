@@ -28,11 +28,13 @@ LONGEST_MESSAGE = 4_000
 ended: Counter[str] = Counter()
 """How many examples ended how, over all tests."""
 
+settings.register_profile(LONG, settings())
+
 
 def is_long() -> bool:
     """Whether the long run is asked for."""
-    profile = settings.get_current_profile_name()
-    return LONG in (profile, os.environ.get("REWARD_CLIENT_FUZZ"))
+    by_profile = settings.default is settings.get_profile(LONG)
+    return by_profile or os.environ.get("REWARD_CLIENT_FUZZ") == LONG
 
 
 def examples(normal: int, long: int) -> Callable[[Any], Any]:

@@ -9,9 +9,11 @@ import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from inspect import signature
 from typing import Any
 
 import pytest
+from aiohttp.client_proto import ResponseHandler
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -309,12 +311,16 @@ EMPTY = {
     "promises to continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 500),
     "early hints": (b"", b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * 500),
 }
+# Up to 3.13.3, aiohttp reads header lines for as long as they come.
+counts_lines = "max_headers" in signature(ResponseHandler.set_response_params).parameters
 MOST = 56 * MEGABYTE  # a piece of 16 kB unpacks to 16 MB, and is there three times
 
 
 @pytest.mark.parametrize("kind", [*ENDLESS, *EMPTY])
 def test_no_end(runner: Running, kind: str) -> None:
     """It is given up in time, and before it fills the memory."""
+    if kind in ("headers", "trailers") and not counts_lines:
+        pytest.skip("this aiohttp has no limit for them")
     head, more = {**ENDLESS, **EMPTY}[kind]
     total = 0.3 if kind in EMPTY else None
     sent = 0

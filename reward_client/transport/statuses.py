@@ -57,9 +57,9 @@ _NOT_SERVED = re.compile(
     r"|pooling_task must be one of|switching the model's pooling_task|task was removed",
     re.IGNORECASE,
 )
-# pydantic's validation errors repeat the input behind these words, a prompt mostly: as a list of
-# dicts, as JSON (also within a text of JSON), and as text.
-_ECHO = re.compile(r"""\\*['"]input\\*['"]\s*:|input_value=""")
+# What a prompt stands behind: pydantic's validation errors repeat the input, as a list of dicts, as
+# JSON (also within a text of JSON) or as text, and a reply of /detokenize may come cut off.
+_ECHO = re.compile(r"""\\*['"](?:input|prompt|messages|content)\\*['"]\s*:|input_value=""")
 
 
 @dataclass(frozen=True, slots=True)

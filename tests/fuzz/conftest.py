@@ -9,6 +9,18 @@ import pytest
 from . import running
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    rounds = getattr(metafunc.function, "rounds", 1)
+    if rounds > 1:
+        metafunc.fixturenames.append("fuzzing_round")
+        metafunc.parametrize("fuzzing_round", range(rounds))
+
+
+@pytest.fixture
+def fuzzing_round() -> None:
+    """Stands for a round of the long run."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if running.is_long():
         for item in items:

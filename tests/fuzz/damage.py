@@ -199,13 +199,18 @@ def _as_text(holder: Any, key: Any, value: Any) -> None:
     )
 
 
+def _is_secret(value: Any) -> bool:
+    """Whether a text holds what must not be shown: half of it is no secret any more."""
+    return isinstance(value, str) and (KEY in value or PROMPT in value)
+
+
 def _reverse(holder: Any, key: Any, value: Any) -> None:
-    if isinstance(holder[key], list | str):
+    if isinstance(holder[key], list | str) and not _is_secret(holder[key]):
         holder[key] = holder[key][::-1]
 
 
 def _cut(holder: Any, key: Any, value: Any) -> None:
-    if isinstance(holder[key], list | str):
+    if isinstance(holder[key], list | str) and not _is_secret(holder[key]):
         holder[key] = holder[key][:-1]
 
 
@@ -214,7 +219,7 @@ def _shift(holder: Any, key: Any, value: Any) -> None:
     inner = holder[key]
     if isinstance(inner, bool | int | float):
         holder[key] = inner + 1
-    elif isinstance(inner, str) and inner:
+    elif isinstance(inner, str) and inner and not _is_secret(inner):
         place = len(inner) // 2
         holder[key] = inner[:place] + "A" + inner[place + 1 :]
 
@@ -259,7 +264,7 @@ def _squash(holder: Any, key: Any, value: Any) -> None:
             except (ValueError, struct.error):
                 return inner
             return b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
-        return 1 / (1 + math.exp(-inner)) if isinstance(inner, float) else inner
+        return 0.5 * (1 + math.tanh(inner / 2)) if isinstance(inner, float) else inner
 
     holder[key] = squashed(holder[key])
 

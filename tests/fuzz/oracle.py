@@ -99,13 +99,12 @@ def _probe_ids(exchanges: Sequence[Exchange], probed: Exchange) -> list[list[int
     inputs = probed.asked["input"]
     if isinstance(inputs[0], list):
         return inputs
-    before = exchanges[: exchanges.index(probed)]
     by_text = {
-        each.asked["prompt"]: _tokens(each)
-        for each in before
+        each.asked["prompt"]: each
+        for each in exchanges[: exchanges.index(probed)]
         if each.path == "/tokenize" and each.asked.get("add_special_tokens")
     }
-    return [by_text[text] for text in inputs]
+    return [_tokens(by_text[text]) for text in inputs]
 
 
 def _rows(

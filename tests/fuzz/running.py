@@ -24,6 +24,7 @@ LONG = "long"
 SECONDS = 20
 """What one example may take at most: many times what any of them needs."""
 LONGEST_MESSAGE = 4_000
+ROUND = 4_000
 
 ended: Counter[str] = Counter()
 """How many examples ended how, over all tests."""
@@ -41,16 +42,22 @@ def examples(normal: int, long: int) -> Callable[[Any], Any]:
     """How many examples a test tries.
 
     In the normal suite they are the same ones each time: a change that has nothing to do with a
-    find must not fail by it.
+    find must not fail by it. The long run goes in rounds: hypothesis remembers all examples of one.
     """
-    many = is_long()
-    return settings(
-        max_examples=long if many else normal,
-        derandomize=not many,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    rounds = -(-long // ROUND) if is_long() else 1
+
+    def decorated(test: Any) -> Any:
+        test = settings(
+            max_examples=-(-long // rounds) if is_long() else normal,
+            derandomize=not is_long(),
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )(test)
+        test.rounds = rounds
+        return test
+
+    return decorated
 
 
 class Running:
@@ -128,10 +135,10 @@ def count(outcome: Outcome) -> None:
     ended["a reward" if isinstance(outcome, Reward) else "a typed error"] += 1
 
 
-def check_error(error: RewardClientError) -> None:
+def check_error(error: RewardClientError, longest: int = LONGEST_MESSAGE) -> None:
     """What holds for every error: it is short, pickles, and gives nothing away."""
     shown = str(error)
-    assert len(shown) <= LONGEST_MESSAGE, f"a message without end: {shown[:60]}"
+    assert len(shown) <= longest, f"a message without end: {shown[:60]}"
     assert str(pickle.loads(pickle.dumps(error))) == shown
     for text in (shown, repr(error), repr(vars(error))):
         assert not secrets_in(text), f"shown: {text}"

@@ -240,6 +240,21 @@ def test_more_forms_of_an_echoed_input(said: Any) -> None:
         assert PROMPT not in error.message
 
 
+@pytest.mark.parametrize("end", ["", '", "x": 1e400}', '"}'])
+def test_a_text_that_is_cut_off(runner: Running, end: str) -> None:
+    """It was shown as a reply that is no JSON, with the prompt in it."""
+    served = case("0.10.2", "scalar")
+    said = json.dumps({"prompt": f"user: {PROMPT}"})[:-2].encode() + end.encode()
+
+    def damage(path: str, times: int, payload: Any) -> httpx.Response | None:
+        if path != "/detokenize":
+            return None
+        return httpx.Response(404 if end else 200, content=said, extensions={"body": said})
+
+    outcome = runner.score(Vllm(served, damage), served.sample)
+    assert isinstance(outcome, RewardClientError)
+
+
 @pytest.mark.parametrize("secret", ["a'b\\c\"d-0123456789", "back\\slash\\es"])
 def test_a_key_with_quotes(secret: str) -> None:
     sent = {"authorization": f"Bearer {secret}"}
@@ -526,3 +541,18 @@ def test_recipes_that_cannot_be_read(tmp_path: Path, name: str, content: str) ->
         (tmp_path / name).write_text(content)
     with pytest.raises(RecipeError):
         load_recipe(tmp_path / name)
+
+
+# Not mended yet: each of these is expected to fail, and fails when it does not
+
+
+@pytest.mark.xfail(strict=True, reason="heads.safetensors shows dtype, shape and offsets as long")
+@pytest.mark.parametrize("field", ["dtype", "shape", "data_offsets"])
+def test_a_header_of_a_megabyte(tmp_path: Path, field: str) -> None:
+    entry = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], field: ["x" * 1_000_000]}
+    header = json.dumps({"w": entry}).encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    with pytest.raises(InputError) as caught:
+        LinearHead.load(path, "w")
+    assert len(str(caught.value)) < 1_000

@@ -120,7 +120,9 @@ def ids_of(text: str) -> list[int]:
 
 def text_of(ids: Sequence[int]) -> str:
     """The other way."""
-    data = b"".join(STEP_TEXT.encode() if token == STEP else bytes([token - 10]) for token in ids)
+    data = b"".join(
+        STEP_TEXT.encode() if token == STEP else bytes([(token - 10) % 256]) for token in ids
+    )
     return data.decode("utf-8", "replace")
 
 

@@ -266,7 +266,7 @@ def test_a_key_with_quotes(secret: str) -> None:
 # The wire
 
 
-@pytest.mark.parametrize("before", range(100, 200, 7))
+@pytest.mark.parametrize("before", range(30, 130, 7))
 def test_a_key_at_the_end_of_what_is_shown(runner: Running, before: int) -> None:
     """It was cut in half before it was looked for."""
     bad = then_closed(f"HTTP/1.1 {'x' * before}{KEY}\r\n\r\n".encode())

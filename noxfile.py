@@ -1,5 +1,7 @@
 """The checks: `nox` runs the quick ones; `nox -s vllm` proves the client on a real vLLM."""
 
+from pathlib import Path
+
 import nox
 from packaging.requirements import Requirement
 
@@ -9,11 +11,21 @@ nox.needs_version = ">=2025.2.9"
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
 EXTRAS = ["testing", "openai", "local"]
+# What the client is measured beside.
+BESIDE = ["baseten-performance-client", "requests"]
 PACKAGE = f".[{','.join(EXTRAS)}]"
 
 
 def group(name: str) -> list[str]:
     return nox.project.dependency_groups(PYPROJECT, name)
+
+
+def vllm_python(session: nox.Session) -> Path:
+    """Of an environment with a real vLLM."""
+    # Outlives the session's environment: it takes minutes to make and never changes.
+    server = session.cache_dir / "vllm-server"
+    session.run("python", "tests/server/install.py", str(server))
+    return server / "bin" / "python"
 
 
 def run_tests(session: nox.Session, *requirements: str) -> None:
@@ -80,14 +92,19 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11", default=False)
+def benchmarks(session: nox.Session) -> None:
+    """The client beside others: `-- --rounds 1 --scale 0.05` for a quick look."""
+    session.install(PACKAGE, *BESIDE)
+    python = vllm_python(session)
+    session.run("python", "-m", "benchmarks", f"--server-python={python}", *session.posargs)
+
+
+@nox.session(python="3.11", default=False)
 def vllm(session: nox.Session) -> None:
     """The proof on a real vLLM: `-- --all` for everything, `-- --url URL` for a server of yours."""
     session.install(PACKAGE, *group("tests"))
     if any(option.partition("=")[0] == "--url" for option in session.posargs):
         session.run("pytest", "tests/server/test_running.py", *session.posargs)
         return
-    # Outlives this session's environment: it takes minutes to make and never changes.
-    server = session.cache_dir / "vllm-server"
-    session.run("python", "tests/server/install.py", str(server))
-    python = server / "bin" / "python"
+    python = vllm_python(session)
     session.run("pytest", "tests/server", f"--server-python={python}", *session.posargs)

@@ -1,31 +1,30 @@
 """What an export takes: memory, time and disk, for a checkpoint of 8 GB and for a large head.
 
-    python benchmarks/export.py [--folder FOLDER] [--gigabytes 8] [--json FILE]
-
 Each export runs in a process of its own. Its peak memory is the largest resident set less that of
-the same process with the package imported and nothing done. The folder (by default a temporary one)
-needs twice the checkpoint's size, and is left as it was.
+the same process with the package imported and nothing done. The folder for temporary files needs
+twice the checkpoint's size.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import resource
 import shutil
 import struct
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.figures import Json, Run, Settings, demand, findings, table
+from benchmarks.process import call, peak
+
 MEGABYTE, MEBIBYTE = 10**6, 2**20
 ALLOWED = 64
 """MiB, besides the head."""
+GIGABYTES = 8
+LINKS = {"hard": "hard links", "symbolic": "symbolic links", "copy": "copies"}
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -58,7 +57,7 @@ def size(shape: Sequence[int]) -> int:
     return count
 
 
-def make(folder: Path, gigabytes: float, large_head: bool) -> None:  # noqa: FBT001 - from main
+def make(folder: Path, gigabytes: float, *, large_head: bool) -> None:
     """A checkpoint of random numbers: 12 shards, the head in the last one."""
     hidden = 8192 if large_head else 4096
     layers = 1 if large_head else max(1, round((gigabytes - 1.05) / 0.436))
@@ -80,6 +79,7 @@ def make(folder: Path, gigabytes: float, large_head: bool) -> None:  # noqa: FBT
         "num_hidden_layers": layers,
     }
     (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer.json").write_text("{}")
     placed: dict[str, str] = {}
     for file, part in _shards({**shapes, **head}, 2 if large_head else 12):
         _write(folder / file, part)
@@ -117,109 +117,57 @@ def _write(path: Path, shapes: Shapes) -> None:
         file.write(noise[: place % MEBIBYTE])
 
 
-def export(source: Path, destination: Path, link: Any) -> dict[str, float]:
+def measure(source: str, destination: str, link: Any) -> Run:
     """Exports, and says what it took; for a process of its own."""
     from reward_client.export import export_checkpoint
     from reward_client.export.heads import find_head
     from reward_client.export.source import read_checkpoint
 
-    imported = _peak()
+    imported = peak()
     before = time.perf_counter()
-    found = find_head(read_checkpoint(source), "auto")
+    found = find_head(read_checkpoint(Path(source)), "auto")
     finding = time.perf_counter() - before
     before = time.perf_counter()
     report = export_checkpoint(source, destination, link=link)
     seconds = time.perf_counter() - before
     head = sum(2 * layer.in_features * layer.out_features for layer in found.layers)
-    own = [
-        status
-        for path in destination.rglob("*")
-        if (status := path.lstat()).st_nlink == 1 and path.is_file() and not path.is_symlink()
-    ]
     return {
         "seconds": seconds,
-        "seconds_to_find_and_check_the_head": finding,
-        "peak_mebibytes": (_peak() - imported) / MEBIBYTE,
-        "head_mebibytes": head / MEBIBYTE,
-        "source_bytes": sum(path.stat().st_size for path in source.iterdir()),
-        "written_bytes": report.written,
-        "written_blocks_bytes": sum(512 * status.st_blocks for status in own),
-        "linked_bytes": report.linked,
+        "finding_seconds": finding,
+        "peak_mib": peak() - imported,
+        "head_mib": head / MEBIBYTE,
+        "written_mb": report.written / MEGABYTE,
+        "on_disk_mb": _on_disk(Path(destination)) / MEGABYTE,
     }
 
 
-def _peak() -> int:
-    """The largest resident set so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _in_a_process(task: str, *arguments: object) -> str:
-    # The parent stays small: a child's largest resident set begins with what it was forked from.
-    command = [sys.executable, __file__, "--task", task, *map(str, arguments)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def measure(folder: Path, gigabytes: float) -> Iterator[dict[str, Any]]:
-    """One row for each export."""
-    for large_head, links in ((False, ("hard", "symbolic", "copy")), (True, ("hard",))):
-        source, destination = folder / "source", folder / "exported"
-        _in_a_process("make", source, gigabytes, int(large_head))
-        for link in links:
-            took = json.loads(_in_a_process("export", source, destination, link))
-            name = "Linear-ReLU-Linear of 8192" if large_head else "one label, 12 shards"
-            yield {"checkpoint": name, "link": link, **took}
-            shutil.rmtree(destination)
-        shutil.rmtree(source)
-
-
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows for a terminal."""
-    titles = ("checkpoint", "link", "source", "time", "head check", "peak", "head", "written")
-    lines = [
-        (
-            row["checkpoint"],
-            row["link"],
-            f"{row['source_bytes'] / MEGABYTE:,.0f} MB",
-            f"{row['seconds']:.1f} s",
-            f"{row['seconds_to_find_and_check_the_head']:.2f} s",
-            f"{row['peak_mebibytes']:.1f} MiB",
-            f"{row['head_mebibytes']:.1f} MiB",
-            f"{row['written_bytes'] / MEGABYTE:,.1f} MB",
-        )
-        for row in rows
+def _on_disk(folder: Path) -> int:
+    """What the files take that are not links."""
+    statuses = [
+        path.lstat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()
     ]
-    widths = [max(map(len, column)) for column in zip(titles, *lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in (titles, *lines)
+    return sum(512 * status.st_blocks for status in statuses if status.st_nlink == 1)
+
+
+def run(settings: Settings) -> Json:
+    """Once: an export does the same each time."""
+    runs: dict[str, list[Run]] = {}
+    with tempfile.TemporaryDirectory(prefix="export-benchmark-") as folder:
+        source, destination = Path(folder, "source"), Path(folder, "exported")
+        for large_head, links in ((False, tuple(LINKS)), (True, ("hard",))):
+            make(source, GIGABYTES * settings.scale, large_head=large_head)
+            for link in links:
+                kind = "Linear-ReLU-Linear of 8192" if large_head else "one label, 12 shards"
+                run = call(measure, source=str(source), destination=str(destination), link=link)
+                runs[f"{kind}, {LINKS[link]}"] = [run]
+                shutil.rmtree(destination)
+            shutil.rmtree(source)
+    beyond = [run["peak_mib"] - run["head_mib"] for (run,) in runs.values()]
+    return findings(
+        table(
+            f"A checkpoint of {GIGABYTES * settings.scale:g} GB, and one with a large head",
+            runs,
+            compared=False,
+        ),
+        demands=[demand("most memory besides the head, MiB", [max(beyond)], at_most=ALLOWED)],
     )
-
-
-def main() -> int:
-    """Measures and prints; the exit status says whether the memory is within what is promised."""
-    parser = argparse.ArgumentParser(description="What an export takes.")
-    parser.add_argument("--folder", type=Path, help="where the checkpoints are made")
-    parser.add_argument("--gigabytes", type=float, default=8.0)
-    parser.add_argument("--json", type=Path, help="where the figures are written")
-    parser.add_argument("--task", nargs="+", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.task is not None:
-        task, first, *rest = options.task
-        if task == "make":
-            make(Path(first), float(rest[0]), bool(int(rest[1])))
-        else:
-            print(json.dumps(export(Path(first), Path(rest[0]), rest[1])))
-        return 0
-    with tempfile.TemporaryDirectory(dir=options.folder, prefix="export-benchmark-") as folder:
-        rows = list(measure(Path(folder), options.gigabytes))
-    print(table(rows))
-    if options.json is not None:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n")
-    within = all(row["peak_mebibytes"] <= ALLOWED + row["head_mebibytes"] for row in rows)
-    print(f"Within {ALLOWED} MiB and the head: {'yes' if within else 'NO'}")
-    return 0 if within else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,93 +1,91 @@
-"""What a client costs: the same token IDs against a server that answers at once.
-
-    python benchmarks/instant.py [--samples 20000] [--rounds 5] [--json FILE]
-
-Each round runs every contestant once, in a process of its own; the table has the medians. The
-slow ones (one request for each sample) get a tenth of the samples.
-"""
+"""What a client costs: the same token IDs against a server that answers at once."""
 
 from __future__ import annotations
 
-import argparse
-import json
+import os
 import random
-import statistics
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from contestants import CONTESTANTS
-from instant_server import MODEL, value
+from benchmarks.contestants import (
+    BASETEN,
+    ONE_BY_ONE,
+    OPENAI,
+    OURS,
+    OURS_EACH,
+    PACKED,
+    TOKEN_IDS,
+)
+from benchmarks.figures import Json, Run, Runs, Settings, column, compete, demand, findings, ratios
+from benchmarks.figures import table as table_of
+from benchmarks.instant_server import MODEL, value
+from benchmarks.measuring import timed
+from benchmarks.process import call
+from benchmarks.ways import Target
 
 TOKENS = 512
-SLOW = ("one by one", "gather", "threads")
+SAMPLES = 20_000
+FEWER = 2_000
+"""For those that send one request for each sample."""
+_WARM_UP = 64
+_TOLERANCE = 1e-9  # Rust reads 14.400000000000006 as 14.4
 
 
-def samples(count: int) -> list[list[int]]:
-    rng = random.Random(8967)
-    base = [[rng.randrange(1000, 100_000) for _ in range(TOKENS)] for _ in range(400)]
-    return [[index, *base[index % 400][1:]] for index in range(count)]
-
-
-def measure(name: str, url: str, count: int) -> dict[str, float]:
-    """In this process; the first samples warm up what is loaded at the first call."""
-    lists = samples(count)
-    run = CONTESTANTS[name]
-    run(url, MODEL, lists[:64])
-    started, cpu = time.perf_counter(), time.process_time()
-    found = run(url, MODEL, lists)
-    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    pairs = zip(found, map(value, lists), strict=True)  # Rust reads 14.400000000000006 as 14.4
-    assert all(abs(one - other) < 1e-9 for one, other in pairs), f"{name}: wrong values"
-    return {"per_second": count / seconds, "cpu_us": cpu / count * 1e6}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--samples", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--only", nargs="*", default=list(CONTESTANTS))
-    parser.add_argument("--one", nargs=2, metavar=("NAME", "URL"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measure(*options.one, options.samples)))
-        return
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in options.only}
-    here = Path(__file__).resolve()
-    server = subprocess.Popen(
-        [sys.executable, here.with_name("instant_server.py")], stdout=subprocess.PIPE, text=True
-    )
+@contextmanager
+def servers(number: int = 1, delay_ms: float = 0.0) -> Iterator[list[str]]:
+    """The URLs of as many instant servers, each a process."""
+    script = Path(__file__).with_name("instant_server.py")
+    command = [sys.executable, os.fspath(script), "0", str(delay_ms)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(number)]
     try:
-        assert server.stdout is not None
-        url = server.stdout.readline().strip()
-        for _ in range(options.rounds):
-            for name, rows in results.items():
-                count = (
-                    options.samples // 10 if any(word in name for word in SLOW) else options.samples
-                )
-                command = [sys.executable, here, "--one", name, url, "--samples", str(count)]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    print(name, done.stderr[-500:], file=sys.stderr)
-                    continue
-                rows.append(json.loads(done.stdout))
+        yield [process.stdout.readline().strip() for process in running if process.stdout]
     finally:
-        server.kill()
-    medians = {
-        name: {key: statistics.median(row[key] for row in rows) for key in rows[0]}
-        for name, rows in results.items()
-        if rows
-    }
-    best = medians.get("reward_client, score_many", {}).get("per_second", 0)
-    print("| client | samples/s | score_many is faster by | CPU µs a sample |\n|---|---|---|---|")
-    for name, row in medians.items():
-        ratio = best / row["per_second"]
-        print(f"| {name} | {row['per_second']:,.0f} | {ratio:.2f} | {row['cpu_us']:.0f} |")
-    if options.json:
-        options.json.write_text(json.dumps(medians, indent=2) + "\n", encoding="utf-8")
+        for process in running:
+            process.kill()
+            process.communicate()
 
 
-if __name__ == "__main__":
-    main()
+def samples(count: int, tokens: int = TOKENS) -> Iterator[list[int]]:
+    """Token IDs, no two lists of them equal."""
+    rng = random.Random(8967)
+    bases = [[rng.randrange(1000, 100_000) for _ in range(tokens)] for _ in range(400)]
+    for index in range(count):
+        yield [index, *bases[index % len(bases)][1:]]
+
+
+def measure(name: str, url: str, count: int) -> Run:
+    """For a process of its own."""
+    lists = list(samples(count))
+    values = list(map(value, lists))
+    way = TOKEN_IDS[name]
+    return timed(way, Target(url, MODEL), lists[:_WARM_UP], lists, values, _TOLERANCE)
+
+
+def run(settings: Settings) -> Json:
+    many, few = settings.count(SAMPLES), settings.count(FEWER)
+    with servers() as (url,):
+
+        def measured(name: str) -> Run:
+            return call(measure, name=name, url=url, count=many if name in PACKED else few)
+
+        runs = compete(tuple(TOKEN_IDS), settings.rounds, measured)
+    packed: Runs = {name: runs[name] for name in PACKED}
+    single: Runs = {name: runs[name] for name in ONE_BY_ONE}
+    return findings(
+        table_of(f"Packs of 32: {many:,} samples of {TOKENS} tokens", packed),
+        table_of(f"One request for each sample: {few:,} samples of {TOKENS} tokens", single),
+        demands=[
+            demand(
+                "packs: score_many ÷ Baseten's client", ratios(runs, OURS, BASETEN), at_least=1.2
+            ),
+            demand(
+                "packs: CPU of score_many, µs a sample", column(runs, OURS, "cpu_us"), at_most=35
+            ),
+            demand(
+                "one by one: score_many ÷ AsyncOpenAI", ratios(runs, OURS_EACH, OPENAI), at_least=2
+            ),
+        ],
+    )

@@ -1,120 +1,135 @@
-"""A real vLLM on the CPU: 2,000 conversations of 30 to 700 tokens, by this client and by hand.
+"""A real vLLM on the CPU, by this client, by others and by hand.
 
-    python benchmarks/real.py --server-python PYTHON [--rounds 5] [--json FILE]
-
-PYTHON is that of an environment with vLLM (`tests/server/install.py` makes one). The model is tiny,
-with random weights, so that the client has to be quick. Prefix caching is off: each round scores
-the same conversations.
+Four servers, one after the other: a score head and its export; each without prefix caching, for
+conversations that are scored again and again, and with it, emptied before each run, for best-of-16.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import random
 import statistics
-import sys
 import tempfile
-import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from contestants import AT_A_TIME, CONTESTANTS, OF_CONVERSATIONS
-
-from tests.server.servers import MODEL_NAME, Stand
+from benchmarks import latency, workload
+from benchmarks.contestants import BY_HAND, OURS, TOKEN_IDS
+from benchmarks.conversations import (
+    BATCHED,
+    BATCHED_BY_HAND,
+    EACH_AIOHTTP,
+    EACH_HTTPX,
+    EACH_MESSAGES,
+    FROM_CONVERSATIONS,
+    IN_PACKS,
+    LOCAL,
+    LOCAL_BY_HAND,
+    SERVER,
+    SERVER_BY_HAND,
+)
+from benchmarks.course import Cell, Cells, Course
+from benchmarks.figures import Json, Run, Runs, Settings, demand, findings, ratios, table
 from tests.server.torch_process import TorchProcess
 
-IDS = ("reward_client, score_many", "aiohttp by hand, packs", "Baseten's client, packs")
-WORDS = [
-    "the",
-    "answer",
-    "is",
-    "four",
-    "because",
-    "two",
-    "and",
-    "two",
-    "make",
-    "and",
-    "some",
-    "other",
-    "words",
-    "of",
-    "a",
-    "few",
-    "letters",
-]
+LATENCIES = 200
+OFFLINE = "LLM.encode, token IDs, no server"
+_POOLING, _EMBEDDINGS = " to /pooling", " to /v1/embeddings"
 
 
-def conversations(count: int) -> list[list[dict[str, str]]]:
-    rng = random.Random(8967)
-    return [
-        [
-            {"role": "user", "content": f"Question {index}: what is {index} + {index}?"},
-            {"role": "assistant", "content": " ".join(rng.choices(WORDS, k=rng.randrange(3, 150)))},
-        ]
-        for index in range(count)
-    ]
+def _on(route: str, names: Iterable[str], suffix: str = "") -> Cells:
+    return {name + suffix: Cell(name, route) for name in names}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--server-python", type=Path, required=True)
-    parser.add_argument("--conversations", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    chats = conversations(options.conversations)
-    with tempfile.TemporaryDirectory() as folder, TorchProcess(options.server_python) as torch:
-        torch.make(Path(folder, "llama"), "llama", 1)
-        stand = Stand(options.server_python, Path(folder))
-        try:
-            server = stand.serve(
-                Path(folder, "llama"), "--dtype", "float32", "--no-enable-prefix-caching"
-            ).wait_until_healthy()
-            rates = measured(server.url, chats, options.rounds)
-        finally:
-            stand.stop()
-    print("| from | by | conversations/s | of the best by hand |\n|---|---|---|---|")
-    for source, rows in rates.items():
-        by_hand = max(rate for name, rate in rows.items() if "reward_client" not in name)
-        for name, rate in rows.items():
-            print(f"| {source} | {name} | {rate:,.0f} | {rate / by_hand:.2f} |")
-    if options.json:
-        options.json.write_text(json.dumps(rates, indent=2) + "\n", encoding="utf-8")
+SCORE_HEAD_ROUTES = {"score head: token IDs to /pooling": Cell(BY_HAND, "classify")}
+EXPORTED_ROUTES = {
+    "exported: token IDs to /pooling": Cell(BY_HAND, "embed"),
+    "exported: token IDs to /v1/embeddings": Cell(BY_HAND, "embeddings"),
+    "exported: conversations to /v1/embeddings": Cell(BATCHED_BY_HAND, "embeddings"),
+}
+EXPORTED = {
+    **_on("embeddings", [*IN_PACKS, SERVER, OURS]),
+    **_on("embed", [BY_HAND, SERVER_BY_HAND, EACH_AIOHTTP], _POOLING),
+    **_on("embeddings", [BY_HAND, SERVER_BY_HAND, EACH_AIOHTTP, EACH_MESSAGES], _EMBEDDINGS),
+}
+BEST_OF = (LOCAL, LOCAL_BY_HAND, SERVER, SERVER_BY_HAND, EACH_MESSAGES, EACH_AIOHTTP, OURS, BY_HAND)
 
 
-def measured(
-    url: str, chats: list[list[dict[str, str]]], rounds: int
-) -> dict[str, dict[str, float]]:
-    from reward_client import RewardClient
-
-    with RewardClient(url) as client:
-        ids = [list(client.tokenize(chat).token_ids) for chat in chats]
-        right = [reward.value for reward in client.score_many(ids)]
-    lengths = sorted(map(len, ids))
-    print(
-        f"{len(ids)} conversations of {lengths[0]} to {lengths[-1]} tokens, {AT_A_TIME} at a time"
+def run(settings: Settings) -> Json:
+    assert settings.server_python is not None
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        TorchProcess(Path(settings.server_python)) as torch,
+    ):
+        course = Course(settings, Path(settings.server_python), Path(folder), torch)
+        with course.served(course.score_head, prefix_caching=False) as target:
+            ids = course.runs(target, _on("classify", TOKEN_IDS), course.several)
+            chats = course.runs(target, _on("classify", FROM_CONVERSATIONS), course.several)
+            routes = _named("off", course.runs(target, SCORE_HEAD_ROUTES, course.best_of))
+            once = latency.compared(target, settings, LATENCIES, "vLLM")
+        with course.served(course.exported, prefix_caching=False) as target:
+            exported = course.runs(target, EXPORTED, course.several)
+            routes |= _named("off", course.runs(target, EXPORTED_ROUTES, course.best_of))
+        with course.served(course.score_head, prefix_caching=True) as target:
+            best_of = course.runs(target, _on("classify", BEST_OF), course.best_of)
+            routes |= _named("on", course.runs(target, SCORE_HEAD_ROUTES, course.best_of))
+        with course.served(course.exported, prefix_caching=True) as target:
+            routes |= _named("on", course.runs(target, EXPORTED_ROUTES, course.best_of))
+        ids |= {OFFLINE: course.limit(course.several, prefix_caching=False)}
+        reading = course.reading()
+        best_of |= {OFFLINE: course.limit(course.best_of, prefix_caching=True)}
+        several, sixteen = _described(course.several), _described(course.best_of)
+    return findings(
+        table("Score head, token IDs", ids, several),
+        table("Score head, conversations", chats, several),
+        table("Exported checkpoint", exported, several),
+        table("Score head, best-of-16, prefix cache on", best_of, sixteen),
+        table("By route, best-of-16, by hand", routes, sixteen),
+        table(
+            "Reading a request of 32 of the conversations, in vLLM's API server",
+            reading,
+            compared=False,
+        ),
+        *once["tables"],
+        demands=[*_of_score_head(ids, chats), *_of_exported(exported), *once["demands"]],
+        remarks=()
+        if BATCHED in IN_PACKS
+        else (f"Not measured: {BATCHED}, which is not there yet.",),
     )
-    runs: list[tuple[str, str, Any, Any]] = [
-        ("token IDs", name, CONTESTANTS[name], ids) for name in IDS
+
+
+def _named(caching: str, runs: Runs) -> dict[str, Sequence[Run | None]]:
+    return {f"{name}, prefix cache {caching}": each for name, each in runs.items()}
+
+
+def _described(work: Path) -> str:
+    _, measured = workload.read(str(work))
+    lengths = [len(ids) for ids in measured.ids]
+    mean = statistics.fmean(lengths)
+    count, least, most = len(lengths), min(lengths), max(lengths)
+    return f"{count:,} conversations of {least} to {most} tokens, {mean:.0f} on average."
+
+
+def _of_score_head(ids: Runs, chats: Runs) -> list[Json]:
+    return [
+        demand(
+            "token IDs: score_many ÷ the same packs by hand",
+            ratios(ids, OURS, BY_HAND),
+            at_least=0.95,
+        ),
+        *(
+            demand(f"{one} ÷ {other}", ratios(chats, one, other), at_least=least)
+            for one, other, least in (
+                (LOCAL, LOCAL_BY_HAND, 0.95),
+                (LOCAL, EACH_HTTPX, 15),
+                (LOCAL, EACH_AIOHTTP, 3),
+                (SERVER, SERVER_BY_HAND, 0.95),
+            )
+        ),
     ]
-    runs += [("messages", name, run, chats) for name, run in OF_CONVERSATIONS.items()]
-    seconds: dict[tuple[str, str], list[float]] = {}
-    for _ in range(rounds):
-        for source, name, run, samples in runs:
-            few = len(samples) // 5 if name.startswith("httpx") else len(samples)
-            started = time.perf_counter()
-            found = run(url, MODEL_NAME, samples[:few])
-            seconds.setdefault((source, name), []).append((time.perf_counter() - started) / few)
-            assert all(abs(a - b) < 1e-3 for a, b in zip(found, right, strict=False)), name
-    rates: dict[str, dict[str, float]] = {}
-    for (source, name), each in seconds.items():
-        rates.setdefault(source, {})[name] = 1 / statistics.median(each)
-    return rates
 
 
-if __name__ == "__main__":
-    main()
+def _of_exported(exported: Runs) -> list[Json]:
+    """By the quicker one of the two routes that token IDs can take."""
+    by_hand = SERVER_BY_HAND + _POOLING
+    return [
+        demand(f"exported: {BATCHED} ÷ {by_hand}", ratios(exported, BATCHED, by_hand), at_least=1.5)
+    ]

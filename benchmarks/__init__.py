@@ -1,0 +1,1 @@
+"""Measurements of the client, beside what people use instead: `python -m benchmarks`."""

@@ -1,0 +1,223 @@
+"""Rounds, medians, ratios and what they have to be; the same for every part, and as tables."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from benchmarks.environment import in_words
+from benchmarks.process import FailedError
+
+Run = Mapping[str, float]
+"""The figures of one run, by their names in `COLUMNS`."""
+
+Runs = Mapping[str, Sequence[Run | None]]
+"""By contestant, one for each round; None where it failed."""
+
+Json = dict[str, Any]
+
+COLUMNS = {
+    "per_second": ("samples/s", "{:,.0f}"),
+    "cpu_us": ("client's CPU, µs a sample", "{:,.1f}"),
+    "milliseconds": ("ms", "{:.2f}"),
+    "seconds": ("s", "{:.1f}"),
+    "peak_mib": ("peak memory, MiB", "{:,.1f}"),
+    "cpu_share": ("client's share of a core", "{:.0%}"),
+    "finding_seconds": ("finding and checking the head, s", "{:.2f}"),
+    "head_mib": ("the head, MiB", "{:,.1f}"),
+    "written_mb": ("written, MB", "{:,.1f}"),
+    "on_disk_mb": ("on the disk, MB", "{:,.1f}"),
+}
+"""Titles and formats. The first figure of a row is shown with its range."""
+
+
+class Settings(NamedTuple):
+    """How much is measured.
+
+    Attributes:
+        rounds: Of each part.
+        scale: Part of the full number of samples.
+        server_python: Of the environment with vLLM, if there is one.
+    """
+
+    rounds: int
+    scale: float
+    server_python: str | None
+
+    def count(self, full: int) -> int:
+        """A number of samples, scaled."""
+        return max(1, round(full * self.scale))
+
+
+def compete(
+    names: Sequence[str], rounds: int, measure: Callable[[str], Run]
+) -> dict[str, Sequence[Run | None]]:
+    """Runs every contestant once in each round, in an order that changes from round to round."""
+    runs: dict[str, list[Run | None]] = {name: [] for name in names}
+    for number in range(rounds):
+        for name in random.Random(number).sample(names, len(names)):
+            try:
+                run = measure(name)
+            except FailedError as error:
+                print(f"{name}: {error}", file=sys.stderr)
+                runs[name].append(None)
+            else:
+                runs[name].append(run)
+                shown = ", ".join(
+                    f"{COLUMNS[key][1].format(value)} {COLUMNS[key][0]}"
+                    for key, value in run.items()
+                )
+                print(f"  round {number + 1}, {name}: {shown}", file=sys.stderr)
+    return dict(runs)
+
+
+def column(runs: Runs, name: str, key: str = "per_second") -> list[float]:
+    """One figure of one contestant, of each round in which it did not fail."""
+    return [run[key] for run in runs.get(name, ()) if run is not None]
+
+
+def ratios(runs: Runs, over: str, under: str, key: str = "per_second") -> list[float]:
+    """How one contestant's figure compares with another's, within each round."""
+    pairs = zip(runs.get(over, ()), runs.get(under, ()), strict=False)
+    return [one[key] / other[key] for one, other in pairs if one is not None and other is not None]
+
+
+def spread(values: Sequence[float]) -> Json:
+    """Median, least, largest and all of them."""
+    return {
+        "median": statistics.median(values),
+        "min": min(values),
+        "max": max(values),
+        "runs": list(values),
+    }
+
+
+def table(title: str, runs: Runs, note: str = "", *, compared: bool = True) -> Json:
+    """The contestants' figures, and where they are compared, how many times each the first is."""
+    first = next(iter(runs))
+    rows = []
+    for name, each in runs.items():
+        done = [run for run in each if run is not None]
+        figures = {key: spread([run[key] for run in done]) for key in (done[0] if done else ())}
+        key = next(iter(figures), "")
+        ratio = ratios(runs, first, name, key) if compared and key else []
+        rows.append(
+            {
+                "by": name,
+                "figures": figures,
+                "first_by_this": spread(ratio) if ratio else None,
+                "failed": len(each) - len(done),
+            }
+        )
+    return {"title": title, "note": note, "rows": rows}
+
+
+def demand(
+    what: str,
+    values: Sequence[float],
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> Json:
+    """What a figure has to be; what could not be measured does not meet it."""
+    median = statistics.median(values) if values else None
+    return {
+        "what": what,
+        **(spread(values) if values else {"median": None}),
+        "at_least": at_least,
+        "at_most": at_most,
+        "met": median is not None
+        and (at_least is None or median >= at_least)
+        and (at_most is None or median <= at_most),
+    }
+
+
+def findings(*tables: Json, demands: Sequence[Json] = (), remarks: Sequence[str] = ()) -> Json:
+    """What one part of the benchmarks found."""
+    return {"tables": list(tables), "demands": list(demands), "remarks": list(remarks)}
+
+
+def report(result: Json) -> str:
+    """A part in Markdown."""
+    pieces = []
+    for each in result["tables"]:
+        pieces += [f"**{each['title']}**", *([each["note"]] if each["note"] else []), _rows(each)]
+    if result["demands"]:
+        pieces += ["**What is demanded**", _demands(result["demands"])]
+    pieces += result["remarks"]
+    rounds = max(_rounds(each) for each in result["tables"])
+    often = f"Medians of {rounds} rounds." if rounds > 1 else "Measured once."
+    pieces.append(f"{often} {in_words(result['environment'])}")
+    if result["scale"] != 1:
+        pieces.append(f"Scaled to {result['scale']:g} of its size: a quick look, not to be quoted.")
+    return "\n\n".join(pieces) + "\n"
+
+
+def _rounds(each: Json) -> int:
+    """How often what stands in a table was measured."""
+    figures = [figure for row in each["rows"] for figure in row["figures"].values()]
+    return max((len(figure["runs"]) for figure in figures), default=0)
+
+
+def _markdown(lines: Iterable[Sequence[str]]) -> str:
+    """A table; the first line is its header."""
+    header, *rows = lines
+    rule = ["---"] * len(header)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *rows))
+
+
+def _rows(each: Json) -> str:
+    rows: list[Json] = each["rows"]
+    keys = list(dict.fromkeys(key for row in rows for key in row["figures"]))
+    first = keys[0] if keys else "per_second"
+    titles = [COLUMNS[key][0] for key in keys]
+    compared = any(row["first_by_this"] for row in rows)
+    header = ["", *titles[:1], "least to most", *titles[1:], *["first ÷ this"] * compared]
+    lines = [header]
+    for row in rows:
+        figures = row["figures"]
+        if not figures:
+            lines.append([row["by"], "failed", *[""] * (len(header) - 2)])
+            continue
+        cells = [
+            COLUMNS[key][1].format(figures[key]["median"]) if key in figures else "" for key in keys
+        ]
+        ratio = row["first_by_this"]
+        lines.append(
+            [
+                row["by"],
+                *cells[:1],
+                _range(figures[first], COLUMNS[first][1]),
+                *cells[1:],
+                *[f"{ratio['median']:.2f}" if ratio else ""] * compared,
+            ]
+        )
+    return _markdown(lines)
+
+
+def _demands(demands: Sequence[Json]) -> str:
+    lines = [["", "median", "least to most", "demanded", ""]]
+    for each in demands:
+        bounds = [
+            f"{sign} {each[key]:g}"
+            for key, sign in (("at_least", "≥"), ("at_most", "≤"))
+            if each[key] is not None
+        ]
+        measured = each["median"] is not None
+        lines.append(
+            [
+                each["what"],
+                f"{each['median']:.2f}" if measured else "not measured",
+                _range(each, "{:.2f}") if measured else "",
+                ", ".join(bounds),
+                "yes" if each["met"] else "**no**",
+            ]
+        )
+    return _markdown(lines)
+
+
+def _range(values: Json, form: str) -> str:
+    return f"{form.format(values['min'])} to {form.format(values['max'])}"

@@ -1,0 +1,57 @@
+"""The limit: the same engine in one process, given all token IDs at once. Runs where vLLM is."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from benchmarks.figures import Run
+from benchmarks.measuring import check
+from benchmarks.workload import read
+
+ENVIRONMENT = {
+    # As many threads as the server's engine has: vLLM keeps a core for the rest of its work.
+    "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) - 1)),
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+}
+
+
+def measure(checkpoint: str, work: str, rounds: int, *, prefix_caching: bool) -> list[Run]:
+    """The rate of each round."""
+    from vllm import LLM, PoolingParams
+
+    llm = LLM(
+        checkpoint,
+        runner="pooling",
+        dtype="float32",
+        enforce_eager=True,
+        max_model_len=1024,
+        enable_prefix_caching=prefix_caching,
+        distributed_executor_backend="uni",
+    )
+    warm_up, measured = read(work)
+
+    def values(ids: list[list[int]]) -> list[float]:
+        prompts = [{"prompt_token_ids": each} for each in ids]
+        outputs = llm.encode(
+            prompts,
+            PoolingParams(use_activation=False),
+            pooling_task="classify",
+            use_tqdm=False,
+        )
+        return [output.outputs.data.item() for output in outputs]
+
+    values(warm_up.ids)
+    runs: list[Run] = []
+    for _ in range(rounds):
+        llm.reset_prefix_cache()
+        started = time.perf_counter()
+        found = values(measured.ids)
+        seconds = time.perf_counter() - started
+        check(found, measured.values, 1e-4)
+        runs.append({"per_second": len(found) / seconds})
+    return runs

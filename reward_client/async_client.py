@@ -12,6 +12,7 @@ from reward_client.core import Core
 from reward_client.diagnosis import Diagnosis
 from reward_client.endpoints import BaseUrl
 from reward_client.errors import RewardClientError
+from reward_client.methods import Method
 from reward_client.options import (
     Connection,
     Limits,
@@ -52,6 +53,8 @@ class AsyncRewardClient:
         model: The model's name on the server; None for its only one.
         api_key: Sent as a bearer token with every request; by default the environment's
             ``REWARD_CLIENT_API_KEY``.
+        method: None has token IDs scored. `reward_client.methods.Messages` sends the messages to
+            the scoring route, many in a request where the server can.
         head: What reads the reward out of the pooled output: `ScalarHead`, `StepHead`,
             `ObjectiveHead` or `LinearHead`. ``"auto"`` takes the recipe's, or a scalar, and notes
             in the provenance where it had to assume that the last token's value counts.
@@ -91,6 +94,7 @@ class AsyncRewardClient:
         *,
         model: str | None = None,
         api_key: str | None = None,
+        method: Method | None = None,
         head: HeadChoice = "auto",
         route: RouteChoice = "auto",
         tokenizer: TokenizerChoice = "server",
@@ -110,6 +114,7 @@ class AsyncRewardClient:
                 base_url=base_url,
                 model=model,
                 api_key=api_key,
+                method=method,
                 head=head,
                 route=route,
                 tokenizer=tokenizer,
@@ -138,9 +143,9 @@ class AsyncRewardClient:
 
         Args:
             client: The OpenAI client; it stays the caller's to close.
-            **options: ``model``, ``head``, ``route``, ``tokenizer``, ``recipe``, ``bos``,
-                ``on_overlong``, ``server_activation``, ``retry``, ``limits`` and ``timeout``, as
-                for the class; the rest is the OpenAI client's. The
+            **options: ``model``, ``method``, ``head``, ``route``, ``tokenizer``, ``recipe``,
+                ``bos``, ``on_overlong``, ``server_activation``, ``retry``, ``limits`` and
+                ``timeout``, as for the class; the rest is the OpenAI client's. The
                 environment's ``REWARD_CLIENT_API_KEY`` is not sent.
 
         Raises:

@@ -36,11 +36,13 @@ class Call:
         method: The HTTP method.
         path: Such as ``"/tokenize"``.
         body: What is sent as JSON; None sends no body.
+        prepares: Whether it only prepares a scoring: those that are ready to score go first.
     """
 
     method: Literal["GET", "POST"]
     path: str
     body: dict[str, object] | None = None
+    prepares: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from reward_client.diagnosis import Diagnosis
 from reward_client.endpoints import BaseUrl
 from reward_client.errors import RewardClientError
 from reward_client.loop_thread import LoopThread
+from reward_client.methods import Method
 from reward_client.options import (
     Connection,
     Limits,
@@ -154,6 +155,8 @@ class RewardClient:
         model: The model's name on the server; None for its only one.
         api_key: Sent as a bearer token with every request; by default the environment's
             ``REWARD_CLIENT_API_KEY``.
+        method: None has token IDs scored. `reward_client.methods.Messages` sends the messages to
+            the scoring route, many in a request where the server can.
         head: What reads the reward out of the pooled output: `ScalarHead`, `StepHead`,
             `ObjectiveHead` or `LinearHead`. ``"auto"`` takes the recipe's, or a scalar, and notes
             in the provenance where it had to assume that the last token's value counts.
@@ -199,6 +202,7 @@ class RewardClient:
         *,
         model: str | None = None,
         api_key: str | None = None,
+        method: Method | None = None,
         head: HeadChoice = "auto",
         route: RouteChoice = "auto",
         tokenizer: TokenizerChoice = "server",
@@ -218,6 +222,7 @@ class RewardClient:
                 base_url=base_url,
                 model=model,
                 api_key=api_key,
+                method=method,
                 head=head,
                 route=route,
                 tokenizer=tokenizer,
@@ -262,9 +267,9 @@ class RewardClient:
         Args:
             client: A synchronous client with the usual connections, or an asynchronous one that is
                 used nowhere else meanwhile; it stays the caller's to close.
-            **options: ``model``, ``head``, ``route``, ``tokenizer``, ``recipe``, ``bos``,
-                ``on_overlong``, ``server_activation``, ``retry``, ``limits`` and ``timeout``, as
-                for the class; the rest is the OpenAI client's. The
+            **options: ``model``, ``method``, ``head``, ``route``, ``tokenizer``, ``recipe``,
+                ``bos``, ``on_overlong``, ``server_activation``, ``retry``, ``limits`` and
+                ``timeout``, as for the class; the rest is the OpenAI client's. The
                 environment's ``REWARD_CLIENT_API_KEY`` is not sent.
 
         Raises:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast, get_args
 from reward_client.endpoints import BaseUrl, environment_key, request_headers, server_urls
 from reward_client.errors import InputError
 from reward_client.heads import Head, LinearHead, ObjectiveHead, ScalarHead, StepHead
+from reward_client.methods import Messages, Method
 from reward_client.options import (
     Connection,
     Limits,
@@ -39,6 +40,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "connection": (Connection,),
     "bos": (bool, type(None)),
     "tokenizer": (str, PathLike, LocalTokenizer),
+    "method": (Messages, type(None)),
 }
 
 
@@ -49,6 +51,7 @@ class SharedOptions(TypedDict, total=False):
     """The options that hold whoever makes the connections; `RewardClient` explains each."""
 
     model: str | None
+    method: Method | None
     head: HeadChoice
     route: RouteChoice
     tokenizer: TokenizerChoice
@@ -74,6 +77,7 @@ class Config:
     api_key: InitVar[str | None] = None
     headers: InitVar[Mapping[str, str] | None] = None
     model: str | None = None
+    method: Method | None = None
     head: HeadChoice = "auto"
     route: RouteChoice = "auto"
     tokenizer: TokenizerChoice = "server"
@@ -115,7 +119,17 @@ class Config:
             raise InputError('server_activation= must be None, "none" or "sigmoid".')
         if self.on_overlong not in get_args(OnOverlong):
             raise InputError(f"on_overlong= must be one of {get_args(OnOverlong)}.")
+        if self.method is not None and self.on_overlong != "raise":
+            raise InputError(
+                "method=Messages() leaves the tokens to the server, so that turns cannot be "
+                'dropped until they fit: leave on_overlong="drop_turns" out.'
+            )
         object.__setattr__(self, "known_recipe", _recipe(self.recipe))
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Who makes the token IDs, for `Provenance`."""
+        return str(self.tokenizer) if self.method is None else "server, with the messages"
 
     def __str__(self) -> str:
         """As a client shows itself."""

@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING
 from reward_client.bulk import AsyncRewardStream, OnError, Window, collect
 from reward_client.calls import Caller
 from reward_client.config import Config
-from reward_client.errors import RewardClientError, RewardTimeoutError
+from reward_client.errors import InputError, RewardClientError, RewardTimeoutError
 from reward_client.fleet import Fleet, ServerParts
 from reward_client.heads import head_digest
-from reward_client.methods import Pooled
+from reward_client.methods import Messages
+from reward_client.methods.messages import MessagesScorer
+from reward_client.methods.pooled import PooledScorer
+from reward_client.methods.scorer import Scorer, Settle
 from reward_client.packs import Packs
 from reward_client.rewards import Reward, ServerProfile, Settings, TokenizedSample
-from reward_client.samples import Sample, parse_sample, refuse_single_sample
+from reward_client.samples import Prompt, Sample, parse_sample, refuse_single_sample
 from reward_client.server.discovery import discover
 from reward_client.server.identity import identify
+from reward_client.server.scoring import scored
 from reward_client.server.serving import Serving, Wishes
 from reward_client.tokenizing import Tokenizer
 
@@ -39,13 +43,12 @@ class _Link:
 
     callers: Sequence[HttpCaller]
     fleet: Fleet
-    packs: Packs
-    method: Pooled
+    method: Scorer
 
     async def aclose(self) -> None:
         for caller in self.callers:
             await caller.aclose()
-        await self.packs.aclose()
+        await self.method.aclose()
         await self.fleet.aclose()
 
 
@@ -63,19 +66,31 @@ class Core:
 
     async def score(self, sample: Sample) -> Reward:
         """The reward of one sample, within ``Timeouts.total``."""
-        total = self.config.timeout.total
-        deadline = asyncio.timeout(total)
-        try:
-            async with deadline:
-                prompt = parse_sample(sample)
+        async with self._deadline():
+            prompt = parse_sample(sample)
+            link = await self._link()
+            return await link.method.score(prompt)
+
+    async def score_each(self, samples: Sequence[Sample], settle: Settle) -> None:
+        """The rewards of a few samples, within ``Timeouts.total``.
+
+        Args:
+            samples: The samples.
+            settle: Is told the outcome of each, by its place.
+
+        Raises:
+            RewardClientError: None of the rest can be scored.
+        """
+        async with self._deadline():
+            prompts: dict[int, Prompt] = {}
+            for place, sample in enumerate(samples):
+                try:
+                    prompts[place] = parse_sample(sample)
+                except InputError as error:
+                    settle(place, error)
+            if prompts:
                 link = await self._link()
-                return await link.method.score(prompt)
-        except TimeoutError as error:
-            if isinstance(error, RewardClientError) or not deadline.expired():
-                raise
-            raise RewardTimeoutError(
-                f"The sample was not scored within {total} s, as Timeouts(total=…) demands."
-            ) from error
+                await link.method.score_each(prompts, settle)
 
     async def tokenize(self, sample: Sample) -> TokenizedSample:
         """The token IDs that a sample would be scored as."""
@@ -137,8 +152,9 @@ class Core:
     def window(self, *, ordered: bool) -> Window:
         """A bounded window of samples under way."""
         limits = self.config.limits
-        size = limits.max_concurrency * limits.max_pack_items * len(self.config.urls)
-        return Window(self.score, size, ordered=ordered)
+        group = limits.max_pack_items
+        size = limits.max_concurrency * group * len(self.config.urls)
+        return Window(self.score_each, size, group, ordered=ordered)
 
     def stream(
         self, samples: Iterable[Sample] | AsyncIterable[Sample], *, ordered: bool, progress: bool
@@ -154,6 +170,20 @@ class Core:
         refuse_single_sample(samples)
         window = self.window(ordered=False)
         return await collect(window, samples, on_error=on_error, progress=progress)
+
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncGenerator[None]:
+        total = self.config.timeout.total
+        deadline = asyncio.timeout(total)
+        try:
+            async with deadline:
+                yield
+        except TimeoutError as error:
+            if isinstance(error, RewardClientError) or not deadline.expired():
+                raise
+            raise RewardTimeoutError(
+                f"The sample was not scored within {total} s, as Timeouts(total=…) demands."
+            ) from error
 
     def close(self) -> None:
         """Refuses further work."""
@@ -203,11 +233,17 @@ class Core:
             caller=caller_for,
             identify=lambda caller: identify(caller, config.model),
             discover=self._discovered,
-            tokenizer=lambda caller: Tokenizer(caller, config.tokenizer, config.on_overlong),
         )
         fleet = Fleet(urls, parts, config.limits.replica_tolerance, self._log)
-        packs = Packs(fleet, config.limits)
-        return _Link(callers, fleet, packs, Pooled(fleet, packs))
+        return _Link(callers, fleet, self._scorer(fleet))
+
+    def _scorer(self, fleet: Fleet) -> Scorer:
+        config = self.config
+        tokenizer = Tokenizer(config.tokenizer, config.on_overlong)
+        by_ids = PooledScorer(fleet, Packs(fleet, config.limits, scored), tokenizer)
+        if isinstance(config.method, Messages):
+            return MessagesScorer(fleet, config.limits, by_ids)
+        return by_ids
 
     async def _discovered(self, caller: Caller) -> Serving:
         serving = await discover(caller, self._wishes())
@@ -229,7 +265,7 @@ class Core:
             activation=config.server_activation,
             recipe=config.known_recipe,
             bos=config.bos,
-            tokenizer=str(config.tokenizer),
+            tokenizer=config.tokenizer_name,
         )
 
     def _open_wire(self, url: str) -> Wire:
@@ -239,6 +275,10 @@ class Core:
             from reward_client.transport.openai_wire import OpenAIWire
 
             return OpenAIWire(config.openai, url, config.timeout, limit)
-        from reward_client.transport import HttpWire
+        if config.transport is not None:
+            from reward_client.transport.httpx_wire import HttpxWire
 
-        return HttpWire(url, config.timeout, config.connection, limit, config.transport)
+            return HttpxWire(url, config.timeout, limit, config.transport)
+        from reward_client.transport.aiohttp_wire import AiohttpWire
+
+        return AiohttpWire(url, config.timeout, config.connection, limit)

@@ -32,7 +32,6 @@ from reward_client.server.scoring import OtherModelError
 from reward_client.server.serving import Serving
 from reward_client.server.watch import ServerWatch
 from reward_client.sharing import OneByOne
-from reward_client.tokenizing import Tokenizer
 
 __all__ = ["MAY_BE_ANOTHER_SERVER", "Fleet", "Server", "ServerParts", "Standard"]
 
@@ -64,13 +63,11 @@ class ServerParts:
         caller: Opens the way to a server; it is told how to ask whether another one can take over.
         identify: Asks who is there.
         discover: Finds out all there is.
-        tokenizer: Makes the tokenizer for a server.
     """
 
     caller: Callable[[str, Callable[[], bool]], Caller]
     identify: Callable[[Caller], Awaitable[Identity]]
     discover: Callable[[Caller], Awaitable[Serving]]
-    tokenizer: Callable[[Caller], Tokenizer]
 
 
 class Server:
@@ -79,7 +76,6 @@ class Server:
     Attributes:
         caller: The way to it.
         watch: What is known of it; only what is equal to the fleet's standard becomes known.
-        tokenizer: Makes token IDs for it.
         in_flight: How much it has to do, by kind: prompts to tokenize, tokens to score.
     """
 
@@ -92,7 +88,6 @@ class Server:
         caller = parts.caller(url, lambda: fleet.has_others(self))
         self.caller = caller
         self.watch = ServerWatch(caller, lambda: parts.identify(caller), discover)
-        self.tokenizer = parts.tokenizer(caller)
         self.in_flight: dict[Kind, int] = {"tokenizing": 0, "scoring": 0}
 
 
@@ -181,14 +176,18 @@ class Fleet:
             raise RuntimeError("No server was found out yet.")
         return self._standard
 
-    @property
-    def sure(self) -> Standard | None:
-        """The standard, if a server has just been there to agree; None where that is not known."""
-        if self._has_begun:
-            for server in self._in_use:
-                if server.watch.current is not None:
-                    return self._standard
-        return None
+    async def assured(self) -> Standard:
+        """The standard, where a server has just been there to agree, or is found to be now.
+
+        Raises:
+            RewardClientError: None can be found out, or they differ.
+        """
+        if self._has_begun and any(server.watch.current for server in self._in_use):
+            return self.standard
+        return await self.at_one(self._agreed, "tokenizing", 0)
+
+    async def _agreed(self, server: Server, serving: Serving) -> Standard:
+        return self.standard
 
     async def servings(self) -> tuple[Serving, ...]:
         """The servers in use, as they are now.

@@ -37,7 +37,9 @@ def as_count(value: object) -> int | None:
 
 def as_mapping(value: object) -> Mapping[str, object] | None:
     """The value, if it is a mapping (a JSON object)."""
-    return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None
+    if type(value) is dict or isinstance(value, Mapping):  # the first takes a tenth of the time
+        return cast("Mapping[str, object]", value)
+    return None
 
 
 def as_list(value: object) -> list[object] | None:

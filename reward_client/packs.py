@@ -1,124 +1,158 @@
-"""Token lists that share a request: gathered, sent, taken apart where the server refuses them."""
+"""Samples that share a request: gathered, sent, taken apart where the server refuses them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import partial
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from reward_client.errors import (
-    BadRequestError,
-    ResponseMismatchError,
-    RewardClientError,
-    ShapeError,
-)
+from reward_client.bisection import ONE_MAY_CAUSE, each_outcome
+from reward_client.calls import Caller
+from reward_client.errors import RewardClientError
 from reward_client.fleet import MAY_BE_ANOTHER_SERVER, Fleet, Server, Standard
 from reward_client.heads import Scores
 from reward_client.options import Limits
-from reward_client.server.scoring import Content, TokenIds, scored
+from reward_client.server.scoring import scored
 from reward_client.server.serving import Serving
+from reward_client.token_ids import TokenIds
+from reward_client.tokenizing import Tokenized
 
-__all__ = ["Packs", "Scored"]
-
-
-Scored: TypeAlias = tuple[Serving, Scores]
-"""What came for a token list, and the server that it came from."""
-
-Outcome: TypeAlias = Scores | RewardClientError
-
-_MOST_IN_FLIGHT = 8
-"""Packs under way at a time for each server in use. Those that wait meanwhile make the next ones
-fuller: a quick server gets small packs at once, a busy one full ones."""
+__all__ = ["Hear", "Packable", "Packs", "Scored"]
 
 
-@dataclass(eq=False, slots=True)
-class _Waiting:
-    """A token list, and who waits for its outcome: several, where several gave the same one."""
+class Packable(Protocol):
+    """What can share a request with others."""
 
-    standard: Standard
-    ids: TokenIds
-    content: Content
-    futures: list[asyncio.Future[Scored | None]] = field(
-        default_factory=list["asyncio.Future[Scored | None]"]
-    )
-    pack: Sequence[_Waiting] = ()
-    task: asyncio.Task[None] | None = None
+    @property
+    def size(self) -> int:
+        """How much of a request it is, in tokens."""
+        ...
 
     @property
     def key(self) -> Hashable:
-        return id(self.standard), self.ids
+        """Equal for those that are scored alike: they are sent once."""
+        ...
 
-    @property
-    def is_wanted(self) -> bool:
-        return not all(future.cancelled() for future in self.futures)
 
-    def finish(self, outcome: Scored | Exception | None) -> None:
-        for future in self.futures:
-            if future.done():
-                continue
-            if isinstance(outcome, Exception):
-                future.set_exception(copy(outcome))
-            else:
-                future.set_result(outcome)
+PackT = TypeVar("PackT", bound=Packable)
+
+Scored: TypeAlias = tuple[Serving, Scores]
+"""What came for a sample, and the server that it came from."""
+
+Hear: TypeAlias = Callable[[int, Scored | Exception | None], None]
+"""Takes the outcome of the sample with a number: None where the servers are others now."""
+
+Outcome: TypeAlias = Scores | RewardClientError
+Post: TypeAlias = Callable[[Caller, Serving, Sequence[PackT]], Awaitable[list[Outcome]]]
+"""Has samples scored in one request."""
+
+_MOST_PACKS = 8
+_MOST_SAMPLES = 256
+"""Packs under way at a time for each server in use, more where few samples fill one."""
+
+_MOST_PARTIAL = 2
+"""One that is not full leaves only while there are fewer under way for each server. Those that wait
+meanwhile make it fuller: a server that has nothing to do gets a single sample at once, and one that
+tokenizes too is not asked for each by itself."""
+
+
+class _Order:
+    """Samples that were given together, and who hears of them."""
+
+    def __init__(self, hear: Hear, count: int) -> None:
+        self._hear = hear
+        self._left = count
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def settle(self, number: int, outcome: Scored | Exception | None) -> None:
+        if self.done.done():
+            return
+        self._hear(number, copy(outcome) if isinstance(outcome, Exception) else outcome)
+        self._left -= 1
+        if self._left == 0:
+            self.done.set_result(None)
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting(Generic[PackT]):
+    """A sample, and who waits for its outcome: several, where several gave the same one."""
+
+    key: Hashable
+    standard: Standard
+    sample: PackT
+    takers: list[tuple[_Order, int]] = field(default_factory=list["tuple[_Order, int]"])
+    pack: Sequence[_Waiting[PackT]] = ()
+    task: asyncio.Task[None] | None = None
+
+    def settle(self, outcome: Scored | Exception | None) -> None:
+        takers, self.takers = self.takers, []
+        for order, number in takers:
+            order.settle(number, outcome)
 
     def cut_off(self) -> None:
-        for future in self.futures:
-            future.cancel()
+        for order, _ in self.takers:
+            order.done.cancel()
 
 
-class Packs:
-    """Has token lists scored, several in a request; belongs to one event loop.
+class Packs(Generic[PackT]):
+    """Has samples scored, several in a request; belongs to one event loop.
 
     There is one line for all servers: whichever is the least busy gets the next pack.
 
     Args:
         fleet: The servers.
         limits: How much goes into a request.
+        post: Sends one.
     """
 
-    def __init__(self, fleet: Fleet, limits: Limits) -> None:
+    def __init__(self, fleet: Fleet, limits: Limits, post: Post[PackT]) -> None:
         self._fleet = fleet
         self._limits = limits
-        self._most = min(_MOST_IN_FLIGHT, limits.max_concurrency)
-        self._line: deque[_Waiting] = deque()
-        self._known: dict[Hashable, _Waiting] = {}
+        self._post = post
+        most = max(_MOST_PACKS, _MOST_SAMPLES // limits.max_pack_items)
+        self._most = min(most, limits.max_concurrency)
+        self._line: deque[_Waiting[PackT]] = deque()
+        self._known: dict[Hashable, _Waiting[PackT]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight = 0
         self._is_called = False
 
-    async def scored(self, standard: Standard, ids: TokenIds, content: Content) -> Scored | None:
-        """What a server's head reads for one token list.
+    async def score(self, standard: Standard, samples: Mapping[int, PackT], hear: Hear) -> None:
+        """Has samples scored; returns when all of them were heard of.
 
         Args:
-            standard: What the servers were equal to when the list was made.
-            ids: The list.
-            content: What is sent for it.
-
-        Returns:
-            None where the servers are others now.
-
-        Raises:
-            RewardClientError: As `Fleet.at_one`.
+            standard: What the servers were equal to when the samples were made.
+            samples: The samples, each by its number.
+            hear: Is told what a server's head reads for each, or the error, as of `Fleet.at_one`.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Scored | None] = loop.create_future()
-        waiting = _Waiting(standard, ids, content)
-        same = self._known.setdefault(waiting.key, waiting)
-        same.futures.append(future)
-        if same is waiting:
-            self._line.append(waiting)
-            if not self._is_called:
-                # All that become ready in this turn of the loop go together.
-                self._is_called = True
-                loop.call_soon(self._send)
+        if not samples:
+            return
+        order = _Order(hear, len(samples))
+        mine: list[_Waiting[PackT]] = []
+        for number, sample in samples.items():
+            key = id(standard), sample.key
+            waiting = self._known.get(key)
+            if waiting is None:
+                waiting = self._known[key] = _Waiting(key, standard, sample)
+                self._line.append(waiting)
+            waiting.takers.append((order, number))
+            mine.append(waiting)
+        if not self._is_called:
+            # All that become ready in this turn of the loop go together.
+            self._is_called = True
+            asyncio.get_running_loop().call_soon(self._send)
         try:
-            return await future
+            await order.done
         except asyncio.CancelledError:
-            future.cancel()
-            await self._stop_unwanted(same)
+            order.done.cancel()
+            for waiting in mine:
+                waiting.takers = [taker for taker in waiting.takers if taker[0] is not order]
+            for waiting in mine:
+                await self._stop_unwanted(waiting)
             raise
 
     async def aclose(self) -> None:
@@ -129,23 +163,22 @@ class Packs:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _stop_unwanted(self, waiting: _Waiting) -> None:
+    async def _stop_unwanted(self, waiting: _Waiting[PackT]) -> None:
         """Stops a request whose outcome nobody waits for any more, and waits until it has."""
-        if waiting.task is None or any(other.is_wanted for other in waiting.pack):
+        if waiting.task is None or any(other.takers for other in waiting.pack):
             return
         for other in waiting.pack:
             self._forget(other)
         waiting.task.cancel()
         await asyncio.wait((waiting.task,))
 
-    def _forget(self, waiting: _Waiting) -> None:
+    def _forget(self, waiting: _Waiting[PackT]) -> None:
         if self._known.get(waiting.key) is waiting:
             del self._known[waiting.key]
 
     def _send(self) -> None:
         self._is_called = False
-        most = self._most * self._fleet.size
-        while self._in_flight < most and (pack := self._next()):
+        while self._may_send() and (pack := self._next()):
             self._in_flight += 1
             task = asyncio.create_task(self._score(pack))
             self._tasks.add(task)
@@ -153,17 +186,26 @@ class Packs:
             for waiting in pack:
                 waiting.pack, waiting.task = pack, task
 
-    def _next(self) -> list[_Waiting]:
+    def _may_send(self) -> bool:
+        servers, line, limits = self._fleet.size, self._line, self._limits
+        if self._in_flight < min(_MOST_PARTIAL, self._most) * servers:
+            return True
+        is_full = len(line) >= limits.max_pack_items or (
+            sum(waiting.sample.size for waiting in line) >= limits.max_pack_tokens
+        )
+        return is_full and self._in_flight < self._most * servers
+
+    def _next(self) -> list[_Waiting[PackT]]:
         """The first of the line, and those after it that go along; none if nobody waits."""
         line = self._line
-        pack: list[_Waiting] = []
+        pack: list[_Waiting[PackT]] = []
         tokens = 0
         while line and len(pack) < self._limits.max_pack_items:
             waiting = line[0]
-            if not waiting.is_wanted:
+            if not waiting.takers:
                 self._forget(line.popleft())
                 continue
-            tokens += len(waiting.ids)
+            tokens += waiting.sample.size
             if pack and (
                 tokens > self._limits.max_pack_tokens or waiting.standard is not pack[0].standard
             ):
@@ -171,16 +213,17 @@ class Packs:
             pack.append(line.popleft())
         return pack
 
-    async def _score(self, pack: list[_Waiting]) -> None:
+    async def _score(self, pack: list[_Waiting[PackT]]) -> None:
         async def outcomes(
             server: Server, serving: Serving
         ) -> tuple[Serving, Sequence[Outcome]] | None:
             if self._fleet.standard is not pack[0].standard:
                 return None
-            return serving, await _outcomes(server, serving, pack)
+            samples = [waiting.sample for waiting in pack]
+            return serving, await self._outcomes(server, serving, samples)
 
         try:
-            tokens = sum(len(waiting.ids) for waiting in pack)
+            tokens = sum(waiting.sample.size for waiting in pack)
             try:
                 found = await self._fleet.at_one(outcomes, "scoring", tokens)
             finally:
@@ -191,88 +234,49 @@ class Packs:
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             if found is None:
-                _finish(pack, None)
+                _settle(pack, None)
             else:
                 serving, each = found
                 for waiting, outcome in zip(pack, each, strict=True):
                     if isinstance(outcome, RewardClientError):
-                        waiting.finish(outcome)
+                        waiting.settle(outcome)
                     else:
-                        waiting.finish((serving, outcome))
+                        waiting.settle((serving, outcome))
         except Exception as error:  # noqa: BLE001 - a caller's transport may raise anything
-            _finish(pack, error)
+            _settle(pack, error)
         finally:
             for waiting in pack:
                 self._forget(waiting)
                 waiting.cut_off()
+                # Else it holds its pack and the pack it, with all token IDs, until a collection.
+                waiting.pack, waiting.task = (), None
 
-
-async def _outcomes(server: Server, serving: Serving, pack: Sequence[_Waiting]) -> list[Outcome]:
-    """What one server makes of a pack.
-
-    Raises:
-        RewardClientError: It refuses the pack as a whole, and no list causes it.
-    """
-    asked = await _asked(server, serving, pack)
-    if isinstance(asked, RewardClientError):
-        if len(pack) == 1 or await _is_refused_anything(server, serving):
-            raise asked
-        asked = await _taken_apart(server, serving, pack)
-    if any(isinstance(outcome, MAY_BE_ANOTHER_SERVER) for outcome in asked):
-        server.caller.lost()
-    return asked
-
-
-async def _taken_apart(server: Server, serving: Serving, pack: Sequence[_Waiting]) -> list[Outcome]:
-    """Finds what is refused in a pack that was, so that all others have their outcome.
-
-    Of two halves, the second holds a culprit if the first does not, and need not be asked for as a
-    whole: at most two requests for each culprit and halving.
-    """
-    if len(pack) == 1:
-        asked = await _asked(server, serving, pack)
-        return [asked] if isinstance(asked, RewardClientError) else asked
-    middle = (len(pack) + 1) // 2
-    halves = pack[:middle], pack[middle:]
-    first = await _asked(server, serving, halves[0])
-    if not isinstance(first, RewardClientError):
-        return [*first, *await _taken_apart(server, serving, halves[1])]
-    outcomes = [first] if middle == 1 else await _taken_apart(server, serving, halves[0])
-    second = await _asked(server, serving, halves[1])
-    if not isinstance(second, RewardClientError):
-        return [*outcomes, *second]
-    single = len(halves[1]) == 1
-    return [*outcomes, *([second] if single else await _taken_apart(server, serving, halves[1]))]
-
-
-async def _asked(
-    server: Server, serving: Serving, pack: Sequence[_Waiting]
-) -> list[Outcome] | RewardClientError:
-    """What comes for a pack; the refusal, where one of several lists may have caused it."""
-    lists = [waiting.ids for waiting in pack]
-    contents = [waiting.content for waiting in pack]
-    try:
-        return await scored(server.caller, serving, lists, contents)
-    except _ONE_MAY_CAUSE as refusal:
-        return refusal
+    async def _outcomes(
+        self, server: Server, serving: Serving, samples: Sequence[PackT]
+    ) -> list[Outcome]:
+        """What one server makes of a pack."""
+        outcomes = await each_outcome(
+            partial(self._post, server.caller, serving),
+            samples,
+            partial(_is_refused_anything, server, serving),
+        )
+        if any(isinstance(outcome, MAY_BE_ANOTHER_SERVER) for outcome in outcomes):
+            server.caller.lost()
+        return outcomes
 
 
 async def _is_refused_anything(server: Server, serving: Serving) -> bool:
-    """Whether the server refuses even what it took when it was found out: no list causes it."""
+    """Whether the server refuses even what it took when it was found out: no sample causes it."""
     if serving.ask.sends == "text":
         return False
-    probe = serving.probes[:1]
+    probe = Tokenized(TokenIds.of(serving.probes[0]), 0, None)
     try:
-        await scored(server.caller, serving, probe, probe)
-    except _ONE_MAY_CAUSE:
+        await scored(server.caller, serving, [probe])
+    except ONE_MAY_CAUSE:
         return True
     return False
 
 
-# What a server does to a whole request for the sake of one list in it. It does not say which.
-_ONE_MAY_CAUSE = (BadRequestError, ResponseMismatchError, ShapeError)
-
-
-def _finish(pack: Sequence[_Waiting], outcome: Exception | None) -> None:
+def _settle(pack: Sequence[_Waiting[PackT]], outcome: Exception | None) -> None:
     for waiting in pack:
-        waiting.finish(outcome)
+        waiting.settle(outcome)

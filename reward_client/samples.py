@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import ParamSpec, TypeAlias, TypeGuard, TypeVar, cast
-
-import orjson
 
 from reward_client.errors import InputError
 from reward_client.narrowing import (
@@ -20,6 +17,7 @@ from reward_client.narrowing import (
     is_text,
     plain,
 )
+from reward_client.token_ids import MAX_TOKEN_ID, TokenIds, checked
 
 __all__ = [
     "Conversation",
@@ -37,9 +35,6 @@ Message: TypeAlias = Mapping[str, object]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-# A tokenizer's vocabulary is far below this; a larger value is a mistake, not a token.
-_MAX_TOKEN_ID = 2**31 - 1
 
 _SHOWN_CHARACTERS = 40
 _SHOWN_BITS = 128
@@ -126,7 +121,7 @@ class FormattedText:
 Sample: TypeAlias = Sequence[Message] | Conversation | FormattedText | Sequence[int]
 """Messages, a `Conversation`, `FormattedText`, or token IDs."""
 
-Prompt: TypeAlias = Conversation | FormattedText | tuple[int, ...]
+Prompt: TypeAlias = Conversation | FormattedText | TokenIds
 
 
 @_guarded
@@ -137,8 +132,19 @@ def parse_sample(sample: Sample) -> Prompt:
         InputError: It is none of the kinds of `Sample`, or not a valid one.
     """
     given: object = sample
-    if issubclass(type(given), Conversation | FormattedText):  # isinstance believes __class__
+    kind = type(given)  # isinstance would believe __class__
+    if issubclass(kind, Conversation | FormattedText):
         return cast("Conversation | FormattedText", given)
+    items = tuple(cast("list[object]", given)) if kind is list else _items(given)
+    if not items:
+        raise InputError("An empty sample: neither messages nor token IDs.")
+    if isinstance(items[0], int):
+        return _token_ids(items)
+    return Conversation(cast("Sequence[Message]", items))
+
+
+def _items(given: object) -> tuple[object, ...]:
+    """A copy of what is given as a sequence that is no list."""
     if isinstance(given, str):
         raise InputError(
             "A bare string is ambiguous, and the wrong reading gives a plausible, wrong reward. "
@@ -156,12 +162,7 @@ def parse_sample(sample: Sample) -> Prompt:
             "A sample is a list of messages, Conversation, FormattedText or a list of token IDs, "
             f"not {_describe(given)}{_list_hint(given)}."
         )
-    items = elements(sequence)
-    if not items:
-        raise InputError("An empty sample: neither messages nor token IDs.")
-    if isinstance(items[0], int):
-        return _token_ids(items)
-    return Conversation(cast("Sequence[Message]", items))
+    return tuple(elements(sequence))
 
 
 @_guarded
@@ -205,32 +206,19 @@ def responses_to(
     return tuple(Conversation([*turns, {"role": "assistant", "content": text}]) for text in texts)
 
 
-def _token_ids(items: Sequence[object]) -> tuple[int, ...]:
-    if _are_token_ids(items):
-        return tuple(cast("Sequence[int]", items))
+def _token_ids(items: Sequence[object]) -> TokenIds:
+    ids = checked(items)
+    if ids is not None:
+        return ids
     position, token = next(
         (position, token)
         for position, token in enumerate(items)
-        if type(token) is not int or not 0 <= token <= _MAX_TOKEN_ID
+        if type(token) is not int or not 0 <= token <= MAX_TOKEN_ID
     )
     raise InputError(
         "Token IDs are integers from 0 up to the vocabulary's size; "
         f"position {position} holds {_describe(token)}{_list_hint(token)}."
     )
-
-
-def _are_token_ids(items: Sequence[object]) -> bool:
-    """Whether all are of the type int itself, not negative, and of 31 bits.
-
-    bool is an int to Python, and a negative ID kills the engine of vLLM 0.10 to 0.27. Looking at
-    each number in Python takes three times as long: in JSON they are nothing but digits.
-    """
-    try:
-        array("i", cast("Sequence[int]", items))  # first: what it refuses may be endless in JSON
-        written = orjson.dumps(items, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
-    except (TypeError, OverflowError):
-        return False
-    return not written.translate(None, b"0123456789,[]")
 
 
 def _messages(given: object) -> list[Message]:

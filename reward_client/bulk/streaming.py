@@ -1,12 +1,14 @@
-"""Many samples: bounded concurrency, order, failures. Replaceable: it only needs to score one."""
+"""Many samples: bounded concurrency, order, failures. Replaceable: it only needs to score a few."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sized
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sized
+from copy import copy
+from operator import itemgetter
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias
 
 from reward_client.errors import BatchError, RewardClientError
 from reward_client.rewards import Reward, ScoreResult
@@ -18,29 +20,40 @@ if TYPE_CHECKING:
 __all__ = ["AsyncRewardStream", "OnError", "Window", "collect", "progress_bar"]
 
 OnError: TypeAlias = Literal["raise", "return"]
-ScoreOne: TypeAlias = Callable[[Sample], Awaitable[Reward]]
+Outcome: TypeAlias = Reward | RewardClientError
+Settle: TypeAlias = Callable[[int, Reward | Exception], None]
+ScoreGroup: TypeAlias = Callable[[list[Sample], Settle], Awaitable[None]]
+"""Scores samples, and tells the outcome of each, by its place among them, as soon as it is there.
+What it raises is the outcome of the rest."""
+
+_READ_AT_ONCE = 32
+"""Samples that are read before what was read is sent, where reading them never waits."""
 
 
 class Window:
     """Samples under way, and results that wait to be taken: at most `size` of both together.
 
     It belongs to one event loop. Its tasks are its own: nothing of it spans a yield of a caller.
+    Samples that are started together are scored in groups, a task for each group.
 
     Args:
-        score: Scores one sample.
+        score: Scores a group.
         size: How many samples there may be in it.
+        group: How many samples a group may have.
         ordered: Whether results are taken in the order of the samples, or as they come.
     """
 
-    def __init__(self, score: ScoreOne, size: int, *, ordered: bool) -> None:
+    def __init__(self, score: ScoreGroup, size: int, group: int, *, ordered: bool) -> None:
         self._score = score
         self._ordered = ordered
         self._size = size
+        self._most = group
+        self._group: list[Sample] = []
         self._started = 0
         self._taken = 0
-        self._running: set[asyncio.Task[ScoreResult]] = set()
-        # What is taken next stands first: all that were started, or those that are done.
-        self._line: deque[asyncio.Task[ScoreResult]] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        # By the samples' numbers; None for those that were stopped.
+        self._outcomes: dict[int, Reward | Exception | None] = {}
         self._news = asyncio.Event()
         self._ended = False
 
@@ -57,17 +70,16 @@ class Window:
     @property
     def ready(self) -> bool:
         """Whether `take` would give a result at once."""
-        return bool(self._line) and self._line[0].done()
+        return self._taken in self._outcomes if self._ordered else bool(self._outcomes)
 
     def start(self, sample: Sample) -> None:
-        """Starts to score a sample."""
-        task = asyncio.create_task(self._outcome(self._started, sample))
+        """Starts to score a sample, together with those that are started in this turn."""
         self._started += 1
-        self._running.add(task)
-        task.add_done_callback(self._finished)
-        if self._ordered:
-            self._line.append(task)
-        self._news.set()
+        self._group.append(sample)
+        if len(self._group) == self._most:
+            self._start_group()
+        elif len(self._group) == 1:
+            asyncio.get_running_loop().call_soon(self._start_group)
 
     async def begin(self, samples: Iterable[Sample]) -> None:
         """Starts to score samples, for a caller on another thread."""
@@ -80,33 +92,47 @@ class Window:
         self._news.set()
 
     async def take(self) -> list[ScoreResult]:
-        """The next results: all that are there, or the first one that comes.
+        """The next results, as of `outcomes`, for a caller on another thread."""
+        return [_result(index, outcome) for index, outcome in (await self.outcomes()).items()]
+
+    async def outcomes(self) -> dict[int, Outcome]:
+        """The next outcomes by their samples' numbers: all that are there, or the first to come.
 
         Returns:
             None of them once the end was said and everything was taken, or if closed.
+
+        Raises:
+            Exception: What a sample met that is no error of this package.
         """
         while not self.ready:
-            if self._line:
-                await asyncio.wait((self._line[0],))
-            elif self._ended and not self._running:
-                return []
-            else:
-                self._news.clear()
-                await self._news.wait()
+            if self._ended and not self._group and not self._running:
+                return {}
+            self._news.clear()
+            await self._news.wait()
         return self.finished()
 
-    def finished(self) -> list[ScoreResult]:
-        """The next results that are there already."""
-        results: list[ScoreResult] = []
-        while self.ready:
-            task = self._line.popleft()
+    def finished(self) -> dict[int, Outcome]:
+        """The next outcomes that are there already.
+
+        Raises:
+            Exception: As `outcomes`, before any outcome.
+        """
+        found: dict[int, Outcome] = {}
+        for index in self._next():
+            outcome = self._outcomes[index]
+            if isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError):
+                if found:
+                    break  # these first
+                raise outcome
             self._taken += 1
-            if not task.cancelled():
-                results.append(task.result())
-        return results
+            del self._outcomes[index]
+            if outcome is not None:
+                found[index] = outcome
+        return found
 
     async def aclose(self) -> None:
         """Stops what is under way, and waits until it has stopped."""
+        self._group.clear()
         running = tuple(self._running)
         for task in running:
             task.cancel()
@@ -114,16 +140,41 @@ class Window:
             await asyncio.wait(running)
         self.end()
 
-    async def _outcome(self, index: int, sample: Sample) -> ScoreResult:
-        try:
-            return ScoreResult(index, await self._score(sample), None)
-        except RewardClientError as error:
-            return ScoreResult(index, None, error)
-
-    def _finished(self, task: asyncio.Task[ScoreResult]) -> None:
-        self._running.discard(task)
+    def _next(self) -> Iterable[int]:
+        """The numbers of the outcomes that are there to be taken."""
         if not self._ordered:
-            self._line.append(task)
+            return tuple(self._outcomes)
+        end = self._taken
+        while end in self._outcomes:
+            end += 1
+        return range(self._taken, end)
+
+    def _start_group(self) -> None:
+        group, self._group = self._group, []
+        if group:
+            task = asyncio.create_task(self._scored(self._started - len(group), group))
+            self._running.add(task)
+            task.add_done_callback(self._finished)
+
+    async def _scored(self, first: int, group: list[Sample]) -> None:
+        left = set(range(len(group)))
+
+        def settle(place: int, outcome: Reward | Exception | None) -> None:
+            left.discard(place)
+            self._outcomes[first + place] = outcome
+            self._news.set()
+
+        try:
+            await self._score(group, settle)
+        except Exception as error:  # noqa: BLE001 - raised to whoever takes the result
+            for place in sorted(left):
+                settle(place, copy(error))
+        finally:
+            for place in sorted(left):
+                settle(place, None)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
         self._news.set()
 
 
@@ -148,26 +199,29 @@ class AsyncRewardStream:
         return self
 
     async def __anext__(self) -> ScoreResult:
-        if self._closed:
+        if not self._taken:
+            taken = await self.outcomes()
+            self._taken += [_result(index, outcome) for index, outcome in taken.items()]
+        if not self._taken:
             raise StopAsyncIteration
+        return self._taken.popleft()
+
+    async def outcomes(self) -> dict[int, Outcome]:
+        """The next outcomes, as many as are there or the first one that comes; none at the end."""
+        if self._closed:
+            return {}
         if self._feeder is None:
             self._feeder = asyncio.create_task(self._feed())
-        if not self._taken:
-            self._taken += await self._window.take()
-            self._has_room.set()
-        if not self._taken:
+        outcomes = await self._window.outcomes()
+        self._has_room.set()
+        if not outcomes:
             feeder = self._feeder
             await self.aclose()
             if not feeder.cancelled():
                 feeder.result()  # raises what reading the samples raised
-            raise StopAsyncIteration
-        if self._bar is not None:
-            self._bar.update()
-        return self._taken.popleft()
-
-    def finished(self) -> list[ScoreResult]:
-        """The results that are there already."""
-        return [*self._taken, *self._window.finished()]
+        elif self._bar is not None:
+            self._bar.update(len(outcomes))
+        return outcomes
 
     async def __aenter__(self) -> Self:
         return self
@@ -192,13 +246,24 @@ class AsyncRewardStream:
 
     async def _feed(self) -> None:
         try:
-            async for sample in _as_async(self._samples):
-                while self._window.room <= 0:
-                    self._has_room.clear()
-                    await self._has_room.wait()
-                self._window.start(sample)
+            if isinstance(self._samples, AsyncIterable):
+                async for sample in self._samples:
+                    self._window.start(sample)
+                    await self._room()
+            else:
+                for number, sample in enumerate(self._samples, start=1):
+                    self._window.start(sample)
+                    if number % _READ_AT_ONCE == 0:
+                        await asyncio.sleep(0)
+                    if self._window.room <= 0:
+                        await self._room()
         finally:
             self._window.end()
+
+    async def _room(self) -> None:
+        while self._window.room <= 0:
+            self._has_room.clear()
+            await self._has_room.wait()
 
 
 async def collect(
@@ -215,20 +280,38 @@ async def collect(
     Raises:
         BatchError: ``on_error`` is ``"raise"`` and a sample failed; what was scored is in it.
     """
-    results: list[ScoreResult] = []
+    outcomes: dict[int, Outcome] = {}
     async with AsyncRewardStream(window, samples, progress=progress) as stream:
-        async for result in stream:
-            if result.error is not None and on_error == "raise":
-                results += [other for other in stream.finished() if other.error is None]
-                results.sort(key=lambda scored: scored.index)
-                raise BatchError(
-                    f"Sample {result.index} failed, after {len(results)} were scored (they are in "
-                    f"error.results): {result.error}",
-                    results=tuple(results),
-                ) from result.error
-            results.append(result)
-    results.sort(key=lambda scored: scored.index)
-    return [cast("Reward | RewardClientError", scored.reward or scored.error) for scored in results]
+        while taken := await stream.outcomes():
+            outcomes |= taken
+            if on_error == "raise":
+                _refuse_failure(taken, outcomes, window)
+    return [outcomes[index] for index in range(len(outcomes))]
+
+
+def _refuse_failure(
+    taken: Mapping[int, Outcome], outcomes: Mapping[int, Outcome], window: Window
+) -> None:
+    for index, error in taken.items():
+        if isinstance(error, RewardClientError):
+            scored = tuple(
+                ScoreResult(place, outcome, None)
+                for place, outcome in sorted(
+                    {**outcomes, **window.finished()}.items(), key=itemgetter(0)
+                )
+                if isinstance(outcome, Reward)
+            )
+            raise BatchError(
+                f"Sample {index} failed, after {len(scored)} were scored (they are in "
+                f"error.results): {error}",
+                results=scored,
+            ) from error
+
+
+def _result(index: int, outcome: Outcome) -> ScoreResult:
+    if isinstance(outcome, Reward):
+        return ScoreResult(index, outcome, None)
+    return ScoreResult(index, None, outcome)
 
 
 def progress_bar(samples: object) -> tqdm[NoReturn]:
@@ -236,12 +319,3 @@ def progress_bar(samples: object) -> tqdm[NoReturn]:
     from tqdm.auto import tqdm
 
     return tqdm(total=len(samples) if isinstance(samples, Sized) else None, unit="conv")
-
-
-async def _as_async(samples: Iterable[Sample] | AsyncIterable[Sample]) -> AsyncIterator[Sample]:
-    if isinstance(samples, AsyncIterable):
-        async for sample in samples:
-            yield sample
-    else:
-        for sample in samples:
-            yield sample

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from reward_client import RewardClient
+from reward_client import RewardClient, ServerUnreachableError
 from reward_client.cli.shared import (
     Commands,
     add_recipe_option,
@@ -73,7 +73,7 @@ def _score(options: argparse.Namespace) -> int:
                 retry_failed=options.retry_failed,
                 progress=sys.stderr.isatty(),
             )
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, ServerUnreachableError):
             print("reward-client: stopped; the same command goes on where it was.", file=sys.stderr)
             raise
     print(summary)

@@ -18,7 +18,7 @@ from reward_client.doctor.failures import (
 from reward_client.doctor.findings import KEY_FITS, REACHED, not_checked, ok, warning
 from reward_client.doctor.tokens import ServerTokenizer, TokenChecks
 from reward_client.errors import ServerUnreachableError
-from reward_client.methods import Pooled
+from reward_client.methods.scorer import Scorer
 from reward_client.recipes import PromptTable, Recipe, Reference, find_recipe
 from reward_client.rewards import Reward
 from reward_client.samples import Prompt, parse_sample
@@ -51,7 +51,7 @@ class Doctor:
         self,
         caller: Caller,
         watch: ServerWatch,
-        method: Pooled,
+        method: Scorer,
         wishes: Wishes,
         keeps_alive: Callable[[], Awaitable[bool | None]],
     ) -> None:

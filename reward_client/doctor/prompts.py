@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from reward_client.diagnosis import Finding
 from reward_client.doctor.findings import failed, ok, warning
 from reward_client.samples import Conversation, Prompt
+from reward_client.token_ids import TokenIds
 from reward_client.tokenizing import PromptRules
 
 __all__ = ["bos", "generation_prompt", "lost_turns", "template", "text_path", "tokens"]
@@ -20,7 +21,7 @@ def tokens(count: int, text: str) -> Finding:
     return ok("tokens", f"{count}: {_shortened(text)!r}" if text else f"{count}.")
 
 
-def bos(rules: PromptRules, ids: Sequence[int], prompt: Prompt) -> Finding:
+def bos(rules: PromptRules, ids: TokenIds, prompt: Prompt) -> Finding:
     """Whether the prompt starts with as many BOS tokens as the model wants.
 
     Args:

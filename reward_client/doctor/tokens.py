@@ -21,7 +21,8 @@ from reward_client.errors import (
 from reward_client.rewards import TokenizedSample
 from reward_client.samples import Conversation, Message, Prompt
 from reward_client.server.identity import Identity
-from reward_client.tokenizing import LocalTokenizer, PromptRules
+from reward_client.token_ids import TokenIds
+from reward_client.tokenizing import LocalTokenizer, PromptRules, Tokenized
 from reward_client.tokenizing.local import Proof, is_plain
 from reward_client.tokenizing.server import (
     detokenize_call,
@@ -61,27 +62,26 @@ class ServerTokenizer:
     rules: PromptRules
     max_model_len: int | None
 
-    async def ids(self, prompt: Prompt, *, opened: bool | None = None) -> tuple[int, ...]:
+    async def ids(self, prompt: Prompt, *, opened: bool | None = None) -> TokenIds:
         """The token IDs of a prompt.
 
         Args:
             prompt: With its step tokens.
             opened: Whether another turn is opened; None for what the model needs.
         """
-        made = await server_ids(
+        return await server_ids(
             self.caller,
             self.identity.model,
             self.identity.version,
             prompt,
             generation_prompt=self.rules.generation_prompt if opened is None else opened,
         )
-        return tuple(made)
 
     async def text(self, ids: Sequence[int]) -> str:
         """The text of token IDs."""
         return text_of(await self.caller.call(detokenize_call(self.identity.model, ids)))
 
-    async def text_ids(self, text: str, *, add_special_tokens: bool) -> list[int]:
+    async def text_ids(self, text: str, *, add_special_tokens: bool) -> TokenIds:
         """The token IDs of a text."""
         call = text_call(self.identity.model, text, add_special_tokens=add_special_tokens)
         return token_ids(await self.caller.call(call))
@@ -101,7 +101,7 @@ class TokenChecks:
     _server: ServerTokenizer
     _is_given: bool
     _prompt: Prompt
-    _made: tuple[int, ...]
+    _made: TokenIds
     _text: str
     _textless: str
 
@@ -131,11 +131,7 @@ class TokenChecks:
             textless = f"The tokens are not to be had as text: {what_happened(error)}"
         return cls(
             sample=sample,
-            tokens=TokenizedSample(
-                token_ids=ids,
-                max_model_len=server.max_model_len,
-                bos_count=rules.bos_count(ids),
-            ),
+            tokens=Tokenized(ids, rules.bos_count(ids), server.max_model_len).sample(),
             _server=server,
             _is_given=given is not None,
             _prompt=prompt,

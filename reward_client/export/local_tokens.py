@@ -9,6 +9,7 @@ from reward_client.errors import ExportError, InputError
 from reward_client.heads import StepHead
 from reward_client.recipes import Recipe
 from reward_client.samples import FormattedText, Sample, parse_sample
+from reward_client.token_ids import TokenIds
 from reward_client.tokenizing import LocalTokenizer, PromptRules, StepToken
 from reward_client.tokenizing.local import is_plain
 
@@ -44,15 +45,15 @@ class LocalTokens:
                 template, or it refuses the sample.
         """
         prompt = self._rules.with_steps(parse_sample(sample))
-        if isinstance(prompt, tuple):
-            return self._rules.finished(prompt, prompt)
+        if isinstance(prompt, TokenIds):
+            return tuple(self._rules.finished(prompt, prompt))
         if not is_plain(prompt):
             raise InputError(
                 "Tools, and content in parts, are prepared by a server before the chat template "
                 "sees them: give this sample as token_ids."
             )
         ids = self._tokenizer.ids(prompt, generation_prompt=self._rules.generation_prompt)
-        return self._rules.finished(ids, prompt)
+        return tuple(self._rules.finished(ids, prompt))
 
     def step_places(self, ids: Sequence[int]) -> tuple[int, ...]:
         """Where the steps end."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import orjson
 
 from reward_client.client import RewardClient
-from reward_client.errors import FileError
+from reward_client.errors import FileError, ServerUnreachableError
 from reward_client.files.results import Results, is_empty, real_path, remove_file, replace_file
 from reward_client.files.rows import Outcome, Row, read_row, result_line, row_digest
 from reward_client.files.settings import (
@@ -59,6 +59,8 @@ def score_file(
     Raises:
         FileError: A file cannot be read or written; another process is writing it; or the results
             that are there are of another input, model or setting.
+        ServerUnreachableError: The server is gone. What was scored is written, and the same call
+            goes on there.
         RewardClientError: The server cannot be found out. Failures of single rows are results.
     """
     origin, target = Path(source), real_path(Path(destination))
@@ -234,6 +236,8 @@ def _outcome(result: ScoreResult, check: Callable[[Provenance], None]) -> Outcom
         check(result.reward.provenance)
         return result.reward
     assert result.error is not None  # noqa: S101 - either is there
+    if isinstance(result.error, ServerUnreachableError):
+        raise result.error  # that is no failure of this row: all others would have it too
     return result.error
 
 

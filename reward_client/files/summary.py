@@ -88,13 +88,15 @@ class Tally:
         self.rows += 1
         if "error" in result:
             self.failures[failure(result["error"])] += 1
-        for reward in _each(result.get("reward")):
+        rewards = [*_each(result.get("reward"))]
+        for reward in rewards:
             self._rewards.add(reward)
         if is_kept:
             self.kept += 1
         else:
-            counts = list(_each(result.get("token_count")))
-            self.conversations += len(counts)
+            counts = [*_each(result.get("token_count"))]
+            # Not all have a single reward, and not of all the tokens are known.
+            self.conversations += max(len(rewards), len(counts))
             self.tokens += int(sum(counts))
 
     def summary(self, seconds: float) -> ScoreSummary:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from operator import mul
-from typing import TypeGuard
+from types import MappingProxyType
+from typing import NamedTuple, TypeGuard
 
 from reward_client.errors import NonFiniteRewardError, ShapeError
 from reward_client.rewards import StepReward
@@ -25,8 +25,7 @@ __all__ = [
 STEP_HEAD = "head=StepHead(step_token=…, good_label=…, aggregate=…)"
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(NamedTuple):
     """The pooled output of one token list.
 
     Attributes:
@@ -40,13 +39,12 @@ class Rows:
     steps: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
+class Scores(NamedTuple):
     """What a head reads out of pooled output; the fields are those of `Reward`."""
 
     value: float | None
     steps: tuple[StepReward, ...] = ()
-    objectives: Mapping[str, float] = field(default_factory=dict[str, float])
+    objectives: Mapping[str, float] = MappingProxyType({})
 
 
 def rows_of_steps() -> ShapeError:

@@ -6,15 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+import orjson
+
 from reward_client.calls import Call, Reply
 from reward_client.errors import ProtocolError
 from reward_client.routes import classify, embeddings, pooling
 from reward_client.routes.pooled import PooledOutput
 from reward_client.routes.replies import read_items
+from reward_client.token_ids import TokenIds
 
 __all__ = ["Ask", "Encoding", "RouteName", "Sends"]
 
-TokenIds: TypeAlias = Sequence[int]
 Encoding: TypeAlias = Literal["base64", "float"]
 RouteName: TypeAlias = Literal["embeddings", "pooling", "classify"]
 Sends: TypeAlias = Literal["ids", "text"]
@@ -70,7 +72,7 @@ class Ask:
     def call(
         self,
         model: str,
-        inputs: Sequence[TokenIds] | Sequence[str],
+        inputs: Sequence[Sequence[int] | str],
         encoding: Encoding | None = None,
     ) -> Call:
         """The request for the pooled output of several token lists, or of their texts.
@@ -80,7 +82,33 @@ class Ask:
             inputs: The token lists or texts.
             encoding: Another encoding than the route's usual one.
         """
-        body: dict[str, object] = {"model": model, "input": inputs, **self.switches}
+        return self._call(model, {"input": [_written(each) for each in inputs]}, encoding)
+
+    def chat_call(
+        self, model: str, conversations: Sequence[bytes], *, generation_prompt: bool
+    ) -> Call:
+        """The request for the pooled output of conversations, which the server tokenizes.
+
+        Args:
+            model: The model's name.
+            conversations: The messages of each, as JSON.
+            generation_prompt: Whether the template opens another assistant turn at the end.
+        """
+        written = [orjson.Fragment(each) for each in conversations]
+        content = {
+            "messages": written[0] if len(written) == 1 else written,
+            "add_generation_prompt": generation_prompt,
+        }
+        return self._call(model, content)
+
+    def _call(
+        self, model: str, content: Mapping[str, object], encoding: Encoding | None = None
+    ) -> Call:
+        body: dict[str, object] = {
+            "model": model,
+            **content,
+            **self.switches,
+        }
         if self.task is not None:
             body["task"] = self.task
         if _ROUTES[self.route].names_encoding:
@@ -88,7 +116,7 @@ class Ask:
         return Call("POST", self.path, body)
 
     def read(
-        self, reply: Reply, inputs: Sequence[TokenIds], encoding: Encoding | None = None
+        self, reply: Reply, inputs: Sequence[Sequence[int]], encoding: Encoding | None = None
     ) -> list[PooledOutput]:
         """The pooled outputs, in the order of the token lists.
 
@@ -105,12 +133,38 @@ class Ask:
         return outputs
 
     def read_each(
-        self, reply: Reply, inputs: Sequence[TokenIds], encoding: Encoding | None = None
+        self, reply: Reply, inputs: Sequence[Sequence[int]], encoding: Encoding | None = None
     ) -> list[PooledOutput | ProtocolError]:
         """The same, with an error in the place of an output that is of no use.
 
         Raises:
             ResponseMismatchError: Items are missing, doubled or extra, or other tokens were scored.
         """
+        tokens = sum(map(len, inputs))
+        return self._read_items(reply, len(inputs), range(tokens, tokens + 1), encoding)
+
+    def read_conversations(
+        self, reply: Reply, count: int, tokens: range
+    ) -> list[PooledOutput | ProtocolError]:
+        """The same for conversations that the server tokenized.
+
+        Args:
+            reply: The reply.
+            count: How many there were.
+            tokens: How many tokens they may have had.
+
+        Raises:
+            ResponseMismatchError: Items are missing, doubled or extra, or there were more tokens or
+                fewer.
+        """
+        return self._read_items(reply, count, tokens)
+
+    def _read_items(
+        self, reply: Reply, count: int, tokens: range, encoding: Encoding | None = None
+    ) -> list[PooledOutput | ProtocolError]:
         item_key = _ROUTES[self.route].item_key
-        return read_items(reply, inputs, item_key, _READ_ITEM[encoding or self.encoding])
+        return read_items(reply, count, tokens, item_key, _READ_ITEM[encoding or self.encoding])
+
+
+def _written(given: Sequence[int] | str) -> Sequence[int] | str | orjson.Fragment:
+    return orjson.Fragment(given.written) if isinstance(given, TokenIds) else given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from reward_client.errors import NotARewardError
 
@@ -24,8 +24,7 @@ _NOT_A_REWARD = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PooledOutput:
+class PooledOutput(NamedTuple):
     """What the server sent for one token list.
 
     Attributes:
@@ -53,7 +52,9 @@ class Layout:
 
     def row_count(self, token_count: int, step_count: int) -> int:
         """How many rows belong to a token list."""
-        return {"vector": 1, "per token": token_count, "per step": step_count}[self.kind]
+        if self.kind == "vector":
+            return 1
+        return token_count if self.kind == "per token" else step_count
 
     def problem(self, output: PooledOutput, token_count: int, step_count: int) -> str | None:
         """What is wrong with an output, or None if it has this shape."""
@@ -71,6 +72,8 @@ class Layout:
     def rows(self, output: PooledOutput) -> list[Sequence[float]]:
         """The numbers of an output of this shape, row by row."""
         values, width = output.values, self.width
+        if len(values) == width:
+            return [values]
         return [values[start : start + width] for start in range(0, len(values), width)]
 
 

@@ -22,11 +22,15 @@ def read_item(value: object) -> PooledOutput | None:
     items = as_list(value)
     if items is None:
         return None
-    nested = [row for item in items if (row := as_list(item)) is not None]
-    if nested:
-        if len(nested) != len(items) or len(set(map(len, nested))) != 1:
+    if not items:
+        return PooledOutput((), 0)
+    rows = None
+    if type(items[0]) is list:
+        nested = [row for item in items if (row := as_list(item)) is not None]
+        rows = len(nested)
+        if rows != len(items) or len(set(map(len, nested))) != 1:
             return None
         items = list(chain.from_iterable(nested))
     if not _NUMBERS.issuperset(map(type, items)):
         return None
-    return PooledOutput(cast("list[float]", items), len(nested) if nested or not items else None)
+    return PooledOutput(cast("list[float]", items), rows)

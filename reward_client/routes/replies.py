@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
 
 from reward_client.calls import Reply
 from reward_client.errors import (
@@ -23,7 +22,8 @@ _LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
 
 def read_items(
     reply: Reply,
-    inputs: Sequence[Sequence[int]],
+    count: int,
+    tokens: range,
     item_key: str,
     read_item: Callable[[object], PooledOutput | None],
 ) -> list[PooledOutput | ProtocolError]:
@@ -32,14 +32,21 @@ def read_items(
     An item that is of no use stands there as its error: `NonFiniteRewardError` for NaN, infinity or
     null, `ShapeError` for what is not made of numbers.
 
+    Args:
+        reply: The reply.
+        count: How many items were asked for.
+        tokens: How many tokens the server may say that it has scored.
+        item_key: Where an item holds its output.
+        read_item: Reads that; None for what is not made of numbers.
+
     Raises:
         ResponseMismatchError: Items are missing, doubled or extra, or other tokens were scored.
     """
     fields = reply.fields()
-    _check_usage(reply, fields, sum(map(len, inputs)))
+    _check_usage(reply, fields, tokens)
     return [
         _checked(reply, index, read_item(item.get(item_key)))
-        for index, item in enumerate(_sorted_items(reply, fields, len(inputs)))
+        for index, item in enumerate(_sorted_items(reply, fields, count))
     ]
 
 
@@ -59,10 +66,11 @@ def _checked(reply: Reply, index: int, output: PooledOutput | None) -> PooledOut
     )
 
 
-def _check_usage(reply: Reply, fields: Mapping[str, object], sent: int) -> None:
+def _check_usage(reply: Reply, fields: Mapping[str, object], tokens: range) -> None:
     counted = (as_mapping(fields.get("usage")) or {}).get("prompt_tokens")
-    if type(counted) not in (int, float) or counted != sent:
+    if type(counted) not in (int, float) or counted not in tokens:
         scored = counted if isinstance(counted, int | None) else f"a {type(counted).__name__}"
+        sent = tokens[0] if len(tokens) == 1 else f"{tokens[0]} to {tokens[-1]}"
         raise reply.error(
             ResponseMismatchError,
             f"{sent} token IDs were sent and the server scored {scored}: it truncated them, added "
@@ -90,6 +98,9 @@ def _sorted_items(
 
 def _are_finite(values: Sequence[float]) -> bool:
     try:
-        return all(map(isfinite, values)) and max(map(abs, values), default=0) <= _LARGEST_FLOAT32
-    except (TypeError, OverflowError):  # null: how vLLM with orjson writes NaN; a huge integer
+        for value in values:
+            if not -_LARGEST_FLOAT32 <= value <= _LARGEST_FLOAT32:
+                return False
+    except TypeError:  # null: how vLLM with orjson writes NaN
         return False
+    return True

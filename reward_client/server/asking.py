@@ -60,7 +60,8 @@ def ways_for(
     """
     ways: list[Way] = []
     for kind in _exported_kinds(head) if export is not None else _kinds(head):
-        known = [era.ways[kind]] if kind in era.ways else []
+        first = era.ways.get(kind)
+        known = [way for way in (first, first and first.otherwise) if way]
         if route != "auto":
             named = [*known, *era.by_name.get(kind, ())]
             known = [way for way in named if way.ask.route == route]
@@ -163,7 +164,7 @@ async def _probed(
     caller: Caller, model: str, way: Way, probes: Probes, rules: PromptRules, head: Head
 ) -> Found:
     ids: Sequence[Sequence[int]] = probes.ids
-    inputs: Sequence[Sequence[int]] | Sequence[str] = ids
+    inputs: Sequence[Sequence[int] | str] = ids
     if way.ask.sends == "text":
         inputs, ids = await text_probes(caller, model)
     reply = await caller.call(way.ask.call(model, inputs))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from reward_client.calls import Caller
 from reward_client.errors import BadRequestError, InputError
 from reward_client.replicas import Replica
-from reward_client.rewards import TokenizedSample
 from reward_client.samples import Conversation, Prompt
-from reward_client.server.scoring import content_of, reward_of, scored
+from reward_client.server.scoring import prepared, reward_of, scored
 from reward_client.server.serving import Serving
-from reward_client.tokenizing.server import server_ids
+from reward_client.token_ids import TokenIds
+from reward_client.tokenizing import Needs, Tokenizer
 
 __all__ = ["first_seen", "seen"]
 
@@ -29,7 +29,7 @@ async def first_seen(caller: Caller, serving: Serving) -> tuple[Prompt, Replica]
     try:
         return prompt, await seen(caller, serving, prompt)
     except (BadRequestError, InputError):
-        ids = serving.probes[-1]
+        ids = TokenIds.of(serving.probes[-1])
         return ids, await seen(caller, serving, ids)
 
 
@@ -39,20 +39,13 @@ async def seen(caller: Caller, serving: Serving, prompt: Prompt) -> Replica:
     Raises:
         RewardClientError: Its tokens or its reward are not to be had.
     """
-    profile, rules = serving.profile, serving.rules
-    prompt = rules.with_steps(prompt)
-    made = await server_ids(
-        caller, profile.model, profile.version, prompt, generation_prompt=rules.generation_prompt
-    )
-    ids = rules.finished(made, prompt)
-    tokens = TokenizedSample(
-        token_ids=ids, max_model_len=profile.max_model_len, bos_count=rules.bos_count(ids)
-    )
-    content = await content_of(caller, serving, ids)
-    (scores,) = await scored(caller, serving, [ids], [content])
+    profile = serving.profile
+    needs = Needs(profile, serving.rules, profile.max_model_len)
+    tokens = await Tokenizer("server", "raise").tokenize(caller, needs, prompt)
+    (scores,) = await scored(caller, serving, [await prepared(caller, serving, tokens)])
     if isinstance(scores, Exception):
         raise scores
-    return Replica(profile, tokens, reward_of(serving, tokens, scores))
+    return Replica(profile, tokens.sample(), reward_of(serving, tokens, scores))
 
 
 def _conversation(serving: Serving) -> Conversation:

@@ -105,6 +105,7 @@ async def discover(caller: Caller, wishes: Wishes) -> Serving:
         probes=probes.ids,
         scores=tuple(value for output in found.outputs for value in output.values),
         exported=found.way.exported,
+        conversations=found.way.conversations,
     )
 
 

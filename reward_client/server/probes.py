@@ -10,6 +10,7 @@ from reward_client.calls import Caller
 from reward_client.errors import InputError
 from reward_client.heads import StepHead
 from reward_client.narrowing import as_count
+from reward_client.token_ids import TokenIds
 from reward_client.tokenizing.rules import StepToken
 from reward_client.tokenizing.server import detokenize_call, text_call, text_of, token_ids
 
@@ -65,7 +66,7 @@ def _piece(ids: Sequence[int], index: int, step: StepToken | None) -> tuple[int,
     return tuple(piece)
 
 
-async def text_probes(caller: Caller, model: str) -> tuple[list[str], list[list[int]]]:
+async def text_probes(caller: Caller, model: str) -> tuple[list[str], list[TokenIds]]:
     """Texts, and the token IDs that the server makes of them by itself, special tokens included."""
     texts = [
         _TEXT[index * _CHARACTERS : (index + 1) * _CHARACTERS + _STRIDE * index]
@@ -94,7 +95,7 @@ async def step_token(caller: Caller, model: str, head: StepHead) -> StepToken:
     ids = token_ids(await caller.call(text_call(model, given, add_special_tokens=False)))
     if len(ids) != 1:
         raise InputError(
-            f"step_token={given!r} is {len(ids)} tokens of this model ({ids[:8]}) and must be one. "
-            "Is it the right model? A token that text never becomes can be given by its ID."
+            f"step_token={given!r} is {len(ids)} tokens of this model ({[*ids[:8]]}) and must be "
+            "one. Is it the right model? A token that text never becomes can be given by its ID."
         )
     return StepToken(ids[0], given)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias, cast
 
-from reward_client.calls import Caller, Reply
+from reward_client.calls import Call, Caller, Reply
 from reward_client.errors import InputError, RewardClientError
 from reward_client.heads import Scores
-from reward_client.rewards import Reward, TokenizedSample
+from reward_client.rewards import Reward
 from reward_client.routes import PooledOutput
 from reward_client.server.serving import Serving
-from reward_client.tokenizing import digest
+from reward_client.tokenizing import Tokenized
 from reward_client.tokenizing.server import detokenize_call, text_call, text_of, token_ids
 
-__all__ = ["Content", "OtherModelError", "TokenIds", "content_of", "reward_of", "scored"]
-
-TokenIds: TypeAlias = tuple[int, ...]
-Content: TypeAlias = TokenIds | str
-"""What is sent for a token list: itself, or its text."""
+__all__ = [
+    "OtherModelError",
+    "prepared",
+    "reply_of",
+    "reward_of",
+    "scored",
+    "scores_of",
+    "untold_reward",
+]
 
 
 class OtherModelError(Exception):
@@ -26,26 +29,39 @@ class OtherModelError(Exception):
 
 
 async def scored(
-    caller: Caller, serving: Serving, lists: Sequence[TokenIds], contents: Sequence[Content]
+    caller: Caller, serving: Serving, samples: Sequence[Tokenized]
 ) -> list[Scores | RewardClientError]:
-    """What the head reads for each token list, or why nothing.
+    """What the head reads for each sample, or why nothing.
 
     Raises:
         OtherModelError: The reply is of another model.
         RewardClientError: As `Caller.call`, and as `Ask.read_each` for a reply as a whole.
     """
-    call = serving.ask.call(serving.profile.model, cast("Sequence[TokenIds]", contents))
+    lists = [each.ids for each in samples]
+    call = serving.ask.call(serving.profile.model, [each.text or each.ids for each in samples])
+    reply = await reply_of(caller, serving, call)
+    outputs = serving.ask.read_each(reply, lists)
+    pairs = zip(outputs, lists, strict=True)
+    return [scores_of(serving, reply, output, ids) for output, ids in pairs]
+
+
+async def reply_of(caller: Caller, serving: Serving, call: Call) -> Reply:
+    """The reply of the model that was found on this server.
+
+    Raises:
+        OtherModelError: It is of another one.
+        RewardClientError: As `Caller.call`.
+    """
     reply = await caller.call(call)
     if reply.model != serving.reply_model:
         raise OtherModelError
-    outputs = serving.ask.read_each(reply, lists)
-    pairs = zip(outputs, lists, strict=True)
-    return [_scores(serving, reply, output, ids) for output, ids in pairs]
+    return reply
 
 
-def _scores(
-    serving: Serving, reply: Reply, output: PooledOutput | RewardClientError, ids: TokenIds
+def scores_of(
+    serving: Serving, reply: Reply, output: PooledOutput | RewardClientError, ids: Sequence[int]
 ) -> Scores | RewardClientError:
+    """What the head reads in an output, or why nothing."""
     if isinstance(output, RewardClientError):
         return output
     try:
@@ -55,37 +71,53 @@ def _scores(
         return error
 
 
-def reward_of(serving: Serving, tokens: TokenizedSample, scores: Scores) -> Reward:
+def reward_of(serving: Serving, tokens: Tokenized, scores: Scores) -> Reward:
     """The reward, with where it came from."""
-    return Reward(
-        value=scores.value,
+    return Reward.of_checked(
+        scalar=scores.value,
         steps=scores.steps,
-        objectives=dict(scores.objectives),
-        token_count=len(tokens.token_ids),
-        token_digest=digest(tokens.token_ids),
+        objectives=dict(scores.objectives) if scores.objectives else {},
+        token_count=len(tokens.ids),
+        token_digest=tokens.ids.digest,
         bos_count=tokens.bos_count,
         truncated=tokens.truncated,
         provenance=serving.provenance,
     )
 
 
-async def content_of(caller: Caller, serving: Serving, ids: TokenIds) -> Content:
-    """What the server is sent for a token list.
+def untold_reward(serving: Serving, scores: Scores) -> Reward:
+    """The reward of a sample whose tokens only the server knows."""
+    return Reward.of_checked(
+        scalar=scores.value,
+        steps=scores.steps,
+        objectives=dict(scores.objectives),
+        token_count=None,
+        token_digest=None,
+        bos_count=None,
+        truncated=False,
+        provenance=serving.provenance,
+    )
+
+
+async def prepared(caller: Caller, serving: Serving, tokens: Tokenized) -> Tokenized:
+    """A sample for this server: with the text that becomes its token IDs, where need be.
 
     Raises:
-        InputError: It takes text only, and none becomes these very IDs.
+        InputError: The server takes text only, and none becomes these very IDs.
         RewardClientError: As `Caller.call`.
     """
     if serving.ask.sends == "ids":
-        return ids
+        return tokens
+    ids = tokens.ids
     model, bos = serving.profile.model, serving.profile.bos_token_id
-    bare = ids[1:] if ids[0] == bos else ids  # the server adds special tokens itself
+    # The server adds special tokens itself.
+    bare = ids[1:] if ids.leading(bos) else ids[:]
     text = text_of(await caller.call(detokenize_call(model, bare)))
     again = token_ids(await caller.call(text_call(model, text, add_special_tokens=True)))
-    if again != list(ids):
+    if again != ids:
         raise InputError(
             f"vLLM {serving.profile.version} scores this kind of model from text only, and these "
             f"{len(ids)} token IDs are not what its tokenizer makes of their text (it makes "
             f"{len(again)}). Upgrade the server to 0.11.1 or later."
         )
-    return text
+    return tokens._replace(text=text)

@@ -54,6 +54,7 @@ class Serving:
         probes: The token lists that were scored to find it out.
         scores: What came back for them, in one row.
         exported: Whether the head lies in the Dense modules of an exported checkpoint.
+        conversations: The request that takes many conversations, if there is one.
     """
 
     identity: Identity
@@ -69,6 +70,7 @@ class Serving:
     probes: tuple[tuple[int, ...], ...]
     scores: tuple[float, ...]
     exported: bool = False
+    conversations: Ask | None = None
 
     def is_same_as(self, other: Serving) -> bool:
         """Whether a later look found the same server: what it says, its tokens and its scores."""

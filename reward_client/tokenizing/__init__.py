@@ -2,21 +2,14 @@
 
 from reward_client.tokenizing.local import LocalTokenizer
 from reward_client.tokenizing.rules import PromptRules, StepToken
-from reward_client.tokenizing.tokenizer import (
-    Tokenizer,
-    TokenizerChoice,
-    check_length,
-    digest,
-    finished,
-)
+from reward_client.tokenizing.tokenizer import Needs, Tokenized, Tokenizer, TokenizerChoice
 
 __all__ = [
     "LocalTokenizer",
+    "Needs",
     "PromptRules",
     "StepToken",
+    "Tokenized",
     "Tokenizer",
     "TokenizerChoice",
-    "check_length",
-    "digest",
-    "finished",
 ]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from os import PathLike, fspath
 from typing import Any, TypeGuard, cast
 
 from reward_client.errors import InputError, TokenizerMismatchError
-from reward_client.samples import Conversation, FormattedText, Prompt
+from reward_client.samples import Conversation, FormattedText, Message, Prompt
+from reward_client.token_ids import TokenIds, checked
+from reward_client.tokenizing.comparisons import EVERY, Comparisons
 
 __all__ = ["LocalTokenizer", "Proof", "is_plain"]
 
-_FIRST = 8
-_EVERY = 64
 _SHOWN = 6
 
 
@@ -63,25 +63,70 @@ class LocalTokenizer:
             ) from error
         self._tokenizer = tokenizer
 
-    def ids(self, prompt: Conversation | FormattedText, *, generation_prompt: bool) -> list[int]:
+    def ids(self, prompt: Conversation | FormattedText, *, generation_prompt: bool) -> TokenIds:
         """The token IDs of a plain prompt, as ``/tokenize`` is asked for them.
 
         Raises:
-            InputError: There is no chat template, or it refuses the conversation.
+            InputError: There is no chat template, or it refuses the conversation; or nothing is
+                left of the prompt.
         """
+        (ids,) = self._encoded([self._text_of(prompt, generation_prompt=generation_prompt)])
+        return ids
+
+    def ids_of_each(
+        self, prompts: Sequence[Conversation | FormattedText], *, generation_prompt: bool
+    ) -> list[TokenIds | None]:
+        """The same for many at once, which takes less time; None where `ids` would raise."""
+        made: list[TokenIds | None] = [None] * len(prompts)
+        texts = self._texts_of(prompts, generation_prompt=generation_prompt)
+        with suppress(InputError):
+            lists = self._encoded([*texts.values()])
+            for place, ids in zip(texts, lists, strict=True):
+                made[place] = ids
+        return made
+
+    def _texts_of(
+        self, prompts: Sequence[Conversation | FormattedText], *, generation_prompt: bool
+    ) -> dict[int, str]:
+        """By their places, those that the template takes."""
+        bare = [
+            prompt.messages
+            for prompt in prompts
+            if isinstance(prompt, Conversation) and prompt.chat_template_kwargs is None
+        ]
+        if len(bare) == len(prompts):
+            with suppress(InputError):  # in one call, which takes a third less
+                return dict(enumerate(self._rendered(bare, {}, generation_prompt)))
+        texts: dict[int, str] = {}
+        for place, prompt in enumerate(prompts):
+            with suppress(InputError):
+                texts[place] = self._text_of(prompt, generation_prompt=generation_prompt)
+        return texts
+
+    def _text_of(self, prompt: Conversation | FormattedText, *, generation_prompt: bool) -> str:
         if isinstance(prompt, FormattedText):
-            return self._encoded(prompt.text)
+            return prompt.text
+        arguments = prompt.chat_template_kwargs or {}
+        (text,) = self._rendered([prompt.messages], arguments, generation_prompt)
+        return text
+
+    def _rendered(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        arguments: Mapping[str, object],
+        generation_prompt: bool,  # noqa: FBT001 - as the template knows it
+    ) -> list[str]:
         try:
-            text = self._tokenizer.apply_chat_template(
-                [dict(message) for message in prompt.messages],
+            texts: list[str] = self._tokenizer.apply_chat_template(
+                [[dict(message) for message in messages] for messages in conversations],
                 tokenize=False,
                 add_generation_prompt=generation_prompt,
                 continue_final_message=False,
-                **(prompt.chat_template_kwargs or {}),
+                **arguments,
             )
         except Exception as error:
             raise InputError(f"The chat template refuses the conversation: {error}") from error
-        return self._encoded(text)
+        return texts
 
     @property
     def bos_token_id(self) -> int | None:
@@ -93,8 +138,13 @@ class LocalTokenizer:
         """The text of token IDs, special tokens included."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
 
-    def _encoded(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
+    def _encoded(self, texts: Sequence[str]) -> list[TokenIds]:
+        made = self._tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)
+        lists = [checked(ids) for ids in made["input_ids"]]
+        whole = [ids for ids in lists if ids]
+        if len(whole) != len(lists):
+            raise InputError(f"The tokenizer of {self.source!r} makes no tokens of a prompt.")
+        return whole
 
     def __repr__(self) -> str:
         return f"LocalTokenizer({self.source!r})"
@@ -124,29 +174,16 @@ def is_plain(prompt: Prompt) -> TypeGuard[Conversation | FormattedText]:
 class Proof:
     """That a local tokenizer gives the server's token IDs: on the first samples, then on some.
 
-    Texts prove nothing of the chat template, nor do conversations without a system message of what
-    it makes of one: each form of prompt is proven by itself.
-
     Attributes:
         tokenizer: The local tokenizer.
         failure: Why it is of no use: it cannot be loaded, or disagreed.
+        comparisons: Which prompts are compared.
     """
 
     def __init__(self, tokenizer: LocalTokenizer) -> None:
         self.tokenizer = tokenizer
         self.failure: InputError | ImportError | None = None
-        self._agreed: Counter[Hashable] = Counter()
-        self._asked: Counter[Hashable] = Counter()
-
-    def holds(self, prompt: Conversation | FormattedText) -> bool:
-        """Whether the first prompts of this form agreed."""
-        return self._agreed[_form(prompt)] >= _FIRST
-
-    def is_due(self, prompt: Conversation | FormattedText) -> bool:
-        """Whether the token IDs of this prompt are to be compared with the server's."""
-        form = _form(prompt)
-        self._asked[form] += 1
-        return not self.holds(prompt) or self._asked[form] % _EVERY == 0
+        self.comparisons = Comparisons()
 
     def compare(
         self, prompt: Conversation | FormattedText, local: Sequence[int], server: Sequence[int]
@@ -157,7 +194,7 @@ class Proof:
             TokenizerMismatchError: The token IDs differ.
         """
         if list(local) == list(server):
-            self._agreed[_form(prompt)] += 1
+            self.comparisons.agreed(prompt)
             return
         pairs = zip(local, server, strict=False)
         position = next(
@@ -166,7 +203,7 @@ class Proof:
         )
         piece = slice(max(0, position - 1), position + _SHOWN)
         late = (
-            f" Up to {_EVERY} samples since the last comparison may have been scored as other "
+            f" Up to {EVERY} samples since the last comparison may have been scored as other "
             "tokens."
         )
         failure = TokenizerMismatchError(
@@ -174,15 +211,7 @@ class Proof:
             f"/tokenize, first at position {position}: {self.tokenizer.text(local[piece])!r} here, "
             f"{self.tokenizer.text(server[piece])!r} there. Its files or its chat template are not "
             'the ones that the server runs; use tokenizer="server".'
-            + (late if self.holds(prompt) else "")
+            + (late if self.comparisons.holds(prompt) else "")
         )
         self.failure = failure
         raise failure
-
-
-def _form(prompt: Conversation | FormattedText) -> Hashable:
-    """Which parts of the chat template a prompt goes through, roughly."""
-    if isinstance(prompt, FormattedText):
-        return None
-    roles = frozenset(message["role"] for message in prompt.messages)
-    return roles, frozenset(prompt.chat_template_kwargs or ())

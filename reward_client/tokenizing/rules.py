@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 
 from reward_client.errors import InputError
 from reward_client.narrowing import as_mapping, as_sequence
 from reward_client.samples import Conversation, FormattedText, Message, Prompt
+from reward_client.token_ids import TokenIds
 
 __all__ = ["PromptRules", "StepToken"]
 
@@ -43,9 +43,9 @@ class PromptRules:
     step: StepToken | None = None
     separator: str | None = None
 
-    def bos_count(self, ids: Sequence[int]) -> int:
+    def bos_count(self, ids: TokenIds) -> int:
         """How many BOS tokens the IDs start with."""
-        return sum(1 for _ in takewhile(lambda token: token == self.bos_token_id, ids))
+        return ids.leading(self.bos_token_id)
 
     def step_places(self, ids: Sequence[int]) -> tuple[int, ...]:
         """Where the step tokens are; nowhere for models without steps."""
@@ -93,32 +93,34 @@ class PromptRules:
 
     def step_count(self, prompt: Prompt) -> int | None:
         """How many step tokens the text of a prompt holds, None for token IDs."""
-        if self.step is None or isinstance(prompt, tuple):
+        if self.step is None or isinstance(prompt, TokenIds):
             return None
         text = prompt.text if isinstance(prompt, FormattedText) else _text(prompt.messages[-1])
         return text.count(self.step.text)
 
-    def finished(self, ids: Sequence[int], prompt: Prompt) -> tuple[int, ...]:
+    def finished(self, ids: TokenIds, prompt: Prompt) -> TokenIds:
         """The token IDs with all that the model needs.
 
         Raises:
             InputError: They cannot be had so.
         """
-        finished = self._with_bos(tuple(ids), prompt)
+        finished = self._with_bos(ids, prompt)
         tail = self.append
         if tail and finished[-len(tail) :] != tail:
-            finished += tail
+            finished = TokenIds.of((*finished, *tail))
         self._check_steps(finished, prompt)
         return finished
 
-    def _with_bos(self, ids: tuple[int, ...], prompt: Prompt) -> tuple[int, ...]:
+    def _with_bos(self, ids: TokenIds, prompt: Prompt) -> TokenIds:
+        if self.bos is None:
+            return ids
         count, token = self.bos_count(ids), self.bos_token_id
-        if self.bos is None or count == int(self.bos):
+        if count == int(self.bos):
             return ids
         if token is None:
             raise InputError("One BOS token is demanded, and the server's tokenizer has none.")
         if self.bos and count == 0 and isinstance(prompt, Conversation):
-            return (token, *ids)
+            return TokenIds.of((token, *ids))
         demanded = "exactly one BOS token" if self.bos else "no BOS token"
         raise InputError(f"The sample starts with {count} BOS tokens, and {demanded} is demanded.")
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 from reward_client.calls import Call, Caller, Reply
 from reward_client.errors import InputError, ProtocolError, ResponseMismatchError
 from reward_client.narrowing import as_list
 from reward_client.samples import Conversation, Prompt
 from reward_client.server.versions import template_keys
+from reward_client.token_ids import TokenIds, checked
 
 __all__ = ["chat_call", "detokenize_call", "server_ids", "text_call", "text_of", "token_ids"]
 
 PATH = "/tokenize"
-
-_MAX_TOKEN_ID = 2**31 - 1  # as for the token IDs that callers give
 
 
 async def server_ids(
@@ -25,14 +23,14 @@ async def server_ids(
     prompt: Prompt,
     *,
     generation_prompt: bool,
-) -> Sequence[int]:
+) -> TokenIds:
     """The token IDs of a prompt by the server; token IDs stay as they are.
 
     Raises:
         InputError: The prompt needs something that this server would silently ignore.
         RewardClientError: As `Caller.call`.
     """
-    if isinstance(prompt, tuple):
+    if isinstance(prompt, TokenIds):
         return prompt
     if isinstance(prompt, Conversation):
         call = chat_call(model, version, prompt, generation_prompt=generation_prompt)
@@ -47,6 +45,7 @@ def text_call(model: str, text: str, *, add_special_tokens: bool) -> Call:
         "POST",
         PATH,
         {"model": model, "prompt": text, "add_special_tokens": add_special_tokens},
+        prepares=True,
     )
 
 
@@ -79,15 +78,15 @@ def chat_call(
                 "conversation. Use a newer server, or FormattedText."
             )
         body[key] = value
-    return Call("POST", PATH, body)
+    return Call("POST", PATH, body, prepares=True)
 
 
 def detokenize_call(model: str, ids: Sequence[int]) -> Call:
     """The request for the text of token IDs, special tokens included."""
-    return Call("POST", "/detokenize", {"model": model, "tokens": list(ids)})
+    return Call("POST", "/detokenize", {"model": model, "tokens": list(ids)}, prepares=True)
 
 
-def token_ids(reply: Reply) -> list[int]:
+def token_ids(reply: Reply) -> TokenIds:
     """The token IDs of a reply.
 
     Raises:
@@ -97,7 +96,8 @@ def token_ids(reply: Reply) -> list[int]:
     tokens = as_list(fields.get("tokens"))
     if not tokens:
         raise reply.error(ProtocolError, "The reply of /tokenize holds no token IDs.")
-    if not all(type(token) is int and 0 <= token <= _MAX_TOKEN_ID for token in tokens):
+    ids = checked(tokens)
+    if ids is None:
         raise reply.error(ProtocolError, "The reply of /tokenize holds what is not a token ID.")
     count = fields.get("count")
     if type(count) is not int or count != len(tokens):
@@ -105,7 +105,7 @@ def token_ids(reply: Reply) -> list[int]:
         raise reply.error(
             ResponseMismatchError, f"/tokenize counts {counted} tokens and gives {len(tokens)}."
         )
-    return cast("list[int]", tokens)
+    return ids
 
 
 def text_of(reply: Reply) -> str:

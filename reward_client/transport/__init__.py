@@ -4,6 +4,6 @@ Imported at the first call, so that ``import reward_client`` does not load the H
 """
 
 from reward_client.transport.caller import HttpCaller
-from reward_client.transport.wire import HttpWire, Wire
+from reward_client.transport.wire import Wire
 
-__all__ = ["HttpCaller", "HttpWire", "Wire"]
+__all__ = ["HttpCaller", "Wire"]

@@ -8,7 +8,8 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import cast
 
@@ -41,6 +42,9 @@ __all__ = ["HttpCaller"]
 _logger = logging.getLogger("reward_client")
 
 _SHOWN_CHARACTERS = 200
+
+_KEPT_FREE = 8
+"""Requests in flight that are kept free for scoring."""
 
 # As made below. vLLM builds the id of a pooling reply from it, and can be told to send it back.
 _REQUEST_ID = re.compile(r"rc-[0-9a-f]{32}")
@@ -76,10 +80,14 @@ class HttpCaller:
         self.losses = 0
         self._wire = wire
         self._headers = {"accept": "application/json", **headers}
-        self._retrying = retrying(retry)
-        self._once = retrying(retry.model_copy(update={"attempts": 1}))
+        self._policy = retry
+        self._once = retry.model_copy(update={"attempts": 1})
         self._unreachable = False
-        self._slots = asyncio.Semaphore(limits.max_concurrency)
+        most = limits.max_concurrency
+        self._slots = asyncio.Semaphore(most)
+        # Thousands may wait to be tokenized: what is ready to be scored must not wait behind them,
+        # or the server tokenizes first and scores afterwards, and never does both.
+        self._preparing = asyncio.Semaphore(most - min(_KEPT_FREE, most // 2))
 
     def lost(self) -> None:
         """See `Caller`."""
@@ -92,8 +100,12 @@ class HttpCaller:
         further call as well: they get one attempt, until it answers.
         """
         attempts = _Attempts(self, call)
-        retry = self._once if self._unreachable else self._retrying
-        outcome: Reply | Failure = await retry(attempts.next)
+        policy, started = self._once if self._unreachable else self._policy, time.monotonic()
+        outcome: Reply | Failure = await attempts.next()
+        if isinstance(outcome, Failure) and outcome.retried:
+            # Begun only here: it costs a fifth of a call that succeeds.
+            retry = retrying(policy, spent=time.monotonic() - started)
+            outcome = await retry(attempts.from_the(outcome))
         if isinstance(outcome, Reply):
             return outcome
         if outcome.fault is not None and FAULT_RULES[outcome.fault].server_lost:
@@ -113,7 +125,7 @@ class HttpCaller:
             headers["content-type"] = "application/json"
         endpoint = f"{call.method} {self.url}{call.path}"
         try:
-            async with self._slots:
+            async with self._preparing if call.prepares else nullcontext(), self._slots:
                 reply = await self._wire.send(call.method, call.path, body, headers)
         except WireFaultError as fault:
             return self._failed_on_the_wire(fault, endpoint, request_id)
@@ -189,6 +201,15 @@ class _Attempts:
         self._deaths = 0
         self._failing_since = 0.0
         self.summaries: list[str] = []
+
+    def from_the(self, first: Failure) -> Callable[[], Awaitable[Reply | Failure]]:
+        """All attempts, of which the first was made already."""
+        met: list[Failure] = [first]
+
+        async def attempt() -> Reply | Failure:
+            return met.pop() if met else await self.next()
+
+        return attempt
 
     async def next(self) -> Reply | Failure:
         """One attempt."""

@@ -1,4 +1,4 @@
-"""How connections are made: aiohttp's sockets under httpx's interface, TLS, proxies."""
+"""How connections are made: aiohttp's sockets, TLS, proxies."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import aiohttp
 import httpx
 from aiohttp import connector
 from aiohttp.tracing import Trace
-from httpx_aiohttp import AiohttpTransport
 
 from reward_client.errors import InputError
 from reward_client.options import Connection
 
-__all__ = ["aiohttp_transport", "find_proxy"]
+__all__ = ["find_proxy", "open_session", "tls_context"]
 
 # vLLM closes idle connections after 5 s (uvicorn's default): be earlier.
 _KEEPALIVE_SECONDS = 4.0
@@ -24,23 +23,6 @@ _KEEPALIVE_SECONDS = 4.0
 _MAX_HEADER_BYTES = 65_536
 # With aiohttp's default of 64 kB a large reply stops and starts its socket many times.
 _READ_BUFFER_BYTES = 2**20
-
-
-def aiohttp_transport(
-    base_url: str, connection: Connection, proxy: httpx.Proxy | None
-) -> httpx.AsyncBaseTransport:
-    """Connections over aiohttp, of one event loop; made at the first request.
-
-    Raises:
-        InputError: A certificate cannot be read.
-    """
-    secure = "https" in {urlsplit(base_url).scheme, proxy.url.scheme if proxy else None}
-    context = _ssl_context(connection) if secure else None
-    return AiohttpTransport(
-        verify=context or False,  # else it loads the CA bundle, 20 ms, for nothing
-        proxy=proxy,
-        client=lambda: _session(context),
-    )
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -63,7 +45,12 @@ class _Connector(aiohttp.TCPConnector):
             connection.close()
 
 
-def _session(context: ssl.SSLContext | None) -> aiohttp.ClientSession:
+def open_session(context: ssl.SSLContext | None) -> aiohttp.ClientSession:
+    """Connections of the running event loop.
+
+    Args:
+        context: For TLS; None where there is none.
+    """
     return aiohttp.ClientSession(
         connector=_Connector(
             limit=0,  # the caller's semaphore is the limit
@@ -74,6 +61,7 @@ def _session(context: ssl.SSLContext | None) -> aiohttp.ClientSession:
         read_bufsize=_READ_BUFFER_BYTES,
         max_line_size=_MAX_HEADER_BYTES,
         max_field_size=_MAX_HEADER_BYTES,
+        auto_decompress=False,  # it takes encodings that were not asked for, before the status
         trust_env=False,  # it would send a password from ~/.netrc; proxies are looked up here
     )
 
@@ -111,7 +99,12 @@ def _environment_proxy(base_url: str) -> str | None:
     return proxies.get(parts.scheme) or proxies.get("all")
 
 
-def _ssl_context(connection: Connection) -> ssl.SSLContext:
+def tls_context(connection: Connection) -> ssl.SSLContext:
+    """What TLS is checked by.
+
+    Raises:
+        InputError: A certificate cannot be read.
+    """
     verify, cert = connection.verify, connection.cert
     try:
         if isinstance(verify, str):

@@ -151,9 +151,10 @@ class WireFaultError(Exception):
         self.fault = fault
 
 
-# httpx-aiohttp 0.2 reports refused, unknown host, reset and proxy failure all as ConnectTimeout, so
-# the whole chain of causes is searched, and the most telling class in it decides. Names instead of
-# classes: aiohttp, httpx, httpcore and httpx2 (openai) use the same ones; none is imported here.
+# Transports that callers bring wrap what they met (httpx-aiohttp 0.2 reports refused, unknown host,
+# reset and proxy failure all as ConnectTimeout), so the whole chain of causes is searched, and the
+# most telling class in it decides. Names instead of classes: aiohttp, httpx, httpcore and httpx2
+# (openai) use the same ones; none is imported here.
 _BY_CLASS_NAME = (
     ("ClientConnectorDNSError", Fault.UNKNOWN_HOST),
     ("gaierror", Fault.UNKNOWN_HOST),
@@ -172,6 +173,7 @@ _BY_CLASS_NAME = (
     ("ClientConnectorError", Fault.REFUSED),
     ("ConnectError", Fault.REFUSED),
     ("ServerDisconnectedError", Fault.RESET),
+    ("ContentEncodingError", Fault.NOT_HTTP),
     ("ClientPayloadError", Fault.CUT),
     ("HttpProcessingError", Fault.NOT_HTTP),
     ("ClientResponseError", Fault.NOT_HTTP),

@@ -45,16 +45,21 @@ class Failure:
     fault: Fault | None = None
 
 
-def retrying(policy: RetryPolicy) -> AsyncRetrying:
+def retrying(policy: RetryPolicy, spent: float) -> AsyncRetrying:
     """A retry loop around a coroutine function that returns a reply or a `Failure`.
 
     It waits with full jitter, or exactly as long as the server asks; gives the last failure back
     when attempts or budget are used up; and lets every exception pass, so that cancellation is
     never retried.
+
+    Args:
+        policy: How often, and how long.
+        spent: Seconds of its budget that are gone.
     """
+    left = policy.budget - spent
     return AsyncRetrying(
         retry=retry_if_result(_is_worth_another_attempt),
-        stop=stop_any(stop_after_attempt(policy.attempts), stop_before_delay(policy.budget)),
+        stop=stop_any(stop_after_attempt(policy.attempts), stop_before_delay(left)),
         wait=_Wait(policy.max_wait),
         before_sleep=_log_retry,
         retry_error_callback=_last_failure,

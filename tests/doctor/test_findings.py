@@ -23,6 +23,7 @@ from reward_client import (
 from reward_client.diagnosis import Verdict
 from reward_client.doctor import prompts
 from reward_client.doctor.failures import discovery_failure, failure, first_failures, in_two
+from reward_client.token_ids import TokenIds
 from reward_client.tokenizing import PromptRules
 
 CHAT = Conversation([{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}])
@@ -51,7 +52,8 @@ BOS = 1
 )
 def test_bos(demanded, token, count, prompt, verdict) -> None:
     """Never well where `PromptRules.finished` refuses the sample, and the other way round."""
-    rules, ids = PromptRules(bos=demanded, bos_token_id=token), (*[BOS] * count, 7, 8)
+    rules = PromptRules(bos=demanded, bos_token_id=token)
+    ids = TokenIds.of((*[BOS] * count, 7, 8))
     assert prompts.bos(rules, ids, prompt).verdict == verdict
     try:
         rules.finished(ids, prompt)

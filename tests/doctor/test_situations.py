@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from reward_client import LinearHead, ObjectiveHead, RewardClient
-from reward_client.tokenizing import digest
+from reward_client.token_ids import TokenIds
 
 from .conftest import Connect, Serve
 from .situations import KEY, SITUATIONS, STEP_HEAD, Situation, complaints
@@ -86,7 +86,7 @@ def test_every_version_and_head(head: str, dialect: str, serve: Serve) -> None:
     assert diagnosis.tokens is not None
     assert diagnosis.tokens.bos_count == 1
     if diagnosis.reward is not None:
-        assert diagnosis.reward.token_digest == digest(diagnosis.tokens.token_ids)
+        assert diagnosis.reward.token_digest == TokenIds.of(diagnosis.tokens.token_ids).digest
 
 
 @pytest.mark.parametrize("head", ["sequence", "labels", "embed"])

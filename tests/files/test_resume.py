@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from reward_client import FileError, ObjectiveHead, RewardClient, ScalarHead
+from reward_client import FileError, ObjectiveHead, RetryPolicy, RewardClient, ScalarHead
 from reward_client.files import results as results_module
 from reward_client.files import score_file
 from reward_client.files.results import Results
@@ -204,6 +204,10 @@ def test_what_says_the_same_is_the_same(connect: Connect, source: Path, begun: P
     assert score_file(connect(noisy, head=ScalarHead()), source, begun).kept == 15
 
 
+# A server that is gone through all attempts ends a run; these come back.
+AGAIN = RetryPolicy(attempts=3, max_wait=0.01)
+
+
 class Replaced(FakeVllm):
     """After some packs another server comes up behind the same address."""
 
@@ -238,7 +242,7 @@ def test_another_model_during_the_run_ends_it(
     rows = token_rows(400)
     source = write_rows(tmp_path / "in.jsonl", rows)
     with pytest.raises(FileError, match="Another server has come up during the run") as caught:
-        score_file(connect(Replaced(**after)), source, output)
+        score_file(connect(Replaced(**after), retry=AGAIN), source, output)
     assert says in str(caught.value)
     written = [row for row in read_rows(output) if "reward" in row]
     assert written
@@ -255,7 +259,7 @@ def test_a_server_that_was_away_for_a_moment_is_no_other(
     connect: Connect, tmp_path: Path, output: Path
 ) -> None:
     source = write_rows(tmp_path / "in.jsonl", token_rows(400))
-    summary = score_file(connect(Replaced()), source, output)
+    summary = score_file(connect(Replaced(), retry=AGAIN), source, output)
     assert summary.rows == 400
 
 

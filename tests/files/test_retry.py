@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from reward_client import FileError, RewardClient
+from reward_client import FileError, Limits, RewardClient, ServerUnreachableError
 from reward_client.files import score_file
 from reward_client.files.results import Results
 
@@ -163,22 +163,29 @@ def test_a_link_stays_a_link(
     assert flawed.read_bytes() == whole
 
 
-def test_everything_failed_and_is_there_later(
-    connect: Connect, fake: FakeVllm, source: Path, output: Path, whole: bytes
+@pytest.mark.parametrize("packs", [0, 3])
+def test_a_server_that_is_gone_ends_the_run_and_not_the_rows(
+    connect: Connect, fake: FakeVllm, source: Path, output: Path, whole: bytes, packs: int
 ) -> None:
-    """The server went away right after it was found out."""
-    client = connect()
+    """It went away after some requests; a million rows are not written as failures for that."""
+    client = connect(limits=Limits(max_pack_items=4))
     client.settings()
+    left = packs
 
     def away(request: httpx.Request) -> httpx.Response | None:
-        raise httpx.ConnectError("refused", request=request)
+        nonlocal left
+        left -= request.url.path == "/pooling"
+        if left < 0:
+            raise httpx.ConnectError("refused", request=request)
+        return None
 
     fake.before = away
-    summary = score_file(client, source, output)
-    assert summary.failures["ServerUnreachableError"] == 41
-    assert summary.rewards == {}
+    with pytest.raises(ServerUnreachableError):
+        score_file(client, source, output)
+    assert whole.startswith(output.read_bytes())
+    assert b"error" not in output.read_bytes()
     fake.before = lambda request: None
-    score_file(connect(), source, output, retry_failed=True)
+    score_file(connect(), source, output)
     assert output.read_bytes() == whole
 
 

@@ -34,6 +34,7 @@ from reward_client import (
 )
 from reward_client.recipes import load_recipe
 from reward_client.samples import parse_sample, refuse_single_sample, responses_to
+from reward_client.token_ids import TokenIds
 from reward_client.transport.redaction import redact
 from reward_client.transport.statuses import read_error, retry_after
 
@@ -429,6 +430,8 @@ def _written(read: Any) -> Any:
         return [read.messages, read.tools, read.chat_template_kwargs, read.steps]
     if isinstance(read, FormattedText):
         return read.text
+    if isinstance(read, TokenIds):
+        return list(read)
     return list(map(_written, read)) if isinstance(read, tuple) else read
 
 

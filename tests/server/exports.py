@@ -47,7 +47,8 @@ def _in_steps(setup: Setup, good_label: int | None) -> Setup:
 
 
 def _setup(model: str, export: Export) -> Setup:
-    setup = Setup(model, ScalarHead(), ("auto", "embeddings"), value, last, cell="exported")
+    routes = ("auto", "pooling", "embeddings")
+    setup = Setup(model, ScalarHead(), routes, value, last, cell="exported")
     if export.source == "prm, sharded":
         return _in_steps(setup, good_label=1)
     if export.source == "skywork-o1":

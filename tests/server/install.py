@@ -27,7 +27,7 @@ BESIDE = (
     *("scikit-learn==1.9.1", "scipy==1.17.1"),
     *("joblib==1.6.0", "narwhals==2.29.0", "threadpoolctl==3.8.0"),
     # What the client needs and vLLM does not: it verifies exports where torch is.
-    *("httpx-aiohttp==0.2.0", "orjson==3.13.0", "tenacity==9.2.1"),
+    *("orjson==3.13.0", "tenacity==9.2.1"),
 )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reward_client import StepHead
+from reward_client.methods import Messages
 
 from ..cells import cell
 from ..either import OPENERS, Kind
@@ -62,6 +63,28 @@ def test_numbers(bench: Bench, ledger: Ledger, model: str, route: str, kind: Kin
     (provenance,) = {reward.provenance for reward in rewards.values()}
     assert provenance.route == setup.taken(route)
     assert provenance.activation == "none"
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize(
+    "model", [name for name, setup in EXPORTED.items() if not isinstance(setup.head, StepHead)]
+)
+def test_messages_in_the_scoring_request(
+    bench: Bench, ledger: Ledger, model: str, kind: Kind
+) -> None:
+    """Many conversations in one, which the server tokenizes."""
+    setup = EXPORTED[model]
+    case = bench.case(model, setup.samples())
+    expected = {name: setup.expected(reference) for name, reference in case.references.items()}
+    url, samples = case.url, list(case.samples.values())
+
+    with closing(OPENERS[kind](url, head=setup.head, method=Messages())) as client:
+        client.score_many(samples)  # compared with their token IDs, of each form some
+        rewards = client.score_many(samples)
+
+    assert sum(reward.token_count is None for reward in rewards) > len(samples) / 2
+    found = {name: setup.numbers(each) for name, each in zip(case.samples, rewards, strict=True)}
+    assert not ledger.wrong(Way(model, kind, "exported", "messages"), found, expected)
 
 
 @pytest.mark.parametrize("name", [name for name in EXPORTED if name not in NOT_IN_LIBRARY])

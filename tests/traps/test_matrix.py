@@ -112,8 +112,8 @@ SERVED: dict[str, dict[str, tuple[str, ...]]] = {
     "0.12": {**_NEW, "sequence": ("pooling",), "labels": ("pooling",)},
     "0.16": {**_NEW, "embed": ("embeddings",)},
     "0.20": _NEW,
-    "0.25": _NEW,
-    "0.32": _NEW,
+    "0.25": {**_NEW, "export": ("pooling", "embeddings")},
+    "0.32": {**_NEW, "export": ("pooling", "embeddings")},
 }
 # What 0.8.5 applies to its values and cannot be asked to leave out, with the flag that cures it.
 LOST = {

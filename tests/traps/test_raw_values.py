@@ -275,7 +275,7 @@ def test_27_a_part_of_the_head_gives_a_plausible_number(connect: Connect) -> Non
         expected = server.reference(client.tokenize(CHAT).token_ids)
         assert reward.value == pytest.approx(expected, abs=TOLERANCE)
         assert reward.provenance.activation_known_by == "reference"
-        asked = [body["input"] for body in served(server, "/v1/embeddings")]
+        asked = [body["input"] for body in served(server, "/pooling")]
         assert [list(each.token_ids or ()) for each in whole.references] in asked
     with RewardServer(head="export", values=lambda ids: 3.0 - len(ids) / 7) as half:
         client = connect(half, recipe=whole)
@@ -283,7 +283,7 @@ def test_27_a_part_of_the_head_gives_a_plausible_number(connect: Connect) -> Non
             with pytest.raises(NotARewardError, match="reference 1 of the manifest") as caught:
                 call(CHAT)
             assert LOG in str(caught.value)
-        assert connect(half).score(CHAT).provenance.activation_known_by == "task"  # as it comes
+        assert connect(half).score(CHAT).provenance.activation_known_by == "request"
 
 
 def test_27_a_step_of_several_differs(connect: Connect) -> None:

@@ -84,7 +84,8 @@ def client_head(server: RewardServer, head: str) -> Any:
         ("0.32", "sequence", "/pooling", RAW),
         ("0.32", "steps", "/pooling", RAW),
         ("0.32", "embed", "/v1/embeddings", {*PLAIN, "use_activation"}),
-        ("0.32", "export", "/v1/embeddings", PLAIN),
+        ("0.20", "export", "/v1/embeddings", PLAIN),
+        ("0.32", "export", "/pooling", RAW),
     ],
 )
 def test_6_exactly_the_keys_of_the_version(

@@ -35,14 +35,31 @@ async def echo(sample: Any) -> Reward:
     return reward(sample[0])
 
 
+def window(score: Any, size: int, *, ordered: bool) -> Window:
+    """In groups of three at most, each sample of which is scored by itself."""
+
+    async def scored(group: list[Any], settle: Callable[[int, Any], None]) -> None:
+        async def one(place: int) -> None:
+            try:
+                settle(place, await score(group[place]))
+            except Exception as error:
+                settle(place, error)
+
+        async with asyncio.TaskGroup() as tasks:
+            for place in range(len(group)):
+                tasks.create_task(one(place))
+
+    return Window(scored, size, 3, ordered=ordered)
+
+
 def stream(
     samples: Any, *, ordered: bool = True, size: int = 8, score: Any = echo
 ) -> AsyncRewardStream:
-    return AsyncRewardStream(Window(score, size, ordered=ordered), samples, progress=False)
+    return AsyncRewardStream(window(score, size, ordered=ordered), samples, progress=False)
 
 
 def collected(samples: Any, on_error: Any, *, size: int = 8, score: Any = echo) -> Awaitable[Any]:
-    return collect(Window(score, size, ordered=False), samples, on_error=on_error, progress=False)
+    return collect(window(score, size, ordered=False), samples, on_error=on_error, progress=False)
 
 
 def run(main: Callable[[], Awaitable[Any]]) -> Any:
@@ -269,8 +286,8 @@ def test_a_bug_is_not_taken_for_a_failed_sample() -> None:
 
 def test_progress_is_shown_on_request(capsys: pytest.CaptureFixture[str]) -> None:
     async def main() -> None:
-        window = Window(echo, 8, ordered=True)
-        await collect(window, [[0], [1]], on_error="return", progress=True)
+        samples = window(echo, 8, ordered=True)
+        await collect(samples, [[0], [1]], on_error="return", progress=True)
 
     run(main)
     out, err = capsys.readouterr()

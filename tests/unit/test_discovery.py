@@ -30,7 +30,7 @@ from reward_client import (
 )
 from reward_client.calls import Call, Caller, Reply
 from reward_client.server import watch
-from reward_client.tokenizing import PromptRules, Tokenizer
+from reward_client.tokenizing import Needs, PromptRules, Tokenizer
 
 from ..fake_vllm import BOS, CHAT, CHAT_TOKENS, FakeVllm, card
 
@@ -394,8 +394,9 @@ def test_old_servers_would_ignore_tools(version: str | None, ignored: bool) -> N
             sent.append(call)
             return Reply({"count": 4, "tokens": CHAT_TOKENS}, "POST http://fake/tokenize", "rc-1")
 
-    tokenizer = Tokenizer(Recorder(), "server", "raise")  # type: ignore[abstract]
-    tokenized = tokenizer.tokenize(known, PromptRules(), conversation, known.max_model_len)
+    needs = Needs(known, PromptRules(), known.max_model_len)
+    caller = Recorder()  # type: ignore[abstract]
+    tokenized = Tokenizer("server", "raise").tokenize(caller, needs, conversation)
     if ignored:
         with pytest.raises(InputError, match="ignores tools"):
             asyncio.run(tokenized)

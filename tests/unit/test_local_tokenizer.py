@@ -25,20 +25,22 @@ from reward_client import (
     FormattedText,
     InputError,
     PromptTooLongError,
+    ServerError,
     ServerProfile,
     TokenizerMismatchError,
 )
 from reward_client.calls import Call, Reply
 from reward_client.config import Config
-from reward_client.rewards import TokenizedSample
 from reward_client.samples import Prompt, parse_sample
 from reward_client.testing.tokenizing import ChatTokenizer
+from reward_client.token_ids import TokenIds
 from reward_client.tokenizing import (
     LocalTokenizer,
+    Needs,
     PromptRules,
+    Tokenized,
     Tokenizer,
     TokenizerChoice,
-    check_length,
 )
 
 MODEL = Path(reward_client.testing.__file__).parent / "model"
@@ -116,21 +118,25 @@ class Client:
     def __init__(self, choice: TokenizerChoice, server: Server, **options: Any) -> None:
         self.server = server
         self.rules = PromptRules(**options)
-        self._tokenizer = Tokenizer(server, choice, "raise")
+        self._tokenizer = Tokenizer(choice, "raise")
         self._runner = asyncio.Runner()
 
     def ids(self, sample: Any, of: ServerProfile = PROFILE) -> tuple[int, ...]:
-        return self._runner.run(self._tokenized(parse_sample(sample), of)).token_ids
+        return tuple(self._runner.run(self._tokenized(parse_sample(sample), of)).ids)
 
-    def together(self, samples: Sequence[Any]) -> list[TokenizedSample | BaseException]:
-        async def main() -> list[TokenizedSample | BaseException]:
+    def together(self, samples: Sequence[Any]) -> list[Tokenized | BaseException]:
+        async def main() -> list[Tokenized | BaseException]:
             work = (self._tokenized(parse_sample(sample), PROFILE) for sample in samples)
             return await asyncio.gather(*work, return_exceptions=True)
 
         return self._runner.run(main())
 
-    async def _tokenized(self, prompt: Prompt, of: ServerProfile) -> TokenizedSample:
-        return await self._tokenizer.tokenize(of, self.rules, prompt, of.max_model_len)
+    async def _tokenized(self, prompt: Prompt, of: ServerProfile) -> Tokenized:
+        needs = Needs(of, self.rules, of.max_model_len)
+        made = (await self._tokenizer.without_server(needs, {0: prompt})).get(0)
+        if isinstance(made, InputError):
+            raise made
+        return made or await self._tokenizer.tokenize(self.server, needs, prompt)
 
     def close(self) -> None:
         self._runner.close()
@@ -210,6 +216,31 @@ def test_each_way_to_name_the_tokenizer(
     assert len(server.asked) == 2
 
 
+def test_no_more_are_compared_at_once_than_prove_it(connect: Connect, server: Server) -> None:
+    """The others wait for them: a /tokenize for each of thousands that begin would take long."""
+    samples = [chat(str(number)) for number in range(EVERY - 1)]
+    found = connect().together(samples)
+    assert len(server.asked) == FIRST
+    expected = [connect("server").ids(sample) for sample in samples]
+    assert [tuple(made.ids) for made in found if isinstance(made, Tokenized)] == expected
+
+
+def test_what_fails_to_be_compared_proves_nothing(connect: Connect, server: Server) -> None:
+    """Those that wait take its place."""
+    failures = iter(range(5))
+
+    def failing(ids: list[int]) -> list[int]:
+        if next(failures, None) is not None:
+            raise ServerError("busy")
+        return ids
+
+    server.alter = failing
+    found = connect().together([chat(str(number)) for number in range(EVERY - 1)])
+    assert sum(isinstance(each, ServerError) for each in found) == 5
+    assert sum(isinstance(each, Tokenized) for each in found) == EVERY - 1 - 5
+    assert len(server.asked) == FIRST + 5
+
+
 def test_the_first_samples_are_compared_and_later_each_64th(
     connect: Connect, server: Server
 ) -> None:
@@ -260,12 +291,16 @@ def altered(tmp_path: Path, **changes: Any) -> Path:
     return folder
 
 
+def text_ids(text: str) -> tuple[int, ...]:
+    return tuple(LOADED.ids(FormattedText(text), generation_prompt=False))
+
+
 def test_template_arguments_reach_the_template(connect: Connect, tmp_path: Path) -> None:
     template = "{{ messages[-1]['content'] }} {{ date }} {{ add_generation_prompt }}"
     client = connect(altered(tmp_path, chat_template=template), generation_prompt=True)
-    client.server.ids = lambda body: LOADED._encoded("4 today True")  # type: ignore[method-assign]
+    client.server.ids = lambda body: list(text_ids("4 today True"))  # type: ignore[method-assign]
     given_prompt = Conversation(chat("4"), chat_template_kwargs={"date": "today"})
-    assert client.ids(given_prompt) == tuple(LOADED._encoded("4 today True"))
+    assert client.ids(given_prompt) == text_ids("4 today True")
 
 
 PREPARED = [
@@ -363,7 +398,7 @@ def test_auto_falls_back_to_the_server_with_one_warning(
     samples = [chat(f"the secret {number}") for number in range(30)]
     found = client.together(samples)
     expected = [connect("server").ids(sample) for sample in samples]
-    assert [sample.token_ids for sample in found if isinstance(sample, TokenizedSample)] == expected
+    assert [tuple(made.ids) for made in found if isinstance(made, Tokenized)] == expected
     assert client.ids(samples[0]) == expected[0]
     assert len(warnings_of(caplog)) == 1
     assert "TokenizerMismatchError" in warnings_of(caplog)[0]
@@ -613,7 +648,7 @@ def test_a_tokenizer_that_says_to_truncate_does_not(connect: Connect, tmp_path: 
     assert tokenizer._tokenizer.backend_tokenizer.truncation is None
     assert tokenizer._tokenizer.backend_tokenizer.padding is None
     sample = Conversation(chat("one two three " * 50))
-    expected = list(connect("server").ids(sample))
+    expected = connect("server").ids(sample)
     assert 100 < len(expected) < 2000
     with ThreadPoolExecutor(8) as pool:
         work = [pool.submit(tokenizer.ids, sample, generation_prompt=False) for _ in range(64)]
@@ -640,10 +675,10 @@ def test_it_pickles_as_where_it_is_from() -> None:
 # Too long
 
 
-def too_long(choice: TokenizerChoice, sample: Any, limit: int, server: Server) -> TokenizedSample:
-    tokenizer = Tokenizer(server, choice, "drop_turns")
-    rules, of = PromptRules(bos_token_id=1, append=(7,)), profile(max_model_len=limit)
-    return asyncio.run(tokenizer.tokenize(of, rules, parse_sample(sample), of.max_model_len))
+def too_long(choice: TokenizerChoice, sample: Any, limit: int, server: Server) -> Tokenized:
+    tokenizer = Tokenizer(choice, "drop_turns")
+    needs = Needs(profile(), PromptRules(bos_token_id=1, append=(7,)), limit)
+    return asyncio.run(tokenizer.tokenize(server, needs, parse_sample(sample)))
 
 
 @pytest.mark.parametrize("choice", ["server", "local"])
@@ -651,17 +686,17 @@ def test_old_turns_go_until_the_rest_fits(choice: str, server: Server) -> None:
     turns = [turn for number in range(20) for turn in chat(str(number))]
     whole = too_long(choice, turns, 1024, server)
     assert not whole.truncated
-    for limit in (len(whole.token_ids) - 1, len(whole.token_ids) // 2, 20):
+    for limit in (len(whole.ids) - 1, len(whole.ids) // 2, 20):
         server.asked.clear()
         kept = too_long(choice, turns, limit, server)
         assert kept.truncated
-        assert len(kept.token_ids) <= limit < len(kept.token_ids) + 12  # an exchange has 9 to 12
-        assert kept.token_ids[-9:] == whole.token_ids[-9:]
-        assert kept.token_ids[-1] == 7
+        assert len(kept.ids) <= limit < len(kept.ids) + 12  # an exchange has 9 to 12
+        assert kept.ids[-9:] == whole.ids[-9:]
+        assert kept.ids[-1] == 7
         assert kept.bos_count == 1
         assert kept.max_model_len == limit
         assert len(server.asked) <= 7
-        check_length(kept)
+        kept.check_length()
 
 
 @pytest.mark.parametrize(
@@ -670,13 +705,13 @@ def test_old_turns_go_until_the_rest_fits(choice: str, server: Server) -> None:
 def test_what_nothing_can_be_dropped_from_stays_too_long(sample: Any, server: Server) -> None:
     kept = too_long("server", sample, 50, server)
     assert not kept.truncated
-    with pytest.raises(PromptTooLongError, match=f"{len(kept.token_ids)} tokens and the server"):
-        check_length(kept)
+    with pytest.raises(PromptTooLongError, match=f"{len(kept.ids)} tokens and the server"):
+        kept.check_length()
 
 
 def test_a_limit_that_nobody_names_is_none(server: Server) -> None:
-    tokenizer = Tokenizer(server, "server", "drop_turns")
-    work = tokenizer.tokenize(profile(), PromptRules(), tuple([5] * 10_000), None)
-    kept = asyncio.run(work)
-    assert len(kept.token_ids) == 10_000
-    check_length(kept)
+    tokenizer = Tokenizer("server", "drop_turns")
+    needs, ids = Needs(profile(), PromptRules(), None), TokenIds.of([5] * 10_000)
+    kept = asyncio.run(tokenizer.tokenize(server, needs, ids))
+    assert len(kept.ids) == 10_000
+    kept.check_length()

@@ -243,3 +243,27 @@ def test_a_request_that_nobody_waits_for_is_given_up() -> None:
             return stopped.is_set()
 
     assert asyncio.run(asyncio.wait_for(main(), 10))
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+def test_what_is_ready_is_scored_while_others_wait_to_be_tokenized(kind: Kind) -> None:
+    """In the order in which they ask, the server would tokenize first and score afterwards."""
+
+    def before(request: httpx.Request) -> httpx.Response | None:
+        body = json.loads(request.content) if request.content else {}
+        if "messages" not in body:
+            return None
+        ids = [int(body["messages"][0]["content"]), 7]
+        return httpx.Response(200, json={"count": 2, "max_model_len": 1024, "tokens": ids})
+
+    fake = FakeVllm(pool=first, before=before)
+    samples = [[{"role": "user", "content": str(number)}] for number in range(32)]
+    options = {"transport": fake.transport(), "limits": Limits(max_concurrency=4, max_pack_items=8)}
+    with closing(OPENERS[kind]("http://vllm", **options)) as client:
+        client.servers()
+        fake.requests.clear()
+        rewards = client.score_many(samples)
+    assert [reward.value for reward in rewards] == [number - 3.5 for number in range(32)]
+    paths = [path for path, _ in fake.requests]
+    assert paths.count("/tokenize") == len(samples)
+    assert paths.index("/pooling") < len(samples) / 2

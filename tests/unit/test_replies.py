@@ -170,7 +170,7 @@ def tokenized(tokens: Any, count: Any = None) -> Reply:
 
 
 def test_token_ids() -> None:
-    assert token_ids(tokenized([0, 5, 2**31 - 1])) == [0, 5, 2**31 - 1]
+    assert token_ids(tokenized([0, 5, 2**31 - 1])) == (0, 5, 2**31 - 1)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def run(
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
 
-    loop = retrying(policy)
+    loop = retrying(policy, spent=0)
     loop.sleep = sleep
     ending = asyncio.run(loop(attempt))
     return ending, waited, len(outcomes) - len(left)
@@ -117,7 +117,7 @@ def test_exceptions_pass(passed):
 
 def test_many_at_once_do_not_mix():
     """One object serves all calls of a client."""
-    loop = retrying(RetryPolicy(attempts=4))
+    loop = retrying(RetryPolicy(attempts=4), spent=0)
 
     async def sleep(_: float) -> None:
         await asyncio.sleep(0)

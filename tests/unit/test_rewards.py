@@ -61,3 +61,20 @@ def test_it_is_written_and_read_as_value(value: float | None) -> None:
     assert f"value={value!r}" in repr(given)
     assert Reward.model_validate_json(given.model_dump_json()) == given
     assert pickle.loads(pickle.dumps(given)) == given
+
+
+def test_one_that_is_not_validated_is_like_one_that_is() -> None:
+    step = StepReward(value=0.5, logits=(0.0,), start=0, end=3)
+    more: dict[str, Any] = {"steps": (step,), "objectives": {"a": 2.0}, "truncated": True}
+    validated = reward(1.5, **more)
+    quick = Reward.of_checked(
+        scalar=1.5, token_count=1, token_digest="d", bos_count=0, provenance=PROVENANCE, **more
+    )
+
+    assert quick == validated
+    assert quick.model_fields_set == validated.model_fields_set == set(Reward.model_fields)
+    assert quick.model_dump_json() == validated.model_dump_json()
+    assert pickle.loads(pickle.dumps(quick)) == validated
+    assert repr(quick) == repr(validated)
+    with pytest.raises(ValueError, match="frozen"):
+        quick.truncated = False  # pyright: ignore[reportAttributeAccessIssue]

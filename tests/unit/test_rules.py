@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from reward_client import Conversation, FormattedText, InputError
 from reward_client.samples import Prompt, parse_sample
+from reward_client.token_ids import TokenIds
 from reward_client.tokenizing import PromptRules, StepToken
 
 STEP = StepToken(5, "<extra_0>")
@@ -155,12 +156,12 @@ ANSWERED = Conversation([QUESTION, answer("One<extra_0>two<extra_0>")])
     [
         (ANSWERED, (1, 9, 5, 9, 5, 2)),
         (FormattedText("x<extra_0>"), (9, 5)),
-        ((9, 5, 5), (9, 5, 5)),
-        ((5,), (5,)),
+        (TokenIds.of((9, 5, 5)), (9, 5, 5)),
+        (TokenIds.of((5,)), (5,)),
     ],
 )
 def test_as_many_step_tokens_as_the_text_has(prompt: Prompt, ids: tuple[int, ...]) -> None:
-    assert STEPS.finished(ids, prompt) == ids
+    assert STEPS.finished(TokenIds.of(ids), prompt) == ids
     assert STEPS.step_places(ids) == tuple(i for i, token in enumerate(ids) if token == 5)
 
 
@@ -173,22 +174,22 @@ def test_as_many_step_tokens_as_the_text_has(prompt: Prompt, ids: tuple[int, ...
         (FormattedText("x<extra_0>"), (9, 5, 5), "does not keep it whole"),
         (FormattedText("x"), (9, 5), "does not keep it whole"),
         (FormattedText("x"), (9,), "no step token"),
-        ((1, 2, 3), (1, 2, 3), "no step token"),
+        (TokenIds.of((1, 2, 3)), (1, 2, 3), "no step token"),
     ],
 )
 def test_another_number_of_step_tokens(prompt: Prompt, ids: tuple[int, ...], hint: str) -> None:
     with pytest.raises(InputError, match=hint):
-        STEPS.finished(ids, prompt)
+        STEPS.finished(TokenIds.of(ids), prompt)
 
 
 def test_no_steps_are_counted_for_models_without() -> None:
-    assert PromptRules().finished((5, 5), FormattedText("<extra_0>")) == (5, 5)
+    assert PromptRules().finished(TokenIds.of((5, 5)), FormattedText("<extra_0>")) == (5, 5)
     assert PromptRules().step_places((5, 5)) == ()
 
 
 # BOS
 
-CONVERSATION, TEXT, IDS = Conversation([QUESTION]), FormattedText("2+2?"), (9,)
+CONVERSATION, TEXT, IDS = Conversation([QUESTION]), FormattedText("2+2?"), TokenIds.of((9,))
 
 
 @pytest.mark.parametrize("prompt", [CONVERSATION, TEXT, IDS], ids=["messages", "text", "ids"])
@@ -208,16 +209,18 @@ CONVERSATION, TEXT, IDS = Conversation([QUESTION]), FormattedText("2+2?"), (9,)
 def test_a_bos_as_it_should_be(
     bos: bool | None, given_ids: tuple[int, ...], prompt: Prompt
 ) -> None:
-    assert PromptRules(bos=bos, bos_token_id=BOS).finished(given_ids, prompt) == given_ids
+    assert (
+        PromptRules(bos=bos, bos_token_id=BOS).finished(TokenIds.of(given_ids), prompt) == given_ids
+    )
 
 
 def test_a_missing_bos_is_added_to_conversations_only() -> None:
     """A template may have none on purpose; who wrote the text or the IDs wrote all of it."""
     rules = PromptRules(bos=True, bos_token_id=BOS)
-    assert rules.finished((9, BOS), CONVERSATION) == (BOS, 9, BOS)
+    assert rules.finished(TokenIds.of((9, BOS)), CONVERSATION) == (BOS, 9, BOS)
     for prompt in (TEXT, IDS):
         with pytest.raises(InputError, match="starts with 0 BOS tokens, and exactly one"):
-            rules.finished((9, BOS), prompt)
+            rules.finished(TokenIds.of((9, BOS)), prompt)
 
 
 @pytest.mark.parametrize("prompt", [CONVERSATION, TEXT, IDS], ids=["messages", "text", "ids"])
@@ -234,28 +237,30 @@ def test_a_wrong_bos_is_refused(
     bos: bool, given_ids: tuple[int, ...], hint: str, prompt: Prompt
 ) -> None:
     with pytest.raises(InputError, match=hint):
-        PromptRules(bos=bos, bos_token_id=BOS).finished(given_ids, prompt)
+        PromptRules(bos=bos, bos_token_id=BOS).finished(TokenIds.of(given_ids), prompt)
 
 
 def test_a_tokenizer_without_a_bos() -> None:
     for bos in (None, False):
-        assert PromptRules(bos=bos).finished((1, 1, 9), CONVERSATION) == (1, 1, 9)
+        assert PromptRules(bos=bos).finished(TokenIds.of((1, 1, 9)), CONVERSATION) == (1, 1, 9)
     with pytest.raises(InputError, match="tokenizer has none"):
-        PromptRules(bos=True).finished((1, 9), CONVERSATION)
+        PromptRules(bos=True).finished(TokenIds.of((1, 9)), CONVERSATION)
 
 
 @given(st.lists(st.integers(0, 3), min_size=1))
 def test_the_bos_are_counted_at_the_start(ids: list[int]) -> None:
-    count = PromptRules(bos_token_id=BOS).bos_count(ids)
+    count = PromptRules(bos_token_id=BOS).bos_count(TokenIds.of(ids))
     assert ids[:count] == [BOS] * count
     assert ids[count : count + 1] != [BOS]
-    assert PromptRules().bos_count(ids) == 0
+    assert PromptRules().bos_count(TokenIds.of(ids)) == 0
 
 
 # Tokens at the end
 
 
-@pytest.mark.parametrize("prompt", [CONVERSATION, TEXT, (1, 2)], ids=["messages", "text", "ids"])
+@pytest.mark.parametrize(
+    "prompt", [CONVERSATION, TEXT, TokenIds.of((1, 2))], ids=["messages", "text", "ids"]
+)
 @pytest.mark.parametrize(
     ("append", "given_ids", "finished"),
     [
@@ -276,14 +281,14 @@ def test_tokens_are_appended_once(
     prompt: Prompt,
 ) -> None:
     rules = PromptRules(append=append)
-    assert rules.finished(given_ids, prompt) == finished
-    assert rules.finished(finished, prompt) == finished
+    assert rules.finished(TokenIds.of(given_ids), prompt) == finished
+    assert rules.finished(TokenIds.of(finished), prompt) == finished
 
 
 def test_all_of_it_together() -> None:
     rules = PromptRules(bos=True, bos_token_id=BOS, append=(7,), step=STEP, separator="\n\n")
     prompt = rules.with_steps(parse_sample([QUESTION, answer("One\n\ntwo")]))
-    finished = rules.finished((9, 5, 9, 5, 2), prompt)
+    finished = rules.finished(TokenIds.of((9, 5, 9, 5, 2)), prompt)
     assert finished == (BOS, 9, 5, 9, 5, 2, 7)
     assert rules.step_places(finished) == (2, 4)
     assert rules.bos_count(finished) == 1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from reward_client import Conversation, FormattedText, InputError
 from reward_client.samples import parse_sample, refuse_single_sample, responses_to
+from reward_client.token_ids import TokenIds
 
 TURNS = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
 
@@ -164,4 +165,4 @@ def test_anything_is_parsed_or_refused(sample: Any) -> None:
         parsed = parse_sample(sample)
     except InputError:
         return
-    assert isinstance(parsed, Conversation | tuple)
+    assert isinstance(parsed, Conversation | TokenIds)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reward_client.routes import Ask
 from reward_client.server.versions import (
     ERAS,
     NEWEST,
@@ -151,9 +152,11 @@ def test_every_version_that_was_read_or_run_is_in_a_row() -> None:
         ("0.16", (0, 16, 0)),
         ("0.18.1", (0, 16, 0)),
         ("0.19.0", (0, 19, 0)),
-        ("0.32.0", (0, 19, 0)),
-        ("0.32.0+cpu", (0, 19, 0)),
-        ("0.32.1rc2", (0, 19, 0)),
+        ("0.23.0", (0, 19, 0)),
+        ("0.24.0", (0, 24, 0)),
+        ("0.32.0", (0, 24, 0)),
+        ("0.32.0+cpu", (0, 24, 0)),
+        ("0.32.1rc2", (0, 24, 0)),
         ("0.33.0rc1", (0, 33, 0)),
         ("0.33.7", (0, 33, 0)),
     ],
@@ -260,8 +263,22 @@ def test_exported_heads_are_served_since_0_10_2(version: str) -> None:
     era = era_of(version)
     assert ("exported" in era.ways) == (version in between("0.10.2", "0.33.0"))
     if "exported" in era.ways:
-        ask = era.ways["exported"].ask
+        way = era.ways["exported"]
+        by_embeddings = way.otherwise or way
+        ask = by_embeddings.ask
         assert (ask.route, ask.task, ask.raw_by) == ("embeddings", None, "task")
+
+
+@pytest.mark.parametrize("version", between("0.10.2", "0.33.0"))
+def test_embeddings_takes_many_conversations_since_0_24_and_ids_slowly(version: str) -> None:
+    way = era_of(version).ways["exported"]
+    if version in between("0.10.2", "0.23.0"):
+        assert (way.conversations, way.otherwise) == (None, None)
+        return
+    assert (way.ask.route, way.ask.task, way.ask.raw_by) == ("pooling", "embed", "request")
+    assert way.conversations == Ask("embeddings", raw_by="task")
+    assert way.otherwise is not None
+    assert way.otherwise.conversations == way.conversations
 
 
 @pytest.mark.parametrize("version", READ)

@@ -53,12 +53,12 @@ REWARDS = {
     "0.20.2-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
     "0.25.1-seqcls": ("pooling", "classify", "request", "scalar"),
     "0.25.1-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
-    "0.25.1-export": ("embeddings", None, "task", "scalar"),
+    "0.25.1-export": ("pooling", "embed", "request", "scalar"),
     "0.32.0-seqcls": ("pooling", "classify", "request", "scalar"),
     "0.32.0-seqcls-tokcls": ("pooling", "token_classify", "request", LAST_TOKEN),
     "0.32.0-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
     "0.32.0-internlm2": ("pooling", "token_classify", "request", LAST_TOKEN),
-    "0.32.0-export": ("embeddings", None, "task", "scalar"),
+    "0.32.0-export": ("pooling", "embed", "request", "scalar"),
 }
 
 SOFTMAX_FLAG = """--override-pooler-config '{"softmax": false}'"""

@@ -13,6 +13,7 @@ from reward_client.methods import Messages
 
 from ..cells import cell
 from ..either import OPENERS, Kind
+from .conversations import judged_conversations
 from .exports import EXPORTED
 from .heads import last
 from .install import VERSION
@@ -67,7 +68,13 @@ def test_numbers(bench: Bench, ledger: Ledger, model: str, route: str, kind: Kin
 
 @pytest.mark.parametrize("kind", OPENERS)
 @pytest.mark.parametrize(
-    "model", [name for name, setup in EXPORTED.items() if not isinstance(setup.head, StepHead)]
+    "model",
+    [
+        name
+        for name, setup in EXPORTED.items()
+        # Steps, and what is formatted text, go by their token IDs.
+        if not isinstance(setup.head, StepHead) and setup.samples is not judged_conversations
+    ],
 )
 def test_messages_in_the_scoring_request(
     bench: Bench, ledger: Ledger, model: str, kind: Kind

@@ -8,10 +8,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import aiohttp
-import httpx
 import yarl
 
-from reward_client.errors import InputError
 from reward_client.options import Connection, Timeouts
 from reward_client.transport.connections import find_proxy, open_session, tls_context
 from reward_client.transport.faults import Fault, WireFaultError, classify
@@ -21,6 +19,7 @@ from reward_client.transport.wire import (
     WireReply,
     check_encoding,
     reason,
+    request_url,
 )
 
 __all__ = ["AiohttpWire"]
@@ -83,7 +82,8 @@ class AiohttpWire:
             self._session = open_session(self._tls)
         url = self._urls.get(path)
         if url is None:
-            url = self._urls[path] = self._url(path)
+            url = yarl.URL(str(request_url(self._base_url, path)), encoded=True)
+            self._urls[path] = url
         headers = {"accept-encoding": ENCODINGS, **headers, **self._also_sent}
         data: bytes | AsyncIterator[bytes] | None = body
         if body is not None and len(body) > _LARGEST_PIECE:
@@ -111,12 +111,6 @@ class AiohttpWire:
             if fault is None:
                 raise
             raise WireFaultError(fault, reason(error)) from error
-
-    def _url(self, path: str) -> yarl.URL:
-        try:
-            return yarl.URL(str(httpx.URL(self._base_url + path)), encoded=True)
-        except httpx.InvalidURL as error:
-            raise InputError(f"base_url cannot be read as a URL: {error}.") from error
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         failed = response.status >= 400

@@ -7,7 +7,6 @@ from typing import Literal
 
 import httpx
 
-from reward_client.errors import InputError
 from reward_client.options import Timeouts
 from reward_client.transport.faults import Fault, WireFaultError, classify
 from reward_client.transport.wire import (
@@ -16,6 +15,7 @@ from reward_client.transport.wire import (
     WireReply,
     check_encoding,
     reason,
+    request_url,
 )
 
 __all__ = ["HttpxWire"]
@@ -60,7 +60,7 @@ class HttpxWire:
         headers = {"accept-encoding": ENCODINGS, **headers}
         request = httpx.Request(
             method,
-            self._url(path),
+            request_url(self._base_url, path),
             headers=headers,
             content=body,
             extensions={"timeout": self._timeout},
@@ -81,12 +81,6 @@ class HttpxWire:
             if fault is None:
                 raise
             raise WireFaultError(fault, reason(error)) from error
-
-    def _url(self, path: str) -> httpx.URL:
-        try:
-            return httpx.URL(self._base_url + path)
-        except httpx.InvalidURL as error:
-            raise InputError(f"base_url cannot be read as a URL: {error}.") from error
 
     async def _read(self, response: httpx.Response) -> bytes:
         failed = response.status_code >= 400

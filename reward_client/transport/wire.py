@@ -6,9 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import httpx
+
+from reward_client.errors import InputError
 from reward_client.transport.faults import Fault, WireFaultError
 
-__all__ = ["ENCODINGS", "MAX_ERROR_BYTES", "Wire", "WireReply", "check_encoding", "reason"]
+__all__ = [
+    "ENCODINGS",
+    "MAX_ERROR_BYTES",
+    "Wire",
+    "WireReply",
+    "check_encoding",
+    "reason",
+    "request_url",
+]
 
 # Enough for any message; vLLM was seen to echo 184 kB of input.
 MAX_ERROR_BYTES = 65_536
@@ -59,6 +70,18 @@ class Wire(Protocol):
     async def aclose(self) -> None:
         """Closes every connection."""
         ...
+
+
+def request_url(base_url: str, path: str) -> httpx.URL:
+    """The URL of a route.
+
+    Raises:
+        InputError: The base URL makes none.
+    """
+    try:
+        return httpx.URL(base_url + path)
+    except httpx.InvalidURL as error:
+        raise InputError(f"base_url cannot be read as a URL: {error}.") from error
 
 
 def check_encoding(encoding: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -71,23 +71,23 @@ class Core:
             link = await self._link()
             return await link.method.score(prompt)
 
-    async def score_each(self, samples: Sequence[Sample], settle: Settle) -> None:
+    async def score_each(self, samples: Mapping[int, Sample], settle: Settle) -> None:
         """The rewards of a few samples, within ``Timeouts.total``.
 
         Args:
-            samples: The samples.
-            settle: Is told the outcome of each, by its place.
+            samples: The samples by their numbers.
+            settle: Is told the outcomes by these.
 
         Raises:
             RewardClientError: None of the rest can be scored.
         """
         async with self._deadline():
             prompts: dict[int, Prompt] = {}
-            for place, sample in enumerate(samples):
+            for number, sample in samples.items():
                 try:
-                    prompts[place] = parse_sample(sample)
+                    prompts[number] = parse_sample(sample)
                 except InputError as error:
-                    settle(place, error)
+                    settle({number: error})
             if prompts:
                 link = await self._link()
                 await link.method.score_each(prompts, settle)

@@ -14,6 +14,7 @@ __all__ = [
     "as_mapping",
     "as_sequence",
     "elements",
+    "is_list",
     "is_text",
     "plain",
 ]
@@ -37,14 +38,23 @@ def as_count(value: object) -> int | None:
 
 def as_mapping(value: object) -> Mapping[str, object] | None:
     """The value, if it is a mapping (a JSON object)."""
-    if type(value) is dict or isinstance(value, Mapping):  # the first takes a tenth of the time
-        return cast("Mapping[str, object]", value)
-    return None
+    if _is_dict(value):  # which takes a tenth of the time of the other question
+        return value
+    return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None
 
 
 def as_list(value: object) -> list[object] | None:
     """The value, if it is a list (a JSON array)."""
-    return cast("list[object]", value) if isinstance(value, list) else None
+    return value if is_list(value) else None
+
+
+def is_list(value: object) -> TypeGuard[list[object]]:
+    """Whether it is a list, of no subclass."""
+    return type(value) is list
+
+
+def _is_dict(value: object) -> TypeGuard[dict[str, object]]:
+    return type(value) is dict
 
 
 def as_sequence(value: object) -> Sequence[object] | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
+from operator import attrgetter
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from reward_client.bisection import ONE_MAY_CAUSE, each_outcome
@@ -43,8 +45,8 @@ PackT = TypeVar("PackT", bound=Packable)
 Scored: TypeAlias = tuple[Serving, Scores]
 """What came for a sample, and the server that it came from."""
 
-Hear: TypeAlias = Callable[[int, Scored | Exception | None], None]
-"""Takes the outcome of the sample with a number: None where the servers are others now."""
+Hear: TypeAlias = Callable[[Mapping[int, Scored | Exception | None]], None]
+"""Takes the outcomes of samples by their numbers: None where the servers are others now."""
 
 Outcome: TypeAlias = Scores | RewardClientError
 Post: TypeAlias = Callable[[Caller, Serving, Sequence[PackT]], Awaitable[list[Outcome]]]
@@ -68,11 +70,11 @@ class _Order:
         self._left = count
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def settle(self, number: int, outcome: Scored | Exception | None) -> None:
+    def settle(self, outcomes: Mapping[int, Scored | Exception | None]) -> None:
         if self.done.done():
             return
-        self._hear(number, copy(outcome) if isinstance(outcome, Exception) else outcome)
-        self._left -= 1
+        self._hear(outcomes)
+        self._left -= len(outcomes)
         if self._left == 0:
             self.done.set_result(None)
 
@@ -84,18 +86,17 @@ class _Waiting(Generic[PackT]):
     key: Hashable
     standard: Standard
     sample: PackT
-    takers: list[tuple[_Order, int]] = field(default_factory=list["tuple[_Order, int]"])
+    size: int
+    takers: list[tuple[_Order, int]]
     pack: Sequence[_Waiting[PackT]] = ()
     task: asyncio.Task[None] | None = None
-
-    def settle(self, outcome: Scored | Exception | None) -> None:
-        takers, self.takers = self.takers, []
-        for order, number in takers:
-            order.settle(number, outcome)
 
     def cut_off(self) -> None:
         for order, _ in self.takers:
             order.done.cancel()
+
+
+_SIZE = attrgetter("size")
 
 
 class Packs(Generic[PackT]):
@@ -137,9 +138,12 @@ class Packs(Generic[PackT]):
             key = id(standard), sample.key
             waiting = self._known.get(key)
             if waiting is None:
-                waiting = self._known[key] = _Waiting(key, standard, sample)
+                waiting = self._known[key] = _Waiting(
+                    key, standard, sample, sample.size, [(order, number)]
+                )
                 self._line.append(waiting)
-            waiting.takers.append((order, number))
+            else:
+                waiting.takers.append((order, number))
             mine.append(waiting)
         if not self._is_called:
             # All that become ready in this turn of the loop go together.
@@ -191,7 +195,7 @@ class Packs(Generic[PackT]):
         if self._in_flight < min(_MOST_PARTIAL, self._most) * servers:
             return True
         is_full = len(line) >= limits.max_pack_items or (
-            sum(waiting.sample.size for waiting in line) >= limits.max_pack_tokens
+            sum(map(_SIZE, line)) >= limits.max_pack_tokens
         )
         return is_full and self._in_flight < self._most * servers
 
@@ -205,7 +209,7 @@ class Packs(Generic[PackT]):
             if not waiting.takers:
                 self._forget(line.popleft())
                 continue
-            tokens += waiting.sample.size
+            tokens += waiting.size
             if pack and (
                 tokens > self._limits.max_pack_tokens or waiting.standard is not pack[0].standard
             ):
@@ -214,7 +218,7 @@ class Packs(Generic[PackT]):
         return pack
 
     async def _score(self, pack: list[_Waiting[PackT]]) -> None:
-        async def outcomes(
+        async def each_scored(
             server: Server, serving: Serving
         ) -> tuple[Serving, Sequence[Outcome]] | None:
             if self._fleet.standard is not pack[0].standard:
@@ -223,9 +227,9 @@ class Packs(Generic[PackT]):
             return serving, await self._outcomes(server, serving, samples)
 
         try:
-            tokens = sum(waiting.sample.size for waiting in pack)
+            tokens = sum(map(_SIZE, pack))
             try:
-                found = await self._fleet.at_one(outcomes, "scoring", tokens)
+                found = await self._fleet.at_one(each_scored, "scoring", tokens)
             finally:
                 self._in_flight -= 1
                 self._send()
@@ -234,16 +238,16 @@ class Packs(Generic[PackT]):
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             if found is None:
-                _settle(pack, None)
+                _settle(pack, repeat(None))
             else:
                 serving, each = found
-                for waiting, outcome in zip(pack, each, strict=True):
-                    if isinstance(outcome, RewardClientError):
-                        waiting.settle(outcome)
-                    else:
-                        waiting.settle((serving, outcome))
+                outcomes: list[Scored | Exception] = [
+                    outcome if isinstance(outcome, RewardClientError) else (serving, outcome)
+                    for outcome in each
+                ]
+                _settle(pack, outcomes)
         except Exception as error:  # noqa: BLE001 - a caller's transport may raise anything
-            _settle(pack, error)
+            _settle(pack, repeat(error))
         finally:
             for waiting in pack:
                 self._forget(waiting)
@@ -277,6 +281,12 @@ async def _is_refused_anything(server: Server, serving: Serving) -> bool:
     return False
 
 
-def _settle(pack: Sequence[_Waiting[PackT]], outcome: Exception | None) -> None:
-    for waiting in pack:
-        waiting.settle(outcome)
+def _settle(pack: Sequence[_Waiting[PackT]], outcomes: Iterable[Scored | Exception | None]) -> None:
+    """Tells all who wait for a pack: each of them once, as that is done for every sample."""
+    heard: defaultdict[_Order, dict[int, Scored | Exception | None]] = defaultdict(dict)
+    for waiting, outcome in zip(pack, outcomes, strict=False):
+        takers, waiting.takers = waiting.takers, []
+        for order, number in takers:
+            heard[order][number] = copy(outcome) if isinstance(outcome, Exception) else outcome
+    for order, found in heard.items():
+        order.settle(found)

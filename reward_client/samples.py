@@ -14,6 +14,7 @@ from reward_client.narrowing import (
     as_mapping,
     as_sequence,
     elements,
+    is_list,
     is_text,
     plain,
 )
@@ -132,10 +133,13 @@ def parse_sample(sample: Sample) -> Prompt:
         InputError: It is none of the kinds of `Sample`, or not a valid one.
     """
     given: object = sample
-    kind = type(given)  # isinstance would believe __class__
-    if issubclass(kind, Conversation | FormattedText):
+    items: tuple[object, ...]
+    if is_list(given):
+        items = tuple(given)
+    elif issubclass(type(given), Conversation | FormattedText):  # isinstance believes __class__
         return cast("Conversation | FormattedText", given)
-    items = tuple(cast("list[object]", given)) if kind is list else _items(given)
+    else:
+        items = _items(given)
     if not items:
         raise InputError("An empty sample: neither messages nor token IDs.")
     if isinstance(items[0], int):

@@ -21,10 +21,10 @@ __all__ = ["AsyncRewardStream", "OnError", "Window", "collect", "progress_bar"]
 
 OnError: TypeAlias = Literal["raise", "return"]
 Outcome: TypeAlias = Reward | RewardClientError
-Settle: TypeAlias = Callable[[int, Reward | Exception], None]
-ScoreGroup: TypeAlias = Callable[[list[Sample], Settle], Awaitable[None]]
-"""Scores samples, and tells the outcome of each, by its place among them, as soon as it is there.
-What it raises is the outcome of the rest."""
+Settle: TypeAlias = Callable[[Mapping[int, Reward | Exception]], None]
+ScoreGroup: TypeAlias = Callable[[Mapping[int, Sample], Settle], Awaitable[None]]
+"""Scores samples, and tells outcomes by the samples' numbers as soon as they are there. What it
+raises is the outcome of the rest."""
 
 _READ_AT_ONCE = 32
 """Samples that are read before what was read is sent, where reading them never waits."""
@@ -48,7 +48,7 @@ class Window:
         self._ordered = ordered
         self._size = size
         self._most = group
-        self._group: list[Sample] = []
+        self._group: dict[int, Sample] = {}
         self._started = 0
         self._taken = 0
         self._running: set[asyncio.Task[None]] = set()
@@ -65,7 +65,7 @@ class Window:
     @property
     def room(self) -> int:
         """How many samples can be started before a result must be taken."""
-        return self._size - self.waiting
+        return self._size - self._started + self._taken
 
     @property
     def ready(self) -> bool:
@@ -74,8 +74,8 @@ class Window:
 
     def start(self, sample: Sample) -> None:
         """Starts to score a sample, together with those that are started in this turn."""
+        self._group[self._started] = sample
         self._started += 1
-        self._group.append(sample)
         if len(self._group) == self._most:
             self._start_group()
         elif len(self._group) == 1:
@@ -150,28 +150,27 @@ class Window:
         return range(self._taken, end)
 
     def _start_group(self) -> None:
-        group, self._group = self._group, []
+        group, self._group = self._group, {}
         if group:
-            task = asyncio.create_task(self._scored(self._started - len(group), group))
+            task = asyncio.create_task(self._scored(group))
             self._running.add(task)
             task.add_done_callback(self._finished)
 
-    async def _scored(self, first: int, group: list[Sample]) -> None:
-        left = set(range(len(group)))
+    async def _scored(self, group: Mapping[int, Sample]) -> None:
+        left = dict.fromkeys(group)
 
-        def settle(place: int, outcome: Reward | Exception | None) -> None:
-            left.discard(place)
-            self._outcomes[first + place] = outcome
+        def settle(outcomes: Mapping[int, Reward | Exception | None]) -> None:
+            for number in outcomes:
+                del left[number]
+            self._outcomes.update(outcomes)
             self._news.set()
 
         try:
             await self._score(group, settle)
         except Exception as error:  # noqa: BLE001 - raised to whoever takes the result
-            for place in sorted(left):
-                settle(place, copy(error))
+            settle({number: copy(error) for number in left})
         finally:
-            for place in sorted(left):
-                settle(place, None)
+            settle(left.copy())
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)

@@ -82,22 +82,25 @@ class MessagesScorer(Scorer):
         """Has conversations scored; returns those that must be done again, for another model."""
         again: dict[int, Conversation] = {}
 
-        def hear(number: int, outcome: Scored | Exception | None) -> None:
-            if outcome is None:
-                again[number] = prompts[number]
-            elif isinstance(outcome, Exception):
-                settle(number, outcome)
-            else:
-                settle(number, untold_reward(*outcome))
+        def hear(outcomes: Mapping[int, Scored | Exception | None]) -> None:
+            settled: dict[int, Reward | Exception] = {}
+            for number, outcome in outcomes.items():
+                if outcome is None:
+                    again[number] = prompts[number]
+                elif isinstance(outcome, Exception):
+                    settled[number] = outcome
+                else:
+                    settled[number] = untold_reward(*outcome)
+            settle(settled)
 
         async def unproven(number: int) -> None:
             prompt = prompts[number]
             async with trial.comparisons.turn(prompt) as is_due:
                 if is_due:
                     try:
-                        settle(number, await self._compared(trial, prompt))
+                        settle({number: await self._compared(trial, prompt)})
                     except Exception as error:  # noqa: BLE001 - a caller's transport may raise any
-                        settle(number, error)
+                        settle({number: error})
                     return
             await trial.packs.score(trial.standard, {number: Turns.of(prompt)}, hear)
 

@@ -10,7 +10,7 @@ from reward_client.errors import InputError
 from reward_client.fleet import Fleet, Server, Standard
 from reward_client.methods.scorer import MAX_STANDARDS, Scorer, Settle, always_another
 from reward_client.packs import Packs, Scored
-from reward_client.rewards import TokenizedSample
+from reward_client.rewards import Reward, TokenizedSample
 from reward_client.samples import Prompt
 from reward_client.server.scoring import prepared, reward_of
 from reward_client.server.serving import Serving
@@ -61,14 +61,17 @@ class PooledScorer(Scorer):
         again: dict[int, Prompt] = {}
         tokenized: dict[int, Tokenized] = {}
 
-        def hear(number: int, outcome: Scored | Exception | None) -> None:
-            if outcome is None:
-                again[number] = prompts[number]
-            elif isinstance(outcome, Exception):
-                settle(number, outcome)
-            else:
-                serving, scores = outcome
-                settle(number, reward_of(serving, tokenized[number], scores))
+        def hear(outcomes: Mapping[int, Scored | Exception | None]) -> None:
+            settled: dict[int, Reward | Exception] = {}
+            for number, outcome in outcomes.items():
+                if outcome is None:
+                    again[number] = prompts[number]
+                elif isinstance(outcome, Exception):
+                    settled[number] = outcome
+                else:
+                    serving, scores = outcome
+                    settled[number] = reward_of(serving, tokenized[number], scores)
+            settle(settled)
 
         async def by_server(number: int) -> None:
             try:
@@ -76,7 +79,7 @@ class PooledScorer(Scorer):
                     partial(self._prepared, prompts[number]), "tokenizing", 1
                 )
             except Exception as error:  # noqa: BLE001 - a caller's transport may raise anything
-                settle(number, error)
+                settle({number: error})
                 return
             tokenized[number] = made
             await self._packs.score(self._fleet.standard, {number: made}, hear)
@@ -89,7 +92,7 @@ class PooledScorer(Scorer):
             try:
                 tokenized[number] = _fitting(made)
             except InputError as error:
-                settle(number, error)
+                settle({number: error})
         ready = tokenized.copy()
         async with asyncio.TaskGroup() as group:
             for number in prompts:

@@ -13,8 +13,8 @@ from reward_client.samples import Prompt
 
 __all__ = ["MAX_STANDARDS", "Scorer", "Settle", "always_another"]
 
-Settle: TypeAlias = Callable[[int, Reward | Exception], None]
-"""Takes the outcome of the prompt with a number, as soon as it is there."""
+Settle: TypeAlias = Callable[[Mapping[int, Reward | Exception]], None]
+"""Takes outcomes of prompts by their numbers, as soon as they are there."""
 
 MAX_STANDARDS = 5
 """How many models may take each other's place under one sample before that is a failure."""
@@ -37,7 +37,7 @@ class Scorer(ABC):
 
         Args:
             prompts: The prompts; those that share requests are neighbours.
-            settle: Is told the outcome of each.
+            settle: Is told the outcomes.
 
         Raises:
             RewardClientError: None of the rest can be scored.
@@ -53,9 +53,9 @@ class Scorer(ABC):
         Raises:
             RewardClientError: Of any kind but `BatchError`.
         """
-        outcomes: list[Reward | Exception] = []
-        await self.score_each({0: prompt}, lambda _, outcome: outcomes.append(outcome))
-        (outcome,) = outcomes
+        outcomes: dict[int, Reward | Exception] = {}
+        await self.score_each({0: prompt}, outcomes.update)
+        outcome = outcomes[0]
         if isinstance(outcome, Exception):
             raise outcome
         return outcome

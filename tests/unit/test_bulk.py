@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -38,16 +38,16 @@ async def echo(sample: Any) -> Reward:
 def window(score: Any, size: int, *, ordered: bool) -> Window:
     """In groups of three at most, each sample of which is scored by itself."""
 
-    async def scored(group: list[Any], settle: Callable[[int, Any], None]) -> None:
-        async def one(place: int) -> None:
+    async def scored(group: Mapping[int, Any], settle: Callable[[Mapping[int, Any]], None]) -> None:
+        async def one(number: int) -> None:
             try:
-                settle(place, await score(group[place]))
+                settle({number: await score(group[number])})
             except Exception as error:
-                settle(place, error)
+                settle({number: error})
 
         async with asyncio.TaskGroup() as tasks:
-            for place in range(len(group)):
-                tasks.create_task(one(place))
+            for number in group:
+                tasks.create_task(one(number))
 
     return Window(scored, size, 3, ordered=ordered)
 

@@ -51,7 +51,9 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                # Of the same session: Linux shares the CPU out between sessions, and by turns so
+                # long that a client of another one waits while the server does a whole request.
+                process_group=0,
             )
         self._watchdog = subprocess.Popen(
             [*_WATCHDOG, str(self._process.pid)], stdin=subprocess.PIPE, start_new_session=True

@@ -10,14 +10,8 @@ from typing import NamedTuple
 from unittest.mock import patch
 
 from benchmarks import offline, reading, workload
-from benchmarks.contestants import ONE_BY_ONE, TOKEN_IDS
-from benchmarks.conversations import (
-    EACH_AIOHTTP,
-    EACH_HTTPX,
-    EACH_MESSAGES,
-    FROM_CONVERSATIONS,
-    IN_PACKS,
-)
+from benchmarks.contestants import TOKEN_IDS
+from benchmarks.conversations import FROM_CONVERSATIONS, IN_PACKS
 from benchmarks.figures import Run, Settings, compete
 from benchmarks.measuring import timed
 from benchmarks.process import call
@@ -26,10 +20,6 @@ from tests.server.servers import MODEL_NAME, Stand
 from tests.server.torch_process import TorchProcess
 
 WAYS = {**TOKEN_IDS, **FROM_CONVERSATIONS, **IN_PACKS}
-SLOW = {*ONE_BY_ONE, EACH_AIOHTTP, EACH_HTTPX, EACH_MESSAGES}
-"""Those that send a request or two for each sample."""
-FEWER = 5
-"""How many times fewer samples the slow ones get."""
 _TOLERANCE = 1e-4
 
 
@@ -48,10 +38,9 @@ class Cell(NamedTuple):
 Cells = Mapping[str, Cell]
 
 
-def measure(way: str, target: list[str], work: str, divisor: int) -> Run:
+def measure(way: str, target: list[str], work: str) -> Run:
     """For a process of its own."""
     warm_up, measured = workload.read(work)
-    measured = measured.first(max(PACK, len(measured.ids) // divisor))
     before: Samples
     samples: Samples
     if way in TOKEN_IDS:
@@ -114,13 +103,7 @@ class Course:
         def measured(name: str) -> Run:
             way, route = cells[name]
             httpx.post(f"{target.url}/reset_prefix_cache").raise_for_status()
-            return call(
-                measure,
-                way=way,
-                target=target._replace(route=route),
-                work=str(work),
-                divisor=FEWER if way in SLOW else 1,
-            )
+            return call(measure, way=way, target=target._replace(route=route), work=str(work))
 
         return compete(tuple(cells), self._settings.rounds, measured)
 

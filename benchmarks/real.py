@@ -129,7 +129,7 @@ def _of_score_head(ids: Runs, chats: Runs) -> list[Json]:
 
 def _of_exported(exported: Runs) -> list[Json]:
     """By the quicker one of the two routes that token IDs can take."""
-    by_hand = SERVER_BY_HAND + _POOLING
     return [
-        demand(f"exported: {BATCHED} ÷ {by_hand}", ratios(exported, BATCHED, by_hand), at_least=1.5)
+        demand(f"exported: {BATCHED} ÷ {other}", ratios(exported, BATCHED, other), at_least=1.5)
+        for other in (EACH_AIOHTTP + _POOLING, SERVER_BY_HAND + _POOLING)
     ]

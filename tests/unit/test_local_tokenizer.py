@@ -655,6 +655,18 @@ def test_a_tokenizer_that_says_to_truncate_does_not(connect: Connect, tmp_path: 
         assert all(done.result() == expected for done in work)
 
 
+def test_a_tokenizer_in_python(tmp_path: Path) -> None:
+    """Some have no backend of the package tokenizers."""
+    from transformers import ByT5Tokenizer
+
+    ByT5Tokenizer().save_pretrained(tmp_path)
+    tokenizer = LocalTokenizer(tmp_path)
+    tokenizer.load()
+    text = "2 + 2 = 4, ¿no?"
+    ids = tokenizer.ids(FormattedText(text), generation_prompt=False)
+    assert list(ids) == [byte + 3 for byte in text.encode()]  # after three special tokens
+
+
 def test_it_pickles_as_where_it_is_from() -> None:
     """To the workers of Ray and multiprocessing, which load it themselves."""
     tokenizer = LocalTokenizer(MODEL, trust_remote_code=True)

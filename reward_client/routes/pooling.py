@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import Final, cast
 
-from reward_client.narrowing import as_list
+from reward_client.narrowing import as_list, is_list
 from reward_client.routes.pooled import PooledOutput
 
 __all__ = ["FORMAT", "ITEM_KEY", "PATH", "read_item"]
@@ -19,11 +19,11 @@ _NUMBERS = frozenset({float, int, type(None)})  # null is a number that is not f
 
 def read_item(value: object) -> PooledOutput | None:
     """A list of numbers, or of equally long rows of numbers; None if it is something else."""
-    items = as_list(value)
-    if items is None:
+    if not is_list(value):
         return None
-    if not items:
+    if not value:
         return PooledOutput((), 0)
+    items = value
     rows = None
     if type(items[0]) is list:
         nested = [row for item in items if (row := as_list(item)) is not None]

@@ -89,7 +89,7 @@ class Tokenized(NamedTuple):
         Raises:
             PromptTooLongError: There are more tokens than `max_model_len`.
         """
-        if not self.fits:
+        if self.max_model_len is not None and len(self.ids) > self.max_model_len:
             raise PromptTooLongError(
                 f"The sample has {len(self.ids)} tokens and the server takes {self.max_model_len} "
                 "(max_model_len). Shorten the conversation, or start the server with a larger "

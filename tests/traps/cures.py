@@ -944,15 +944,15 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "`InputError` for what is below 0",
                 "token_ids.py",
-                'written.translate(None, b"0123456789,[]")',
-                'written.translate(None, b"0123456789,[]-")',
+                'b"-" in written or ',
+                "",
                 (REPLIES + "test_29_token_ids_are_checked_before_they_are_sent",),
             ),
             Cure(
                 "`InputError` for what is no integer",
                 "token_ids.py",
-                'written.translate(None, b"0123456789,[]")',
-                'written.translate(None, b"0123456789,[]truefals")',
+                ' or b"e" in written',
+                "",
                 (REPLIES + "test_29_token_ids_are_checked_before_they_are_sent",),
             ),
             Cure(

@@ -688,12 +688,16 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "one HTTP call is repeated, and not the chain",
                 "methods/pooled.py",
-                "        def hear(number: int, outcome: Scored | Exception | None) -> None:\n"
-                "            if outcome is None:\n",
+                "        def hear(outcomes: Mapping[int, Scored | Exception | None]) -> None:\n"
+                "            settled: dict[int, Reward | Exception] = {}\n"
+                "            for number, outcome in outcomes.items():\n"
+                "                if outcome is None:\n",
                 "        caller = self._fleet.servers[0].caller\n"
                 "        caller._policy = caller._once\n\n"
-                "        def hear(number: int, outcome: Scored | Exception | None) -> None:\n"
-                "            if outcome is None or isinstance(outcome, Exception):\n",
+                "        def hear(outcomes: Mapping[int, Scored | Exception | None]) -> None:\n"
+                "            settled: dict[int, Reward | Exception] = {}\n"
+                "            for number, outcome in outcomes.items():\n"
+                "                if outcome is None or isinstance(outcome, Exception):\n",
                 ("faults/test_connection.py::test_one_fault_is_overcome",),
             ),
         ),

@@ -66,13 +66,13 @@ READS = "unit/test_replies.py::test_items_are_sorted_by_index"
     [
         ("type(value) is list else None", False, ""),
         ("isinstance(value, dict) else None", True, ""),
-        ("isinstance(valeu, list) else None", True, "call: NameError"),
-        ("isinstance(value, list else None", False, "pytest ended with"),
+        ("is_lits(value) else None", True, "call: NameError"),
+        ("is_list(value else None", False, "pytest ended with"),
     ],
     ids=["no change", "noticed", "broken", "not even Python"],
 )
 def test_what_counts_as_noticed(absent: str, failed: bool, problem: str) -> None:
-    cure = Cure("", "narrowing.py", "isinstance(value, list) else None", absent, (READS,))
+    cure = Cure("", "narrowing.py", "is_list(value) else None", absent, (READS,))
     outcome = look(cure, READS)
     assert outcome.failed is failed
     assert outcome.problem.startswith(problem)

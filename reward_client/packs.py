@@ -119,7 +119,7 @@ class Packs(Generic[PackT]):
         self._line: deque[_Waiting[PackT]] = deque()
         self._known: dict[Hashable, _Waiting[PackT]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._in_flight = 0
+        self._in_flight: set[asyncio.Task[None]] = set()
         self._is_called = False
 
     async def score(self, standard: Standard, samples: Mapping[int, PackT], hear: Hear) -> None:
@@ -183,21 +183,22 @@ class Packs(Generic[PackT]):
     def _send(self) -> None:
         self._is_called = False
         while self._may_send() and (pack := self._next()):
-            self._in_flight += 1
             task = asyncio.create_task(self._score(pack))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._in_flight.add(task)
+            # Not at the end of `_score`: one that is cancelled at once never begins.
+            task.add_done_callback(partial(self._ended, pack))
             for waiting in pack:
                 waiting.pack, waiting.task = pack, task
 
     def _may_send(self) -> bool:
         servers, line, limits = self._fleet.size, self._line, self._limits
-        if self._in_flight < min(_MOST_PARTIAL, self._most) * servers:
+        if len(self._in_flight) < min(_MOST_PARTIAL, self._most) * servers:
             return True
         is_full = len(line) >= limits.max_pack_items or (
             sum(map(_SIZE, line)) >= limits.max_pack_tokens
         )
-        return is_full and self._in_flight < self._most * servers
+        return is_full and len(self._in_flight) < self._most * servers
 
     def _next(self) -> list[_Waiting[PackT]]:
         """The first of the line, and those after it that go along; none if nobody waits."""
@@ -226,34 +227,53 @@ class Packs(Generic[PackT]):
             samples = [waiting.sample for waiting in pack]
             return serving, await self._outcomes(server, serving, samples)
 
+        tokens = sum(map(_SIZE, pack))
         try:
-            tokens = sum(map(_SIZE, pack))
-            try:
-                found = await self._fleet.at_one(each_scored, "scoring", tokens)
-            finally:
-                self._in_flight -= 1
-                self._send()
-            # The next request leaves before rewards are made of this one's reply: that takes time,
-            # in which the server would have nothing to do.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            if found is None:
-                _settle(pack, repeat(None))
-            else:
-                serving, each = found
-                outcomes: list[Scored | Exception] = [
-                    outcome if isinstance(outcome, RewardClientError) else (serving, outcome)
-                    for outcome in each
-                ]
-                _settle(pack, outcomes)
+            found = await self._fleet.at_one(each_scored, "scoring", tokens)
         except Exception as error:  # noqa: BLE001 - a caller's transport may raise anything
-            _settle(pack, repeat(error))
-        finally:
-            for waiting in pack:
-                self._forget(waiting)
-                waiting.cut_off()
-                # Else it holds its pack and the pack it, with all token IDs, until a collection.
-                waiting.pack, waiting.task = (), None
+            self._settle(pack, repeat(error))
+            return
+        # The next request leaves before rewards are made of this one's reply: that takes time, in
+        # which the server would have nothing to do.
+        self._answered(asyncio.current_task())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if found is None:
+            self._settle(pack, repeat(None))
+            return
+        serving, each = found
+        outcomes: list[Scored | Exception] = [
+            outcome if isinstance(outcome, RewardClientError) else (serving, outcome)
+            for outcome in each
+        ]
+        self._settle(pack, outcomes)
+
+    def _settle(
+        self, pack: Sequence[_Waiting[PackT]], outcomes: Iterable[Scored | Exception | None]
+    ) -> None:
+        """Tells all who wait for a pack: each of them once, as that is done for every sample."""
+        heard: defaultdict[_Order, dict[int, Scored | Exception | None]] = defaultdict(dict)
+        for waiting, outcome in zip(pack, outcomes, strict=False):
+            self._forget(waiting)
+            takers, waiting.takers = waiting.takers, []
+            for order, number in takers:
+                heard[order][number] = copy(outcome) if isinstance(outcome, Exception) else outcome
+        for order, found in heard.items():
+            order.settle(found)
+
+    def _answered(self, task: asyncio.Task[None] | None) -> None:
+        if task in self._in_flight:
+            self._in_flight.remove(task)
+            self._send()
+
+    def _ended(self, pack: list[_Waiting[PackT]], task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        for waiting in pack:
+            self._forget(waiting)
+            waiting.cut_off()
+            # Else it holds its pack and the pack it, with all token IDs, until a collection.
+            waiting.pack, waiting.task = (), None
+        self._answered(task)
 
     async def _outcomes(
         self, server: Server, serving: Serving, samples: Sequence[PackT]
@@ -279,14 +299,3 @@ async def _is_refused_anything(server: Server, serving: Serving) -> bool:
     except ONE_MAY_CAUSE:
         return True
     return False
-
-
-def _settle(pack: Sequence[_Waiting[PackT]], outcomes: Iterable[Scored | Exception | None]) -> None:
-    """Tells all who wait for a pack: each of them once, as that is done for every sample."""
-    heard: defaultdict[_Order, dict[int, Scored | Exception | None]] = defaultdict(dict)
-    for waiting, outcome in zip(pack, outcomes, strict=False):
-        takers, waiting.takers = waiting.takers, []
-        for order, number in takers:
-            heard[order][number] = copy(outcome) if isinstance(outcome, Exception) else outcome
-    for order, found in heard.items():
-        order.settle(found)

@@ -32,6 +32,8 @@ from ..fake_vllm import FakeVllm
 ONCE = RetryPolicy(attempts=1)
 REFUSED = {"error": {"message": "This one not.", "type": "BadRequestError", "code": 400}}
 
+CONVERSATIONS = [[{"role": "user", "content": f"Number {number}."}] for number in range(11)]
+
 Request = Callable[[list[list[int]]], httpx.Response | None]
 
 
@@ -243,6 +245,48 @@ def test_a_request_that_nobody_waits_for_is_given_up() -> None:
             return stopped.is_set()
 
     assert asyncio.run(asyncio.wait_for(main(), 10))
+
+
+@pytest.mark.parametrize("samples", [lists(11), CONVERSATIONS], ids=["token IDs", "conversations"])
+def test_a_call_can_be_cancelled_at_any_moment(samples: list[Any]) -> None:
+    """A request that was stopped before it began once counted as under way for ever."""
+
+    async def is_scored_after(turns: int) -> bool:
+        async with AsyncRewardClient(
+            "http://vllm",
+            transport=FakeVllm(pool=first).transport(),
+            limits=Limits(max_pack_items=4),
+        ) as client:
+            await client.servers()
+            for _ in range(4):
+                call = asyncio.create_task(client.score_many(samples))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                call.cancel()
+                await asyncio.wait((call,))
+            try:
+                return len(await asyncio.wait_for(client.score_many(samples[:2]), 5)) == 2
+            except TimeoutError:
+                return False
+
+    assert [turns for turns in range(60) if not asyncio.run(is_scored_after(turns))] == []
+
+
+def test_an_equal_sample_can_come_at_any_moment() -> None:
+    """It shares the request of the one before it only as long as that has no outcome."""
+
+    async def main() -> set[float]:
+        async with AsyncRewardClient(
+            "http://vllm", transport=vllm(lambda _: None).transport()
+        ) as client:
+            await client.servers()
+            calls: list[asyncio.Task[Reward]] = []
+            for _ in range(300):
+                calls.append(asyncio.create_task(client.score([1, 2])))
+                await asyncio.sleep(0)
+            return {reward.value for reward in await asyncio.gather(*calls)}
+
+    assert asyncio.run(asyncio.wait_for(main(), 20)) == {-2.5}
 
 
 @pytest.mark.parametrize("kind", OPENERS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from reward_client.testing.dialects import DIALECTS
 from reward_client.testing.endpoints import Endpoints
+from reward_client.testing.generating import LogprobsMode
 from reward_client.testing.heads import HEADS, Head
 from reward_client.testing.judge import load_judge
 from reward_client.testing.serving import Serving
@@ -25,6 +26,7 @@ def create_app(
     *,
     dialect: str = "0.32",
     head: Head = "sequence",
+    logprobs: LogprobsMode | None = None,
     raw: bool = False,
     api_key: str | None = None,
     model_name: str = "sum-judge",
@@ -40,6 +42,7 @@ def create_app(
         dialect: The vLLM version to stand for: ``"0.8"``, ``"0.10"``, ``"0.12"``, ``"0.16"``,
             ``"0.20"``, ``"0.25"`` or ``"0.32"``.
         head: What the model answers with: see `RewardServer`.
+        logprobs: What a generating server was started with: see `RewardServer`.
         raw: Whether the server was started with its activation switched off, as by
             ``--override-pooler-config '{"softmax": false}'``.
         api_key: Guards ``/v1``, and only that, as vLLM does.
@@ -55,6 +58,10 @@ def create_app(
         raise ValueError(f"Unknown dialect {dialect!r}; there are {', '.join(DIALECTS)}.")
     if head not in HEADS:
         raise ValueError(f"Unknown head {head!r}; there are {', '.join(HEADS)}.")
+    if logprobs not in (None, *get_args(LogprobsMode)):
+        raise ValueError(f"Unknown logprobs {logprobs!r}; there are {get_args(LogprobsMode)}.")
+    if logprobs not in (None, "processed_logprobs") and dialect == "0.8":
+        raise ValueError("vLLM has --logprobs-mode since 0.10.0.")
     if head == "export" and dialect == "0.8":
         raise ValueError("vLLM applies the Dense modules of an exported head since 0.10.2.")
     if head == "export-steps" and dialect in ("0.8", "0.10", "0.12"):
@@ -63,6 +70,7 @@ def create_app(
         judge=load_judge(),
         dialect=DIALECTS[dialect],
         head=head,
+        logprobs=logprobs,
         raw=raw,
         model_name=model_name,
         max_model_len=max_model_len,

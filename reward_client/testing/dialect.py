@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from reward_client.testing.generation import Generation
 from reward_client.testing.heads import Head
 from reward_client.testing.pooled_forms import PooledForms
 
 Activation = Literal["sigmoid", "softmax", "normalize"]
+ENGINE_DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +22,13 @@ class EngineError:
         status: The HTTP status.
         code: The status that the body tells.
         kind: The `type` that the body tells.
+        message: What it says.
     """
 
     status: int
     code: int
     kind: str
+    message: str = ENGINE_DEAD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +41,11 @@ class Dialect:
         validation: What is said of a body that has none of the accepted forms: pydantic's list as
             Python writes it; one error a line, the place in vLLM and the list; or one error a line
             with dotted locations and nothing of the input but its size.
-        traces: The place in vLLM, for each route.
+        traces: The place in vLLM, for each route where it is known.
         names_field: The `param` of such an error is the location of the first one.
         names_parameters: A refused parameter is named by the message and by `param`.
         names_model: The routes whose error about an unknown model has `param`.
-        names_aliases: It says which models there are, on the tokenizer routes.
+        names_aliases: The routes where it says which models there are.
         media_type_status: The status of a body that is not `application/json`.
         engine_errors: What a negative ID does, for each route: it kills a real server, while this
             one lives on; empty where it does not.
@@ -83,6 +87,7 @@ class Dialect:
         unserved: Routes that are mounted for every head: without a handler they answer 200, with
             this error in the body.
         openapi: The paths that `/openapi.json` lists for each head.
+        generation: What differs between servers that generate.
     """
 
     version: str
@@ -92,7 +97,7 @@ class Dialect:
     names_field: bool
     names_parameters: bool
     names_model: frozenset[str]
-    names_aliases: bool
+    names_aliases: frozenset[str]
     media_type_status: int
     engine_errors: Mapping[str, EngineError]
     refuses_negative: bool
@@ -132,3 +137,4 @@ class Dialect:
     served: Mapping[Head, tuple[str, ...]]
     unserved: Mapping[str, str]
     openapi: Mapping[Head, Mapping[str, tuple[str, ...]]]
+    generation: Generation

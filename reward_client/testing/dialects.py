@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from reward_client.testing import pooled_forms as forms
 from reward_client.testing.dialect import Dialect, EngineError
+from reward_client.testing.generation import GENERATIONS
 from reward_client.testing.heads import HEADS, Head, by_kind
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ __all__ = ["DIALECTS"]
 
 _TOKENIZER = ("/tokenize", "/detokenize")
 _POOLED = ("/pooling", "/classify", "/v1/embeddings")
+_COMPLETIONS = "/v1/completions"
+_SCORING = "/generative_scoring"
 _GET = ("/health", "/load", "/metrics", "/v1/models", "/version")
 _POST = ("/detokenize", "/invocations", "/pooling", "/tokenize")
 _SCORES = ("/rerank", "/score", "/v1/rerank", "/v1/score", "/v2/rerank")
@@ -74,6 +77,7 @@ def _traces(file: str, **lines: int) -> dict[str, str]:
         "create_pooling": "/pooling",
         "create_classify": "/classify",
         "create_embedding": "/v1/embeddings",
+        "create_completion": _COMPLETIONS,
     }
     return {
         routes[function]: f'  File "site-packages/vllm/{file}", line {line}, in {function}'
@@ -119,7 +123,7 @@ _V0_8 = Dialect(
     names_field=False,
     names_parameters=False,
     names_model=frozenset(),
-    names_aliases=False,
+    names_aliases=frozenset(),
     media_type_status=415,
     engine_errors={},
     refuses_negative=False,
@@ -135,7 +139,7 @@ _V0_8 = Dialect(
     doubles_template_errors=False,
     continue_conflict="",
     no_messages="",
-    no_prompt=dict.fromkeys(_POOLED, "please provide at least one prompt"),
+    no_prompt=dict.fromkeys((*_POOLED, _COMPLETIONS), "please provide at least one prompt"),
     no_text=None,
     empty_batch_is_no_prompt=True,
     drops_truncated=False,
@@ -165,8 +169,11 @@ _V0_8 = Dialect(
     raw_heads=frozenset({"token"}),
     forms={"/pooling": forms.EMBEDDINGS_0_8, "/v1/embeddings": forms.EMBEDDINGS_0_8},
     served=dict.fromkeys(HEADS, ("/pooling", "/v1/embeddings")),
-    unserved=_GENERATING | _UNSERVED_SCORES,
+    unserved=_GENERATING
+    | {path: _UNSERVED_POOLED[path] for path in ("/pooling", "/v1/embeddings")}
+    | _UNSERVED_SCORES,
     openapi=dict.fromkeys(HEADS, _PATHS_0_8),
+    generation=GENERATIONS["0.8"],
 )
 
 _V0_10 = replace(
@@ -177,6 +184,7 @@ _V0_10 = replace(
     engine_errors={
         **dict.fromkeys(_POOLED, _DEAD),
         "/v1/embeddings": EngineError(status=400, code=400, kind="BadRequestError"),
+        _COMPLETIONS: replace(_DEAD, message=""),
     },
     detokenizes="overflows",
     tokenize_keys=("token_strs",),
@@ -202,12 +210,13 @@ _V0_10 = replace(
     served=by_kind(sequences=("/classify",), tokens=("/pooling",), embeddings=("/v1/embeddings",)),
     unserved=_GENERATING | _UNSERVED_POOLED | _UNSERVED_SCORES,
     openapi=dict.fromkeys(HEADS, _PATHS_0_10),
+    generation=GENERATIONS["0.10"],
 )
 
 _V0_12 = replace(
     _V0_10,
     version="0.12.0",
-    engine_errors=dict.fromkeys(_POOLED, _DEAD),
+    engine_errors=dict.fromkeys((*_POOLED, _COMPLETIONS), _DEAD),
     identifier=16,
     last_form_wins=True,
     takes_template=False,
@@ -245,6 +254,7 @@ _V0_12 = replace(
         "/inference/v1/generate": "The model does not support generate tokens API",
     },
     openapi=dict.fromkeys(HEADS, _PATHS_0_12),
+    generation=GENERATIONS["0.12"],
 )
 
 _V0_16 = replace(
@@ -259,12 +269,12 @@ _V0_16 = replace(
         create_classify=24,
         create_embedding=43,
     ),
-    names_model=frozenset({*_TOKENIZER, *_POOLED}),
+    names_model=frozenset({*_TOKENIZER, *_POOLED, _COMPLETIONS}),
     engine_errors=dict.fromkeys(
-        _POOLED, EngineError(status=200, code=500, kind="InternalServerError")
+        (*_POOLED, _COMPLETIONS), EngineError(status=200, code=500, kind="InternalServerError")
     ),
     opens_turns=frozenset(_POOLED),
-    no_prompt=dict.fromkeys(_POOLED, "You must pass at least one prompt"),
+    no_prompt=dict.fromkeys((*_POOLED, _COMPLETIONS), "You must pass at least one prompt"),
     no_text=None,
     empty_batch_is_no_prompt=False,
     drops_truncated=False,
@@ -302,6 +312,7 @@ _V0_16 = replace(
         post=("/inference/v1/generate", "/is_scaling_elastic_ep", "/scale_elastic_ep"),
         switches_tasks=True,
     ),
+    generation=GENERATIONS["0.16"],
 )
 
 _V0_20 = replace(
@@ -314,10 +325,11 @@ _V0_20 = replace(
         create_pooling=21,
         create_classify=23,
         create_embedding=22,
+        create_completion=34,
     ),
-    names_model=frozenset(_TOKENIZER),
+    names_model=frozenset({*_TOKENIZER, _COMPLETIONS, _SCORING}),
     engine_errors=dict.fromkeys(
-        _POOLED, EngineError(status=500, code=500, kind="InternalServerError")
+        (*_POOLED, _SCORING), EngineError(status=500, code=500, kind="InternalServerError")
     ),
     detokenizes="checks",
     identifiers={**_V0_16.identifiers, "/pooling": "pooling"},
@@ -340,6 +352,7 @@ _V0_20 = replace(
         "/v1/embeddings": forms.EMBEDDINGS_0_20,
     },
     openapi=_paths_of_heads(embedding=("/v2/embed",), switches_tasks=True),
+    generation=GENERATIONS["0.20"],
 )
 
 _V0_25 = replace(
@@ -361,6 +374,7 @@ _V0_25 = replace(
     forms={**_V0_20.forms, "/v1/embeddings": forms.EMBEDDINGS_0_25},
     served={**_V0_20.served, "export-steps": ("/pooling",)},
     openapi=_paths_of_heads(embedding=("/v2/embed",)),
+    generation=GENERATIONS["0.25"],
 )
 
 _V0_32 = replace(
@@ -369,7 +383,7 @@ _V0_32 = replace(
     validation="lines",
     traces={},
     names_parameters=True,
-    names_aliases=True,
+    names_aliases=frozenset({*_TOKENIZER, _COMPLETIONS, _SCORING}),
     engine_errors={},
     refuses_negative=True,
     usage_keys=("prompt_tokens_details", "completion_tokens_details"),
@@ -395,6 +409,7 @@ _V0_32 = replace(
     openapi=_paths_of_heads(
         get=("/kv_event_sources",), post=("/v1/systemone",), embedding=("/v2/embed",)
     ),
+    generation=GENERATIONS["0.32"],
 )
 
 DIALECTS: Mapping[str, Dialect] = {

@@ -10,7 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from reward_client.testing import forms, pooling, prompts
+from reward_client.testing import completions, forms, generative_scoring, pooling, prompts
+from reward_client.testing.generating_forms import GenerativeScoring
 from reward_client.testing.pooled_forms import PooledForms
 from reward_client.testing.refusals import (
     Refusal,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from reward_client.testing.generating import LogprobsMode
     from reward_client.testing.llama import Array
     from reward_client.testing.serving import Serving
 
@@ -58,8 +60,16 @@ class Endpoints:
         }
         for path in self._dialect.unserved:
             post[path] = self._guarded(self._unserved(path))
-        for path in self._dialect.served[self._serving.head]:
-            post[path] = self._guarded(self._pooled(path, self._dialect.forms[path]))
+        if self._serving.logprobs is not None:
+            generating = {
+                "/v1/completions": self._completions(self._serving.logprobs),
+                "/generative_scoring": self._scoring(self._serving.logprobs),
+            }
+            for path in self._dialect.generation.routes:
+                post[path] = self._guarded(generating[path])
+        else:
+            for path in self._dialect.served[self._serving.head]:
+                post[path] = self._guarded(self._pooled(path, self._dialect.forms[path]))
         return [
             *(Route(path, handler, methods=["GET"]) for path, handler in get.items()),
             *(Route(path, handler, methods=["POST"]) for path, handler in post.items()),
@@ -91,7 +101,7 @@ class Endpoints:
         form = forms.read_form(body, accepted, last_wins=self._dialect.last_form_wins)
         served = self._serving.model_name
         if form.model is not None and form.model != served:
-            names_aliases = self._dialect.names_aliases and path in ("/tokenize", "/detokenize")
+            names_aliases = path in self._dialect.names_aliases
             raise Refusal(
                 f"The model `{form.model}` does not exist."
                 + (f" Valid aliases: {served}." if names_aliases else ""),
@@ -174,6 +184,65 @@ class Endpoints:
 
         return pooled
 
+    def _completions(self, mode: LogprobsMode) -> Callable[[Request, object], Awaitable[Response]]:
+        """The handler of `/v1/completions`."""
+        serving, path = self._serving, "/v1/completions"
+        generation = self._dialect.generation
+
+        async def completed(request: Request, body: object) -> Response:
+            form = self._read(body, [generation.form], path)
+            completions.check(serving, form)
+            ids = prompts.completed(serving, form.prompt, path, form.max_tokens)
+            made = await run_in_threadpool(
+                lambda: [
+                    completions.choice(serving, mode, form, index, each)
+                    for index, each in enumerate(ids)
+                ]
+            )
+            return JSONResponse(
+                {
+                    "id": f"cmpl-{self._request_id(request, _keys(body))}",
+                    "object": "text_completion",
+                    "created": int(time.time()),
+                    "model": serving.model_name,
+                    "choices": [choice for choice, _ in made],
+                    **generation.reply,
+                    "usage": self._usage(sum(map(len, ids)), sum(count for _, count in made)),
+                }
+            )
+
+        return completed
+
+    def _scoring(self, mode: LogprobsMode) -> Callable[[Request, object], Awaitable[Response]]:
+        """The handler of `/generative_scoring`."""
+        serving, path = self._serving, "/generative_scoring"
+
+        async def scored(request: Request, body: object) -> Response:
+            form = self._read(body, [GenerativeScoring], path)
+            generative_scoring.check(serving, form)
+            ids = generative_scoring.prompts(serving, form)
+            for each in ids:
+                prompts.check_ids(serving, each, path)
+            scores = await run_in_threadpool(
+                lambda: [generative_scoring.score(serving, mode, form, each) for each in ids]
+            )
+            data = [
+                {"index": index, "object": "score", "score": score}
+                for index, score in enumerate(scores)
+            ]
+            return JSONResponse(
+                {
+                    "id": f"generative-scoring-{self._request_id(request, _keys(body))}",
+                    "object": "list",
+                    "created": int(time.time()),
+                    "model": serving.model_name,
+                    "data": data,
+                    "usage": self._usage(sum(map(len, ids)), len(ids)),
+                }
+            )
+
+        return scored
+
     def _request_id(self, request: Request, sent: dict[str, Any]) -> str:
         """The caller's identifier, or a random one."""
         of_body = sent.get("request_id") if self._dialect.reads_request_id else None
@@ -182,11 +251,11 @@ class Endpoints:
     def _random(self) -> str:
         return secrets.token_hex(self._dialect.identifier // 2)
 
-    def _usage(self, tokens: int) -> dict[str, int | None]:
+    def _usage(self, tokens: int, generated: int = 0) -> dict[str, int | None]:
         return {
             "prompt_tokens": tokens,
-            "total_tokens": tokens,
-            "completion_tokens": 0,
+            "total_tokens": tokens + generated,
+            "completion_tokens": generated,
             **dict.fromkeys(self._dialect.usage_keys),
         }
 
@@ -241,6 +310,10 @@ class Endpoints:
 
     async def _openapi(self, _request: Request) -> Response:
         listed = self._dialect.openapi[self._serving.head]
+        if self._serving.logprobs is not None:
+            pooled = {"/pooling", "/classify", "/v1/embeddings"} - self._dialect.unserved.keys()
+            listed = {path: how for path, how in listed.items() if path not in pooled}
+            listed |= dict.fromkeys(self._dialect.generation.routes, ("post",))
         paths = {
             path: {method: {"summary": path} for method in methods}
             for path, methods in listed.items()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reward_client.testing.heads import Head
-    from reward_client.testing.llama import Array
+    from reward_client.testing.llama import Array, Past
 
 HERE = Path(__file__).parent
 MODEL_FOLDER = HERE / "model"
@@ -65,6 +65,13 @@ class Judge:
         hidden = self._model.hidden_states(token_ids)
         steps = np.flatnonzero(np.asarray(token_ids) == self._step_token_id).tolist()
         return Evaluation(hidden, linear(hidden, self._labels), steps)
+
+    def logits(self, token_ids: Sequence[int], past: Past | None = None) -> Array:
+        """The raw logit of every token at the next position, the embeddings being the head.
+
+        With `past`, the token IDs are those that come after it, and are added to it.
+        """
+        return self._model.logits(token_ids, past)
 
     def scores(self, token_ids: Sequence[int]) -> Array:
         """The raw score at every position."""

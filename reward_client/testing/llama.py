@@ -17,6 +17,27 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
 
 
+class Past:
+    """The keys and values of the positions that a sequence has so far.
+
+    Attributes:
+        length: How many positions.
+    """
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._layers: dict[str, tuple[Array, Array]] = {}
+
+    def joined(self, layer: str, key: Array, value: Array) -> tuple[Array, Array]:
+        """A layer's keys and values, the new ones after those of before; both are kept."""
+        if layer in self._layers:
+            keys, values = self._layers[layer]
+            key = np.concatenate([keys, key], axis=1)
+            value = np.concatenate([values, value], axis=1)
+        self._layers[layer] = key, value
+        return key, value
+
+
 class Llama:
     """A small Llama: the hidden state of every position, and the score head beside it.
 
@@ -39,20 +60,33 @@ class Llama:
         self.vocabulary_size: int = self._weights["model.embed_tokens.weight"].shape[0]
         self.score_weight: Array = self._weights["score.weight"][0]
 
-    def hidden_states(self, token_ids: Sequence[int]) -> Array:
-        """The hidden state of every position of one sequence."""
+    def hidden_states(self, token_ids: Sequence[int], past: Past | None = None) -> Array:
+        """The hidden state of every position of one sequence, or of what is new in it.
+
+        Args:
+            token_ids: The sequence, without the positions that are in `past`.
+            past: What came before; the new positions are added to it.
+        """
+        past = Past() if past is None else past
         hidden = self._weights["model.embed_tokens.weight"][np.asarray(token_ids, dtype=np.int64)]
-        length = len(hidden)
-        rotation = self._rotation(length)
+        start, length = past.length, past.length + len(hidden)
+        rotation = self._rotation(start, length)
         # Added to the attention scores: a position sees itself and what came before.
-        mask = np.triu(np.full((length, length), -np.inf, dtype=np.float32), k=1)
+        mask = np.triu(np.full((len(hidden), length), -np.inf, dtype=np.float32), k=start + 1)
         for layer in range(self._layers):
             prefix = f"model.layers.{layer}."
             normed = self._norm(hidden, prefix + "input_layernorm.weight")
-            hidden = hidden + self._attention(normed, prefix + "self_attn.", rotation, mask)
+            hidden = hidden + self._attention(normed, prefix + "self_attn.", rotation, mask, past)
             normed = self._norm(hidden, prefix + "post_attention_layernorm.weight")
             hidden = hidden + self._mlp(normed, prefix + "mlp.")
+        past.length = length
         return self._norm(hidden, "model.norm.weight")
+
+    def logits(self, token_ids: Sequence[int], past: Past | None = None) -> Array:
+        """Of every token at the position after a sequence; the embeddings are the head."""
+        last = self.hidden_states(token_ids, past)[-1:]
+        every: Array = linear(last, self._weights["model.embed_tokens.weight"])[0]
+        return every
 
     def _norm(self, x: Array, name: str) -> Array:
         mean_square = np.mean(np.square(x), axis=-1, keepdims=True)
@@ -62,16 +96,16 @@ class Llama:
     def _linear(self, x: Array, name: str) -> Array:
         return linear(x, self._weights[name])
 
-    def _rotation(self, length: int) -> tuple[Array, Array]:
+    def _rotation(self, start: int, end: int) -> tuple[Array, Array]:
         """Cosine and sine of the rotary embedding, one row per position."""
         half = self._head_size // 2
         inverse = self._rope_theta ** -(np.arange(half, dtype=np.float32) / half)
-        angles = np.outer(np.arange(length, dtype=np.float32), inverse).astype(np.float32)
+        angles = np.outer(np.arange(start, end, dtype=np.float32), inverse).astype(np.float32)
         angles = np.concatenate([angles, angles], axis=-1)
         return np.cos(angles), np.sin(angles)
 
     def _attention(
-        self, x: Array, prefix: str, rotation: tuple[Array, Array], mask: Array
+        self, x: Array, prefix: str, rotation: tuple[Array, Array], mask: Array, past: Past
     ) -> Array:
         def heads(name: str, count: int) -> Array:
             projected = self._linear(x, f"{prefix}{name}_proj.weight")
@@ -79,7 +113,7 @@ class Llama:
 
         query = _rotate(heads("q", self._heads), *rotation)
         key = _rotate(heads("k", self._key_value_heads), *rotation)
-        value = heads("v", self._key_value_heads)
+        key, value = past.joined(prefix, key, heads("v", self._key_value_heads))
         group = self._heads // self._key_value_heads
         key, value = key.repeat(group, axis=0), value.repeat(group, axis=0)
         attention = query @ key.transpose(0, 2, 1) / np.float32(np.sqrt(self._head_size)) + mask

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reward_client.testing import forms, pooled_forms
-from reward_client.testing.refusals import Refusal, refused_parameter
+from reward_client.testing.refusals import Refusal, refused_parameter, refused_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from reward_client.testing.serving import Serving
-
-_ENGINE_DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
 
 
 class BrokenReply(Exception):
@@ -131,6 +129,50 @@ def _input_ids(
     return [token_ids] if token_ids else read
 
 
+def completed(
+    serving: Serving,
+    given: list[int] | list[list[int]] | str | list[str],
+    path: str,
+    max_tokens: int,
+) -> list[list[int]]:
+    """The token IDs of every prompt that tokens are generated for.
+
+    Raises:
+        Refusal: A prompt is not taken, or there is no room for the tokens behind it.
+        BrokenReply: A prompt breaks the server.
+    """
+    read = _input_ids(serving, given, path, special=True)
+    is_text = isinstance(given, str) or any(isinstance(each, str) for each in given)
+    for prompt in read:
+        _check_room(serving, len(prompt), max_tokens, is_text=is_text)
+    for prompt in read:
+        check_ids(serving, prompt, path)
+    return read
+
+
+def _check_room(serving: Serving, tokens: int, max_tokens: int, *, is_text: bool) -> None:
+    dialect, limit = serving.dialect, serving.max_model_len
+    generation = dialect.generation
+    if generation.too_many_tokens and max_tokens > limit:
+        message = generation.too_many_tokens.format(tokens=max_tokens, limit=limit)
+        raise refused_value(message, "max_tokens", max_tokens, dialect)
+    room = limit if generation.shortens else limit - max_tokens
+    if tokens > room:
+        # A text is only read as far as is needed to know that it is too long.
+        counted = min(tokens, room + 1) if is_text and not dialect.counts_overlong else tokens
+        message = generation.too_long.format(
+            limit=limit,
+            room=room,
+            tokens=counted,
+            max_tokens=max_tokens,
+            total=counted + max_tokens,
+            at_least="at least " if counted == room + 1 else "",
+        )
+        raise Refusal(message, parameter=dialect.too_long_parameter)
+    if tokens == limit:
+        raise refused_value("max_tokens must be at least 1, got 0.", "max_tokens", 0, dialect)
+
+
 def _truncated(serving: Serving, prompt: list[int], form: pooled_forms.Pooled) -> list[int]:
     keep = form.asked_length
     if keep is None:
@@ -143,20 +185,31 @@ def _truncated(serving: Serving, prompt: list[int], form: pooled_forms.Pooled) -
 
 def _check(serving: Serving, prompt: Sequence[int], path: str) -> None:
     dialect = serving.dialect
-    if not prompt:
-        raise Refusal("The decoder prompt cannot be empty")
     if len(prompt) > serving.max_model_len:
         counted = len(prompt) if dialect.counts_overlong else serving.max_model_len + 1
         raise Refusal(
             dialect.too_long.format(limit=serving.max_model_len, tokens=counted),
             parameter=dialect.too_long_parameter,
         )
+    check_ids(serving, prompt, path)
+
+
+def check_ids(serving: Serving, prompt: Sequence[int], path: str) -> None:
+    """Refuses a prompt without tokens, or with one that there is not.
+
+    Raises:
+        Refusal: It is refused.
+        BrokenReply: It breaks the server.
+    """
+    dialect = serving.dialect
+    if not prompt:
+        raise Refusal("The decoder prompt cannot be empty")
     limit = serving.judge.vocabulary_size + dialect.vocabulary_slack
     unknown = next((token for token in prompt if token >= limit), None)
     if unknown is None and min(prompt) < 0:
         if path in dialect.engine_errors:
             dead = dialect.engine_errors[path]
-            raise Refusal(_ENGINE_DEAD, status=dead.status, code=dead.code, kind=dead.kind)
+            raise Refusal(dead.message, status=dead.status, code=dead.code, kind=dead.kind)
         if not dialect.refuses_negative:
             raise BrokenReply
         unknown = min(prompt)

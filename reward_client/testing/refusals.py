@@ -53,6 +53,13 @@ def refused_parameter(message: str, parameter: str, dialect: Dialect) -> Refusal
     return Refusal(f"{message} (parameter={parameter})", parameter=parameter)
 
 
+def refused_value(message: str, parameter: str, value: object, dialect: Dialect) -> Refusal:
+    """The refusal of a value in a request to generate, which some versions name."""
+    if not dialect.generation.names_values:
+        return Refusal(message)
+    return Refusal(f"{message} (parameter={parameter}, value={value})", parameter=parameter)
+
+
 def refusal_body(refusal: Refusal, dialect: Dialect) -> dict[str, Any]:
     """The body of a refusal."""
     error = {
@@ -76,7 +83,8 @@ def validation_refusal(error: BodyError, dialect: Dialect, path: str) -> Refusal
         message = str(errors)
     elif dialect.validation == "trace":
         lines = [f"  {detail}" for detail in errors]
-        place = ["", dialect.traces[path], f"    POST {path} {errors}"]
+        known = [dialect.traces[path]] if path in dialect.traces else []
+        place = ["", *known, f"    POST {path} {errors}"]
         message = "\n".join([_counted(errors), *lines, *place])
     else:
         lines = [_line(detail) for detail in errors[:_MOST_REPORTED]]

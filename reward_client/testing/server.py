@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
+    from reward_client.testing.generating import LogprobsMode
     from reward_client.testing.heads import Head
 
 __all__ = ["RewardServer", "serve"]
@@ -80,6 +81,10 @@ class RewardServer:
             reward head as a Dense module of sentence-transformers; ``"export-steps"``: the head of
             ``"steps"`` as one, served with ``--pooler-config '{"task": "token_embed"}'``: two
             values for each token, not only for the steps'.
+        logprobs: Makes it a server that generates, with the embeddings for its head, and pools
+            nothing: ``"raw_logprobs"``, ``"processed_logprobs"``, ``"raw_logits"`` or
+            ``"processed_logits"``, as ``--logprobs-mode``. ``head`` does not count then. It has
+            ``/v1/completions`` and, since 0.20, ``/generative_scoring``.
         raw: Whether the server was started with its activation switched off.
         api_key: The key that guards ``/v1``.
         model_name: The served name.
@@ -104,6 +109,7 @@ class RewardServer:
         *,
         dialect: str = "0.32",
         head: Head = "sequence",
+        logprobs: LogprobsMode | None = None,
         raw: bool = False,
         api_key: str | None = None,
         model_name: str = "sum-judge",
@@ -117,6 +123,7 @@ class RewardServer:
         app = create_app(
             dialect=dialect,
             head=head,
+            logprobs=logprobs,
             raw=raw,
             api_key=api_key,
             model_name=model_name,
@@ -160,6 +167,11 @@ class RewardServer:
     def reference(self, token_ids: Sequence[int]) -> float:
         """The raw score of token IDs, straight from the model."""
         return load_judge().score(token_ids)
+
+    def reference_logits(self, token_ids: Sequence[int]) -> list[float]:
+        """The raw logit of every token at the next position, straight from the model."""
+        logits: list[float] = load_judge().logits(token_ids).tolist()
+        return logits
 
     def reference_values(self, token_ids: Sequence[int]) -> ReferenceValues:
         """The raw values of token IDs for every head, straight from the model."""

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from reward_client.testing.dialect import Dialect
+    from reward_client.testing.generating import LogprobsMode
     from reward_client.testing.heads import Head
     from reward_client.testing.judge import Judge
 
@@ -21,6 +22,7 @@ class Serving:
         judge: The model.
         dialect: The vLLM version.
         head: What the model answers with.
+        logprobs: It generates, and its numbers are these; None for a pooling server.
         raw: The server was told to apply no activation.
         model_name: The served name.
         max_model_len: The most tokens of a sequence.
@@ -33,6 +35,7 @@ class Serving:
     judge: Judge
     dialect: Dialect
     head: Head
+    logprobs: LogprobsMode | None
     raw: bool
     model_name: str
     max_model_len: int

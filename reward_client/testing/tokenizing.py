@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class ChatTokenizer:
-    """Turns text and conversations into token IDs as transformers' tokenizer of the folder does."""
+    """Turns text and conversations into token IDs as transformers' tokenizer of the folder does.
+
+    Attributes:
+        end_token_id: What a model generates when it has said all.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -28,6 +32,7 @@ class ChatTokenizer:
             for name in ("bos_token", "eos_token", "pad_token")
             if settings.get(name)
         }
+        (self.end_token_id,) = self.encode(settings["eos_token"], add_special_tokens=False)
         self._environment = _environment()
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
@@ -35,9 +40,9 @@ class ChatTokenizer:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
         return ids
 
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """The text of token IDs, special tokens included."""
-        text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=False)
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+        """The text of token IDs, special tokens included unless they are skipped."""
+        text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=skip_special_tokens)
         return text
 
     def strings(self, token_ids: Sequence[int]) -> list[str]:

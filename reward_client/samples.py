@@ -27,6 +27,7 @@ __all__ = [
     "Prompt",
     "Sample",
     "parse_sample",
+    "parse_token_ids",
     "refuse_single_sample",
     "responses_to",
 ]
@@ -145,6 +146,22 @@ def parse_sample(sample: Sample) -> Prompt:
     if isinstance(items[0], int):
         return _token_ids(items)
     return Conversation(cast("Sequence[Message]", items))
+
+
+@_guarded
+def parse_token_ids(given: object) -> TokenIds:
+    """Token IDs where nothing else will do.
+
+    Raises:
+        InputError: They are no list of token IDs, or an empty one.
+    """
+    sequence = as_sequence(given)
+    items = elements(sequence) if sequence is not None else []
+    if not items:
+        raise InputError(
+            f"A non-empty list of token IDs is expected, not {_describe(given)}{_list_hint(given)}."
+        )
+    return _token_ids(items)
 
 
 def _items(given: object) -> tuple[object, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from os import PathLike, fspath
+from types import MappingProxyType
 from typing import Any, TypeGuard, cast
 
 from reward_client.errors import InputError, TokenizerMismatchError
@@ -12,7 +13,7 @@ from reward_client.samples import Conversation, FormattedText, Message, Prompt
 from reward_client.token_ids import TokenIds, checked
 from reward_client.tokenizing.comparisons import EVERY, Comparisons
 
-__all__ = ["LocalTokenizer", "Proof", "is_plain"]
+__all__ = ["LocalTokenizer", "Proof", "is_plain", "load_tokenizer", "render"]
 
 _SHOWN = 6
 
@@ -45,23 +46,9 @@ class LocalTokenizer:
                 "The server does not say where its model comes from: give the tokenizer's folder "
                 "or name by tokenizer=."
             )
-        try:
-            from transformers import AutoTokenizer
-        except ImportError as error:
-            raise ImportError(
-                "tokenizer= needs transformers: pip install 'reward-client[local]'."
-            ) from error
-        try:
-            load = cast("Any", AutoTokenizer).from_pretrained
-            tokenizer = load(self.source, trust_remote_code=self.trust_remote_code)
-            # The first call switches off what the files say of truncation and padding, which in
-            # transformers 4 is an error while another thread encodes.
-            tokenizer.encode("", add_special_tokens=False)
-        except Exception as error:
-            raise InputError(
-                f"The tokenizer of {self.source!r} cannot be loaded: {error}"
-            ) from error
-        self._tokenizer = tokenizer
+        self._tokenizer = load_tokenizer(
+            self.source, trust_remote_code=self.trust_remote_code, needed_by="tokenizer="
+        )
 
     def ids(self, prompt: Conversation | FormattedText, *, generation_prompt: bool) -> TokenIds:
         """The token IDs of a plain prompt, as ``/tokenize`` is asked for them.
@@ -96,7 +83,8 @@ class LocalTokenizer:
         ]
         if len(bare) == len(prompts):
             with suppress(InputError):  # in one call, which takes a third less
-                return dict(enumerate(self._rendered(bare, {}, generation_prompt)))
+                rendered = render(self._tokenizer, bare, generation_prompt=generation_prompt)
+                return dict(enumerate(rendered))
         texts: dict[int, str] = {}
         for place, prompt in enumerate(prompts):
             with suppress(InputError):
@@ -107,26 +95,10 @@ class LocalTokenizer:
         if isinstance(prompt, FormattedText):
             return prompt.text
         arguments = prompt.chat_template_kwargs or {}
-        (text,) = self._rendered([prompt.messages], arguments, generation_prompt)
+        (text,) = render(
+            self._tokenizer, [prompt.messages], arguments, generation_prompt=generation_prompt
+        )
         return text
-
-    def _rendered(
-        self,
-        conversations: Sequence[Sequence[Message]],
-        arguments: Mapping[str, object],
-        generation_prompt: bool,  # noqa: FBT001 - as the template knows it
-    ) -> list[str]:
-        try:
-            texts: list[str] = self._tokenizer.apply_chat_template(
-                [[dict(message) for message in messages] for messages in conversations],
-                tokenize=False,
-                add_generation_prompt=generation_prompt,
-                continue_final_message=False,
-                **arguments,
-            )
-        except Exception as error:
-            raise InputError(f"The chat template refuses the conversation: {error}") from error
-        return texts
 
     @property
     def bos_token_id(self) -> int | None:
@@ -161,6 +133,55 @@ class LocalTokenizer:
     def __setstate__(self, state: tuple[str, bool]) -> None:
         self.source, self.trust_remote_code = state
         self._tokenizer = None
+
+
+def load_tokenizer(source: str, *, trust_remote_code: bool, needed_by: str) -> Any:
+    """The tokenizer of a folder or of a name on the hub.
+
+    Raises:
+        InputError: It cannot be loaded.
+        ImportError: transformers is not installed.
+    """
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise ImportError(
+            f"{needed_by} needs transformers: pip install 'reward-client[local]'."
+        ) from error
+    try:
+        load = cast("Any", AutoTokenizer).from_pretrained
+        tokenizer = load(source, trust_remote_code=trust_remote_code)
+        # The first call switches off what the files say of truncation and padding, which in
+        # transformers 4 is an error while another thread encodes.
+        tokenizer.encode("", add_special_tokens=False)
+    except Exception as error:
+        raise InputError(f"The tokenizer of {source!r} cannot be loaded: {error}") from error
+    return tokenizer
+
+
+def render(
+    tokenizer: Any,
+    conversations: Sequence[Sequence[Message]],
+    arguments: Mapping[str, object] = MappingProxyType({}),
+    *,
+    generation_prompt: bool,
+) -> list[str]:
+    """What a tokenizer's chat template writes of each conversation.
+
+    Raises:
+        InputError: There is no template, or it refuses a conversation.
+    """
+    try:
+        texts: list[str] = tokenizer.apply_chat_template(
+            [[dict(message) for message in messages] for messages in conversations],
+            tokenize=False,
+            add_generation_prompt=generation_prompt,
+            continue_final_message=False,
+            **arguments,
+        )
+    except Exception as error:
+        raise InputError(f"The chat template refuses the conversation: {error}") from error
+    return texts
 
 
 def is_plain(prompt: Prompt) -> TypeGuard[Conversation | FormattedText]:

@@ -21,6 +21,7 @@ from reward_client.errors import (
     EngineDeadError,
     ExportError,
     FileError,
+    GenerationError,
     InputError,
     ModelNotFoundError,
     NonFiniteRewardError,
@@ -44,6 +45,7 @@ from reward_client.errors import (
 from reward_client.heads import LinearHead, ObjectiveHead, ScalarHead, StepHead
 from reward_client.options import Connection, Limits, RetryPolicy, Timeouts
 from reward_client.rewards import (
+    Comparison,
     Provenance,
     Ranking,
     Reward,
@@ -52,8 +54,10 @@ from reward_client.rewards import (
     Settings,
     StepReward,
     TokenizedSample,
+    Usage,
 )
 from reward_client.samples import Conversation, FormattedText, Message, Sample
+from reward_client.tokenizing import Retokenizer
 
 __all__ = [
     "ActivationError",
@@ -62,6 +66,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "BatchError",
+    "Comparison",
     "Connection",
     "Conversation",
     "Diagnosis",
@@ -70,6 +75,7 @@ __all__ = [
     "FileError",
     "Finding",
     "FormattedText",
+    "GenerationError",
     "InputError",
     "Limits",
     "LinearHead",
@@ -86,6 +92,7 @@ __all__ = [
     "RecipeError",
     "ReplicaMismatchError",
     "ResponseMismatchError",
+    "Retokenizer",
     "RetryPolicy",
     "Reward",
     "RewardClient",
@@ -108,5 +115,6 @@ __all__ = [
     "TokenizedSample",
     "TokenizerMismatchError",
     "TransportError",
+    "Usage",
     "__version__",
 ]

@@ -28,9 +28,8 @@ from reward_client.rewards import (
     ServerProfile,
     Settings,
     TokenizedSample,
-    ranking,
 )
-from reward_client.samples import Message, Sample, responses_to
+from reward_client.samples import Message, Sample
 from reward_client.tokenizing import TokenizerChoice
 
 if TYPE_CHECKING:
@@ -53,8 +52,8 @@ class AsyncRewardClient:
         model: The model's name on the server; None for its only one.
         api_key: Sent as a bearer token with every request; by default the environment's
             ``REWARD_CLIENT_API_KEY``.
-        method: None has token IDs scored. `reward_client.methods.Messages` sends the messages to
-            the scoring route, many in a request where the server can.
+        method: None has token IDs scored. Others are in ``reward_client.methods``: ``Messages`` (in
+            the scoring request), ``TokenLogit``, ``YesNo``, ``CritiqueThenScore``, ``Verdict``.
         head: What reads the reward out of the pooled output: `ScalarHead`, `StepHead`,
             `ObjectiveHead` or `LinearHead`. ``"auto"`` takes the recipe's, or a scalar, and notes
             in the provenance where it had to assume that the last token's value counts.
@@ -230,6 +229,9 @@ class AsyncRewardClient:
     async def rank(self, prompt: str | Sequence[Message], responses: Sequence[str]) -> Ranking:
         """Responses to one prompt, ranked by their rewards.
 
+        A judge of two (``Verdict``) compares each with each; ``method.calls(len(responses))`` says
+        beforehand how many texts it writes.
+
         Args:
             prompt: One user turn as text, or the messages before the response.
             responses: The texts of the assistant's answers.
@@ -238,8 +240,7 @@ class AsyncRewardClient:
             BatchError: A response could not be scored.
             InputError: The prompt or the responses cannot be meant so.
         """
-        conversations = responses_to(prompt, responses)
-        return ranking(responses, await self.score_many(conversations))
+        return await self._core.rank(prompt, responses)
 
     async def tokenize(self, sample: Sample) -> TokenizedSample:
         """The token IDs that a sample would be scored as.

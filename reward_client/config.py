@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast, get_args
 from reward_client.endpoints import BaseUrl, environment_key, request_headers, server_urls
 from reward_client.errors import InputError
 from reward_client.heads import Head, LinearHead, ObjectiveHead, ScalarHead, StepHead
-from reward_client.methods import Messages, Method
+from reward_client.methods import (
+    CritiqueThenScore,
+    Messages,
+    Method,
+    Pooled,
+    TokenLogit,
+    Verdict,
+    YesNo,
+)
+from reward_client.methods.choices import Writing
+from reward_client.methods.plans import verdict_of
 from reward_client.options import (
     Connection,
     Limits,
@@ -40,7 +50,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "connection": (Connection,),
     "bos": (bool, type(None)),
     "tokenizer": (str, PathLike, LocalTokenizer),
-    "method": (Messages, type(None)),
+    "method": (*get_args(Method), type(None)),
 }
 
 
@@ -94,6 +104,7 @@ class Config:
     urls: tuple[str, ...] = field(init=False)
     request_headers: Mapping[str, str] = field(init=False, repr=False)
     known_recipe: Recipe | Literal["auto"] | None = field(init=False)
+    critics: Config | None = field(init=False)
 
     def __post_init__(
         self,
@@ -110,6 +121,12 @@ class Config:
                 raise InputError(
                     f"{name}= must be a {types[0].__name__}, not a {type(given).__name__}."
                 )
+        recipe = _recipe(self.recipe)
+        object.__setattr__(self, "known_recipe", recipe)
+        if isinstance(recipe, Recipe) and recipe.verdict is not None and self.method is None:
+            object.__setattr__(self, "method", verdict_of(recipe.verdict))
+        if isinstance(self.method, Pooled):
+            self._spell_out(self.method)
         head = cast("object", self.head)
         if head != "auto" and not isinstance(head, _HEADS):
             raise InputError('head= must be "auto" or a head, such as ScalarHead().')
@@ -119,22 +136,86 @@ class Config:
             raise InputError('server_activation= must be None, "none" or "sigmoid".')
         if self.on_overlong not in get_args(OnOverlong):
             raise InputError(f"on_overlong= must be one of {get_args(OnOverlong)}.")
-        if self.method is not None and self.on_overlong != "raise":
+        self._check_method()
+        object.__setattr__(self, "critics", self._critics())
+
+    def _spell_out(self, method: Pooled) -> None:
+        if (self.head, self.route) != ("auto", "auto"):
+            raise InputError("head= and route= are short for method=Pooled(…): give one of them.")
+        for name, value in (("head", method.head), ("route", method.route), ("method", None)):
+            object.__setattr__(self, name, value)
+
+    def _check_method(self) -> None:
+        method = self.method
+        if isinstance(method, Messages) and self.on_overlong != "raise":
             raise InputError(
                 "method=Messages() leaves the tokens to the server, so that turns cannot be "
                 'dropped until they fit: leave on_overlong="drop_turns" out.'
             )
-        object.__setattr__(self, "known_recipe", _recipe(self.recipe))
+        if isinstance(method, Writing) and self.on_overlong != "raise" and _writes(method):
+            raise InputError(
+                "What a model writes is about the whole conversation: leave "
+                'on_overlong="drop_turns" out.'
+            )
+        recipe = self.known_recipe
+        if isinstance(method, Verdict) and isinstance(recipe, Recipe) and recipe.verdict is None:
+            raise InputError(
+                f"The recipe {recipe.name} is of a model with a head, and Verdict reads what a "
+                "judge writes: leave one of them out."
+            )
+        reads = method.reward if isinstance(method, CritiqueThenScore) else method
+        if isinstance(reads, TokenLogit | YesNo | Verdict) and (self.head, self.route) != (
+            "auto",
+            "auto",
+        ):
+            raise InputError(
+                f"{type(reads).__name__}(…) says what is read: leave head= and route= out."
+            )
+        if isinstance(method, CritiqueThenScore) and isinstance(self.head, StepHead):
+            raise InputError("A critique has no steps: StepHead cannot score it.")
+
+    def _critics(self) -> Config | None:
+        """The options for the servers that write, where they are others."""
+        method = self.method
+        if not isinstance(method, CritiqueThenScore) or method.critic is None:
+            return None
+        if self.openai is not None:
+            raise InputError(
+                "from_openai() sends every request through one OpenAI client, which knows one "
+                "server: use RewardClient(…) for a critic of its own."
+            )
+        critic = method.critic
+        critics = Config(
+            base_url=critic if isinstance(critic, str) else [*critic],
+            model=method.critic_model,
+            recipe=None,
+            bos=self.bos,
+            retry=self.retry,
+            limits=self.limits,
+            timeout=self.timeout,
+            connection=self.connection,
+            transport=self.transport,
+        )
+        # Not the key of the environment either: that is for the servers of the client.
+        headers = request_headers(method.critic_key, None)
+        object.__setattr__(critics, "request_headers", headers)
+        return critics
 
     @property
     def tokenizer_name(self) -> str:
         """Who makes the token IDs, for `Provenance`."""
-        return str(self.tokenizer) if self.method is None else "server, with the messages"
+        if isinstance(self.method, Messages):
+            return "server, with the messages"
+        return "server" if isinstance(self.method, Verdict) else str(self.tokenizer)
 
     def __str__(self) -> str:
         """As a client shows itself."""
         where = self.urls[0] if len(self.urls) == 1 else list(self.urls)
         return f"({where!r}, model={self.model!r})"
+
+
+def _writes(method: Writing) -> bool:
+    return not isinstance(method, YesNo) or method.reasoning is not None
 
 
 def _recipe(choice: RecipeChoice) -> Recipe | Literal["auto"] | None:

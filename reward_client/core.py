@@ -15,17 +15,28 @@ from reward_client.config import Config
 from reward_client.errors import InputError, RewardClientError, RewardTimeoutError
 from reward_client.fleet import Fleet, ServerParts
 from reward_client.heads import head_digest
-from reward_client.methods import Messages
-from reward_client.methods.messages import MessagesScorer
-from reward_client.methods.pooled import PooledScorer
+from reward_client.methods.judged import JudgedScorer
+from reward_client.methods.plans import reading_of, scorer_of
 from reward_client.methods.scorer import Scorer, Settle
-from reward_client.packs import Packs
-from reward_client.rewards import Reward, ServerProfile, Settings, TokenizedSample
-from reward_client.samples import Prompt, Sample, parse_sample, refuse_single_sample
+from reward_client.rewards import (
+    Ranking,
+    Reward,
+    ServerProfile,
+    Settings,
+    TokenizedSample,
+    ranking,
+)
+from reward_client.samples import (
+    Message,
+    Prompt,
+    Sample,
+    parse_sample,
+    refuse_single_sample,
+    responses_to,
+)
 from reward_client.server.discovery import discover
 from reward_client.server.identity import identify
-from reward_client.server.scoring import scored
-from reward_client.server.serving import Serving, Wishes
+from reward_client.server.serving import Reading, Serving, Wishes
 from reward_client.tokenizing import Tokenizer
 
 if TYPE_CHECKING:
@@ -43,13 +54,16 @@ class _Link:
 
     callers: Sequence[HttpCaller]
     fleet: Fleet
+    critics: Fleet | None
     method: Scorer
 
     async def aclose(self) -> None:
         for caller in self.callers:
             await caller.aclose()
         await self.method.aclose()
-        await self.fleet.aclose()
+        for fleet in (self.fleet, self.critics):
+            if fleet is not None:
+                await fleet.aclose()
 
 
 class Core:
@@ -92,6 +106,19 @@ class Core:
                 link = await self._link()
                 await link.method.score_each(prompts, settle)
 
+    async def rank(self, prompt: str | Sequence[Message], responses: Sequence[str]) -> Ranking:
+        """Responses to one prompt, ranked by their rewards, or by how a judge compares them."""
+        conversations = responses_to(prompt, responses)
+        method = (await self._link()).method
+        if isinstance(method, JudgedScorer) and method.verdict.compares:
+            texts = method.verdict.calls(len(conversations))
+            self._log(logging.INFO, f"{len(conversations)} responses are compared by {texts} texts")
+            async with self._deadline():
+                return await method.rank(conversations)
+        outcomes = await self.score_many(conversations, on_error="raise", progress=False)
+        rewards = [outcome for outcome in outcomes if isinstance(outcome, Reward)]
+        return ranking(responses, rewards)
+
     async def tokenize(self, sample: Sample) -> TokenizedSample:
         """The token IDs that a sample would be scored as."""
         prompt = parse_sample(sample)
@@ -107,9 +134,10 @@ class Core:
         """What all rewards depend on."""
         link = await self._link()
         serving, *_ = await link.fleet.servings()
+        provenance = await link.method.provenance(serving.provenance)
         on_overlong = self.config.on_overlong
         return Settings(
-            **dict(serving.provenance),
+            **dict(provenance),
             root=serving.profile.root,
             head_digest=head_digest(serving.head),
             bos=self.config.bos,
@@ -124,7 +152,8 @@ class Core:
 
         prompt = None if sample is None else parse_sample(sample)
         async with self._first_server() as link:
-            server, wishes = link.fleet.servers[0], self._wishes()
+            server = link.fleet.servers[0]
+            wishes = _wishes(self.config, reading_of(self.config.method))
             doctor = Doctor(server.caller, server.watch, link.method, wishes, self._keeps_alive)
             return await doctor.diagnose(prompt)
 
@@ -212,15 +241,29 @@ class Core:
                     await link.aclose()
 
     def _connect(self, urls: Sequence[str]) -> _Link:
+        config, reading = self.config, reading_of(self.config.method)
+        callers, fleet = self._fleet(config, urls, reading)
+        critics: Fleet | None = None
+        if config.critics is not None:
+            others, critics = self._fleet(config.critics, config.critics.urls, Reading(writes=True))
+            callers += others
+        tokenizer = Tokenizer(config.tokenizer, config.on_overlong)
+        method = scorer_of(config.method, fleet, critics, config.limits, tokenizer)
+        return _Link(callers, fleet, critics, method)
+
+    def _fleet(
+        self, config: Config, urls: Sequence[str], reading: Reading
+    ) -> tuple[list[HttpCaller], Fleet]:
+        """Servers that are equal to each other, and the ways to them."""
         from reward_client.transport import HttpCaller  # loads the HTTP stack, at the first call
 
-        config = self.config
         callers: list[HttpCaller] = []
+        wishes = _wishes(config, reading)
 
         def caller_for(url: str, has_stand_in: Callable[[], bool]) -> HttpCaller:
             caller = HttpCaller(
                 url,
-                self._open_wire(url),
+                _open_wire(config, url),
                 headers=config.request_headers,
                 retry=config.retry,
                 limits=config.limits,
@@ -229,56 +272,51 @@ class Core:
             callers.append(caller)
             return caller
 
+        async def discovered(caller: Caller) -> Serving:
+            serving = await discover(caller, wishes)
+            self._log(logging.INFO, f"server profile: {serving.profile!r}")
+            return serving
+
         parts = ServerParts(
             caller=caller_for,
             identify=lambda caller: identify(caller, config.model),
-            discover=self._discovered,
+            discover=discovered,
         )
-        fleet = Fleet(urls, parts, config.limits.replica_tolerance, self._log)
-        return _Link(callers, fleet, self._scorer(fleet))
-
-    def _scorer(self, fleet: Fleet) -> Scorer:
-        config = self.config
-        tokenizer = Tokenizer(config.tokenizer, config.on_overlong)
-        by_ids = PooledScorer(fleet, Packs(fleet, config.limits, scored), tokenizer)
-        if isinstance(config.method, Messages):
-            return MessagesScorer(fleet, config.limits, by_ids)
-        return by_ids
-
-    async def _discovered(self, caller: Caller) -> Serving:
-        serving = await discover(caller, self._wishes())
-        self._log(logging.INFO, f"server profile: {serving.profile!r}")
-        return serving
+        return callers, Fleet(urls, parts, config.limits.replica_tolerance, self._log)
 
     def _log(self, level: int, message: str) -> None:
         from reward_client.transport.redaction import redact
 
         # A server may have any name, that of a key which it was sent too.
-        _logger.log(level, "%s", redact(message, self.config.request_headers))
+        for config in (self.config, self.config.critics):
+            if config is not None:
+                message = redact(message, config.request_headers)
+        _logger.log(level, "%s", message)
 
-    def _wishes(self) -> Wishes:
-        config = self.config
-        return Wishes(
-            model=config.model,
-            head=None if config.head == "auto" else config.head,
-            route=config.route,
-            activation=config.server_activation,
-            recipe=config.known_recipe,
-            bos=config.bos,
-            tokenizer=config.tokenizer_name,
-        )
 
-    def _open_wire(self, url: str) -> Wire:
-        config = self.config
-        limit = config.limits.max_response_bytes
-        if config.openai is not None:
-            from reward_client.transport.openai_wire import OpenAIWire
+def _wishes(config: Config, reading: Reading) -> Wishes:
+    return Wishes(
+        model=config.model,
+        head=None if config.head == "auto" else config.head,
+        route=config.route,
+        activation=config.server_activation,
+        recipe=config.known_recipe,
+        bos=config.bos,
+        tokenizer=config.tokenizer_name,
+        reading=reading,
+    )
 
-            return OpenAIWire(config.openai, url, config.timeout, limit)
-        if config.transport is not None:
-            from reward_client.transport.httpx_wire import HttpxWire
 
-            return HttpxWire(url, config.timeout, limit, config.transport)
-        from reward_client.transport.aiohttp_wire import AiohttpWire
+def _open_wire(config: Config, url: str) -> Wire:
+    limit = config.limits.max_response_bytes
+    if config.openai is not None:
+        from reward_client.transport.openai_wire import OpenAIWire
 
-        return AiohttpWire(url, config.timeout, config.connection, limit)
+        return OpenAIWire(config.openai, url, config.timeout, limit)
+    if config.transport is not None:
+        from reward_client.transport.httpx_wire import HttpxWire
+
+        return HttpxWire(url, config.timeout, limit, config.transport)
+    from reward_client.transport.aiohttp_wire import AiohttpWire
+
+    return AiohttpWire(url, config.timeout, config.connection, limit)

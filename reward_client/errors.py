@@ -17,6 +17,7 @@
     │   ├── ActivationError
     │   ├── NotARewardError
     │   ├── NonFiniteRewardError
+    │   ├── GenerationError
     │   └── ResponseMismatchError
     ├── InputError                  the caller's sample or option is wrong (also a ValueError)
     │   ├── PromptTooLongError
@@ -45,6 +46,7 @@ __all__ = [
     "EngineDeadError",
     "ExportError",
     "FileError",
+    "GenerationError",
     "InputError",
     "ModelNotFoundError",
     "NonFiniteRewardError",
@@ -189,6 +191,26 @@ class NonFiniteRewardError(ProtocolError):
     """NaN, infinity or null where a reward should be."""
 
 
+class GenerationError(ProtocolError):
+    """What a model wrote is of no use: it was cut by its length limit, or holds no verdict.
+
+    Attributes:
+        text: What it wrote.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        text: str = "",
+        endpoint: str | None = None,
+        request_id: str | None = None,
+        attempts: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, endpoint=endpoint, request_id=request_id, attempts=attempts)
+        self.text = text
+
+
 class ResponseMismatchError(ProtocolError):
     """The reply does not belong to the request: items, token counts or model differ."""
 
@@ -202,7 +224,11 @@ class PromptTooLongError(InputError):
 
 
 class TokenizerMismatchError(InputError):
-    """The local tokenizer gives other token IDs than the server's ``/tokenize``."""
+    """A tokenizer is not the one it is taken for.
+
+    The local one gives other token IDs than the server's ``/tokenize``, or a policy's does not give
+    back the text of its token IDs.
+    """
 
 
 class RecipeError(RewardClientError):

@@ -77,6 +77,8 @@ def _mismatch(one: ServerProfile, two: ServerProfile, difference: str) -> Replic
 
 def _numbers(reward: Reward) -> tuple[float, ...]:
     steps = (step.value for step in reward.steps)
+    if reward.provenance.head == "text":
+        return ()  # the likeliest token's logarithm, which is of no account
     scalar = () if reward.scalar is None else (reward.scalar,)
     return (*scalar, *reward.objectives.values(), *steps)
 

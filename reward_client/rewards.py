@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reward_client.errors import RewardClientError
 
 __all__ = [
+    "Comparison",
     "Provenance",
     "Ranking",
     "Reward",
@@ -23,6 +24,7 @@ __all__ = [
     "Settings",
     "StepReward",
     "TokenizedSample",
+    "Usage",
     "ranking",
 ]
 
@@ -41,7 +43,7 @@ class ServerProfile(_Result):
         model: The model's name on the server.
         root: Where the server loaded it from, if it says so.
         max_model_len: The most tokens of one sample, if the server says so.
-        route: ``"embeddings"``, ``"pooling"`` or ``"classify"``.
+        route: ``"embeddings"``, ``"pooling"``, ``"classify"`` or ``"completions"``.
         sends: What the route is sent: ``"ids"``, or ``"text"`` that was proven to be tokenized to
             the same IDs (vLLM 0.10.0 to 0.11.0 for sequence classifiers).
         task: The pooling task that is sent, if any.
@@ -83,7 +85,15 @@ class Provenance(_Result):
     Attributes:
         model: The model's name on the server.
         server_version: vLLM's version.
-        route: ``"embeddings"``, ``"pooling"`` or ``"classify"``.
+        route: As in `ServerProfile`.
+        method: ``"pooled"``, ``"messages"``, ``"logit of token …"``, ``"yes or no"``,
+            ``"critique"`` or ``"verdict"``: what the client was told.
+        method_digest: SHA-256 (hex) of all that the method was told, prompts above all; where
+            its critic is and the key for it are left out.
+        votes: How often a model wrote for each sample, if one did.
+        temperature: With which temperature, if it wrote.
+        seed: The seed of the first vote, if it wrote; each further one had the next number.
+        author: The model that wrote, and its server's version.
         activation: What the server applied, as in `ServerProfile`.
         activation_known_by: As in `ServerProfile`.
         head: The head in words: ``"scalar"``, or ``"scalar (last token, assumed)"`` where the
@@ -98,6 +108,12 @@ class Provenance(_Result):
     model: str
     server_version: str | None
     route: str
+    method: str = "pooled"
+    method_digest: str | None = None
+    votes: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    author: str | None = None
     activation: str
     activation_known_by: str
     head: str
@@ -162,6 +178,18 @@ class StepReward(_Result):
     end: int
 
 
+class Usage(_Result):
+    """What a reward cost, where a model wrote for it.
+
+    Attributes:
+        prompt_tokens: How many tokens it read, all its texts together.
+        generated_tokens: How many it wrote.
+    """
+
+    prompt_tokens: int
+    generated_tokens: int
+
+
 class Reward(_Result):
     """The reward of one conversation. It has no order of its own: compare ``value``.
 
@@ -174,6 +202,8 @@ class Reward(_Result):
         bos_count: As in `TokenizedSample`.
         truncated: As in `TokenizedSample`.
         provenance: Which server, model and route gave the number, and how.
+        critiques: What a model wrote, each vote's text, where a method has it written.
+        usage: What that cost.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -186,6 +216,8 @@ class Reward(_Result):
     bos_count: int | None
     truncated: bool = False
     provenance: Provenance
+    critiques: tuple[str, ...] = ()
+    usage: Usage | None = None
 
     @classmethod
     def of_checked(
@@ -215,6 +247,8 @@ class Reward(_Result):
         given(reward, "bos_count", bos_count)
         given(reward, "truncated", truncated)
         given(reward, "provenance", provenance)
+        given(reward, "critiques", ())
+        given(reward, "usage", None)
         given(reward, "__pydantic_fields_set__", _ALL_FIELDS)
         given(reward, "__pydantic_extra__", None)
         given(reward, "__pydantic_private__", None)
@@ -270,6 +304,24 @@ class Reward(_Result):
 _ALL_FIELDS = set(Reward.model_fields)
 
 
+class Comparison(_Result):
+    """What a judge of two made of a pair of responses.
+
+    Attributes:
+        first: The position of the response that it was shown first.
+        second: That of the other one.
+        preference: From -1, the second is better, to 1, the first is; the mean of all votes.
+        critiques: What it wrote, each vote's text.
+        usage: What that cost.
+    """
+
+    first: int
+    second: int
+    preference: float
+    critiques: tuple[str, ...]
+    usage: Usage
+
+
 class Ranking(_Result):
     """Responses to one prompt, best first.
 
@@ -278,12 +330,14 @@ class Ranking(_Result):
         best_index: Its position in the responses given.
         order: Positions from best to worst; equal rewards keep the order given.
         rewards: The rewards in the order given.
+        comparisons: What they come from, where a judge compared the responses.
     """
 
     best: str
     best_index: int
     order: tuple[int, ...]
     rewards: tuple[Reward, ...]
+    comparisons: tuple[Comparison, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +355,11 @@ class ScoreResult:
     error: RewardClientError | None
 
 
-def ranking(responses: Sequence[str], rewards: Sequence[Reward]) -> Ranking:
+def ranking(
+    responses: Sequence[str],
+    rewards: Sequence[Reward],
+    comparisons: Sequence[Comparison] = (),
+) -> Ranking:
     """Orders responses by their rewards, best first; equal ones keep their order.
 
     Raises:
@@ -318,4 +376,5 @@ def ranking(responses: Sequence[str], rewards: Sequence[Reward]) -> Ranking:
         best_index=order[0],
         order=tuple(order),
         rewards=tuple(rewards),
+        comparisons=tuple(comparisons),
     )

@@ -1,5 +1,21 @@
 """How a reward is defined, and had from servers."""
 
-from reward_client.methods.choices import Messages, Method
+from reward_client.methods.choices import (
+    CritiqueThenScore,
+    Messages,
+    Pooled,
+    TokenLogit,
+    YesNo,
+)
+from reward_client.methods.plans import Method
+from reward_client.methods.verdicts import Verdict
 
-__all__ = ["Messages", "Method"]
+__all__ = [
+    "CritiqueThenScore",
+    "Messages",
+    "Method",
+    "Pooled",
+    "TokenLogit",
+    "Verdict",
+    "YesNo",
+]

@@ -29,16 +29,16 @@ class PooledScorer(Scorer):
     """
 
     def __init__(self, fleet: Fleet, packs: Packs[Tokenized], tokenizer: Tokenizer) -> None:
-        self._fleet = fleet
+        self.fleet = fleet
         self._packs = packs
         self._tokenizer = tokenizer
 
     async def tokenize(self, prompt: Prompt) -> TokenizedSample:
         """See `Scorer`."""
-        standard = await self._fleet.assured()
+        standard = await self.fleet.assured()
         made = (await self._tokenizer.without_server(_needs(standard), {0: prompt})).get(0)
         if made is None:
-            made = await self._fleet.at_one(partial(self._tokenized, prompt), "tokenizing", 1)
+            made = await self.fleet.at_one(partial(self._tokenized, prompt), "tokenizing", 1)
         if isinstance(made, InputError):
             raise made
         return made.sample()
@@ -50,7 +50,7 @@ class PooledScorer(Scorer):
             left = await self._tried(left, settle)
             if not left:
                 return
-        raise always_another(self._fleet)
+        raise always_another(self.fleet)
 
     async def aclose(self) -> None:
         """See `Scorer`."""
@@ -75,16 +75,16 @@ class PooledScorer(Scorer):
 
         async def by_server(number: int) -> None:
             try:
-                made = await self._fleet.at_one(
+                made = await self.fleet.at_one(
                     partial(self._prepared, prompts[number]), "tokenizing", 1
                 )
             except Exception as error:  # noqa: BLE001 - a caller's transport may raise anything
                 settle({number: error})
                 return
             tokenized[number] = made
-            await self._packs.score(self._fleet.standard, {number: made}, hear)
+            await self._packs.score(self.fleet.standard, {number: made}, hear)
 
-        standard = await self._fleet.assured()
+        standard = await self.fleet.assured()
         quick: Mapping[int, Tokenized | InputError] = {}
         if standard.serving.ask.sends == "ids":
             quick = await self._tokenizer.without_server(_needs(standard), prompts)
@@ -106,7 +106,7 @@ class PooledScorer(Scorer):
         return await prepared(server.caller, serving, made)
 
     async def _tokenized(self, prompt: Prompt, server: Server, serving: Serving) -> Tokenized:
-        needs = _needs(self._fleet.standard)  # as for its equals: a tokenizer is proven for all
+        needs = _needs(self.fleet.standard)  # as for its equals: a tokenizer is proven for all
         return await self._tokenizer.tokenize(server.caller, needs, prompt)
 
 

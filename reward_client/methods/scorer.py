@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 from reward_client.errors import ResponseMismatchError
 from reward_client.fleet import Fleet
-from reward_client.rewards import Reward, TokenizedSample
+from reward_client.rewards import Provenance, Reward, TokenizedSample
 from reward_client.samples import Prompt
 
-__all__ = ["MAX_STANDARDS", "Scorer", "Settle", "always_another"]
+__all__ = [
+    "MAX_STANDARDS",
+    "Scorer",
+    "Settle",
+    "always_another",
+    "by_the_same",
+    "each_of",
+    "together",
+]
+
+T = TypeVar("T")
 
 Settle: TypeAlias = Callable[[Mapping[int, Reward | Exception]], None]
 """Takes outcomes of prompts by their numbers, as soon as they are there."""
@@ -43,6 +54,14 @@ class Scorer(ABC):
             RewardClientError: None of the rest can be scored.
         """
 
+    async def provenance(self, read: Provenance) -> Provenance:
+        """Where rewards come from, by where what they are read of does.
+
+        Raises:
+            RewardClientError: Who else has a part in them is not to be had.
+        """
+        return read
+
     @abstractmethod
     async def aclose(self) -> None:
         """Stops what is under way, and waits until it has stopped."""
@@ -59,6 +78,68 @@ class Scorer(ABC):
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+
+async def together(works: Iterable[Coroutine[object, object, T]]) -> list[T]:
+    """What comes of works that are done at the same time; the first failure stops the others.
+
+    Raises:
+        Exception: That of the first work that failed.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in works]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def by_the_same(fleets: Sequence[Fleet], work: Callable[[], Awaitable[T]]) -> T:
+    """What comes of work in several parts, all of them done by the same models.
+
+    It begins only when all of them are there.
+
+    Args:
+        fleets: Who does the work.
+        work: The work; done again where another model has taken one's place meanwhile.
+
+    Raises:
+        ResponseMismatchError: It was another one each time.
+        RewardClientError: One is not there.
+    """
+    for _ in range(MAX_STANDARDS):
+        before = [await fleet.assured() for fleet in fleets]
+        done = await work()
+        if all(fleet.standard is one for fleet, one in zip(fleets, before, strict=True)):
+            return done
+    raise always_another(fleets[-1])
+
+
+async def each_of(
+    prompts: Mapping[int, Prompt],
+    settle: Settle,
+    work: Callable[[Prompt], Awaitable[Reward]],
+    places: asyncio.Semaphore,
+) -> None:
+    """Settles each prompt with what comes of work for it.
+
+    Args:
+        prompts: The prompts by their numbers.
+        settle: Is told the outcomes.
+        work: Makes a reward of a prompt.
+        places: How many prompts may be under way: one is done before too many others begin.
+    """
+
+    async def one(number: int) -> None:
+        try:
+            async with places:
+                settle({number: await work(prompts[number])})
+        except Exception as error:  # noqa: BLE001 - a caller's transport may raise anything
+            settle({number: error})
+
+    async with asyncio.TaskGroup() as group:
+        for number in prompts:
+            group.create_task(one(number))
 
 
 def always_another(fleet: Fleet) -> ResponseMismatchError:

@@ -21,6 +21,7 @@ from reward_client.recipes.recipe import (
     ScalarTable,
     StepsTable,
     Turn,
+    VerdictTable,
 )
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "ScalarTable",
     "StepsTable",
     "Turn",
+    "VerdictTable",
     "catalogue",
     "find_recipe",
     "load_recipe",

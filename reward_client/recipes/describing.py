@@ -12,6 +12,7 @@ from reward_client.recipes.recipe import (
     Recipe,
     Reference,
     StepsTable,
+    VerdictTable,
 )
 
 __all__ = ["describe", "expected_in_words", "head_in_words", "summary"]
@@ -27,6 +28,10 @@ def summary(recipe: Recipe) -> str:
 def head_in_words(recipe: Recipe) -> str:
     """What the reward is read from; empty for a model that is refused."""
     head = recipe.head_table
+    if recipe.verdict is not None:
+        return "a judge's text, which holds " + (
+            "which of two answers is better" if recipe.verdict.values else "a mark"
+        )
     if head is None:
         return ""
     if isinstance(head, StepsTable):
@@ -40,6 +45,10 @@ def head_in_words(recipe: Recipe) -> str:
     if isinstance(head, ObjectivesTable):
         names = head.names if isinstance(head.names, int) else ", ".join(head.names)
         return f"several numbers: {names}"
+    if recipe.logit_tokens:
+        first, *others = recipe.logit_tokens
+        less = f" minus that of {others[0]!r}" if others else ""
+        return f"one number: the logit of token {first!r}{less}"
     return "one number" + (": the last token's" if recipe.output == "per token" else "")
 
 
@@ -58,6 +67,7 @@ def describe(recipe: Recipe) -> str:
         _section("Exported", _export(recipe.export) if recipe.export else []),
         _section("Not served by a stock vLLM", [recipe.refusal] if recipe.refusal else []),
         _section("Head", [head_in_words(recipe)] if recipe.head_table else []),
+        _section("Verdict", _verdict(recipe.verdict) if recipe.verdict else []),
         _section("Prompt", _prompt(recipe.prompt)),
         _section(
             "Tokens", [f"{text!r} is {token}" for text, token in recipe.special_tokens.items()]
@@ -84,6 +94,15 @@ def _export(export: ExportTable) -> list[str]:
     scaled = [f"multiplied by {export.scale:g}"] if export.scale != 1 else []
     made = f"from {export.source} ({export.architecture}) by reward_client {export.client_version}"
     return [made, *layers, *turned, *scaled]
+
+
+def _verdict(verdict: VerdictTable) -> list[str]:
+    values = verdict.values or {}
+    return [
+        f"written after {' and '.join(verdict.roles) or 'the prompt of the recipe'}",
+        f"read by {verdict.pattern}",
+        *(f"{found} is worth {value:g}" for found, value in values.items()),
+    ]
 
 
 def _prompt(prompt: PromptTable) -> list[str]:

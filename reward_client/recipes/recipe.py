@@ -32,6 +32,7 @@ __all__ = [
     "ScalarTable",
     "StepsTable",
     "Turn",
+    "VerdictTable",
 ]
 
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
@@ -88,6 +89,16 @@ class ObjectivesTable(_Table):
 HeadTable: TypeAlias = Annotated[
     ScalarTable | StepsTable | ObjectivesTable, Field(discriminator="type")
 ]
+
+
+class VerdictTable(_Table):
+    """How a judge is asked, and what it writes is read; the fields are those of `Verdict`."""
+
+    pattern: Text
+    prompt: Text | None = None
+    roles: tuple[Text, ...] = ()
+    values: dict[str, float] | None = None
+    system: Text | None = None
 
 
 class PromptTable(_Table):
@@ -227,13 +238,16 @@ class Recipe(_Table):
         output: What vLLM answers for a conversation: one ``"vector"``, a row ``"per token"``, or
             a row ``"per step"``.
         head_table: The head as it is written in the file; ``head`` is the object.
+        logit_tokens: The token whose logit the reward is, of a language model, or two of which it
+            is the difference: their IDs or texts.
+        verdict: How a judge is asked, and what it writes is read.
         prompt: How token IDs are made.
         activation: What a server of today applies unless it is asked for raw values.
         special_tokens: Texts that must be one token, and its ID.
         serve: Commands by vLLM version, ``"today"`` among them; ``{model}`` stands for the ID.
         references: Exact inputs with published values.
         refusal: Why no stock vLLM serves these models rightly, and what to do instead. A recipe
-            has either this or a head.
+            has either this, or a head, or a verdict.
         export: How the checkpoint was exported, for the manifest of one. The head of a manifest may
             be unknown: then the caller names it.
         caveats: What differs between versions of vLLM.
@@ -247,6 +261,8 @@ class Recipe(_Table):
     architectures: tuple[Text, ...] = ()
     output: Output | None = None
     head_table: HeadTable | None = Field(default=None, alias="head")
+    logit_tokens: Annotated[tuple[NonNegativeInt | Text, ...], Field(max_length=2)] = ()
+    verdict: VerdictTable | None = None
     prompt: PromptTable = PromptTable()
     activation: Activation | None = None
     special_tokens: dict[str, NonNegativeInt] = {}
@@ -289,8 +305,9 @@ class Recipe(_Table):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if self.export is None and (self.head_table is None) == (self.refusal is None):
-            raise ValueError("a recipe has either a head or a refusal")
+        ways = (self.head_table, self.verdict, self.refusal)
+        if self.export is None and sum(way is not None for way in ways) != 1:
+            raise ValueError("a recipe has either a head, or a verdict, or a refusal")
         if self.export is not None and self.refusal is not None:
             raise ValueError("an exported model is not refused")
         head = self.head  # its own checks

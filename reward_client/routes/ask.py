@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, TypeAlias
 
 import orjson
 
 from reward_client.calls import Call, Reply
 from reward_client.errors import ProtocolError
-from reward_client.routes import classify, embeddings, pooling
+from reward_client.routes import classify, completions, embeddings, pooling
 from reward_client.routes.pooled import PooledOutput
 from reward_client.routes.replies import read_items
 from reward_client.token_ids import TokenIds
@@ -18,7 +19,7 @@ from reward_client.token_ids import TokenIds
 __all__ = ["Ask", "Encoding", "RouteName", "Sends"]
 
 Encoding: TypeAlias = Literal["base64", "float"]
-RouteName: TypeAlias = Literal["embeddings", "pooling", "classify"]
+RouteName: TypeAlias = Literal["embeddings", "pooling", "classify", "completions"]
 Sends: TypeAlias = Literal["ids", "text"]
 
 
@@ -28,14 +29,24 @@ class _Route:
     item_key: str
     encoding: Encoding
     names_encoding: bool = True
+    input_key: str = "input"
+    list_key: str = "data"
 
 
 _ROUTES: Mapping[RouteName, _Route] = {
     "embeddings": _Route(embeddings.PATH, embeddings.ITEM_KEY, embeddings.FORMAT),
     "pooling": _Route(pooling.PATH, pooling.ITEM_KEY, pooling.FORMAT),
     "classify": _Route(classify.PATH, classify.ITEM_KEY, pooling.FORMAT, names_encoding=False),
+    "completions": _Route(
+        completions.PATH,
+        completions.ITEM_KEY,
+        pooling.FORMAT,
+        names_encoding=False,
+        input_key="prompt",
+        list_key="choices",
+    ),
 }
-_READ_ITEM: Mapping[Encoding, Callable[[object], PooledOutput | None]] = {
+_READ_ITEM: Mapping[Encoding, Callable[[object], PooledOutput | str | None]] = {
     "base64": embeddings.read_item,
     "float": pooling.read_item,
 }
@@ -51,6 +62,10 @@ class Ask:
         switches: Keys that ask for the raw value; exactly those that the version knows.
         raw_by: Why the values are known to be raw, None where only the values can tell.
         sends: ``"ids"``, or ``"text"`` where the route takes nothing else.
+        tokens: The token whose number a generating server is asked for, or two of which the first
+            one's less the second one's is; none for the number of the likeliest one.
+        names_tokens: Whether the server tells the numbers of any tokens that it is given the names
+            of; else only these tokens are allowed to come.
     """
 
     route: RouteName
@@ -58,6 +73,8 @@ class Ask:
     switches: Mapping[str, bool] = field(default_factory=dict[str, bool])
     raw_by: Literal["request", "task"] | None = None
     sends: Sends = "ids"
+    tokens: tuple[int, ...] = ()
+    names_tokens: bool = False
 
     @property
     def path(self) -> str:
@@ -82,7 +99,8 @@ class Ask:
             inputs: The token lists or texts.
             encoding: Another encoding than the route's usual one.
         """
-        return self._call(model, {"input": [_written(each) for each in inputs]}, encoding)
+        key = _ROUTES[self.route].input_key
+        return self._call(model, {key: [_written(each) for each in inputs]}, encoding)
 
     def chat_call(
         self, model: str, conversations: Sequence[bytes], *, generation_prompt: bool
@@ -113,6 +131,8 @@ class Ask:
             body["task"] = self.task
         if _ROUTES[self.route].names_encoding:
             body["encoding_format"] = encoding or self.encoding
+        if self.route == "completions":
+            body |= completions.options(self.tokens, by_name=self.names_tokens)
         return Call("POST", self.path, body)
 
     def read(
@@ -162,8 +182,11 @@ class Ask:
     def _read_items(
         self, reply: Reply, count: int, tokens: range, encoding: Encoding | None = None
     ) -> list[PooledOutput | ProtocolError]:
-        item_key = _ROUTES[self.route].item_key
-        return read_items(reply, count, tokens, item_key, _READ_ITEM[encoding or self.encoding])
+        route = _ROUTES[self.route]
+        read_item = _READ_ITEM[encoding or self.encoding]
+        if self.route == "completions":
+            read_item = partial(completions.number_of, self.tokens)
+        return read_items(reply, count, tokens, route.list_key, route.item_key, read_item)
 
 
 def _written(given: Sequence[int] | str) -> Sequence[int] | str | orjson.Fragment:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from reward_client.errors import NotARewardError
+from reward_client.errors import NotARewardError, ShapeError
 
-__all__ = ["Layout", "LayoutKind", "PooledOutput", "find_layout", "not_a_reward"]
+__all__ = ["Layout", "LayoutKind", "PooledOutput", "UntoldError", "find_layout", "not_a_reward"]
 
 LayoutKind: TypeAlias = Literal["vector", "per token", "per step"]
 
@@ -35,6 +35,10 @@ class PooledOutput(NamedTuple):
 
     values: Sequence[float]
     rows: int | None
+
+
+class UntoldError(ShapeError):
+    """A reply that is right, and leaves out the number that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from reward_client.errors import (
     ShapeError,
 )
 from reward_client.narrowing import as_list, as_mapping
-from reward_client.routes.pooled import PooledOutput
+from reward_client.routes.pooled import PooledOutput, UntoldError
 
 __all__ = ["read_items"]
 
@@ -24,8 +24,9 @@ def read_items(
     reply: Reply,
     count: int,
     tokens: range,
+    list_key: str,
     item_key: str,
-    read_item: Callable[[object], PooledOutput | None],
+    read_item: Callable[[object], PooledOutput | str | None],
 ) -> list[PooledOutput | ProtocolError]:
     """The pooled outputs of a reply, sorted by index and checked against the request.
 
@@ -36,8 +37,9 @@ def read_items(
         reply: The reply.
         count: How many items were asked for.
         tokens: How many tokens the server may say that it has scored.
+        list_key: Where the items are.
         item_key: Where an item holds its output.
-        read_item: Reads that; None for what is not made of numbers.
+        read_item: Reads that; None for what is not made of numbers, and in words what was left out.
 
     Raises:
         ResponseMismatchError: Items are missing, doubled or extra, or other tokens were scored.
@@ -46,16 +48,20 @@ def read_items(
     _check_usage(reply, fields, tokens)
     return [
         _checked(reply, index, read_item(item.get(item_key)))
-        for index, item in enumerate(_sorted_items(reply, fields, count))
+        for index, item in enumerate(_sorted_items(reply, fields, list_key, count))
     ]
 
 
-def _checked(reply: Reply, index: int, output: PooledOutput | None) -> PooledOutput | ProtocolError:
+def _checked(
+    reply: Reply, index: int, output: PooledOutput | str | None
+) -> PooledOutput | ProtocolError:
+    if isinstance(output, str):
+        return reply.error(UntoldError, f"Item {index} of the reply: {output}")
     if output is None:
         return reply.error(
             ShapeError,
-            f"Item {index} of the reply holds no numbers in the encoding that was asked for. "
-            "If a gateway ignores encoding_format, ask the server itself.",
+            f"Item {index} of the reply holds no numbers of the kind that was asked for. "
+            "If a gateway drops keys of the request, ask the server itself.",
         )
     if _are_finite(output.values):
         return output
@@ -79,9 +85,9 @@ def _check_usage(reply: Reply, fields: Mapping[str, object], tokens: range) -> N
 
 
 def _sorted_items(
-    reply: Reply, fields: Mapping[str, object], count: int
+    reply: Reply, fields: Mapping[str, object], list_key: str, count: int
 ) -> list[Mapping[str, object]]:
-    items = as_list(fields.get("data")) or []
+    items = as_list(fields.get(list_key)) or []
     by_index: dict[int, Mapping[str, object]] = {}
     for item in map(as_mapping, items):
         index = item.get("index") if item is not None else None

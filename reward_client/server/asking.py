@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reward_client.calls import Caller, Reply
 from reward_client.errors import ProtocolError, RouteNotFoundError, ShapeError
@@ -12,6 +12,7 @@ from reward_client.options import RouteChoice
 from reward_client.recipes import ExportTable
 from reward_client.routes import Layout, PooledOutput, find_layout
 from reward_client.server.exported import wrong_width
+from reward_client.server.outputs import outputs_of
 from reward_client.server.probes import Probes, text_probes
 from reward_client.server.versions import Era, Kind, Way
 from reward_client.tokenizing.rules import PromptRules
@@ -20,6 +21,22 @@ __all__ = ["Found", "advice_for", "first_that_fits", "ways_for"]
 
 
 _FOR_STEPS = """--pooler-config '{"task": "token_embed"}'"""
+
+_FOR_LOGIT = (
+    "For a token's logit serve the language model with `vllm serve MODEL --logprobs-mode "
+    "raw_logits` (vLLM 0.10.0 and later), or, of a Llama, with the token's row as its score head: "
+    """`vllm serve MODEL --runner pooling --convert classify --hf-overrides '{"architectures": """
+    """["LlamaForSequenceClassification"], "classifier_from_token": ["TOKEN"], "method": """
+    """"no_post_processing"}'`."""
+)
+
+
+_FOR_DIFFERENCE = (
+    "For yes or no serve the language model with `vllm serve MODEL`, or, of a Llama, with the "
+    """tokens' rows as its score head: `vllm serve MODEL --runner pooling --convert classify """
+    """--hf-overrides '{"architectures": ["LlamaForSequenceClassification"], """
+    """"classifier_from_token": ["No", "Yes"], "method": "from_2_way_softmax"}'`."""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +65,13 @@ class Found:
 
 
 def ways_for(
-    era: Era, head: Head | None, route: RouteChoice, export: ExportTable | None = None
+    era: Era,
+    head: Head | None,
+    route: RouteChoice,
+    export: ExportTable | None = None,
+    tokens: Sequence[int] = (),
+    *,
+    writes: bool = False,
 ) -> list[Way]:
     """The ways to try, the likeliest first, each once: kinds of models may share one.
 
@@ -57,20 +80,27 @@ def ways_for(
         head: What reads the answer, if it is known.
         route: The route that the caller named.
         export: That of a manifest: then no other way is tried than those of exported heads.
+        tokens: The token whose logit is the reward, or two of which the difference is.
+        writes: Whether the server only has to write.
     """
     ways: list[Way] = []
-    for kind in _exported_kinds(head) if export is not None else _kinds(head):
+    kinds = _exported_kinds(head) if export is not None else _kinds(head, tokens)
+    for kind in ("text",) if writes else kinds:
         first = era.ways.get(kind)
         known = [way for way in (first, first and first.otherwise) if way]
         if route != "auto":
             named = [*known, *era.by_name.get(kind, ())]
             known = [way for way in named if way.ask.route == route]
+        if kind in ("logit", "difference"):
+            known = [replace(way, ask=replace(way.ask, tokens=tuple(tokens))) for way in known]
         ways += [way for way in known if way.ask not in [earlier.ask for earlier in ways]]
     return ways
 
 
-def _kinds(head: Head | None) -> tuple[Kind, ...]:
-    """The kinds of models whose output a head reads."""
+def _kinds(head: Head | None, tokens: Sequence[int]) -> tuple[Kind, ...]:
+    """The kinds of models whose output a head reads, or which give the logits of tokens."""
+    if tokens:
+        return ("sequence", "exported", "logit" if len(tokens) == 1 else "difference")
     if isinstance(head, StepHead):
         return ("steps", "exported steps")
     if isinstance(head, LinearHead):
@@ -83,15 +113,25 @@ def _exported_kinds(head: Head | None) -> tuple[Kind, ...]:
 
 
 def advice_for(
-    era: Era, head: Head | None, route: RouteChoice, export: ExportTable | None = None
+    era: Era,
+    head: Head | None,
+    route: RouteChoice,
+    export: ExportTable | None = None,
+    tokens: Sequence[int] = (),
+    *,
+    writes: bool = False,
 ) -> str:
     """What to do where no way works: how the kind of model is served that the head is for."""
+    if writes:
+        return "This server does not write: serve the language model with `vllm serve MODEL`."
     if export is not None:
         per_token = f" {_FOR_STEPS}" if isinstance(head, StepHead) else ""
         return (
             "Serve the exported folder, which its manifest lies in, with "
             f"`vllm serve FOLDER --runner pooling{per_token}`."
         )
+    if tokens:
+        return _FOR_LOGIT if len(tokens) == 1 else _FOR_DIFFERENCE
     if not ways_for(era, head, route):
         return era.advice
     if isinstance(head, LinearHead):
@@ -167,8 +207,12 @@ async def _probed(
     inputs: Sequence[Sequence[int] | str] = ids
     if way.ask.sends == "text":
         inputs, ids = await text_probes(caller, model)
-    reply = await caller.call(way.ask.call(model, inputs))
-    outputs = way.ask.read(reply, ids)
+    reply, read = await outputs_of(caller.call, way.ask, model, inputs, ids)
+    outputs: list[PooledOutput] = []
+    for output in read:
+        if isinstance(output, ProtocolError):
+            raise output
+        outputs.append(output)
     lengths = [len(each) for each in ids]
     steps = [len(rules.step_places(each)) for each in ids]
     layout = find_layout(outputs, lengths, steps)

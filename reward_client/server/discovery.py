@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from reward_client._version import __version__
 from reward_client.activation import Activation
@@ -24,6 +24,7 @@ from reward_client.server.evidence import (
 )
 from reward_client.server.exported import provable, unserved
 from reward_client.server.identity import Identity, identify, mounted_paths
+from reward_client.server.logits import proven_logits, token_ids_of
 from reward_client.server.probes import Probes, step_token, tokenized_probes
 from reward_client.server.proving import cross_check, prove_head
 from reward_client.server.serving import Serving, Wishes, is_same
@@ -57,12 +58,16 @@ async def discover(caller: Caller, wishes: Wishes) -> Serving:
     if recipe is not None and export is not None:
         _refuse_unserved(recipe, head, era, identity)
     mounted = await mounted_paths(caller)
+    named = wishes.reading.tokens
+    if not named and recipe is not None and wishes.head is None:
+        named = recipe.logit_tokens
+    tokens = await token_ids_of(caller, model, named)
     ways = [
         way
-        for way in ways_for(era, head, wishes.route, export)
+        for way in ways_for(era, head, wishes.route, export, tokens, writes=wishes.reading.writes)
         if mounted is None or way.ask.path in mounted
     ]
-    advice = advice_for(era, head, wishes.route, export)
+    advice = advice_for(era, head, wishes.route, export, tokens, writes=wishes.reading.writes)
     step = await step_token(caller, model, head) if isinstance(head, StepHead) else None
     probes = await tokenized_probes(caller, model, step)
     rules = _rules(wishes, recipe, probes, step, head)
@@ -100,10 +105,13 @@ async def discover(caller: Caller, wishes: Wishes) -> Serving:
         layout=found.layout,
         activation=activation,
         reply_model=found.reply.model,
-        provenance=_provenance(profile, found, recipe, wishes.tokenizer, assumed=head is None),
+        provenance=_provenance(profile, found, recipe, wishes, named, assumed=head is None),
         recipe=recipe,
         probes=probes.ids,
-        scores=tuple(value for output in found.outputs for value in output.values),
+        # What a model writes is not told by how probable its likeliest tokens are.
+        scores=()
+        if wishes.reading.writes
+        else tuple(value for output in found.outputs for value in output.values),
         exported=found.way.exported,
         conversations=found.way.conversations,
     )
@@ -128,6 +136,13 @@ def _recipe(wishes: Wishes, identity: Identity) -> Recipe | None:
         recipe = find_recipe(identity.root) if identity.root else None
     elif recipe is not None and len(recipe.models) > 1:
         recipe = recipe.for_model(identity.root or identity.model)
+    if wishes.reading.writes:
+        return recipe if recipe is not None and recipe.verdict else None
+    if recipe is not None and recipe.verdict:
+        raise RecipeError(
+            f"{recipe.name}: this model writes its verdict. Give recipe={recipe.name!r} by name, "
+            "or method=Verdict(…), so that it is asked for one."
+        )
     if recipe is not None and recipe.refusal:
         exported = (
             "If this is what was exported of it, pass its manifest, "
@@ -149,12 +164,14 @@ def _rules(
 ) -> PromptRules:
     notes = recipe.prompt if recipe else None
     return PromptRules(
-        generation_prompt=notes.generation_prompt if notes else False,
+        generation_prompt=wishes.reading.answers or (notes is not None and notes.generation_prompt),
         bos=wishes.bos if wishes.bos is not None or notes is None else notes.bos,
         bos_token_id=probes.bos,
-        append=notes.append_tokens if notes else (),
+        append=notes.append_tokens if notes and not wishes.reading.answers else (),
         step=step,
         separator=head.separator if isinstance(head, StepHead) else None,
+        question=wishes.reading.question,
+        answers=wishes.reading.answers,
     )
 
 
@@ -168,6 +185,11 @@ async def _activation(
     era: Era,
     references: Sequence[Reference],
 ) -> Activation:
+    if found.way.ask.route == "completions":
+        if len(found.way.ask.tokens) == 2 or wishes.reading.writes:
+            # What makes probabilities of logits is the same for both, or of no account.
+            return Activation("none", "request")
+        return await proven_logits(caller, identity.model, found)
     raw_by = None if era is UNKNOWN else found.way.ask.raw_by
     head, rows = found.head, found.rows()
     asked = raw_by == "request"
@@ -222,6 +244,13 @@ def _reads(head: Head) -> Reads:
     return "states" if isinstance(head, LinearHead) else "values"
 
 
+def _read(tokens: Sequence[int | str]) -> str:
+    """What is read, in words, where it is the logits of tokens."""
+    if len(tokens) == 2:
+        return f"logit of token {tokens[0]!r} minus that of {tokens[1]!r}"
+    return f"logit of token {tokens[0]!r}" if tokens else ""
+
+
 def _profile(
     url: str,
     identity: Identity,
@@ -232,13 +261,16 @@ def _profile(
     recipe: Recipe | None,
 ) -> ServerProfile:
     ask = found.way.ask
+    limit = identity.max_model_len or probes.max_model_len
+    if limit is not None and ask.route == "completions":
+        limit -= 1  # there must be room for the token that is generated
     return ServerProfile(
         url=url,
         version=identity.version,
         version_known=era is not UNKNOWN,
         model=identity.model,
         root=identity.root,
-        max_model_len=identity.max_model_len or probes.max_model_len,
+        max_model_len=limit,
         route=ask.route,
         sends=ask.sends,
         task=ask.task,
@@ -256,13 +288,15 @@ def _provenance(
     profile: ServerProfile,
     found: Found,
     recipe: Recipe | None,
-    tokenizer: str,
+    wishes: Wishes,
+    tokens: Sequence[int | str],
     *,
     assumed: bool,
 ) -> Provenance:
-    described = found.head.describe(found.layout)
+    described = "text" if wishes.reading.writes else found.head.describe(found.layout)
     if assumed and found.layout.kind == "per token":
         described = described.replace(")", ", assumed)")
+    reading = wishes.reading
     return Provenance(
         model=profile.model,
         server_version=profile.version,
@@ -272,6 +306,8 @@ def _provenance(
         head=described,
         recipe=recipe.name if recipe else None,
         recipe_digest=recipe.digest if recipe else None,
-        tokenizer=tokenizer,
+        tokenizer=wishes.tokenizer,
+        method=_read(tokens) if tokens and reading.method == "pooled" else reading.method,
+        **asdict(reading.origin),
         client_version=__version__,
     )

@@ -55,6 +55,9 @@ def check_servable(serving: Serving) -> None:
         "step tokens": rules.step is not None,
         "the last of its tokens' values": serving.layout.kind != "vector",
         "text in place of token IDs": serving.ask.sends == "text",
+        "the number of a token, which only token IDs are answered with": (
+            serving.ask.route == "completions"
+        ),
     }
     needed = [need for need, is_so in needs.items() if is_so]
     if needed:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from reward_client.calls import Call, Caller, Reply
 from reward_client.errors import InputError, RewardClientError
 from reward_client.heads import Scores
 from reward_client.rewards import Reward
 from reward_client.routes import PooledOutput
+from reward_client.server.outputs import outputs_of
 from reward_client.server.serving import Serving
 from reward_client.tokenizing import Tokenized
 from reward_client.tokenizing.server import detokenize_call, text_call, text_of, token_ids
@@ -38,9 +40,9 @@ async def scored(
         RewardClientError: As `Caller.call`, and as `Ask.read_each` for a reply as a whole.
     """
     lists = [each.ids for each in samples]
-    call = serving.ask.call(serving.profile.model, [each.text or each.ids for each in samples])
-    reply = await reply_of(caller, serving, call)
-    outputs = serving.ask.read_each(reply, lists)
+    inputs = [each.text or each.ids for each in samples]
+    send = partial(reply_of, caller, serving)
+    reply, outputs = await outputs_of(send, serving.ask, serving.profile.model, inputs, lists)
     pairs = zip(outputs, lists, strict=True)
     return [scores_of(serving, reply, output, ids) for output, ids in pairs]
 

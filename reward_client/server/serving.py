@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isclose
 from typing import Literal
 
@@ -17,10 +17,42 @@ from reward_client.routes import Ask, Layout, PooledOutput
 from reward_client.server.identity import Identity
 from reward_client.tokenizing.rules import PromptRules
 
-__all__ = ["Serving", "Wishes", "is_same"]
+__all__ = ["Origin", "Reading", "Serving", "Wishes", "is_same"]
 
 # bfloat16 and the other samples of a batch move a score that much.
 _SCORE_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a method does to have a text written; the fields are those of `Provenance`."""
+
+    method_digest: str | None = None
+    votes: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a method reads.
+
+    Attributes:
+        method: Its name.
+        tokens: The token whose logit is the reward, if it is one, or two of which the difference
+            is: their IDs or texts.
+        question: What is asked after each conversation.
+        answers: Whether the tokens are those of an answer that begins after the prompt.
+        writes: Whether the server only has to write, so that its numbers are of no account.
+        origin: What else `Provenance` tells.
+    """
+
+    method: str = "pooled"
+    tokens: tuple[int | str, ...] = ()
+    question: str | None = None
+    answers: bool = False
+    writes: bool = False
+    origin: Origin = field(default_factory=Origin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +67,7 @@ class Wishes:
         recipe: What is known of the model; ``"auto"`` looks it up by the server's model root.
         bos: Whether prompts must start with a BOS token.
         tokenizer: Who tokenizes, in words.
+        reading: What the method reads.
     """
 
     model: str | None
@@ -44,6 +77,7 @@ class Wishes:
     recipe: Recipe | Literal["auto"] | None
     bos: bool | None
     tokenizer: str
+    reading: Reading
 
 
 @dataclass(frozen=True, slots=True)

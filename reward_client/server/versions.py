@@ -30,13 +30,25 @@ __all__ = [
 NEWEST = (0, 33)
 """The last version whose answers are known; later ones are probed like unknown ones."""
 
-Kind: TypeAlias = Literal["sequence", "token", "steps", "hidden", "exported", "exported steps"]
+Kind: TypeAlias = Literal[
+    "sequence",
+    "token",
+    "steps",
+    "hidden",
+    "exported",
+    "exported steps",
+    "logit",
+    "difference",
+    "text",
+]
 """What is served: a ``...ForSequenceClassification`` (one label or more; a causal model with
 ``classifier_from_token`` too); a head at each token (``Qwen2ForRewardModel``); a process reward
 model (``Qwen2ForProcessRewardModel``); a backbone that embeds; a checkpoint whose head lies in
-sentence-transformers ``Dense`` modules, applied to the last token or to each."""
+sentence-transformers ``Dense`` modules, applied to the last token or to each; a language model that
+generates, of which a token's logit is asked, or by how much it exceeds another's; one that only has
+to write."""
 
-Unasked: TypeAlias = Literal["none", "sigmoid", "softmax", "normalized"]
+Unasked: TypeAlias = Literal["none", "sigmoid", "softmax", "normalized", "log-softmax"]
 """What a server applies to the values unless a request or its own flags say otherwise. "sigmoid"
 is that of one label; several labels get a softmax in all versions."""
 
@@ -153,6 +165,37 @@ _EXPORTED_STEPS = Way(
     live=("0.16.0", "0.32.0"),
 )
 
+# Without the flag, which came with 0.10.0, the numbers are log-probabilities. Up to 0.9 they are
+# those among the allowed tokens: 0 for a single one (seen on 0.8.5).
+_LOGIT = Way(
+    Ask("completions"),
+    "vector",
+    "log-softmax",
+    "--logprobs-mode raw_logits",
+    live=("0.10.2", "0.12.0", "0.16.0", "0.20.2", "0.25.1", "0.32.0"),
+)
+
+# Both are allowed to come, and both numbers are told: of the likeliest 20 of all tokens, or, as on
+# 0.8.5 and with "--logprobs-mode processed_…", of the allowed ones. Seen on 0.8.5 to 0.25.1.
+_DIFFERENCE = Way(
+    Ask("completions"),
+    "vector",
+    "none",
+    "",
+    live=("0.8.5", "0.10.2", "0.12.0", "0.16.0", "0.20.2", "0.25.1"),
+)
+_DIFFERENCE_BY_NAME = Way(
+    Ask("completions", names_tokens=True), "vector", "none", "", live=("0.32.0",)
+)
+
+_TEXT = Way(
+    Ask("completions"),
+    "vector",
+    "none",
+    "",
+    live=("0.8.5", "0.10.2", "0.12.0", "0.16.0", "0.20.2", "0.25.1", "0.32.0"),
+)
+
 _V0_6_3 = Era(
     since=(0, 6, 3),
     ways={
@@ -172,7 +215,12 @@ _V0_6_5 = Era(
 )
 _V0_6_6 = Era(
     since=(0, 6, 6),
-    ways={**_all_by(_EMBEDDINGS, "softmax"), "hidden": _HIDDEN_UNASKED},
+    ways={
+        **_all_by(_EMBEDDINGS, "softmax"),
+        "hidden": _HIDDEN_UNASKED,
+        "difference": _DIFFERENCE,
+        "text": _TEXT,
+    },
     by_name={kind: (way,) for kind, way in _all_by(_POOLING, "softmax").items()},
     errors="flat",
     source="live on 0.8.5; code of 0.6.6.post1 to 0.8.5",
@@ -181,7 +229,12 @@ _V0_6_6 = Era(
 _V0_9_0 = replace(
     _V0_6_6,
     since=(0, 9, 0),
-    ways={**_all_by(_EMBEDDINGS, "sigmoid"), "hidden": _HIDDEN_UNASKED},
+    ways={
+        **_all_by(_EMBEDDINGS, "sigmoid"),
+        "hidden": _HIDDEN_UNASKED,
+        "difference": _DIFFERENCE,
+        "text": _TEXT,
+    },
     by_name={kind: (way,) for kind, way in _all_by(_POOLING, "sigmoid").items()},
     source="code of 0.9.0.1",
     live=(),
@@ -196,6 +249,8 @@ _V0_9_1 = replace(
             _POOLING, "vector", "sigmoid", _SOFTMAX_FLAG, "0.9.2 loads no Llama classifier"
         ),
         "hidden": _HIDDEN_UNASKED,
+        "difference": _DIFFERENCE,
+        "text": _TEXT,
     },
     by_name={},
     source="live on 0.9.2; code of 0.9.1 and 0.9.2",
@@ -216,6 +271,9 @@ _V0_10_0 = replace(
             wrong_because=_NO_CHUNKS,
         ),
         "hidden": _HIDDEN_UNASKED,
+        "logit": _LOGIT,
+        "difference": _DIFFERENCE,
+        "text": _TEXT,
     },
     source="code of 0.10.0",
     live=(),
@@ -256,6 +314,9 @@ _V0_11_1 = replace(
         "steps": Way(_TOKEN_CLASSIFY, "per step", "softmax", _USE_ACTIVATION_FLAG),
         "hidden": _hidden(_HIDDEN_BY_NORMALIZE, _POOLER_NORMALIZE_FLAG),
         "exported": _EXPORTED,
+        "logit": _LOGIT,
+        "difference": _DIFFERENCE,
+        "text": _TEXT,
     },
     by_name={
         "hidden": (
@@ -314,11 +375,18 @@ _V0_24 = replace(
             otherwise=_EMBEDDINGS_OF_MANY,
         ),
     },
-    source="live on 0.25.1 and 0.32.0; code of 0.24.0 to 0.32.0",
-    live=("0.25.1", "0.32.0"),
+    source="live on 0.25.1; code of 0.24.0 to 0.25.1",
+    live=("0.25.1",),
+)
+_V0_26 = replace(
+    _V0_24,
+    since=(0, 26, 0),
+    ways={**_V0_24.ways, "difference": _DIFFERENCE_BY_NAME},
+    source="live on 0.32.0; code of 0.26.0 to 0.32.0",
+    live=("0.32.0",),
 )
 _V0_33 = replace(
-    _V0_24,
+    _V0_26,
     since=(0, 33, 0),
     source="code of 0.33.0",
     live=(),
@@ -326,7 +394,7 @@ _V0_33 = replace(
 
 ERAS = (
     *(_V0_6_3, _V0_6_5, _V0_6_6, _V0_9_0, _V0_9_1, _V0_10_0, _V0_10_1),
-    *(_V0_10_2, _V0_11_1, _V0_15, _V0_16, _V0_19, _V0_24, _V0_33),
+    *(_V0_10_2, _V0_11_1, _V0_15, _V0_16, _V0_19, _V0_24, _V0_26, _V0_33),
 )
 """All ranges, the oldest first."""
 

@@ -34,6 +34,9 @@ class PromptRules:
         step: The step token of a process reward model.
         separator: Splits the last assistant turn into steps, where the caller gave none; the step
             token takes its place.
+        question: What follows the conversation as the user's turn.
+        continues: Whether that turn is left open, for the model to go on with it.
+        answers: Whether the model is asked something, by `question` or by the conversation itself.
     """
 
     generation_prompt: bool = False
@@ -42,6 +45,34 @@ class PromptRules:
     append: tuple[int, ...] = ()
     step: StepToken | None = None
     separator: str | None = None
+    question: str | None = None
+    continues: bool = False
+    answers: bool = False
+
+    def with_question(self, prompt: Prompt) -> Prompt:
+        """The prompt with the question that follows it.
+
+        Raises:
+            InputError: It is no conversation that ends with an answer.
+        """
+        if self.question is None:
+            if self.answers and _is_answered(prompt):
+                raise InputError(
+                    "The model answers after the conversation, and its last turn is an answer: end "
+                    "it with the question, as the user's turn."
+                )
+            return prompt
+        if not isinstance(prompt, Conversation):
+            raise InputError(
+                "The method asks a question after the conversation, which it cannot do after text "
+                "or token IDs: give messages (or YesNo(question=None), and the question in them)."
+            )
+        if not _is_answered(prompt):
+            raise InputError(
+                "The method asks about the assistant's answer, and the last message is not one."
+            )
+        asked = {"role": "user", "content": self.question}
+        return replace(prompt, messages=[*prompt.messages, asked])
 
     def bos_count(self, ids: TokenIds) -> int:
         """How many BOS tokens the IDs start with."""
@@ -137,6 +168,10 @@ class PromptRules:
             raise InputError(
                 f"The sample has no step token (ID {self.step.token_id}), so no step to score."
             )
+
+
+def _is_answered(prompt: Prompt) -> bool:
+    return isinstance(prompt, Conversation) and prompt.messages[-1].get("role") == "assistant"
 
 
 def _split(answer: Message, separator: str) -> list[str]:

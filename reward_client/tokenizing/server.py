@@ -23,6 +23,7 @@ async def server_ids(
     prompt: Prompt,
     *,
     generation_prompt: bool,
+    continues: bool = False,
 ) -> TokenIds:
     """The token IDs of a prompt by the server; token IDs stay as they are.
 
@@ -33,7 +34,9 @@ async def server_ids(
     if isinstance(prompt, TokenIds):
         return prompt
     if isinstance(prompt, Conversation):
-        call = chat_call(model, version, prompt, generation_prompt=generation_prompt)
+        call = chat_call(
+            model, version, prompt, generation_prompt=generation_prompt, continues=continues
+        )
     else:
         call = text_call(model, prompt.text, add_special_tokens=False)
     return token_ids(await caller.call(call))
@@ -50,9 +53,14 @@ def text_call(model: str, text: str, *, add_special_tokens: bool) -> Call:
 
 
 def chat_call(
-    model: str, version: str | None, conversation: Conversation, *, generation_prompt: bool
+    model: str,
+    version: str | None,
+    conversation: Conversation,
+    *,
+    generation_prompt: bool,
+    continues: bool = False,
 ) -> Call:
-    """The request for the token IDs of a conversation.
+    """The request for the token IDs of a conversation, whose last turn may be left open.
 
     Raises:
         InputError: The conversation needs something that this server would silently ignore.
@@ -63,7 +71,7 @@ def chat_call(
         "model": model,
         "messages": list(conversation.messages),
         "add_generation_prompt": generation_prompt,
-        "continue_final_message": False,
+        "continue_final_message": continues,
     }
     wanted: Mapping[str, object] = {
         "tools": conversation.tools,

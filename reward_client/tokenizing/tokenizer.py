@@ -134,9 +134,9 @@ class Tokenizer:
         for key, prompt in prompts.items():
             try:
                 if isinstance(prompt, TokenIds):
-                    made[key] = Tokenized.of(needs, prompt, prompt)
+                    made[key] = Tokenized.of(needs, prompt, needs.rules.with_question(prompt))
                 elif self._choice != "server":
-                    stepped = needs.rules.with_steps(prompt)
+                    stepped = needs.rules.with_question(needs.rules.with_steps(prompt))
                     if is_plain(stepped):
                         plain[key] = stepped
             except InputError as error:
@@ -178,7 +178,8 @@ class Tokenizer:
         return made if kept is None else kept._replace(truncated=True)
 
     async def _tokenized(self, caller: Caller, needs: Needs, prompt: Prompt) -> Tokenized:
-        return Tokenized.of(needs, await self._ids(caller, needs, prompt), prompt)
+        asked = needs.rules.with_question(prompt)
+        return Tokenized.of(needs, await self._ids(caller, needs, asked), asked)
 
     async def _locally(
         self, needs: Needs, prompts: Mapping[int, Conversation | FormattedText]
@@ -284,4 +285,5 @@ async def _server_ids(caller: Caller, needs: Needs, prompt: Prompt) -> TokenIds:
         needs.profile.version,
         prompt,
         generation_prompt=needs.rules.generation_prompt,
+        continues=needs.rules.continues,
     )

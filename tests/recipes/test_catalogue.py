@@ -10,11 +10,13 @@ import sys
 
 import pytest
 
-from reward_client import FormattedText, StepHead
+from reward_client import FormattedText, GenerationError, StepHead
+from reward_client.methods.plans import verdict_of
 from reward_client.recipes import catalogue, find_recipe, recipe_names
 
 RECIPES = catalogue()
-SERVED = {name: recipe for name, recipe in RECIPES.items() if recipe.refusal is None}
+SERVED = {name: recipe for name, recipe in RECIPES.items() if recipe.head is not None}
+JUDGES = {name: recipe for name, recipe in RECIPES.items() if recipe.verdict is not None}
 REFUSED = {name: recipe for name, recipe in RECIPES.items() if recipe.refusal is not None}
 
 
@@ -36,6 +38,52 @@ def test_served_models(recipe):
     assert recipe.activation is not None
     assert (recipe.output == "per step") == isinstance(recipe.head, StepHead)
     assert "today" in recipe.serve
+
+
+@each(JUDGES)
+def test_judges(recipe):
+    assert recipe.architectures
+    assert recipe.head is recipe.refusal is recipe.output is recipe.activation is None
+    assert not recipe.references
+    for model in recipe.models:
+        assert recipe.for_model(model).commands["today"].startswith(f"vllm serve {model}")
+        assert "--runner" not in recipe.serve["today"]
+
+
+VERDICTS = {
+    "prometheus-2": {
+        "Feedback: good. [RESULT] 4": 4,
+        "so (so) [RESULT] (2)": 2,
+        "[RESULT] 9": None,
+    },
+    "skywork-critic": {"[[A]]": 1, "[[B]]": -1, "[[C]]": None, "A": None},
+    "rm-r1": {"[[A]] <answer>[[B]]</answer>": -1, "<answer>[[A]]</answer>": 1, "[[A]]": None},
+    "nemotron-genrm": {
+        "[The Begin of Individual Scores]\n\\boxed{2, 4} [The End of Individual Scores]\n"
+        "[The Begin of Ranking Score]\n\\boxed{6}\n[The End of Ranking Score]": -1,
+        "[The Begin of Ranking Score]\n\\boxed{3} [The End of Ranking Score]": 0.2,
+        "[The Begin of Individual Scores]\n\\boxed{2, 4}": None,
+    },
+}
+
+
+@each(JUDGES)
+def test_verdicts_are_read(recipe):
+    method = verdict_of(recipe.verdict)
+    for text, value in VERDICTS[recipe.name].items():
+        if value is None:
+            with pytest.raises(GenerationError):
+                method.value(text)
+        else:
+            assert method.value(text) == value
+    compares = recipe.name != "prometheus-2"
+    assert method.compares == compares
+    turns = [{"role": "user", "content": "2+2?"}]
+    asked = method.asked(turns, ["four", "five"][: 1 + compares])
+    said = "".join(message["content"] for message in asked.messages)
+    assert "2+2?" in said
+    assert "four" in said
+    assert ("five" in said) == compares
 
 
 @each(REFUSED)

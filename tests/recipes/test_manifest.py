@@ -98,7 +98,7 @@ def test_the_path_is_a_recipe_of_both_clients(tmp_path):
         (altered(["export", "sign"], 0), "export.sign: Input should be 1 or -1"),
         (altered(["export", "scale"], math.nan), "export.scale: Input should be a finite number"),
         (altered(["export", "scale"], 0.0), "export.scale: Input should be greater than 0"),
-        ({"name": "judge", "output": "vector"}, "either a head or a refusal"),
+        ({"name": "judge", "output": "vector"}, "either a head, or a verdict, or a refusal"),
         (altered(["references", 0, "expected"], math.nan), "finite number"),
         (altered(["references", 0, "expected"], math.inf), "finite number"),
         (altered(["references", 0, "expected"], "0.5"), "references.0.expected"),

@@ -193,11 +193,11 @@ source = "card"
     [
         ("models = [", "not a TOML file", "end of document"),
         ("models = 2026-01-01" + SCALAR.replace('models = ["my/judge"]', ""), "not a TOML", "date"),
-        ("", "recipe", "either a head or a refusal"),
+        ("", "recipe", "either a head, or a verdict, or a refusal"),
         (
             SCALAR.replace("[head]", 'refusal = "no"\n[head]'),
             "recipe",
-            "either a head or a refusal",
+            "either a head, or a verdict, or a refusal",
         ),
         ('models = "my/judge"\nrefusal = "no"', "models", "valid array"),
         ('modells = ["a"]\nrefusal = "no"', "modells", "not permitted"),

@@ -77,14 +77,15 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "says `continue_final_message` too, so that the one is checked against the other",
                 "tokenizing/server.py",
-                '        "continue_final_message": False,\n',
+                '        "continue_final_message": continues,\n',
                 "",
                 (REQUESTS + "test_1_no_generation_prompt",),
             ),
             Cure(
                 "opens a turn where the model's recipe says that it was trained so",
                 DISCOVERY,
-                "generation_prompt=notes.generation_prompt if notes else False,",
+                "generation_prompt=wishes.reading.answers "
+                "or (notes is not None and notes.generation_prompt),",
                 "generation_prompt=False,",
                 (REQUESTS + "test_1_unless_the_recipe_says_so",),
             ),
@@ -394,9 +395,10 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "believes the index of an item and not its place",
                 "routes/replies.py",
-                'items = as_list(fields.get("data")) or []',
+                "items = as_list(fields.get(list_key)) or []",
                 'items = [\n        {**(as_mapping(item) or {}), "index": place}\n        '
-                'for place, item in enumerate((as_list(fields.get("data")) or [])[:count])\n    ]',
+                "for place, item in enumerate((as_list(fields.get(list_key)) or [])[:count])\n"
+                "    ]",
                 (
                     REPLIES + "test_13_items_are_put_in_order_by_their_index",
                     "unit/test_replies.py::test_items_are_sorted_by_index",
@@ -1055,7 +1057,7 @@ TRAPS: dict[int, Trap] = {
         "key",
         (
             Cure(
-                "asks for none",
+                "asks for none where a head is read",
                 "routes/ask.py",
                 "            **self.switches,\n",
                 '            **self.switches,\n            "logprobs": 1,\n',
@@ -1068,8 +1070,28 @@ TRAPS: dict[int, Trap] = {
                 "if mounted is None or way.ask.path",
                 (REQUESTS + "test_34_nor_is_generative_scoring",),
             ),
+            Cure(
+                "asks for each token alone whose number is not told",
+                "server/outputs.py",
+                "    if untold:\n",
+                "    if not untold:\n",
+                ("methods/test_yes_no.py::test_the_difference_of_two_logits",),
+            ),
+            Cure(
+                "takes no log-probability for a logit",
+                "server/logits.py",
+                "    if max(numbers) > _ROUNDING:\n",
+                "    if numbers:\n",
+                ("methods/test_token_logit.py::test_a_log_probability_is_no_logit",),
+            ),
+            Cure(
+                "names tokens by their IDs",
+                "routes/completions.py",
+                '"return_tokens_as_token_ids": True,',
+                '"return_tokens_as_token_ids": False,',
+                ("methods/test_token_logit.py::test_it_is_the_logit",),
+            ),
         ),
-        limit="No reward is read from the log-probabilities of a server that generates.",
     ),
 }
 

@@ -66,7 +66,7 @@ def test_it_is_written_and_read_as_value(value: float | None) -> None:
 def test_one_that_is_not_validated_is_like_one_that_is() -> None:
     step = StepReward(value=0.5, logits=(0.0,), start=0, end=3)
     more: dict[str, Any] = {"steps": (step,), "objectives": {"a": 2.0}, "truncated": True}
-    validated = reward(1.5, **more)
+    validated = reward(1.5, critiques=(), usage=None, **more)
     quick = Reward.of_checked(
         scalar=1.5, token_count=1, token_digest="d", bos_count=0, provenance=PROVENANCE, **more
     )

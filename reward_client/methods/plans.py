@@ -1,0 +1,100 @@
+"""What a method comes to: what its servers are asked for, and who makes rewards of that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeAlias
+
+from reward_client.fleet import Fleet
+from reward_client.methods.choices import (
+    CritiqueThenScore,
+    Messages,
+    Pooled,
+    TokenLogit,
+    YesNo,
+    digest_of,
+)
+from reward_client.methods.judged import JudgedScorer
+from reward_client.methods.messages import MessagesScorer
+from reward_client.methods.pooled import PooledScorer
+from reward_client.methods.scorer import Scorer
+from reward_client.methods.verdicts import Verdict
+from reward_client.methods.writer import Writer
+from reward_client.methods.written import (
+    WrittenScorer,
+    arithmetic_mean,
+    as_answer,
+    as_question,
+    logit_of_mean,
+)
+from reward_client.options import Limits
+from reward_client.packs import Packs
+from reward_client.recipes import VerdictTable
+from reward_client.server.scoring import scored
+from reward_client.server.serving import Origin, Reading
+from reward_client.tokenizing import Tokenizer
+
+__all__ = ["Method", "reading_of", "scorer_of", "verdict_of"]
+
+Method: TypeAlias = Pooled | Messages | TokenLogit | YesNo | CritiqueThenScore | Verdict
+"""How a reward is had; None for by pooled output of token IDs."""
+
+
+def verdict_of(table: VerdictTable) -> Verdict:
+    """The method of a recipe's judge."""
+    return Verdict(**dict(table))
+
+
+def reading_of(method: Method | None) -> Reading:
+    """What the servers with the reward are asked for."""
+    if isinstance(method, Messages):
+        return Reading("messages")
+    if isinstance(method, TokenLogit):
+        return Reading(tokens=(method.token,))
+    if isinstance(method, YesNo):
+        tokens = (method.yes, method.no)
+        return Reading("yes or no", tokens, method.question, answers=True, origin=_origin(method))
+    if isinstance(method, CritiqueThenScore):
+        after = reading_of(method.reward)
+        return replace(after, method="critique", origin=_origin(method))
+    if isinstance(method, Verdict):
+        return Reading("verdict", writes=True, origin=_origin(method))
+    return Reading()
+
+
+def _origin(method: YesNo | CritiqueThenScore | Verdict) -> Origin:
+    digest = digest_of(method)
+    if isinstance(method, YesNo) and method.reasoning is None:
+        return Origin(digest)
+    return Origin(digest, method.votes, method.heat, method.seed)
+
+
+def scorer_of(
+    method: Method | None, fleet: Fleet, critics: Fleet | None, limits: Limits, tokenizer: Tokenizer
+) -> Scorer:
+    """Who makes rewards.
+
+    Args:
+        method: The method.
+        fleet: The servers.
+        critics: Those that write, if they are others.
+        limits: How much goes into a request.
+        tokenizer: Makes token IDs for the servers.
+    """
+    most = limits.max_concurrency
+    by_ids = PooledScorer(fleet, Packs(fleet, limits, scored), tokenizer)
+    if isinstance(method, Messages):
+        return MessagesScorer(fleet, limits, by_ids)
+    if isinstance(method, YesNo) and method.reasoning is not None:
+        writer = Writer(fleet, method, method.reasoning, most=most)
+        return WrittenScorer(writer, method.reasoning, as_answer, by_ids, logit_of_mean)
+    if isinstance(method, CritiqueThenScore):
+        lead_in = method.lead_in.rstrip()  # some templates keep a space at the end, some do not
+        who = critics or fleet
+        writer = Writer(who, method, lead_in, continues=method.continues, most=most)
+        extend = as_question if method.continues else as_answer
+        mean = logit_of_mean if isinstance(method.reward, YesNo) else arithmetic_mean
+        return WrittenScorer(writer, lead_in, extend, by_ids, mean)
+    if isinstance(method, Verdict):
+        return JudgedScorer(Writer(fleet, method, None, most=most), method)
+    return by_ids

@@ -67,10 +67,13 @@ class Case:
 class Bench:
     """Makes, serves and computes, each when it is first asked for."""
 
-    def __init__(self, python: Path, torch: TorchProcess, stand: Stand, folder: Path) -> None:
+    def __init__(
+        self, python: Path, torch: TorchProcess, stand: Stand, beside: Stand, folder: Path
+    ) -> None:
         self.python = python
         self.stand = stand
-        self._torch = torch
+        self.beside = beside
+        self.torch = torch
         self._folder = folder
         self._ready = {
             SHIPPED: Path(reward_client.__file__).parent / "testing" / "model",
@@ -82,6 +85,10 @@ class Bench:
         """The server of this model, up."""
         return self._serve(model).wait_until_healthy()
 
+    def serve_beside(self, model: str) -> Server:
+        """A server of this model beside the other one, up; the caller stops it."""
+        return self.beside.start(*self._command(model)).wait_until_healthy()
+
     def start(self, model: str) -> Server:
         """A new server of this model, which is not up yet."""
         return self.stand.start(*self._command(model))
@@ -90,13 +97,13 @@ class Bench:
         served = SERVED[model]
         export = EXPORTS.get(served.checkpoint)
         source = self.checkpoint(export.source if export else served.checkpoint)
-        return self._torch.score(source, samples, served.tokens)
+        return self.torch.score(source, samples, served.tokens)
 
     def embed(
         self, model: str, samples: Iterable[Sample], references: Iterable[Reference]
     ) -> list[Embedding]:
         """What sentence-transformers makes of an export."""
-        return self._torch.embed(self.checkpoint(model), samples, references)
+        return self.torch.embed(self.checkpoint(model), samples, references)
 
     def case(self, model: str, samples: Mapping[str, Sample] | None = None) -> Case:
         """By default with the scalar samples."""
@@ -130,7 +137,7 @@ class Bench:
         folder = self._folder / name
         if made.linked:
             folder = self._folder / f"models--ours--{made.kind}" / "snapshots" / "0123abcd"
-        self._torch.make(folder, made)
+        self.torch.make(folder, made)
         return folder
 
     def _export(self, name: str) -> Path:
@@ -159,7 +166,9 @@ def bench(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("servers")
     stand = pytestconfig.stash[stand_key] = Stand(python, folder)
     with TorchProcess(python) as torch:
-        yield Bench(python, torch, stand, folder)
+        beside = Stand(python, tmp_path_factory.mktemp("beside"))
+        yield Bench(python, torch, stand, beside, folder)
+        beside.stop()
         stand.stop()
 
 

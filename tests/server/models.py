@@ -168,6 +168,13 @@ def _exported(exports: dict[str, Export]) -> dict[str, Served]:
     return {name: Served(name, tokens=export.tokens) for name, export in exports.items()}
 
 
+_YES_AS_CLASSIFIER = {
+    "architectures": ["LlamaForSequenceClassification"],
+    "classifier_from_token": ["Yes"],
+    "method": "no_post_processing",
+}
+GENERATING = ("--runner", "generate", "--logprobs-mode")
+
 # Each change of the server costs its start, so tests run in the order of these tables.
 IN_CI = {
     "llama": Served("llama"),
@@ -179,9 +186,23 @@ IN_CI = {
     # Without an ID it is that of Qwen2.5-Math-PRM, which this vocabulary does not reach.
     "prm": Served("prm", pooler(task="token_classify", step_tag_id=STEP_TOKEN_ID)),
     **_exported(_EXPORTED_IN_CI),
+    "a language model": Served("untied", (*GENERATING, "raw_logits"), ("Yes",)),
+    "a token as classifier": Served(
+        "untied",
+        ("--convert", "classify", "--hf-overrides", json.dumps(_YES_AS_CLASSIFIER)),
+        ("Yes",),
+    ),
 }
 API_KEY = "sk-right-0123456789abcdef"
+WRITER = "a language model that writes"
 FURTHER = {
+    WRITER: Served(LANGUAGE_MODEL, (*GENERATING, "raw_logits"), ("Yes", "No")),
+    "a language model, log-probabilities": Served(
+        "untied", (*GENERATING, "raw_logprobs"), ("Yes",)
+    ),
+    "a language model, processed logits": Served(
+        "untied", (*GENERATING, "processed_logits"), ("Yes",)
+    ),
     "llama, API key": Served("llama", ("--api-key", API_KEY)),
     "llama, sigmoid": Served("llama", pooler(use_activation=True)),
     "llama, every token": Served("llama", pooler(task="token_classify")),

@@ -38,6 +38,23 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Text:
+    """What a language model writes.
+
+    Attributes:
+        ids: The token IDs after which it does.
+        written: Those that it writes.
+        text: What they are, without special tokens.
+        ended: Whether the last one ends the text; else it was cut.
+    """
+
+    ids: list[int]
+    written: list[int]
+    text: str
+    ended: bool
+
+
+@dataclass(frozen=True)
 class Embedding:
     """What sentence-transformers answers for a sample.
 
@@ -75,17 +92,39 @@ class TorchProcess:
         self._ask("make", folder=str(folder), **asdict(made))
 
     def score(
-        self, folder: Path, samples: Iterable[Sample], tokens: Sequence[str] = ()
+        self,
+        folder: Path,
+        samples: Iterable[Sample],
+        tokens: Sequence[str] = (),
+        *,
+        opened: bool = False,
     ) -> list[Reference]:
-        """The references; of a language model's logits those of `tokens`, if there are any."""
+        """The references; of a language model's logits those of `tokens`, if there are any.
+
+        Where a turn is `opened`, they are those of the first token of an answer.
+        """
         rows = self._ask(
             "score",
             folder=str(folder),
             samples=[_as_json(sample) for sample in samples],
             step_token=STEP_TOKEN_ID,
             tokens=tokens,
+            opened=opened,
         )
         return [Reference(**row) for row in rows]
+
+    def write(
+        self, folder: Path, samples: Iterable[Sample], max_tokens: int, *, continues: bool = False
+    ) -> list[Text]:
+        """The likeliest text that answers each conversation, or goes on with its last turn."""
+        rows = self._ask(
+            "write",
+            folder=str(folder),
+            samples=[_as_json(sample) for sample in samples],
+            max_tokens=max_tokens,
+            continues=continues,
+        )
+        return [Text(**row) for row in rows]
 
     def embed(
         self, folder: Path, samples: Iterable[Sample], references: Iterable[Reference]

@@ -1,7 +1,7 @@
 """Tiny checkpoints and what they have to answer, by transformers and torch in float32.
 
 Run by the server environment's Python, so that the client is tested where neither is installed.
-One JSON request per line on stdin, `{"make": {...}}`, `{"score": {...}}` or `{"encode": {...}}`;
+One JSON request per line on stdin, `{"make": {...}}`, `{"score": {...}}` or the like;
 one JSON reply each.
 """
 
@@ -247,7 +247,7 @@ def load(folder):
     return model.eval()
 
 
-def tokenize(tokenizer, sample, as_text=False):
+def tokenize(tokenizer, sample, as_text=False, opened=False, continues=False):
     if "ids" in sample:
         return sample["ids"]
     if "text" in sample:
@@ -259,7 +259,8 @@ def tokenize(tokenizer, sample, as_text=False):
     return tokenizer.apply_chat_template(
         sample["messages"],
         tools=sample.get("tools"),
-        add_generation_prompt=False,
+        add_generation_prompt=opened,
+        continue_final_message=continues,
         tokenize=not as_text,
         return_dict=False,
         **sample.get("chat_template_kwargs") or {},
@@ -278,7 +279,7 @@ def answer(model, inputs, tokens):
 
 
 @torch.inference_mode()
-def score(folder, samples, step_token, tokens):
+def score(folder, samples, step_token, tokens, opened):
     """Token IDs, the answer at the last one, and the answers at step tokens.
 
     Samples of one length share a batch, unpadded.
@@ -287,7 +288,7 @@ def score(folder, samples, step_token, tokens):
     has_code = any(Path(folder).glob("*.py"))
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=has_code)
     token_ids = tokenizer.convert_tokens_to_ids(tokens)
-    ids = [tokenize(tokenizer, sample) for sample in samples]
+    ids = [tokenize(tokenizer, sample, opened=opened) for sample in samples]
     answers = [None] * len(ids)
     by_length = sorted(range(len(ids)), key=lambda index: len(ids[index]))
     for _, same in itertools.groupby(by_length, key=lambda index: len(ids[index])):
@@ -300,6 +301,27 @@ def score(folder, samples, step_token, tokens):
                     "last": values[-1].tolist(),
                     "steps": values[row == step_token].tolist(),
                 }
+    return answers
+
+
+@torch.inference_mode()
+def write(folder, samples, max_tokens, continues):
+    """The likeliest text after each conversation, with its tokens and why it ends."""
+    model = load(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    answers = []
+    for sample in samples:
+        ids = tokenize(tokenizer, sample, opened=not continues, continues=continues)
+        made = model.generate(
+            torch.tensor([ids]),
+            attention_mask=torch.ones(1, len(ids)),
+            do_sample=False,
+            max_new_tokens=max_tokens,
+        )
+        written = made[0, len(ids) :].tolist()
+        ended = written[-1] == model.config.eos_token_id
+        text = tokenizer.decode(written, skip_special_tokens=True)
+        answers.append({"ids": ids, "written": written, "text": text, "ended": ended})
     return answers
 
 
@@ -342,7 +364,7 @@ def text_of(tokenizer, sample, ids):
 
 def main():
     torch.set_num_threads(1)  # more would fight the server for the cores, and lose
-    actions = {"make": make, "score": score, "embed": embed}
+    actions = {"make": make, "score": score, "embed": embed, "write": write}
     for line in sys.stdin:
         ((action, arguments),) = json.loads(line).items()
         print(json.dumps(actions[action](**arguments)), flush=True)

@@ -26,6 +26,6 @@ napoleon_use_ivar = True
 nitpick_ignore_regex = [
     ("py:class", r"(collections\.abc|httpx|openai|pathlib)\..*"),
     ("py:class", r"Head|HeadChoice|OnOverlong|RecipeChoice|RouteChoice|ServerActivation"),
-    ("py:class", r"BaseUrl|Method|SharedOptions|TokenizerChoice|(os\.)?PathLike"),
+    ("py:class", r"BaseUrl|LogprobsMode|Method|SharedOptions|TokenizerChoice|(os\.)?PathLike"),
     ("py:class", r"reward_client\.recipes\.recipe\.(\w+Table|Turn|Digest)"),
 ]

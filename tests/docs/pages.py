@@ -34,3 +34,14 @@ def languages(page: Path) -> set[str]:
 def blocks(page: Path, language: str, evaluate: Callable[[Example], None]) -> Iterator[Example]:
     """The fenced blocks of one language, and the remarks that skip the next of them."""
     return iter(Document.parse(str(page), CodeBlockParser(language, evaluate), SkipParser()))
+
+
+def sections(page: Path) -> dict[str, str]:
+    """What stands below each heading of the second order; what comes before them below ""."""
+    first, *others = re.split(r"^## (.+)\n", text(page), flags=re.MULTILINE)
+    return {"": first, **dict(zip(others[::2], others[1::2], strict=True))}
+
+
+def fenced(section: str, language: str) -> list[str]:
+    """The fenced blocks of one language in a part of a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)

@@ -40,6 +40,9 @@ KINDS: dict[versions.Kind, str] = {
     "hidden": "hidden states",
     "exported": "exported",
     "exported steps": "exported steps",
+    "logit": "a token's logit",
+    "difference": "yes or no",
+    "text": "a text",
 }
 
 
@@ -140,6 +143,7 @@ def _numbers(version: str) -> list[int]:
 def _way(ask: Ask) -> str:
     sent = [f"task: {ask.task}"] if ask.task else []
     sent += [f"{key}: {str(value).lower()}" for key, value in ask.switches.items()]
+    sent += ["logprob_token_ids"] if ask.names_tokens else []
     return f"`{ask.path}`" + (f" with `{', '.join(sent)}`" if sent else "")
 
 

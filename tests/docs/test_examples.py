@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sybil import Example
 
-    from reward_client.testing import RewardServer
+    from .servers import Stage
 
 # Python by another name would not be run.
 OTHER_NAMES = {"py", "python3", "pycon", "ipython", "ipython3", "{code-block} python"}
@@ -27,11 +27,11 @@ OTHER_NAMES = {"py", "python3", "pycon", "ipython", "ipython3", "{code-block} py
 
 @pytest.fixture
 def run(
-    request: pytest.FixtureRequest, surroundings: None, example_server: RewardServer
+    request: pytest.FixtureRequest, surroundings: None, stage: Stage
 ) -> Callable[[Example], None]:
     def run_block(example: Example) -> None:
         """Runs a block as a reader would: a script, a notebook's cell, or a file of tests."""
-        source = example.parsed.replace("http://localhost:8000", example_server.url)
+        source = stage.staged(example.parsed)
         lines_before = "\n" * (example.line + example.parsed.line_offset)
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         code = compile(lines_before + source, example.path, "exec", flags, dont_inherit=True)

@@ -1,0 +1,199 @@
+"""The servers that the examples of the documentation name, on free ports of the loopback."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import httpx
+
+from reward_client.testing import RecordedRequest, RewardServer
+
+from ..methods.scribe import Scribe
+
+__all__ = ["DEFAULT", "SERVERS", "ScribeServer", "Stage", "logits", "pooled", "writes"]
+
+DEFAULT = "http://localhost:8000"
+NEMOTRON = "nvidia/Llama-3.1-Nemotron-70B-Reward-HF"
+LOOPBACK = "127.0.0.1"
+
+_SUM = re.compile(r"(\d+) \+ (\d+)")
+_ANSWERS = re.compile(r"(?:<assistant>|Answer(?: [AB])?: )(\d+)")
+
+
+class ExampleServer(Protocol):
+    """What the examples and their checks need of a server."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def requests(self) -> list[RecordedRequest]: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class ScribeServer:
+    """A `Scribe` behind a socket."""
+
+    def __init__(self, scribe: Scribe) -> None:
+        self.scribe = scribe
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_POST(self) -> None:
+                content = self.rfile.read(int(self.headers.get("content-length", 0)))
+                url = f"http://scribe{self.path}"
+                headers = dict(self.headers.items())
+                request = httpx.Request(self.command, url, headers=headers, content=content)
+                response = scribe.answer(request)
+                self.send_response(response.status_code)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(response.content)))
+                self.end_headers()
+                self.wfile.write(response.content)
+
+            do_GET = do_POST  # noqa: N815
+
+            def log_message(self, *args: object) -> None:
+                """Nothing: standard error is the test's."""
+
+        self._server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self._server.server_address[1]}"
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        return [
+            RecordedRequest("POST" if body is not None else "GET", path, dict(headers), body)
+            for path, body, headers in [*self.scribe.requests]
+        ]
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def writes(prompt: str, seed: int) -> str:
+    """What the servers that write make of a sum and the answers to it."""
+    total, answers = _read(prompt)
+    far = [abs(answer - total) for answer in answers]
+    if "[[" in prompt:
+        better = "A" if far[0] < far[1] else "B" if far[1] < far[0] else "C"
+        return f"The sum is {total}. [[{better}]]"
+    if "[RESULT]" in prompt:
+        return f"The sum is {total}. [RESULT] {(2 if far[0] else 5) - seed % 2}"
+    mood = "I think" if seed % 2 else "I am sure"
+    return f" {mood} that the sum is {total}, and the answer says {answers[0]}."
+
+
+def logits(prompt: str) -> tuple[float, float]:
+    """Those of Yes and No: nearer to each other after a thought that is not sure."""
+    total, answers = _read(prompt)
+    yes, no = (2.0, -1.0) if total in answers[:1] else (-1.5, 1.0)
+    scale = 0.5 if "I think" in prompt else 1.0
+    return yes * scale, no * scale
+
+
+def pooled(prompt: str) -> float:
+    """What a head makes of a critique: higher the longer it is, and the better the answer."""
+    yes, no = logits(prompt)
+    return yes - no + len(prompt) / 1000
+
+
+def _read(prompt: str) -> tuple[int, list[int]]:
+    """The sum that is asked for, and the answers. The probes of a client have neither."""
+    asked = _SUM.search(prompt)
+    total = int(asked[1]) + int(asked[2]) if asked else 0
+    return total, [int(answer) for answer in _ANSWERS.findall(prompt)]
+
+
+def _scribe() -> ScribeServer:
+    return ScribeServer(Scribe(writes, logits=logits))
+
+
+SERVERS: dict[str, Callable[[], ExampleServer]] = {
+    DEFAULT: RewardServer,
+    "http://exported:8000": lambda: RewardServer(head="export"),
+    "http://math-rm:8000": lambda: RewardServer(head="token"),
+    "http://math-prm:8000": lambda: RewardServer(head="steps"),
+    "http://generates:8000": lambda: RewardServer(logprobs="raw_logits", dialect="0.25"),
+    "http://nemotron:8000": lambda: RewardServer(
+        logprobs="raw_logits", dialect="0.25", root=NEMOTRON
+    ),
+    "http://verifier:8000": _scribe,
+    "http://critic:8000": _scribe,
+    "http://head:8000": lambda: ScribeServer(Scribe(pools=pooled)),
+    "http://judge:8000": _scribe,
+}
+"""What an example calls, and what answers instead."""
+
+STEP_TOKENS = {"<extra_0>": RewardServer.step_token}
+"""The step token of Qwen's models, and that of the model that answers instead."""
+
+
+class Stage:
+    """The servers that were named so far.
+
+    Attributes:
+        http: Asks them what the examples do not.
+    """
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self.http = self._stack.enter_context(httpx.Client(trust_env=False))
+        self._running: dict[str, ExampleServer] = {}
+        self._seen: dict[str, int] = {}
+
+    def server(self, name: str) -> Any:
+        """The server of this name, which is started where it does not run yet."""
+        if name not in self._running:
+            self._running[name] = self._stack.enter_context(SERVERS[name]())
+        return self._running[name]
+
+    def staged(self, source: str) -> str:
+        """An example that calls these servers."""
+        for name in SERVERS:
+            if name in source:
+                source = source.replace(name, self.server(name).url)
+        for text, token in STEP_TOKENS.items():
+            source = source.replace(text, token)
+        return source
+
+    def forget(self) -> None:
+        """What was asked so far is asked for no more."""
+        self._seen = {name: len(server.requests) for name, server in self._running.items()}
+
+    def sent(self, name: str) -> list[tuple[str, Any]]:
+        """The paths and bodies that a server was sent since."""
+        requests = self.server(name).requests[self._seen.get(name, 0) :]
+        return [(request.path, request.json) for request in requests]
+
+    def bodies(self, name: str, path: str) -> list[Any]:
+        """The bodies that one path of a server was sent since."""
+        return [body for asked, body in self.sent(name) if asked == path]
+
+    def close(self) -> None:
+        self._stack.close()

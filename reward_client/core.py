@@ -110,7 +110,7 @@ class Core:
         """Responses to one prompt, ranked by their rewards, or by how a judge compares them."""
         conversations = responses_to(prompt, responses)
         method = (await self._link()).method
-        if isinstance(method, JudgedScorer) and method.verdict.compares:
+        if isinstance(method, JudgedScorer) and method.compares:
             texts = method.verdict.calls(len(conversations))
             self._log(logging.INFO, f"{len(conversations)} responses are compared by {texts} texts")
             async with self._deadline():

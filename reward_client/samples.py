@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from itertools import chain
 from typing import ParamSpec, TypeAlias, TypeGuard, TypeVar, cast
 
 from reward_client.errors import InputError
@@ -72,14 +73,15 @@ class Conversation:
     It holds copies: what becomes of the objects it was made from does not change it.
 
     Attributes:
-        messages: The turns, oldest first; text only.
+        messages: The turns, oldest first. Parts other than text (images) are for
+            ``method=Messages()`` only.
         tools: Tool definitions as in the OpenAI API.
         chat_template_kwargs: Further arguments of the model's chat template.
         steps: The assistant's answer in steps, for a process reward model: it becomes the last
             turn, with the model's step token after each step.
 
     Raises:
-        InputError: The messages are empty, malformed, or hold something other than text.
+        InputError: The messages are empty or malformed.
     """
 
     messages: Sequence[Message]
@@ -101,6 +103,15 @@ class Conversation:
             raise InputError(
                 "steps= becomes the assistant's turn: leave that turn out of the messages."
             )
+
+    def other_parts(self) -> tuple[str, ...]:
+        """The types of parts other than text, each once."""
+        contents = (message.get("content") for message in self.messages)
+        parts = chain.from_iterable(
+            as_sequence(content) or () for content in contents if not isinstance(content, str)
+        )
+        types = {str((as_mapping(part) or {}).get("type")) for part in parts}
+        return tuple(sorted(types - {"text"}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,14 +288,11 @@ def _message(position: int, item: object) -> Message:
 
 def _check_parts(position: int, parts: Sequence[object]) -> None:
     fields = [as_mapping(part) or {} for part in parts]
-    kinds = {str(part.get("type"))[:_SHOWN_CHARACTERS] for part in fields}
-    if kinds - {"text"}:
-        # /tokenize gives placeholder tokens for an image; the image itself would be lost.
+    if not all(_is_str(part.get("type")) for part in fields):
         raise InputError(
-            f"Message {position} holds parts other than text ({', '.join(sorted(kinds))}). "
-            "A reward from token IDs would ignore them."
+            f'A part of message {position} has no type: write {{"type": "text", "text": …}}.'
         )
-    if not all(_is_str(part.get("text")) for part in fields):
+    if not all(_is_str(part.get("text")) for part in fields if part["type"] == "text"):
         raise InputError(
             f'A part of message {position} has no text: write {{"type": "text", "text": …}}.'
         )

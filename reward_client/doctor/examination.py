@@ -189,6 +189,8 @@ class Doctor:
     async def _sample(self) -> Finding:
         if self._serving is None or self._checks is None:
             return not_checked("sample", "There is no way to score it, as said above.")
+        if self._method.compares:
+            return not_checked("sample", "This judge compares two answers: rank() asks it.")
         self._reward = await self._method.score(self._checks.sample)
         return scores.sample(self._reward)
 

@@ -22,7 +22,8 @@ def sample(reward: Reward) -> Finding:
     """The sample's reward and where it came from."""
     known = reward.provenance.model_dump(exclude_none=True).items()
     origin = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in known)
-    return ok("sample", f"{_numbers(reward)}, for {reward.token_count} tokens. From {origin}.")
+    tokens = "" if reward.token_count is None else f", for {reward.token_count} tokens"
+    return ok("sample", f"{_numbers(reward)}{tokens}. From {origin}.")
 
 
 def reference(known: Reference, reward: Reward) -> Finding:

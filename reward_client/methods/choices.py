@@ -53,8 +53,9 @@ class Messages:
     same reward. The others' ``token_count``, ``token_digest`` and ``bos_count`` are None: a server
     tells the tokens of a request, not those of each conversation.
 
-    Text, token IDs, and conversations with tools, steps, parts or arguments for the chat template
-    go by their token IDs as always.
+    Text, token IDs, and conversations with tools, steps or arguments for the chat template go by
+    their token IDs as always. Messages with parts other than text (images, for a model that takes
+    them) have no token IDs: they are sent as they are, and compared with nothing.
     """
 
 

@@ -37,6 +37,11 @@ class JudgedScorer(Scorer):
         self._writer = writer
         self.verdict = verdict
 
+    @property
+    def compares(self) -> bool:
+        """See `Scorer`."""
+        return self.verdict.compares
+
     async def tokenize(self, prompt: Prompt) -> TokenizedSample:
         """See `Scorer`: of what the judge is sent."""
         return await self._writer.tokenize(self._asked(prompt))

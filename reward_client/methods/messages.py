@@ -59,7 +59,7 @@ class MessagesScorer(Scorer):
         left: Mapping[int, Conversation] = {
             number: prompt
             for number, prompt in prompts.items()
-            if isinstance(prompt, Conversation) and _is_bare(prompt)
+            if isinstance(prompt, Conversation) and (_is_bare(prompt) or _has_others(prompt))
         }
         others = {number: prompts[number] for number in prompts if number not in left}
         if others:
@@ -106,7 +106,11 @@ class MessagesScorer(Scorer):
 
         trial = self._trial_of(await self._fleet.assured())
         check_servable(trial.standard.serving)
-        proven = [number for number in prompts if trial.comparisons.passes(prompts[number])]
+        proven = [
+            number
+            for number, prompt in prompts.items()
+            if _has_others(prompt) or trial.comparisons.passes(prompt)
+        ]
         turns = {number: Turns.of(prompts[number]) for number in proven}
         async with asyncio.TaskGroup() as group:
             for number in prompts:
@@ -155,5 +159,14 @@ class MessagesScorer(Scorer):
 
 def _is_bare(conversation: Conversation) -> bool:
     """Whether there is nothing but messages of text."""
-    extras = (conversation.chat_template_kwargs, conversation.steps)
-    return is_plain(conversation) and extras == (None, None)
+    return is_plain(conversation) and _is_alone(conversation)
+
+
+def _has_others(conversation: Conversation) -> bool:
+    """Whether messages hold what no token ID stands for: there is nothing to compare them with."""
+    return _is_alone(conversation) and bool(conversation.other_parts())
+
+
+def _is_alone(conversation: Conversation) -> bool:
+    extras = (conversation.tools, conversation.chat_template_kwargs, conversation.steps)
+    return extras == (None, None, None)

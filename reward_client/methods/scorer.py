@@ -34,6 +34,11 @@ MAX_STANDARDS = 5
 class Scorer(ABC):
     """Has prompts scored by the servers of one event loop."""
 
+    @property
+    def compares(self) -> bool:
+        """Whether it only compares responses, and has no reward for a single one."""
+        return False
+
     @abstractmethod
     async def tokenize(self, prompt: Prompt) -> TokenizedSample:
         """The token IDs that a prompt would be scored as.

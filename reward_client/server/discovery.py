@@ -162,16 +162,16 @@ def _rules(
     step: StepToken | None,
     head: Head | None,
 ) -> PromptRules:
-    notes = recipe.prompt if recipe else None
+    notes, reading = recipe.prompt if recipe else None, wishes.reading
     return PromptRules(
-        generation_prompt=wishes.reading.answers or (notes is not None and notes.generation_prompt),
+        generation_prompt=reading.opens or (notes is not None and notes.generation_prompt),
         bos=wishes.bos if wishes.bos is not None or notes is None else notes.bos,
         bos_token_id=probes.bos,
-        append=notes.append_tokens if notes and not wishes.reading.answers else (),
+        append=notes.append_tokens if notes and not reading.opens else (),
         step=step,
         separator=head.separator if isinstance(head, StepHead) else None,
-        question=wishes.reading.question,
-        answers=wishes.reading.answers,
+        question=reading.question,
+        answers=reading.answers,
     )
 
 

@@ -54,6 +54,11 @@ class Reading:
     writes: bool = False
     origin: Origin = field(default_factory=Origin)
 
+    @property
+    def opens(self) -> bool:
+        """Whether an assistant's turn begins after the prompt."""
+        return self.answers or self.writes
+
 
 @dataclass(frozen=True, slots=True)
 class Wishes:

@@ -15,6 +15,8 @@ __all__ = ["chat_call", "detokenize_call", "server_ids", "text_call", "text_of",
 
 PATH = "/tokenize"
 
+_SHOWN_CHARACTERS = 40
+
 
 async def server_ids(
     caller: Caller,
@@ -63,8 +65,17 @@ def chat_call(
     """The request for the token IDs of a conversation, whose last turn may be left open.
 
     Raises:
-        InputError: The conversation needs something that this server would silently ignore.
+        InputError: The conversation needs something that this server would silently ignore, or
+            holds what no token ID stands for.
     """
+    others = conversation.other_parts()
+    if others:
+        # There are placeholder tokens for an image; the image itself would be lost.
+        raise InputError(
+            f"The messages hold parts other than text ({', '.join(others)[:_SHOWN_CHARACTERS]}), "
+            "which a reward from token IDs would ignore: give method=Messages(), and no tools, "
+            "steps or arguments for the chat template with them."
+        )
     # Both flags are always sent: /tokenize adds a generation prompt by default, and checks one
     # flag against the other only where both are named.
     body: dict[str, object] = {

@@ -572,7 +572,7 @@ SITUATIONS = [
     Situation(
         "a model that needs the generation prompt",
         0,
-        {"generation prompt": ("ok", "as the recipe demands", "")},
+        {"generation prompt": ("ok", "as the recipe or the method demands", "")},
         client=named(recipe(prompt={"generation_prompt": True})),
     ),
     Situation(

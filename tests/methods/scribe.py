@@ -16,8 +16,15 @@ ROOM = 4096
 
 def rendered(messages: list[dict[str, Any]], *, opened: bool = False) -> str:
     """The chat template."""
-    text = "".join(f"<{each['role']}>{each['content'].strip()}</>" for each in messages)
+    text = "".join(f"<{each['role']}>{_content(each['content'])}</>" for each in messages)
     return text + "<assistant>" * opened
+
+
+def _content(content: Any) -> str:
+    """An image becomes as many tokens as its address has characters."""
+    if isinstance(content, str):
+        return content.strip()
+    return "".join(part.get("text") or part["image_url"]["url"] for part in content)
 
 
 def ids_of(text: str) -> list[int]:
@@ -84,8 +91,9 @@ class Scribe:
         if path == "/v1/completions" and self.pools is None:
             return self._completed(body)
         if path == "/pooling" and self.pools is not None and body.get("task") == "classify":
-            values = [[self.pools(text_of(ids))] for ids in body["input"]]
-            return httpx.Response(200, json=self._reply("data", values, body["input"]))
+            inputs = body.get("input") or [ids_of(rendered(body["messages"]))]
+            values = [[self.pools(text_of(ids))] for ids in inputs]
+            return httpx.Response(200, json=self._reply("data", values, inputs))
         return httpx.Response(404, json={"detail": "Not Found"})
 
     def _tokenized(self, body: dict[str, Any]) -> dict[str, Any]:

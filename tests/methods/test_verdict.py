@@ -502,3 +502,14 @@ def test_a_text_that_the_server_gave_up() -> None:
         pytest.raises(GenerationError, match="not finished by the server"),
     ):
         client.score(CHAT)
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize(("method", "seen"), [(MARK, "ok"), (PAIR, "not checked")])
+def test_the_doctor_looks_at_judges(kind: Kind, method: Verdict, seen: str) -> None:
+    scribe = Scribe(lambda prompt, seed: "[RESULT] 3")
+    with closing(client_of(kind, scribe, method)) as client:
+        diagnosis = client.diagnose()
+    found = {finding.check: finding for finding in diagnosis.findings}
+    assert found["sample"].verdict == seen
+    assert {finding.verdict for finding in diagnosis.findings} == {"ok", "not checked"}

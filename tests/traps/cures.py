@@ -84,7 +84,7 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "opens a turn where the model's recipe says that it was trained so",
                 DISCOVERY,
-                "generation_prompt=wishes.reading.answers "
+                "generation_prompt=reading.opens "
                 "or (notes is not None and notes.generation_prompt),",
                 "generation_prompt=False,",
                 (REQUESTS + "test_1_unless_the_recipe_says_so",),

@@ -1,0 +1,98 @@
+"""`Messages` with what no token ID stands for: images, sent as they are."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import httpx
+import pytest
+
+from reward_client import (
+    Conversation,
+    InputError,
+    NonFiniteRewardError,
+    ResponseMismatchError,
+    Reward,
+)
+from reward_client.methods import Messages, YesNo
+
+from ..either import OPENERS, Kind
+from .scribe import Scribe, rendered
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+SEEN = [
+    {"role": "user", "content": [{"type": "text", "text": "What is this?"}, IMAGE]},
+    {"role": "assistant", "content": "A cat."},
+]
+READ = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
+
+
+def pooled(text: str) -> float:
+    return len(text) - 40.25
+
+
+def outcomes(kind: Kind, scribe: Scribe, samples: list[Any], **options: Any) -> list[Any]:
+    with closing(OPENERS[kind]("http://vllm", transport=scribe.transport(), **options)) as client:
+        return client.score_many(samples, on_error="return")
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+def test_an_image_is_sent_as_it_is(kind: Kind) -> None:
+    scribe = Scribe(pools=pooled)
+    found = outcomes(kind, scribe, [SEEN, READ] * 10, method=Messages())
+    expected = [pooled(rendered(SEEN)), pooled(rendered(READ))] * 10
+    assert [reward.value for reward in found] == pytest.approx(expected)
+    assert {reward.token_count for reward in found[::2]} == {None}
+    assert {reward.provenance.method for reward in found} == {"messages"}
+    sent = [body["messages"] for body in scribe.asked("/pooling") if "messages" in body]
+    assert SEEN in sent
+    asked = [body.get("messages") for body in scribe.asked("/tokenize")]
+    assert SEEN not in asked
+    assert READ in asked  # what has token IDs is compared
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize("method", [None, YesNo()])
+def test_by_token_ids_it_would_be_lost(kind: Kind, method: Any) -> None:
+    scribe = Scribe() if method else Scribe(pools=pooled)
+    image, other = outcomes(kind, scribe, [SEEN, READ], method=method)
+    assert isinstance(other, Reward)
+    assert isinstance(image, InputError)
+    assert "image_url" in str(image)
+    assert "method=Messages()" in str(image)
+    assert all(SEEN[0] not in (body.get("messages") or []) for body in scribe.asked("/tokenize"))
+
+
+@pytest.mark.parametrize(
+    "extras", [{"tools": [{"type": "function"}]}, {"chat_template_kwargs": {"a": 1}}]
+)
+def test_with_what_messages_alone_cannot_say(extras: dict[str, Any]) -> None:
+    scribe = Scribe(pools=pooled)
+    (found,) = outcomes("sync", scribe, [Conversation(SEEN, **extras)], method=Messages())
+    assert isinstance(found, InputError)
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda payload: payload["data"][0].update(data=[None]), NonFiniteRewardError),
+        (lambda payload: payload["data"].clear(), ResponseMismatchError),
+        (lambda payload: payload["usage"].update(prompt_tokens=0), ResponseMismatchError),
+    ],
+)
+def test_the_checks_that_apply(kind: Kind, change: Any, error: type[Exception]) -> None:
+    class Changed(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            response = scribe.answer(request)
+            if request.url.path != "/pooling" or b'"messages"' not in request.content:
+                return response
+            payload = response.json()
+            change(payload)
+            return httpx.Response(200, json=payload)
+
+    scribe = Scribe(pools=pooled)
+    options: dict[str, Any] = {"transport": Changed(), "method": Messages()}
+    with closing(OPENERS[kind]("http://vllm", **options)) as client, pytest.raises(error):
+        client.score(SEEN)

@@ -281,3 +281,16 @@ def test_the_settings_tell_methods_apart() -> None:
             settings = client._core.settings()
             seen.append(client._run(settings).model_dump_json())
     assert len(set(seen)) == len(methods)
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+def test_by_recipe(kind: Kind) -> None:
+    """The caller writes the question, which holds a principle; no method is given."""
+    root = "nvidia/Llama-3.3-Nemotron-70B-Reward-Principle"
+    sample = [*CHAT, {"role": "user", "content": "Is it correct? Only answer Yes or No."}]
+    for scribe in (Scribe(root=root), Scribe(root=root, pools=lambda text: len(text) / 10 + 1.5)):
+        reward = score(kind, scribe, sample)
+        expected = len(rendered(sample, opened=True)) / 10 + 1.5
+        assert reward.value == pytest.approx(expected, abs=1e-6)
+        assert reward.provenance.method == "logit of token 'Yes' minus that of 'No'"
+        assert reward.provenance.recipe == "nemotron-70b-reward-principle"

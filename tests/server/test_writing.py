@@ -90,6 +90,16 @@ def test_yes_or_no(bench: Bench, writer: str, kind: Kind) -> None:
     assert len({reward.value for reward in rewards}) == len(CHATS)
 
 
+@pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize("model", ["yes minus no"])
+def test_yes_or_no_by_a_pooling_server(bench: Bench, model: str, kind: Kind) -> None:
+    url = bench.serve(model).url
+    with closing(OPENERS[kind](url, method=YesNo())) as client:
+        rewards = client.score_many(CHATS)
+    assert_near([reward.value for reward in rewards], yes_above_no(bench, CHATS))
+    assert rewards[0].provenance.route == "pooling"
+
+
 def test_the_server_says_the_same_of_yes_and_no(writer: str) -> None:
     """/generative_scoring answers the probability itself, to fewer digits of its logit."""
     labels: list[int] = []

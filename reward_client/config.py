@@ -123,8 +123,8 @@ class Config:
                 )
         recipe = _recipe(self.recipe)
         object.__setattr__(self, "known_recipe", recipe)
-        if isinstance(recipe, Recipe) and recipe.verdict is not None and self.method is None:
-            object.__setattr__(self, "method", verdict_of(recipe.verdict))
+        if isinstance(recipe, Recipe) and self.method is None:
+            object.__setattr__(self, "method", verdict_of(recipe))
         if isinstance(self.method, Pooled):
             self._spell_out(self.method)
         head = cast("object", self.head)

@@ -83,7 +83,10 @@ def generation_prompt(
     if list(closed) != list(opened):
         added = f"+{len(opened) - len(closed)}"
         if demanded:
-            return ok("generation prompt", f"Asked for ({added} tokens), as the recipe or the method demands.")
+            return ok(
+                "generation prompt",
+                f"Asked for ({added} tokens), as the recipe or the method demands.",
+            )
         return ok(
             "generation prompt",
             f"Left out: nothing opens another turn. /tokenize by itself would add one ({added} "

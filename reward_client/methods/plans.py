@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeAlias
 
+from reward_client.errors import InputError, RecipeError
 from reward_client.fleet import Fleet
 from reward_client.methods.choices import (
     CritiqueThenScore,
@@ -29,7 +30,7 @@ from reward_client.methods.written import (
 )
 from reward_client.options import Limits
 from reward_client.packs import Packs
-from reward_client.recipes import VerdictTable
+from reward_client.recipes import Recipe
 from reward_client.server.scoring import scored
 from reward_client.server.serving import Origin, Reading
 from reward_client.tokenizing import Tokenizer
@@ -40,9 +41,18 @@ Method: TypeAlias = Pooled | Messages | TokenLogit | YesNo | CritiqueThenScore |
 """How a reward is had; None for by pooled output of token IDs."""
 
 
-def verdict_of(table: VerdictTable) -> Verdict:
-    """The method of a recipe's judge."""
-    return Verdict(**dict(table))
+def verdict_of(recipe: Recipe) -> Verdict | None:
+    """The method of a recipe's judge, if it is of one.
+
+    Raises:
+        RecipeError: It cannot be meant so.
+    """
+    if recipe.verdict is None:
+        return None
+    try:
+        return Verdict(**dict(recipe.verdict))
+    except InputError as error:
+        raise RecipeError(f"The verdict of the recipe {recipe.name}: {error}") from error
 
 
 def reading_of(method: Method | None) -> Reading:

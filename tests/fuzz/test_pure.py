@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import struct
@@ -19,6 +20,8 @@ from hypothesis import strategies as st
 
 from reward_client import InputError, LinearHead, RecipeError
 from reward_client.errors import StatusError
+from reward_client.methods import Verdict
+from reward_client.methods.plans import verdict_of
 from reward_client.recipes import Recipe, load_recipe
 from reward_client.routes import Layout, PooledOutput, embeddings, find_layout, pooling
 from reward_client.safetensors_file import read_tensor
@@ -307,7 +310,10 @@ def test_recipes(tmp_path_factory: pytest.TempPathFactory, document: bytes) -> N
         return
     ended["a reading"] += 1
     assert isinstance(recipe, Recipe)
-    assert (recipe.head is None) == (recipe.refusal is not None)
+    ways = (recipe.head, recipe.verdict, recipe.refusal)
+    assert sum(way is not None for way in ways) == 1
+    with contextlib.suppress(RecipeError):
+        assert isinstance(verdict_of(recipe), Verdict | None)
     assert len(recipe.digest) == 64
     assert recipe.for_model("x").models == ("x",)
 

@@ -7,6 +7,7 @@ import logging
 import pickle
 import re
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -513,3 +514,10 @@ def test_the_doctor_looks_at_judges(kind: Kind, method: Verdict, seen: str) -> N
     found = {finding.check: finding for finding in diagnosis.findings}
     assert found["sample"].verdict == seen
     assert {finding.verdict for finding in diagnosis.findings} == {"ok", "not checked"}
+
+
+def test_a_recipe_whose_verdict_cannot_be(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[verdict]\npattern = "("\nprompt = "{response}"\n')
+    with pytest.raises(RecipeError, match="no regular expression"):
+        RewardClient("http://vllm", recipe=path)

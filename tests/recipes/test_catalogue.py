@@ -69,7 +69,7 @@ VERDICTS = {
 
 @each(JUDGES)
 def test_verdicts_are_read(recipe):
-    method = verdict_of(recipe.verdict)
+    method = verdict_of(recipe)
     for text, value in VERDICTS[recipe.name].items():
         if value is None:
             with pytest.raises(GenerationError):

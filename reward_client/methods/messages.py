@@ -159,7 +159,7 @@ class MessagesScorer(Scorer):
 
 def _is_bare(conversation: Conversation) -> bool:
     """Whether there is nothing but messages of text."""
-    return is_plain(conversation) and _is_alone(conversation)
+    return _is_alone(conversation) and is_plain(conversation)
 
 
 def _has_others(conversation: Conversation) -> bool:

@@ -28,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "all: needs further servers; run with --all")
+    config.addinivalue_line("markers", "beside(model): by a server beside that of a model")
     config.stash[ledger_key] = Ledger()
 
 
@@ -48,10 +49,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _place(item: pytest.Item) -> tuple[int, bool]:
     """Tests on one model next to each other, after those in whose course it comes up.
 
-    Those that name no model are on the first.
+    Those that name no model are on the first, or on the one beside which their own server is.
     """
-    comes_up = _parameter(item, "after")
-    return _ORDER.index(comes_up or _parameter(item, "model") or _ORDER[0]), comes_up is None
+    comes_up, beside = _parameter(item, "after"), item.get_closest_marker("beside")
+    default = beside.args[0] if beside is not None else _ORDER[0]
+    return _ORDER.index(comes_up or _parameter(item, "model") or default), comes_up is None
 
 
 def _parameter(item: pytest.Item, name: str) -> str | None:

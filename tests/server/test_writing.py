@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from .conversations import Sample
     from .torch_process import Text
 
+HEAD = "exported dense and out_proj"
+pytestmark = pytest.mark.beside(HEAD)
+
 QUESTION = "Is the answer correct (Yes/No)?"
 THINK = "In one short sentence: is that right?"
 ROOM = 64  # tokens of a text
@@ -182,7 +185,7 @@ def test_a_critique_on_one_server(bench: Bench, writer: str, kind: Kind) -> None
 
 
 @pytest.mark.parametrize("kind", OPENERS)
-@pytest.mark.parametrize("model", ["exported dense and out_proj"])
+@pytest.mark.parametrize("model", [HEAD])
 def test_a_critique_on_two_servers(bench: Bench, writer: str, model: str, kind: Kind) -> None:
     """CLoud's head, exported, reads what another model wrote."""
     lead_in = "In short, your answer is"

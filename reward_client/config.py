@@ -50,7 +50,6 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "connection": (Connection,),
     "bos": (bool, type(None)),
     "tokenizer": (str, PathLike, LocalTokenizer),
-    "method": (*get_args(Method), type(None)),
 }
 
 
@@ -115,6 +114,11 @@ class Config:
         object.__setattr__(self, "urls", server_urls(base_url))
         key = api_key or (None if self.openai is not None else environment_key())
         object.__setattr__(self, "request_headers", request_headers(key, headers))
+        if not isinstance(cast("object", self.method), (*get_args(Method), type(None))):
+            raise InputError(
+                "method= must be one of reward_client.methods with its arguments, such as YesNo(), "
+                f"not a {type(self.method).__name__}."
+            )
         for name, types in _TYPES.items():
             given = getattr(self, name)
             if not isinstance(given, types):

@@ -41,6 +41,8 @@ def chat_ids(
             "Chat template is passed with request, but --trust-request-chat-template is not set. "
             "Refused request with untrusted chat template."
         )
+    if any(map(_holds_more_than_text, messages)):
+        raise Refusal(f"{serving.model_name} is not a multimodal model")  # seen on 0.32.0
     if options.continue_final_message and opens_turn:
         raise TemplateRefusal(dialect.continue_conflict)
     try:
@@ -55,6 +57,11 @@ def chat_ids(
     except ValueError as error:
         raise TemplateRefusal(str(error)) from error
     return tokenizer.encode(text, add_special_tokens=options.add_special_tokens)
+
+
+def _holds_more_than_text(message: forms.Message) -> bool:
+    content = message.content
+    return isinstance(content, list) and any(part.get("type") != "text" for part in content)
 
 
 def prompts(serving: Serving, form: pooled_forms.Pooled, path: str) -> list[list[int]]:

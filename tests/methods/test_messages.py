@@ -9,13 +9,16 @@ import httpx
 import pytest
 
 from reward_client import (
+    BadRequestError,
     Conversation,
     InputError,
     NonFiniteRewardError,
     ResponseMismatchError,
     Reward,
+    RewardClient,
 )
 from reward_client.methods import Messages, YesNo
+from reward_client.testing import RewardServer
 
 from ..either import OPENERS, Kind
 from .scribe import Scribe, rendered
@@ -96,3 +99,18 @@ def test_the_checks_that_apply(kind: Kind, change: Any, error: type[Exception]) 
     options: dict[str, Any] = {"transport": Changed(), "method": Messages()}
     with closing(OPENERS[kind]("http://vllm", **options)) as client, pytest.raises(error):
         client.score(SEEN)
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+def test_a_model_of_text_refuses_an_image(kind: Kind) -> None:
+    with RewardServer() as server, closing(OPENERS[kind](server.url, method=Messages())) as client:
+        error, reward = client.score_many([SEEN, READ], on_error="return")
+    assert isinstance(error, BadRequestError)
+    assert "not a multimodal model" in str(error)
+    assert isinstance(reward, Reward)
+
+
+@pytest.mark.parametrize("method", ["yes", YesNo, 5])
+def test_what_is_no_method(method: Any) -> None:
+    with pytest.raises(InputError, match=r"such as YesNo\(\)"):
+        RewardClient("http://vllm", method=method)

@@ -11,12 +11,13 @@ import httpx
 import pytest
 
 from reward_client import (
+    BadRequestError,
     GenerationError,
     Reward,
     RewardClient,
     RewardClientError,
 )
-from reward_client.methods import CritiqueThenScore, TokenLogit, Verdict, YesNo
+from reward_client.methods import CritiqueThenScore, Messages, TokenLogit, Verdict, YesNo
 
 from ..either import OPENERS, Kind
 from .ledger import TOLERANCE, difference
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 HEAD = "exported dense and out_proj"
 pytestmark = pytest.mark.beside(HEAD)
 
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
+    "gg=="
+)
 QUESTION = "Is the answer correct (Yes/No)?"
 THINK = "In one short sentence: is that right?"
 ROOM = 64  # tokens of a text
@@ -202,6 +207,19 @@ def test_a_critique_on_two_servers(bench: Bench, writer: str, model: str, kind: 
     ]
     references = bench.references(model, longer)
     assert_near([reward.value for reward in rewards], [each.reward for each in references])
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize("model", [HEAD, "llama"])
+def test_an_image_for_a_model_of_text_is_refused(bench: Bench, model: str, kind: Kind) -> None:
+    url = f"data:image/png;base64,{PIXEL}"
+    image = {"type": "image_url", "image_url": {"url": url}}
+    seen = [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, image]}]
+    with closing(OPENERS[kind](bench.serve(model).url, method=Messages())) as client:
+        error, reward = client.score_many([seen, CHATS[0]], on_error="return")
+    assert isinstance(reward, Reward)
+    assert isinstance(error, BadRequestError)
+    assert "multimodal model" in str(error)
 
 
 @pytest.mark.parametrize("kind", OPENERS)

@@ -52,6 +52,8 @@ Outcome: TypeAlias = Scores | RewardClientError
 Post: TypeAlias = Callable[[Caller, Serving, Sequence[PackT]], Awaitable[list[Outcome]]]
 """Has samples scored in one request."""
 
+_CLOSED = "The client was closed while this call was under way."
+
 _MOST_PACKS = 8
 _MOST_SAMPLES = 256
 """Packs under way at a time for each server in use, more where few samples fill one."""
@@ -73,7 +75,11 @@ class _Order:
     def settle(self, outcomes: Mapping[int, Scored | Exception | None]) -> None:
         if self.done.done():
             return
-        self._hear(outcomes)
+        try:
+            self._hear(outcomes)
+        except Exception as error:  # noqa: BLE001 - else it would keep the pack's others waiting
+            self.done.set_exception(error)
+            return
         self._left -= len(outcomes)
         if self._left == 0:
             self.done.set_result(None)
@@ -90,10 +96,6 @@ class _Waiting(Generic[PackT]):
     takers: list[tuple[_Order, int]]
     pack: Sequence[_Waiting[PackT]] = ()
     task: asyncio.Task[None] | None = None
-
-    def cut_off(self) -> None:
-        for order, _ in self.takers:
-            order.done.cancel()
 
 
 _SIZE = attrgetter("size")
@@ -121,6 +123,7 @@ class Packs(Generic[PackT]):
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: set[asyncio.Task[None]] = set()
         self._is_called = False
+        self._closed = False
 
     async def score(self, standard: Standard, samples: Mapping[int, PackT], hear: Hear) -> None:
         """Has samples scored; returns when all of them were heard of.
@@ -131,6 +134,9 @@ class Packs(Generic[PackT]):
             hear: Is told what a server's head reads for each, or the error, as of `Fleet.at_one`.
         """
         if not samples:
+            return
+        if self._closed:
+            hear({number: RewardClientError(_CLOSED) for number in samples})
             return
         order = _Order(hear, len(samples))
         mine: list[_Waiting[PackT]] = []
@@ -161,6 +167,10 @@ class Packs(Generic[PackT]):
 
     async def aclose(self) -> None:
         """Stops what is under way, and waits until it has stopped."""
+        self._closed = True
+        line = tuple(self._line)
+        self._line.clear()
+        self._settle(line, repeat(RewardClientError(_CLOSED)))
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
@@ -268,9 +278,9 @@ class Packs(Generic[PackT]):
 
     def _ended(self, pack: list[_Waiting[PackT]], task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        # Those that wait for it still: it was stopped, as only closing does while anyone waits.
+        self._settle(pack, repeat(RewardClientError(_CLOSED)))
         for waiting in pack:
-            self._forget(waiting)
-            waiting.cut_off()
             # Else it holds its pack and the pack it, with all token IDs, until a collection.
             waiting.pack, waiting.task = (), None
         self._answered(task)

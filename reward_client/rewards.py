@@ -93,7 +93,7 @@ class Provenance(_Result):
         votes: How often a model wrote for each sample, if one did.
         temperature: With which temperature, if it wrote.
         seed: The seed of the first vote, if it wrote; each further one had the next number.
-        author: The model that wrote, and its server's version.
+        author: The model that wrote, where its server loaded it from, and that server's version.
         activation: What the server applied, as in `ServerProfile`.
         activation_known_by: As in `ServerProfile`.
         head: The head in words: ``"scalar"``, or ``"scalar (last token, assumed)"`` where the

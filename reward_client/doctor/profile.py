@@ -119,7 +119,7 @@ def head(serving: Serving) -> Finding:
 def activation(serving: Serving) -> Finding:
     """What the server does to its values, how that is known, and whether the values agree."""
     found, scores = serving.activation, serving.scores
-    if not scores:
+    if serving.provenance.head == "text":
         return not_checked("activation", "What the model writes counts, and no number of it.")
     how = _activation_in_words(serving)
     low, high = _TWICE_SQUASHED

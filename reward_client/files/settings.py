@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from reward_client.errors import FileError
 from reward_client.files.results import write_whole
 from reward_client.rewards import Settings
-from reward_client.server.serving import is_same
+from reward_client.server.serving import is_same, score_tolerance
 
 __all__ = [
     "difference",
@@ -37,7 +37,7 @@ def difference(then: Settings, now: Settings) -> str | None:
     for name in type(now).model_fields:
         one, other = getattr(then, name), getattr(now, name)
         if name == "probe_scores":
-            if not is_same(one, other):
+            if not is_same(one, other, score_tolerance(now)):
                 return "the rewards that the model gives (another checkpoint under the same name?)"
         elif one != other:
             return f"{name} was {one!r} and is {other!r} now"

@@ -59,8 +59,7 @@ class JudgedScorer(Scorer):
         responses = [str(each.messages[-1]["content"]) for each in conversations]
         work = partial(self._compared, conversations[0].messages[:-1], responses)
         try:
-            comparisons = await by_the_same([self._writer.fleet], work)
-            provenance = await self._writer.provenance()
+            comparisons, provenance = await by_the_same([self._writer.fleet], work)
         except RewardClientError as error:
             raise BatchError(f"Two responses could not be compared: {error}") from error
         rewards = [
@@ -92,12 +91,13 @@ class JudgedScorer(Scorer):
 
     async def _compared(
         self, turns: Sequence[Message], responses: Sequence[str]
-    ) -> list[Comparison]:
-        """Each with each, in one order or both; one response with nothing."""
+    ) -> tuple[list[Comparison], Provenance]:
+        """Each with each, in one order or both; one response with nothing. And who compared."""
         pairs = [*combinations(range(len(responses)), 2)]
         if self.verdict.both_orders:
             pairs += [(other, one) for one, other in pairs]
-        return await together(self._comparison(turns, responses, *pair) for pair in pairs)
+        compared = await together(self._comparison(turns, responses, *pair) for pair in pairs)
+        return compared, await self._writer.provenance()
 
     async def _comparison(
         self, turns: Sequence[Message], responses: Sequence[str], one: int, other: int

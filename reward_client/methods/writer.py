@@ -29,12 +29,14 @@ class Texts:
     Attributes:
         each: The text of each vote.
         usage: What they cost.
-        provenance: Who wrote it.
+        provenance: Where they come from.
+        author: Who wrote them.
     """
 
     each: tuple[str, ...]
     usage: Usage
     provenance: Provenance
+    author: str
 
 
 class Writer:
@@ -88,12 +90,20 @@ class Writer:
         return made.sample()
 
     async def provenance(self) -> Provenance:
-        """Who writes.
+        """Where texts come from.
 
         Raises:
             RewardClientError: As `Fleet.assured`.
         """
         return (await self.fleet.assured()).serving.provenance
+
+    async def author(self) -> str:
+        """Who writes.
+
+        Raises:
+            RewardClientError: As `Fleet.assured`.
+        """
+        return _author((await self.fleet.assured()).serving)
 
     async def _tokenized(self, prompt: Conversation, server: Server, serving: Serving) -> Tokenized:
         rules = replace(
@@ -117,7 +127,8 @@ class Writer:
             prompt_tokens=sum(each.prompt_tokens for each in written),
             generated_tokens=sum(each.generated_tokens for each in written),
         )
-        return Texts(tuple(each.text for each in written), usage, serving.provenance)
+        texts = tuple(each.text for each in written)
+        return Texts(texts, usage, serving.provenance, _author(serving))
 
     async def _text(self, caller: Caller, serving: Serving, ids: TokenIds, vote: int) -> Written:
         limit, writing = serving.profile.max_model_len, self.writing
@@ -136,3 +147,9 @@ class Writer:
         if not written.text.strip():
             raise reply.error(GenerationError, "The model wrote nothing.")
         return written
+
+
+def _author(serving: Serving) -> str:
+    profile = serving.profile
+    root = f" from {profile.root}" if profile.root else ""
+    return f"{profile.model}{root} (vLLM {profile.version})"

@@ -50,7 +50,7 @@ class WrittenScorer(Scorer):
         self._by_ids = by_ids
         self._mean = mean
         self._fleets = (writer.fleet, by_ids.fleet)
-        self._last: tuple[Provenance, Provenance, Provenance] | None = None
+        self._last: tuple[Provenance, Provenance] | None = None
 
     async def tokenize(self, prompt: Prompt) -> TokenizedSample:
         """See `Scorer`; without what is written only later."""
@@ -62,7 +62,7 @@ class WrittenScorer(Scorer):
 
     async def provenance(self, read: Provenance) -> Provenance:
         """See `Scorer`."""
-        return self._joined(read, await self._writer.provenance())
+        return self._joined(read, await self._writer.author())
 
     async def aclose(self) -> None:
         """See `Scorer`."""
@@ -93,7 +93,7 @@ class WrittenScorer(Scorer):
         told: dict[str, object] = {
             "critiques": texts.each,
             "usage": texts.usage,
-            "provenance": self._joined(first.provenance, texts.provenance),
+            "provenance": self._joined(first.provenance, texts.author),
         }
         if others:
             scalars = [reward.scalar for reward in rewards if reward.scalar is not None]
@@ -110,13 +110,12 @@ class WrittenScorer(Scorer):
             }
         return first.model_copy(update=told)
 
-    def _joined(self, read: Provenance, written: Provenance) -> Provenance:
+    def _joined(self, read: Provenance, author: str) -> Provenance:
         """Where a reward came from, and who wrote: one object for all rewards of the same."""
         last = self._last
-        if last is None or last[0] is not read or last[1] is not written:
-            said = f"{written.model} (vLLM {written.server_version})"
-            last = self._last = read, written, read.model_copy(update={"author": said})
-        return last[2]
+        if last is None or last[0] is not read or last[1].author != author:
+            last = self._last = read, read.model_copy(update={"author": author})
+        return last[1]
 
 
 def as_answer(conversation: Conversation, told: str, text: str) -> Conversation:

@@ -30,7 +30,7 @@ def head_in_words(recipe: Recipe) -> str:
     head = recipe.head_table
     if recipe.verdict is not None:
         return "a judge's text, which holds " + (
-            "which of two answers is better" if recipe.verdict.values else "a mark"
+            "which of two answers is better" if recipe.verdict.compares else "a mark"
         )
     if head is None:
         return ""

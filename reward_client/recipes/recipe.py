@@ -100,6 +100,11 @@ class VerdictTable(_Table):
     values: dict[str, float] | None = None
     system: Text | None = None
 
+    @property
+    def compares(self) -> bool:
+        """Whether it is of two answers."""
+        return len(self.roles) > 1 or "{response_b}" in (self.prompt or "")
+
 
 class PromptTable(_Table):
     """How token IDs are made for the model.

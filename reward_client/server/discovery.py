@@ -108,10 +108,7 @@ async def discover(caller: Caller, wishes: Wishes) -> Serving:
         provenance=_provenance(profile, found, recipe, wishes, named, assumed=head is None),
         recipe=recipe,
         probes=probes.ids,
-        # What a model writes is not told by how probable its likeliest tokens are.
-        scores=()
-        if wishes.reading.writes
-        else tuple(value for output in found.outputs for value in output.values),
+        scores=tuple(value for output in found.outputs for value in output.values),
         exported=found.way.exported,
         conversations=found.way.conversations,
     )

@@ -17,10 +17,11 @@ from reward_client.routes import Ask, Layout, PooledOutput
 from reward_client.server.identity import Identity
 from reward_client.tokenizing.rules import PromptRules
 
-__all__ = ["Origin", "Reading", "Serving", "Wishes", "is_same"]
+__all__ = ["Origin", "Reading", "Serving", "Wishes", "is_same", "score_tolerance"]
 
 # bfloat16 and the other samples of a batch move a score that much.
 _SCORE_TOLERANCE = 0.02
+_TEXT_TOLERANCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,8 @@ class Serving:
 
     def is_same_as(self, other: Serving) -> bool:
         """Whether a later look found the same server: what it says, its tokens and its scores."""
-        return self._facts() == other._facts() and is_same(self.scores, other.scores)
+        tolerance = score_tolerance(self.provenance)
+        return self._facts() == other._facts() and is_same(self.scores, other.scores, tolerance)
 
     def read(self, output: PooledOutput, ids: Sequence[int]) -> Scores:
         """What the head reads out of one token list's output.
@@ -133,9 +135,19 @@ class Serving:
         return self.profile, self.ask, self.layout, self.rules, self.reply_model, self.probes
 
 
-def is_same(one: Sequence[float], other: Sequence[float]) -> bool:
+def score_tolerance(provenance: Provenance) -> float:
+    """How far a server's numbers for the same input may lie apart, as a part of them or absolute.
+
+    Of a model that writes they are logarithms of probabilities, and only to tell other weights.
+    """
+    return _TEXT_TOLERANCE if provenance.head == "text" else _SCORE_TOLERANCE
+
+
+def is_same(
+    one: Sequence[float], other: Sequence[float], tolerance: float = _SCORE_TOLERANCE
+) -> bool:
     """Whether a server may have given both for the same input."""
     return len(one) == len(other) and all(
-        isclose(mine, theirs, rel_tol=_SCORE_TOLERANCE, abs_tol=_SCORE_TOLERANCE)
+        isclose(mine, theirs, rel_tol=tolerance, abs_tol=tolerance)
         for mine, theirs in zip(one, other, strict=True)
     )

@@ -27,7 +27,7 @@ class PolicyTokenizer:
     Attributes:
         name: What it was loaded from.
         eos: The text of the token that ends a text; empty where there is none.
-        special: The texts of all special tokens.
+        special: The texts of all special tokens, and of others that the template parts turns by.
 
     Raises:
         InputError: The tokenizer cannot be loaded, or has no chat template.
@@ -39,16 +39,17 @@ class PolicyTokenizer:
         self.name = str(self._tokenizer.name_or_path) or type(self._tokenizer).__name__
         self.eos: str = self._tokenizer.eos_token or ""
         self._vocabulary = frozenset(self._tokenizer.get_vocab().values())
-        self._special = {
-            token: str(added.content)
-            for token, added in self._tokenizer.added_tokens_decoder.items()
-            if added.special
-        }
-        self.special = frozenset(self._special.values())
-        self._special_text = re.compile(any_of(self.special))
         self._exact = True
         roles = ("user", "assistant") * 2
         example = self.rendered([{"role": role, "content": _PROBE} for role in roles])
+        # Some files do not call the tokens special that stand between their turns.
+        self._special = {
+            token: str(added.content)
+            for token, added in self._tokenizer.added_tokens_decoder.items()
+            if added.special or str(added.content) in example
+        }
+        self.special = frozenset(self._special.values())
+        self._special_text = re.compile(any_of(self.special))
         ids = self._ids(example)
         # Some put a space after each special token: then texts are compared as they are decoded.
         self._exact = self._decoded(ids) == example

@@ -261,7 +261,7 @@ def duels(ran: Ran) -> None:
 
 def provenance(ran: Ran) -> None:
     assert ran.printed.startswith("yes or no ")
-    assert "scribe (vLLM 0.32.0)" in ran.printed
+    assert "scribe from root (vLLM 0.32.0)" in ran.printed
 
 
 CHECKS: dict[tuple[Path, str], tuple[Check, ...]] = {

@@ -95,7 +95,7 @@ def test_the_head_reads_the_end_of_the_turn_that_was_continued(kind: Kind) -> No
     assert reward.usage == Usage(prompt_tokens=len(asked), generated_tokens=13)
     assert reward.provenance.method == "critique"
     assert reward.provenance.route == "pooling"
-    assert reward.provenance.author == "scribe (vLLM 0.32.0)"
+    assert reward.provenance.author == "scribe from root (vLLM 0.32.0)"
 
 
 @pytest.mark.parametrize("kind", OPENERS)
@@ -366,7 +366,7 @@ def test_another_model_between_the_votes(kind: Kind, whose: str) -> None:
     assert changed
     if whose == "critic":
         assert all(text.startswith(" Changed") for text in reward.critiques)
-        assert reward.provenance.author == "scribe (vLLM 0.31.0)"
+        assert reward.provenance.author == "scribe from root (vLLM 0.31.0)"
     else:
         assert reward.value > 1000
         assert reward.provenance.server_version == "0.31.0"
@@ -426,3 +426,16 @@ def test_a_file_of_rewards(tmp_path: Path) -> None:
     assert summary.rows == 5
     rows = [json.loads(line) for line in results.read_text().splitlines()]
     assert [row["reward"] for row in rows] == [rows[0]["reward"]] * 5
+
+
+def test_another_critic_under_the_same_name_is_seen_in_the_settings() -> None:
+    """Rewards after its critiques do not go into the file of the other's."""
+    seen = []
+    for root in ("critic-v1", "critic-v2"):
+        servers = two(root=root)
+        with closing(servers.client("sync")) as client:
+            reward = client.score(CHAT)
+        assert reward.provenance.author == f"scribe from {root} (vLLM 0.32.0)"
+        with servers.client("sync") as again:
+            seen.append(again._run(again._core.settings()).author)
+    assert seen == ["scribe from critic-v1 (vLLM 0.32.0)", "scribe from critic-v2 (vLLM 0.32.0)"]

@@ -415,6 +415,27 @@ def test_another_judge_in_the_middle_of_a_ranking(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", OPENERS)
+def test_other_weights_under_the_same_name(kind: Kind) -> None:
+    """They show in how sure the model is of its likeliest tokens."""
+    changed = False
+
+    def replaced(request: httpx.Request) -> httpx.Response | None:
+        nonlocal changed
+        if not changed and len(prompts_of(scribe)) > 3:
+            changed = True
+            scribe.sure, scribe.writes = -4.0, lambda prompt, seed: "[[C]]"
+            raise httpx.ConnectError("refused")
+        return None
+
+    scribe = Scribe(lambda prompt, seed: "[[A]]", before=replaced)
+    options: dict[str, Any] = {"limits": Limits(max_concurrency=1)}
+    with closing(client_of(kind, scribe, PAIR, **options)) as client:
+        ranking = client.rank("Which?", ["x", "y", "z"])
+    assert changed
+    assert {each.preference for each in ranking.comparisons} == {0.0}
+
+
+@pytest.mark.parametrize("kind", OPENERS)
 def test_replicas_of_a_judge_need_not_be_equally_sure(kind: Kind) -> None:
     one, other = Scribe(lambda p, s: "[RESULT] 3"), Scribe(lambda p, s: "[RESULT] 3")
     other.sure = 2.5

@@ -186,7 +186,7 @@ def test_votes_over_chains_of_thought(kind: Kind) -> None:
     assert reward.token_count is None
     provenance = reward.provenance
     assert (provenance.votes, provenance.temperature, provenance.seed) == (3, 1.0, 5)
-    assert provenance.author == "scribe (vLLM 0.32.0)"
+    assert provenance.author == "scribe from root (vLLM 0.32.0)"
     sent = [body for body in scribe.asked("/v1/completions") if "seed" in body]
     assert sorted(body["seed"] for body in sent) == [5, 6, 7]
     assert {body["temperature"] for body in sent} == {1.0}

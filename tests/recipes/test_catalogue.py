@@ -54,15 +54,34 @@ VERDICTS = {
     "prometheus-2": {
         "Feedback: good. [RESULT] 4": 4,
         "so (so) [RESULT] (2)": 2,
+        "[RESULT] 3.": 3,
         "[RESULT] 9": None,
+        "[RESULT] 4.5": None,
+        "[RESULT] 4/10": None,
+        "[RESULT] 1,5": None,
+        "[RESULT] 3-4": None,
+        "[RESULT] 2. On reflection: [RESULT] Five": None,
     },
-    "skywork-critic": {"[[A]]": 1, "[[B]]": -1, "[[C]]": None, "A": None},
-    "rm-r1": {"[[A]] <answer>[[B]]</answer>": -1, "<answer>[[A]]</answer>": 1, "[[A]]": None},
+    "skywork-critic": {
+        "[[A]]": 1,
+        "[[B]]": -1,
+        "[[A]] or rather [[ B ]]": -1,
+        "I have to say [[A]] or [[B]]: [[C]]": None,
+        "A": None,
+    },
+    "rm-r1": {
+        "[[A]] <answer>[[B]]</answer>": -1,
+        "<answer>[[A]]</answer>": 1,
+        "<answer>[[A]]</answer> no, <answer>B</answer>": -1,
+        "<answer>[[A]]</answer> or <answer>[[B]]</answer>? <answer>[[Tie]]</answer>": None,
+        "[[A]]": None,
+    },
     "nemotron-genrm": {
         "[The Begin of Individual Scores]\n\\boxed{2, 4} [The End of Individual Scores]\n"
         "[The Begin of Ranking Score]\n\\boxed{6}\n[The End of Ranking Score]": -1,
         "[The Begin of Ranking Score]\n\\boxed{3} [The End of Ranking Score]": 0.2,
         "[The Begin of Individual Scores]\n\\boxed{2, 4}": None,
+        "[The Begin of Ranking Score] \\boxed{3} [The Begin of Ranking Score] \\boxed{3.5}": None,
     },
 }
 

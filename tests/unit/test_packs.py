@@ -23,6 +23,7 @@ from reward_client import (
     ResponseMismatchError,
     RetryPolicy,
     Reward,
+    RewardClientError,
     ServerError,
 )
 
@@ -287,6 +288,38 @@ def test_an_equal_sample_can_come_at_any_moment() -> None:
             return {reward.value for reward in await asyncio.gather(*calls)}
 
     assert asyncio.run(asyncio.wait_for(main(), 20)) == {-2.5}
+
+
+@pytest.mark.parametrize("samples", [lists(40), CONVERSATIONS], ids=["token IDs", "conversations"])
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 12, 20, 40])
+def test_closing_leaves_no_sample_without_an_outcome(samples: list[Any], turns: int) -> None:
+    """Each is scored, or failed with an error that says what happened."""
+
+    async def main() -> None:
+        fake = FakeVllm(pool=first)
+
+        async def answer(request: httpx.Request) -> httpx.Response:
+            if fake.asked("/pooling") and request.url.path == "/pooling":
+                await asyncio.sleep(0.2)
+            return fake.answer(request)
+
+        transport = httpx.MockTransport(answer)
+        limits = Limits(max_pack_items=4, max_concurrency=4)
+        client = AsyncRewardClient("http://vllm", transport=transport, limits=limits)
+        await client.servers()
+        call = asyncio.create_task(client.score_many(samples, on_error="return"))
+        one = asyncio.create_task(client.score(samples[0]))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await client.aclose()
+        outcomes = await call
+        assert len(outcomes) == len(samples)
+        outcomes += await asyncio.gather(one, return_exceptions=True)
+        for outcome in outcomes:
+            assert isinstance(outcome, Reward | RewardClientError)
+            assert isinstance(outcome, Reward) or "closed" in str(outcome)
+
+    asyncio.run(asyncio.wait_for(main(), 20))
 
 
 @pytest.mark.parametrize("kind", OPENERS)

@@ -848,3 +848,26 @@ def test_the_reward_of_a_rollout_is_the_reward_of_its_messages(kind: Kind) -> No
             assert float(client.score(conversation(rollouts[0]))) == expected[0]
             scored = client.score_many(map(conversation, rollouts))
             assert [float(reward) for reward in scored] == expected
+
+
+def test_marks_that_the_tokenizer_does_not_call_special() -> None:
+    """Spelled out by a policy they are text, which as text would be taken for turns."""
+    from tokenizers import AddedToken
+
+    template = (
+        "{%- for m in messages %}{{- ('<U>' if m['role'] == 'user' else '<A>') + m['content'] }}"
+        "{%- endfor %}{%- if add_generation_prompt %}{{- '<A>' }}{%- endif %}"
+    )
+    policy = by_bytes(template, eos_token="<eos>", pad_token="<eos>")
+    letters = {letter: policy.convert_tokens_to_ids(letter) for letter in "<UA>"}
+    policy.add_tokens(
+        [AddedToken(mark, special=False, normalized=False) for mark in ("<U>", "<A>")]
+    )
+    real = policy.encode("<U>one<A>two<U>one<A>two", add_special_tokens=False)
+    turns = Retokenizer(policy).conversation(real).messages
+    assert [turn["role"] for turn in turns] == ["user", "assistant"] * 2
+    spelled_out = policy.encode("<U>one<A>two", add_special_tokens=False)
+    for mark in ("<U>", "<A>"):
+        spelled_out += [*(letters[letter] for letter in mark), *policy.encode("one")]
+    with pytest.raises(TokenizerMismatchError, match=r"spell '<U>' out"):
+        Retokenizer(policy).conversation(spelled_out)

@@ -112,7 +112,7 @@ def by_many_messages(ran: Ran) -> None:
     assert ran.numbers == about(float(answers[values.index(best)]), best)
     sent = [body.get("messages") for body in ran.stage.bodies(name, "/v1/embeddings")]
     assert chat("99") in max(sent, key=len)
-    assert len(max(sent, key=len)) > 8
+    assert len(max(sent, key=len)) > 1
 
 
 def by_route(ran: Ran) -> None:

@@ -156,7 +156,7 @@ class Config:
                 "method=Messages() leaves the tokens to the server, so that turns cannot be "
                 'dropped until they fit: leave on_overlong="drop_turns" out.'
             )
-        if isinstance(method, Writing) and self.on_overlong != "raise" and _writes(method):
+        if isinstance(method, Writing) and method.writes and self.on_overlong != "raise":
             raise InputError(
                 "What a model writes is about the whole conversation: leave "
                 'on_overlong="drop_turns" out.'
@@ -216,10 +216,6 @@ class Config:
         """As a client shows itself."""
         where = self.urls[0] if len(self.urls) == 1 else list(self.urls)
         return f"({where!r}, model={self.model!r})"
-
-
-def _writes(method: Writing) -> bool:
-    return not isinstance(method, YesNo) or method.reasoning is not None
 
 
 def _recipe(choice: RecipeChoice) -> Recipe | Literal["auto"] | None:

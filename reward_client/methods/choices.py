@@ -118,6 +118,11 @@ class Writing:
             )
 
     @property
+    def writes(self) -> bool:
+        """Whether anything is written at all."""
+        return True
+
+    @property
     def heat(self) -> float:
         """The temperature that is sent."""
         if self.temperature is None:
@@ -156,6 +161,11 @@ class YesNo(Writing):
     yes: int | str = "Yes"
     no: int | str = "No"
     reasoning: str | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything is written before the question."""
+        return self.reasoning is not None
 
     def __post_init__(self) -> None:
         super(YesNo, self).__post_init__()

@@ -74,9 +74,9 @@ def reading_of(method: Method | None) -> Reading:
 
 def _origin(method: YesNo | CritiqueThenScore | Verdict) -> Origin:
     digest = digest_of(method)
-    if isinstance(method, YesNo) and method.reasoning is None:
-        return Origin(digest)
-    return Origin(digest, method.votes, method.heat, method.seed)
+    if method.writes:
+        return Origin(digest, method.votes, method.heat, method.seed)
+    return Origin(digest)
 
 
 def scorer_of(

@@ -393,15 +393,17 @@ def test_errors_that_are_not_this_package_s_come_as_they_are(kind: Kind) -> None
 
 
 @pytest.mark.parametrize("kind", OPENERS)
-def test_another_judge_in_the_middle_of_a_ranking(kind: Kind) -> None:
-    """All comparisons are of one model."""
+@pytest.mark.parametrize(("what", "value"), [("version", "0.31.0"), ("sure", -4.0)])
+def test_another_judge_in_the_middle_of_a_ranking(kind: Kind, what: str, value: Any) -> None:
+    """All comparisons are of one model; other weights show in how sure it is of its tokens."""
     changed = False
 
     def replaced(request: httpx.Request) -> httpx.Response | None:
         nonlocal changed
         if not changed and len(prompts_of(scribe)) > 3:
             changed = True
-            scribe.version, scribe.writes = "0.31.0", lambda prompt, seed: "[[C]]"
+            setattr(scribe, what, value)
+            scribe.writes = lambda prompt, seed: "[[C]]"
             raise httpx.ConnectError("refused")
         return None
 
@@ -411,28 +413,7 @@ def test_another_judge_in_the_middle_of_a_ranking(kind: Kind) -> None:
         ranking = client.rank("Which?", ["x", "y", "z"])
     assert changed
     assert {each.preference for each in ranking.comparisons} == {0.0}
-    assert {reward.provenance.server_version for reward in ranking.rewards} == {"0.31.0"}
-
-
-@pytest.mark.parametrize("kind", OPENERS)
-def test_other_weights_under_the_same_name(kind: Kind) -> None:
-    """They show in how sure the model is of its likeliest tokens."""
-    changed = False
-
-    def replaced(request: httpx.Request) -> httpx.Response | None:
-        nonlocal changed
-        if not changed and len(prompts_of(scribe)) > 3:
-            changed = True
-            scribe.sure, scribe.writes = -4.0, lambda prompt, seed: "[[C]]"
-            raise httpx.ConnectError("refused")
-        return None
-
-    scribe = Scribe(lambda prompt, seed: "[[A]]", before=replaced)
-    options: dict[str, Any] = {"limits": Limits(max_concurrency=1)}
-    with closing(client_of(kind, scribe, PAIR, **options)) as client:
-        ranking = client.rank("Which?", ["x", "y", "z"])
-    assert changed
-    assert {each.preference for each in ranking.comparisons} == {0.0}
+    assert {reward.provenance.server_version for reward in ranking.rewards} == {scribe.version}
 
 
 @pytest.mark.parametrize("kind", OPENERS)

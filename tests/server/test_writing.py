@@ -39,6 +39,7 @@ PIXEL = (
     "gg=="
 )
 QUESTION = "Is the answer correct (Yes/No)?"
+LEAD_IN = "In short, your answer is"
 THINK = "In one short sentence: is that right?"
 ROOM = 64  # tokens of a text
 CHATS = [
@@ -171,20 +172,26 @@ def test_votes(bench: Bench, writer: str, kind: Kind) -> None:
     assert_near([reward.value], [log(mean / (1 - mean))])
 
 
-@pytest.mark.parametrize("kind", OPENERS)
-def test_a_critique_on_one_server(bench: Bench, writer: str, kind: Kind) -> None:
-    """The user's turn is continued, and a token's logit read after it."""
-    lead_in = "In short, your answer is"
-    method = CritiqueThenScore(lead_in=lead_in, reward=TokenLogit("Yes"), max_tokens=ROOM)
-    with closing(OPENERS[kind](writer, method=method)) as client:
+def critiqued(
+    bench: Bench, kind: Kind, url: str, method: CritiqueThenScore
+) -> tuple[list[Reward], list[Sample]]:
+    """The rewards after critiques that are torch's, and the conversations with these."""
+    with closing(OPENERS[kind](url, method=method)) as client:
         outcomes = client.score_many(CHATS, on_error="return")
-    written = texts(bench, [[*chat, turn("user", lead_in)] for chat in CHATS], continues=True)
-    rewards = finished(outcomes, written)
-    longer = [
-        [*chat, turn("user", lead_in + text.text)]
+    written = texts(bench, [[*chat, turn("user", LEAD_IN)] for chat in CHATS], continues=True)
+    longer: list[Sample] = [
+        [*chat, turn("user", LEAD_IN + text.text)]
         for chat, text in zip(CHATS, written, strict=True)
         if text.ended
     ]
+    return finished(outcomes, written), longer
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+def test_a_critique_on_one_server(bench: Bench, writer: str, kind: Kind) -> None:
+    """The user's turn is continued, and a token's logit read after it."""
+    method = CritiqueThenScore(lead_in=LEAD_IN, reward=TokenLogit("Yes"), max_tokens=ROOM)
+    rewards, longer = critiqued(bench, kind, writer, method)
     rows = bench.torch.score(bench.checkpoint(LANGUAGE_MODEL), longer, ("Yes",))
     assert_near([reward.value for reward in rewards], [row.reward for row in rows])
 
@@ -193,18 +200,9 @@ def test_a_critique_on_one_server(bench: Bench, writer: str, kind: Kind) -> None
 @pytest.mark.parametrize("model", [HEAD])
 def test_a_critique_on_two_servers(bench: Bench, writer: str, model: str, kind: Kind) -> None:
     """CLoud's head, exported, reads what another model wrote."""
-    lead_in = "In short, your answer is"
     url = bench.serve(model).url
-    method = CritiqueThenScore(lead_in=lead_in, critic=writer, max_tokens=ROOM)
-    with closing(OPENERS[kind](url, method=method)) as client:
-        outcomes = client.score_many(CHATS, on_error="return")
-    written = texts(bench, [[*chat, turn("user", lead_in)] for chat in CHATS], continues=True)
-    rewards = finished(outcomes, written)
-    longer = [
-        [*chat, turn("user", lead_in + text.text)]
-        for chat, text in zip(CHATS, written, strict=True)
-        if text.ended
-    ]
+    method = CritiqueThenScore(lead_in=LEAD_IN, critic=writer, max_tokens=ROOM)
+    rewards, longer = critiqued(bench, kind, url, method)
     references = bench.references(model, longer)
     assert_near([reward.value for reward in rewards], [each.reward for each in references])
 

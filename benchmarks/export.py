@@ -120,8 +120,8 @@ def _write(path: Path, shapes: Shapes) -> None:
 def measure(source: str, destination: str, link: Any) -> Run:
     """Exports, and says what it took; for a process of its own."""
     from reward_client.export import export_checkpoint
-    from reward_client.export.heads import find_head
-    from reward_client.export.source import read_checkpoint
+    from reward_client.export.checkpoint import read_checkpoint
+    from reward_client.export.head_finder import find_head
 
     imported = peak()
     before = time.perf_counter()

@@ -8,11 +8,26 @@ with RewardClient("http://localhost:8000") as client:
     print(float(reward))
 """
 
+from reward_client._base.options import Connection, Limits, RetryPolicy, Timeouts
+from reward_client._base.results import (
+    Comparison,
+    Provenance,
+    Ranking,
+    Reward,
+    ScoreResult,
+    ServerProfile,
+    Settings,
+    StepReward,
+    TokenizedSample,
+    Usage,
+)
+from reward_client._base.samples import Conversation, FormattedText, Message, Sample
+from reward_client._client.async_client import AsyncRewardClient
+from reward_client._client.streaming import AsyncRewardStream
+from reward_client._client.sync_client import RewardClient, RewardStream
+from reward_client._doctor.report import Diagnosis, Finding
+from reward_client._tokenization import Retokenizer
 from reward_client._version import __version__
-from reward_client.async_client import AsyncRewardClient
-from reward_client.bulk import AsyncRewardStream
-from reward_client.client import RewardClient, RewardStream
-from reward_client.diagnosis import Diagnosis, Finding
 from reward_client.errors import (
     ActivationError,
     AuthenticationError,
@@ -43,21 +58,6 @@ from reward_client.errors import (
     TransportError,
 )
 from reward_client.heads import LinearHead, ObjectiveHead, ScalarHead, StepHead
-from reward_client.options import Connection, Limits, RetryPolicy, Timeouts
-from reward_client.rewards import (
-    Comparison,
-    Provenance,
-    Ranking,
-    Reward,
-    ScoreResult,
-    ServerProfile,
-    Settings,
-    StepReward,
-    TokenizedSample,
-    Usage,
-)
-from reward_client.samples import Conversation, FormattedText, Message, Sample
-from reward_client.tokenizing import Retokenizer
 
 __all__ = [
     "ActivationError",

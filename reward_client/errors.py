@@ -36,7 +36,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reward_client.rewards import ScoreResult
+    from reward_client._base.results import ScoreResult
 
 __all__ = [
     "ActivationError",

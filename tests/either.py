@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Literal, Protocol, Self, TypeVar
 
 from reward_client import AsyncRewardClient, Diagnosis, RewardClient
-from reward_client.rewards import Ranking, Reward, ScoreResult, ServerProfile, TokenizedSample
+from reward_client._base.results import Ranking, Reward, ScoreResult, ServerProfile, TokenizedSample
 
 T = TypeVar("T")
 Kind = Literal["sync", "async"]

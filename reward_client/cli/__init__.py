@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from reward_client.cli import demo, doctor, export, recipe, score, serve
-from reward_client.cli.shared import UsageError
+from reward_client.cli._options import UsageError
 from reward_client.errors import RewardClientError
 
 __all__ = ["main"]

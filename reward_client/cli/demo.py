@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reward_client import RewardClient
-from reward_client.cli.shared import Commands, UsageError, add_server_options
+from reward_client.cli._options import Commands, UsageError, add_server_options
 
 if TYPE_CHECKING:
     import argparse

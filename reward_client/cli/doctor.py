@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from reward_client import Diagnosis, RetryPolicy, RewardClient, RewardClientError, Timeouts
-from reward_client.cli.shared import (
+from reward_client.cli._options import (
     Commands,
     add_recipe_option,
     add_server_options,
@@ -45,7 +45,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from reward_client.doctor import replica_findings
+    from reward_client._doctor import replica_findings
 
     diagnoses: list[Diagnosis] = []
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reward_client import Sample
-from reward_client.cli.shared import Commands, UsageError, add_recipe_option, chosen_recipe
+from reward_client.cli._options import Commands, UsageError, add_recipe_option, chosen_recipe
 
 if TYPE_CHECKING:
     import argparse
@@ -68,7 +68,7 @@ def add_to(commands: Commands) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     from reward_client.export import export_checkpoint, verify_export
-    from reward_client.export.in_process import libraries
+    from reward_client.export.torch_reference import libraries
 
     samples = None if options.samples is None else _samples(Path(options.samples))
     servers = (options.original_url, options.exported_url)
@@ -100,8 +100,8 @@ def _export(options: argparse.Namespace) -> None:
 
 def _samples(path: Path) -> list[Sample]:
     """The samples of a file of JSON lines, as `reward-client score` reads its rows."""
+    from reward_client.files.reader import Source
     from reward_client.files.rows import read_row
-    from reward_client.files.source import Source
 
     with Source(path) as source:
         rows = [read_row(line, digest="") for line in source.lines()]

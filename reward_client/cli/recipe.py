@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reward_client.cli.shared import Commands
+from reward_client.cli._options import Commands
 
 if TYPE_CHECKING:
     import argparse
@@ -32,7 +32,7 @@ def add_to(commands: Commands) -> None:
 
 def _recipe(options: argparse.Namespace) -> None:
     from reward_client.recipes import catalogue, named_recipe
-    from reward_client.recipes.describing import describe, summary
+    from reward_client.recipes.formatting import describe, summary
 
     families = catalogue()
     if options.name is None:

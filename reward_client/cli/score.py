@@ -6,13 +6,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from reward_client import RewardClient, ServerUnreachableError
-from reward_client.cli.shared import (
+from reward_client._base.options import BASE_URL_VARIABLE
+from reward_client.cli._options import (
     Commands,
     add_recipe_option,
     add_server_options,
     chosen_recipe,
 )
-from reward_client.options import BASE_URL_VARIABLE
 
 if TYPE_CHECKING:
     import argparse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reward_client.cli.shared import Commands, UsageError
+from reward_client.cli._options import Commands, UsageError
 
 if TYPE_CHECKING:
     import argparse

@@ -1,7 +1,7 @@
 """A reward checkpoint made into one that any embedding server answers with rewards."""
 
-from reward_client.export.exporting import export_checkpoint
+from reward_client.export.exporter import export_checkpoint
 from reward_client.export.report import ExportReport
-from reward_client.export.verifying import Verification, verify_export
+from reward_client.export.verification import Verification, verify_export
 
 __all__ = ["ExportReport", "Verification", "export_checkpoint", "verify_export"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from reward_client.errors import ExportError
-from reward_client.export.source import Shard
+from reward_client.export.checkpoint import Shard
 
 __all__ = ["Link", "can_link", "refuse_full_disk"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from reward_client.errors import ExportError
-from reward_client.export.source import Tensor
+from reward_client.export.checkpoint import Tensor
 
 __all__ = ["Activation", "Layer", "check_chain", "scaled"]
 

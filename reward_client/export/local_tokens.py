@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from reward_client._base.samples import FormattedText, Sample, parse_sample
+from reward_client._base.token_ids import TokenIds
+from reward_client._tokenization import LocalTokenizer, PromptRules, StepToken
+from reward_client._tokenization.local_tokenizer import is_plain
 from reward_client.errors import ExportError, InputError
 from reward_client.heads import StepHead
 from reward_client.recipes import Recipe
-from reward_client.samples import FormattedText, Sample, parse_sample
-from reward_client.token_ids import TokenIds
-from reward_client.tokenizing import LocalTokenizer, PromptRules, StepToken
-from reward_client.tokenizing.local import is_plain
 
 __all__ = ["LocalTokens"]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from reward_client._version import __version__
-from reward_client.export.architectures import Backbone
-from reward_client.export.heads import FoundHead
+from reward_client.export.backbones import Backbone
+from reward_client.export.head_finder import FoundHead
 from reward_client.recipes import (
     ExportTable,
     LayerTable,

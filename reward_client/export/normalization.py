@@ -6,9 +6,9 @@ import math
 import sys
 from collections.abc import Mapping
 
+from reward_client._base.json_values import as_list
 from reward_client.errors import ExportError
-from reward_client.export.source import Checkpoint, clipped
-from reward_client.narrowing import as_list
+from reward_client.export.checkpoint import Checkpoint, clipped
 
 __all__ = ["NORMALIZER", "normalization"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from reward_client.export.destination import MANIFEST
+from reward_client.export.output_folder import MANIFEST
 from reward_client.recipes import LayerTable, Recipe
 
 __all__ = ["ExportReport"]

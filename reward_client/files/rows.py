@@ -10,11 +10,11 @@ from typing import TypeAlias, TypeVar, cast
 
 import orjson
 
+from reward_client._base.json_values import as_list, as_mapping
+from reward_client._base.results import Reward
+from reward_client._base.samples import Conversation, FormattedText, Message, Sample
 from reward_client.errors import InputError, RewardClientError
-from reward_client.files.source import Line
-from reward_client.narrowing import as_list, as_mapping
-from reward_client.rewards import Reward
-from reward_client.samples import Conversation, FormattedText, Message, Sample
+from reward_client.files.reader import Line
 
 __all__ = ["Outcome", "Row", "line_start", "read_row", "result_line", "row_digest"]
 

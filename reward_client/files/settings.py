@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from reward_client._base.results import Settings
+from reward_client._server.state import is_same, score_tolerance
 from reward_client.errors import FileError
 from reward_client.files.results import write_whole
-from reward_client.rewards import Settings
-from reward_client.server.serving import is_same, score_tolerance
 
 __all__ = [
     "difference",

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
-from reward_client.narrowing import as_list, as_mapping
+from reward_client._base.json_values import as_list, as_mapping
 
 __all__ = ["ScoreSummary", "Tally"]
 

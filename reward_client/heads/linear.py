@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Protocol, Self, TypeAlias, cast
 
-from reward_client.activation import Activation
+from reward_client._base.activation import Activation
+from reward_client._base.json_values import as_sequence
+from reward_client._base.safetensors import read_tensor
+from reward_client._protocols.vllm.pooled_output import Layout
 from reward_client.errors import InputError, ProtocolError, ShapeError
 from reward_client.heads.scores import (
     Rows,
@@ -17,9 +20,6 @@ from reward_client.heads.scores import (
     rows_of_steps,
     weighted_sum,
 )
-from reward_client.narrowing import as_sequence
-from reward_client.routes.pooled import Layout
-from reward_client.safetensors_file import read_tensor
 
 __all__ = ["Array", "LinearHead"]
 

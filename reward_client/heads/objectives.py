@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from reward_client.activation import Activation
+from reward_client._base.activation import Activation
+from reward_client._base.json_values import as_mapping, as_sequence
+from reward_client._protocols.vllm.pooled_output import Layout, not_a_reward
 from reward_client.errors import InputError, ProtocolError, ShapeError
 from reward_client.heads.scores import (
     Rows,
@@ -16,8 +18,6 @@ from reward_client.heads.scores import (
     rows_of_steps,
     weighted_sum,
 )
-from reward_client.narrowing import as_mapping, as_sequence
-from reward_client.routes.pooled import Layout, not_a_reward
 
 __all__ = ["ObjectiveHead"]
 

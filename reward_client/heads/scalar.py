@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reward_client.activation import Activation
+from reward_client._base.activation import Activation
+from reward_client._protocols.vllm.pooled_output import Layout, not_a_reward
 from reward_client.errors import ProtocolError, ShapeError
 from reward_client.heads.scores import STEP_HEAD, Rows, Scores, rows_of_steps
-from reward_client.routes.pooled import Layout, not_a_reward
 
 __all__ = ["ScalarHead"]
 

@@ -8,9 +8,9 @@ from operator import mul
 from types import MappingProxyType
 from typing import NamedTuple, TypeGuard
 
+from reward_client._base.results import StepReward
+from reward_client._protocols.vllm.pooled_output import LayoutKind
 from reward_client.errors import NonFiniteRewardError, ShapeError
-from reward_client.rewards import StepReward
-from reward_client.routes.pooled import LayoutKind
 
 __all__ = [
     "STEP_HEAD",

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from reward_client.activation import Activation, are_probabilities, sigmoid, softmax
+from reward_client._base.activation import Activation, are_probabilities, sigmoid, softmax
+from reward_client._base.results import StepReward
+from reward_client._protocols.vllm.pooled_output import Layout, not_a_reward
 from reward_client.errors import ActivationError, InputError, ProtocolError, ShapeError
 from reward_client.heads.scores import Rows, Scores
-from reward_client.rewards import StepReward
-from reward_client.routes.pooled import Layout, not_a_reward
 
 __all__ = ["Aggregate", "StepHead"]
 

@@ -1,14 +1,12 @@
 """How a reward is defined, and had from servers."""
 
-from reward_client.methods.choices import (
-    CritiqueThenScore,
-    Messages,
-    Pooled,
-    TokenLogit,
-    YesNo,
-)
-from reward_client.methods.plans import Method
-from reward_client.methods.verdicts import Verdict
+from typing import TypeAlias
+
+from reward_client.methods.specs import CritiqueThenScore, Messages, Pooled, TokenLogit, YesNo
+from reward_client.methods.verdict import Verdict
+
+Method: TypeAlias = Pooled | Messages | TokenLogit | YesNo | CritiqueThenScore | Verdict
+"""How a reward is obtained; None for the pooled output of token IDs."""
 
 __all__ = [
     "CritiqueThenScore",

@@ -3,14 +3,14 @@
 The manifest of an exported checkpoint is a recipe too, in JSON.
 """
 
-from reward_client.recipes.loading import (
+from reward_client.recipes.loader import (
     catalogue,
     find_recipe,
     load_recipe,
     named_recipe,
     recipe_names,
 )
-from reward_client.recipes.recipe import (
+from reward_client.recipes.schema import (
     ExportTable,
     HeadTable,
     LayerTable,

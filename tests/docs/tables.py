@@ -16,13 +16,12 @@ from pathlib import Path
 from runpy import run_path
 from typing import Any, NamedTuple, get_args
 
+from reward_client._protocols.vllm import Ask, versions
+from reward_client._transport.network_errors import FAULT_RULES
+from reward_client._transport.status_errors import STATUS_RULES, ErrorBody, error_kind, is_retried
 from reward_client.recipes import Recipe, catalogue
-from reward_client.recipes.describing import expected_in_words, head_in_words
-from reward_client.routes import Ask
-from reward_client.server import versions
+from reward_client.recipes.formatting import expected_in_words, head_in_words
 from reward_client.testing import Fault
-from reward_client.transport.faults import FAULT_RULES
-from reward_client.transport.statuses import STATUS_RULES, ErrorBody, error_kind, is_retried
 
 DOCS = Path(__file__).parents[2] / "docs"
 

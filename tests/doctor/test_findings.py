@@ -20,11 +20,11 @@ from reward_client import (
     ShapeError,
     errors,
 )
-from reward_client.diagnosis import Verdict
-from reward_client.doctor import prompts
-from reward_client.doctor.failures import discovery_failure, failure, first_failures, in_two
-from reward_client.token_ids import TokenIds
-from reward_client.tokenizing import PromptRules
+from reward_client._base.token_ids import TokenIds
+from reward_client._doctor import prompt_checks as prompts
+from reward_client._doctor.error_findings import discovery_failure, failure, first_failures, in_two
+from reward_client._doctor.report import Verdict
+from reward_client._tokenization import PromptRules
 
 CHAT = Conversation([{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}])
 TEXT = FormattedText("2 + 2? 4")

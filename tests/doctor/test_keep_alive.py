@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from reward_client import Connection
-from reward_client.transport.keep_alive import keeps_alive
+from reward_client._transport.keep_alive import keeps_alive
 
 from ..faults.raw_server import (
     Action,
@@ -79,7 +79,7 @@ def test_nobody_there(server) -> None:
 
 def test_a_server_that_is_silent(server, monkeypatch) -> None:
     soon = aiohttp.ClientTimeout(total=0.1)
-    monkeypatch.setattr("reward_client.transport.keep_alive._DEADLINE", soon)
+    monkeypatch.setattr("reward_client._transport.keep_alive._DEADLINE", soon)
     server.answer = lambda _: then_silent(b"")
     assert look(server.url) is None
 

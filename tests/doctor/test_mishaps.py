@@ -23,7 +23,7 @@ from reward_client import (
     RewardClient,
     RewardClientError,
 )
-from reward_client.doctor import prompts
+from reward_client._doctor import prompt_checks as prompts
 from reward_client.testing import Fault, RewardServer, create_app
 
 from ..either import BlockingAsyncClient, EitherClient

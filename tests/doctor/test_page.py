@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from reward_client import cli
-from reward_client.diagnosis import Check
+from reward_client._doctor.report import Check
 
 from .conftest import Serve
 

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from reward_client import LinearHead, ObjectiveHead, RewardClient
-from reward_client.token_ids import TokenIds
+from reward_client._base.token_ids import TokenIds
 
 from .conftest import Connect, Serve
 from .situations import KEY, SITUATIONS, STEP_HEAD, Situation, complaints

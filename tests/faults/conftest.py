@@ -27,7 +27,7 @@ def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         waited.append(seconds)
 
     patched = partial(AsyncRetrying, sleep=sleep)
-    monkeypatch.setattr("reward_client.transport.retrying.AsyncRetrying", patched)
+    monkeypatch.setattr("reward_client._transport.retry.AsyncRetrying", patched)
     return waited
 
 

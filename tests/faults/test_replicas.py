@@ -20,7 +20,7 @@ from reward_client import (
     ServerUnreachableError,
     Timeouts,
 )
-from reward_client import fleet as fleet_module
+from reward_client._replicas import pool as fleet_module
 
 from ..either import OPENERS, EitherClient, Kind
 from .conftest import Connect

@@ -142,7 +142,7 @@ def test_retry_after_beyond_the_budget(server, connect, sleeps):
 
 def test_another_server_behind_a_gateway_after_a_long_failure(server, connect, monkeypatch):
     """The token IDs of a server that is gone are not scored by the one that came after it."""
-    monkeypatch.setattr("reward_client.transport.caller.RESTART_SECONDS", -1.0)
+    monkeypatch.setattr("reward_client._transport.http_caller.RESTART_SECONDS", -1.0)
     client = connect(server.url)
     client.servers()
 

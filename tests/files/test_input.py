@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from reward_client import FileError, RewardClient, RewardClientError
+from reward_client.files import reader as source_module
 from reward_client.files import score_file
-from reward_client.files import source as source_module
 
 from ..fake_vllm import FakeVllm
 from .conftest import read_rows, token_rows, value_of, write_rows

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from reward_client import RewardClient
-from reward_client.files import score_file, scoring
+from reward_client.files import runner as scoring
+from reward_client.files import score_file
 from reward_client.files import summary as summary_module
 from reward_client.files.summary import Tally
 

@@ -32,11 +32,11 @@ from reward_client import (
     ServerError,
     StatusError,
 )
+from reward_client._base.samples import parse_sample, refuse_single_sample, responses_to
+from reward_client._base.token_ids import TokenIds
+from reward_client._transport.redaction import redact
+from reward_client._transport.status_errors import read_error, retry_after
 from reward_client.recipes import load_recipe
-from reward_client.samples import parse_sample, refuse_single_sample, responses_to
-from reward_client.token_ids import TokenIds
-from reward_client.transport.redaction import redact
-from reward_client.transport.statuses import read_error, retry_after
 
 from ..faults import vllm_answers
 from ..faults.raw_server import Action, Exchange, RawServer, Request, http, reply, then_closed

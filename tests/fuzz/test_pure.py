@@ -19,13 +19,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from reward_client import InputError, LinearHead, RecipeError
+from reward_client._base.safetensors import read_tensor
+from reward_client._protocols.vllm import Layout, PooledOutput, embeddings, find_layout, pooling
+from reward_client._scoring.factory import verdict_of
+from reward_client._transport.status_errors import error_kind, is_retried, read_error, retry_after
 from reward_client.errors import StatusError
 from reward_client.methods import Verdict
-from reward_client.methods.plans import verdict_of
 from reward_client.recipes import Recipe, load_recipe
-from reward_client.routes import Layout, PooledOutput, embeddings, find_layout, pooling
-from reward_client.safetensors_file import read_tensor
-from reward_client.transport.statuses import error_kind, is_retried, read_error, retry_after
 
 from .damage import JSON, Edit, edits, error_payloads, written
 from .running import KEY, check_error, ended, examples, secrets_in

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_client import Conversation, FormattedText, InputError, Reward
-from reward_client.samples import Prompt, parse_sample, refuse_single_sample, responses_to
-from reward_client.tokenizing.server import chat_call
+from reward_client._base.samples import Prompt, parse_sample, refuse_single_sample, responses_to
+from reward_client._protocols.vllm.tokenize import chat_call
 
 from .objects import anything, conversations, keys, made, texts, token_lists
 from .running import Running, check_error, count, ended, examples

@@ -31,9 +31,9 @@ from reward_client import (
     StepHead,
     Usage,
 )
+from reward_client._base.options import RetryPolicy
 from reward_client.files import score_file
 from reward_client.methods import CritiqueThenScore, TokenLogit, YesNo
-from reward_client.options import RetryPolicy
 
 from ..either import OPENERS, EitherClient, Kind
 from .scribe import ROOM, YES, Scribe, rendered

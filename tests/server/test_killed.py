@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reward_client import BatchError, Reward, RewardClientError
-from reward_client.options import RetryPolicy
+from reward_client._base.options import RetryPolicy
 
 from ..either import OPENERS
 from .conversations import workload

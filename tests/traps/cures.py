@@ -43,13 +43,13 @@ class Trap:
     limit: str = ""
 
 
-VERSIONS = "server/versions.py"
-EVIDENCE = "server/evidence.py"
-DISCOVERY = "server/discovery.py"
-PROVING = "server/proving.py"
-RULES = "tokenizing/rules.py"
-CALLER = "transport/caller.py"
-STATUSES = "transport/statuses.py"
+VERSIONS = "_protocols/vllm/versions.py"
+EVIDENCE = "_server/activation_check.py"
+DISCOVERY = "_server/discovery.py"
+PROVING = "_server/proof.py"
+RULES = "_tokenization/prompt_rules.py"
+CALLER = "_transport/http_caller.py"
+STATUSES = "_transport/status_errors.py"
 
 RAW_VALUES = "traps/test_raw_values.py::"
 REQUESTS = "traps/test_requests.py::"
@@ -69,14 +69,14 @@ TRAPS: dict[int, Trap] = {
         (
             Cure(
                 "says `add_generation_prompt` with each conversation",
-                "tokenizing/server.py",
+                "_protocols/vllm/tokenize.py",
                 '        "add_generation_prompt": generation_prompt,\n',
                 "",
                 (REQUESTS + "test_1_no_generation_prompt",),
             ),
             Cure(
                 "says `continue_final_message` too, so that the one is checked against the other",
-                "tokenizing/server.py",
+                "_protocols/vllm/tokenize.py",
                 '        "continue_final_message": continues,\n',
                 "",
                 (REQUESTS + "test_1_no_generation_prompt",),
@@ -154,7 +154,7 @@ TRAPS: dict[int, Trap] = {
         (
             Cure(
                 "looks at eight diverse token lists",
-                "server/probes.py",
+                "_server/probes.py",
                 "_COUNT = 8",
                 "_COUNT = 1",
                 ("unit/test_discovery.py::test_the_probes_are_eight_and_differ_in_length",),
@@ -182,7 +182,7 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "inverts no sigmoid that is so near to its end that it stands for many rewards",
-                "activation.py",
+                "_base/activation.py",
                 "if not 0 < value < 1 or self._doubt(value) > _TOLERANCE:",
                 "if not 0 < value < 1:",
                 (RAW_VALUES + "test_5_a_saturated_sigmoid_is_not_inverted",),
@@ -212,7 +212,7 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "`InputError` for tools and template arguments that `/tokenize` would ignore",
-                "tokenizing/server.py",
+                "_protocols/vllm/tokenize.py",
                 "if key not in template_keys(version):",
                 "if key not in wanted:",
                 ("unit/test_discovery.py::test_old_servers_would_ignore_tools",),
@@ -232,7 +232,7 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "checks the shape of each reply",
-                "server/serving.py",
+                "_server/state.py",
                 "        if problem is not None:",
                 "        if problem is not None and not output.values:",
                 (RAW_VALUES + "test_7_a_reply_of_another_shape",),
@@ -254,7 +254,7 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "`NotARewardError` with the command that serves the model",
-                "routes/pooled.py",
+                "_protocols/vllm/pooled_output.py",
                 "_MAX_LABELS = 64",
                 "_MAX_LABELS = 100_000",
                 (
@@ -270,14 +270,14 @@ TRAPS: dict[int, Trap] = {
         (
             Cure(
                 "asks for base64",
-                "routes/embeddings.py",
+                "_protocols/vllm/embeddings.py",
                 'FORMAT: Final = "base64"',
                 'FORMAT: Final = "float"',
                 (RAW_VALUES + "test_9_base64_where_float_breaks",),
             ),
             Cure(
                 "cuts the flat numbers into rows by the number of tokens or steps",
-                "routes/pooled.py",
+                "_protocols/vllm/pooled_output.py",
                 "return [values[start : start + width] for start in range(0, len(values), width)]",
                 "return [values]",
                 (
@@ -299,7 +299,7 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "formatted text is tokenized without another one",
-                "tokenizing/server.py",
+                "_protocols/vllm/tokenize.py",
                 "call = text_call(model, prompt.text, add_special_tokens=False)",
                 "call = text_call(model, prompt.text, add_special_tokens=True)",
                 (PROMPTS + "test_10_formatted_text_gets_no_second_bos",),
@@ -320,7 +320,7 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "the doctor reports their number",
-                "doctor/prompts.py",
+                "_doctor/prompt_checks.py",
                 "    if count > 1:",
                 "    if count > 2:",
                 (PROMPTS + "test_10_the_doctor_reports_it",),
@@ -332,28 +332,28 @@ TRAPS: dict[int, Trap] = {
         (
             Cure(
                 "`PromptTooLongError` before anything is sent",
-                "methods/pooled.py",
+                "_scoring/pooled.py",
                 "    made.check_length()\n",
                 "",
                 (PROMPTS + "test_11_too_long_is_refused_before_it_is_sent",),
             ),
             Cure(
                 '`on_overlong="drop_turns"` leaves turns out on the client',
-                "tokenizing/tokenizer.py",
+                "_tokenization/tokenizer.py",
                 'if made.fits or self._on_overlong == "raise" or not isinstance',
                 "if made.fits or self._on_overlong or not isinstance",
                 (PROMPTS + "test_11_the_oldest_turns_go_and_the_answer_stays",),
             ),
             Cure(
                 "the oldest turns go",
-                "tokenizing/overlong.py",
+                "_tokenization/truncation.py",
                 "messages=[*kept, *messages[start:]]",
                 "messages=[*kept, *messages[: len(messages) - start]]",
                 (PROMPTS + "test_11_the_oldest_turns_go_and_the_answer_stays",),
             ),
             Cure(
                 "never has the server truncate",
-                "routes/ask.py",
+                "_protocols/vllm/scoring_request.py",
                 "            **self.switches,\n",
                 '            **self.switches,\n            "truncate_prompt_tokens": -1,\n',
                 (PROMPTS + "test_11_the_server_is_never_told_to_truncate",),
@@ -365,7 +365,7 @@ TRAPS: dict[int, Trap] = {
         (
             Cure(
                 "its error stands in its place, and its neighbours have their rewards",
-                "bulk/streaming.py",
+                "_client/streaming.py",
                 "isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError):",
                 "isinstance(outcome, Exception):",
                 (
@@ -375,14 +375,14 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "takes a request apart that is refused, until it is known which sample it was for",
-                "bisection.py",
+                "_scoring/bisect.py",
                 "    return await _taken_apart(ask, samples)\n",
                 "    raise asked\n",
                 ("unit/test_packs.py::test_culprits_among_others",),
             ),
             Cure(
                 "but not for what no sample causes",
-                "bisection.py",
+                "_scoring/bisect.py",
                 "if len(samples) == 1 or await is_anything_refused():",
                 "if len(samples) == 1:",
                 ("unit/test_packs.py::test_what_no_sample_causes_is_not_taken_apart",),
@@ -394,7 +394,7 @@ TRAPS: dict[int, Trap] = {
         (
             Cure(
                 "believes the index of an item and not its place",
-                "routes/replies.py",
+                "_protocols/vllm/response_checks.py",
                 "items = as_list(fields.get(list_key)) or []",
                 'items = [\n        {**(as_mapping(item) or {}), "index": place}\n        '
                 "for place, item in enumerate((as_list(fields.get(list_key)) or [])[:count])\n"
@@ -407,7 +407,7 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "each index once, and as many as were asked for",
-                "routes/replies.py",
+                "_protocols/vllm/response_checks.py",
                 "if len(items) != count or by_index.keys() != set(range(count)):",
                 "if not by_index.keys() >= set(range(count)):",
                 ("unit/test_replies.py::test_missing_doubled_and_extra_items",),
@@ -419,7 +419,7 @@ TRAPS: dict[int, Trap] = {
         (
             Cure(
                 "`NonFiniteRewardError`, and never 0",
-                "routes/replies.py",
+                "_protocols/vllm/response_checks.py",
                 "    if _are_finite(output.values):",
                 "    if output.values or _are_finite(output.values):",
                 (
@@ -435,7 +435,7 @@ TRAPS: dict[int, Trap] = {
         (
             Cure(
                 "compares `usage.prompt_tokens` with what was sent",
-                "routes/replies.py",
+                "_protocols/vllm/response_checks.py",
                 "if type(counted) not in (int, float) or counted not in tokens:",
                 "if counted == -1:",
                 (
@@ -502,14 +502,14 @@ TRAPS: dict[int, Trap] = {
         (
             Cure(
                 "the doctor says so",
-                "doctor/profile.py",
+                "_doctor/server_checks.py",
                 "_TWICE_SQUASHED = (0.5, 0.7311)",
                 "_TWICE_SQUASHED = (0.5, 0.5)",
                 (RAW_VALUES + "test_17_a_sigmoid_applied_twice",),
             ),
             Cure(
                 "the doctor compares the reference values of a recipe",
-                "doctor/scores.py",
+                "_doctor/reward_checks.py",
                 "if agrees(known, found):",
                 "if found:",
                 (RAW_VALUES + "test_17_a_recipe_that_knows_better",),
@@ -550,7 +550,7 @@ TRAPS: dict[int, Trap] = {
         (
             Cure(
                 "gives idle connections up after 4 s",
-                "transport/connections.py",
+                "_transport/connections.py",
                 "_KEEPALIVE_SECONDS = 4.0",
                 "_KEEPALIVE_SECONDS = 60.0",
                 (
@@ -574,7 +574,7 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "tells a reset from a refused connection by its cause",
-                "transport/faults.py",
+                "_transport/network_errors.py",
                 "chain = list(_causes(error))",
                 "chain = [error]",
                 (
@@ -627,7 +627,7 @@ TRAPS: dict[int, Trap] = {
         (
             Cure(
                 "tests it on `/v1/models`, before anything else",
-                "server/identity.py",
+                "_server/identity.py",
                 '    reply = await caller.call(Call("GET", "/v1/models"))\n',
                 "    try:\n"
                 '        reply = await caller.call(Call("GET", "/v1/models"))\n'
@@ -670,14 +670,14 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "waits as long as `Retry-After` says",
-                "transport/retrying.py",
+                "_transport/retry.py",
                 "            return error.retry_after\n",
                 "            return self._jitter(state)\n",
                 ("faults/test_retries.py::test_retry_after_is_followed",),
             ),
             Cure(
                 "raises where that is longer than the budget",
-                "transport/retrying.py",
+                "_transport/retry.py",
                 "stop_before_delay(left)",
                 "stop_before_delay(1e9)",
                 ("faults/test_retries.py::test_retry_after_beyond_the_budget",),
@@ -689,7 +689,7 @@ TRAPS: dict[int, Trap] = {
         (
             Cure(
                 "one HTTP call is repeated, and not the chain",
-                "methods/pooled.py",
+                "_scoring/pooled.py",
                 "        def hear(outcomes: Mapping[int, Scored | Exception | None]) -> None:\n"
                 "            settled: dict[int, Reward | Exception] = {}\n"
                 "            for number, outcome in outcomes.items():\n"
@@ -709,21 +709,21 @@ TRAPS: dict[int, Trap] = {
         (
             Cure(
                 "compares where the model was loaded from",
-                "replicas.py",
+                "_replicas/comparison.py",
                 "if _basename(one.root or one.model) != _basename(two.root or two.model):",
                 'if _basename(one.root or one.model) == "":',
                 (REPLICAS + "test_25_what_tells_them_apart",),
             ),
             Cure(
                 "but not the folder that it lies in",
-                "replicas.py",
+                "_replicas/comparison.py",
                 'return root.rstrip("/").rpartition("/")[2].lower()',
                 "return root",
                 (REPLICAS + "test_25_the_same",),
             ),
             Cure(
                 "compares the version",
-                "replicas.py",
+                "_replicas/comparison.py",
                 "if _minor(one.version) != _minor(two.version):",
                 "if _minor(one.version) is _minor(two.version):",
                 (
@@ -733,21 +733,21 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "says where only the patch version is another",
-                "replicas.py",
+                "_replicas/comparison.py",
                 'return tuple((version or "").split(".")[:2])',
                 'return tuple((version or "").split(".")[:3])',
                 (REPLICAS + "test_25_what_only_deserves_a_look",),
             ),
             Cure(
                 "compares the token IDs of a sample",
-                "replicas.py",
+                "_replicas/comparison.py",
                 "if first.tokens.token_ids != other.tokens.token_ids:",
                 "if len(first.tokens.token_ids) == 0:",
                 (REPLICAS + "test_25_token_ids_differ_from_a_position_on",),
             ),
             Cure(
                 "compares its reward, to 2 % or 0.02",
-                "options.py",
+                "_base/options.py",
                 "replica_tolerance: NonNegativeFloat = 0.02",
                 "replica_tolerance: NonNegativeFloat = 0.2",
                 (
@@ -757,7 +757,7 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "compares all servers of a client before its first reward",
-                "fleet.py",
+                "_replicas/pool.py",
                 "remark = compare(first, await seen(server.caller, serving, prompt), "
                 "self._tolerance)",
                 "remark = None",
@@ -768,7 +768,7 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "compares one that was left out again before it gets work",
-                "fleet.py",
+                "_replicas/pool.py",
                 "        server.caller.lost()  # so that it is found out and compared before it is "
                 "used again\n",
                 "",
@@ -790,7 +790,7 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "nor to a third replica after two have failed over it",
-                "fleet.py",
+                "_replicas/pool.py",
                 "_MAX_DEATHS = 2",
                 "_MAX_DEATHS = 1000",
                 (
@@ -800,7 +800,7 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "has the work of a replica that fails done by another one at once",
-                "fleet.py",
+                "_replicas/pool.py",
                 "            if deaths == _MAX_DEATHS or (is_last and not is_replaced):\n",
                 "            if is_replaced or is_last:\n",
                 (
@@ -810,7 +810,7 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "looks again at a replica that was left out",
-                "fleet.py",
+                "_replicas/pool.py",
                 "if server not in self._looks and now - absence.seen >= pause:",
                 "if server not in self._looks and now < 0:",
                 (FLEET + "test_one_that_comes_back_is_compared_and_gets_work_again",),
@@ -827,14 +827,14 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 '`on_error="return"` keeps what was scored',
-                "bulk/streaming.py",
+                "_client/streaming.py",
                 "isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError):",
                 "isinstance(outcome, Exception):",
                 (CONNECTIONS + "test_26_what_was_scored_before_the_engine_died_is_kept",),
             ),
             Cure(
                 "otherwise it is in `BatchError.results`",
-                "bulk/streaming.py",
+                "_client/streaming.py",
                 "results=scored,",
                 "results=(),",
                 (CONNECTIONS + "test_26_the_batch_ends_at_the_first_death",),
@@ -859,7 +859,7 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "scores them again where another server may have come up",
-                "server/watch.py",
+                "_replicas/monitor.py",
                 'if serving.exported or serving.activation.known_by in ("probe", "reference"):',
                 'if serving.activation.known_by == "probe":',
                 (RAW_VALUES + "test_27_another_checkpoint_comes_up_behind_the_same_name",),
@@ -867,7 +867,7 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "`NotARewardError` with the cause for rows of another width than the manifest's "
                 "head gives",
-                "server/exported.py",
+                "_server/manifest_checks.py",
                 "if export is None:",
                 "if export is None or layout:",
                 (
@@ -915,7 +915,7 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "the doctor says that nothing proves the head without a manifest",
-                "doctor/profile.py",
+                "_doctor/server_checks.py",
                 "if serving.exported and not is_proven(serving) and not",
                 "if not serving.exported and not is_proven(serving) and not",
                 (RAW_VALUES + "test_27_the_doctor_says_that_the_head_is_not_proven",),
@@ -949,21 +949,21 @@ TRAPS: dict[int, Trap] = {
         (
             Cure(
                 "`InputError` for what is below 0",
-                "token_ids.py",
+                "_base/token_ids.py",
                 'b"-" in written or ',
                 "",
                 (REPLIES + "test_29_token_ids_are_checked_before_they_are_sent",),
             ),
             Cure(
                 "`InputError` for what is no integer",
-                "token_ids.py",
+                "_base/token_ids.py",
                 ' or b"e" in written',
                 "",
                 (REPLIES + "test_29_token_ids_are_checked_before_they_are_sent",),
             ),
             Cure(
                 "believes no such ID of `/tokenize` either",
-                "tokenizing/server.py",
+                "_protocols/vllm/tokenize.py",
                 "ids = checked(tokens)",
                 "ids = tokens",
                 (REPLIES + "test_29_nor_does_the_server_make_the_client_send_one",),
@@ -1002,7 +1002,7 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "reads no more than the beginning of an error",
-                "transport/aiohttp_wire.py",
+                "_transport/backends/aiohttp.py",
                 "limit = MAX_ERROR_BYTES if failed else self._max_response_bytes",
                 "limit = self._max_response_bytes",
                 (REPLIES + "test_31_an_error_is_not_read_to_its_end",),
@@ -1016,7 +1016,7 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "logs no word of a server's error",
-                "transport/retrying.py",
+                "_transport/retry.py",
                 "        _last_failure(state).summary,",
                 "        _last_failure(state).error,",
                 (REPLIES + "test_31_nothing_of_a_sample_is_logged",),
@@ -1028,7 +1028,7 @@ TRAPS: dict[int, Trap] = {
         (
             Cure(
                 "sends one of them",
-                "tokenizing/server.py",
+                "_protocols/vllm/tokenize.py",
                 '        "messages": list(conversation.messages),\n',
                 '        "messages": list(conversation.messages),\n        "prompt": "",\n',
                 (REQUESTS + "test_32_never_two_contents_in_one_body",),
@@ -1058,7 +1058,7 @@ TRAPS: dict[int, Trap] = {
         (
             Cure(
                 "asks for none where a head is read",
-                "routes/ask.py",
+                "_protocols/vllm/scoring_request.py",
                 "            **self.switches,\n",
                 '            **self.switches,\n            "logprobs": 1,\n',
                 (REQUESTS + "test_34_log_probabilities_are_never_asked_for",),
@@ -1072,21 +1072,21 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "asks for each token alone whose number is not told",
-                "server/outputs.py",
+                "_server/outputs.py",
                 "    if untold:\n",
                 "    if not untold:\n",
                 ("methods/test_yes_no.py::test_the_difference_of_two_logits",),
             ),
             Cure(
                 "takes no log-probability for a logit",
-                "server/logits.py",
+                "_server/logits.py",
                 "    if max(numbers) > _ROUNDING:\n",
                 "    if numbers:\n",
                 ("methods/test_token_logit.py::test_a_log_probability_is_no_logit",),
             ),
             Cure(
                 "names tokens by their IDs",
-                "routes/completions.py",
+                "_protocols/vllm/logprobs.py",
                 '"return_tokens_as_token_ids": True,',
                 '"return_tokens_as_token_ids": False,',
                 ("methods/test_token_logit.py::test_it_is_the_logit",),

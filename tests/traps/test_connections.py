@@ -110,7 +110,7 @@ def test_26_a_server_that_is_gone_fails_fast(
         waits.append(seconds)
 
     patched = partial(AsyncRetrying, sleep=sleep)
-    monkeypatch.setattr("reward_client.transport.retrying.AsyncRetrying", patched)
+    monkeypatch.setattr("reward_client._transport.retry.AsyncRetrying", patched)
     with RawServer(answer) as server:
         client = connect(server)
         assert client.score(CONVERSATION).value == expected()

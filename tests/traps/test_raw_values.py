@@ -19,8 +19,8 @@ from reward_client import (
     ShapeError,
     StepHead,
 )
+from reward_client._replicas import monitor as watch
 from reward_client.recipes import Recipe
-from reward_client.server import watch
 from reward_client.testing import RewardServer
 
 from ..fake_vllm import CHAT as FAKE_CHAT

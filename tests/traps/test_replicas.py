@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from reward_client import ReplicaMismatchError, Reward, ServerProfile, StepReward
+from reward_client._replicas.comparison import Replica, compare
 from reward_client.cli import main
-from reward_client.replicas import Replica, compare
 from reward_client.testing import RewardServer
 
 from .conftest import Connect

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reward_client.activation import Activation, sigmoid, significant_bits, softmax
+from reward_client._base.activation import Activation, sigmoid, significant_bits, softmax
 from reward_client.errors import ActivationError
 
 ANY = st.floats(allow_nan=False, allow_infinity=False)

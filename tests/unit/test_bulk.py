@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reward_client import BatchError, Provenance, Reward, ServerError
-from reward_client.bulk import AsyncRewardStream, Window, collect
+from reward_client._client.streaming import AsyncRewardStream, Window, collect
 
 PROVENANCE = Provenance(
     model="m",

@@ -28,9 +28,9 @@ from reward_client import (
     ShapeError,
     StepHead,
 )
-from reward_client.calls import Call, Caller, Reply
-from reward_client.server import watch
-from reward_client.tokenizing import Needs, PromptRules, Tokenizer
+from reward_client._protocols.http import Call, Caller, Reply
+from reward_client._replicas import monitor as watch
+from reward_client._tokenization import Needs, PromptRules, Tokenizer
 
 from ..fake_vllm import BOS, CHAT, CHAT_TOKENS, FakeVllm, card
 

@@ -11,9 +11,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from reward_client.activation import softmax
+from reward_client._base.activation import softmax
+from reward_client._server.activation_check import (
+    find_activation,
+    reference_decides,
+    unknown_activation,
+)
 from reward_client.errors import ActivationError, NotARewardError, ProtocolError
-from reward_client.server.evidence import find_activation, reference_decides, unknown_activation
 
 FLAG = "--the-flag"
 

@@ -28,7 +28,7 @@ from reward_client import (
     ServerUnreachableError,
     StepHead,
 )
-from reward_client import fleet as fleet_module
+from reward_client._replicas import pool as fleet_module
 
 from ..either import OPENERS, EitherClient
 from ..fake_vllm import CHAT, CHAT_TOKENS, FakeVllm, card

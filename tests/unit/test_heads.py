@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reward_client.activation import Activation
+from reward_client._base.activation import Activation
+from reward_client._protocols.vllm import Layout
 from reward_client.errors import ActivationError, InputError, NotARewardError, ShapeError
 from reward_client.heads import Head, LinearHead, ObjectiveHead, Rows, ScalarHead, StepHead
-from reward_client.routes import Layout
 
 RAW = Activation("none", "request")
 SIGMOID = Activation("sigmoid", "caller")

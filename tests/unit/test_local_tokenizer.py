@@ -29,12 +29,11 @@ from reward_client import (
     ServerProfile,
     TokenizerMismatchError,
 )
-from reward_client.calls import Call, Reply
-from reward_client.config import Config
-from reward_client.samples import Prompt, parse_sample
-from reward_client.testing.tokenizing import ChatTokenizer
-from reward_client.token_ids import TokenIds
-from reward_client.tokenizing import (
+from reward_client._base.samples import Prompt, parse_sample
+from reward_client._base.token_ids import TokenIds
+from reward_client._client.config import Config
+from reward_client._protocols.http import Call, Reply
+from reward_client._tokenization import (
     LocalTokenizer,
     Needs,
     PromptRules,
@@ -42,6 +41,7 @@ from reward_client.tokenizing import (
     Tokenizer,
     TokenizerChoice,
 )
+from reward_client.testing.tokenizing import ChatTokenizer
 
 MODEL = Path(reward_client.testing.__file__).parent / "model"
 FIRST, EVERY = 8, 64  # how many are compared at first, and each how many-th later

@@ -17,8 +17,8 @@ from reward_client import (
     ScalarHead,
     Timeouts,
 )
-from reward_client.config import Config
-from reward_client.endpoints import server_urls
+from reward_client._client.base_url import server_urls
+from reward_client._client.config import Config
 
 
 @pytest.mark.parametrize(

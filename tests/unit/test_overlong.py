@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reward_client.samples import Conversation
-from reward_client.tokenizing.overlong import fit
+from reward_client._base.samples import Conversation
+from reward_client._tokenization.truncation import fit
 
 Turns = list[dict[str, Any]]
 

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reward_client.calls import Reply
+from reward_client._protocols.http import Reply
+from reward_client._protocols.vllm import Ask, PooledOutput
+from reward_client._protocols.vllm.tokenize import text_of, token_ids
 from reward_client.errors import (
     NonFiniteRewardError,
     ProtocolError,
     ResponseMismatchError,
     ShapeError,
 )
-from reward_client.routes import Ask, PooledOutput
-from reward_client.tokenizing.server import text_of, token_ids
 
 INPUTS = [[1, 2, 3], [4, 5]]
 POOLING = Ask("pooling", "classify", {"use_activation": False}, raw_by="request")

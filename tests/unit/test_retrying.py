@@ -16,8 +16,8 @@ from reward_client import (
     ServerError,
     ServerUnreachableError,
 )
-from reward_client.calls import Reply
-from reward_client.transport.retrying import Failure, retrying
+from reward_client._protocols.http import Reply
+from reward_client._transport.retry import Failure, retrying
 
 REPLY = Reply({}, "GET http://far", "rc-1")
 PASSING = Failure(ServerError("later"), "HTTP 503", retried=True)

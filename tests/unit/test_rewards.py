@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reward_client import InputError, Provenance, Reward, StepReward
-from reward_client.rewards import ranking
+from reward_client._base.results import ranking
 
 PROVENANCE = Provenance(
     model="m",

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_client import Conversation, FormattedText, InputError
-from reward_client.samples import Prompt, parse_sample
-from reward_client.token_ids import TokenIds
-from reward_client.tokenizing import PromptRules, StepToken
+from reward_client._base.samples import Prompt, parse_sample
+from reward_client._base.token_ids import TokenIds
+from reward_client._tokenization import PromptRules, StepToken
 
 STEP = StepToken(5, "<extra_0>")
 STEPS = PromptRules(step=STEP)

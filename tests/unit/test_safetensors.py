@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from reward_client import InputError, LinearHead
-from reward_client.safetensors_file import read_tensor
+from reward_client._base.safetensors import read_tensor
 
 MATRIX = np.array([[1.5, -2.25, 3.0], [0.0, 1e-3, -65504.0]])
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_client import Conversation, FormattedText, InputError
-from reward_client.samples import parse_sample, refuse_single_sample, responses_to
-from reward_client.token_ids import TokenIds
+from reward_client._base.samples import parse_sample, refuse_single_sample, responses_to
+from reward_client._base.token_ids import TokenIds
 
 TURNS = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
 

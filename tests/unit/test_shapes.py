@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reward_client._protocols.vllm import Layout, PooledOutput, find_layout
 from reward_client.errors import NotARewardError, ShapeError
 from reward_client.heads import Head, ObjectiveHead, ScalarHead, StepHead
-from reward_client.routes import Layout, PooledOutput, find_layout
 
 COUNTS = [3, 4, 5]
 STEPS = [1, 2, 1]

@@ -22,7 +22,7 @@ from reward_client import (
     ServerError,
     StatusError,
 )
-from reward_client.transport.statuses import (
+from reward_client._transport.status_errors import (
     ErrorBody,
     error_kind,
     is_retried,

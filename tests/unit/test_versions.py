@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reward_client.routes import Ask
-from reward_client.server.versions import (
+from reward_client._protocols.vllm import Ask
+from reward_client._protocols.vllm.versions import (
     ERAS,
     NEWEST,
     UNKNOWN,

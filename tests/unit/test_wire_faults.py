@@ -10,9 +10,9 @@ import httpx
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
+from reward_client._transport.network_errors import FAULT_RULES, Fault, WireFaultError, classify
+from reward_client._transport.redaction import redact
 from reward_client.errors import RewardClientError
-from reward_client.transport.faults import FAULT_RULES, Fault, WireFaultError, classify
-from reward_client.transport.redaction import redact
 
 KEY = ConnectionKey(
     "far", 80, is_ssl=False, ssl=True, proxy=None, proxy_auth=None, proxy_headers_hash=None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reward_client.server.versions import Kind, era_of
+from reward_client._protocols.vllm.versions import Kind, era_of
 
 from .recorded import Recording, names
 from .scoring import TOLERANCE

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reward_client.errors import ExportError
-from reward_client.export.architectures import (
+from reward_client.export.backbones import (
     BACKBONES,
     REFUSED,
     Backbone,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from reward_client.export import export_checkpoint
-from reward_client.export.layouts import LAYOUTS
+from reward_client.export.known_heads import LAYOUTS
 from reward_client.recipes import load_recipe
 
 from .checkpoints import (

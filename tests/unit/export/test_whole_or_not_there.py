@@ -18,7 +18,7 @@ import pytest
 from reward_client.errors import ExportError
 from reward_client.export import export_checkpoint
 from reward_client.export.disk import Link
-from reward_client.export.writing import Writer
+from reward_client.export.folder_writer import Writer
 
 from .checkpoints import (
     HIDDEN,

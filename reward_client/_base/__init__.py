@@ -1,0 +1,1 @@
+"""Values that every stage uses: samples, results, options, token IDs."""

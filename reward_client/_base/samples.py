@@ -1,0 +1,355 @@
+"""What a caller can have scored, and what is refused because it would give a wrong reward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from itertools import chain
+from typing import ParamSpec, TypeAlias, TypeGuard, TypeVar, cast
+
+from reward_client._base.json_values import (
+    NotJsonError,
+    as_list,
+    as_mapping,
+    as_sequence,
+    elements,
+    is_list,
+    is_text,
+    plain,
+)
+from reward_client._base.token_ids import MAX_TOKEN_ID, TokenIds, checked
+from reward_client.errors import InputError
+
+__all__ = [
+    "Conversation",
+    "FormattedText",
+    "Message",
+    "Prompt",
+    "Sample",
+    "parse_sample",
+    "parse_token_ids",
+    "refuse_single_sample",
+    "responses_to",
+]
+
+Message: TypeAlias = Mapping[str, object]
+"""One chat message: ``{"role": "user", "content": "…"}``, as in the OpenAI API."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_SHOWN_CHARACTERS = 40
+_SHOWN_BITS = 128
+
+# Arguments of the template call that the client sets itself: a second, hidden way to set them
+# would score another prompt than the one reported.
+_RESERVED_TEMPLATE_ARGUMENTS = frozenset(
+    {"add_generation_prompt", "chat_template", "continue_final_message", "messages", "tools"}
+)
+
+
+def _guarded(read: Callable[P, T]) -> Callable[P, T]:
+    """A function that runs methods of a caller's objects: what they raise is an `InputError`."""
+
+    @wraps(read)
+    def reading(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"What was given cannot be read: it raised a {type(error).__name__}."
+            ) from error
+
+    return reading
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation with what its chat template takes besides the messages.
+
+    It holds copies: what becomes of the objects it was made from does not change it.
+
+    Attributes:
+        messages: The turns, oldest first. Parts other than text (images) are for
+            ``method=Messages()`` only.
+        tools: Tool definitions as in the OpenAI API.
+        chat_template_kwargs: Further arguments of the model's chat template.
+        steps: The assistant's answer in steps, for a process reward model: it becomes the last
+            turn, with the model's step token after each step.
+
+    Raises:
+        InputError: The messages are empty or malformed.
+    """
+
+    messages: Sequence[Message]
+    tools: Sequence[Mapping[str, object]] | None = None
+    chat_template_kwargs: Mapping[str, object] | None = None
+    steps: Sequence[str] | None = None
+
+    @_guarded
+    def __post_init__(self) -> None:
+        copies: dict[str, object] = {
+            "messages": _messages(self.messages),
+            "tools": _tools(self.tools),
+            "chat_template_kwargs": _template_arguments(self.chat_template_kwargs),
+            "steps": _steps(self.steps),
+        }
+        for name, copy in copies.items():
+            object.__setattr__(self, name, copy)
+        if self.steps is not None and self.messages[-1]["role"] == "assistant":
+            raise InputError(
+                "steps= becomes the assistant's turn: leave that turn out of the messages."
+            )
+
+    def other_parts(self) -> tuple[str, ...]:
+        """The types of parts other than text, each once."""
+        contents = (message.get("content") for message in self.messages)
+        parts = chain.from_iterable(
+            as_sequence(content) or () for content in contents if not isinstance(content, str)
+        )
+        types = {str((as_mapping(part) or {}).get("type")) for part in parts}
+        return tuple(sorted(types - {"text"}))
+
+
+@dataclass(frozen=True, slots=True)
+class FormattedText:
+    """Text that has been through the model's chat template already (special tokens included).
+
+    It is tokenized as it stands: no BOS is added, so it must hold one if the model needs one.
+    """
+
+    text: str
+
+    @_guarded
+    def __post_init__(self) -> None:
+        text = _json(self.text, "text") if _is_str(self.text) else None
+        if not text:
+            raise InputError(f"FormattedText needs a non-empty str, not {_describe(self.text)}.")
+        object.__setattr__(self, "text", text)
+
+
+Sample: TypeAlias = Sequence[Message] | Conversation | FormattedText | Sequence[int]
+"""Messages, a `Conversation`, `FormattedText`, or token IDs."""
+
+Prompt: TypeAlias = Conversation | FormattedText | TokenIds
+
+
+@_guarded
+def parse_sample(sample: Sample) -> Prompt:
+    """Decides what a sample is, and checks it.
+
+    Raises:
+        InputError: It is none of the kinds of `Sample`, or not a valid one.
+    """
+    given: object = sample
+    items: tuple[object, ...]
+    if is_list(given):
+        items = tuple(given)
+    elif issubclass(type(given), Conversation | FormattedText):  # isinstance believes __class__
+        return cast("Conversation | FormattedText", given)
+    else:
+        items = _items(given)
+    if not items:
+        raise InputError("An empty sample: neither messages nor token IDs.")
+    if isinstance(items[0], int):
+        return _token_ids(items)
+    return Conversation(cast("Sequence[Message]", items))
+
+
+@_guarded
+def parse_token_ids(given: object) -> TokenIds:
+    """Token IDs where nothing else will do.
+
+    Raises:
+        InputError: They are no list of token IDs, or an empty one.
+    """
+    sequence = as_sequence(given)
+    items = elements(sequence) if sequence is not None else []
+    if not items:
+        raise InputError(
+            f"A non-empty list of token IDs is expected, not {_describe(given)}{_list_hint(given)}."
+        )
+    return _token_ids(items)
+
+
+def _items(given: object) -> tuple[object, ...]:
+    """A copy of what is given as a sequence that is no list."""
+    if isinstance(given, str):
+        raise InputError(
+            "A bare string is ambiguous, and the wrong reading gives a plausible, wrong reward. "
+            'Write [{"role": "user", "content": …}, {"role": "assistant", "content": …}] for a '
+            "conversation, or FormattedText(text) for text that has been through the chat template."
+        )
+    if isinstance(given, Mapping):
+        raise InputError(
+            "A single message is not a conversation: write a list of messages, such as "
+            '[{"role": "user", "content": …}, {"role": "assistant", "content": …}].'
+        )
+    sequence = as_sequence(given)
+    if sequence is None:
+        raise InputError(
+            "A sample is a list of messages, Conversation, FormattedText or a list of token IDs, "
+            f"not {_describe(given)}{_list_hint(given)}."
+        )
+    return tuple(elements(sequence))
+
+
+@_guarded
+def refuse_single_sample(samples: object) -> None:
+    """Refuses one sample where many are expected.
+
+    Raises:
+        InputError: It is one conversation, one text, or one list of token IDs.
+    """
+    first = next(iter(as_sequence(samples) or ()), None)
+    if isinstance(samples, str | bytes | Mapping | Conversation | FormattedText) or isinstance(
+        first, Mapping | int
+    ):
+        raise InputError(
+            "Many samples are expected here, and this is a single one: write [sample], "
+            "or call score(sample)."
+        )
+    if not isinstance(samples, Iterable) and not hasattr(samples, "__aiter__"):
+        raise InputError(f"An iterable of samples is expected, not {_describe(samples)}.")
+
+
+@_guarded
+def responses_to(
+    prompt: str | Sequence[Message], responses: Sequence[str]
+) -> tuple[Conversation, ...]:
+    """One conversation for each response: the prompt's turns and the response as assistant turn.
+
+    Raises:
+        InputError: The prompt is no text or messages, or the responses are no list of texts.
+    """
+    sequence = as_sequence(responses)
+    if sequence is None:
+        raise InputError("rank needs a list of responses: write rank(prompt, [response, …]).")
+    texts = elements(sequence)
+    if not texts:
+        raise InputError("rank needs at least one response.")
+    wrong = [index for index, text in enumerate(texts) if not _is_str(text)]
+    if wrong:
+        raise InputError(f"Responses must be str; those at {wrong[:10]} are not.")
+    turns = _messages([{"role": "user", "content": prompt}] if _is_str(prompt) else prompt)
+    return tuple(Conversation([*turns, {"role": "assistant", "content": text}]) for text in texts)
+
+
+def _token_ids(items: Sequence[object]) -> TokenIds:
+    ids = checked(items)
+    if ids is not None:
+        return ids
+    position, token = next(
+        (position, token)
+        for position, token in enumerate(items)
+        if type(token) is not int or not 0 <= token <= MAX_TOKEN_ID
+    )
+    raise InputError(
+        "Token IDs are integers from 0 up to the vocabulary's size; "
+        f"position {position} holds {_describe(token)}{_list_hint(token)}."
+    )
+
+
+def _messages(given: object) -> list[Message]:
+    sequence = as_sequence(given)
+    items = elements(sequence) if sequence is not None else []
+    if not items:
+        raise InputError(
+            f"Messages are a non-empty list of dicts with a role, not {_describe(given)}."
+        )
+    return [_message(position, item) for position, item in enumerate(items)]
+
+
+def _message(position: int, item: object) -> Message:
+    given = as_mapping(item)
+    if given is None:
+        raise InputError(
+            f"Message {position} is {_describe(item)}, not a dict with a role; "
+            "for a pydantic object write message.model_dump(exclude_none=True)."
+        )
+    if type(item) is dict and len(given) == 2:
+        role, content = given.get("role"), given.get("content")
+        if is_text(role) and is_text(content):
+            return dict(given)
+    message = cast("Message", _json(given, f"message {position}"))
+    if not _is_str(message.get("role")):
+        raise InputError(f'Message {position} has no role: write {{"role": "user", …}}.')
+    content = message.get("content")
+    parts = as_sequence(content)
+    if parts is not None:
+        _check_parts(position, parts)
+    elif content is not None and not _is_str(content):
+        raise InputError(f"The content of message {position} is {_describe(content)}, not text.")
+    return message
+
+
+def _check_parts(position: int, parts: Sequence[object]) -> None:
+    fields = [as_mapping(part) or {} for part in parts]
+    if not all(_is_str(part.get("type")) for part in fields):
+        raise InputError(
+            f'A part of message {position} has no type: write {{"type": "text", "text": …}}.'
+        )
+    if not all(_is_str(part.get("text")) for part in fields if part["type"] == "text"):
+        raise InputError(
+            f'A part of message {position} has no text: write {{"type": "text", "text": …}}.'
+        )
+
+
+def _tools(given: object) -> list[Mapping[str, object]] | None:
+    if given is None:
+        return None
+    tools = as_list(_json(given, "tools"))
+    if tools is None or not all(isinstance(tool, dict) for tool in tools):
+        raise InputError("tools= must be a list of dicts, as in the OpenAI API.")
+    return cast("list[Mapping[str, object]]", tools)
+
+
+def _template_arguments(given: object) -> Mapping[str, object] | None:
+    if given is None:
+        return None
+    arguments = as_mapping(_json(given, "chat_template_kwargs"))
+    if arguments is None:
+        raise InputError("chat_template_kwargs= must be a dict.")
+    reserved = _RESERVED_TEMPLATE_ARGUMENTS & arguments.keys()
+    if reserved:
+        raise InputError(
+            f"chat_template_kwargs must not hold {sorted(reserved)}: the client sets these itself."
+        )
+    return arguments
+
+
+def _steps(given: object) -> list[str] | None:
+    if given is None:
+        return None
+    steps = as_list(_json(given, "steps"))
+    if not steps or not all(_is_str(step) and step for step in steps):
+        raise InputError("steps= must be a non-empty list of non-empty texts.")
+    return cast("list[str]", steps)
+
+
+def _json(value: object, name: str) -> object:
+    """A copy as JSON can hold it."""
+    try:
+        return plain(value)
+    except NotJsonError as error:
+        raise InputError(f"The {name} cannot be written as JSON: {error}.") from error
+
+
+def _is_str(value: object) -> TypeGuard[str]:
+    return isinstance(value, str)
+
+
+def _describe(value: object) -> str:
+    """What a value is, without showing a prompt."""
+    if value is None or value is True or value is False or type(value) is float:
+        return repr(value)
+    if type(value) is int:
+        return repr(value) if value.bit_length() <= _SHOWN_BITS else "a huge integer"
+    return f"a {type(value).__name__}"
+
+
+def _list_hint(value: object) -> str:
+    return " (write array.tolist())" if hasattr(value, "tolist") else ""

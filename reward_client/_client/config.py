@@ -1,0 +1,227 @@
+"""What a client was told, checked once and shared by both clients. It pickles; sockets do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, field
+from os import PathLike
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast, get_args
+
+from reward_client._base.options import (
+    Connection,
+    Limits,
+    OnOverlong,
+    RetryPolicy,
+    RouteChoice,
+    ServerActivation,
+    Timeouts,
+)
+from reward_client._client.base_url import BaseUrl, environment_key, request_headers, server_urls
+from reward_client._scoring.factory import verdict_of
+from reward_client._tokenization import LocalTokenizer, TokenizerChoice
+from reward_client.errors import InputError
+from reward_client.heads import Head, LinearHead, ObjectiveHead, ScalarHead, StepHead
+from reward_client.methods import (
+    CritiqueThenScore,
+    Messages,
+    Method,
+    Pooled,
+    TokenLogit,
+    Verdict,
+    YesNo,
+)
+from reward_client.methods.specs import Writing
+from reward_client.recipes import Recipe, named_recipe
+
+if TYPE_CHECKING:
+    import httpx
+    import openai
+
+__all__ = ["Config", "HeadChoice", "RecipeChoice", "SharedOptions"]
+
+HeadChoice: TypeAlias = Head | Literal["auto"]
+RecipeChoice: TypeAlias = Recipe | str | PathLike[str] | None
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "model": (str, type(None)),
+    "retry": (RetryPolicy,),
+    "limits": (Limits,),
+    "timeout": (Timeouts,),
+    "connection": (Connection,),
+    "bos": (bool, type(None)),
+    "tokenizer": (str, PathLike, LocalTokenizer),
+}
+
+
+_HEADS = (ScalarHead, StepHead, ObjectiveHead, LinearHead)
+
+
+class SharedOptions(TypedDict, total=False):
+    """The options that hold whoever makes the connections; `RewardClient` explains each."""
+
+    model: str | None
+    method: Method | None
+    head: HeadChoice
+    route: RouteChoice
+    tokenizer: TokenizerChoice
+    recipe: RecipeChoice
+    bos: bool | None
+    on_overlong: OnOverlong
+    server_activation: ServerActivation | None
+    retry: RetryPolicy
+    limits: Limits
+    timeout: Timeouts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The options of `RewardClient`, with the URLs and the headers as they are used.
+
+    Raises:
+        InputError: An option has a wrong type or value.
+        RecipeError: There is no such recipe, or it is broken.
+    """
+
+    base_url: InitVar[BaseUrl | None]
+    api_key: InitVar[str | None] = None
+    headers: InitVar[Mapping[str, str] | None] = None
+    model: str | None = None
+    method: Method | None = None
+    head: HeadChoice = "auto"
+    route: RouteChoice = "auto"
+    tokenizer: TokenizerChoice = "server"
+    recipe: RecipeChoice = "auto"
+    bos: bool | None = None
+    on_overlong: OnOverlong = "raise"
+    server_activation: ServerActivation | None = None
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    limits: Limits = field(default_factory=Limits)
+    timeout: Timeouts = field(default_factory=Timeouts)
+    connection: Connection = field(default_factory=Connection)
+    transport: httpx.AsyncBaseTransport | None = field(default=None, repr=False)
+    openai: openai.AsyncOpenAI | None = field(default=None, repr=False)
+    urls: tuple[str, ...] = field(init=False)
+    request_headers: Mapping[str, str] = field(init=False, repr=False)
+    known_recipe: Recipe | Literal["auto"] | None = field(init=False)
+    critics: Config | None = field(init=False)
+
+    def __post_init__(
+        self,
+        base_url: BaseUrl | None,
+        api_key: str | None,
+        headers: Mapping[str, str] | None,
+    ) -> None:
+        object.__setattr__(self, "urls", server_urls(base_url))
+        key = api_key or (None if self.openai is not None else environment_key())
+        object.__setattr__(self, "request_headers", request_headers(key, headers))
+        if not isinstance(cast("object", self.method), (*get_args(Method), type(None))):
+            raise InputError(
+                "method= must be one of reward_client.methods with its arguments, such as YesNo(), "
+                f"not a {type(self.method).__name__}."
+            )
+        for name, types in _TYPES.items():
+            given = getattr(self, name)
+            if not isinstance(given, types):
+                raise InputError(
+                    f"{name}= must be a {types[0].__name__}, not a {type(given).__name__}."
+                )
+        recipe = _recipe(self.recipe)
+        object.__setattr__(self, "known_recipe", recipe)
+        if isinstance(recipe, Recipe) and self.method is None:
+            object.__setattr__(self, "method", verdict_of(recipe))
+        if isinstance(self.method, Pooled):
+            self._spell_out(self.method)
+        head = cast("object", self.head)
+        if head != "auto" and not isinstance(head, _HEADS):
+            raise InputError('head= must be "auto" or a head, such as ScalarHead().')
+        if self.route not in get_args(RouteChoice):
+            raise InputError(f"route= must be one of {get_args(RouteChoice)}, not {self.route!r}.")
+        if self.server_activation not in (None, *get_args(ServerActivation)):
+            raise InputError('server_activation= must be None, "none" or "sigmoid".')
+        if self.on_overlong not in get_args(OnOverlong):
+            raise InputError(f"on_overlong= must be one of {get_args(OnOverlong)}.")
+        self._check_method()
+        object.__setattr__(self, "critics", self._critics())
+
+    def _spell_out(self, method: Pooled) -> None:
+        if (self.head, self.route) != ("auto", "auto"):
+            raise InputError("head= and route= are short for method=Pooled(…): give one of them.")
+        for name, value in (("head", method.head), ("route", method.route), ("method", None)):
+            object.__setattr__(self, name, value)
+
+    def _check_method(self) -> None:
+        method = self.method
+        if isinstance(method, Messages) and self.on_overlong != "raise":
+            raise InputError(
+                "method=Messages() leaves the tokens to the server, so that turns cannot be "
+                'dropped until they fit: leave on_overlong="drop_turns" out.'
+            )
+        if isinstance(method, Writing) and method.writes and self.on_overlong != "raise":
+            raise InputError(
+                "What a model writes is about the whole conversation: leave "
+                'on_overlong="drop_turns" out.'
+            )
+        recipe = self.known_recipe
+        if isinstance(method, Verdict) and isinstance(recipe, Recipe) and recipe.verdict is None:
+            raise InputError(
+                f"The recipe {recipe.name} is of a model with a head, and Verdict reads what a "
+                "judge writes: leave one of them out."
+            )
+        reads = method.reward if isinstance(method, CritiqueThenScore) else method
+        if isinstance(reads, TokenLogit | YesNo | Verdict) and (self.head, self.route) != (
+            "auto",
+            "auto",
+        ):
+            raise InputError(
+                f"{type(reads).__name__}(…) says what is read: leave head= and route= out."
+            )
+        if isinstance(method, CritiqueThenScore) and isinstance(self.head, StepHead):
+            raise InputError("A critique has no steps: StepHead cannot score it.")
+
+    def _critics(self) -> Config | None:
+        """The options for the servers that write, where they are others."""
+        method = self.method
+        if not isinstance(method, CritiqueThenScore) or method.critic is None:
+            return None
+        if self.openai is not None:
+            raise InputError(
+                "from_openai() sends every request through one OpenAI client, which knows one "
+                "server: use RewardClient(…) for a critic of its own."
+            )
+        critic = method.critic
+        critics = Config(
+            base_url=critic if isinstance(critic, str) else [*critic],
+            model=method.critic_model,
+            recipe=None,
+            bos=self.bos,
+            retry=self.retry,
+            limits=self.limits,
+            timeout=self.timeout,
+            connection=self.connection,
+            transport=self.transport,
+        )
+        # Not the key of the environment either: that is for the servers of the client.
+        headers = request_headers(method.critic_key, None)
+        object.__setattr__(critics, "request_headers", headers)
+        return critics
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Who makes the token IDs, for `Provenance`."""
+        if isinstance(self.method, Messages):
+            return "server, with the messages"
+        return "server" if isinstance(self.method, Verdict) else str(self.tokenizer)
+
+    def __str__(self) -> str:
+        """As a client shows itself."""
+        where = self.urls[0] if len(self.urls) == 1 else list(self.urls)
+        return f"({where!r}, model={self.model!r})"
+
+
+def _recipe(choice: RecipeChoice) -> Recipe | Literal["auto"] | None:
+    """The recipe that was named, by its name, a model's, or the path of a file."""
+    if choice is None or isinstance(choice, Recipe):
+        return choice
+    if choice == "auto":
+        return "auto"
+    return named_recipe(choice)

@@ -1,0 +1,6 @@
+"""A look at a server: is each step from a conversation to its reward as it should be?"""
+
+from reward_client._doctor.reward_checks import replica_findings
+from reward_client._doctor.runner import Doctor
+
+__all__ = ["Doctor", "replica_findings"]

@@ -1,0 +1,1 @@
+"""What servers speak: requests out, responses in."""

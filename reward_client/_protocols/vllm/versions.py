@@ -1,0 +1,442 @@
+"""What each range of vLLM versions needs, as data with its source. A new version is a new row.
+
+"live" means seen on a running server of that version; "code" means read in its source.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from reward_client._protocols.vllm import Ask
+from reward_client._protocols.vllm.pooled_output import LayoutKind
+
+__all__ = [
+    "NEWEST",
+    "UNKNOWN",
+    "Era",
+    "Kind",
+    "Unasked",
+    "Way",
+    "era_of",
+    "first_with",
+    "template_keys",
+]
+
+NEWEST = (0, 33)
+"""The last version whose answers are known; later ones are probed like unknown ones."""
+
+Kind: TypeAlias = Literal[
+    "sequence",
+    "token",
+    "steps",
+    "hidden",
+    "exported",
+    "exported steps",
+    "logit",
+    "difference",
+    "text",
+]
+"""What is served: a ``...ForSequenceClassification`` (one label or more; a causal model with
+``classifier_from_token`` too); a head at each token (``Qwen2ForRewardModel``); a process reward
+model (``Qwen2ForProcessRewardModel``); a backbone that embeds; a checkpoint whose head lies in
+sentence-transformers ``Dense`` modules, applied to the last token or to each; a language model that
+generates, of which a token's logit is asked, or by how much it exceeds another's; one that only has
+to write."""
+
+Unasked: TypeAlias = Literal["none", "sigmoid", "softmax", "normalized", "log-softmax"]
+"""What a server applies to the values unless a request or its own flags say otherwise. "sigmoid"
+is that of one label; several labels get a softmax in all versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How one kind of model is asked for raw values.
+
+    Attributes:
+        ask: The request.
+        shape: What a row of the reply belongs to.
+        unasked: What the server applies by default.
+        flag: The server's flag that gives raw values where no request can ask for them.
+        exceptions: Models that this version treats otherwise.
+        wrong_if_served: A request that the server must refuse: where it is answered, the server was
+            started in a way that makes this one's values wrong.
+        wrong_because: Why that is so, and what to do.
+        exported: Whether the head lies in ``Dense`` modules: vLLM only logs that it could not load
+            them, and answers what comes of the others.
+        live: The versions that were seen to answer it, where not all did that were seen running.
+        otherwise: What gives the same and is tried where this is not served.
+        conversations: The request that takes many conversations, if there is one.
+    """
+
+    ask: Ask
+    shape: LayoutKind
+    unasked: Unasked
+    flag: str
+    exceptions: str = ""
+    wrong_if_served: Ask | None = None
+    wrong_because: str = ""
+    exported: bool = False
+    live: tuple[str, ...] | None = None
+    otherwise: Way | None = None
+    conversations: Ask | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Era:
+    """A range of versions.
+
+    Attributes:
+        since: The first version (major, minor, patch) of the range; it ends where the next begins.
+        ways: How each kind is asked. The kind is not published: the ways of those that fit the
+            head are tried in turn.
+        errors: The form of an error's body: ``"flat"`` (``{"object": "error", "message": …}``) or
+            ``"nested"`` (``{"error": {"message": …}}``).
+        advice: What to do when no way works.
+        source: Where the row comes from.
+        live: The versions of the range that were seen running.
+        by_name: Further ways, which give the same and are tried only where the caller names their
+            route.
+    """
+
+    since: tuple[int, int, int]
+    ways: Mapping[Kind, Way]
+    errors: Literal["flat", "nested"]
+    source: str
+    live: tuple[str, ...] = ()
+    advice: str = (
+        "Serve the reward model with `vllm serve MODEL --runner pooling` "
+        "(`--task classify` or `--task reward` up to 0.9)."
+    )
+    by_name: Mapping[Kind, tuple[Way, ...]] = field(default_factory=dict["Kind", "tuple[Way, ...]"])
+
+
+_SOFTMAX_FLAG = """--override-pooler-config '{"softmax": false}'"""
+_NORMALIZE_FLAG = """--override-pooler-config '{"normalize": false}'"""
+_POOLER_NORMALIZE_FLAG = """--pooler-config '{"normalize": false}'"""
+_NO_FLAG = ""  # PoolerConfig of 0.10.0 has no activation for a classifier
+_ACTIVATION_FLAG = """--override-pooler-config '{"activation": false}'"""
+_USE_ACTIVATION_FLAG = """--pooler-config '{"use_activation": false}'"""
+
+# Seen on 0.10.2: -0.12 instead of 3.19 for 614 tokens, and a dead engine for 13 samples at once.
+_NO_CHUNKS = (
+    "This server answers /pooling for a sequence classifier: it runs without chunked prefill "
+    "(--no-enable-chunked-prefill), and vLLM 0.10 then gives wrong values for some prompts. Start "
+    "it without that flag, or upgrade it to 0.11.1 or later."
+)
+
+_RAW = MappingProxyType({"use_activation": False})
+
+_EMBEDDINGS = Ask("embeddings")
+_POOLING = Ask("pooling")
+_CLASSIFY = Ask("pooling", "classify", _RAW, raw_by="request")
+_TOKEN_CLASSIFY = Ask("pooling", "token_classify", _RAW, raw_by="request")
+
+
+def _all_by(ask: Ask, sequence: Unasked) -> dict[Kind, Way]:
+    """The ways of versions that cannot be asked for raw values, over one route."""
+    return {
+        "sequence": Way(ask, "vector", sequence, _SOFTMAX_FLAG),
+        "token": Way(ask, "per token", "none", _SOFTMAX_FLAG),
+        "steps": Way(ask, "per step", "softmax", _SOFTMAX_FLAG),
+    }
+
+
+def _hidden(ask: Ask, flag: str) -> Way:
+    return Way(ask, "vector", "normalized", flag)
+
+
+_NORMALIZE = MappingProxyType({"normalize": False})
+_HIDDEN_UNASKED = _hidden(_EMBEDDINGS, _NORMALIZE_FLAG)
+_HIDDEN_BY_NORMALIZE = Ask("embeddings", None, _NORMALIZE, raw_by="request")
+_HIDDEN_BY_ACTIVATION = Ask("embeddings", None, _RAW, raw_by="request")
+_EXPORTED = Way(Ask("embeddings", raw_by="task"), "vector", "none", "", exported=True)
+# Seen on 0.16.0 with one value for each token, on 0.32.0 with two, equal to torch.
+_EXPORTED_STEPS = Way(
+    Ask("pooling", "token_embed", _RAW, raw_by="request"),
+    "per token",
+    "none",
+    _USE_ACTIVATION_FLAG,
+    exported=True,
+    live=("0.16.0", "0.32.0"),
+)
+
+# Without the flag, which came with 0.10.0, the numbers are log-probabilities. Up to 0.9 they are
+# those among the allowed tokens: 0 for a single one (seen on 0.8.5).
+_LOGIT = Way(
+    Ask("completions"),
+    "vector",
+    "log-softmax",
+    "--logprobs-mode raw_logits",
+    live=("0.10.2", "0.12.0", "0.16.0", "0.20.2", "0.25.1", "0.32.0"),
+)
+
+# Both are allowed to come, and both numbers are told: of the likeliest 20 of all tokens, or, as on
+# 0.8.5 and with "--logprobs-mode processed_…", of the allowed ones. Seen on 0.8.5 to 0.25.1.
+_DIFFERENCE = Way(
+    Ask("completions"),
+    "vector",
+    "none",
+    "",
+    live=("0.8.5", "0.10.2", "0.12.0", "0.16.0", "0.20.2", "0.25.1"),
+)
+_DIFFERENCE_BY_NAME = Way(
+    Ask("completions", names_tokens=True), "vector", "none", "", live=("0.32.0",)
+)
+
+_TEXT = Way(
+    Ask("completions"),
+    "vector",
+    "none",
+    "",
+    live=("0.8.5", "0.10.2", "0.12.0", "0.16.0", "0.20.2", "0.25.1", "0.32.0"),
+)
+
+_V0_6_3 = Era(
+    since=(0, 6, 3),
+    ways={
+        "sequence": Way(_EMBEDDINGS, "vector", "none", _SOFTMAX_FLAG),
+        "token": Way(_EMBEDDINGS, "per token", "none", _SOFTMAX_FLAG),
+        "hidden": _HIDDEN_UNASKED,
+    },
+    errors="flat",
+    source="code of 0.6.3.post1 and 0.6.4.post1",
+)
+_V0_6_5 = Era(
+    since=(0, 6, 5),
+    ways={"hidden": _HIDDEN_UNASKED},
+    errors="flat",
+    source="code of 0.6.5",
+    advice="vLLM 0.6.5 has no way to a reward over HTTP (issue 11446): upgrade it.",
+)
+_V0_6_6 = Era(
+    since=(0, 6, 6),
+    ways={
+        **_all_by(_EMBEDDINGS, "softmax"),
+        "hidden": _HIDDEN_UNASKED,
+        "difference": _DIFFERENCE,
+        "text": _TEXT,
+    },
+    by_name={kind: (way,) for kind, way in _all_by(_POOLING, "softmax").items()},
+    errors="flat",
+    source="live on 0.8.5; code of 0.6.6.post1 to 0.8.5",
+    live=("0.8.5",),
+)
+_V0_9_0 = replace(
+    _V0_6_6,
+    since=(0, 9, 0),
+    ways={
+        **_all_by(_EMBEDDINGS, "sigmoid"),
+        "hidden": _HIDDEN_UNASKED,
+        "difference": _DIFFERENCE,
+        "text": _TEXT,
+    },
+    by_name={kind: (way,) for kind, way in _all_by(_POOLING, "sigmoid").items()},
+    source="code of 0.9.0.1",
+    live=(),
+)
+_V0_9_1 = replace(
+    _V0_9_0,
+    since=(0, 9, 1),
+    ways={
+        **_all_by(_POOLING, "sigmoid"),
+        # Seen on 0.9.2: a LlamaForSequenceClassification does not start, a Qwen2 one does.
+        "sequence": Way(
+            _POOLING, "vector", "sigmoid", _SOFTMAX_FLAG, "0.9.2 loads no Llama classifier"
+        ),
+        "hidden": _HIDDEN_UNASKED,
+        "difference": _DIFFERENCE,
+        "text": _TEXT,
+    },
+    by_name={},
+    source="live on 0.9.2; code of 0.9.1 and 0.9.2",
+    live=("0.9.2",),
+)
+_V0_10_0 = replace(
+    _V0_9_1,
+    since=(0, 10, 0),
+    ways={
+        **_all_by(_POOLING, "sigmoid"),
+        # Sequence classifiers have no route from token IDs, only one from texts.
+        "sequence": Way(
+            Ask("classify", sends="text"),
+            "vector",
+            "sigmoid",
+            _NO_FLAG,
+            wrong_if_served=_POOLING,
+            wrong_because=_NO_CHUNKS,
+        ),
+        "hidden": _HIDDEN_UNASKED,
+        "logit": _LOGIT,
+        "difference": _DIFFERENCE,
+        "text": _TEXT,
+    },
+    source="code of 0.10.0",
+    live=(),
+)
+_V0_10_1 = replace(
+    _V0_10_0,
+    since=(0, 10, 1),
+    ways={
+        **_V0_10_0.ways,
+        "sequence": Way(
+            Ask("classify", None, {"activation": False}, raw_by="request", sends="text"),
+            "vector",
+            "sigmoid",
+            _ACTIVATION_FLAG,
+            wrong_if_served=_POOLING,
+            wrong_because=_NO_CHUNKS,
+        ),
+        "token": Way(_POOLING, "per token", "none", _SOFTMAX_FLAG, "InternLM2: sigmoid"),
+        "hidden": _hidden(_HIDDEN_BY_NORMALIZE, _NORMALIZE_FLAG),
+    },
+    errors="nested",
+    source="live on 0.10.1.1; code of 0.10.1.1",
+    live=("0.10.1.1",),
+)
+_V0_10_2 = replace(
+    _V0_10_1,
+    since=(0, 10, 2),
+    ways={**_V0_10_1.ways, "exported": _EXPORTED},
+    source="live on 0.10.2; code of 0.11.0",
+    live=("0.10.2",),
+)
+_V0_11_1 = replace(
+    _V0_10_2,
+    since=(0, 11, 1),
+    ways={
+        "sequence": Way(_CLASSIFY, "vector", "sigmoid", _USE_ACTIVATION_FLAG),
+        "token": Way(_TOKEN_CLASSIFY, "per token", "sigmoid", _USE_ACTIVATION_FLAG),
+        "steps": Way(_TOKEN_CLASSIFY, "per step", "softmax", _USE_ACTIVATION_FLAG),
+        "hidden": _hidden(_HIDDEN_BY_NORMALIZE, _POOLER_NORMALIZE_FLAG),
+        "exported": _EXPORTED,
+        "logit": _LOGIT,
+        "difference": _DIFFERENCE,
+        "text": _TEXT,
+    },
+    by_name={
+        "hidden": (
+            _hidden(Ask("pooling", "embed", _NORMALIZE, raw_by="request"), _POOLER_NORMALIZE_FLAG),
+        )
+    },
+    source="live on 0.11.2 and 0.12.0; code of 0.11.1 to 0.14.1",
+    live=("0.11.2", "0.12.0"),
+)
+_CLASSIFY_ROUTE = Way(
+    Ask("classify", None, _RAW, raw_by="request"), "vector", "sigmoid", _USE_ACTIVATION_FLAG
+)
+_V0_15 = replace(
+    _V0_11_1,
+    since=(0, 15, 0),
+    by_name={"sequence": (_CLASSIFY_ROUTE,)},
+    source="live on 0.15.1; code of 0.15.0 and 0.15.1",
+    live=("0.15.1",),
+)
+_V0_16 = replace(
+    _V0_15,
+    since=(0, 16, 0),
+    ways={
+        **_V0_15.ways,
+        "token": Way(
+            _TOKEN_CLASSIFY, "per token", "none", _USE_ACTIVATION_FLAG, "InternLM2: sigmoid"
+        ),
+        "hidden": _hidden(_HIDDEN_BY_ACTIVATION, _USE_ACTIVATION_FLAG),
+        "exported steps": _EXPORTED_STEPS,
+    },
+    source="live on 0.16.0; code of 0.16.0 to 0.18.1",
+    live=("0.16.0",),
+)
+_V0_19 = replace(
+    _V0_16,
+    since=(0, 19, 0),
+    by_name={
+        "sequence": (_CLASSIFY_ROUTE,),
+        "hidden": (_hidden(Ask("pooling", "embed", _RAW, raw_by="request"), _USE_ACTIVATION_FLAG),),
+    },
+    source="live on 0.20.2; code of 0.19.1 to 0.23.0",
+    live=("0.20.2",),
+)
+# /v1/embeddings takes many conversations there, for which it reads each token ID as five kinds of
+# request: 110 ms for 32 lists of 358, and /pooling 0.2 ms (0.32.0).
+_EMBEDDINGS_OF_MANY = replace(_EXPORTED, conversations=_EXPORTED.ask)
+_V0_24 = replace(
+    _V0_19,
+    since=(0, 24, 0),
+    ways={
+        **_V0_19.ways,
+        "exported": replace(
+            _EMBEDDINGS_OF_MANY,
+            ask=Ask("pooling", "embed", _RAW, raw_by="request"),
+            live=("0.25.1", "0.32.0"),
+            otherwise=_EMBEDDINGS_OF_MANY,
+        ),
+    },
+    source="live on 0.25.1; code of 0.24.0 to 0.25.1",
+    live=("0.25.1",),
+)
+_V0_26 = replace(
+    _V0_24,
+    since=(0, 26, 0),
+    ways={**_V0_24.ways, "difference": _DIFFERENCE_BY_NAME},
+    source="live on 0.32.0; code of 0.26.0 to 0.32.0",
+    live=("0.32.0",),
+)
+_V0_33 = replace(
+    _V0_26,
+    since=(0, 33, 0),
+    source="code of 0.33.0",
+    live=(),
+)
+
+ERAS = (
+    *(_V0_6_3, _V0_6_5, _V0_6_6, _V0_9_0, _V0_9_1, _V0_10_0, _V0_10_1),
+    *(_V0_10_2, _V0_11_1, _V0_15, _V0_16, _V0_19, _V0_24, _V0_26, _V0_33),
+)
+"""All ranges, the oldest first."""
+
+UNKNOWN = replace(
+    _V0_33,
+    since=(0, 0, 0),
+    ways={**_V0_33.ways, "exported": replace(_EXPORTED, ask=_EMBEDDINGS)},
+    source="none: the newest way is tried first, and the values must prove that they are raw",
+)
+
+
+def era_of(version: str | None) -> Era:
+    """The row for a version string; `UNKNOWN` for development, later and unreadable versions."""
+    release = _release(version)
+    if release is None or release[:2] > NEWEST:
+        return UNKNOWN
+    passed = tuple(takewhile(lambda era: era.since <= release, ERAS))
+    return passed[-1] if passed else UNKNOWN
+
+
+def first_with(kind: Kind) -> str:
+    """The first version that has a way for a kind."""
+    return ".".join(map(str, next(era.since for era in ERAS if kind in era.ways)))
+
+
+# Keys that older servers ignore in silence, so that another prompt would be tokenized.
+_TEMPLATE_KEYS_SINCE = {
+    "chat_template_kwargs": (0, 6, 6),  # code of 0.6.6.post1; absent in 0.6.3
+    "tools": (0, 9, 1),  # code of 0.9.1; absent in 0.8.5
+}
+
+
+def template_keys(version: str | None) -> frozenset[str]:
+    """The optional keys that ``/tokenize`` of a version understands."""
+    release = _release(version)
+    return frozenset(
+        key for key, since in _TEMPLATE_KEYS_SINCE.items() if release is None or release >= since
+    )
+
+
+def _release(version: str | None) -> tuple[int, int, int] | None:
+    if version is None or "dev" in version:
+        return None
+    found = re.match(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?", version)
+    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None

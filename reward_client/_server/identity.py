@@ -1,0 +1,136 @@
+"""Who is there: the server's flavour, version and model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from reward_client._base.json_values import as_count, as_list, as_mapping
+from reward_client._protocols.http import Call, Caller
+from reward_client.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ModelNotFoundError,
+    ProtocolError,
+    RouteNotFoundError,
+)
+
+__all__ = ["OTHER_FLAVOURS", "Identity", "identify", "mounted_paths"]
+
+OTHER_FLAVOURS: Mapping[str, str] = {
+    "sglang": "SGLang",
+    "lmdeploy": "LMDeploy",
+    "llamacpp": "llama.cpp",
+    "library": "Ollama",
+    "infinity": "Infinity",
+    "tabbyapi": "TabbyAPI",
+    "fastdeploy": "FastDeploy",
+}
+"""Servers that are not vLLM, by the ``owned_by`` of their models (lower case), from their source
+code. Gateways put other words there, so that an unknown one proves nothing."""
+
+
+# As PEP 440 writes them. What is none is not taken for one: it would stand in logs and messages.
+_VERSION = re.compile(r"[0-9A-Za-z.!+_-]{1,64}")
+# Longer ones are shortened in messages.
+_SHOWN_NAMES = 20
+_SHOWN_CHARACTERS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells one server from another behind the same URL.
+
+    Attributes:
+        version: What ``/version`` says, None where that is not to be had.
+        model: The model's name.
+        root: Where the server loaded it from.
+        max_model_len: The most tokens of one sample.
+    """
+
+    version: str | None
+    model: str
+    root: str | None
+    max_model_len: int | None
+
+
+async def identify(caller: Caller, model: str | None) -> Identity:
+    """Asks who is there; the key is checked by it, since ``/v1/models`` is guarded.
+
+    Raises:
+        ModelNotFoundError: The model is not served, or several are and none was named.
+        ProtocolError: The server is known not to be vLLM.
+        RewardClientError: As `Caller.call`.
+    """
+    reply = await caller.call(Call("GET", "/v1/models"))
+    listed = map(as_mapping, as_list(reply.fields().get("data")) or [])
+    cards = [card for card in listed if card is not None and isinstance(card.get("id"), str)]
+    flavour = _other_flavour(cards)
+    if flavour is not None:
+        raise reply.error(
+            ProtocolError,
+            f"This server is {flavour}, and this client speaks to vLLM: serve the model by "
+            "`vllm serve MODEL --runner pooling`.",
+        )
+    card = _choose(cards, model)
+    if card is None:
+        names = ", ".join(_shortened(str(card["id"])) for card in cards[:_SHOWN_NAMES]) or "none"
+        wanted = f"does not serve {model!r}" if model else "serves no single base model"
+        raise ModelNotFoundError(
+            f"The server {wanted}; it lists: {names}. Name one of them by model=.",
+            status=404,
+            endpoint=reply.endpoint,
+            request_id=reply.request_id,
+        )
+    return Identity(
+        version=await _version(caller),
+        model=str(card["id"]),
+        root=_root(card),
+        max_model_len=as_count(card.get("max_model_len")),
+    )
+
+
+async def mounted_paths(caller: Caller) -> Collection[str] | None:
+    """The routes that the server says it has; None if it does not say."""
+    paths = as_mapping((await _optional(caller, "/openapi.json")).get("paths"))
+    return paths.keys() if paths is not None else None
+
+
+async def _version(caller: Caller) -> str | None:
+    payload = await _optional(caller, "/version")
+    version = payload.get("version")
+    return version if isinstance(version, str) and _VERSION.fullmatch(version) else None
+
+
+async def _optional(caller: Caller, path: str) -> Mapping[str, object]:
+    """A JSON object that gateways may hide; empty where they do."""
+    try:
+        return (await caller.call(Call("GET", path))).fields()
+    except (RouteNotFoundError, AuthenticationError, BadRequestError, ProtocolError):
+        return {}
+
+
+def _other_flavour(cards: Sequence[Mapping[str, object]]) -> str | None:
+    owners = (card.get("owned_by") for card in cards)
+    names = (OTHER_FLAVOURS.get(owner.lower()) for owner in owners if isinstance(owner, str))
+    return next((name for name in names if name is not None), None)
+
+
+def _choose(
+    cards: Sequence[Mapping[str, object]], model: str | None
+) -> Mapping[str, object] | None:
+    if model is not None:
+        return next((card for card in cards if card["id"] == model), None)
+    base = [card for card in cards if card.get("parent") is None]
+    roots = {_root(card) or card["id"] for card in base}
+    return base[0] if len(roots) == 1 else None
+
+
+def _root(card: Mapping[str, object]) -> str | None:
+    root = card.get("root")
+    return root if isinstance(root, str) else None
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}…"

@@ -1,0 +1,17 @@
+"""From a prompt to the token IDs that are scored."""
+
+from reward_client._tokenization.local_tokenizer import LocalTokenizer
+from reward_client._tokenization.prompt_rules import PromptRules, StepToken
+from reward_client._tokenization.retokenizer import Retokenizer
+from reward_client._tokenization.tokenizer import Needs, Tokenized, Tokenizer, TokenizerChoice
+
+__all__ = [
+    "LocalTokenizer",
+    "Needs",
+    "PromptRules",
+    "Retokenizer",
+    "StepToken",
+    "Tokenized",
+    "Tokenizer",
+    "TokenizerChoice",
+]

@@ -1,0 +1,244 @@
+"""Token IDs by a tokenizer on the client, and the proof that they are the server's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from os import PathLike, fspath
+from types import MappingProxyType
+from typing import Any, TypeGuard, cast
+
+from reward_client._base.samples import Conversation, FormattedText, Message, Prompt
+from reward_client._base.token_ids import TokenIds, checked
+from reward_client._tokenization.spot_checks import EVERY, Comparisons
+from reward_client.errors import InputError, TokenizerMismatchError
+
+__all__ = ["LocalTokenizer", "Proof", "is_plain", "load_tokenizer", "render"]
+
+_SHOWN = 6
+
+
+class LocalTokenizer:
+    """A model's tokenizer and chat template on the client, by transformers (extra ``local``).
+
+    Args:
+        source: A folder with the model's tokenizer files, or its name on the Hugging Face hub.
+        trust_remote_code: Run Python code that comes with the tokenizer. Without it, a tokenizer
+            that needs its own code is an error.
+    """
+
+    def __init__(self, source: str | PathLike[str], *, trust_remote_code: bool = False) -> None:
+        self.source = fspath(source)
+        self.trust_remote_code = trust_remote_code
+        self._tokenizer: Any = None  # transformers is not typed
+
+    def load(self) -> None:
+        """Reads the files; takes seconds, the first time.
+
+        Raises:
+            InputError: The tokenizer cannot be loaded.
+            ImportError: transformers is not installed.
+        """
+        if self._tokenizer is not None:
+            return
+        if not self.source:
+            raise InputError(
+                "The server does not say where its model comes from: give the tokenizer's folder "
+                "or name by tokenizer=."
+            )
+        self._tokenizer = load_tokenizer(
+            self.source, trust_remote_code=self.trust_remote_code, needed_by="tokenizer="
+        )
+
+    def ids(self, prompt: Conversation | FormattedText, *, generation_prompt: bool) -> TokenIds:
+        """The token IDs of a plain prompt, as ``/tokenize`` is asked for them.
+
+        Raises:
+            InputError: There is no chat template, or it refuses the conversation; or nothing is
+                left of the prompt.
+        """
+        (ids,) = self._encoded([self._text_of(prompt, generation_prompt=generation_prompt)])
+        return ids
+
+    def ids_of_each(
+        self, prompts: Sequence[Conversation | FormattedText], *, generation_prompt: bool
+    ) -> list[TokenIds | None]:
+        """The same for many at once, which takes less time; None where `ids` would raise."""
+        made: list[TokenIds | None] = [None] * len(prompts)
+        texts = self._texts_of(prompts, generation_prompt=generation_prompt)
+        with suppress(InputError):
+            lists = self._encoded([*texts.values()])
+            for place, ids in zip(texts, lists, strict=True):
+                made[place] = ids
+        return made
+
+    def _texts_of(
+        self, prompts: Sequence[Conversation | FormattedText], *, generation_prompt: bool
+    ) -> dict[int, str]:
+        """By their places, those that the template takes."""
+        bare = [
+            prompt.messages
+            for prompt in prompts
+            if isinstance(prompt, Conversation) and prompt.chat_template_kwargs is None
+        ]
+        if len(bare) == len(prompts):
+            with suppress(InputError):  # in one call, which takes a third less
+                rendered = render(self._tokenizer, bare, generation_prompt=generation_prompt)
+                return dict(enumerate(rendered))
+        texts: dict[int, str] = {}
+        for place, prompt in enumerate(prompts):
+            with suppress(InputError):
+                texts[place] = self._text_of(prompt, generation_prompt=generation_prompt)
+        return texts
+
+    def _text_of(self, prompt: Conversation | FormattedText, *, generation_prompt: bool) -> str:
+        if isinstance(prompt, FormattedText):
+            return prompt.text
+        arguments = prompt.chat_template_kwargs or {}
+        (text,) = render(
+            self._tokenizer, [prompt.messages], arguments, generation_prompt=generation_prompt
+        )
+        return text
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """The token that starts a text, where the tokenizer has one."""
+        token: int | None = self._tokenizer.bos_token_id
+        return token
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of token IDs, special tokens included."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+
+    def _encoded(self, texts: Sequence[str]) -> list[TokenIds]:
+        # What transformers has tokenizers do, without the places in the text: a third less CPU.
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            made = self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        else:
+            encoded = backend.encode_batch_fast(list(texts), add_special_tokens=False)
+            made = [each.ids for each in encoded]
+        lists = [checked(ids) for ids in made]
+        whole = [ids for ids in lists if ids]
+        if len(whole) != len(lists):
+            raise InputError(f"The tokenizer of {self.source!r} makes no tokens of a prompt.")
+        return whole
+
+    def __repr__(self) -> str:
+        return f"LocalTokenizer({self.source!r})"
+
+    def __getstate__(self) -> tuple[str, bool]:
+        return self.source, self.trust_remote_code
+
+    def __setstate__(self, state: tuple[str, bool]) -> None:
+        self.source, self.trust_remote_code = state
+        self._tokenizer = None
+
+
+def load_tokenizer(source: str, *, trust_remote_code: bool, needed_by: str) -> Any:
+    """The tokenizer of a folder or of a name on the hub.
+
+    Raises:
+        InputError: It cannot be loaded.
+        ImportError: transformers is not installed.
+    """
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise ImportError(
+            f"{needed_by} needs transformers: pip install 'reward-client[local]'."
+        ) from error
+    try:
+        load = cast("Any", AutoTokenizer).from_pretrained
+        tokenizer = load(source, trust_remote_code=trust_remote_code)
+        # The first call switches off what the files say of truncation and padding, which in
+        # transformers 4 is an error while another thread encodes.
+        tokenizer.encode("", add_special_tokens=False)
+    except Exception as error:
+        raise InputError(f"The tokenizer of {source!r} cannot be loaded: {error}") from error
+    return tokenizer
+
+
+def render(
+    tokenizer: Any,
+    conversations: Sequence[Sequence[Message]],
+    arguments: Mapping[str, object] = MappingProxyType({}),
+    *,
+    generation_prompt: bool,
+) -> list[str]:
+    """What a tokenizer's chat template writes of each conversation.
+
+    Raises:
+        InputError: There is no template, or it refuses a conversation.
+    """
+    try:
+        texts: list[str] = tokenizer.apply_chat_template(
+            [[dict(message) for message in messages] for messages in conversations],
+            tokenize=False,
+            add_generation_prompt=generation_prompt,
+            continue_final_message=False,
+            **arguments,
+        )
+    except Exception as error:
+        raise InputError(f"The chat template refuses the conversation: {error}") from error
+    return texts
+
+
+def is_plain(prompt: Prompt) -> TypeGuard[Conversation | FormattedText]:
+    """Whether a prompt needs nothing of the server's own preparation of messages.
+
+    vLLM rewrites content that comes in parts, and the arguments of tool calls, before the template
+    sees them; such conversations are left to the server.
+    """
+    if isinstance(prompt, Conversation):
+        return prompt.tools is None and all(
+            set(message) == {"role", "content"} and isinstance(message["content"], str)
+            for message in prompt.messages
+        )
+    return isinstance(prompt, FormattedText)
+
+
+class Proof:
+    """That a local tokenizer gives the server's token IDs: on the first samples, then on some.
+
+    Attributes:
+        tokenizer: The local tokenizer.
+        failure: Why it is of no use: it cannot be loaded, or disagreed.
+        comparisons: Which prompts are compared.
+    """
+
+    def __init__(self, tokenizer: LocalTokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.failure: InputError | ImportError | None = None
+        self.comparisons = Comparisons()
+
+    def compare(
+        self, prompt: Conversation | FormattedText, local: Sequence[int], server: Sequence[int]
+    ) -> None:
+        """Notes that a prompt was compared.
+
+        Raises:
+            TokenizerMismatchError: The token IDs differ.
+        """
+        if list(local) == list(server):
+            self.comparisons.agreed(prompt)
+            return
+        pairs = zip(local, server, strict=False)
+        position = next(
+            (place for place, (mine, theirs) in enumerate(pairs) if mine != theirs),
+            min(len(local), len(server)),
+        )
+        piece = slice(max(0, position - 1), position + _SHOWN)
+        late = (
+            f" Up to {EVERY} samples since the last comparison may have been scored as other "
+            "tokens."
+        )
+        failure = TokenizerMismatchError(
+            f"The tokenizer of {self.tokenizer.source!r} gives other token IDs than the server's "
+            f"/tokenize, first at position {position}: {self.tokenizer.text(local[piece])!r} here, "
+            f"{self.tokenizer.text(server[piece])!r} there. Its files or its chat template are not "
+            'the ones that the server runs; use tokenizer="server".'
+            + (late if self.comparisons.holds(prompt) else "")
+        )
+        self.failure = failure
+        raise failure

@@ -1,0 +1,9 @@
+"""One HTTP call: connection, deadline, retries, errors. The only part that knows an HTTP library.
+
+Imported at the first call, so that ``import reward_client`` does not load the HTTP stack.
+"""
+
+from reward_client._transport.backends.base import Wire
+from reward_client._transport.http_caller import HttpCaller
+
+__all__ = ["HttpCaller", "Wire"]

@@ -1,0 +1,122 @@
+"""The wire over a caller's OpenAI client: its key, proxies, TLS and headers; our retries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, cast
+
+import openai
+import orjson
+
+from reward_client._base.options import Timeouts
+from reward_client._transport.backends.base import WireReply
+from reward_client._transport.network_errors import Fault, WireFaultError, classify
+from reward_client.errors import InputError
+
+__all__ = ["OpenAIWire", "as_async"]
+
+
+class AsyncOpenAI(openai.AsyncOpenAI):
+    """Has the settings of a synchronous client, which has no connections for us."""
+
+
+class OpenAIWire:
+    """Sends every request through an `openai.AsyncOpenAI`; it stays the caller's to close.
+
+    Args:
+        client: The OpenAI client.
+        base_url: The server's URL without ``/v1``.
+        timeouts: Deadlines for connecting and reading.
+        max_response_bytes: What a reply may have at most.
+    """
+
+    def __init__(
+        self,
+        client: openai.AsyncOpenAI,
+        base_url: str,
+        timeouts: Timeouts,
+        max_response_bytes: int,
+    ) -> None:
+        self._owned = isinstance(client, AsyncOpenAI)
+        # Connections belong to one event loop, as this object does.
+        own = openai.DefaultAsyncHttpxClient() if self._owned else None
+        self._client = client.with_options(http_client=own) if self._owned else client
+        self._timeout = openai.Timeout(timeouts.read, connect=timeouts.connect)
+        self._base_url = base_url
+        self._max_response_bytes = max_response_bytes
+
+    async def send(
+        self,
+        method: Literal["GET", "POST"],
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+    ) -> WireReply:
+        """See `Wire`."""
+        url = self._base_url + path
+        options: openai.RequestOptions = {"headers": headers, "follow_redirects": False}
+        try:
+            # Each time, since the caller may give the client another key.
+            client = self._client.with_options(max_retries=0, timeout=self._timeout)
+            # The one public type that gives the reply as it came, in openai 1.x to 3.x.
+            raw = openai.HttpxBinaryResponseContent
+            if method == "GET":
+                content = await client.get(url, cast_to=raw, options=options)
+            else:
+                payload = orjson.loads(body or b"{}")
+                content = await client.post(url, cast_to=raw, body=payload, options=options)
+            response = content.response
+        except openai.APIStatusError as error:
+            response = error.response
+        except (openai.APIConnectionError, RuntimeError) as error:
+            cause = error.__cause__ or error
+            if isinstance(cause, RuntimeError):
+                raise InputError(
+                    f"The OpenAI client cannot be used ({cause}). It must be open, and its "
+                    "connections belong to one event loop: make one for each event loop, or use "
+                    "RewardClient, which keeps one event loop."
+                ) from error
+            fault = classify(error, reading=False)
+            if fault is None:
+                raise
+            raise WireFaultError(fault, type(cause).__name__) from error
+        # openai before 1.83 follows redirects, whatever is asked for.
+        response = response.history[0] if response.history else response
+        if len(response.content) > self._max_response_bytes:
+            raise WireFaultError(Fault.TOO_LARGE, f"more than {self._max_response_bytes} bytes")
+        sent = response.request.headers
+        return WireReply(response.status_code, response.headers, response.content, sent)
+
+    async def aclose(self) -> None:
+        """Closes what is not the caller's."""
+        if self._owned:
+            await self._client.close()
+
+
+def as_async(client: openai.OpenAI | openai.AsyncOpenAI) -> openai.AsyncOpenAI:
+    """An asynchronous client with the settings of the one given.
+
+    Raises:
+        InputError: It has settings that cannot be carried over.
+    """
+    given = cast("object", client)
+    if isinstance(given, openai.AsyncOpenAI):
+        return given
+    if not isinstance(given, openai.OpenAI):
+        raise InputError(f"from_openai needs an OpenAI client, not a {type(given).__name__}.")
+    custom = type(given._client).__name__ != "SyncHttpxClientWrapper"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    if custom or type(given) is not openai.OpenAI or not given.api_key:
+        raise InputError(
+            "This OpenAI client has an http_client, a subclass or a key function of its own, which "
+            "cannot be carried over to asynchronous requests: pass an openai.AsyncOpenAI with its "
+            "asynchronous counterpart, such as AsyncOpenAI(http_client=DefaultAsyncHttpxClient(…))."
+        )
+    return AsyncOpenAI(
+        api_key=given.api_key,
+        organization=given.organization,
+        project=given.project,
+        base_url=given.base_url,
+        # The public default_headers holds openai's own headers as well.
+        default_headers=given._custom_headers,  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        default_query=given.default_query,
+    )

@@ -1,0 +1,97 @@
+"""When a call is tried again, as tenacity objects."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_result,
+    stop_after_attempt,
+    stop_any,
+    stop_before_delay,
+    wait_random_exponential,
+)
+
+from reward_client._base.options import RetryPolicy
+from reward_client._protocols.http import Reply
+from reward_client._transport.network_errors import Fault
+from reward_client.errors import RewardClientError, StatusError
+
+__all__ = ["Failure", "retrying"]
+
+_logger = logging.getLogger("reward_client")
+
+_FIRST_WAIT = 0.5
+"""Seconds; the upper end of the first wait, doubled for each further one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What an attempt ended with instead of a reply.
+
+    Attributes:
+        error: What is raised if no attempt follows.
+        summary: One line without any text of the server, for logs and `error.attempts`.
+        retried: Whether another attempt can help.
+        fault: What happened on the wire, if that is where it failed.
+    """
+
+    error: RewardClientError
+    summary: str
+    retried: bool
+    fault: Fault | None = None
+
+
+def retrying(policy: RetryPolicy, spent: float) -> AsyncRetrying:
+    """A retry loop around a coroutine function that returns a reply or a `Failure`.
+
+    It waits with full jitter, or exactly as long as the server asks; gives the last failure back
+    when attempts or budget are used up; and lets every exception pass, so that cancellation is
+    never retried.
+
+    Args:
+        policy: How often, and how long.
+        spent: Seconds of its budget that are gone.
+    """
+    left = policy.budget - spent
+    return AsyncRetrying(
+        retry=retry_if_result(_is_worth_another_attempt),
+        stop=stop_any(stop_after_attempt(policy.attempts), stop_before_delay(left)),
+        wait=_Wait(policy.max_wait),
+        before_sleep=_log_retry,
+        retry_error_callback=_last_failure,
+    )
+
+
+def _is_worth_another_attempt(outcome: Reply | Failure) -> bool:
+    return isinstance(outcome, Failure) and outcome.retried
+
+
+class _Wait:
+    def __init__(self, max_wait: float) -> None:
+        self._jitter = wait_random_exponential(multiplier=_FIRST_WAIT, max=max_wait)
+
+    def __call__(self, state: RetryCallState) -> float:
+        error = _last_failure(state).error
+        if isinstance(error, StatusError) and error.retry_after is not None:
+            return error.retry_after
+        return self._jitter(state)
+
+
+def _last_failure(state: RetryCallState) -> Failure:
+    outcome = state.outcome.result() if state.outcome else None
+    if not isinstance(outcome, Failure):
+        raise TypeError("only failures are retried")
+    return outcome
+
+
+def _log_retry(state: RetryCallState) -> None:
+    _logger.debug(
+        "attempt %d: %s; next in %.2f s",
+        state.attempt_number,
+        _last_failure(state).summary,
+        state.upcoming_sleep,
+    )

@@ -1,0 +1,5 @@
+"""Tokenizers on the client."""
+
+from reward_client._tokenization import LocalTokenizer, Retokenizer
+
+__all__ = ["LocalTokenizer", "Retokenizer"]

@@ -118,3 +118,9 @@ __all__ = [
     "Usage",
     "__version__",
 ]
+
+# Reprs, pickles and the documentation show the module that callers import from.
+for _public in list(globals().values()):
+    if isinstance(_public, type) and _public.__module__.startswith(f"{__name__}."):
+        _public.__module__ = __name__
+del _public

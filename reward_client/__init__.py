@@ -119,8 +119,12 @@ __all__ = [
     "__version__",
 ]
 
-# Reprs, pickles and the documentation show the module that callers import from.
-for _public in list(globals().values()):
-    if isinstance(_public, type) and _public.__module__.startswith(f"{__name__}."):
-        _public.__module__ = __name__
-del _public
+
+def _report_public_module() -> None:
+    """Let reprs, pickles and the documentation show the module that callers import from."""
+    for item in list(globals().values()):
+        if isinstance(item, type) and item.__module__.startswith(f"{__name__}."):
+            item.__module__ = __name__
+
+
+_report_public_module()

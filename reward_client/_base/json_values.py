@@ -67,7 +67,7 @@ def is_text(value: object) -> TypeGuard[str]:
         return False
 
 
-def plain(value: object) -> object:
+def to_json_value(value: object) -> object:
     """A copy of a caller's object, made of dict, list, str, int, float, bool and None alone.
 
     Raises:

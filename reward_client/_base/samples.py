@@ -16,7 +16,7 @@ from reward_client._base.json_values import (
     elements,
     is_list,
     is_text,
-    plain,
+    to_json_value,
 )
 from reward_client._base.token_ids import MAX_TOKEN_ID, TokenIds, checked
 from reward_client.errors import InputError
@@ -321,7 +321,7 @@ def _steps(given: object) -> list[str] | None:
 def _json(value: object, name: str) -> object:
     """A copy as JSON can hold it."""
     try:
-        return plain(value)
+        return to_json_value(value)
     except NotJsonError as error:
         raise InputError(f"The {name} cannot be written as JSON: {error}.") from error
 

@@ -6,7 +6,7 @@ from reward_client._base.activation import Activation
 from reward_client._doctor.findings import failed, not_checked, ok, warning
 from reward_client._doctor.report import Finding
 from reward_client._protocols.vllm import Layout
-from reward_client._protocols.vllm.versions import UNKNOWN, era_of
+from reward_client._protocols.vllm.versions import UNKNOWN_VERSION, version_range_of
 from reward_client._server.identity import Identity
 from reward_client._server.manifest_checks import provable
 from reward_client._server.state import ServerState
@@ -27,7 +27,7 @@ _COMPARE = "Compare the sample's reward with one from the model's own code."
 
 def version(identity: Identity, *, way_found: bool) -> Finding:
     """Whether the version table knows the server."""
-    if era_of(identity.version) is not UNKNOWN:
+    if version_range_of(identity.version) is not UNKNOWN_VERSION:
         return ok("version", f"vLLM {identity.version}.")
     found = ", and the values proved that they are raw" if way_found else ""
     tried = f"the newest way was tried{found}."
@@ -185,10 +185,10 @@ def _known_by(found: Activation) -> str:
 
 def _flag(serving: ServerState) -> str:
     """The flag of this version that switches the activation off."""
-    era = era_of(serving.identity.version)
-    named = (way for ways in era.by_name.values() for way in ways)
-    ways = [*era.ways.values(), *named]
-    return next(way.flag for way in ways if way.ask == serving.ask)
+    version_range = version_range_of(serving.identity.version)
+    named = (way for ways in version_range.if_named.values() for way in ways)
+    ways = [*version_range.strategies.values(), *named]
+    return next(way.flag for way in ways if way.request == serving.ask)
 
 
 def _shape(layout: Layout) -> str:

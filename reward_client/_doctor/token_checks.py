@@ -16,10 +16,10 @@ from reward_client._doctor.findings import not_checked, ok, warning
 from reward_client._doctor.report import Finding
 from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.tokenize import (
-    detokenize_call,
+    detokenize_request,
     server_ids,
-    text_call,
     text_of,
+    text_request,
     token_ids,
 )
 from reward_client._server.identity import Identity
@@ -77,12 +77,12 @@ class ServerTokenizer:
 
     async def text(self, ids: Sequence[int]) -> str:
         """The text of token IDs."""
-        return text_of(await self.transport.call(detokenize_call(self.identity.model, ids)))
+        return text_of(await self.transport.send(detokenize_request(self.identity.model, ids)))
 
     async def text_ids(self, text: str, *, add_special_tokens: bool) -> TokenIds:
         """The token IDs of a text."""
-        call = text_call(self.identity.model, text, add_special_tokens=add_special_tokens)
-        return token_ids(await self.transport.call(call))
+        call = text_request(self.identity.model, text, add_special_tokens=add_special_tokens)
+        return token_ids(await self.transport.send(call))
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,8 +94,8 @@ class Transport(Protocol):
         """Notes that another server may have come up."""
         ...
 
-    async def call(self, call: Request) -> Response:
-        """Makes the call, with the retries that are right for it.
+    async def send(self, request: Request) -> Response:
+        """Send a request, with the retries that its failures allow.
 
         Raises:
             TransportError: No usable reply.

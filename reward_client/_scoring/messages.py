@@ -29,7 +29,7 @@ class _Trial:
 
     baseline: Baseline
     batcher: Batcher[Turns]
-    comparisons: SpotChecks = field(default_factory=SpotChecks)
+    spot_checks: SpotChecks = field(default_factory=SpotChecks)
 
 
 class MessagesScorer(Scorer):
@@ -93,7 +93,7 @@ class MessagesScorer(Scorer):
 
         async def unproven(number: int) -> None:
             prompt = prompts[number]
-            async with trial.comparisons.turn(prompt) as is_due:
+            async with trial.spot_checks.turn(prompt) as is_due:
                 if is_due:
                     try:
                         settle({number: await self._compared(trial, prompt)})
@@ -107,7 +107,7 @@ class MessagesScorer(Scorer):
         proven = [
             number
             for number, prompt in prompts.items()
-            if _has_others(prompt) or trial.comparisons.passes(prompt)
+            if _has_others(prompt) or trial.spot_checks.may_skip(prompt)
         ]
         turns = {number: Turns.of(prompts[number]) for number in proven}
         async with asyncio.TaskGroup() as group:
@@ -137,13 +137,13 @@ class MessagesScorer(Scorer):
         scores = await self._pool.at_one(alone, "scoring", turns.size)
         values = [reward.scalar or 0.0, *reward.objectives.values()]
         if not is_same([scores.value or 0.0, *scores.objectives.values()], values):
-            trial.comparisons = SpotChecks()  # what agreed before proves nothing any more
+            trial.spot_checks = SpotChecks()  # what agreed before proves nothing any more
             raise ResponseMismatchError(
                 f"The server gives {scores.value} for the messages and {reward.scalar} for the "
                 f"{reward.token_count} token IDs that /tokenize makes of them: leave "
                 "method=Messages() out."
             )
-        trial.comparisons.agreed(prompt)
+        trial.spot_checks.mark_agreed(prompt)
         return reward
 
     async def _alone(

@@ -10,7 +10,7 @@ from reward_client._base.results import Provenance, TokenizedSample, Usage
 from reward_client._base.samples import Conversation
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm.completions import Written, generation_call, read_written
+from reward_client._protocols.vllm.completions import Written, generation_request, read_written
 from reward_client._replicas.pool import Replica, ReplicaPool
 from reward_client._scoring.base import together
 from reward_client._server.requests import response_of
@@ -137,7 +137,7 @@ class Writer:
         room = writing.max_tokens
         if limit is not None:
             room = min(room, limit + 1 - len(ids))  # the profile keeps one token free
-        call = generation_call(
+        call = generation_request(
             serving.profile.model,
             ids,
             max_tokens=room,

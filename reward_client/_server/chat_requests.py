@@ -78,10 +78,10 @@ async def scored_turns(
 
     Raises:
         OtherModelError: The reply is of another model.
-        RewardClientError: As `Transport.call`, and as `ScoringRequest.read_conversations`.
+        RewardClientError: As `Transport.send`, and as `ScoringRequest.read_conversations`.
     """
     ask = serving.conversations or serving.ask
-    call = ask.chat_call(
+    call = ask.build_chat(
         serving.profile.model,
         [each.written for each in samples],
         generation_prompt=serving.rules.generation_prompt,

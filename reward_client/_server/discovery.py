@@ -11,7 +11,7 @@ from reward_client._base.results import Provenance, ServerProfile
 from reward_client._base.samples import parse_sample
 from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.tokenize import server_ids
-from reward_client._protocols.vllm.versions import UNKNOWN, VersionRange, era_of
+from reward_client._protocols.vllm.versions import UNKNOWN_VERSION, VersionRange, version_range_of
 from reward_client._server.activation_check import (
     Reads,
     find_activation,
@@ -51,10 +51,10 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     identity = await identify(transport, options.model)
     recipe = _recipe(options, identity)
     head = options.head or (recipe.head if recipe else None)
-    era, model = era_of(identity.version), identity.model
+    version_range, model = version_range_of(identity.version), identity.model
     export = recipe.export if recipe else None
     if recipe is not None and export is not None:
-        _refuse_unserved(recipe, head, era, identity)
+        _refuse_unserved(recipe, head, version_range, identity)
     mounted = await mounted_paths(transport)
     named = options.reading.tokens
     if not named and recipe is not None and options.head is None:
@@ -62,10 +62,14 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     tokens = await token_ids_of(transport, model, named)
     ways = [
         way
-        for way in ways_for(era, head, options.route, export, tokens, writes=options.reading.writes)
-        if mounted is None or way.ask.path in mounted
+        for way in ways_for(
+            version_range, head, options.route, export, tokens, writes=options.reading.writes
+        )
+        if mounted is None or way.request.path in mounted
     ]
-    advice = advice_for(era, head, options.route, export, tokens, writes=options.reading.writes)
+    advice = advice_for(
+        version_range, head, options.route, export, tokens, writes=options.reading.writes
+    )
     step = await step_token(transport, model, head) if isinstance(head, StepHead) else None
     probes = await tokenized_probes(transport, model, step)
     rules = _rules(options, recipe, probes, step, head)
@@ -81,9 +85,9 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
         await cross_check(transport, model, found)
     references = provable(recipe, identity.max_model_len or probes.max_model_len)
     activation = await _activation(
-        transport, found, identity, options, recipe, rules, era, references
+        transport, found, identity, options, recipe, rules, version_range, references
     )
-    profile = _profile(transport.url, identity, era, probes, found, activation, recipe)
+    profile = _profile(transport.url, identity, version_range, probes, found, activation, recipe)
     if activation.name != "none":
         _logger.warning("the server applies a %s", activation.name)
     if found.way.exported and not references:
@@ -99,7 +103,7 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     return ServerState(
         identity=identity,
         profile=profile,
-        ask=found.way.ask,
+        ask=found.way.request,
         head=found.head,
         rules=rules,
         layout=found.layout,
@@ -115,7 +119,7 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
 
 
 def _refuse_unserved(
-    manifest: Recipe, head: Head | None, era: VersionRange, identity: Identity
+    manifest: Recipe, head: Head | None, version_range: VersionRange, identity: Identity
 ) -> None:
     """Refuses what a manifest alone tells to be no way to a reward."""
     if head is None:
@@ -124,7 +128,7 @@ def _refuse_unserved(
             "its outputs become rewards cannot be guessed. Give "
             "head=StepHead(step_token=…, good_label=…, aggregate=…)."
         )
-    error = unserved(era, head, identity.version)
+    error = unserved(version_range, head, identity.version)
     if error is not None:
         raise error
 
@@ -181,15 +185,15 @@ async def _activation(
     options: DiscoveryOptions,
     recipe: Recipe | None,
     rules: PromptRules,
-    era: VersionRange,
+    version_range: VersionRange,
     references: Sequence[Reference],
 ) -> Activation:
-    if found.way.ask.route == "completions":
-        if len(found.way.ask.tokens) == 2 or options.reading.writes:
+    if found.way.request.route == "completions":
+        if len(found.way.request.tokens) == 2 or options.reading.writes:
             # What makes probabilities of logits is the same for both, or of no account.
             return Activation("none", "request")
         return await proven_logits(transport, identity.model, found)
-    raw_by = None if era is UNKNOWN else found.way.ask.raw_by
+    raw_by = None if version_range is UNKNOWN_VERSION else found.way.request.raw_by
     head, rows = found.head, found.rows()
     asked = raw_by == "request"
     if asked and may_be_squashed(rows) and not await _switch_counts(transport, found, identity):
@@ -207,11 +211,11 @@ async def _activation(
 
 async def _switch_counts(transport: Transport, found: Negotiated, identity: Identity) -> bool:
     """Whether the server heeds the switch for raw values: asked otherwise, it answers otherwise."""
-    ask = found.way.ask
+    ask = found.way.request
     if ask.sends != "ids":
         return True
     turned = replace(ask, switches={key: not value for key, value in ask.switches.items()})
-    response = await transport.call(turned.call(identity.model, found.ids))
+    response = await transport.send(turned.build(identity.model, found.ids))
     pairs = zip(found.outputs, turned.read(response, found.ids), strict=True)
     return not all(is_same(one.values, other.values) for one, other in pairs)
 
@@ -222,14 +226,14 @@ async def _activation_by_reference(
     """What the server applies, from samples whose raw reward the recipe knows."""
     model, way = identity.model, found.way
     for reference in recipe.references:
-        if not isinstance(reference.expected, float) or way.ask.sends != "ids":
+        if not isinstance(reference.expected, float) or way.request.sends != "ids":
             continue
         prompt = parse_sample(reference.sample)
         ids = await server_ids(
             transport, model, identity.version, prompt, generation_prompt=rules.generation_prompt
         )
         ids = rules.finished(ids, prompt)
-        (output,) = way.ask.read(await transport.call(way.ask.call(model, [ids])), [ids])
+        (output,) = way.request.read(await transport.send(way.request.build(model, [ids])), [ids])
         sent = found.layout.rows(output)[-1][0]
         activation = reference_decides(sent, reference.expected, reference.tolerance)
         if activation is not None:
@@ -253,20 +257,20 @@ def _read(tokens: Sequence[int | str]) -> str:
 def _profile(
     url: str,
     identity: Identity,
-    era: VersionRange,
+    version_range: VersionRange,
     probes: Probes,
     found: Negotiated,
     activation: Activation,
     recipe: Recipe | None,
 ) -> ServerProfile:
-    ask = found.way.ask
+    ask = found.way.request
     limit = identity.max_model_len or probes.max_model_len
     if limit is not None and ask.route == "completions":
         limit -= 1  # there must be room for the token that is generated
     return ServerProfile(
         url=url,
         version=identity.version,
-        version_known=era is not UNKNOWN,
+        version_known=version_range is not UNKNOWN_VERSION,
         model=identity.model,
         root=identity.root,
         max_model_len=limit,

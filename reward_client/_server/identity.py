@@ -59,9 +59,9 @@ async def identify(transport: Transport, model: str | None) -> Identity:
     Raises:
         ModelNotFoundError: The model is not served, or several are and none was named.
         ProtocolError: The server is known not to be vLLM.
-        RewardClientError: As `Transport.call`.
+        RewardClientError: As `Transport.send`.
     """
-    response = await transport.call(Request("GET", "/v1/models"))
+    response = await transport.send(Request("GET", "/v1/models"))
     listed = map(as_mapping, as_list(response.fields().get("data")) or [])
     cards = [card for card in listed if card is not None and isinstance(card.get("id"), str)]
     flavour = _other_flavour(cards)
@@ -104,7 +104,7 @@ async def _version(transport: Transport) -> str | None:
 async def _optional(transport: Transport, path: str) -> Mapping[str, object]:
     """A JSON object that gateways may hide; empty where they do."""
     try:
-        return (await transport.call(Request("GET", path))).fields()
+        return (await transport.send(Request("GET", path))).fields()
     except (RouteNotFoundError, AuthenticationError, BadRequestError, ProtocolError):
         return {}
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from reward_client._base.activation import Activation
 from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm.tokenize import text_call, token_ids
+from reward_client._protocols.vllm.tokenize import text_request, token_ids
 from reward_client._server.negotiation import Negotiated
 from reward_client.errors import ActivationError, InputError
 
@@ -22,7 +22,7 @@ async def token_ids_of(
 
     Raises:
         InputError: A text is not one token, or two of them are the same one.
-        RewardClientError: As `Transport.call`.
+        RewardClientError: As `Transport.send`.
     """
     ids = tuple([await _token_id(transport, model, token) for token in tokens])
     if len(set(ids)) != len(ids):
@@ -37,10 +37,10 @@ async def proven_logits(transport: Transport, model: str, found: Negotiated) -> 
 
     Raises:
         ActivationError: They may be log-probabilities.
-        RewardClientError: As `Transport.call`.
+        RewardClientError: As `Transport.send`.
     """
-    likeliest = replace(found.way.ask, tokens=())
-    response = await transport.call(likeliest.call(model, found.ids))
+    likeliest = replace(found.way.request, tokens=())
+    response = await transport.send(likeliest.build(model, found.ids))
     numbers = [output.values[0] for output in likeliest.read(response, found.ids)]
     if max(numbers) > _ROUNDING:
         return Activation("none", "probe")
@@ -57,11 +57,11 @@ async def _token_id(transport: Transport, model: str, token: int | str) -> int:
 
     Raises:
         InputError: The text is not one token.
-        RewardClientError: As `Transport.call`.
+        RewardClientError: As `Transport.send`.
     """
     if isinstance(token, int):
         return token
-    ids = token_ids(await transport.call(text_call(model, token, add_special_tokens=False)))
+    ids = token_ids(await transport.send(text_request(model, token, add_special_tokens=False)))
     if len(ids) != 1:
         raise InputError(
             f"{token!r} is {len(ids)} tokens of this model ({[*ids[:8]]}) and must be one. Does a "

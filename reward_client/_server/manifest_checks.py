@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reward_client._protocols.vllm import Layout
-from reward_client._protocols.vllm.versions import Kind, VersionRange, first_with
+from reward_client._protocols.vllm.versions import ModelKind, VersionRange, first_version_with
 from reward_client.errors import NotARewardError, RecipeError
 from reward_client.heads import Head, Scores, StepHead
 from reward_client.recipes import ExportTable, Recipe, Reference
@@ -34,17 +34,21 @@ def provable(recipe: Recipe | None, limit: int | None) -> list[Reference]:
     ]
 
 
-def unserved(era: VersionRange, head: Head | None, version: str | None) -> NotARewardError | None:
+def unserved(
+    version_range: VersionRange, head: Head | None, version: str | None
+) -> NotARewardError | None:
     """The error for a version that applies no exported head, None for others."""
-    kind: Kind = "exported steps" if isinstance(head, StepHead) else "exported"
-    if kind in era.ways:
+    kind: ModelKind = "exported steps" if isinstance(head, StepHead) else "exported"
+    if kind in version_range.strategies:
         return None
     what = (
         "has no task that answers what Dense modules make of each token"
         if kind == "exported steps"
         else "applies no Dense modules: of an exported checkpoint it answers hidden states"
     )
-    return NotARewardError(f"vLLM {version} {what}. Serve it with {first_with(kind)} or later.")
+    return NotARewardError(
+        f"vLLM {version} {what}. Serve it with {first_version_with(kind)} or later."
+    )
 
 
 def wrong_width(layout: Layout, export: ExportTable | None) -> NotARewardError | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from reward_client._base.options import RouteChoice
 from reward_client._protocols.http import Response, Transport
 from reward_client._protocols.vllm import Layout, PooledOutput, find_layout
-from reward_client._protocols.vllm.versions import Kind, Strategy, VersionRange
+from reward_client._protocols.vllm.versions import ModelKind, Strategy, VersionRange
 from reward_client._server.manifest_checks import wrong_width
 from reward_client._server.outputs import outputs_of
 from reward_client._server.probes import Probes, text_probes
@@ -62,7 +62,7 @@ class Negotiated:
 
 
 def ways_for(
-    era: VersionRange,
+    version_range: VersionRange,
     head: Head | None,
     route: RouteChoice,
     export: ExportTable | None = None,
@@ -73,7 +73,7 @@ def ways_for(
     """The ways to try, the likeliest first, each once: kinds of models may share one.
 
     Args:
-        era: The version's row.
+        version_range: The version's row.
         head: What reads the answer, if it is known.
         route: The route that the caller named.
         export: That of a manifest: then no other way is tried than those of exported heads.
@@ -83,18 +83,20 @@ def ways_for(
     ways: list[Strategy] = []
     kinds = _exported_kinds(head) if export is not None else _kinds(head, tokens)
     for kind in ("text",) if writes else kinds:
-        first = era.ways.get(kind)
-        known = [way for way in (first, first and first.otherwise) if way]
+        first = version_range.strategies.get(kind)
+        known = [way for way in (first, first and first.fallback) if way]
         if route != "auto":
-            named = [*known, *era.by_name.get(kind, ())]
-            known = [way for way in named if way.ask.route == route]
+            named = [*known, *version_range.if_named.get(kind, ())]
+            known = [way for way in named if way.request.route == route]
         if kind in ("logit", "difference"):
-            known = [replace(way, ask=replace(way.ask, tokens=tuple(tokens))) for way in known]
-        ways += [way for way in known if way.ask not in [earlier.ask for earlier in ways]]
+            known = [
+                replace(way, request=replace(way.request, tokens=tuple(tokens))) for way in known
+            ]
+        ways += [way for way in known if way.request not in [earlier.request for earlier in ways]]
     return ways
 
 
-def _kinds(head: Head | None, tokens: Sequence[int]) -> tuple[Kind, ...]:
+def _kinds(head: Head | None, tokens: Sequence[int]) -> tuple[ModelKind, ...]:
     """The kinds of models whose output a head reads, or which give the logits of tokens."""
     if tokens:
         return ("sequence", "exported", "logit" if len(tokens) == 1 else "difference")
@@ -105,12 +107,12 @@ def _kinds(head: Head | None, tokens: Sequence[int]) -> tuple[Kind, ...]:
     return ("sequence", "token", "exported")
 
 
-def _exported_kinds(head: Head | None) -> tuple[Kind, ...]:
+def _exported_kinds(head: Head | None) -> tuple[ModelKind, ...]:
     return ("exported steps",) if isinstance(head, StepHead) else ("exported",)
 
 
 def advice_for(
-    era: VersionRange,
+    version_range: VersionRange,
     head: Head | None,
     route: RouteChoice,
     export: ExportTable | None = None,
@@ -129,8 +131,8 @@ def advice_for(
         )
     if tokens:
         return _FOR_LOGIT if len(tokens) == 1 else _FOR_DIFFERENCE
-    if not ways_for(era, head, route):
-        return era.advice
+    if not ways_for(version_range, head, route):
+        return version_range.hint
     if isinstance(head, LinearHead):
         return (
             "LinearHead reads hidden states: serve the backbone with "
@@ -143,7 +145,7 @@ def advice_for(
             """"token_classify"}'`, a checkpoint whose head was exported with """
             f"`{_FOR_STEPS}`."
         )
-    return era.advice
+    return version_range.hint
 
 
 async def first_that_fits(
@@ -166,7 +168,7 @@ async def first_that_fits(
     not_served: RouteNotFoundError | None = None
     asked: set[str] = set()
     for way in ways:
-        asked.add(way.ask.path)
+        asked.add(way.request.path)
         try:
             found = await _probed(transport, model, way, probes, rules, head or ScalarHead())
         except RouteNotFoundError as error:
@@ -193,7 +195,7 @@ async def _refuse_wrong_start(
     if way.wrong_if_served is None:
         return
     try:
-        response = await transport.call(way.wrong_if_served.call(model, probes.ids[:1]))
+        response = await transport.send(way.wrong_if_served.build(model, probes.ids[:1]))
     except RouteNotFoundError:
         return
     raise response.error(ProtocolError, way.wrong_because)
@@ -204,9 +206,9 @@ async def _probed(
 ) -> Negotiated:
     ids: Sequence[Sequence[int]] = probes.ids
     inputs: Sequence[Sequence[int] | str] = ids
-    if way.ask.sends == "text":
+    if way.request.sends == "text":
         inputs, ids = await text_probes(transport, model)
-    response, read = await outputs_of(transport.call, way.ask, model, inputs, ids)
+    response, read = await outputs_of(transport.send, way.request, model, inputs, ids)
     outputs: list[PooledOutput] = []
     for output in read:
         if isinstance(output, ProtocolError):

@@ -31,9 +31,9 @@ async def outputs_of(
         ids: The token lists.
 
     Raises:
-        RewardClientError: As `Transport.call`, and as `ScoringRequest.read_each`.
+        RewardClientError: As `Transport.send`, and as `ScoringRequest.read_each`.
     """
-    response = await send(ask.call(model, inputs))
+    response = await send(ask.build(model, inputs))
     outputs: Outputs = ask.read_each(response, ids)
     untold = [
         place for place, output in enumerate(outputs) if isinstance(output, MissingLogprobError)
@@ -43,7 +43,7 @@ async def outputs_of(
         left = [inputs[place] for place in untold]
         lists = [ids[place] for place in untold]
         singles = [replace(ask, tokens=(token,), names_tokens=False) for token in ask.tokens]
-        responses = await asyncio.gather(*(send(single.call(model, left)) for single in singles))
+        responses = await asyncio.gather(*(send(single.build(model, left)) for single in singles))
         numbers = [
             single.read_each(each, lists) for single, each in zip(singles, responses, strict=True)
         ]

@@ -9,7 +9,12 @@ from itertools import cycle, islice
 from reward_client._base.json_values import as_count
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm.tokenize import detokenize_call, text_call, text_of, token_ids
+from reward_client._protocols.vllm.tokenize import (
+    detokenize_request,
+    text_of,
+    text_request,
+    token_ids,
+)
 from reward_client._tokenization.prompt_rules import StepToken
 from reward_client.errors import InputError
 from reward_client.heads import StepHead
@@ -45,9 +50,9 @@ class Probes:
 
 async def tokenized_probes(transport: Transport, model: str, step: StepToken | None) -> Probes:
     """The probes, with one to three step tokens in each where steps are scored."""
-    response = await transport.call(text_call(model, _TEXT, add_special_tokens=True))
+    response = await transport.send(text_request(model, _TEXT, add_special_tokens=True))
     ids = token_ids(response)
-    bare = token_ids(await transport.call(text_call(model, _TEXT, add_special_tokens=False)))
+    bare = token_ids(await transport.send(text_request(model, _TEXT, add_special_tokens=False)))
     return Probes(
         ids=tuple(_piece(bare, index, step) for index in range(_COUNT)),
         bos=ids[0] if ids[1 : 1 + len(bare)] == bare else None,
@@ -70,8 +75,8 @@ async def text_probes(transport: Transport, model: str) -> tuple[list[str], list
         _TEXT[index * _CHARACTERS : (index + 1) * _CHARACTERS + _STRIDE * index]
         for index in range(_COUNT)
     ]
-    calls = [text_call(model, text, add_special_tokens=True) for text in texts]
-    return texts, [token_ids(await transport.call(call)) for call in calls]
+    calls = [text_request(model, text, add_special_tokens=True) for text in texts]
+    return texts, [token_ids(await transport.send(call)) for call in calls]
 
 
 async def step_token(transport: Transport, model: str, head: StepHead) -> StepToken:
@@ -79,18 +84,18 @@ async def step_token(transport: Transport, model: str, head: StepHead) -> StepTo
 
     Raises:
         InputError: Its text is not one token.
-        RewardClientError: As `Transport.call`.
+        RewardClientError: As `Transport.send`.
     """
     given = head.step_token
     if isinstance(given, int):
-        text = text_of(await transport.call(detokenize_call(model, [given])))
+        text = text_of(await transport.send(detokenize_request(model, [given])))
         if not text or "\ufffd" in text:
             raise InputError(
                 f"step_token={given} is no text of this model ({text!r}): steps cannot be told "
                 "apart by it. Is it the right ID?"
             )
         return StepToken(given, text)
-    ids = token_ids(await transport.call(text_call(model, given, add_special_tokens=False)))
+    ids = token_ids(await transport.send(text_request(model, given, add_special_tokens=False)))
     if len(ids) != 1:
         raise InputError(
             f"step_token={given!r} is {len(ids)} tokens of this model ({[*ids[:8]]}) and must be "

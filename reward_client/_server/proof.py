@@ -29,11 +29,11 @@ async def cross_check(transport: Transport, model: str, found: Negotiated) -> No
 
     Raises:
         ResponseMismatchError: It is another value.
-        RewardClientError: As `Transport.call` and `ScoringRequest.read`.
+        RewardClientError: As `Transport.send` and `ScoringRequest.read`.
     """
-    ask, ids, packed = found.way.ask, found.ids[-1], found.outputs[-1].values
+    ask, ids, packed = found.way.request, found.ids[-1], found.outputs[-1].values
     other = _OTHER[ask.encoding]
-    response = await transport.call(ask.call(model, [ids], other))
+    response = await transport.send(ask.build(model, [ids], other))
     try:
         (output,) = ask.read(response, [ids], other)
     except ShapeError:
@@ -69,11 +69,11 @@ async def prove_head(
     Raises:
         NotARewardError: One of them gets another value than the manifest says.
         RecipeError: They are of another head.
-        RewardClientError: As `Transport.call` and `ScoringRequest.read`.
+        RewardClientError: As `Transport.send` and `ScoringRequest.read`.
     """
     lists = [reference.token_ids or () for reference in references]
-    response = await transport.call(found.way.ask.call(model, lists))
-    outputs = found.way.ask.read(response, lists)
+    response = await transport.send(found.way.request.build(model, lists))
+    outputs = found.way.request.read(response, lists)
     for number, (reference, ids, output) in enumerate(
         zip(references, lists, outputs, strict=True), start=1
     ):

@@ -8,7 +8,12 @@ from functools import partial
 from reward_client._base.results import Reward
 from reward_client._protocols.http import Request, Response, Transport
 from reward_client._protocols.vllm import PooledOutput
-from reward_client._protocols.vllm.tokenize import detokenize_call, text_call, text_of, token_ids
+from reward_client._protocols.vllm.tokenize import (
+    detokenize_request,
+    text_of,
+    text_request,
+    token_ids,
+)
 from reward_client._server.outputs import outputs_of
 from reward_client._server.state import ServerState
 from reward_client._tokenization import Tokenized
@@ -27,7 +32,7 @@ async def scored(
 
     Raises:
         OtherModelError: The reply is of another model.
-        RewardClientError: As `Transport.call`, and as `ScoringRequest.read_each`.
+        RewardClientError: As `Transport.send`, and as `ScoringRequest.read_each`.
     """
     lists = [each.ids for each in samples]
     inputs = [each.text or each.ids for each in samples]
@@ -42,9 +47,9 @@ async def response_of(transport: Transport, serving: ServerState, call: Request)
 
     Raises:
         OtherModelError: It is of another one.
-        RewardClientError: As `Transport.call`.
+        RewardClientError: As `Transport.send`.
     """
-    response = await transport.call(call)
+    response = await transport.send(call)
     if response.model != serving.response_model:
         raise OtherModelError
     return response
@@ -99,7 +104,7 @@ async def prepared(transport: Transport, serving: ServerState, tokens: Tokenized
 
     Raises:
         InputError: The server takes text only, and none becomes these very IDs.
-        RewardClientError: As `Transport.call`.
+        RewardClientError: As `Transport.send`.
     """
     if serving.ask.sends == "ids":
         return tokens
@@ -107,8 +112,8 @@ async def prepared(transport: Transport, serving: ServerState, tokens: Tokenized
     model, bos = serving.profile.model, serving.profile.bos_token_id
     # The server adds special tokens itself.
     bare = ids[1:] if ids.leading(bos) else ids[:]
-    text = text_of(await transport.call(detokenize_call(model, bare)))
-    again = token_ids(await transport.call(text_call(model, text, add_special_tokens=True)))
+    text = text_of(await transport.send(detokenize_request(model, bare)))
+    again = token_ids(await transport.send(text_request(model, text, add_special_tokens=True)))
     if again != ids:
         raise InputError(
             f"vLLM {serving.profile.version} scores this kind of model from text only, and these "

@@ -10,7 +10,7 @@ from typing import Any, TypeGuard, cast
 
 from reward_client._base.samples import Conversation, FormattedText, Message, Prompt
 from reward_client._base.token_ids import TokenIds, checked
-from reward_client._tokenization.spot_checks import EVERY, SpotChecks
+from reward_client._tokenization.spot_checks import INTERVAL, SpotChecks
 from reward_client.errors import InputError, TokenizerMismatchError
 
 _SHOWN = 6
@@ -208,7 +208,7 @@ class Proof:
     def __init__(self, tokenizer: LocalTokenizer) -> None:
         self.tokenizer = tokenizer
         self.failure: InputError | ImportError | None = None
-        self.comparisons = SpotChecks()
+        self.spot_checks = SpotChecks()
 
     def compare(
         self, prompt: Conversation | FormattedText, local: Sequence[int], server: Sequence[int]
@@ -219,7 +219,7 @@ class Proof:
             TokenizerMismatchError: The token IDs differ.
         """
         if list(local) == list(server):
-            self.comparisons.agreed(prompt)
+            self.spot_checks.mark_agreed(prompt)
             return
         pairs = zip(local, server, strict=False)
         position = next(
@@ -228,7 +228,7 @@ class Proof:
         )
         piece = slice(max(0, position - 1), position + _SHOWN)
         late = (
-            f" Up to {EVERY} samples since the last comparison may have been scored as other "
+            f" Up to {INTERVAL} samples since the last comparison may have been scored as other "
             "tokens."
         )
         failure = TokenizerMismatchError(
@@ -236,7 +236,7 @@ class Proof:
             f"/tokenize, first at position {position}: {self.tokenizer.text(local[piece])!r} here, "
             f"{self.tokenizer.text(server[piece])!r} there. Its files or its chat template are not "
             'the ones that the server runs; use tokenizer="server".'
-            + (late if self.comparisons.holds(prompt) else "")
+            + (late if self.spot_checks.is_proven(prompt) else "")
         )
         self.failure = failure
         raise failure

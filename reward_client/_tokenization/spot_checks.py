@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from reward_client._base.samples import Conversation, FormattedText
 
 _FIRST = 8
-EVERY = 64
+INTERVAL = 64
 """After the first ones of its form, each prompt with such a number is compared."""
 
 
@@ -24,23 +24,23 @@ class SpotChecks:
     def __init__(self) -> None:
         self._agreed: Counter[Hashable] = Counter()
         self._under_way: Counter[Hashable] = Counter()
-        self._asked: Counter[Hashable] = Counter()
-        self._owed: Counter[Hashable] = Counter()
+        self._seen: Counter[Hashable] = Counter()
+        self._remaining: Counter[Hashable] = Counter()
         self._changed = asyncio.Event()
 
-    def holds(self, prompt: Conversation | FormattedText) -> bool:
+    def is_proven(self, prompt: Conversation | FormattedText) -> bool:
         """Whether the first prompts of this form agreed."""
         return self._agreed[_form(prompt)] >= _FIRST
 
-    def passes(self, prompt: Conversation | FormattedText) -> bool:
+    def may_skip(self, prompt: Conversation | FormattedText) -> bool:
         """Whether this prompt need not be compared; it is counted."""
         form = _form(prompt)
-        self._asked[form] += 1
+        self._seen[form] += 1
         if self._agreed[form] < _FIRST:
             return False
-        is_owed = self._asked[form] % EVERY == 0
-        self._owed[form] += is_owed
-        return not is_owed
+        is_chosen = self._seen[form] % INTERVAL == 0
+        self._remaining[form] += is_chosen
+        return not is_chosen
 
     @asynccontextmanager
     async def turn(self, prompt: Conversation | FormattedText) -> AsyncGenerator[bool]:
@@ -51,9 +51,9 @@ class SpotChecks:
         form = _form(prompt)
         while self._agreed[form] < _FIRST <= self._agreed[form] + self._under_way[form]:
             await self._changed.wait()
-        is_owed = self._agreed[form] >= _FIRST and self._owed[form] > 0
-        self._owed[form] -= is_owed
-        is_due = is_owed or self._agreed[form] < _FIRST
+        is_left = self._agreed[form] >= _FIRST and self._remaining[form] > 0
+        self._remaining[form] -= is_left
+        is_due = is_left or self._agreed[form] < _FIRST
         self._under_way[form] += is_due
         try:
             yield is_due
@@ -62,7 +62,7 @@ class SpotChecks:
             self._changed.set()
             self._changed = asyncio.Event()
 
-    def agreed(self, prompt: Conversation | FormattedText) -> None:
+    def mark_agreed(self, prompt: Conversation | FormattedText) -> None:
         """Notes that a prompt was compared and is the same."""
         self._agreed[_form(prompt)] += 1
 

@@ -158,7 +158,7 @@ class Tokenizer:
                 server would silently ignore.
             TokenizerMismatchError: A local tokenizer gives other IDs than the server.
             ImportError: A local tokenizer needs transformers, which is not installed.
-            RewardClientError: As `Transport.call`.
+            RewardClientError: As `Transport.send`.
         """
         prompt = needs.rules.with_steps(prompt)
         made = await self._tokenized(transport, needs, prompt)
@@ -186,7 +186,7 @@ class Tokenizer:
         if proof.failure is not None:
             return {}
         proven = {
-            key: prompt for key, prompt in prompts.items() if proof.comparisons.passes(prompt)
+            key: prompt for key, prompt in prompts.items() if proof.spot_checks.may_skip(prompt)
         }
         if not proven:
             return {}
@@ -216,7 +216,7 @@ class Tokenizer:
             return await _server_ids(transport, needs, prompt)
         proof = await self._proof_for(needs.profile)
         if proof.failure is None:
-            async with proof.comparisons.turn(prompt) as is_due:
+            async with proof.spot_checks.turn(prompt) as is_due:
                 return await self._local_ids(transport, needs, prompt, proof, is_due=is_due)
         if self._choice == "auto":
             return await _server_ids(transport, needs, prompt)
@@ -245,7 +245,7 @@ class Tokenizer:
         try:
             proof.compare(prompt, local, server)
         except TokenizerMismatchError as error:
-            if self._choice != "auto" or proof.comparisons.holds(prompt):
+            if self._choice != "auto" or proof.spot_checks.is_proven(prompt):
                 raise
             if is_news:
                 _logger.warning("tokenized by the server from now on: %s", type(error).__name__)

@@ -19,7 +19,11 @@ from reward_client._base.json_values import as_mapping
 from reward_client._base.options import Limits, RetryPolicy
 from reward_client._protocols.http import RESTART_SECONDS, SERVER_FAILURES, Request, Response
 from reward_client._transport.backends.base import Backend, RawResponse
-from reward_client._transport.network_errors import FAULT_RULES, Fault, WireFaultError
+from reward_client._transport.network_errors import (
+    NETWORK_ERROR_RULES,
+    NetworkError,
+    NetworkErrorKind,
+)
 from reward_client._transport.redaction import redact
 from reward_client._transport.retry import Failure, retrying
 from reward_client._transport.status_errors import (
@@ -91,13 +95,13 @@ class HttpTransport:
         """See `Transport`."""
         self.epoch += 1
 
-    async def call(self, call: Request) -> Response:
+    async def send(self, request: Request) -> Response:
         """See `Transport`.
 
         A server that was not to be reached through all attempts of a call is not waited for by each
         further call as well: they get one attempt, until it answers.
         """
-        attempts = _Attempts(self, call)
+        attempts = _Attempts(self, request)
         policy, started = self._once if self._unreachable else self._policy, time.monotonic()
         outcome: Response | Failure = await attempts.next()
         if isinstance(outcome, Failure) and outcome.retried:
@@ -106,7 +110,10 @@ class HttpTransport:
             outcome = await retry(attempts.from_the(outcome))
         if isinstance(outcome, Response):
             return outcome
-        if outcome.fault is not None and FAULT_RULES[outcome.fault].server_lost:
+        if (
+            outcome.network_error is not None
+            and NETWORK_ERROR_RULES[outcome.network_error].server_lost
+        ):
             self._unreachable = True
         error = outcome.error
         error.attempts = tuple(attempts.summaries[:-1])
@@ -116,17 +123,19 @@ class HttpTransport:
         """Closes the connections."""
         await self._backend.aclose()
 
-    async def send(self, call: Request, body: bytes | None, request_id: str) -> Response | Failure:
+    async def send_once(
+        self, request: Request, body: bytes | None, request_id: str
+    ) -> Response | Failure:
         """One request; what it met is returned, never raised, so that the cause can be weighed."""
         headers = {**self._headers, "x-request-id": request_id}
         if body is not None:
             headers["content-type"] = "application/json"
-        endpoint = f"{call.method} {self.url}{call.path}"
+        endpoint = f"{request.method} {self.url}{request.path}"
         try:
-            async with self._preparing if call.prepares else nullcontext(), self._slots:
-                response = await self._backend.send(call.method, call.path, body, headers)
-        except WireFaultError as fault:
-            return self._failed_on_the_wire(fault, endpoint, request_id)
+            async with self._preparing if request.prepares else nullcontext(), self._slots:
+                response = await self._backend.send(request.method, request.path, body, headers)
+        except NetworkError as error:
+            return self._failed_on_the_wire(error, endpoint, request_id)
         self._unreachable = False
         return self._read(response, endpoint, request_id)
 
@@ -174,27 +183,27 @@ class HttpTransport:
             retried=is_retried(kind, status),
         )
 
-    def _failed_on_the_wire(self, error: WireFaultError, endpoint: str, request_id: str) -> Failure:
-        rule = FAULT_RULES[error.fault]
+    def _failed_on_the_wire(self, error: NetworkError, endpoint: str, request_id: str) -> Failure:
+        rule = NETWORK_ERROR_RULES[error.kind]
         if rule.server_lost:
             self.mark_lost()
         reason = redact(str(error), self._headers)[:_SHOWN_CHARACTERS]
-        message = f"{reason[:1].upper()}{reason[1:]}. {rule.advice}"
+        message = f"{reason[:1].upper()}{reason[1:]}. {rule.hint}"
         return Failure(
             rule.error(message, endpoint=endpoint, request_id=request_id),
-            summary=error.fault.value,
+            summary=error.kind.value,
             retried=rule.retried,
-            fault=error.fault,
+            network_error=error.kind,
         )
 
 
 class _Attempts:
     """The attempts of one call, and what they met."""
 
-    def __init__(self, transport: HttpTransport, call: Request) -> None:
-        self._caller = transport
-        self._call = call
-        self._body = None if call.body is None else _encode(call.body)
+    def __init__(self, transport: HttpTransport, request: Request) -> None:
+        self._transport = transport
+        self._request = request
+        self._body = None if request.body is None else _encode(request.body)
         self._was_reset = False
         self._deaths = 0
         self._failing_since = 0.0
@@ -213,7 +222,7 @@ class _Attempts:
         """One attempt."""
         if self.summaries and time.monotonic() - self._failing_since > RESTART_SECONDS:
             # Another may answer by now: a gateway hides that the first one refused meanwhile.
-            self._caller.mark_lost()
+            self._transport.mark_lost()
         outcome = await self._send()
         if not self._was_reset and _is_reset(outcome):
             # Mostly an idle connection that the server had closed already: at once, once.
@@ -224,15 +233,17 @@ class _Attempts:
             if self._deaths == _MAX_DEATHS:
                 return Failure(outcome.error, outcome.summary, retried=False)
         if isinstance(outcome, Failure) and isinstance(outcome.error, SERVER_FAILURES):
-            return replace(outcome, retried=outcome.retried and not self._caller.has_stand_in())
+            return replace(outcome, retried=outcome.retried and not self._transport.has_stand_in())
         return outcome
 
     async def _send(self) -> Response | Failure:
         # vLLM up to 0.13 refuses an id that is still in flight there, so each attempt has its own.
         request_id = f"rc-{uuid.uuid4().hex}"
-        outcome = await self._caller.send(self._call, self._body, request_id)
+        outcome = await self._transport.send_once(self._request, self._body, request_id)
         summary = outcome.summary if isinstance(outcome, Failure) else "ok"
-        _logger.debug("%s %s: %s (%s)", self._call.method, self._call.path, summary, request_id)
+        _logger.debug(
+            "%s %s: %s (%s)", self._request.method, self._request.path, summary, request_id
+        )
         if isinstance(outcome, Failure):
             if not self.summaries:
                 self._failing_since = time.monotonic()
@@ -264,7 +275,7 @@ def _answer_to(other: str, endpoint: str, request_id: str) -> Failure:
 
 
 def _is_reset(outcome: Response | Failure) -> bool:
-    return isinstance(outcome, Failure) and outcome.fault is Fault.RESET
+    return isinstance(outcome, Failure) and outcome.network_error is NetworkErrorKind.RESET
 
 
 def _encode(body: dict[str, object]) -> bytes:

@@ -16,7 +16,7 @@ from reward_client.errors import (
 )
 
 
-class Fault(Enum):
+class NetworkErrorKind(Enum):
     """A failure of the connection, before or during a reply."""
 
     REFUSED = "connection refused"
@@ -34,7 +34,7 @@ class Fault(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class FaultRule:
+class NetworkErrorRule:
     """What a fault becomes.
 
     Attributes:
@@ -42,111 +42,111 @@ class FaultRule:
         retried: Whether another attempt is made.
         server_lost: Whether another server may have come up since.
         why: The reason for the choice.
-        advice: What the caller can do, for the message.
+        hint: What the caller can do, for the message.
     """
 
     error: type[RewardClientError]
     retried: bool
     server_lost: bool
     why: str
-    advice: str
+    hint: str
 
 
-FAULT_RULES = {
-    Fault.REFUSED: FaultRule(
+NETWORK_ERROR_RULES = {
+    NetworkErrorKind.REFUSED: NetworkErrorRule(
         ServerUnreachableError,
         retried=True,
         server_lost=True,
         why="a server that restarts comes back",
-        advice="Is the server up, and is base_url right?",
+        hint="Is the server up, and is base_url right?",
     ),
-    Fault.UNKNOWN_HOST: FaultRule(
+    NetworkErrorKind.UNKNOWN_HOST: NetworkErrorRule(
         ServerUnreachableError,
         retried=True,
         server_lost=True,
         why="name services of clusters fail for moments",
-        advice="Check the host name in base_url, and of the proxy if there is one.",
+        hint="Check the host name in base_url, and of the proxy if there is one.",
     ),
-    Fault.TLS: FaultRule(
+    NetworkErrorKind.TLS: NetworkErrorRule(
         ServerUnreachableError,
         retried=False,
         server_lost=False,
         why="a certificate does not become valid by asking again",
-        advice="Check https:// against http://, and Connection(verify=…, cert=…).",
+        hint="Check https:// against http://, and Connection(verify=…, cert=…).",
     ),
-    Fault.PROXY: FaultRule(
+    NetworkErrorKind.PROXY: NetworkErrorRule(
         ServerUnreachableError,
         retried=True,
         server_lost=False,
         why="a proxy may be busy for a moment",
-        advice="Check Connection(proxy=…) and the proxy environment variables.",
+        hint="Check Connection(proxy=…) and the proxy environment variables.",
     ),
-    Fault.PROXY_REFUSAL: FaultRule(
+    NetworkErrorKind.PROXY_REFUSAL: NetworkErrorRule(
         ServerUnreachableError,
         retried=False,
         server_lost=False,
         why="the proxy has decided",
-        advice="Check user and password in Connection(proxy=…) or the proxy environment variables.",
+        hint="Check user and password in Connection(proxy=…) or the proxy environment variables.",
     ),
-    Fault.CONNECT_TIMEOUT: FaultRule(
+    NetworkErrorKind.CONNECT_TIMEOUT: NetworkErrorRule(
         RewardTimeoutError,
         retried=True,
         server_lost=True,
         why="nothing was sent yet",
-        advice="Is the host reachable? Timeouts(connect=…) sets the deadline.",
+        hint="Is the host reachable? Timeouts(connect=…) sets the deadline.",
     ),
-    Fault.RESET: FaultRule(
+    NetworkErrorKind.RESET: NetworkErrorRule(
         TransportError,
         retried=True,
         server_lost=False,
         why="mostly an idle connection that the server closed (vLLM does after 5 s)",
-        advice="If it goes on, look into the server's log.",
+        hint="If it goes on, look into the server's log.",
     ),
-    Fault.CUT: FaultRule(
+    NetworkErrorKind.CUT: NetworkErrorRule(
         TransportError,
         retried=True,
         server_lost=False,
         why="scoring is repeatable",
-        advice="If it goes on, look into the server's log and the proxies between.",
+        hint="If it goes on, look into the server's log and the proxies between.",
     ),
-    Fault.READ_TIMEOUT: FaultRule(
+    NetworkErrorKind.READ_TIMEOUT: NetworkErrorRule(
         RewardTimeoutError,
         retried=False,
         server_lost=False,
         why="the server may be busy with it still; asking again doubles its load",
-        advice="The server may be overloaded; Timeouts(read=…) sets the deadline.",
+        hint="The server may be overloaded; Timeouts(read=…) sets the deadline.",
     ),
-    Fault.NOT_HTTP: FaultRule(
+    NetworkErrorKind.NOT_HTTP: NetworkErrorRule(
         ProtocolError,
         retried=False,
         server_lost=False,
         why="another kind of server answers there",
-        advice="Does base_url point at a vLLM server, with the right scheme and port?",
+        hint="Does base_url point at a vLLM server, with the right scheme and port?",
     ),
-    Fault.TOO_LARGE: FaultRule(
+    NetworkErrorKind.TOO_LARGE: NetworkErrorRule(
         ProtocolError,
         retried=False,
         server_lost=False,
         why="the same request has the same reply",
-        advice="A reward is small: hidden states may be coming back. "
+        hint="A reward is small: hidden states may be coming back. "
         "Limits(max_response_bytes=…) sets the limit.",
     ),
-    Fault.CLOSED: FaultRule(
+    NetworkErrorKind.CLOSED: NetworkErrorRule(
         RewardClientError,
         retried=False,
         server_lost=False,
         why="the caller wants no more",
-        advice="The client was closed while this call was under way.",
+        hint="The client was closed while this call was under way.",
     ),
 }
 
 
-class WireFaultError(Exception):
+class NetworkError(Exception):
     """A fault on the wire; turned into the error of its rule before anybody sees it."""
 
-    def __init__(self, fault: Fault, reason: str) -> None:
-        super().__init__(f"{fault.value}: {reason}")
-        self.fault = fault
+    def __init__(self, kind: NetworkErrorKind, reason: str) -> None:
+        super().__init__(f"{kind.value}: {reason}")
+        self.kind = kind
 
 
 # Transports that callers bring wrap what they met (httpx-aiohttp 0.2 reports refused, unknown host,
@@ -154,42 +154,42 @@ class WireFaultError(Exception):
 # most telling class in it decides. Names instead of classes: aiohttp, httpx, httpcore and httpx2
 # (openai) use the same ones; none is imported here.
 _BY_CLASS_NAME = (
-    ("ClientConnectorDNSError", Fault.UNKNOWN_HOST),
-    ("gaierror", Fault.UNKNOWN_HOST),
-    ("UnicodeError", Fault.UNKNOWN_HOST),  # a host name that cannot be one
-    ("ClientHttpProxyError", Fault.PROXY),
-    ("ClientProxyConnectionError", Fault.PROXY),
-    ("ProxyError", Fault.PROXY),
-    ("SSLError", Fault.TLS),
-    ("CertificateError", Fault.TLS),
-    ("ClientConnectorCertificateError", Fault.TLS),
-    ("ConnectionTimeoutError", Fault.CONNECT_TIMEOUT),
-    ("SocketTimeoutError", Fault.READ_TIMEOUT),
-    ("ReadTimeout", Fault.READ_TIMEOUT),
-    ("WriteTimeout", Fault.READ_TIMEOUT),
-    ("ConnectionRefusedError", Fault.REFUSED),
-    ("ClientConnectorError", Fault.REFUSED),
-    ("ConnectError", Fault.REFUSED),
-    ("ServerDisconnectedError", Fault.RESET),
-    ("ContentEncodingError", Fault.NOT_HTTP),
-    ("ClientPayloadError", Fault.CUT),
-    ("HttpProcessingError", Fault.NOT_HTTP),
-    ("ClientResponseError", Fault.NOT_HTTP),
-    ("DecodingError", Fault.NOT_HTTP),
-    ("ClientConnectionError", Fault.RESET),
-    ("ConnectionError", Fault.RESET),
-    ("ReadError", Fault.RESET),
-    ("WriteError", Fault.RESET),
-    ("CloseError", Fault.RESET),
-    ("ConnectTimeout", Fault.CONNECT_TIMEOUT),
-    ("PoolTimeout", Fault.CONNECT_TIMEOUT),
+    ("ClientConnectorDNSError", NetworkErrorKind.UNKNOWN_HOST),
+    ("gaierror", NetworkErrorKind.UNKNOWN_HOST),
+    ("UnicodeError", NetworkErrorKind.UNKNOWN_HOST),  # a host name that cannot be one
+    ("ClientHttpProxyError", NetworkErrorKind.PROXY),
+    ("ClientProxyConnectionError", NetworkErrorKind.PROXY),
+    ("ProxyError", NetworkErrorKind.PROXY),
+    ("SSLError", NetworkErrorKind.TLS),
+    ("CertificateError", NetworkErrorKind.TLS),
+    ("ClientConnectorCertificateError", NetworkErrorKind.TLS),
+    ("ConnectionTimeoutError", NetworkErrorKind.CONNECT_TIMEOUT),
+    ("SocketTimeoutError", NetworkErrorKind.READ_TIMEOUT),
+    ("ReadTimeout", NetworkErrorKind.READ_TIMEOUT),
+    ("WriteTimeout", NetworkErrorKind.READ_TIMEOUT),
+    ("ConnectionRefusedError", NetworkErrorKind.REFUSED),
+    ("ClientConnectorError", NetworkErrorKind.REFUSED),
+    ("ConnectError", NetworkErrorKind.REFUSED),
+    ("ServerDisconnectedError", NetworkErrorKind.RESET),
+    ("ContentEncodingError", NetworkErrorKind.NOT_HTTP),
+    ("ClientPayloadError", NetworkErrorKind.CUT),
+    ("HttpProcessingError", NetworkErrorKind.NOT_HTTP),
+    ("ClientResponseError", NetworkErrorKind.NOT_HTTP),
+    ("DecodingError", NetworkErrorKind.NOT_HTTP),
+    ("ClientConnectionError", NetworkErrorKind.RESET),
+    ("ConnectionError", NetworkErrorKind.RESET),
+    ("ReadError", NetworkErrorKind.RESET),
+    ("WriteError", NetworkErrorKind.RESET),
+    ("CloseError", NetworkErrorKind.RESET),
+    ("ConnectTimeout", NetworkErrorKind.CONNECT_TIMEOUT),
+    ("PoolTimeout", NetworkErrorKind.CONNECT_TIMEOUT),
 )
 
 # How both libraries begin to say that CONNECT was answered with a status.
 _PROXY_REFUSED = re.compile(r"40[0-7]\b")
 
 
-def classify(error: BaseException, *, reading: bool) -> Fault | None:
+def classify(error: BaseException, *, reading: bool) -> NetworkErrorKind | None:
     """The fault behind an exception of an HTTP library, or None if it is not one.
 
     Args:
@@ -202,12 +202,12 @@ def classify(error: BaseException, *, reading: bool) -> Fault | None:
         # h11 has one class for a peer that left and for one that speaks something else.
         text = " ".join(map(str, chain))
         if "peer closed" in text:
-            return Fault.CUT
-        return Fault.RESET if "disconnected" in text else Fault.NOT_HTTP
+            return NetworkErrorKind.CUT
+        return NetworkErrorKind.RESET if "disconnected" in text else NetworkErrorKind.NOT_HTTP
     fault = next((fault for name, fault in _BY_CLASS_NAME if name in names), None)
-    if fault is Fault.PROXY and any(_PROXY_REFUSED.match(str(link)) for link in chain):
-        return Fault.PROXY_REFUSAL
-    return Fault.CUT if reading and fault is Fault.RESET else fault
+    if fault is NetworkErrorKind.PROXY and any(_PROXY_REFUSED.match(str(link)) for link in chain):
+        return NetworkErrorKind.PROXY_REFUSAL
+    return NetworkErrorKind.CUT if reading and fault is NetworkErrorKind.RESET else fault
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -17,7 +17,7 @@ from tenacity import (
 
 from reward_client._base.options import RetryPolicy
 from reward_client._protocols.http import Response
-from reward_client._transport.network_errors import Fault
+from reward_client._transport.network_errors import NetworkErrorKind
 from reward_client.errors import RewardClientError, StatusError
 
 _logger = logging.getLogger("reward_client")
@@ -34,13 +34,13 @@ class Failure:
         error: What is raised if no attempt follows.
         summary: One line without any text of the server, for logs and `error.attempts`.
         retried: Whether another attempt can help.
-        fault: What happened on the wire, if that is where it failed.
+        network_error: What happened on the wire, if that is where it failed.
     """
 
     error: RewardClientError
     summary: str
     retried: bool
-    fault: Fault | None = None
+    network_error: NetworkErrorKind | None = None
 
 
 def retrying(policy: RetryPolicy, spent: float) -> AsyncRetrying:

@@ -17,7 +17,7 @@ from runpy import run_path
 from typing import Any, NamedTuple, get_args
 
 from reward_client._protocols.vllm import ScoringRequest, versions
-from reward_client._transport.network_errors import FAULT_RULES
+from reward_client._transport.network_errors import NETWORK_ERROR_RULES
 from reward_client._transport.status_errors import STATUS_RULES, ErrorBody, error_kind, is_retried
 from reward_client.recipes import Recipe, catalogue
 from reward_client.recipes.formatting import expected_in_words, head_in_words
@@ -29,10 +29,10 @@ DOCS = Path(__file__).parents[2] / "docs"
 _ALSO_SHOWN = (307, 400, 401, 403, 404, 405, 407, 413, 422, 501)
 _PERMANENT = "the same request would get the same answer"
 
-ERAS = (*versions.ERAS, versions.UNKNOWN)
+VERSION_RANGES = (*versions.VERSION_RANGES, versions.UNKNOWN_VERSION)
 COUNTS = Path(__file__).with_name("cells.json")
 EVIDENCE = ("live", "recorded", "emulated")
-KINDS: dict[versions.Kind, str] = {
+KINDS: dict[versions.ModelKind, str] = {
     "sequence": "one label, or several",
     "token": "each token",
     "steps": "steps",
@@ -45,8 +45,12 @@ KINDS: dict[versions.Kind, str] = {
 }
 
 
-def era_name(era: versions.VersionRange) -> str:
-    return "later, or unknown" if era is versions.UNKNOWN else ".".join(map(str, era.since))
+def era_name(version_range: versions.VersionRange) -> str:
+    return (
+        "later, or unknown"
+        if version_range is versions.UNKNOWN_VERSION
+        else ".".join(map(str, version_range.since))
+    )
 
 
 class Table(NamedTuple):
@@ -92,26 +96,30 @@ def _statuses() -> Iterator[tuple[str, ...]]:
 
 
 def _faults() -> Iterator[tuple[str, ...]]:
-    for fault, rule in FAULT_RULES.items():
+    for fault, rule in NETWORK_ERROR_RULES.items():
         error = f"`{rule.error.__name__}`"
         yield fault.value, error, _yes_or_no(rule.retried), _yes_or_no(rule.server_lost), rule.why
 
 
 def _ways() -> Iterator[tuple[str, ...]]:
     """Each kind's ways, from the first version that has one to the next that has another."""
-    for kind in get_args(versions.Kind):
-        eras = [era for era in ERAS[:-1] if kind in era.ways]
-        for way, same in groupby(eras, key=lambda era: era.ways[kind]):
+    for kind in get_args(versions.ModelKind):
+        eras = [
+            version_range
+            for version_range in VERSION_RANGES[:-1]
+            if kind in version_range.strategies
+        ]
+        for way, same in groupby(eras, key=lambda version_range: version_range.strategies[kind]):
             alike = list(same)
-            running = [version for era in alike for version in era.live]
+            running = [version for version_range in alike for version in version_range.live]
             seen = ", ".join(running if way.live is None else way.live)
-            unasked = way.unasked + (f" ({way.exceptions})" if way.exceptions else "")
+            unasked = way.default_activation + (f" ({way.exceptions})" if way.exceptions else "")
             yield (
                 KINDS[kind],
                 era_name(alike[0]),
-                _way(way.ask),
-                "token IDs" if way.ask.sends == "ids" else "text",
-                way.ask.encoding,
+                _way(way.request),
+                "token IDs" if way.request.sends == "ids" else "text",
+                way.request.encoding,
                 way.shape,
                 unasked,
                 f"`{way.flag}`" if way.flag else "",
@@ -120,9 +128,14 @@ def _ways() -> Iterator[tuple[str, ...]]:
 
 
 def _eras() -> Iterator[tuple[str, ...]]:
-    for era in ERAS:
-        named = [_way(way.ask) for ways in era.by_name.values() for way in ways]
-        yield era_name(era), era.errors, "; ".join(dict.fromkeys(named)), era.source
+    for version_range in VERSION_RANGES:
+        named = [_way(way.request) for ways in version_range.if_named.values() for way in ways]
+        yield (
+            era_name(version_range),
+            version_range.errors,
+            "; ".join(dict.fromkeys(named)),
+            version_range.source,
+        )
 
 
 def _cells() -> Iterator[tuple[str, ...]]:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from reward_client import InputError, LinearHead, RecipeError
 from reward_client._base.safetensors import read_tensor
-from reward_client._protocols.vllm import Layout, PooledOutput, embeddings, find_layout, pooling
+from reward_client._protocols.vllm import Layout, PooledOutput, encodings, find_layout
 from reward_client._scoring.factory import verdict_of
 from reward_client._transport.status_errors import error_kind, is_retried, read_error, retry_after
 from reward_client.errors import StatusError
@@ -42,7 +42,7 @@ rows = st.lists(st.lists(numbers | st.floats(), max_size=3), max_size=4)
 @examples(250, 25_000)
 @given(value=JSON | rows | st.lists(numbers) | st.lists(numbers | rows, max_size=3))
 def test_float_items(value: Any) -> None:
-    output = pooling.read_item(value)
+    output = encodings.read_lists(value)
     nested = isinstance(value, list) and any(isinstance(row, list) for row in value)
     if output is None:
         ended["a refusal"] += 1
@@ -64,7 +64,7 @@ def test_float_items(value: Any) -> None:
 @examples(250, 25_000)
 @given(value=JSON | st.text() | st.text("ABCabc019+/= \n-_é", max_size=12))
 def test_base64_items(value: Any) -> None:
-    output = embeddings.read_item(value)
+    output = encodings.read_base64(value)
     if output is None:
         ended["a refusal"] += 1
         return

@@ -270,9 +270,9 @@ TRAPS: dict[int, Trap] = {
         (
             Cure(
                 "asks for base64",
-                "_protocols/vllm/embeddings.py",
-                'FORMAT: Final = "base64"',
-                'FORMAT: Final = "float"',
+                "_protocols/vllm/scoring_request.py",
+                '"/v1/embeddings", "embedding", "base64"',
+                '"/v1/embeddings", "embedding", "float"',
                 (RAW_VALUES + "test_9_base64_where_float_breaks",),
             ),
             Cure(
@@ -300,8 +300,8 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "formatted text is tokenized without another one",
                 "_protocols/vllm/tokenize.py",
-                "call = text_call(model, prompt.text, add_special_tokens=False)",
-                "call = text_call(model, prompt.text, add_special_tokens=True)",
+                "request = text_request(model, prompt.text, add_special_tokens=False)",
+                "request = text_request(model, prompt.text, add_special_tokens=True)",
                 (PROMPTS + "test_10_formatted_text_gets_no_second_bos",),
             ),
             Cure(
@@ -628,9 +628,9 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "tests it on `/v1/models`, before anything else",
                 "_server/identity.py",
-                '    response = await transport.call(Request("GET", "/v1/models"))\n',
+                '    response = await transport.send(Request("GET", "/v1/models"))\n',
                 "    try:\n"
-                '        response = await transport.call(Request("GET", "/v1/models"))\n'
+                '        response = await transport.send(Request("GET", "/v1/models"))\n'
                 "    except AuthenticationError:\n"
                 '        return Identity(await _version(transport), model or "", None, None)\n',
                 (
@@ -1066,8 +1066,8 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "asks no route that the server does not list",
                 DISCOVERY,
-                "if mounted is None or way.ask.path in mounted",
-                "if mounted is None or way.ask.path",
+                "if mounted is None or way.request.path in mounted",
+                "if mounted is None or way.request.path",
                 (REQUESTS + "test_34_nor_is_generative_scoring",),
             ),
             Cure(

@@ -390,8 +390,8 @@ def test_old_servers_would_ignore_tools(version: str | None, ignored: bool) -> N
     sent: list[Request] = []
 
     class Recorder(Transport):
-        async def call(self, call: Request) -> Response:
-            sent.append(call)
+        async def send(self, request: Request) -> Response:
+            sent.append(request)
             return Response(
                 {"count": 4, "tokens": CHAT_TOKENS}, "POST http://fake/tokenize", "rc-1"
             )

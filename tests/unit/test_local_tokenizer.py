@@ -61,9 +61,9 @@ class Server:
     def mark_lost(self) -> None:
         raise AssertionError
 
-    async def call(self, call: Request) -> Response:
-        assert (call.method, call.path) == ("POST", "/tokenize")
-        body: dict[str, Any] = dict(call.body or {})
+    async def send(self, request: Request) -> Response:
+        assert (request.method, request.path) == ("POST", "/tokenize")
+        body: dict[str, Any] = dict(request.body or {})
         self.asked.append(body)
         await asyncio.sleep(0)
         ids = self.alter(self.ids(body))

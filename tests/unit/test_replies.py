@@ -39,14 +39,14 @@ def encoded(*numbers: float) -> str:
 
 
 def test_what_is_sent() -> None:
-    assert POOLING.call("m", INPUTS).body == {
+    assert POOLING.build("m", INPUTS).body == {
         "model": "m",
         "input": INPUTS,
         "encoding_format": "float",
         "use_activation": False,
         "task": "classify",
     }
-    assert EMBEDDINGS.call("m", INPUTS).body == {
+    assert EMBEDDINGS.build("m", INPUTS).body == {
         "model": "m",
         "input": INPUTS,
         "encoding_format": "base64",

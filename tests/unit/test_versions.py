@@ -13,19 +13,19 @@ from hypothesis import strategies as st
 
 from reward_client._protocols.vllm import ScoringRequest
 from reward_client._protocols.vllm.versions import (
-    ERAS,
     NEWEST,
-    UNKNOWN,
-    Kind,
+    UNKNOWN_VERSION,
+    VERSION_RANGES,
+    ModelKind,
     Strategy,
     VersionRange,
-    era_of,
-    first_with,
+    first_version_with,
     template_keys,
+    version_range_of,
 )
 
-EVERY = [*ERAS, UNKNOWN]
-REWARDS: list[Kind] = ["sequence", "token", "steps"]
+EVERY = [*VERSION_RANGES, UNKNOWN_VERSION]
+REWARDS: list[ModelKind] = ["sequence", "token", "steps"]
 
 # Every version whose code was read, oldest first.
 READ = [
@@ -81,50 +81,56 @@ def between(first: str, last: str) -> list[str]:
     return READ[READ.index(first) : READ.index(last) + 1]
 
 
-def ways(era: VersionRange) -> Iterator[tuple[Kind, Strategy]]:
-    yield from era.ways.items()
-    yield from ((kind, way) for kind, named in era.by_name.items() for way in named)
+def ways(version_range: VersionRange) -> Iterator[tuple[ModelKind, Strategy]]:
+    yield from version_range.strategies.items()
+    yield from ((kind, way) for kind, named in version_range.if_named.items() for way in named)
 
 
-def ids(era: VersionRange) -> str:
-    return ".".join(map(str, era.since))
+def ids(version_range: VersionRange) -> str:
+    return ".".join(map(str, version_range.since))
 
 
 # Rows
 
 
 def test_rows_are_in_order() -> None:
-    for earlier, later in pairwise(ERAS):
+    for earlier, later in pairwise(VERSION_RANGES):
         assert earlier.since < later.since
-    assert ERAS[-1].since[:2] <= NEWEST
+    assert VERSION_RANGES[-1].since[:2] <= NEWEST
 
 
-@pytest.mark.parametrize("era", EVERY, ids=ids)
-def test_a_row_says_all_that_is_asked_of_it(era: VersionRange) -> None:
-    assert era.errors in ("flat", "nested")
-    assert era.source
-    assert era.advice
-    assert era.ways.keys() <= set(get_args(Kind))
-    assert era.by_name.keys() <= set(get_args(Kind))
-    for _, way in ways(era):
+@pytest.mark.parametrize("version_range", EVERY, ids=ids)
+def test_a_row_says_all_that_is_asked_of_it(version_range: VersionRange) -> None:
+    assert version_range.errors in ("flat", "nested")
+    assert version_range.source
+    assert version_range.hint
+    assert version_range.strategies.keys() <= set(get_args(ModelKind))
+    assert version_range.if_named.keys() <= set(get_args(ModelKind))
+    for _, way in ways(version_range):
         assert bool(way.wrong_if_served) == bool(way.wrong_because)
 
 
-@pytest.mark.parametrize("era", ERAS, ids=ids)
-def test_what_a_row_is_from_lies_in_its_range(era: VersionRange) -> None:
-    named = re.findall(r"\d+\.\d+\.\d+(?:\.\w+)?", era.source)
+@pytest.mark.parametrize("version_range", VERSION_RANGES, ids=ids)
+def test_what_a_row_is_from_lies_in_its_range(version_range: VersionRange) -> None:
+    named = re.findall(r"\d+\.\d+\.\d+(?:\.\w+)?", version_range.source)
     assert named
     assert [version for version in named if version not in READ] == []
-    assert [version for version in (*named, *era.live) if era_of(version) is not era] == []
-    assert all(version in era.source for version in era.live)
+    assert [
+        version
+        for version in (*named, *version_range.live)
+        if version_range_of(version) is not version_range
+    ] == []
+    assert all(version in version_range.source for version in version_range.live)
 
 
 def test_every_version_that_was_read_or_run_is_in_a_row() -> None:
     for version in READ:
-        assert era_of(version) is not UNKNOWN
-    assert sorted(chain.from_iterable(era.live for era in ERAS)) == sorted(LIVE)
+        assert version_range_of(version) is not UNKNOWN_VERSION
+    assert sorted(
+        chain.from_iterable(version_range.live for version_range in VERSION_RANGES)
+    ) == sorted(LIVE)
     for version in LIVE:
-        assert version in era_of(version).live
+        assert version in version_range_of(version).live
 
 
 @pytest.mark.parametrize(
@@ -164,7 +170,7 @@ def test_every_version_that_was_read_or_run_is_in_a_row() -> None:
     ],
 )
 def test_known_versions(version: str, since: tuple[int, int, int]) -> None:
-    assert era_of(version).since == since
+    assert version_range_of(version).since == since
 
 
 @pytest.mark.parametrize(
@@ -175,22 +181,22 @@ def test_known_versions(version: str, since: tuple[int, int, int]) -> None:
     ],
 )
 def test_unknown_versions(version: str | None) -> None:
-    assert era_of(version) is UNKNOWN
+    assert version_range_of(version) is UNKNOWN_VERSION
 
 
 @given(st.integers(0, 2), st.integers(0, 40), st.integers(0, 9))
 def test_a_version_belongs_to_the_last_row_that_is_not_younger(
     major: int, minor: int, patch: int
 ) -> None:
-    era = era_of(f"{major}.{minor}.{patch}")
-    older = [row for row in ERAS if row.since <= (major, minor, patch)]
+    version_range = version_range_of(f"{major}.{minor}.{patch}")
+    older = [row for row in VERSION_RANGES if row.since <= (major, minor, patch)]
     known = bool(older) and (major, minor) <= NEWEST
-    assert era is (older[-1] if known else UNKNOWN)
+    assert version_range is (older[-1] if known else UNKNOWN_VERSION)
 
 
 @given(st.text())
 def test_any_text_is_a_version(text: str) -> None:
-    assert era_of(text) in EVERY
+    assert version_range_of(text) in EVERY
     assert template_keys(text) <= {"tools", "chat_template_kwargs"}
 
 
@@ -210,32 +216,36 @@ SWITCHES = {
 
 @pytest.mark.parametrize("version", [*READ, None])
 def test_never_two_switches_and_only_known_ones(version: str | None) -> None:
-    for _, way in ways(era_of(version)):
-        assert len(way.ask.switches) == (1 if way.ask.raw_by == "request" else 0)
-        for name, value in way.ask.switches.items():
+    for _, way in ways(version_range_of(version)):
+        assert len(way.request.switches) == (1 if way.request.raw_by == "request" else 0)
+        for name, value in way.request.switches.items():
             assert value is False
-            assert (version or READ[-1]) in SWITCHES[way.ask.route, name]
+            assert (version or READ[-1]) in SWITCHES[way.request.route, name]
 
 
 @pytest.mark.parametrize("version", between("0.6.3.post1", "0.10.0"))
 def test_versions_without_a_switch(version: str) -> None:
-    assert all(way.ask.raw_by is None for _, way in ways(era_of(version)))
+    assert all(way.request.raw_by is None for _, way in ways(version_range_of(version)))
 
 
 @pytest.mark.parametrize("version", between("0.11.1", "0.33.0"))
 def test_later_ones_are_always_asked_for_raw_rewards(version: str) -> None:
-    era = era_of(version)
+    version_range = version_range_of(version)
     for kind in REWARDS:
-        assert era.ways[kind].ask.raw_by == "request"
-        assert dict(era.ways[kind].ask.switches) == {"use_activation": False}
-        assert era.ways[kind].ask.route == "pooling"
-    assert era.ways["sequence"].ask.task == "classify"
-    assert era.ways["token"].ask.task == era.ways["steps"].ask.task == "token_classify"
+        assert version_range.strategies[kind].request.raw_by == "request"
+        assert dict(version_range.strategies[kind].request.switches) == {"use_activation": False}
+        assert version_range.strategies[kind].request.route == "pooling"
+    assert version_range.strategies["sequence"].request.task == "classify"
+    assert (
+        version_range.strategies["token"].request.task
+        == version_range.strategies["steps"].request.task
+        == "token_classify"
+    )
 
 
 @pytest.mark.parametrize("version", between("0.10.1.1", "0.11.0"))
 def test_sequence_classifiers_that_take_text_only(version: str) -> None:
-    ask = era_of(version).ways["sequence"].ask
+    ask = version_range_of(version).strategies["sequence"].request
     assert (ask.route, ask.sends, ask.task) == ("classify", "text", None)
     assert dict(ask.switches) == {"activation": False}
 
@@ -244,94 +254,104 @@ def test_text_is_sent_where_nothing_else_is_taken() -> None:
     sent = {
         (version, kind)
         for version in READ
-        for kind, way in ways(era_of(version))
-        if way.ask.sends == "text"
+        for kind, way in ways(version_range_of(version))
+        if way.request.sends == "text"
     }
     assert sent == {(version, "sequence") for version in between("0.10.0", "0.11.0")}
 
 
 @pytest.mark.parametrize("version", READ)
 def test_hidden_states_are_asked_for_as_they_are(version: str) -> None:
-    way = era_of(version).ways["hidden"]
-    assert (way.ask.route, way.unasked) == ("embeddings", "normalized")
+    way = version_range_of(version).strategies["hidden"]
+    assert (way.request.route, way.default_activation) == ("embeddings", "normalized")
     by_normalize, by_activation = between("0.10.1.1", "0.15.1"), between("0.16.0", "0.33.0")
     expected = {version: {"normalize": False} for version in by_normalize}
     expected |= {version: {"use_activation": False} for version in by_activation}
-    assert dict(way.ask.switches) == expected.get(version, {})
+    assert dict(way.request.switches) == expected.get(version, {})
 
 
 @pytest.mark.parametrize("version", READ)
 def test_exported_heads_are_served_since_0_10_2(version: str) -> None:
-    era = era_of(version)
-    assert ("exported" in era.ways) == (version in between("0.10.2", "0.33.0"))
-    if "exported" in era.ways:
-        way = era.ways["exported"]
-        by_embeddings = way.otherwise or way
-        ask = by_embeddings.ask
+    version_range = version_range_of(version)
+    assert ("exported" in version_range.strategies) == (version in between("0.10.2", "0.33.0"))
+    if "exported" in version_range.strategies:
+        way = version_range.strategies["exported"]
+        by_embeddings = way.fallback or way
+        ask = by_embeddings.request
         assert (ask.route, ask.task, ask.raw_by) == ("embeddings", None, "task")
 
 
 @pytest.mark.parametrize("version", between("0.10.2", "0.33.0"))
 def test_embeddings_takes_many_conversations_since_0_24_and_ids_slowly(version: str) -> None:
-    way = era_of(version).ways["exported"]
+    way = version_range_of(version).strategies["exported"]
     if version in between("0.10.2", "0.23.0"):
-        assert (way.conversations, way.otherwise) == (None, None)
+        assert (way.conversations, way.fallback) == (None, None)
         return
-    assert (way.ask.route, way.ask.task, way.ask.raw_by) == ("pooling", "embed", "request")
+    assert (way.request.route, way.request.task, way.request.raw_by) == (
+        "pooling",
+        "embed",
+        "request",
+    )
     assert way.conversations == ScoringRequest("embeddings", raw_by="task")
-    assert way.otherwise is not None
-    assert way.otherwise.conversations == way.conversations
+    assert way.fallback is not None
+    assert way.fallback.conversations == way.conversations
 
 
 @pytest.mark.parametrize("version", READ)
 def test_exported_heads_of_steps_are_served_since_0_16(version: str) -> None:
-    era = era_of(version)
-    assert ("exported steps" in era.ways) == (version in between("0.16.0", "0.33.0"))
-    if "exported steps" in era.ways:
-        way = era.ways["exported steps"]
-        assert (way.ask.route, way.ask.task, way.ask.raw_by) == (
+    version_range = version_range_of(version)
+    assert ("exported steps" in version_range.strategies) == (
+        version in between("0.16.0", "0.33.0")
+    )
+    if "exported steps" in version_range.strategies:
+        way = version_range.strategies["exported steps"]
+        assert (way.request.route, way.request.task, way.request.raw_by) == (
             "pooling",
             "token_embed",
             "request",
         )
-        assert dict(way.ask.switches) == {"use_activation": False}
+        assert dict(way.request.switches) == {"use_activation": False}
 
 
 def test_only_exported_heads_may_be_loaded_in_part() -> None:
-    for era in EVERY:
-        for kind, way in era.ways.items():
-            for each in (way, *era.by_name.get(kind, ())):
+    for version_range in EVERY:
+        for kind, way in version_range.strategies.items():
+            for each in (way, *version_range.if_named.get(kind, ())):
                 assert each.exported == kind.startswith("exported")
 
 
 def test_the_first_version_with_a_way() -> None:
-    assert first_with("exported") == "0.10.2"
-    assert first_with("exported steps") == "0.16.0"
-    assert first_with("sequence") == "0.6.3"
+    assert first_version_with("exported") == "0.10.2"
+    assert first_version_with("exported steps") == "0.16.0"
+    assert first_version_with("sequence") == "0.6.3"
 
 
 def test_a_way_was_seen_on_versions_that_ran() -> None:
-    running = {version for era in ERAS for version in era.live}
-    for era in ERAS:
-        for way in era.ways.values():
+    running = {version for version_range in VERSION_RANGES for version in version_range.live}
+    for version_range in VERSION_RANGES:
+        for way in version_range.strategies.values():
             assert way.live is None or set(way.live) <= running
 
 
 @pytest.mark.parametrize("version", READ)
 def test_the_route_of_each_version(version: str) -> None:
     """Rewards of any kind come from embeddings up to 0.9.0, and from pooling since."""
-    era = era_of(version)
+    version_range = version_range_of(version)
     early = version in between("0.6.3.post1", "0.9.0.1")
     for kind in ("token", "steps"):
-        if kind in era.ways:
-            assert era.ways[kind].ask.route == ("embeddings" if early else "pooling")
-            assert era.ways[kind].ask.encoding == ("base64" if early else "float")
+        if kind in version_range.strategies:
+            assert version_range.strategies[kind].request.route == (
+                "embeddings" if early else "pooling"
+            )
+            assert version_range.strategies[kind].request.encoding == (
+                "base64" if early else "float"
+            )
     if version == "0.6.5":
-        assert era.ways.keys() == {"hidden"}
-        assert "upgrade" in era.advice
+        assert version_range.strategies.keys() == {"hidden"}
+        assert "upgrade" in version_range.hint
     elif version not in between("0.6.3.post1", "0.6.4.post1"):
-        assert set(REWARDS) <= era.ways.keys()
-    named = {way.ask.route for kind in REWARDS for way in era.by_name.get(kind, ())}
+        assert set(REWARDS) <= version_range.strategies.keys()
+    named = {way.request.route for kind in REWARDS for way in version_range.if_named.get(kind, ())}
     if version in between("0.6.6.post1", "0.9.0.1"):
         assert named == {"pooling"}
     elif version in between("0.15.0", "0.33.0"):
@@ -342,33 +362,39 @@ def test_the_route_of_each_version(version: str) -> None:
 
 def test_what_is_applied_unasked() -> None:
     for version in READ:
-        era = era_of(version)
-        if "steps" in era.ways:
-            assert era.ways["steps"].unasked == "softmax"
-        if "sequence" in era.ways and version not in between("0.6.3.post1", "0.6.4.post1"):
+        version_range = version_range_of(version)
+        if "steps" in version_range.strategies:
+            assert version_range.strategies["steps"].default_activation == "softmax"
+        if "sequence" in version_range.strategies and version not in between(
+            "0.6.3.post1", "0.6.4.post1"
+        ):
             softmax = version in between("0.6.6.post1", "0.8.5")  # over one label: always 1
-            assert era.ways["sequence"].unasked == ("softmax" if softmax else "sigmoid")
-        if "token" in era.ways:
+            assert version_range.strategies["sequence"].default_activation == (
+                "softmax" if softmax else "sigmoid"
+            )
+        if "token" in version_range.strategies:
             sigmoid = version in between("0.11.1", "0.15.1")
-            assert era.ways["token"].unasked == ("sigmoid" if sigmoid else "none")
+            assert version_range.strategies["token"].default_activation == (
+                "sigmoid" if sigmoid else "none"
+            )
         if version in between("0.10.1.1", "0.11.0") or version in between("0.16.0", "0.33.0"):
-            assert "InternLM2" in era.ways["token"].exceptions
+            assert "InternLM2" in version_range.strategies["token"].exceptions
 
 
 def test_how_errors_are_written() -> None:
     flat = between("0.6.3.post1", "0.10.0")
-    assert {version for version in READ if era_of(version).errors == "flat"} == set(flat)
-    assert UNKNOWN.errors == "nested"
+    assert {version for version in READ if version_range_of(version).errors == "flat"} == set(flat)
+    assert UNKNOWN_VERSION.errors == "nested"
 
 
 def test_an_unknown_version_is_asked_like_the_newest() -> None:
-    assert UNKNOWN.ways.keys() == ERAS[-1].ways.keys()
-    assert UNKNOWN.by_name == ERAS[-1].by_name
+    assert UNKNOWN_VERSION.strategies.keys() == VERSION_RANGES[-1].strategies.keys()
+    assert UNKNOWN_VERSION.if_named == VERSION_RANGES[-1].if_named
     for kind in (*REWARDS, "hidden"):
-        assert UNKNOWN.ways[kind] == ERAS[-1].ways[kind]
+        assert UNKNOWN_VERSION.strategies[kind] == VERSION_RANGES[-1].strategies[kind]
     # Nobody knows whether that task applies nothing there: the values must prove it.
-    assert UNKNOWN.ways["exported"].ask.raw_by is None
-    assert UNKNOWN.live == ()
+    assert UNKNOWN_VERSION.strategies["exported"].request.raw_by is None
+    assert UNKNOWN_VERSION.live == ()
 
 
 def test_template_keys() -> None:

@@ -10,7 +10,12 @@ import httpx
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from reward_client._transport.network_errors import FAULT_RULES, Fault, WireFaultError, classify
+from reward_client._transport.network_errors import (
+    NETWORK_ERROR_RULES,
+    NetworkError,
+    NetworkErrorKind,
+    classify,
+)
 from reward_client._transport.redaction import redact
 from reward_client.errors import RewardClientError
 
@@ -30,39 +35,51 @@ def caused(error: BaseException, *causes: BaseException) -> BaseException:
 
 
 CASES = [
-    (aiohttp.ClientConnectorDNSError(KEY, DNS), Fault.UNKNOWN_HOST),
-    (httpx.ConnectError("Name or service not known"), Fault.REFUSED),
-    (caused(httpx.ConnectError(""), DNS), Fault.UNKNOWN_HOST),
-    (UnicodeError("label too long"), Fault.UNKNOWN_HOST),
-    (aiohttp.ClientConnectorError(KEY, ConnectionRefusedError(111, "refused")), Fault.REFUSED),
-    (aiohttp.ClientConnectorError(KEY, OSError(24, "Too many open files")), Fault.REFUSED),
-    (aiohttp.ClientProxyConnectionError(KEY, ConnectionRefusedError()), Fault.PROXY),
-    (httpx.ProxyError("503 Service Unavailable"), Fault.PROXY),
-    (httpx.ProxyError("407 Proxy Authentication Required"), Fault.PROXY_REFUSAL),
-    (httpx.ProxyError("403 Forbidden"), Fault.PROXY_REFUSAL),
-    (httpx.ProxyError("429 Too Many Requests"), Fault.PROXY),
-    (aiohttp.ConnectionTimeoutError(), Fault.CONNECT_TIMEOUT),
-    (httpx.ConnectTimeout(""), Fault.CONNECT_TIMEOUT),
-    (httpx.PoolTimeout(""), Fault.CONNECT_TIMEOUT),
-    (aiohttp.SocketTimeoutError(), Fault.READ_TIMEOUT),
-    (httpx.ReadTimeout(""), Fault.READ_TIMEOUT),
-    (httpx.WriteTimeout(""), Fault.READ_TIMEOUT),
-    (aiohttp.ServerDisconnectedError(), Fault.RESET),
-    (aiohttp.ClientOSError(104, "Connection reset by peer"), Fault.RESET),
-    (ConnectionResetError(104, "reset"), Fault.RESET),
-    (BrokenPipeError(32, "broken pipe"), Fault.RESET),
-    (httpx.ReadError(""), Fault.RESET),
-    (httpx.WriteError(""), Fault.RESET),
-    (httpx.RemoteProtocolError("Server disconnected without sending a response."), Fault.RESET),
-    (httpx.RemoteProtocolError("peer closed connection without sending it all"), Fault.CUT),
-    (httpx.RemoteProtocolError("illegal status line"), Fault.NOT_HTTP),
-    (aiohttp.ClientPayloadError("Response payload is not completed"), Fault.CUT),
-    (aiohttp.http_exceptions.BadStatusLine("SSH-2.0"), Fault.NOT_HTTP),
-    (aiohttp.http_exceptions.LineTooLong("", 1), Fault.NOT_HTTP),
-    (httpx.DecodingError("incorrect header check"), Fault.NOT_HTTP),
-    (ssl.SSLError(1, "wrong version number"), Fault.TLS),
-    (ssl.SSLCertVerificationError(1, "self-signed"), Fault.TLS),
-    (caused(httpx.ConnectError(""), ssl.SSLError(1, "wrong version number")), Fault.TLS),
+    (aiohttp.ClientConnectorDNSError(KEY, DNS), NetworkErrorKind.UNKNOWN_HOST),
+    (httpx.ConnectError("Name or service not known"), NetworkErrorKind.REFUSED),
+    (caused(httpx.ConnectError(""), DNS), NetworkErrorKind.UNKNOWN_HOST),
+    (UnicodeError("label too long"), NetworkErrorKind.UNKNOWN_HOST),
+    (
+        aiohttp.ClientConnectorError(KEY, ConnectionRefusedError(111, "refused")),
+        NetworkErrorKind.REFUSED,
+    ),
+    (
+        aiohttp.ClientConnectorError(KEY, OSError(24, "Too many open files")),
+        NetworkErrorKind.REFUSED,
+    ),
+    (aiohttp.ClientProxyConnectionError(KEY, ConnectionRefusedError()), NetworkErrorKind.PROXY),
+    (httpx.ProxyError("503 Service Unavailable"), NetworkErrorKind.PROXY),
+    (httpx.ProxyError("407 Proxy Authentication Required"), NetworkErrorKind.PROXY_REFUSAL),
+    (httpx.ProxyError("403 Forbidden"), NetworkErrorKind.PROXY_REFUSAL),
+    (httpx.ProxyError("429 Too Many Requests"), NetworkErrorKind.PROXY),
+    (aiohttp.ConnectionTimeoutError(), NetworkErrorKind.CONNECT_TIMEOUT),
+    (httpx.ConnectTimeout(""), NetworkErrorKind.CONNECT_TIMEOUT),
+    (httpx.PoolTimeout(""), NetworkErrorKind.CONNECT_TIMEOUT),
+    (aiohttp.SocketTimeoutError(), NetworkErrorKind.READ_TIMEOUT),
+    (httpx.ReadTimeout(""), NetworkErrorKind.READ_TIMEOUT),
+    (httpx.WriteTimeout(""), NetworkErrorKind.READ_TIMEOUT),
+    (aiohttp.ServerDisconnectedError(), NetworkErrorKind.RESET),
+    (aiohttp.ClientOSError(104, "Connection reset by peer"), NetworkErrorKind.RESET),
+    (ConnectionResetError(104, "reset"), NetworkErrorKind.RESET),
+    (BrokenPipeError(32, "broken pipe"), NetworkErrorKind.RESET),
+    (httpx.ReadError(""), NetworkErrorKind.RESET),
+    (httpx.WriteError(""), NetworkErrorKind.RESET),
+    (
+        httpx.RemoteProtocolError("Server disconnected without sending a response."),
+        NetworkErrorKind.RESET,
+    ),
+    (
+        httpx.RemoteProtocolError("peer closed connection without sending it all"),
+        NetworkErrorKind.CUT,
+    ),
+    (httpx.RemoteProtocolError("illegal status line"), NetworkErrorKind.NOT_HTTP),
+    (aiohttp.ClientPayloadError("Response payload is not completed"), NetworkErrorKind.CUT),
+    (aiohttp.http_exceptions.BadStatusLine("SSH-2.0"), NetworkErrorKind.NOT_HTTP),
+    (aiohttp.http_exceptions.LineTooLong("", 1), NetworkErrorKind.NOT_HTTP),
+    (httpx.DecodingError("incorrect header check"), NetworkErrorKind.NOT_HTTP),
+    (ssl.SSLError(1, "wrong version number"), NetworkErrorKind.TLS),
+    (ssl.SSLCertVerificationError(1, "self-signed"), NetworkErrorKind.TLS),
+    (caused(httpx.ConnectError(""), ssl.SSLError(1, "wrong version number")), NetworkErrorKind.TLS),
     (ValueError("a mistake of ours"), None),
     (RuntimeError("another one"), None),
 ]
@@ -84,20 +101,20 @@ def test_the_cause_counts_more_than_what_it_was_mapped_to(error, fault):
 
 
 def test_a_reset_in_a_reply_is_a_cut():
-    assert classify(ConnectionResetError(), reading=True) is Fault.CUT
-    assert classify(httpx.ReadError(""), reading=True) is Fault.CUT
-    assert classify(httpx.ReadTimeout(""), reading=True) is Fault.READ_TIMEOUT
+    assert classify(ConnectionResetError(), reading=True) is NetworkErrorKind.CUT
+    assert classify(httpx.ReadError(""), reading=True) is NetworkErrorKind.CUT
+    assert classify(httpx.ReadTimeout(""), reading=True) is NetworkErrorKind.READ_TIMEOUT
 
 
-@pytest.mark.parametrize("fault", Fault)
+@pytest.mark.parametrize("fault", NetworkErrorKind)
 def test_every_fault_has_a_rule(fault):
-    rule = FAULT_RULES[fault]
+    rule = NETWORK_ERROR_RULES[fault]
 
     assert issubclass(rule.error, RewardClientError)
     assert rule.why
-    assert rule.advice.endswith((".", "?"))
+    assert rule.hint.endswith((".", "?"))
     assert rule.error("message", endpoint="GET http://far", request_id="rc-1").endpoint
-    assert str(WireFaultError(fault, "because")) == f"{fault.value}: because"
+    assert str(NetworkError(fault, "because")) == f"{fault.value}: because"
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from reward_client._protocols.vllm.versions import Kind, era_of
+from reward_client._protocols.vllm.versions import ModelKind, version_range_of
 
 from .recorded import Recording, names
 from .scoring import TOLERANCE
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, ModelKind] = {
     "seqcls": "sequence",
     "seqcls5": "sequence",
     "token-reward": "token",
@@ -60,23 +60,23 @@ def servings() -> Iterator[Any]:
     """Every kind that a server of a version served as it does without further flags."""
     for name in names():
         version, _, kind = name.partition("-")
-        if kind in KINDS and KINDS[kind] in era_of(version).ways:
+        if kind in KINDS and KINDS[kind] in version_range_of(version).strategies:
             yield pytest.param(name, version, kind, id=name)
 
 
 @pytest.mark.parametrize(("name", "version", "kind"), list(servings()))
 def test_the_values_are_as_the_table_says(name: str, version: str, kind: str) -> None:
     recording = Recording(name)
-    way = era_of(version).ways[KINDS[kind]]
-    unswitched = {"task": way.ask.task} if way.ask.task else {}
+    way = version_range_of(version).strategies[KINDS[kind]]
+    unswitched = {"task": way.request.task} if way.request.task else {}
     [answer] = [
         answer
         for answer in recording.data["answers"]
-        if (answer["path"], answer["input"]) == (way.ask.path, way.ask.sends)
+        if (answer["path"], answer["input"]) == (way.request.path, way.request.sends)
         and answer["request"] == unswitched
     ]
     exceptional = kind == "internlm2" and "InternLM2" in way.exceptions
-    apply = APPLIED["sigmoid" if exceptional else way.unasked]
+    apply = APPLIED["sigmoid" if exceptional else way.default_activation]
     # Where the server puts a BOS before a text that has one, it was asked with two.
     doubled = {
         conversation: {"reward": recording.by_name[conversation]["reward_double_bos"]}

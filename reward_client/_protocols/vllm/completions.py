@@ -28,7 +28,7 @@ class Written(NamedTuple):
     generated_tokens: int
 
 
-def generation_call(
+def generation_request(
     model: str, ids: TokenIds, *, max_tokens: int, temperature: float, seed: int
 ) -> Request:
     """The request for the text that follows a token list.

@@ -11,8 +11,7 @@ import orjson
 
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Request, Response
-from reward_client._protocols.vllm import classify, embeddings, pooling
-from reward_client._protocols.vllm import logprobs as completions
+from reward_client._protocols.vllm import encodings, logprobs
 from reward_client._protocols.vllm.pooled_output import PooledOutput
 from reward_client._protocols.vllm.response_checks import read_items
 from reward_client.errors import ProtocolError
@@ -33,21 +32,22 @@ class _Route:
 
 
 _ROUTES: Mapping[RouteName, _Route] = {
-    "embeddings": _Route(embeddings.PATH, embeddings.ITEM_KEY, embeddings.FORMAT),
-    "pooling": _Route(pooling.PATH, pooling.ITEM_KEY, pooling.FORMAT),
-    "classify": _Route(classify.PATH, classify.ITEM_KEY, pooling.FORMAT, names_encoding=False),
+    "embeddings": _Route("/v1/embeddings", "embedding", "base64"),
+    "pooling": _Route("/pooling", "data", "float"),
+    # Texts only from vLLM 0.9.0 on, token IDs from 0.15.0. Raw values are called "probs" there too.
+    "classify": _Route("/classify", "probs", "float", names_encoding=False),
     "completions": _Route(
-        completions.PATH,
-        completions.ITEM_KEY,
-        pooling.FORMAT,
+        logprobs.PATH,
+        logprobs.ITEM_KEY,
+        "float",
         names_encoding=False,
         input_key="prompt",
         list_key="choices",
     ),
 }
 _READ_ITEM: Mapping[Encoding, Callable[[object], PooledOutput | str | None]] = {
-    "base64": embeddings.read_item,
-    "float": pooling.read_item,
+    "base64": encodings.read_base64,
+    "float": encodings.read_lists,
 }
 
 
@@ -85,7 +85,7 @@ class ScoringRequest:
         """What the numbers are asked for as."""
         return _ROUTES[self.route].encoding
 
-    def call(
+    def build(
         self,
         model: str,
         inputs: Sequence[Sequence[int] | str],
@@ -99,9 +99,9 @@ class ScoringRequest:
             encoding: Another encoding than the route's usual one.
         """
         key = _ROUTES[self.route].input_key
-        return self._call(model, {key: [_written(each) for each in inputs]}, encoding)
+        return self._build(model, {key: [_written(each) for each in inputs]}, encoding)
 
-    def chat_call(
+    def build_chat(
         self, model: str, conversations: Sequence[bytes], *, generation_prompt: bool
     ) -> Request:
         """The request for the pooled output of conversations, which the server tokenizes.
@@ -116,9 +116,9 @@ class ScoringRequest:
             "messages": written[0] if len(written) == 1 else written,
             "add_generation_prompt": generation_prompt,
         }
-        return self._call(model, content)
+        return self._build(model, content)
 
-    def _call(
+    def _build(
         self, model: str, content: Mapping[str, object], encoding: Encoding | None = None
     ) -> Request:
         body: dict[str, object] = {
@@ -131,7 +131,7 @@ class ScoringRequest:
         if _ROUTES[self.route].names_encoding:
             body["encoding_format"] = encoding or self.encoding
         if self.route == "completions":
-            body |= completions.options(self.tokens, by_name=self.names_tokens)
+            body |= logprobs.options(self.tokens, by_name=self.names_tokens)
         return Request("POST", self.path, body)
 
     def read(
@@ -184,7 +184,7 @@ class ScoringRequest:
         route = _ROUTES[self.route]
         read_item = _READ_ITEM[encoding or self.encoding]
         if self.route == "completions":
-            read_item = partial(completions.number_of, self.tokens)
+            read_item = partial(logprobs.number_of, self.tokens)
         return read_items(response, count, tokens, route.list_key, route.item_key, read_item)
 
 

@@ -29,20 +29,20 @@ async def server_ids(
 
     Raises:
         InputError: The prompt needs something that this server would silently ignore.
-        RewardClientError: As `Transport.call`.
+        RewardClientError: As `Transport.send`.
     """
     if isinstance(prompt, TokenIds):
         return prompt
     if isinstance(prompt, Conversation):
-        call = chat_call(
+        request = chat_request(
             model, version, prompt, generation_prompt=generation_prompt, continues=continues
         )
     else:
-        call = text_call(model, prompt.text, add_special_tokens=False)
-    return token_ids(await transport.call(call))
+        request = text_request(model, prompt.text, add_special_tokens=False)
+    return token_ids(await transport.send(request))
 
 
-def text_call(model: str, text: str, *, add_special_tokens: bool) -> Request:
+def text_request(model: str, text: str, *, add_special_tokens: bool) -> Request:
     """The request for the token IDs of plain text."""
     return Request(
         "POST",
@@ -52,7 +52,7 @@ def text_call(model: str, text: str, *, add_special_tokens: bool) -> Request:
     )
 
 
-def chat_call(
+def chat_request(
     model: str,
     version: str | None,
     conversation: Conversation,
@@ -98,7 +98,7 @@ def chat_call(
     return Request("POST", PATH, body, prepares=True)
 
 
-def detokenize_call(model: str, ids: Sequence[int]) -> Request:
+def detokenize_request(model: str, ids: Sequence[int]) -> Request:
     """The request for the text of token IDs, special tokens included."""
     return Request("POST", "/detokenize", {"model": model, "tokens": list(ids)}, prepares=True)
 

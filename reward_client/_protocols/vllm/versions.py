@@ -18,7 +18,7 @@ from reward_client._protocols.vllm.pooled_output import LayoutKind
 NEWEST = (0, 33)
 """The last version whose answers are known; later ones are probed like unknown ones."""
 
-Kind: TypeAlias = Literal[
+ModelKind: TypeAlias = Literal[
     "sequence",
     "token",
     "steps",
@@ -36,7 +36,7 @@ sentence-transformers ``Dense`` modules, applied to the last token or to each; a
 generates, of which a token's logit is asked, or by how much it exceeds another's; one that only has
 to write."""
 
-Unasked: TypeAlias = Literal["none", "sigmoid", "softmax", "normalized", "log-softmax"]
+DefaultActivation: TypeAlias = Literal["none", "sigmoid", "softmax", "normalized", "log-softmax"]
 """What a server applies to the values unless a request or its own flags say otherwise. "sigmoid"
 is that of one label; several labels get a softmax in all versions."""
 
@@ -46,9 +46,9 @@ class Strategy:
     """How one kind of model is asked for raw values.
 
     Attributes:
-        ask: The request.
+        request: The request.
         shape: What a row of the reply belongs to.
-        unasked: What the server applies by default.
+        default_activation: What the server applies by default.
         flag: The server's flag that gives raw values where no request can ask for them.
         exceptions: Models that this version treats otherwise.
         wrong_if_served: A request that the server must refuse: where it is answered, the server was
@@ -57,20 +57,20 @@ class Strategy:
         exported: Whether the head lies in ``Dense`` modules: vLLM only logs that it could not load
             them, and answers what comes of the others.
         live: The versions that were seen to answer it, where not all did that were seen running.
-        otherwise: What gives the same and is tried where this is not served.
+        fallback: What gives the same and is tried where this is not served.
         conversations: The request that takes many conversations, if there is one.
     """
 
-    ask: ScoringRequest
+    request: ScoringRequest
     shape: LayoutKind
-    unasked: Unasked
+    default_activation: DefaultActivation
     flag: str
     exceptions: str = ""
     wrong_if_served: ScoringRequest | None = None
     wrong_because: str = ""
     exported: bool = False
     live: tuple[str, ...] | None = None
-    otherwise: Strategy | None = None
+    fallback: Strategy | None = None
     conversations: ScoringRequest | None = None
 
 
@@ -80,28 +80,28 @@ class VersionRange:
 
     Attributes:
         since: The first version (major, minor, patch) of the range; it ends where the next begins.
-        ways: How each kind is asked. The kind is not published: the ways of those that fit the
-            head are tried in turn.
+        strategies: The strategy for each kind. No server publishes its kind: the client tries the
+            strategies of all kinds that fit the head, in turn.
         errors: The form of an error's body: ``"flat"`` (``{"object": "error", "message": …}``) or
             ``"nested"`` (``{"error": {"message": …}}``).
-        advice: What to do when no way works.
+        hint: What to do when no way works.
         source: Where the row comes from.
         live: The versions of the range that were seen running.
-        by_name: Further ways, which give the same and are tried only where the caller names their
+        if_named: Further ways, which give the same and are tried only where the caller names their
             route.
     """
 
     since: tuple[int, int, int]
-    ways: Mapping[Kind, Strategy]
+    strategies: Mapping[ModelKind, Strategy]
     errors: Literal["flat", "nested"]
     source: str
     live: tuple[str, ...] = ()
-    advice: str = (
+    hint: str = (
         "Serve the reward model with `vllm serve MODEL --runner pooling` "
         "(`--task classify` or `--task reward` up to 0.9)."
     )
-    by_name: Mapping[Kind, tuple[Strategy, ...]] = field(
-        default_factory=dict["Kind", "tuple[Strategy, ...]"]
+    if_named: Mapping[ModelKind, tuple[Strategy, ...]] = field(
+        default_factory=dict["ModelKind", "tuple[Strategy, ...]"]
     )
 
 
@@ -127,17 +127,17 @@ _CLASSIFY = ScoringRequest("pooling", "classify", _RAW, raw_by="request")
 _TOKEN_CLASSIFY = ScoringRequest("pooling", "token_classify", _RAW, raw_by="request")
 
 
-def _all_by(ask: ScoringRequest, sequence: Unasked) -> dict[Kind, Strategy]:
+def _all_by(request: ScoringRequest, sequence: DefaultActivation) -> dict[ModelKind, Strategy]:
     """The ways of versions that cannot be asked for raw values, over one route."""
     return {
-        "sequence": Strategy(ask, "vector", sequence, _SOFTMAX_FLAG),
-        "token": Strategy(ask, "per token", "none", _SOFTMAX_FLAG),
-        "steps": Strategy(ask, "per step", "softmax", _SOFTMAX_FLAG),
+        "sequence": Strategy(request, "vector", sequence, _SOFTMAX_FLAG),
+        "token": Strategy(request, "per token", "none", _SOFTMAX_FLAG),
+        "steps": Strategy(request, "per step", "softmax", _SOFTMAX_FLAG),
     }
 
 
-def _hidden(ask: ScoringRequest, flag: str) -> Strategy:
-    return Strategy(ask, "vector", "normalized", flag)
+def _hidden(request: ScoringRequest, flag: str) -> Strategy:
+    return Strategy(request, "vector", "normalized", flag)
 
 
 _NORMALIZE = MappingProxyType({"normalize": False})
@@ -190,7 +190,7 @@ _TEXT = Strategy(
 
 _V0_6_3 = VersionRange(
     since=(0, 6, 3),
-    ways={
+    strategies={
         "sequence": Strategy(_EMBEDDINGS, "vector", "none", _SOFTMAX_FLAG),
         "token": Strategy(_EMBEDDINGS, "per token", "none", _SOFTMAX_FLAG),
         "hidden": _HIDDEN_UNASKED,
@@ -200,20 +200,20 @@ _V0_6_3 = VersionRange(
 )
 _V0_6_5 = VersionRange(
     since=(0, 6, 5),
-    ways={"hidden": _HIDDEN_UNASKED},
+    strategies={"hidden": _HIDDEN_UNASKED},
     errors="flat",
     source="code of 0.6.5",
-    advice="vLLM 0.6.5 has no way to a reward over HTTP (issue 11446): upgrade it.",
+    hint="vLLM 0.6.5 has no way to a reward over HTTP (issue 11446): upgrade it.",
 )
 _V0_6_6 = VersionRange(
     since=(0, 6, 6),
-    ways={
+    strategies={
         **_all_by(_EMBEDDINGS, "softmax"),
         "hidden": _HIDDEN_UNASKED,
         "difference": _DIFFERENCE,
         "text": _TEXT,
     },
-    by_name={kind: (way,) for kind, way in _all_by(_POOLING, "softmax").items()},
+    if_named={kind: (way,) for kind, way in _all_by(_POOLING, "softmax").items()},
     errors="flat",
     source="live on 0.8.5; code of 0.6.6.post1 to 0.8.5",
     live=("0.8.5",),
@@ -221,20 +221,20 @@ _V0_6_6 = VersionRange(
 _V0_9_0 = replace(
     _V0_6_6,
     since=(0, 9, 0),
-    ways={
+    strategies={
         **_all_by(_EMBEDDINGS, "sigmoid"),
         "hidden": _HIDDEN_UNASKED,
         "difference": _DIFFERENCE,
         "text": _TEXT,
     },
-    by_name={kind: (way,) for kind, way in _all_by(_POOLING, "sigmoid").items()},
+    if_named={kind: (way,) for kind, way in _all_by(_POOLING, "sigmoid").items()},
     source="code of 0.9.0.1",
     live=(),
 )
 _V0_9_1 = replace(
     _V0_9_0,
     since=(0, 9, 1),
-    ways={
+    strategies={
         **_all_by(_POOLING, "sigmoid"),
         # Seen on 0.9.2: a LlamaForSequenceClassification does not start, a Qwen2 one does.
         "sequence": Strategy(
@@ -244,14 +244,14 @@ _V0_9_1 = replace(
         "difference": _DIFFERENCE,
         "text": _TEXT,
     },
-    by_name={},
+    if_named={},
     source="live on 0.9.2; code of 0.9.1 and 0.9.2",
     live=("0.9.2",),
 )
 _V0_10_0 = replace(
     _V0_9_1,
     since=(0, 10, 0),
-    ways={
+    strategies={
         **_all_by(_POOLING, "sigmoid"),
         # Sequence classifiers have no route from token IDs, only one from texts.
         "sequence": Strategy(
@@ -273,8 +273,8 @@ _V0_10_0 = replace(
 _V0_10_1 = replace(
     _V0_10_0,
     since=(0, 10, 1),
-    ways={
-        **_V0_10_0.ways,
+    strategies={
+        **_V0_10_0.strategies,
         "sequence": Strategy(
             ScoringRequest("classify", None, {"activation": False}, raw_by="request", sends="text"),
             "vector",
@@ -293,14 +293,14 @@ _V0_10_1 = replace(
 _V0_10_2 = replace(
     _V0_10_1,
     since=(0, 10, 2),
-    ways={**_V0_10_1.ways, "exported": _EXPORTED},
+    strategies={**_V0_10_1.strategies, "exported": _EXPORTED},
     source="live on 0.10.2; code of 0.11.0",
     live=("0.10.2",),
 )
 _V0_11_1 = replace(
     _V0_10_2,
     since=(0, 11, 1),
-    ways={
+    strategies={
         "sequence": Strategy(_CLASSIFY, "vector", "sigmoid", _USE_ACTIVATION_FLAG),
         "token": Strategy(_TOKEN_CLASSIFY, "per token", "sigmoid", _USE_ACTIVATION_FLAG),
         "steps": Strategy(_TOKEN_CLASSIFY, "per step", "softmax", _USE_ACTIVATION_FLAG),
@@ -310,7 +310,7 @@ _V0_11_1 = replace(
         "difference": _DIFFERENCE,
         "text": _TEXT,
     },
-    by_name={
+    if_named={
         "hidden": (
             _hidden(
                 ScoringRequest("pooling", "embed", _NORMALIZE, raw_by="request"),
@@ -330,15 +330,15 @@ _CLASSIFY_ROUTE = Strategy(
 _V0_15 = replace(
     _V0_11_1,
     since=(0, 15, 0),
-    by_name={"sequence": (_CLASSIFY_ROUTE,)},
+    if_named={"sequence": (_CLASSIFY_ROUTE,)},
     source="live on 0.15.1; code of 0.15.0 and 0.15.1",
     live=("0.15.1",),
 )
 _V0_16 = replace(
     _V0_15,
     since=(0, 16, 0),
-    ways={
-        **_V0_15.ways,
+    strategies={
+        **_V0_15.strategies,
         "token": Strategy(
             _TOKEN_CLASSIFY, "per token", "none", _USE_ACTIVATION_FLAG, "InternLM2: sigmoid"
         ),
@@ -351,7 +351,7 @@ _V0_16 = replace(
 _V0_19 = replace(
     _V0_16,
     since=(0, 19, 0),
-    by_name={
+    if_named={
         "sequence": (_CLASSIFY_ROUTE,),
         "hidden": (
             _hidden(
@@ -364,17 +364,17 @@ _V0_19 = replace(
 )
 # /v1/embeddings takes many conversations there, for which it reads each token ID as five kinds of
 # request: 110 ms for 32 lists of 358, and /pooling 0.2 ms (0.32.0).
-_EMBEDDINGS_OF_MANY = replace(_EXPORTED, conversations=_EXPORTED.ask)
+_EMBEDDINGS_OF_MANY = replace(_EXPORTED, conversations=_EXPORTED.request)
 _V0_24 = replace(
     _V0_19,
     since=(0, 24, 0),
-    ways={
-        **_V0_19.ways,
+    strategies={
+        **_V0_19.strategies,
         "exported": replace(
             _EMBEDDINGS_OF_MANY,
-            ask=ScoringRequest("pooling", "embed", _RAW, raw_by="request"),
+            request=ScoringRequest("pooling", "embed", _RAW, raw_by="request"),
             live=("0.25.1", "0.32.0"),
-            otherwise=_EMBEDDINGS_OF_MANY,
+            fallback=_EMBEDDINGS_OF_MANY,
         ),
     },
     source="live on 0.25.1; code of 0.24.0 to 0.25.1",
@@ -383,7 +383,7 @@ _V0_24 = replace(
 _V0_26 = replace(
     _V0_24,
     since=(0, 26, 0),
-    ways={**_V0_24.ways, "difference": _DIFFERENCE_BY_NAME},
+    strategies={**_V0_24.strategies, "difference": _DIFFERENCE_BY_NAME},
     source="live on 0.32.0; code of 0.26.0 to 0.32.0",
     live=("0.32.0",),
 )
@@ -394,32 +394,44 @@ _V0_33 = replace(
     live=(),
 )
 
-ERAS = (
+VERSION_RANGES = (
     *(_V0_6_3, _V0_6_5, _V0_6_6, _V0_9_0, _V0_9_1, _V0_10_0, _V0_10_1),
     *(_V0_10_2, _V0_11_1, _V0_15, _V0_16, _V0_19, _V0_24, _V0_26, _V0_33),
 )
 """All ranges, the oldest first."""
 
-UNKNOWN = replace(
+UNKNOWN_VERSION = replace(
     _V0_33,
     since=(0, 0, 0),
-    ways={**_V0_33.ways, "exported": replace(_EXPORTED, ask=_EMBEDDINGS)},
+    strategies={**_V0_33.strategies, "exported": replace(_EXPORTED, request=_EMBEDDINGS)},
     source="none: the newest way is tried first, and the values must prove that they are raw",
 )
 
 
-def era_of(version: str | None) -> VersionRange:
-    """The row for a version string; `UNKNOWN` for development, later and unreadable versions."""
+def version_range_of(version: str | None) -> VersionRange:
+    """Return the row of a version.
+
+    Development versions, unreadable ones and those after `NEWEST` get `UNKNOWN_VERSION`.
+    """
     release = _release(version)
     if release is None or release[:2] > NEWEST:
-        return UNKNOWN
-    passed = tuple(takewhile(lambda era: era.since <= release, ERAS))
-    return passed[-1] if passed else UNKNOWN
+        return UNKNOWN_VERSION
+    passed = tuple(takewhile(lambda version_range: version_range.since <= release, VERSION_RANGES))
+    return passed[-1] if passed else UNKNOWN_VERSION
 
 
-def first_with(kind: Kind) -> str:
+def first_version_with(kind: ModelKind) -> str:
     """The first version that has a way for a kind."""
-    return ".".join(map(str, next(era.since for era in ERAS if kind in era.ways)))
+    return ".".join(
+        map(
+            str,
+            next(
+                version_range.since
+                for version_range in VERSION_RANGES
+                if kind in version_range.strategies
+            ),
+        )
+    )
 
 
 # Keys that older servers ignore in silence, so that another prompt would be tokenized.

@@ -20,7 +20,7 @@ from reward_client._transport.backends.base import (
     request_url,
 )
 from reward_client._transport.connections import find_proxy, open_session, tls_context
-from reward_client._transport.network_errors import Fault, WireFaultError, classify
+from reward_client._transport.network_errors import NetworkError, NetworkErrorKind, classify
 
 # aiohttp warns about larger bodies in one piece: they hold up the event loop.
 _LARGEST_PIECE = 2**19
@@ -102,13 +102,13 @@ class AiohttpBackend:
                 reading = True
                 content = await self._read(response)
                 return RawResponse(response.status, response.headers, content, headers)
-        except WireFaultError:
+        except NetworkError:
             raise
         except Exception as error:
-            fault = Fault.CLOSED if self._closed else classify(error, reading=reading)
-            if fault is None:
+            kind = NetworkErrorKind.CLOSED if self._closed else classify(error, reading=reading)
+            if kind is None:
                 raise
-            raise WireFaultError(fault, reason(error)) from error
+            raise NetworkError(kind, reason(error)) from error
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         failed = response.status >= 400
@@ -121,13 +121,13 @@ class AiohttpBackend:
                 body += unpack(chunk, limit + 1 - len(body)) if unpack else chunk
                 if len(body) > limit:
                     break
-        except (zlib.error, WireFaultError) as error:
+        except (zlib.error, NetworkError) as error:
             if isinstance(error, zlib.error) and not failed:
-                raise WireFaultError(Fault.NOT_HTTP, reason(error)) from error
+                raise NetworkError(NetworkErrorKind.NOT_HTTP, reason(error)) from error
             if not failed:  # else the status says enough
                 raise
         if len(body) > limit and not failed:
-            raise WireFaultError(Fault.TOO_LARGE, f"more than {limit} bytes")
+            raise NetworkError(NetworkErrorKind.TOO_LARGE, f"more than {limit} bytes")
         return bytes(memoryview(body)[:limit])
 
     async def aclose(self) -> None:

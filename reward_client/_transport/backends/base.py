@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import httpx
 
-from reward_client._transport.network_errors import Fault, WireFaultError
+from reward_client._transport.network_errors import NetworkError, NetworkErrorKind
 from reward_client.errors import InputError
 
 # Enough for any message; vLLM was seen to echo 184 kB of input.
@@ -52,7 +52,7 @@ class Backend(Protocol):
         """Sends one request and reads its reply.
 
         Raises:
-            WireFaultError: No reply, or not a whole one.
+            NetworkError: No reply, or not a whole one.
             InputError: The options cannot make a request.
         """
         ...
@@ -77,7 +77,9 @@ def request_url(base_url: str, path: str) -> httpx.URL:
 def check_encoding(encoding: str) -> None:
     """Refuses what was not asked for: packed twice, a few bytes unpack to gigabytes in one go."""
     if encoding.strip().lower() not in {"", "identity", *ENCODINGS.split(", ")}:
-        raise WireFaultError(Fault.NOT_HTTP, f"an answer in the content encoding {encoding!r}")
+        raise NetworkError(
+            NetworkErrorKind.NOT_HTTP, f"an answer in the content encoding {encoding!r}"
+        )
 
 
 def reason(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from reward_client._transport.backends.base import (
     reason,
     request_url,
 )
-from reward_client._transport.network_errors import Fault, WireFaultError, classify
+from reward_client._transport.network_errors import NetworkError, NetworkErrorKind, classify
 
 
 class HttpxBackend:
@@ -72,13 +72,13 @@ class HttpxBackend:
                 return RawResponse(response.status_code, response.headers, body_read, headers)
             finally:
                 await response.aclose()
-        except WireFaultError:
+        except NetworkError:
             raise
         except Exception as error:
-            fault = Fault.CLOSED if self._closed else classify(error, reading=reading)
-            if fault is None:
+            kind = NetworkErrorKind.CLOSED if self._closed else classify(error, reading=reading)
+            if kind is None:
                 raise
-            raise WireFaultError(fault, reason(error)) from error
+            raise NetworkError(kind, reason(error)) from error
 
     async def _read(self, response: httpx.Response) -> bytes:
         failed = response.status_code >= 400
@@ -90,11 +90,11 @@ class HttpxBackend:
                 body += chunk
                 if len(body) > limit:
                     break
-        except (httpx.DecodingError, WireFaultError):
+        except (httpx.DecodingError, NetworkError):
             if not failed:  # else the status says enough
                 raise
         if len(body) > limit and not failed:
-            raise WireFaultError(Fault.TOO_LARGE, f"more than {limit} bytes")
+            raise NetworkError(NetworkErrorKind.TOO_LARGE, f"more than {limit} bytes")
         return bytes(memoryview(body)[:limit])
 
     async def aclose(self) -> None:

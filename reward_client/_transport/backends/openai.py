@@ -10,7 +10,7 @@ import orjson
 
 from reward_client._base.options import Timeouts
 from reward_client._transport.backends.base import RawResponse
-from reward_client._transport.network_errors import Fault, WireFaultError, classify
+from reward_client._transport.network_errors import NetworkError, NetworkErrorKind, classify
 from reward_client.errors import InputError
 
 
@@ -74,14 +74,16 @@ class OpenAIBackend:
                     "connections belong to one event loop: make one for each event loop, or use "
                     "RewardClient, which keeps one event loop."
                 ) from error
-            fault = classify(error, reading=False)
-            if fault is None:
+            kind = classify(error, reading=False)
+            if kind is None:
                 raise
-            raise WireFaultError(fault, type(cause).__name__) from error
+            raise NetworkError(kind, type(cause).__name__) from error
         # openai before 1.83 follows redirects, whatever is asked for.
         response = response.history[0] if response.history else response
         if len(response.content) > self._max_response_bytes:
-            raise WireFaultError(Fault.TOO_LARGE, f"more than {self._max_response_bytes} bytes")
+            raise NetworkError(
+                NetworkErrorKind.TOO_LARGE, f"more than {self._max_response_bytes} bytes"
+            )
         sent = response.request.headers
         return RawResponse(response.status_code, response.headers, response.content, sent)
 

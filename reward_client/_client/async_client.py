@@ -19,7 +19,7 @@ from reward_client._base.results import Ranking, Reward, ServerProfile, Settings
 from reward_client._base.samples import Message, Sample
 from reward_client._client.base_url import BaseUrl
 from reward_client._client.config import Config, HeadChoice, RecipeChoice, SharedOptions
-from reward_client._client.session import Core
+from reward_client._client.session import Session
 from reward_client._client.streaming import AsyncRewardStream, OnError
 from reward_client._doctor.report import Diagnosis
 from reward_client._tokenization import TokenizerChoice
@@ -123,7 +123,7 @@ class AsyncRewardClient:
         )
 
     def _start(self, config: Config) -> None:
-        self._core = Core(config)
+        self._session = Session(config)
 
     @classmethod
     def from_openai(cls, client: openai.AsyncOpenAI, **options: Unpack[SharedOptions]) -> Self:
@@ -162,7 +162,7 @@ class AsyncRewardClient:
             ProtocolError: The server answered with something that cannot be believed.
             ReplicaMismatchError: The servers are no replicas of each other.
         """
-        return await self._core.score(sample)
+        return await self._session.score(sample)
 
     @overload
     async def score_many(
@@ -193,7 +193,7 @@ class AsyncRewardClient:
             BatchError: A sample failed under ``"raise"``; it holds what was scored.
             InputError: ``samples`` is a single sample.
         """
-        results = await self._core.score_many(samples, on_error=on_error, progress=progress)
+        results = await self._session.score_many(samples, on_error=on_error, progress=progress)
         return cast("list[Reward] | list[Reward | RewardClientError]", results)
 
     def stream(
@@ -216,7 +216,7 @@ class AsyncRewardClient:
         Raises:
             InputError: ``samples`` is a single sample.
         """
-        return self._core.stream(samples, ordered=ordered, progress=progress)
+        return self._session.stream(samples, ordered=ordered, progress=progress)
 
     async def rank(self, prompt: str | Sequence[Message], responses: Sequence[str]) -> Ranking:
         """Responses to one prompt, ranked by their rewards.
@@ -232,7 +232,7 @@ class AsyncRewardClient:
             BatchError: A response could not be scored.
             InputError: The prompt or the responses cannot be meant so.
         """
-        return await self._core.rank(prompt, responses)
+        return await self._session.rank(prompt, responses)
 
     async def tokenize(self, sample: Sample) -> TokenizedSample:
         """The token IDs that a sample would be scored as.
@@ -240,7 +240,7 @@ class AsyncRewardClient:
         Raises:
             RewardClientError: As for `score`, except that no length is refused.
         """
-        return await self._core.tokenize(sample)
+        return await self._session.tokenize(sample)
 
     async def servers(self) -> tuple[ServerProfile, ...]:
         """What was found out about each server in use, asking it where that was not done yet.
@@ -248,7 +248,7 @@ class AsyncRewardClient:
         Raises:
             RewardClientError: As for `score`.
         """
-        return await self._core.servers()
+        return await self._session.servers()
 
     async def settings(self) -> Settings:
         """What all rewards of this client depend on: equal settings, comparable rewards.
@@ -256,7 +256,7 @@ class AsyncRewardClient:
         Raises:
             RewardClientError: As for `score`.
         """
-        return await self._core.settings()
+        return await self._session.settings()
 
     async def diagnose(self, sample: Sample | None = None) -> Diagnosis:
         """Whether each step from a conversation to its reward is as it should be, on this server.
@@ -273,14 +273,14 @@ class AsyncRewardClient:
         Raises:
             InputError: The sample cannot be meant so.
         """
-        return await self._core.diagnose(sample)
+        return await self._session.diagnose(sample)
 
     async def aclose(self) -> None:
         """Closes the client, and its connections of the running event loop.
 
         Connections of another event loop that it served end with that loop.
         """
-        await self._core.aclose()
+        await self._session.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -294,15 +294,15 @@ class AsyncRewardClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"AsyncRewardClient{self._core.config}"
+        return f"AsyncRewardClient{self._session.config}"
 
     def __getstate__(self) -> Config:
         """The options: what pickles, for Ray and multiprocessing."""
-        if self._core.config.openai is not None:
+        if self._session.config.openai is not None:
             raise TypeError(
                 "A client made by from_openai cannot be pickled: its OpenAI client can't."
             )
-        return self._core.config
+        return self._session.config
 
     def __setstate__(self, state: Config) -> None:
         self._start(state)

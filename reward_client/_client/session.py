@@ -1,14 +1,15 @@
-"""What both clients do: conversations in, rewards out, on whichever event loop is running."""
+"""The work of both clients: samples in, rewards out, on whichever event loop is running."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reward_client._base.json_values import is_list
 from reward_client._base.results import (
     Ranking,
     Reward,
@@ -27,46 +28,45 @@ from reward_client._base.samples import (
 )
 from reward_client._client.config import Config
 from reward_client._client.streaming import AsyncRewardStream, OnError, Window, collect
-from reward_client._protocols.http import Transport
-from reward_client._replicas.pool import ReplicaFactory, ReplicaPool
-from reward_client._scoring.base import Scorer, Settle
-from reward_client._scoring.factory import reading_of, scorer_of
-from reward_client._scoring.judge import JudgedScorer
-from reward_client._server.discovery import discover
-from reward_client._server.identity import identify
-from reward_client._server.state import DiscoveryOptions, OutputSpec, ServerState
+from reward_client._replicas.pool import ReplicaPool
+from reward_client._scoring.base import Outcome, Scorer
+from reward_client._scoring.factory import output_spec, scorer_of
+from reward_client._scoring.judge import JudgeScorer
+from reward_client._server.state import DiscoveryOptions, OutputSpec
 from reward_client._tokenization import Tokenizer
 from reward_client.errors import InputError, RewardClientError, RewardTimeoutError
-from reward_client.heads import head_digest
+from reward_client.methods import Messages
 
 if TYPE_CHECKING:
     from reward_client._doctor.report import Diagnosis
     from reward_client._transport import Backend, HttpTransport
-
 
 _logger = logging.getLogger("reward_client")
 
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """The connections of one event loop, and what is known of the servers."""
+    """The connections of one event loop, and the scorer that uses them."""
 
     transports: Sequence[HttpTransport]
-    pool: ReplicaPool
-    critics: ReplicaPool | None
-    method: Scorer
+    pools: Sequence[ReplicaPool]
+    scorer: Scorer
+
+    @property
+    def pool(self) -> ReplicaPool:
+        """The servers with the reward."""
+        return self.pools[0]
 
     async def aclose(self) -> None:
         for transport in self.transports:
             await transport.aclose()
-        await self.method.aclose()
-        for pool in (self.pool, self.critics):
-            if pool is not None:
-                await pool.aclose()
+        await self.scorer.aclose()
+        for pool in self.pools:
+            await pool.aclose()
 
 
-class Core:
-    """Scores samples. One for each client; holds a link for each event loop that uses it.
+class Session:
+    """Scores samples for one client; holds a link for each event loop that uses the client.
 
     Args:
         config: The client's options.
@@ -78,82 +78,105 @@ class Core:
         self._closed = False
 
     async def score(self, sample: Sample) -> Reward:
-        """The reward of one sample, within ``Timeouts.total``."""
-        async with self._deadline():
-            prompt = parse_sample(sample)
-            link = await self._link()
-            return await link.method.score(prompt)
+        """Return the reward of one sample, within ``Timeouts.total``."""
+        (outcome,) = await self.score_group([sample])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-    async def score_each(self, samples: Mapping[int, Sample], settle: Settle) -> None:
-        """The rewards of a few samples, within ``Timeouts.total``.
-
-        Args:
-            samples: The samples by their numbers.
-            settle: Is told the outcomes by these.
+    async def score_group(self, samples: Sequence[Sample]) -> list[Outcome]:
+        """Return the outcomes of samples that go together, within ``Timeouts.total``.
 
         Raises:
-            RewardClientError: None of the rest can be scored.
+            Exception: If no sample can be scored.
         """
         async with self._deadline():
-            prompts: dict[int, Prompt] = {}
-            for number, sample in samples.items():
-                try:
-                    prompts[number] = parse_sample(sample)
-                except InputError as error:
-                    settle({number: error})
-            if prompts:
-                link = await self._link()
-                await link.method.score_each(prompts, settle)
+            parsed = [_parse(sample) for sample in samples]
+            prompts = [prompt for prompt in parsed if not isinstance(prompt, InputError)]
+            if not prompts:
+                return [each for each in parsed if isinstance(each, InputError)]
+            outcomes = await (await self._link()).scorer.score(prompts)
+        if len(outcomes) == len(parsed):
+            return outcomes
+        scored = iter(outcomes)
+        return [each if isinstance(each, InputError) else next(scored) for each in parsed]
+
+    async def score_many(
+        self, samples: Iterable[Sample], *, on_error: OnError, progress: bool
+    ) -> list[Reward | RewardClientError]:
+        """Return all outcomes, in the order of the samples."""
+        refuse_single_sample(samples)
+        window = self.window(ordered=False)
+        return await collect(window, samples, on_error=on_error, progress=progress)
+
+    def stream(
+        self, samples: Iterable[Sample] | AsyncIterable[Sample], *, ordered: bool, progress: bool
+    ) -> AsyncRewardStream:
+        """Return a stream of results, in order or as they come."""
+        refuse_single_sample(samples)
+        return AsyncRewardStream(self.window(ordered=ordered), samples, progress=progress)
+
+    def window(self, *, ordered: bool) -> Window:
+        """Return a bounded window of samples in progress."""
+        limits = self.config.limits
+        size = limits.max_concurrency * limits.max_batch_items * len(self.config.urls)
+        return Window(self.score_group, self._group_size, size, ordered=ordered)
+
+    def _group_size(self, sample: Sample) -> int:
+        """Return how many samples may share a task with this one.
+
+        A sample that the server tokenizes has a request of its own, and so has its own task: its
+        reward waits for no other sample. A deadline for each sample also needs a task for each.
+        """
+        config = self.config
+        if config.timeout.total is not None:
+            return 1
+        if config.tokenizer == "server" and not isinstance(config.method, Messages):
+            is_ids = is_list(sample) and bool(sample) and isinstance(sample[0], int)
+            return config.limits.max_batch_items if is_ids else 1
+        return config.limits.max_batch_items
 
     async def rank(self, prompt: str | Sequence[Message], responses: Sequence[str]) -> Ranking:
-        """Responses to one prompt, ranked by their rewards, or by how a judge compares them."""
+        """Rank responses to one prompt by their rewards, or by a judge's comparisons."""
         conversations = responses_to(prompt, responses)
-        method = (await self._link()).method
-        if isinstance(method, JudgedScorer) and method.compares:
-            texts = method.verdict.calls(len(conversations))
-            self._log(logging.INFO, f"{len(conversations)} responses are compared by {texts} texts")
+        scorer = (await self._link()).scorer
+        if isinstance(scorer, JudgeScorer) and scorer.compares:
+            texts = scorer.verdict.calls(len(conversations))
+            self._log(logging.INFO, f"{texts} texts compare {len(conversations)} responses")
             async with self._deadline():
-                return await method.rank(conversations)
+                return await scorer.rank(conversations)
         outcomes = await self.score_many(conversations, on_error="raise", progress=False)
         rewards = [outcome for outcome in outcomes if isinstance(outcome, Reward)]
         return ranking(responses, rewards)
 
     async def tokenize(self, sample: Sample) -> TokenizedSample:
-        """The token IDs that a sample would be scored as."""
+        """Return the token IDs that a sample would be scored as."""
         prompt = parse_sample(sample)
-        link = await self._link()
-        return await link.method.tokenize(prompt)
+        return await (await self._link()).scorer.tokenize(prompt)
 
     async def servers(self) -> tuple[ServerProfile, ...]:
-        """What is known of the servers in use."""
-        link = await self._link()
-        return tuple(serving.profile for serving in await link.pool.servings())
+        """Return the profiles of the servers in rotation."""
+        pool = (await self._link()).pool
+        return tuple(state.profile for state in await pool.states())
 
     async def settings(self) -> Settings:
-        """What all rewards depend on."""
+        """Return everything that all rewards depend on."""
         link = await self._link()
-        serving, *_ = await link.pool.servings()
-        provenance = await link.method.provenance(serving.provenance)
-        on_overlong = self.config.on_overlong
-        return Settings(
-            **dict(provenance),
-            root=serving.profile.root,
-            head_digest=head_digest(serving.head),
-            bos=self.config.bos,
-            on_overlong=on_overlong,
-            max_model_len=serving.profile.max_model_len if on_overlong == "drop_turns" else None,
-            probe_scores=serving.scores,
-        )
+        state, *_ = await link.pool.states()
+        provenance = await link.scorer.provenance(state.provenance)
+        return state.settings(provenance, self.config.on_overlong)
 
     async def diagnose(self, sample: Sample | None) -> Diagnosis:
-        """What a look at the first server finds."""
+        """Examine the first server."""
         from reward_client._doctor import Doctor
 
         prompt = None if sample is None else parse_sample(sample)
         async with self._first_server() as link:
-            server = link.pool.servers[0]
-            options = _wishes(self.config, reading_of(self.config.method))
-            doctor = Doctor(server.transport, server.watch, link.method, options, self._keeps_alive)
+            replica = link.pool.replicas[0]
+            options = _discovery_options(self.config, output_spec(self.config.method))
+            doctor = Doctor(
+                replica.transport, replica.monitor, link.scorer, options, self._keeps_alive
+            )
             return await doctor.diagnose(prompt)
 
     @asynccontextmanager
@@ -176,28 +199,6 @@ class Core:
         from reward_client._transport.keep_alive import keeps_alive
 
         return await keeps_alive(config.urls[0], config.request_headers, config.connection)
-
-    def window(self, *, ordered: bool) -> Window:
-        """A bounded window of samples under way."""
-        limits = self.config.limits
-        group = limits.max_batch_items
-        size = limits.max_concurrency * group * len(self.config.urls)
-        return Window(self.score_each, size, group, ordered=ordered)
-
-    def stream(
-        self, samples: Iterable[Sample] | AsyncIterable[Sample], *, ordered: bool, progress: bool
-    ) -> AsyncRewardStream:
-        """Results as they come, or in order."""
-        refuse_single_sample(samples)
-        return AsyncRewardStream(self.window(ordered=ordered), samples, progress=progress)
-
-    async def score_many(
-        self, samples: Iterable[Sample], *, on_error: OnError, progress: bool
-    ) -> list[Reward | RewardClientError]:
-        """All results, in the order of the samples."""
-        refuse_single_sample(samples)
-        window = self.window(ordered=False)
-        return await collect(window, samples, on_error=on_error, progress=progress)
 
     @asynccontextmanager
     async def _deadline(self) -> AsyncGenerator[None]:
@@ -240,33 +241,32 @@ class Core:
                     await link.aclose()
 
     def _connect(self, urls: Sequence[str]) -> _Link:
-        config, reading = self.config, reading_of(self.config.method)
-        transports, pool = self._pool(config, urls, reading)
+        config = self.config
+        transports: list[HttpTransport] = []
+        pools = [self._pool(config, urls, output_spec(config.method), transports)]
         critics: ReplicaPool | None = None
         if config.critics is not None:
-            others, critics = self._pool(
-                config.critics, config.critics.urls, OutputSpec(writes=True)
-            )
-            transports += others
+            spec = OutputSpec(generates=True)
+            critics = self._pool(config.critics, config.critics.urls, spec, transports)
+            pools.append(critics)
         tokenizer = Tokenizer(config.tokenizer, config.on_overlong)
-        method = scorer_of(config.method, pool, critics, config.limits, tokenizer)
-        return _Link(transports, pool, critics, method)
+        scorer = scorer_of(config.method, pools[0], critics, config.limits, tokenizer)
+        return _Link(transports, pools, scorer)
 
     def _pool(
-        self, config: Config, urls: Sequence[str], reading: OutputSpec
-    ) -> tuple[list[HttpTransport], ReplicaPool]:
-        """Servers that are equal to each other, and the ways to them."""
-        from reward_client._transport import (
-            HttpTransport,  # loads the HTTP stack, at the first call
-        )
+        self,
+        config: Config,
+        urls: Sequence[str],
+        output: OutputSpec,
+        transports: list[HttpTransport],
+    ) -> ReplicaPool:
+        """Return a pool of equal servers; append their transports."""
+        from reward_client._transport import HttpTransport  # loads the HTTP stack at the first call
 
-        transports: list[HttpTransport] = []
-        options = _wishes(config, reading)
-
-        def caller_for(url: str, has_stand_in: Callable[[], bool]) -> HttpTransport:
+        def connect(url: str, has_stand_in: Callable[[], bool]) -> HttpTransport:
             transport = HttpTransport(
                 url,
-                _open_wire(config, url),
+                _open_backend(config, url),
                 headers=config.request_headers,
                 retry=config.retry,
                 limits=config.limits,
@@ -275,17 +275,8 @@ class Core:
             transports.append(transport)
             return transport
 
-        async def discovered(transport: Transport) -> ServerState:
-            serving = await discover(transport, options)
-            self._log(logging.INFO, f"server profile: {serving.profile!r}")
-            return serving
-
-        parts = ReplicaFactory(
-            transport=caller_for,
-            identify=lambda transport: identify(transport, config.model),
-            discover=discovered,
-        )
-        return transports, ReplicaPool(urls, parts, config.limits.replica_tolerance, self._log)
+        options = _discovery_options(config, output)
+        return ReplicaPool(urls, connect, options, config.limits.replica_tolerance, self._log)
 
     def _log(self, level: int, message: str) -> None:
         from reward_client._transport.redaction import redact
@@ -297,7 +288,14 @@ class Core:
         _logger.log(level, "%s", message)
 
 
-def _wishes(config: Config, reading: OutputSpec) -> DiscoveryOptions:
+def _parse(sample: Sample) -> Prompt | InputError:
+    try:
+        return parse_sample(sample)
+    except InputError as error:
+        return error
+
+
+def _discovery_options(config: Config, output: OutputSpec) -> DiscoveryOptions:
     return DiscoveryOptions(
         model=config.model,
         head=None if config.head == "auto" else config.head,
@@ -306,11 +304,11 @@ def _wishes(config: Config, reading: OutputSpec) -> DiscoveryOptions:
         recipe=config.known_recipe,
         bos=config.bos,
         tokenizer=config.tokenizer_name,
-        reading=reading,
+        output=output,
     )
 
 
-def _open_wire(config: Config, url: str) -> Backend:
+def _open_backend(config: Config, url: str) -> Backend:
     limit = config.limits.max_response_bytes
     if config.openai is not None:
         from reward_client._transport.backends.openai import OpenAIBackend

@@ -1,10 +1,10 @@
-"""Many samples: bounded concurrency, order, failures. Replaceable: it only needs to score a few."""
+"""Many samples: bounded concurrency, order, failures."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sized
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Sized
 from copy import copy
 from operator import itemgetter
 from types import TracebackType
@@ -17,120 +17,122 @@ from reward_client.errors import BatchError, RewardClientError
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-
 OnError: TypeAlias = Literal["raise", "return"]
 Outcome: TypeAlias = Reward | RewardClientError
-Settle: TypeAlias = Callable[[Mapping[int, Reward | Exception]], None]
-ScoreGroup: TypeAlias = Callable[[Mapping[int, Sample], Settle], Awaitable[None]]
-"""Scores samples, and tells outcomes by the samples' numbers as soon as they are there. What it
-raises is the outcome of the rest."""
 
 _READ_AT_ONCE = 32
-"""Samples that are read before what was read is sent, where reading them never waits."""
+"""Samples that are read in one turn of the event loop, if reading them never waits."""
 
 
 class Window:
-    """Samples under way, and results that wait to be taken: at most `size` of both together.
+    """Samples in progress and outcomes not yet taken, at most `size` of both together.
 
-    It belongs to one event loop. Its tasks are its own: nothing of it spans a yield of a caller.
-    Samples that are started together are scored in groups, a task for each group.
+    It belongs to one event loop and owns its tasks: none of them spans a yield of a caller. Samples
+    that are started together form a group; one task scores each group.
 
     Args:
-        score: Scores a group.
-        size: How many samples there may be in it.
-        group: How many samples a group may have.
-        ordered: Whether results are taken in the order of the samples, or as they come.
+        score_group: Scores a group of samples.
+        group_size: The size of the group that a sample may join; 1 for a sample that needs requests
+            of its own.
+        size: The number of samples in the window.
+        ordered: True to take outcomes in the order of the samples, False as they come.
     """
 
-    def __init__(self, score: ScoreGroup, size: int, group: int, *, ordered: bool) -> None:
-        self._score = score
+    def __init__(
+        self,
+        score_group: Callable[[Sequence[Sample]], Awaitable[list[Reward | Exception]]],
+        group_size: Callable[[Sample], int],
+        size: int,
+        *,
+        ordered: bool,
+    ) -> None:
+        self._score = score_group
+        self._group_size = group_size
         self._ordered = ordered
         self._size = size
-        self._most = group
-        self._group: dict[int, Sample] = {}
+        self._group: list[Sample] = []
         self._started = 0
         self._taken = 0
         self._running: set[asyncio.Task[None]] = set()
-        # By the samples' numbers; None for those that were stopped.
+        # By the samples' numbers; None for samples that were stopped.
         self._outcomes: dict[int, Reward | Exception | None] = {}
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._ended = False
 
     @property
     def waiting(self) -> int:
-        """How many samples were started and not taken."""
+        """The number of samples that were started and not taken."""
         return self._started - self._taken
 
     @property
     def room(self) -> int:
-        """How many samples can be started before a result must be taken."""
+        """The number of samples that can start before an outcome must be taken."""
         return self._size - self._started + self._taken
 
     @property
     def ready(self) -> bool:
-        """Whether `take` would give a result at once."""
+        """True if `take` returns an outcome at once."""
         return self._taken in self._outcomes if self._ordered else bool(self._outcomes)
 
     def start(self, sample: Sample) -> None:
-        """Starts to score a sample, together with those that are started in this turn."""
-        self._group[self._started] = sample
+        """Start to score a sample, together with the samples that start in this turn."""
+        group_size = self._group_size(sample)
+        if len(self._group) >= group_size:
+            self._start_group()
+        self._group.append(sample)
         self._started += 1
-        if len(self._group) == self._most:
+        if len(self._group) >= group_size:
             self._start_group()
         elif len(self._group) == 1:
             asyncio.get_running_loop().call_soon(self._start_group)
 
-    async def begin(self, samples: Iterable[Sample]) -> None:
-        """Starts to score samples, for a caller on another thread."""
+    async def submit(self, samples: Iterable[Sample]) -> None:
+        """Start samples, for a caller on another thread."""
         for sample in samples:
             self.start(sample)
 
     def end(self) -> None:
-        """Says that no further sample will come, so that `take` can tell the end."""
+        """Note that no sample follows, so that `take` can tell the end."""
         self._ended = True
-        self._news.set()
+        self._changed.set()
 
-    async def take(self) -> list[ScoreResult]:
-        """The next results, as of `outcomes`, for a caller on another thread."""
-        return [_result(index, outcome) for index, outcome in (await self.outcomes()).items()]
-
-    async def outcomes(self) -> dict[int, Outcome]:
-        """The next outcomes by their samples' numbers: all that are there, or the first to come.
+    async def take(self) -> dict[int, Outcome]:
+        """Return all outcomes that are there, by their samples' numbers; wait for the first one.
 
         Returns:
-            None of them once the end was said and everything was taken, or if closed.
+            An empty dictionary after the last outcome, or if closed.
 
         Raises:
-            Exception: What a sample met that is no error of this package.
+            Exception: An error that does not belong to this package, from a sample.
         """
         while not self.ready:
             if self._ended and not self._group and not self._running:
                 return {}
-            self._news.clear()
-            await self._news.wait()
-        return self.finished()
+            self._changed.clear()
+            await self._changed.wait()
+        return self.take_ready()
 
-    def finished(self) -> dict[int, Outcome]:
-        """The next outcomes that are there already.
+    def take_ready(self) -> dict[int, Outcome]:
+        """Return the outcomes that are there already.
 
         Raises:
-            Exception: As `outcomes`, before any outcome.
+            Exception: As `take`, before any outcome.
         """
-        found: dict[int, Outcome] = {}
-        for index in self._next():
+        taken: dict[int, Outcome] = {}
+        for index in self._ready_indices():
             outcome = self._outcomes[index]
             if isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError):
-                if found:
+                if taken:
                     break  # these first
                 raise outcome
             self._taken += 1
             del self._outcomes[index]
             if outcome is not None:
-                found[index] = outcome
-        return found
+                taken[index] = outcome
+        return taken
 
     async def aclose(self) -> None:
-        """Stops what is under way, and waits until it has stopped."""
+        """Stop all samples in progress, and wait until they have stopped."""
         self._group.clear()
         running = tuple(self._running)
         for task in running:
@@ -139,8 +141,7 @@ class Window:
             await asyncio.wait(running)
         self.end()
 
-    def _next(self) -> Iterable[int]:
-        """The numbers of the outcomes that are there to be taken."""
+    def _ready_indices(self) -> Iterable[int]:
         if not self._ordered:
             return tuple(self._outcomes)
         end = self._taken
@@ -149,37 +150,31 @@ class Window:
         return range(self._taken, end)
 
     def _start_group(self) -> None:
-        group, self._group = self._group, {}
+        group, self._group = self._group, []
         if group:
-            task = asyncio.create_task(self._scored(group))
+            task = asyncio.create_task(self._run_group(self._started - len(group), group))
             self._running.add(task)
-            task.add_done_callback(self._finished)
+            task.add_done_callback(self._end_group)
 
-    async def _scored(self, group: Mapping[int, Sample]) -> None:
-        left = dict.fromkeys(group)
-
-        def settle(outcomes: Mapping[int, Reward | Exception | None]) -> None:
-            for number in outcomes:
-                del left[number]
-            self._outcomes.update(outcomes)
-            self._news.set()
-
+    async def _run_group(self, first: int, group: Sequence[Sample]) -> None:
+        outcomes: Sequence[Reward | Exception | None] = [None] * len(group)
         try:
-            await self._score(group, settle)
-        except Exception as error:  # noqa: BLE001 - raised to whoever takes the result
-            settle({number: copy(error) for number in left})
+            outcomes = await self._score(group)
+        except Exception as error:  # noqa: BLE001 - raised to whoever takes the outcome
+            outcomes = [copy(error) for _ in group]
         finally:
-            settle(left.copy())
+            self._outcomes.update(enumerate(outcomes, start=first))
+            self._changed.set()
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _end_group(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        self._news.set()
+        self._changed.set()
 
 
 class AsyncRewardStream:
     """Results of a stream of samples: an async iterator and an async context manager.
 
-    Leaving the context, or closing the stream, stops what is still under way.
+    Leaving the context, or closing the stream, stops the samples in progress.
     """
 
     def __init__(
@@ -198,19 +193,19 @@ class AsyncRewardStream:
 
     async def __anext__(self) -> ScoreResult:
         if not self._taken:
-            taken = await self.outcomes()
-            self._taken += [_result(index, outcome) for index, outcome in taken.items()]
+            taken = await self.take()
+            self._taken += [result_of(index, outcome) for index, outcome in taken.items()]
         if not self._taken:
             raise StopAsyncIteration
         return self._taken.popleft()
 
-    async def outcomes(self) -> dict[int, Outcome]:
-        """The next outcomes, as many as are there or the first one that comes; none at the end."""
+    async def take(self) -> dict[int, Outcome]:
+        """Return all outcomes that are there; wait for the first one. None of them at the end."""
         if self._closed:
             return {}
         if self._feeder is None:
             self._feeder = asyncio.create_task(self._feed())
-        outcomes = await self._window.outcomes()
+        outcomes = await self._window.take()
         self._has_room.set()
         if not outcomes:
             feeder = self._feeder
@@ -233,7 +228,7 @@ class AsyncRewardStream:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stops reading samples and scoring them."""
+        """Stop reading and scoring samples."""
         self._closed = True
         if self._bar is not None:
             self._bar.close()
@@ -267,20 +262,20 @@ class AsyncRewardStream:
 async def collect(
     window: Window, samples: Iterable[Sample], *, on_error: OnError, progress: bool
 ) -> list[Reward | RewardClientError]:
-    """The results of all samples, in their order.
+    """Return the outcomes of all samples, in their order.
 
     Args:
-        window: Scores them; not ordered, so that none waits for another.
+        window: Scores the samples; not ordered, so that no sample waits for another.
         samples: The samples.
-        on_error: Stop at the first failure, or put it in the sample's place.
+        on_error: Stop at the first failure, or put the error in the sample's place.
         progress: Show a progress bar.
 
     Raises:
-        BatchError: ``on_error`` is ``"raise"`` and a sample failed; what was scored is in it.
+        BatchError: If a sample failed and ``on_error`` is ``"raise"``; it holds all rewards so far.
     """
     outcomes: dict[int, Outcome] = {}
     async with AsyncRewardStream(window, samples, progress=progress) as stream:
-        while taken := await stream.outcomes():
+        while taken := await stream.take():
             outcomes |= taken
             if on_error == "raise":
                 _refuse_failure(taken, outcomes, window)
@@ -295,7 +290,7 @@ def _refuse_failure(
             scored = tuple(
                 ScoreResult(place, outcome, None)
                 for place, outcome in sorted(
-                    {**outcomes, **window.finished()}.items(), key=itemgetter(0)
+                    {**outcomes, **window.take_ready()}.items(), key=itemgetter(0)
                 )
                 if isinstance(outcome, Reward)
             )
@@ -306,14 +301,15 @@ def _refuse_failure(
             ) from error
 
 
-def _result(index: int, outcome: Outcome) -> ScoreResult:
+def result_of(index: int, outcome: Outcome) -> ScoreResult:
+    """Return the outcome as the result that callers see."""
     if isinstance(outcome, Reward):
         return ScoreResult(index, outcome, None)
     return ScoreResult(index, None, outcome)
 
 
 def progress_bar(samples: object) -> tqdm[NoReturn]:
-    """A bar that counts conversations, against their number where that is known."""
+    """A bar that counts conversations, with their total if it is known."""
     from tqdm.auto import tqdm
 
     return tqdm(total=len(samples) if isinstance(samples, Sized) else None, unit="conv")

@@ -32,8 +32,8 @@ from reward_client._base.samples import Message, Sample, refuse_single_sample
 from reward_client._client.base_url import BaseUrl
 from reward_client._client.config import Config, HeadChoice, RecipeChoice, SharedOptions
 from reward_client._client.loop_thread import LoopThread
-from reward_client._client.session import Core
-from reward_client._client.streaming import OnError, Window, progress_bar
+from reward_client._client.session import Session
+from reward_client._client.streaming import OnError, Window, progress_bar, result_of
 from reward_client._doctor.report import Diagnosis
 from reward_client._tokenization import TokenizerChoice
 from reward_client.errors import RewardClientError
@@ -86,7 +86,8 @@ class RewardStream:
         if not self._taken:
             self._read()
             if self._window.waiting:
-                self._taken += self._run(self._window.take())
+                taken = self._run(self._window.take())
+                self._taken += [result_of(index, outcome) for index, outcome in taken.items()]
         if not self._taken:
             self.close()
             if self._failure is not None:
@@ -99,7 +100,7 @@ class RewardStream:
     def _read(self) -> None:
         """Starts samples until a result is there: slow input must not hold it back."""
         while not self._exhausted and self._window.room > 0 and not self._window.ready:
-            self._run(self._window.begin(self._read_quickly()))
+            self._run(self._window.submit(self._read_quickly()))
 
     def _read_quickly(self) -> list[Sample]:
         """The next samples, as many as come at once: to hand them over costs as much as one."""
@@ -238,7 +239,7 @@ class RewardClient:
         )
 
     def _start(self, config: Config) -> None:
-        self._core = Core(config)
+        self._session = Session(config)
         self._threads: dict[int, LoopThread] = {}
 
     def _run(self, coroutine: Coroutine[object, object, T]) -> T:
@@ -249,7 +250,7 @@ class RewardClient:
         pid = os.getpid()
         thread = self._threads.get(pid)
         if thread is None:
-            thread = self._threads.setdefault(pid, LoopThread(self._core.aclose))
+            thread = self._threads.setdefault(pid, LoopThread(self._session.aclose))
             finalize(self, thread.stop)
         return thread
 
@@ -293,7 +294,7 @@ class RewardClient:
             ProtocolError: The server answered with something that cannot be believed.
             ReplicaMismatchError: The servers are no replicas of each other.
         """
-        return self._run(self._core.score(sample))
+        return self._run(self._session.score(sample))
 
     @overload
     def score_many(
@@ -326,7 +327,7 @@ class RewardClient:
         """
         refuse_single_sample(samples)
         given = tuple(samples)  # read here: an iterator may be bound to the calling thread
-        results = self._run(self._core.score_many(given, on_error=on_error, progress=progress))
+        results = self._run(self._session.score_many(given, on_error=on_error, progress=progress))
         return cast("list[Reward] | list[Reward | RewardClientError]", results)
 
     def stream(
@@ -346,7 +347,7 @@ class RewardClient:
             InputError: ``samples`` is a single sample.
         """
         refuse_single_sample(samples)
-        window = self._core.window(ordered=ordered)
+        window = self._session.window(ordered=ordered)
         return RewardStream(window, samples, self._run, progress=progress)
 
     def rank(self, prompt: str | Sequence[Message], responses: Sequence[str]) -> Ranking:
@@ -363,7 +364,7 @@ class RewardClient:
             BatchError: A response could not be scored.
             InputError: The prompt or the responses cannot be meant so.
         """
-        return self._run(self._core.rank(prompt, responses))
+        return self._run(self._session.rank(prompt, responses))
 
     def tokenize(self, sample: Sample) -> TokenizedSample:
         """The token IDs that a sample would be scored as.
@@ -371,7 +372,7 @@ class RewardClient:
         Raises:
             RewardClientError: As for `score`, except that no length is refused.
         """
-        return self._run(self._core.tokenize(sample))
+        return self._run(self._session.tokenize(sample))
 
     def servers(self) -> tuple[ServerProfile, ...]:
         """What was found out about each server in use, asking it where that was not done yet.
@@ -379,7 +380,7 @@ class RewardClient:
         Raises:
             RewardClientError: As for `score`.
         """
-        return self._run(self._core.servers())
+        return self._run(self._session.servers())
 
     def settings(self) -> Settings:
         """What all rewards of this client depend on: equal settings, comparable rewards.
@@ -387,7 +388,7 @@ class RewardClient:
         Raises:
             RewardClientError: As for `score`.
         """
-        return self._run(self._core.settings())
+        return self._run(self._session.settings())
 
     def diagnose(self, sample: Sample | None = None) -> Diagnosis:
         """Whether each step from a conversation to its reward is as it should be, on this server.
@@ -404,11 +405,11 @@ class RewardClient:
         Raises:
             InputError: The sample cannot be meant so.
         """
-        return self._run(self._core.diagnose(sample))
+        return self._run(self._session.diagnose(sample))
 
     def close(self) -> None:
         """Stops what is under way, closes the connections, and ends the client's thread."""
-        self._core.close()
+        self._session.close()
         self._loop_thread().close()
 
     def __enter__(self) -> Self:
@@ -423,15 +424,15 @@ class RewardClient:
         self.close()
 
     def __repr__(self) -> str:
-        return f"RewardClient{self._core.config}"
+        return f"RewardClient{self._session.config}"
 
     def __getstate__(self) -> Config:
         """The options: what pickles, for Ray and multiprocessing."""
-        if self._core.config.openai is not None:
+        if self._session.config.openai is not None:
             raise TypeError(
                 "A client made by from_openai cannot be pickled: its OpenAI client can't."
             )
-        return self._core.config
+        return self._session.config
 
     def __setstate__(self, state: Config) -> None:
         self._start(state)

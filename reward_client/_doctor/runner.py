@@ -23,7 +23,7 @@ from reward_client._protocols.http import Transport
 from reward_client._replicas.monitor import ServerMonitor
 from reward_client._scoring.base import Scorer
 from reward_client._server.identity import Identity, identify
-from reward_client._server.probes import tokenized_probes
+from reward_client._server.probes import tokenize_probes
 from reward_client._server.state import DiscoveryOptions, ServerState
 from reward_client._tokenization import PromptRules
 from reward_client.errors import ServerUnreachableError
@@ -83,7 +83,7 @@ class Doctor:
             return
         yield REACHED
         yield KEY_FITS
-        serving = await _outcome(self._watch.serving())
+        serving = await _outcome(self._watch.state())
         if isinstance(serving, Exception):
             for finding in self._without_a_way(identity, serving):
                 yield finding
@@ -164,7 +164,7 @@ class Doctor:
         return PromptRules(
             generation_prompt=notes.generation_prompt,
             bos=notes.bos if options.bos is None else options.bos,
-            bos_token_id=(await tokenized_probes(self._caller, identity.model, None)).bos,
+            bos_token_id=(await tokenize_probes(self._caller, identity.model, None)).bos,
             append=notes.append_tokens,
         )
 
@@ -190,7 +190,7 @@ class Doctor:
             return not_checked("sample", "There is no way to score it, as said above.")
         if self._method.compares:
             return not_checked("sample", "This judge compares two answers: rank() asks it.")
-        self._reward = await self._method.score(self._checks.sample)
+        self._reward = await self._method.score_one(self._checks.sample)
         return scores.sample(self._reward)
 
     def _reference_looks(self, serving: ServerState) -> list[Look]:
@@ -209,7 +209,9 @@ class Doctor:
         return profile.references(serving)
 
     async def _reference(self, reference: Reference) -> Finding:
-        return scores.reference(reference, await self._method.score(parse_sample(reference.sample)))
+        return scores.reference(
+            reference, await self._method.score_one(parse_sample(reference.sample))
+        )
 
     async def _no_reference(self) -> Finding:
         return not_checked("reference value", "No published value is known to compare with.")

@@ -78,7 +78,7 @@ def route(serving: ServerState, chosen: str) -> Finding:
         serving: The server as it was found.
         chosen: What the caller said: ``"auto"``, or a route.
     """
-    ask = serving.ask
+    ask = serving.request
     sent = [f"task {ask.task}"] if ask.task else []
     sent += [f"{key} {str(value).lower()}" for key, value in ask.switches.items()]
     how = ", ".join([f"POST {ask.path}", *sent, "token IDs" if ask.sends == "ids" else "text"])
@@ -129,7 +129,7 @@ def activation(serving: ServerState) -> Finding:
                 f"See whether the model's own code applies one. {_COMPARE}",
             )
     recipe = serving.recipe
-    if serving.exported and not is_proven(serving) and not (recipe and recipe.references):
+    if serving.strategy.exported and not is_proven(serving) and not (recipe and recipe.references):
         return warning(
             "activation",
             f"{how} The head seems to lie in Dense modules of an exported checkpoint, and nothing "
@@ -147,7 +147,7 @@ def activation(serving: ServerState) -> Finding:
 
 def is_proven(serving: ServerState) -> bool:
     """Whether the references of a manifest were found to agree."""
-    return serving.exported and serving.activation.known_by == "reference"
+    return serving.strategy.exported and serving.activation.known_by == "reference"
 
 
 def references(serving: ServerState) -> Finding:
@@ -157,7 +157,7 @@ def references(serving: ServerState) -> Finding:
 
 
 def _activation_in_words(serving: ServerState) -> str:
-    found, switches = serving.activation, serving.ask.switches
+    found, switches = serving.activation, serving.request.switches
     if found.name == "softmax":
         return "The server applies a softmax, as the steps' probabilities need; no logits come."
     if found.name == "sigmoid":
@@ -188,7 +188,7 @@ def _flag(serving: ServerState) -> str:
     version_range = version_range_of(serving.identity.version)
     named = (way for ways in version_range.if_named.values() for way in ways)
     ways = [*version_range.strategies.values(), *named]
-    return next(way.flag for way in ways if way.request == serving.ask)
+    return next(way.flag for way in ways if way.request == serving.request)
 
 
 def _shape(layout: Layout) -> str:

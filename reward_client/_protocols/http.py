@@ -23,6 +23,9 @@ refuse a connection."""
 SERVER_FAILURES = (TransportError, ServerError, EngineDeadError)
 """What says that the server is the trouble: another one may do what this one failed at."""
 
+MAX_DEATHS = 2
+"""How many servers may die over one piece of work: at the second death its input is the suspect."""
+
 ErrorT = TypeVar("ErrorT", bound=RewardClientError)
 
 

@@ -1,43 +1,86 @@
-"""Whether servers that should be replicas give the same rewards. Pure."""
+"""Compare servers that should be replicas, by what they make of one sample."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import isclose
 
 from reward_client._base.options import Limits
 from reward_client._base.results import Reward, ServerProfile, TokenizedSample
-from reward_client.errors import ReplicaMismatchError
+from reward_client._base.samples import Conversation, Prompt
+from reward_client._base.token_ids import TokenIds
+from reward_client._protocols.http import Transport
+from reward_client._server.requests import fit_to_server, reward_of, score_tokens
+from reward_client._server.state import ServerState
+from reward_client._tokenization import Tokenizer
+from reward_client.errors import BadRequestError, InputError, ReplicaMismatchError
 
+_QUESTION = {"role": "user", "content": "What is 2 + 2?"}
+_ANSWER = ("Two and two are added.", "2 + 2 = 4.")
 _TOLERANCE = Limits().replica_tolerance
 
 
 @dataclass(frozen=True, slots=True)
-class ReplicaFingerprint:
-    """What one server says of itself, and what it makes of the same sample as the others."""
+class Fingerprint:
+    """A server's profile, and its token IDs and reward for one sample."""
 
     profile: ServerProfile
     tokens: TokenizedSample
     reward: Reward
 
 
-def compare(
-    first: ReplicaFingerprint, other: ReplicaFingerprint, tolerance: float = _TOLERANCE
-) -> str | None:
-    """Whether two servers are replicas.
+async def first_fingerprint(transport: Transport, state: ServerState) -> tuple[Prompt, Fingerprint]:
+    """Return the sample for all replicas and the first one's fingerprint.
 
-    Args:
-        first: One of them.
-        other: The other one.
-        tolerance: How far rewards may lie apart, as a part of them or absolute.
-
-    Returns:
-        A difference that changes no reward but deserves a look, with what to do; or None.
+    The sample is a conversation, which shows the chat template; token IDs if the model takes none.
 
     Raises:
-        ReplicaMismatchError: They differ in model, version, what they take, token IDs, or rewards.
+        RewardClientError: As `take_fingerprint`.
+    """
+    prompt = comparison_sample(in_steps=state.rules.step is not None)
+    try:
+        return prompt, await take_fingerprint(transport, state, prompt)
+    except (BadRequestError, InputError):
+        ids = TokenIds.of(state.probes[-1])
+        return ids, await take_fingerprint(transport, state, ids)
+
+
+async def take_fingerprint(transport: Transport, state: ServerState, prompt: Prompt) -> Fingerprint:
+    """Tokenize and score the sample on one server.
+
+    Raises:
+        RewardClientError: If the sample cannot be tokenized or scored.
+    """
+    tokenizer = Tokenizer("server", "raise")
+    tokens = await tokenizer.tokenize(transport, state.profile, state.rules, prompt)
+    sample = await fit_to_server(transport, state, tokens)
+    (scores,) = await score_tokens(transport, state, [sample])
+    if isinstance(scores, Exception):
+        raise scores
+    return Fingerprint(state.profile, tokens.sample(), reward_of(state, tokens, scores))
+
+
+def comparison_sample(*, in_steps: bool) -> Conversation:
+    """A short conversation, in steps for process reward models."""
+    if in_steps:
+        return Conversation([_QUESTION], steps=_ANSWER)
+    return Conversation([_QUESTION, {"role": "assistant", "content": " ".join(_ANSWER)}])
+
+
+def compare(first: Fingerprint, other: Fingerprint, tolerance: float = _TOLERANCE) -> str | None:
+    """Compare the fingerprints of two servers.
+
+    Args:
+        first: One server.
+        other: The other server.
+        tolerance: The relative and absolute tolerance between their rewards.
+
+    Returns:
+        A difference that changes no reward but deserves a look, with the cure; or None.
+
+    Raises:
+        ReplicaMismatchError: If model, version, input, token IDs or rewards differ.
     """
     one, two = first.profile, other.profile
     if _basename(one.root or one.model) != _basename(two.root or two.model):
@@ -49,11 +92,16 @@ def compare(
             one, two, f"vLLM {one.version} takes {one.sends}, {two.version} {two.sends}"
         )
     if first.tokens.token_ids != other.tokens.token_ids:
-        place = _first_difference(first.tokens.token_ids, other.tokens.token_ids)
-        raise _mismatch(one, two, f"other token IDs for the same sample, from position {place} on")
-    mine, theirs = _numbers(first.reward), _numbers(other.reward)
-    if len(mine) != len(theirs) or not all(map(partial(_is_close, tolerance), mine, theirs)):
-        raise _mismatch(one, two, f"{_shown(mine)} and {_shown(theirs)} for the same sample")
+        index = _first_difference(first.tokens.token_ids, other.tokens.token_ids)
+        raise _mismatch(
+            one, two, f"different token IDs for the same sample, from position {index} on"
+        )
+    values, others = _values(first.reward), _values(other.reward)
+    if len(values) != len(others) or not all(
+        isclose(value, another, rel_tol=tolerance, abs_tol=tolerance)
+        for value, another in zip(values, others, strict=True)
+    ):
+        raise _mismatch(one, two, f"{_listed(values)} and {_listed(others)} for the same sample")
     if one.version != two.version:
         return (
             f"{one.url} runs vLLM {one.version}, {two.url} {two.version}. Run the same version on "
@@ -61,8 +109,8 @@ def compare(
         )
     if one.max_model_len != two.max_model_len:
         return (
-            f"{one.url} takes {one.max_model_len} tokens, {two.url} {two.max_model_len}: a long "
-            "sample is scored by one and refused by the other. Start both with the same "
+            f"{one.url} takes {one.max_model_len} tokens, {two.url} {two.max_model_len}: one "
+            "scores a long sample and the other refuses it. Start both with the same "
             "--max-model-len."
         )
     return None
@@ -70,25 +118,21 @@ def compare(
 
 def _mismatch(one: ServerProfile, two: ServerProfile, difference: str) -> ReplicaMismatchError:
     return ReplicaMismatchError(
-        f"{one.url} and {two.url} are no replicas of each other: {difference}. Serve the same "
+        f"{one.url} and {two.url} are not replicas of each other: {difference}. Serve the same "
         "checkpoint with the same vLLM and the same chat template."
     )
 
 
-def _numbers(reward: Reward) -> tuple[float, ...]:
+def _values(reward: Reward) -> tuple[float, ...]:
     steps = (step.value for step in reward.steps)
     if reward.provenance.head == "text":
-        return ()  # the likeliest token's logarithm, which is of no account
+        return ()  # the likeliest token's logprob, which no reward depends on
     scalar = () if reward.scalar is None else (reward.scalar,)
     return (*scalar, *reward.objectives.values(), *steps)
 
 
-def _is_close(tolerance: float, mine: float, theirs: float) -> bool:
-    return isclose(mine, theirs, rel_tol=tolerance, abs_tol=tolerance)
-
-
-def _shown(numbers: Sequence[float]) -> str:
-    return ", ".join(f"{number:.6g}" for number in numbers)
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.6g}" for value in values)
 
 
 def _basename(root: str) -> str:

@@ -1,4 +1,4 @@
-"""The profile that holds now: made once, and anew when another server may have come up."""
+"""The verified state of one server: discovered once, and again when another may have come up."""
 
 from __future__ import annotations
 
@@ -7,96 +7,95 @@ from collections.abc import Awaitable, Callable
 
 from reward_client._protocols.http import RESTART_SECONDS, Transport
 from reward_client._replicas.single_flight import SingleFlight
-from reward_client._server.identity import Identity
-from reward_client._server.state import ServerState
+from reward_client._server.identity import identify
+from reward_client._server.state import MAX_CHANGES, ServerState
 from reward_client.errors import ServerUnreachableError
-
-_MAX_CHANGES = 5
-"""How often in a row the server may change before that is called a failure."""
 
 
 class ServerMonitor:
-    """Keeps the profile of one server, for one event loop.
+    """Keeps the state of one server up to date. Belongs to one event loop.
 
     Args:
-        transport: The way to the server; its `epoch` tell when another may have come up.
-        identify: Asks who is there: two small requests.
-        discover: Finds out all there is: a handful of requests.
+        transport: The connection to the server. Its `epoch` grows when another server may have come
+            up.
+        model: The model's name; None for the only one.
+        discover: Discovers the whole state: a handful of requests.
     """
 
     def __init__(
         self,
         transport: Transport,
-        identify: Callable[[], Awaitable[Identity]],
+        model: str | None,
         discover: Callable[[], Awaitable[ServerState]],
     ) -> None:
-        self._caller = transport
-        self._identify = identify
+        self._transport = transport
+        self._model = model
         self._discover = discover
-        self._serving: ServerState | None = None
+        self._state: ServerState | None = None
         self._epoch = 0
-        self._heard = 0.0
-        self._renewals = SingleFlight()
+        self._last_response = 0.0
+        self._renewal = SingleFlight()
 
     @property
     def current(self) -> ServerState | None:
-        """The server as it is now; None where that has to be found out."""
-        return None if self._is_lost() or self._is_silent() else self._serving
+        """The state; None if it must be verified first."""
+        return None if self._is_lost() or self._is_silent() else self._state
 
-    async def serving(self) -> ServerState:
-        """The server as it is now, finding it out where need be.
+    async def state(self) -> ServerState:
+        """Return the state; verify or discover it first if need be.
 
-        Whoever waits while it is found out shares the outcome, a failure too.
+        Everyone who waits meanwhile shares the outcome, also a failure.
 
         Raises:
-            RewardClientError: It cannot be found out.
+            RewardClientError: If the server cannot be discovered.
         """
         current = self.current
-        return await self._renewals.do(self._renewed) if current is None else current
+        return await self._renewal.run(self._renew) if current is None else current
 
-    async def _renewed(self) -> ServerState:
-        for _ in range(_MAX_CHANGES):
-            if self._serving is None or self._is_lost() or not await self._is_known(self._serving):
-                epoch = self._caller.epoch
-                found = await self._discover()
-                if self._serving is None or not found.is_same_as(self._serving):
-                    self._serving = found
+    async def _renew(self) -> ServerState:
+        for _ in range(MAX_CHANGES):
+            if self._state is None or self._is_lost() or not await self._is_same(self._state):
+                epoch = self._transport.epoch
+                discovered = await self._discover()
+                if self._state is None or not discovered.is_same_as(self._state):
+                    self._state = discovered
                 self._epoch = epoch
             if not self._is_lost():
-                self.heard()
-                return self._serving
+                self.note_response()
+                return self._state
         raise ServerUnreachableError(
-            f"The server at {self._caller.url} was lost {_MAX_CHANGES} times while it was asked "
-            "what it is. Is it restarting, or are several behind one address?"
+            f"Cannot discover the server at {self._transport.url}: the connection was lost "
+            f"{MAX_CHANGES} times meanwhile. Check that it is not restarting, and that no other "
+            "server shares its address."
         )
 
-    def holds(self, serving: ServerState) -> bool:
-        """Whether it is still the same server, and nothing makes that doubtful."""
-        return serving is self._serving and not self._is_lost()
+    def holds(self, state: ServerState) -> bool:
+        """Return True if this is still the state, and nothing makes that doubtful."""
+        return state is self._state and not self._is_lost()
 
-    async def still_serves(self, serving: ServerState) -> bool:
-        """Whether it is still the same server, finding it out anew where that is doubtful.
+    async def still_serves(self, state: ServerState) -> bool:
+        """Return True if this is still the state; verify that first if it is doubtful.
 
         Raises:
-            RewardClientError: It cannot be found out.
+            RewardClientError: If the server cannot be discovered.
         """
-        return self.holds(serving) or await self.serving() is serving
+        return self.holds(state) or await self.state() is state
 
-    def heard(self) -> None:
-        """Notes that the server has just answered as expected."""
-        self._heard = time.monotonic()
+    def note_response(self) -> None:
+        """Note that the server has just answered as expected."""
+        self._last_response = time.monotonic()
 
-    async def _is_known(self, serving: ServerState) -> bool:
-        """Whether the server says that it is the one of the profile, where it was silent."""
+    async def _is_same(self, state: ServerState) -> bool:
+        """Return True if the server, where it was silent, identifies as the one of the state."""
         if not self._is_silent():
             return True
-        if serving.exported or serving.activation.known_by in ("probe", "reference"):
-            # A restart with other flags, or without a part of the head, would not show in it.
+        if state.strategy.exported or state.activation.known_by in ("probe", "reference"):
+            # The identity shows neither other flags nor a missing part of the head.
             return False
-        return await self._identify() == serving.identity
+        return await identify(self._transport, self._model) == state.identity
 
     def _is_lost(self) -> bool:
-        return self._caller.epoch != self._epoch
+        return self._transport.epoch != self._epoch
 
     def _is_silent(self) -> bool:
-        return time.monotonic() - self._heard > RESTART_SECONDS
+        return time.monotonic() - self._last_response > RESTART_SECONDS

@@ -1,4 +1,7 @@
-"""The servers of one model, and which of them does what; a single server is a fleet of one."""
+"""The replicas of one model: the least busy one works, another one takes over if it fails.
+
+A single server is a pool of one.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,36 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from reward_client._base.samples import Prompt
-from reward_client._protocols.http import RESTART_SECONDS, SERVER_FAILURES, Transport
-from reward_client._replicas.comparison import ReplicaFingerprint, compare
+from reward_client._protocols.http import (
+    MAX_DEATHS,
+    RESTART_SECONDS,
+    SERVER_FAILURES,
+    Transport,
+)
+from reward_client._replicas.comparison import (
+    Fingerprint,
+    compare,
+    first_fingerprint,
+    take_fingerprint,
+)
 from reward_client._replicas.monitor import ServerMonitor
-from reward_client._replicas.sample import first_seen, seen
 from reward_client._replicas.single_flight import SingleFlight
-from reward_client._server.identity import Identity
+from reward_client._server.discovery import discover
 from reward_client._server.requests import OtherModelError
-from reward_client._server.state import ServerState
+from reward_client._server.state import (
+    MAX_CHANGES,
+    DiscoveryOptions,
+    ServerState,
+    keeps_changing,
+)
 from reward_client.errors import (
     BadRequestError,
     ModelNotFoundError,
     ProtocolError,
     ReplicaMismatchError,
-    ResponseMismatchError,
     RewardClientError,
     RouteNotFoundError,
     ServerError,
@@ -34,92 +50,62 @@ from reward_client.errors import (
 )
 
 T = TypeVar("T")
-Kind: TypeAlias = Literal["tokenizing", "scoring"]
-
-_MAX_CHANGES = 5
-"""How many servers may take each other's place under one piece of work before that is a failure."""
-
-_MAX_DEATHS = 2
-"""How many servers may fail under one piece of work: at the second its input is the suspect."""
+WorkKind: TypeAlias = Literal["tokenizing", "scoring"]
 
 _NOT_READY = 503
 
-_LONGEST_PAUSE = 60.0
-"""Seconds between two looks at a server that is left out; they begin at `RESTART_SECONDS`."""
+_MAX_PAUSE = 60.0
+"""Seconds between two checks of an ejected replica; the first pause is `RESTART_SECONDS`."""
 
 MAY_BE_ANOTHER_SERVER = (RouteNotFoundError, ModelNotFoundError, ShapeError)
-"""What a request made for one server may get from another that has come up in its place."""
+"""Errors that a request built for one server may get from another that took its place."""
 
 _WRONG_ADDRESSEE = (*MAY_BE_ANOTHER_SERVER, BadRequestError, ProtocolError)
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaFactory:
-    """What makes a server of a fleet.
-
-    Attributes:
-        transport: Opens the transport to a server; its argument says if another one can take over.
-        identify: Asks who is there.
-        discover: Finds out all there is.
-    """
-
-    transport: Callable[[str, Callable[[], bool]], Transport]
-    identify: Callable[[Transport], Awaitable[Identity]]
-    discover: Callable[[Transport], Awaitable[ServerState]]
-
-
 class Replica:
-    """One server of a fleet.
+    """One server of a pool.
 
     Attributes:
-        transport: The way to it.
-        watch: What is known of it; only what is equal to the fleet's standard becomes known.
-        in_flight: How much it has to do, by kind: prompts to tokenize, tokens to score.
+        transport: The connection to it.
+        monitor: The verified state; the pool admits only states that equal its baseline.
+        load: Work in progress by kind: prompts to tokenize, tokens to score.
     """
 
-    def __init__(self, pool: ReplicaPool, parts: ReplicaFactory, url: str) -> None:
-        async def discover() -> ServerState:
-            serving = await parts.discover(transport)
-            await pool.admit(self, serving)
-            return serving
-
-        transport = parts.transport(url, lambda: pool.has_others(self))
+    def __init__(self, transport: Transport, monitor: ServerMonitor) -> None:
         self.transport = transport
-        self.watch = ServerMonitor(transport, lambda: parts.identify(transport), discover)
-        self.in_flight: dict[Kind, int] = {"tokenizing": 0, "scoring": 0}
+        self.monitor = monitor
+        self.load: dict[WorkKind, int] = {"tokenizing": 0, "scoring": 0}
+
+
+Work: TypeAlias = Callable[[Replica, ServerState], Awaitable[T]]
+"""A coroutine function that does a piece of work on one replica."""
 
 
 @dataclass(eq=False, slots=True)
 class Baseline:
-    """What all servers of a fleet are equal to.
+    """The state that all replicas in rotation equal. A new model means a new baseline object.
 
     Attributes:
-        serving: The server that was found out first.
-        sample: What the others are compared on, and what the first makes of it; None where there
-            are no others.
-        max_model_len: The most tokens that all of them take.
+        state: The state of the first replica; its length limit is the smallest of all replicas.
+        sample: The prompt on which replicas are compared, and the first one's fingerprint; None for
+            a single server.
     """
 
-    serving: ServerState
-    sample: tuple[Prompt, ReplicaFingerprint] | None
-    max_model_len: int | None
+    state: ServerState
+    sample: tuple[Prompt, Fingerprint] | None
 
 
 @dataclass(slots=True)
-class _Absence:
-    """A server that is left out: when it was looked at, and how long that holds."""
+class _Ejection:
+    """When an ejected replica was last checked, and the pause until the next check."""
 
     pause: float
-    seen: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Done(Generic[T]):
-    result: T
+    checked: float
 
 
 class _UnfitError(Exception):
-    """A server that is to do something, and is not there, or no longer what it was."""
+    """A replica could not be verified before or after the work."""
 
     def __init__(self, error: RewardClientError) -> None:
         super().__init__()
@@ -127,313 +113,329 @@ class _UnfitError(Exception):
 
 
 class ReplicaPool:
-    """Has work done by the least busy of several equal servers; belongs to one event loop.
+    """Runs work on the least busy of several equal replicas. Belongs to one event loop.
 
-    All are found out and compared before the first piece of work. A server that fails is left out
-    and looked at again later; the last one in use is not left out, but tried as often as the retry
-    policy says.
+    The first piece of work discovers and compares all replicas. A replica that fails is ejected and
+    checked again later. The last one in rotation is never ejected: it gets all attempts of the
+    retry policy.
 
     Args:
         urls: The servers.
-        parts: What makes a server.
-        tolerance: How far rewards of replicas may lie apart.
+        connect: Opens the transport to a URL. Its second argument tells the transport if another
+            replica can take over.
+        options: What the caller said about the servers.
+        tolerance: The relative and absolute tolerance between rewards of replicas.
         log: Logs a message at a level.
     """
 
     def __init__(
         self,
         urls: Sequence[str],
-        parts: ReplicaFactory,
+        connect: Callable[[str, Callable[[], bool]], Transport],
+        options: DiscoveryOptions,
         tolerance: float,
         log: Callable[[int, str], None],
     ) -> None:
-        self.servers = tuple(Replica(self, parts, url) for url in urls)
+        self._connect = connect
+        self._options = options
         self._tolerance = tolerance
         self._log = log
         self._baseline: Baseline | None = None
         self._founding = asyncio.Lock()
-        self._beginning = SingleFlight()
-        self._has_begun = False
-        self._in_use: list[Replica] = []
-        self._absent: dict[Replica, _Absence] = {}
-        self._looks: dict[Replica, asyncio.Task[None]] = {}
+        self._start = SingleFlight()
+        self._is_started = False
+        self._in_rotation: list[Replica] = []
+        self._ejected: dict[Replica, _Ejection] = {}
+        self._checks: dict[Replica, asyncio.Task[None]] = {}
+        self.replicas = tuple(map(self._new_replica, urls))
 
     @property
     def size(self) -> int:
-        """How many servers are in use."""
-        return len(self._in_use)
+        """The number of replicas in rotation."""
+        return len(self._in_rotation)
 
     @property
     def baseline(self) -> Baseline:
-        """What the servers in use are equal to; another object where it is not the same any more.
+        """The current baseline.
 
         Raises:
-            RuntimeError: Nothing was done yet.
+            RuntimeError: If no server was discovered yet.
         """
         if self._baseline is None:
-            raise RuntimeError("No server was found out yet.")
+            raise RuntimeError("No server was discovered yet.")
         return self._baseline
 
-    async def assured(self) -> Baseline:
-        """The standard, where a server has just been there to agree, or is found to be now.
+    async def verified_baseline(self) -> Baseline:
+        """Return the current baseline; verify it first if no replica answered recently.
 
         Raises:
-            RewardClientError: None can be found out, or they differ.
+            RewardClientError: If no replica can be discovered, or if replicas differ.
         """
-        if self._has_begun and any(server.watch.current for server in self._in_use):
+        if self._is_started and any(replica.monitor.current for replica in self._in_rotation):
             return self.baseline
-        return await self.at_one(self._agreed, "tokenizing", 0)
 
-    async def _agreed(self, server: Replica, serving: ServerState) -> Baseline:
-        return self.baseline
+        async def read_baseline(_: Replica, __: ServerState) -> Baseline:
+            return self.baseline
 
-    async def servings(self) -> tuple[ServerState, ...]:
-        """The servers in use, as they are now.
+        return await self.run(read_baseline, "tokenizing", 0)
+
+    async def states(self) -> tuple[ServerState, ...]:
+        """Return the verified states of the replicas in rotation.
 
         Raises:
-            RewardClientError: None can be found out, or they differ.
+            RewardClientError: If no replica can be discovered, or if replicas differ.
         """
-        if not self._has_begun:
-            await self._beginning.do(self._begin)
-        found: list[ServerState] = []
-        for server in tuple(server for server in self.servers if server in self._in_use):
+        await self._ensure_started()
+        states: list[ServerState] = []
+        for replica in [replica for replica in self.replicas if replica in self._in_rotation]:
             try:
-                found.append(await server.watch.serving())
+                states.append(await replica.monitor.state())
             except RewardClientError as error:
-                if not await self._is_replaced(server, error):
+                if not await self._eject(replica, error):
                     raise
-        return tuple(found)
+        return tuple(states)
 
-    async def at_one(
-        self, work: Callable[[Replica, ServerState], Awaitable[T]], kind: Kind, size: int
-    ) -> T:
-        """Has something done by one server, and by another one where that fails.
+    async def run(self, work: Work[T], kind: WorkKind, size: int) -> T:
+        """Return the result of work on one replica; move it to another replica after a failure.
 
-        The result counts only if the same server was there from the beginning to the end: where
-        something says that another may have come up, that is found out, and the work is done again
-        if it is so.
+        A result counts only if the same server was there from beginning to end. If another one may
+        have taken its place, the pool verifies that and repeats the work if need be.
 
         Args:
-            work: What is done.
-            kind: What it keeps the server busy with.
-            size: And how much.
+            work: The work.
+            kind: The kind of load that it puts on the replica.
+            size: The amount of that load.
 
         Raises:
-            RewardClientError: What the work raises, or the last server that could not do it.
+            RewardClientError: The error of the work, or of the last replica that failed.
         """
         changes = deaths = 0
         while True:
-            if not self._has_begun:
-                await self._beginning.do(self._begin)
-            server = self._least_busy(kind)
-            is_last = not self.has_others(server)  # so that its caller tries as often as it may
-            server.in_flight[kind] += size
+            await self._ensure_started()
+            replica = self._least_busy(kind)
+            is_last = not self.has_others(replica)  # its transport then makes all attempts
+            replica.load[kind] += size
             try:
-                done = await self._done(server, work, is_doubted=changes > 0)
+                result = await self._attempt(replica, work, repeated=changes > 0)
             except _UnfitError as unfit:
                 error = unfit.error
             except SERVER_FAILURES as failure:
                 error = failure
                 deaths += _may_have_killed(failure)
             else:
-                if done is not None:
-                    return done.result
+                if not isinstance(result, _Changed):
+                    return result
                 changes += 1
-                if changes == _MAX_CHANGES:
-                    raise _always_another(server)
+                if changes == MAX_CHANGES:
+                    raise keeps_changing(replica.transport.url)
                 continue
             finally:
-                server.in_flight[kind] -= size
-            is_replaced = await self._is_replaced(server, error)
-            if deaths == _MAX_DEATHS or (is_last and not is_replaced):
+                replica.load[kind] -= size
+            is_ejected = await self._eject(replica, error)
+            if deaths == MAX_DEATHS or (is_last and not is_ejected):
                 raise error
 
     async def aclose(self) -> None:
-        """Stops looking at servers that are left out, and waits until that has stopped."""
-        looks = tuple(self._looks.values())
-        for look in looks:
-            look.cancel()
-        if looks:
-            await asyncio.wait(looks)
+        """Stop the checks of ejected replicas, and wait until they have stopped."""
+        checks = tuple(self._checks.values())
+        for check in checks:
+            check.cancel()
+        if checks:
+            await asyncio.wait(checks)
 
-    def has_others(self, server: Replica) -> bool:
-        """Whether any other server is in use."""
-        return len(self._in_use) > (server in self._in_use)
+    def has_others(self, replica: Replica) -> bool:
+        """Return True if any other replica is in rotation."""
+        return len(self._in_rotation) > (replica in self._in_rotation)
 
-    async def admit(self, server: Replica, serving: ServerState) -> None:
-        """Takes a server that was found out into use, if it is equal to the others.
+    def _new_replica(self, url: str) -> Replica:
+        def another_can_take_over() -> bool:
+            return self.has_others(replica)
 
-        Where there are no others in use, it sets the standard. One that is left out stays so until
-        it is looked at again.
+        async def discover_and_admit() -> ServerState:
+            state = await discover(transport, self._options)
+            self._log(logging.INFO, f"server profile: {state.profile!r}")
+            await self._admit(replica, state)
+            return state
 
-        Raises:
-            ReplicaMismatchError: It differs from them.
-            RewardClientError: What it is compared by cannot be had.
-        """
-        async with self._founding:
-            if self._baseline is None:
-                self._baseline = await self._founded(server, serving)
-                self._use(server)
-                return
-        try:
-            await self._compare(self._baseline, server, serving)
-        except ReplicaMismatchError:
-            if self.has_others(server):
-                raise
-            self._baseline = await self._founded(server, serving)
-        self._use(server)
+        transport = self._connect(url, another_can_take_over)
+        monitor = ServerMonitor(transport, self._options.model, discover_and_admit)
+        replica = Replica(transport, monitor)
+        return replica
 
-    async def _founded(self, server: Replica, serving: ServerState) -> Baseline:
-        compared = len(self.servers) > 1
-        sample = await first_seen(server.transport, serving) if compared else None
-        return Baseline(serving, sample, serving.profile.max_model_len)
+    async def _ensure_started(self) -> None:
+        if not self._is_started:
+            await self._start.run(self._discover_all)
 
-    async def _compare(self, baseline: Baseline, server: Replica, serving: ServerState) -> None:
-        if baseline.sample is None:
-            if not serving.is_same_as(baseline.serving):
-                raise ReplicaMismatchError(f"{server.transport.url} is another server now.")
-            return
-        prompt, first = baseline.sample
-        other = next((other for other in self._in_use if other is not server), None)
-        if other is not None:  # all in use are equal to the first, which may be this one
-            profile = first.profile.model_copy(update={"url": other.transport.url})
-            first = replace(first, profile=profile)
-        remark = compare(first, await seen(server.transport, serving, prompt), self._tolerance)
-        if remark is not None:
-            self._log(logging.WARNING, remark)
-        limits = (baseline.max_model_len, serving.profile.max_model_len)
-        baseline.max_model_len = min((limit for limit in limits if limit), default=None)
-
-    def _use(self, server: Replica) -> None:
-        if server not in self._in_use and server not in self._absent:
-            self._in_use.append(server)
-
-    async def _begin(self) -> None:
-        """Finds out all servers; leaves those out that are not there.
+    async def _discover_all(self) -> None:
+        """Discover all replicas, and eject those that cannot be reached.
 
         Raises:
-            RewardClientError: None is there, or one is not as it should be.
+            RewardClientError: If no replica can be reached, or one is wrong.
         """
-        if self._has_begun:
+        if self._is_started:
             return
         outcomes = await asyncio.gather(
-            *(server.watch.serving() for server in self.servers), return_exceptions=True
+            *(replica.monitor.state() for replica in self.replicas), return_exceptions=True
         )
         errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         wrong = [error for error in errors if not isinstance(error, SERVER_FAILURES)]
         if wrong or len(errors) == len(outcomes):
             raise (wrong or errors)[0]
-        for server, outcome in zip(self.servers, outcomes, strict=True):
+        for replica, outcome in zip(self.replicas, outcomes, strict=True):
             if isinstance(outcome, RewardClientError):
-                self._leave_out(server, outcome)
-        self._has_begun = True
+                self._take_out(replica, outcome)
+        self._is_started = True
 
-    def _least_busy(self, kind: Kind) -> Replica:
-        if self._absent:
-            self._look_around(patiently=True)
-        if len(self._in_use) == 1:
-            return self._in_use[0]
-        # Of several that are as busy any one: many clients must not all begin with the first.
+    async def _admit(self, replica: Replica, state: ServerState) -> None:
+        """Put a discovered replica into rotation if it equals the baseline.
+
+        The first replica sets the baseline; so does one that differs while no other is in rotation.
+        An ejected replica stays out until its next check.
+
+        Raises:
+            ReplicaMismatchError: If the replica differs from the others.
+            RewardClientError: If the comparison fails.
+        """
+        async with self._founding:
+            if self._baseline is None:
+                self._baseline = await self._new_baseline(replica, state)
+                self._put_in(replica)
+                return
+        try:
+            await self._compare(self._baseline, replica, state)
+        except ReplicaMismatchError:
+            if self.has_others(replica):
+                raise
+            self._baseline = await self._new_baseline(replica, state)
+        self._put_in(replica)
+
+    async def _new_baseline(self, replica: Replica, state: ServerState) -> Baseline:
+        compares = len(self.replicas) > 1
+        sample = await first_fingerprint(replica.transport, state) if compares else None
+        return Baseline(state, sample)
+
+    async def _compare(self, baseline: Baseline, replica: Replica, state: ServerState) -> None:
+        if baseline.sample is None:
+            if not state.is_same_as(baseline.state):
+                raise ReplicaMismatchError(f"{replica.transport.url} is another server now.")
+            return
+        prompt, first = baseline.sample
+        other = next((other for other in self._in_rotation if other is not replica), None)
+        if other is not None:  # all in rotation equal the first one, which may be this one
+            profile = first.profile.model_copy(update={"url": other.transport.url})
+            first = replace(first, profile=profile)
+        fingerprint = await take_fingerprint(replica.transport, state, prompt)
+        remark = compare(first, fingerprint, self._tolerance)
+        if remark is not None:
+            self._log(logging.WARNING, remark)
+        baseline.state = baseline.state.with_shorter_limit(state.max_model_len)
+
+    def _put_in(self, replica: Replica) -> None:
+        if replica not in self._in_rotation and replica not in self._ejected:
+            self._in_rotation.append(replica)
+
+    def _least_busy(self, kind: WorkKind) -> Replica:
+        if self._ejected:
+            self._check_ejected(after_pause=True)
+        if len(self._in_rotation) == 1:
+            return self._in_rotation[0]
+        # A random one of those that are equally busy: many clients must not all begin with the
+        # first.
         chance = random.random
-        return min(self._in_use, key=lambda server: (server.in_flight[kind], chance()))
+        return min(self._in_rotation, key=lambda replica: (replica.load[kind], chance()))
 
-    async def _done(
-        self,
-        server: Replica,
-        work: Callable[[Replica, ServerState], Awaitable[T]],
-        *,
-        is_doubted: bool,
-    ) -> _Done[T] | None:
-        """What came of the work; None where the server is another one now, or may be.
+    async def _attempt(self, replica: Replica, work: Work[T], *, repeated: bool) -> T | _Changed:
+        """Return the result of the work, or `_CHANGED` if another server is or may be there now.
 
         Args:
-            server: The server.
+            replica: The replica.
             work: The work.
-            is_doubted: Whether it was done in vain before, so that an error is believed.
+            repeated: True if the server changed under the work before. An error then counts.
         """
-        watch = server.watch
-        current = watch.current
-        serving = await _fit(watch.serving()) if current is None else current
+        monitor = replica.monitor
+        current = monitor.current
+        state = await _verified(monitor.state()) if current is None else current
         try:
-            result = await work(server, serving)
+            result = await work(replica, state)
         except OtherModelError:
-            server.transport.mark_lost()
-            return None
+            replica.transport.mark_lost()
+            return _CHANGED
         except _WRONG_ADDRESSEE as error:
-            if isinstance(error, MAY_BE_ANOTHER_SERVER) and not is_doubted:
-                server.transport.mark_lost()
-                return None
-            if await _fit(watch.still_serves(serving)):
+            if isinstance(error, MAY_BE_ANOTHER_SERVER) and not repeated:
+                replica.transport.mark_lost()
+                return _CHANGED
+            if await _verified(monitor.still_serves(state)):
                 raise
-            return None
-        if not (watch.holds(serving) or await _fit(watch.still_serves(serving))):
-            return None
-        watch.heard()
-        return _Done(result)
+            return _CHANGED
+        if not (monitor.holds(state) or await _verified(monitor.still_serves(state))):
+            return _CHANGED
+        monitor.note_response()
+        return result
 
-    async def _is_replaced(self, server: Replica, error: RewardClientError) -> bool:
-        """Whether others do the work of a server that could not; then it is left out."""
-        if not self.has_others(server):
-            self._look_around(patiently=False)
-            if self._looks:
-                await asyncio.wait(tuple(self._looks.values()))
-            if not self.has_others(server):
+    async def _eject(self, replica: Replica, error: RewardClientError) -> bool:
+        """Take a failed replica out of rotation if another one can take over."""
+        if not self.has_others(replica):
+            self._check_ejected(after_pause=False)
+            if self._checks:
+                await asyncio.wait(tuple(self._checks.values()))
+            if not self.has_others(replica):
                 return False
-        self._leave_out(server, error)
+        self._take_out(replica, error)
         return True
 
-    def _leave_out(self, server: Replica, error: RewardClientError) -> None:
-        if server in self._absent:
+    def _take_out(self, replica: Replica, error: RewardClientError) -> None:
+        if replica in self._ejected:
             return
-        if server in self._in_use:
-            self._in_use.remove(server)
-        server.transport.mark_lost()  # so that it is found out and compared before it is used again
-        self._absent[server] = _Absence(RESTART_SECONDS, time.monotonic())
-        self._log(logging.WARNING, f"{server.transport.url} is left out: {_named(error)}")
+        if replica in self._in_rotation:
+            self._in_rotation.remove(replica)
+        replica.transport.mark_lost()  # it is discovered and compared again before its next work
+        self._ejected[replica] = _Ejection(RESTART_SECONDS, time.monotonic())
+        self._log(logging.WARNING, f"{replica.transport.url} is out of rotation: {_named(error)}")
 
-    def _look_around(self, *, patiently: bool) -> None:
-        """Looks at the servers that are left out, in the background, as far as it is time."""
+    def _check_ejected(self, *, after_pause: bool) -> None:
+        """Check ejected replicas in the background, those whose pause is over."""
         now = time.monotonic()
-        for server, absence in self._absent.items():
-            pause = absence.pause if patiently else RESTART_SECONDS
-            if server not in self._looks and now - absence.seen >= pause:
-                look = asyncio.create_task(self._look(server, absence))
-                self._looks[server] = look
-                look.add_done_callback(partial(self._looked, server))
+        for replica, ejection in self._ejected.items():
+            pause = ejection.pause if after_pause else RESTART_SECONDS
+            if replica not in self._checks and now - ejection.checked >= pause:
+                check = asyncio.create_task(self._check(replica, ejection))
+                self._checks[replica] = check
+                check.add_done_callback(partial(self._forget_check, replica))
 
-    def _looked(self, server: Replica, _: asyncio.Task[None]) -> None:
-        del self._looks[server]
+    def _forget_check(self, replica: Replica, _: asyncio.Task[None]) -> None:
+        del self._checks[replica]
 
-    async def _look(self, server: Replica, absence: _Absence) -> None:
+    async def _check(self, replica: Replica, ejection: _Ejection) -> None:
         try:
-            await server.watch.serving()
+            await replica.monitor.state()
         except Exception as error:  # noqa: BLE001 - a caller's transport may raise anything
-            absence.pause = min(2 * absence.pause, _LONGEST_PAUSE)
-            absence.seen = time.monotonic()
+            ejection.pause = min(2 * ejection.pause, _MAX_PAUSE)
+            ejection.checked = time.monotonic()
             if not isinstance(error, SERVER_FAILURES):
-                self._log(logging.WARNING, f"{server.transport.url} stays out: {_named(error)}")
+                url = replica.transport.url
+                self._log(logging.WARNING, f"{url} stays out of rotation: {_named(error)}")
         else:
-            del self._absent[server]
-            self._use(server)
-            self._log(logging.INFO, f"{server.transport.url} is in use again")
+            del self._ejected[replica]
+            self._put_in(replica)
+            self._log(logging.INFO, f"{replica.transport.url} is back in rotation")
 
 
-async def _fit(serving: Awaitable[T]) -> T:
+class _Changed:
+    """The server changed under a piece of work."""
+
+
+_CHANGED = _Changed()
+
+
+async def _verified(verification: Awaitable[T]) -> T:
     try:
-        return await serving
+        return await verification
     except RewardClientError as error:
         raise _UnfitError(error) from error
 
 
-def _always_another(server: Replica) -> ResponseMismatchError:
-    return ResponseMismatchError(
-        f"The server at {server.transport.url} was another one each of {_MAX_CHANGES} times: "
-        "several servers that differ seem to share this address."
-    )
-
-
 def _may_have_killed(error: RewardClientError) -> bool:
-    """Whether a server failed over the work: it had reached it, and was not just turned away."""
+    """Return True if a server may have died of the work: the work had reached it."""
     if isinstance(error, ServerUnreachableError):
         return bool(error.attempts)  # the connection was cut before, and then refused
     return not (isinstance(error, ServerError) and error.status == _NOT_READY)

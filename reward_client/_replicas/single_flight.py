@@ -1,4 +1,4 @@
-"""Work whose failure is shared by all who wait for it."""
+"""A piece of work that many wait for, and whose failure they share."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 class SingleFlight:
-    """Does one piece of work after the other, for one event loop.
+    """Runs one piece of work at a time. Belongs to one event loop.
 
-    Whoever waited while one failed gets its failure, and does not try again: a thousand samples do
-    not ask a dead server one after the other.
+    Everyone who waits while one fails gets that failure: a thousand samples do not ask a dead
+    server one after the other.
     """
 
     def __init__(self) -> None:
@@ -24,11 +24,11 @@ class SingleFlight:
         self._ended = 0
         self._failure: RewardClientError | None = None
 
-    async def do(self, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of the work.
+    async def run(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of the work.
 
         Raises:
-            RewardClientError: The work did, or another one that ended meanwhile.
+            RewardClientError: If the work failed, or the one that everybody waited for.
         """
         ended = self._ended
         async with self._lock:

@@ -1,85 +1,88 @@
-"""What every method does: prompts in, rewards out."""
+"""The base of all scorers: prompts in, outcomes out."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TypeAlias, TypeVar
 
 from reward_client._base.results import Provenance, Reward, TokenizedSample
 from reward_client._base.samples import Prompt
 from reward_client._replicas.pool import ReplicaPool
-from reward_client.errors import ResponseMismatchError
+from reward_client._server.state import MAX_CHANGES, keeps_changing
 
 T = TypeVar("T")
 
-Settle: TypeAlias = Callable[[Mapping[int, Reward | Exception]], None]
-"""Takes outcomes of prompts by their numbers, as soon as they are there."""
-
-MAX_BASELINES = 5
-"""How many models may take each other's place under one sample before that is a failure."""
+Outcome: TypeAlias = Reward | Exception
+"""The reward of a prompt, or the error that took its place."""
 
 
 class Scorer(ABC):
-    """Has prompts scored by the servers of one event loop."""
+    """Scores prompts on the servers of one event loop."""
 
     @property
     def compares(self) -> bool:
-        """Whether it only compares responses, and has no reward for a single one."""
+        """True if it only compares responses and has no reward for a single one."""
         return False
 
     @abstractmethod
-    async def tokenize(self, prompt: Prompt) -> TokenizedSample:
-        """The token IDs that a prompt would be scored as.
+    async def score(self, prompts: Sequence[Prompt]) -> list[Outcome]:
+        """Return the outcome of each prompt.
 
         Raises:
-            RewardClientError: They are not to be had.
+            Exception: If no prompt can be scored.
         """
 
-    @abstractmethod
-    async def score_each(self, prompts: Mapping[int, Prompt], settle: Settle) -> None:
-        """The rewards of prompts, each by its number.
-
-        Args:
-            prompts: The prompts; those that share requests are neighbours.
-            settle: Is told the outcomes.
+    async def score_one(self, prompt: Prompt) -> Reward:
+        """Return the reward of one prompt.
 
         Raises:
-            RewardClientError: None of the rest can be scored.
+            Exception: If it cannot be scored.
         """
-
-    async def provenance(self, read: Provenance) -> Provenance:
-        """Where rewards come from, by where what they are read of does.
-
-        Raises:
-            RewardClientError: Who else has a part in them is not to be had.
-        """
-        return read
-
-    @abstractmethod
-    async def aclose(self) -> None:
-        """Stops what is under way, and waits until it has stopped."""
-
-    async def score(self, prompt: Prompt) -> Reward:
-        """The reward of one prompt.
-
-        Raises:
-            RewardClientError: Of any kind but `BatchError`.
-        """
-        outcomes: dict[int, Reward | Exception] = {}
-        await self.score_each({0: prompt}, outcomes.update)
-        outcome = outcomes[0]
+        (outcome,) = await self.score([prompt])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
+    @abstractmethod
+    async def tokenize(self, prompt: Prompt) -> TokenizedSample:
+        """Return the token IDs that a prompt would be scored as.
 
-async def together(works: Iterable[Coroutine[object, object, T]]) -> list[T]:
-    """What comes of works that are done at the same time; the first failure stops the others.
+        Raises:
+            RewardClientError: If they cannot be made.
+        """
+
+    async def provenance(self, pooled: Provenance) -> Provenance:
+        """Extend the provenance of the pooled output with whoever else contributed.
+
+        Raises:
+            RewardClientError: If a contributor cannot be identified.
+        """
+        return pooled
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Stop the work in progress, and wait until it has stopped."""
+
+
+async def gather_outcomes(rewards: Iterable[Coroutine[object, object, Reward]]) -> list[Outcome]:
+    """Run coroutines concurrently; return the reward or the error of each."""
+
+    async def outcome(reward: Coroutine[object, object, Reward]) -> Outcome:
+        try:
+            return await reward
+        except Exception as error:  # noqa: BLE001 - a caller's transport may raise anything
+            return error
+
+    return await asyncio.gather(*map(outcome, rewards))
+
+
+async def gather_or_stop(works: Iterable[Coroutine[object, object, T]]) -> list[T]:
+    """Run coroutines concurrently; the first failure stops the others.
 
     Raises:
-        Exception: That of the first work that failed.
+        Exception: The first failure.
     """
     try:
         async with asyncio.TaskGroup() as group:
@@ -89,57 +92,18 @@ async def together(works: Iterable[Coroutine[object, object, T]]) -> list[T]:
     return [task.result() for task in tasks]
 
 
-async def by_the_same(pools: Sequence[ReplicaPool], work: Callable[[], Awaitable[T]]) -> T:
-    """What comes of work in several parts, all of them done by the same models.
+async def on_same_models(pools: Sequence[ReplicaPool], work: Callable[[], Awaitable[T]]) -> T:
+    """Return the result of work in several parts that the same models did from beginning to end.
 
-    It begins only when all of them are there.
-
-    Args:
-        pools: Who does the work.
-        work: The work; done again where another model has taken one's place meanwhile.
+    The work begins when all models are verified, and again when one of them has changed.
 
     Raises:
-        ResponseMismatchError: It was another one each time.
-        RewardClientError: One is not there.
+        ResponseMismatchError: If a model changes each time.
+        RewardClientError: If a model cannot be verified, or as the work.
     """
-    for _ in range(MAX_BASELINES):
-        before = [await pool.assured() for pool in pools]
-        done = await work()
+    for _ in range(MAX_CHANGES):
+        before = [await pool.verified_baseline() for pool in pools]
+        result = await work()
         if all(pool.baseline is one for pool, one in zip(pools, before, strict=True)):
-            return done
-    raise always_another(pools[-1])
-
-
-async def each_of(
-    prompts: Mapping[int, Prompt],
-    settle: Settle,
-    work: Callable[[Prompt], Awaitable[Reward]],
-    places: asyncio.Semaphore,
-) -> None:
-    """Settles each prompt with what comes of work for it.
-
-    Args:
-        prompts: The prompts by their numbers.
-        settle: Is told the outcomes.
-        work: Makes a reward of a prompt.
-        places: How many prompts may be under way: one is done before too many others begin.
-    """
-
-    async def one(number: int) -> None:
-        try:
-            async with places:
-                settle({number: await work(prompts[number])})
-        except Exception as error:  # noqa: BLE001 - a caller's transport may raise anything
-            settle({number: error})
-
-    async with asyncio.TaskGroup() as group:
-        for number in prompts:
-            group.create_task(one(number))
-
-
-def always_another(pool: ReplicaPool) -> ResponseMismatchError:
-    """The error for a model that is another one each time."""
-    return ResponseMismatchError(
-        f"The server at {pool.baseline.serving.profile.url} was another one each of "
-        f"{MAX_BASELINES} times: several servers that differ seem to share this address."
-    )
+            return result
+    raise keeps_changing(pools[-1].baseline.state.url)

@@ -1,310 +1,236 @@
-"""Samples that share a request: gathered, sent, taken apart where the server refuses them."""
+"""Batches: samples that are ready at the same time share a request."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
-from operator import attrgetter
-from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from reward_client._base.options import Limits
-from reward_client._base.token_ids import TokenIds
-from reward_client._protocols.http import Transport
-from reward_client._replicas.pool import MAY_BE_ANOTHER_SERVER, Baseline, Replica, ReplicaPool
-from reward_client._scoring.bisect import ONE_MAY_CAUSE, each_outcome
-from reward_client._server.requests import scored
+from reward_client._replicas.pool import Baseline, Replica, ReplicaPool
+from reward_client._scoring.base import Outcome
+from reward_client._scoring.bisect import score_each
+from reward_client._server.requests import Scorable, reward_of
 from reward_client._server.state import ServerState
-from reward_client._tokenization import Tokenized
 from reward_client.errors import RewardClientError
 from reward_client.heads import Scores
 
+_CLOSED = "The client was closed while this call was in progress."
 
-class Batchable(Protocol):
-    """What can share a request with others."""
+_MAX_BATCHES = 8
+_MAX_SAMPLES = 256
+"""Batches in flight for each replica in rotation; more if few samples fill a batch."""
 
-    @property
-    def size(self) -> int:
-        """How much of a request it is, in tokens."""
-        ...
-
-    @property
-    def key(self) -> Hashable:
-        """Equal for those that are scored alike: they are sent once."""
-        ...
+_MAX_PARTIAL = 2
+"""A batch that is not full leaves only while fewer are in flight for each replica. Samples that
+wait meanwhile make it fuller: an idle server gets a single sample at once, and one that also
+tokenizes does not get a request for each sample."""
 
 
-ItemT = TypeVar("ItemT", bound=Batchable)
+class _Group:
+    """The samples of one call, and a future that is done with the last of them."""
 
-Scored: TypeAlias = tuple[ServerState, Scores]
-"""What came for a sample, and the server that it came from."""
+    __slots__ = ("done", "waiting")
 
-Hear: TypeAlias = Callable[[Mapping[int, Scored | Exception | None]], None]
-"""Takes the outcomes of samples by their numbers: None where the servers are others now."""
-
-Outcome: TypeAlias = Scores | RewardClientError
-Post: TypeAlias = Callable[[Transport, ServerState, Sequence[ItemT]], Awaitable[list[Outcome]]]
-"""Has samples scored in one request."""
-
-_CLOSED = "The client was closed while this call was under way."
-
-_MOST_PACKS = 8
-_MOST_SAMPLES = 256
-"""Packs under way at a time for each server in use, more where few samples fill one."""
-
-_MOST_PARTIAL = 2
-"""One that is not full leaves only while there are fewer under way for each server. Those that wait
-meanwhile make it fuller: a server that has nothing to do gets a single sample at once, and one that
-tokenizes too is not asked for each by itself."""
-
-
-class _Order:
-    """Samples that were given together, and who hears of them."""
-
-    def __init__(self, hear: Hear, count: int) -> None:
-        self._hear = hear
-        self._left = count
+    def __init__(self, size: int) -> None:
+        self.waiting = size
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def settle(self, outcomes: Mapping[int, Scored | Exception | None]) -> None:
-        if self.done.done():
-            return
-        try:
-            self._hear(outcomes)
-        except Exception as error:  # noqa: BLE001 - else it would keep the pack's others waiting
-            self.done.set_exception(error)
-            return
-        self._left -= len(outcomes)
-        if self._left == 0:
-            self.done.set_result(None)
+
+class _Entry:
+    """A sample on its way, and the groups that wait for it: equal samples are sent once."""
+
+    __slots__ = ("baseline", "groups", "outcome", "sample", "size")
+
+    def __init__(self, baseline: Baseline, sample: Scorable, group: _Group) -> None:
+        self.baseline = baseline
+        self.sample = sample
+        self.size = sample.size
+        self.groups = [group]
+        self.outcome: Outcome | None = None
 
 
-@dataclass(eq=False, slots=True)
-class _Waiting(Generic[ItemT]):
-    """A sample, and who waits for its outcome: several, where several gave the same one."""
+class Batcher:
+    """Scores samples, several in a request. Belongs to one event loop.
 
-    key: Hashable
-    baseline: Baseline
-    sample: ItemT
-    size: int
-    takers: list[tuple[_Order, int]]
-    batch: Sequence[_Waiting[ItemT]] = ()
-    task: asyncio.Task[None] | None = None
-
-
-_SIZE = attrgetter("size")
-
-
-class Batcher(Generic[ItemT]):
-    """Has samples scored, several in a request; belongs to one event loop.
-
-    There is one line for all servers: whichever is the least busy gets the next pack.
+    One queue serves all replicas: the least busy replica gets the next batch.
 
     Args:
         pool: The servers.
-        limits: How much goes into a request.
-        post: Sends one.
+        limits: The size of a batch.
     """
 
-    def __init__(self, pool: ReplicaPool, limits: Limits, post: Post[ItemT]) -> None:
+    def __init__(self, pool: ReplicaPool, limits: Limits) -> None:
         self._pool = pool
         self._limits = limits
-        self._post = post
-        most = max(_MOST_PACKS, _MOST_SAMPLES // limits.max_batch_items)
-        self._most = min(most, limits.max_concurrency)
-        self._line: deque[_Waiting[ItemT]] = deque()
-        self._known: dict[Hashable, _Waiting[ItemT]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        batches = max(_MAX_BATCHES, _MAX_SAMPLES // limits.max_batch_items)
+        self._max_batches = min(batches, limits.max_concurrency)
+        self._queue: deque[_Entry] = deque()
+        self._known: dict[str, _Entry] = {}
+        self._batches: dict[asyncio.Task[None], list[_Entry]] = {}
         self._in_flight: set[asyncio.Task[None]] = set()
-        self._is_called = False
+        self._is_woken = False
         self._closed = False
 
-    async def score(self, baseline: Baseline, samples: Mapping[int, ItemT], hear: Hear) -> None:
-        """Has samples scored; returns when all of them were heard of.
+    async def score(self, baseline: Baseline, samples: Sequence[Scorable]) -> list[Outcome | None]:
+        """Return the outcome of each sample; None if the servers no longer equal the baseline.
 
         Args:
-            baseline: What the servers were equal to when the samples were made.
-            samples: The samples, each by its number.
-            hear: Is told what a server's head reads for each, or the error, as of
-                `ReplicaPool.at_one`.
+            baseline: The baseline when the samples were made.
+            samples: The samples.
         """
         if not samples:
-            return
+            return []
         if self._closed:
-            hear({number: RewardClientError(_CLOSED) for number in samples})
-            return
-        order = _Order(hear, len(samples))
-        mine: list[_Waiting[ItemT]] = []
-        for number, sample in samples.items():
-            key = id(baseline), sample.key
-            waiting = self._known.get(key)
-            if waiting is None:
-                waiting = self._known[key] = _Waiting(
-                    key, baseline, sample, sample.size, [(order, number)]
-                )
-                self._line.append(waiting)
-            else:
-                waiting.takers.append((order, number))
-            mine.append(waiting)
-        if not self._is_called:
-            # All that become ready in this turn of the loop go together.
-            self._is_called = True
-            asyncio.get_running_loop().call_soon(self._send)
+            return [RewardClientError(_CLOSED) for _ in samples]
+        group = _Group(len(samples))
+        entries = [self._enqueue(baseline, sample, group) for sample in samples]
+        if not self._is_woken:
+            # Everything that becomes ready in this turn of the loop goes together.
+            self._is_woken = True
+            asyncio.get_running_loop().call_soon(self._send_batches)
         try:
-            await order.done
+            await group.done
         except asyncio.CancelledError:
-            order.done.cancel()
-            for waiting in mine:
-                waiting.takers = [taker for taker in waiting.takers if taker[0] is not order]
-            for waiting in mine:
-                await self._stop_unwanted(waiting)
+            await self._abandon(group, entries)
             raise
+        return [
+            copy(entry.outcome) if isinstance(entry.outcome, Exception) else entry.outcome
+            for entry in entries
+        ]
 
     async def aclose(self) -> None:
-        """Stops what is under way, and waits until it has stopped."""
+        """Stop the batches in flight, and wait until they have stopped."""
         self._closed = True
-        line = tuple(self._line)
-        self._line.clear()
-        self._settle(line, repeat(RewardClientError(_CLOSED)))
-        tasks = tuple(self._tasks)
+        waiting = tuple(self._queue)
+        self._queue.clear()
+        self._finish(waiting, repeat(RewardClientError(_CLOSED)))
+        tasks = tuple(self._batches)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _stop_unwanted(self, waiting: _Waiting[ItemT]) -> None:
-        """Stops a request whose outcome nobody waits for any more, and waits until it has."""
-        if waiting.task is None or any(other.takers for other in waiting.batch):
-            return
-        for other in waiting.batch:
-            self._forget(other)
-        waiting.task.cancel()
-        await asyncio.wait((waiting.task,))
+    def _enqueue(self, baseline: Baseline, sample: Scorable, group: _Group) -> _Entry:
+        key = sample.key
+        entry = self._known.get(key)
+        if entry is not None and entry.baseline is baseline:
+            entry.groups.append(group)
+            return entry
+        entry = self._known[key] = _Entry(baseline, sample, group)
+        self._queue.append(entry)
+        return entry
 
-    def _forget(self, waiting: _Waiting[ItemT]) -> None:
-        if self._known.get(waiting.key) is waiting:
-            del self._known[waiting.key]
+    async def _abandon(self, group: _Group, entries: Sequence[_Entry]) -> None:
+        """Withdraw a group; stop the batches that nobody else waits for."""
+        group.done.cancel()
+        for entry in entries:
+            entry.groups = [other for other in entry.groups if other is not group]
+        for task, batch in tuple(self._batches.items()):
+            if not task.done() and not any(entry.groups for entry in batch):
+                for entry in batch:
+                    self._forget(entry)
+                task.cancel()
+                await asyncio.wait((task,))
 
-    def _send(self) -> None:
-        self._is_called = False
-        while self._may_send() and (batch := self._next()):
-            task = asyncio.create_task(self._score(batch))
-            self._tasks.add(task)
+    def _forget(self, entry: _Entry) -> None:
+        if self._known.get(entry.sample.key) is entry:
+            del self._known[entry.sample.key]
+
+    def _send_batches(self) -> None:
+        self._is_woken = False
+        while self._may_send() and (batch := self._next_batch()):
+            task = asyncio.create_task(self._score_batch(batch))
+            self._batches[task] = batch
             self._in_flight.add(task)
-            # Not at the end of `_score`: one that is cancelled at once never begins.
-            task.add_done_callback(partial(self._ended, batch))
-            for waiting in batch:
-                waiting.batch, waiting.task = batch, task
+            # Not at the end of `_score_batch`: a task that is cancelled at once never begins.
+            task.add_done_callback(self._end_batch)
 
     def _may_send(self) -> bool:
-        servers, line, limits = self._pool.size, self._line, self._limits
-        if len(self._in_flight) < min(_MOST_PARTIAL, self._most) * servers:
+        replicas, queue, limits = self._pool.size, self._queue, self._limits
+        if len(self._in_flight) < min(_MAX_PARTIAL, self._max_batches) * replicas:
             return True
-        is_full = len(line) >= limits.max_batch_items or (
-            sum(map(_SIZE, line)) >= limits.max_batch_tokens
+        is_full = len(queue) >= limits.max_batch_items or (
+            sum(entry.size for entry in queue) >= limits.max_batch_tokens
         )
-        return is_full and len(self._in_flight) < self._most * servers
+        return is_full and len(self._in_flight) < self._max_batches * replicas
 
-    def _next(self) -> list[_Waiting[ItemT]]:
-        """The first of the line, and those after it that go along; none if nobody waits."""
-        line = self._line
-        batch: list[_Waiting[ItemT]] = []
+    def _next_batch(self) -> list[_Entry]:
+        """The first of the queue, and those after it that go along."""
+        queue, limits = self._queue, self._limits
+        batch: list[_Entry] = []
         tokens = 0
-        while line and len(batch) < self._limits.max_batch_items:
-            waiting = line[0]
-            if not waiting.takers:
-                self._forget(line.popleft())
+        while queue and len(batch) < limits.max_batch_items:
+            entry = queue[0]
+            if not entry.groups:
+                self._forget(queue.popleft())
                 continue
-            tokens += waiting.size
+            tokens += entry.size
             if batch and (
-                tokens > self._limits.max_batch_tokens or waiting.baseline is not batch[0].baseline
+                tokens > limits.max_batch_tokens or entry.baseline is not batch[0].baseline
             ):
                 break
-            batch.append(line.popleft())
+            batch.append(queue.popleft())
         return batch
 
-    async def _score(self, batch: list[_Waiting[ItemT]]) -> None:
-        async def each_scored(
-            server: Replica, serving: ServerState
-        ) -> tuple[ServerState, Sequence[Outcome]] | None:
-            if self._pool.baseline is not batch[0].baseline:
-                return None
-            samples = [waiting.sample for waiting in batch]
-            return serving, await self._outcomes(server, serving, samples)
-
-        tokens = sum(map(_SIZE, batch))
+    async def _score_batch(self, batch: list[_Entry]) -> None:
+        samples = [entry.sample for entry in batch]
+        work = partial(self._score_on, batch[0].baseline, samples)
         try:
-            found = await self._pool.at_one(each_scored, "scoring", tokens)
+            scored = await self._pool.run(work, "scoring", sum(entry.size for entry in batch))
         except Exception as error:  # noqa: BLE001 - a caller's transport may raise anything
-            self._settle(batch, repeat(error))
+            self._finish(batch, repeat(error))
             return
-        # The next request leaves before rewards are made of this one's reply: that takes time, in
-        # which the server would have nothing to do.
-        self._answered(asyncio.current_task())
+        # The next request leaves before rewards are made of this response: that takes time, in
+        # which the server would be idle.
+        self._leave_flight(asyncio.current_task())
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        if found is None:
-            self._settle(batch, repeat(None))
+        if scored is None:
+            self._finish(batch, repeat(None))
             return
-        serving, each = found
-        outcomes: list[Scored | Exception] = [
-            outcome if isinstance(outcome, RewardClientError) else (serving, outcome)
-            for outcome in each
-        ]
-        self._settle(batch, outcomes)
+        state, each = scored
+        self._finish(
+            batch,
+            [
+                scores if isinstance(scores, Exception) else reward_of(state, sample, scores)
+                for sample, scores in zip(samples, each, strict=True)
+            ],
+        )
 
-    def _settle(
-        self, batch: Sequence[_Waiting[ItemT]], outcomes: Iterable[Scored | Exception | None]
-    ) -> None:
-        """Tells all who wait for a pack: each of them once, as that is done for every sample."""
-        heard: defaultdict[_Order, dict[int, Scored | Exception | None]] = defaultdict(dict)
-        for waiting, outcome in zip(batch, outcomes, strict=False):
-            self._forget(waiting)
-            takers, waiting.takers = waiting.takers, []
-            for order, number in takers:
-                heard[order][number] = copy(outcome) if isinstance(outcome, Exception) else outcome
-        for order, found in heard.items():
-            order.settle(found)
+    async def _score_on(
+        self,
+        baseline: Baseline,
+        samples: Sequence[Scorable],
+        replica: Replica,
+        state: ServerState,
+    ) -> tuple[ServerState, list[Scores | RewardClientError]] | None:
+        """Score a batch on one replica; return None if the baseline has changed."""
+        if self._pool.baseline is not baseline:
+            return None
+        return state, await score_each(replica.transport, state, samples)
 
-    def _answered(self, task: asyncio.Task[None] | None) -> None:
+    def _finish(self, batch: Iterable[_Entry], outcomes: Iterable[Outcome | None]) -> None:
+        """Store the outcomes; wake the groups whose last sample is done."""
+        for entry, outcome in zip(batch, outcomes, strict=False):
+            self._forget(entry)
+            entry.outcome = outcome
+            groups, entry.groups = entry.groups, []
+            for group in groups:
+                group.waiting -= 1
+                if group.waiting == 0 and not group.done.done():
+                    group.done.set_result(None)
+
+    def _leave_flight(self, task: asyncio.Task[None] | None) -> None:
         if task in self._in_flight:
             self._in_flight.remove(task)
-            self._send()
+            self._send_batches()
 
-    def _ended(self, batch: list[_Waiting[ItemT]], task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        # Those that wait for it still: it was stopped, as only closing does while anyone waits.
-        self._settle(batch, repeat(RewardClientError(_CLOSED)))
-        for waiting in batch:
-            # Else it holds its pack and the pack it, with all token IDs, until a collection.
-            waiting.batch, waiting.task = (), None
-        self._answered(task)
-
-    async def _outcomes(
-        self, server: Replica, serving: ServerState, samples: Sequence[ItemT]
-    ) -> list[Outcome]:
-        """What one server makes of a pack."""
-        outcomes = await each_outcome(
-            partial(self._post, server.transport, serving),
-            samples,
-            partial(_is_refused_anything, server, serving),
-        )
-        if any(isinstance(outcome, MAY_BE_ANOTHER_SERVER) for outcome in outcomes):
-            server.transport.mark_lost()
-        return outcomes
-
-
-async def _is_refused_anything(server: Replica, serving: ServerState) -> bool:
-    """Whether the server refuses even what it took when it was found out: no sample causes it."""
-    if serving.ask.sends == "text":
-        return False
-    probe = Tokenized(TokenIds.of(serving.probes[0]), 0, None)
-    try:
-        await scored(server.transport, serving, [probe])
-    except ONE_MAY_CAUSE:
-        return True
-    return False
+    def _end_batch(self, task: asyncio.Task[None]) -> None:
+        # Whoever still waits for it: it was stopped, as only closing does while anybody waits.
+        stopped = [entry for entry in self._batches.pop(task) if entry.groups]
+        self._finish(stopped, repeat(RewardClientError(_CLOSED)))
+        self._leave_flight(task)

@@ -1,84 +1,98 @@
-"""Which samples of a request a server refuses: it does not say, so the request is taken apart."""
+"""Score a batch, and find the samples that make a server refuse it; no server names them."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import TypeAlias
 
+from reward_client._base.token_ids import TokenIds
+from reward_client._protocols.http import Transport
+from reward_client._replicas.pool import MAY_BE_ANOTHER_SERVER
+from reward_client._server.requests import Scorable, score_batch, score_tokens
+from reward_client._server.state import ServerState
+from reward_client._tokenization import Tokenized
 from reward_client.errors import (
     BadRequestError,
     ResponseMismatchError,
     RewardClientError,
     ShapeError,
 )
+from reward_client.heads import Scores
 
-SampleT = TypeVar("SampleT")
-OutcomeT = TypeVar("OutcomeT")
+Outcomes: TypeAlias = list[Scores | RewardClientError]
 
-Send: TypeAlias = Callable[[Sequence[SampleT]], Awaitable[list[OutcomeT | RewardClientError]]]
-"""Sends several samples in one request."""
-
-ONE_MAY_CAUSE = (BadRequestError, ResponseMismatchError, ShapeError)
-"""What a server does to a whole request for the sake of one sample in it."""
+_REFUSALS = (BadRequestError, ResponseMismatchError, ShapeError)
+"""Errors of a whole request that one sample in it may cause."""
 
 
-async def each_outcome(
-    ask: Send[SampleT, OutcomeT],
-    samples: Sequence[SampleT],
-    is_anything_refused: Callable[[], Awaitable[bool]],
-) -> list[OutcomeT | RewardClientError]:
-    """The outcome of each sample, those that are refused with their refusal.
-
-    Args:
-        ask: Sends some of them.
-        samples: At least one.
-        is_anything_refused: Whether even samples without fault are refused.
+async def score_each(
+    transport: Transport, state: ServerState, samples: Sequence[Scorable]
+) -> Outcomes:
+    """Return the scores of each sample, or the refusal that it causes.
 
     Raises:
-        RewardClientError: All are refused, and none of them causes it.
+        RewardClientError: If the server refuses all samples, and none of them causes it.
     """
-    asked = await _asked(ask, samples)
-    if not isinstance(asked, RewardClientError):
-        return asked
-    if len(samples) == 1 or await is_anything_refused():
-        raise asked
-    return await _taken_apart(ask, samples)
+    outcomes = await _score_or_refusal(transport, state, samples)
+    if isinstance(outcomes, RewardClientError):
+        if len(samples) == 1 or await _refuses_probe(transport, state):
+            raise outcomes
+        outcomes = await _bisect(transport, state, samples)
+    if any(isinstance(outcome, MAY_BE_ANOTHER_SERVER) for outcome in outcomes):
+        transport.mark_lost()
+    return outcomes
 
 
-async def _taken_apart(
-    ask: Send[SampleT, OutcomeT], samples: Sequence[SampleT]
-) -> list[OutcomeT | RewardClientError]:
-    """The outcomes of samples that were refused together.
+async def _bisect(
+    transport: Transport, state: ServerState, samples: Sequence[Scorable]
+) -> Outcomes:
+    """Return the outcomes of samples that were refused together.
 
-    Of two halves, the second holds a culprit if the first does not, and need not be asked for as a
-    whole: at most two requests for each culprit and halving.
+    If the first half holds no culprit, the second one does, and is not sent as a whole: at most two
+    requests for each culprit and halving.
     """
     if len(samples) == 1:
-        return await _alone(ask, samples)
+        outcomes = await _score_or_refusal(transport, state, samples)
+        return [outcomes] if isinstance(outcomes, RewardClientError) else outcomes
     middle = (len(samples) + 1) // 2
-    halves = samples[:middle], samples[middle:]
-    first = await _asked(ask, halves[0])
-    if not isinstance(first, RewardClientError):
-        return [*first, *await _taken_apart(ask, halves[1])]
-    outcomes = [first] if middle == 1 else await _taken_apart(ask, halves[0])
-    second = await _asked(ask, halves[1])
-    if not isinstance(second, RewardClientError):
-        return [*outcomes, *second]
-    return [*outcomes, *([second] if len(halves[1]) == 1 else await _taken_apart(ask, halves[1]))]
+    first, second = samples[:middle], samples[middle:]
+    outcomes = await _score_or_refusal(transport, state, first)
+    if not isinstance(outcomes, RewardClientError):
+        return [*outcomes, *await _bisect(transport, state, second)]
+    scored = await _split_refused(transport, state, first, outcomes)
+    outcomes = await _score_or_refusal(transport, state, second)
+    if isinstance(outcomes, RewardClientError):
+        outcomes = await _split_refused(transport, state, second, outcomes)
+    return [*scored, *outcomes]
 
 
-async def _alone(
-    ask: Send[SampleT, OutcomeT], samples: Sequence[SampleT]
-) -> list[OutcomeT | RewardClientError]:
-    asked = await _asked(ask, samples)
-    return [asked] if isinstance(asked, RewardClientError) else asked
+async def _split_refused(
+    transport: Transport,
+    state: ServerState,
+    samples: Sequence[Scorable],
+    refusal: RewardClientError,
+) -> Outcomes:
+    """Return the outcomes of samples that this refusal answered; a single one causes it."""
+    return [refusal] if len(samples) == 1 else await _bisect(transport, state, samples)
 
 
-async def _asked(
-    ask: Send[SampleT, OutcomeT], samples: Sequence[SampleT]
-) -> list[OutcomeT | RewardClientError] | RewardClientError:
-    """What comes for samples; the refusal, where one of several may have caused it."""
+async def _score_or_refusal(
+    transport: Transport, state: ServerState, samples: Sequence[Scorable]
+) -> Outcomes | RewardClientError:
+    """Score samples; return the error instead of raising it if one sample may have caused it."""
     try:
-        return await ask(samples)
-    except ONE_MAY_CAUSE as refusal:
+        return await score_batch(transport, state, samples)
+    except _REFUSALS as refusal:
         return refusal
+
+
+async def _refuses_probe(transport: Transport, state: ServerState) -> bool:
+    """Return True if the server refuses even what it took during discovery."""
+    if state.request.sends == "text":
+        return False
+    probe = Tokenized(TokenIds.of(state.probes[0]), 0, None)
+    try:
+        await score_tokens(transport, state, [probe])
+    except _REFUSALS:
+        return True
+    return False

@@ -1,4 +1,4 @@
-"""What a method comes to: what its servers are asked for, and who makes rewards of that."""
+"""Build the scorer of a method, and what discovery must look for."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from reward_client._replicas.pool import ReplicaPool
 from reward_client._scoring.base import Scorer
 from reward_client._scoring.batcher import Batcher
 from reward_client._scoring.generate_then_score import (
-    WrittenScorer,
+    GenerateThenScore,
     arithmetic_mean,
     as_answer,
     as_question,
     logit_of_mean,
 )
-from reward_client._scoring.judge import JudgedScorer
+from reward_client._scoring.judge import JudgeScorer
 from reward_client._scoring.messages import MessagesScorer
 from reward_client._scoring.pooled import PooledScorer
-from reward_client._scoring.text_generator import Writer
-from reward_client._server.requests import scored
-from reward_client._server.state import GenerationInfo, OutputSpec
+from reward_client._scoring.text_generator import TextGenerator
+from reward_client._server.state import OutputSpec
 from reward_client._tokenization import Tokenizer
 from reward_client.errors import InputError, RecipeError
 from reward_client.methods import Method
@@ -36,10 +35,10 @@ from reward_client.recipes import Recipe
 
 
 def verdict_of(recipe: Recipe) -> Verdict | None:
-    """The method of a recipe's judge, if it is of one.
+    """Return the method of a judge's recipe; None for other recipes.
 
     Raises:
-        RecipeError: It cannot be meant so.
+        RecipeError: If the verdict of the recipe is invalid.
     """
     if recipe.verdict is None:
         return None
@@ -49,30 +48,29 @@ def verdict_of(recipe: Recipe) -> Verdict | None:
         raise RecipeError(f"The verdict of the recipe {recipe.name}: {error}") from error
 
 
-def reading_of(method: Method | None) -> OutputSpec:
-    """What the servers with the reward are asked for."""
+def output_spec(method: Method | None) -> OutputSpec:
+    """Return the output that a method reads from the servers with the reward."""
     if isinstance(method, Messages):
         return OutputSpec("messages")
     if isinstance(method, TokenLogit):
         return OutputSpec(tokens=(method.token,))
     if isinstance(method, YesNo):
         tokens = (method.yes, method.no)
-        return OutputSpec(
-            "yes or no", tokens, method.question, answers=True, origin=_origin(method)
-        )
+        spec = OutputSpec("yes or no", tokens, method.question, answers=True)
+        return _with_generation(spec, method)
     if isinstance(method, CritiqueThenScore):
-        after = reading_of(method.reward)
-        return replace(after, method="critique", origin=_origin(method))
+        spec = replace(output_spec(method.reward), method="critique")
+        return _with_generation(spec, method)
     if isinstance(method, Verdict):
-        return OutputSpec("verdict", writes=True, origin=_origin(method))
+        return _with_generation(OutputSpec("verdict", generates=True), method)
     return OutputSpec()
 
 
-def _origin(method: YesNo | CritiqueThenScore | Verdict) -> GenerationInfo:
-    digest = digest_of(method)
-    if method.writes:
-        return GenerationInfo(digest, method.votes, method.temperature, method.seed)
-    return GenerationInfo(digest)
+def _with_generation(spec: OutputSpec, method: YesNo | CritiqueThenScore | Verdict) -> OutputSpec:
+    spec = replace(spec, method_digest=digest_of(method), votes=None, temperature=None, seed=None)
+    if not method.writes:
+        return spec
+    return replace(spec, votes=method.votes, temperature=method.sent_temperature, seed=method.seed)
 
 
 def scorer_of(
@@ -82,29 +80,30 @@ def scorer_of(
     limits: Limits,
     tokenizer: Tokenizer,
 ) -> Scorer:
-    """Who makes rewards.
+    """Build the scorer of a method.
 
     Args:
         method: The method.
-        pool: The servers.
-        critics: Those that write, if they are others.
-        limits: How much goes into a request.
+        pool: The servers with the reward.
+        critics: The servers that generate, if they are others.
+        limits: The size of a batch, and the requests in flight.
         tokenizer: Makes token IDs for the servers.
     """
-    most = limits.max_concurrency
-    by_ids = PooledScorer(pool, Batcher(pool, limits, scored), tokenizer)
+    max_texts = limits.max_concurrency
+    by_ids = PooledScorer(pool, Batcher(pool, limits), tokenizer)
     if isinstance(method, Messages):
-        return MessagesScorer(pool, limits, by_ids)
+        return MessagesScorer(limits, by_ids)
     if isinstance(method, YesNo) and method.reasoning is not None:
-        writer = Writer(pool, method, method.reasoning, most=most)
-        return WrittenScorer(writer, method.reasoning, as_answer, by_ids, logit_of_mean)
+        generator = TextGenerator(pool, method, method.reasoning, max_texts=max_texts)
+        return GenerateThenScore(generator, method.reasoning, as_answer, by_ids, logit_of_mean)
     if isinstance(method, CritiqueThenScore):
         lead_in = method.lead_in.rstrip()  # some templates keep a space at the end, some do not
-        who = critics or pool
-        writer = Writer(who, method, lead_in, continues=method.continues, most=most)
+        generator = TextGenerator(
+            critics or pool, method, lead_in, continues=method.continues, max_texts=max_texts
+        )
         extend = as_question if method.continues else as_answer
         mean = logit_of_mean if isinstance(method.reward, YesNo) else arithmetic_mean
-        return WrittenScorer(writer, lead_in, extend, by_ids, mean)
+        return GenerateThenScore(generator, lead_in, extend, by_ids, mean)
     if isinstance(method, Verdict):
-        return JudgedScorer(Writer(pool, method, None, most=most), method)
+        return JudgeScorer(TextGenerator(pool, method, None, max_texts=max_texts), method)
     return by_ids

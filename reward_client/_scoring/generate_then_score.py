@@ -1,93 +1,92 @@
-"""The reward is read after something that a model wrote: a critique, or a chain of thought."""
+"""Methods whose model writes first: the reward is read after a critique or a chain of thought."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from math import exp, log, log1p
 from typing import TypeAlias
 
 from reward_client._base.results import Provenance, Reward, TokenizedSample
 from reward_client._base.samples import Conversation, Prompt
-from reward_client._scoring.base import Scorer, Settle, by_the_same, each_of
+from reward_client._scoring.base import Outcome, Scorer, gather_outcomes, on_same_models
 from reward_client._scoring.pooled import PooledScorer
-from reward_client._scoring.text_generator import Texts, Writer
+from reward_client._scoring.text_generator import TextGenerator, Texts
 from reward_client.errors import InputError
 
 Extend: TypeAlias = Callable[[Conversation, str, str], Conversation]
-"""The conversation that is scored: of one, what the model was told, and what it wrote."""
+"""Makes the conversation that is scored from the original one, the instruction and the text."""
 
 Mean: TypeAlias = Callable[[Sequence[float]], float]
 
 
-class WrittenScorer(Scorer):
-    """Has a model write after each conversation, and what that makes of it scored.
+class GenerateThenScore(Scorer):
+    """Generates a text after each conversation, and scores the conversation with the text.
 
     Args:
-        writer: Has the texts written.
-        told: What the model was told to write.
+        generator: Generates the texts.
+        instruction: The instruction to the generator.
         extend: Makes a text part of the conversation.
-        by_ids: Has the longer conversations scored.
-        mean: Makes one reward of those of several votes.
+        by_ids: Scores the longer conversations.
+        mean: Makes one reward of the rewards of several votes.
     """
 
     def __init__(
-        self, writer: Writer, told: str, extend: Extend, by_ids: PooledScorer, mean: Mean
+        self,
+        generator: TextGenerator,
+        instruction: str,
+        extend: Extend,
+        by_ids: PooledScorer,
+        mean: Mean,
     ) -> None:
-        self._writer = writer
-        self._told = told
+        self._generator = generator
+        self._instruction = instruction
         self._extend = extend
         self._by_ids = by_ids
         self._mean = mean
-        self._pools = (writer.pool, by_ids.pool)
+        self._pools = (generator.pool, by_ids.pool)
         self._last: tuple[Provenance, Provenance] | None = None
 
+    async def score(self, prompts: Sequence[Prompt]) -> list[Outcome]:
+        """See `Scorer`."""
+        return await gather_outcomes(map(self._score_one, prompts))
+
     async def tokenize(self, prompt: Prompt) -> TokenizedSample:
-        """See `Scorer`; without what is written only later."""
+        """See `Scorer`. The IDs lack the text, which is written later."""
         return await self._by_ids.tokenize(prompt)
 
-    async def score_each(self, prompts: Mapping[int, Prompt], settle: Settle) -> None:
+    async def provenance(self, pooled: Provenance) -> Provenance:
         """See `Scorer`."""
-        await each_of(prompts, settle, self._scored, self._writer.places)
-
-    async def provenance(self, read: Provenance) -> Provenance:
-        """See `Scorer`."""
-        return self._joined(read, await self._writer.author())
+        return self._with_author(pooled, await self._generator.author())
 
     async def aclose(self) -> None:
         """See `Scorer`."""
         await self._by_ids.aclose()
 
-    async def _scored(self, prompt: Prompt) -> Reward:
+    async def _score_one(self, prompt: Prompt) -> Reward:
         if not isinstance(prompt, Conversation):
-            raise InputError("This method asks a model about a conversation: give messages.")
-        return await by_the_same(self._pools, partial(self._tried, prompt))
+            raise InputError(
+                "Cannot score this sample: the method asks a model about a conversation. Give "
+                "messages."
+            )
 
-    async def _tried(self, prompt: Conversation) -> Reward:
-        texts = await self._writer.written(prompt)
-        outcomes: dict[int, Reward | Exception] = {}
-        longer = {
-            vote: self._extend(prompt, self._told, text) for vote, text in enumerate(texts.each)
-        }
-        await self._by_ids.score_each(longer, outcomes.update)
-        rewards: list[Reward] = []
-        for vote in range(len(longer)):
-            outcome = outcomes[vote]
-            if isinstance(outcome, Exception):
-                raise outcome
-            rewards.append(outcome)
-        return self._merged(rewards, texts)
+        async def generate_and_score() -> Reward:
+            texts = await self._generator.generate(prompt)
+            longer = [self._extend(prompt, self._instruction, text) for text in texts.each]
+            return self._merged(_rewards(await self._by_ids.score(longer)), texts)
+
+        async with self._generator.slots:
+            return await on_same_models(self._pools, generate_and_score)
 
     def _merged(self, rewards: Sequence[Reward], texts: Texts) -> Reward:
         first, *others = rewards
-        told: dict[str, object] = {
+        fields: dict[str, object] = {
             "critiques": texts.each,
             "usage": texts.usage,
-            "provenance": self._joined(first.provenance, texts.author),
+            "provenance": self._with_author(first.provenance, texts.author),
         }
         if others:
             scalars = [reward.scalar for reward in rewards if reward.scalar is not None]
-            told |= {
+            fields |= {
                 "scalar": self._mean(scalars) if scalars else None,
                 "objectives": {
                     name: self._mean([reward.objectives[name] for reward in rewards])
@@ -98,35 +97,45 @@ class WrittenScorer(Scorer):
                 "token_digest": None,
                 "bos_count": None,
             }
-        return first.model_copy(update=told)
+        return first.model_copy(update=fields)
 
-    def _joined(self, read: Provenance, author: str) -> Provenance:
-        """Where a reward came from, and who wrote: one object for all rewards of the same."""
+    def _with_author(self, pooled: Provenance, author: str) -> Provenance:
+        """Add the author; one object for all rewards of the same models."""
         last = self._last
-        if last is None or last[0] is not read or last[1].author != author:
-            last = self._last = read, read.model_copy(update={"author": author})
+        if last is None or last[0] is not pooled or last[1].author != author:
+            last = self._last = pooled, pooled.model_copy(update={"author": author})
         return last[1]
 
 
-def as_answer(conversation: Conversation, told: str, text: str) -> Conversation:
-    """The model was told something, and answered with a text."""
-    return _extended(conversation, ("user", told), ("assistant", text))
+def _rewards(outcomes: Sequence[Outcome]) -> list[Reward]:
+    """Return the rewards; raise the first error."""
+    rewards: list[Reward] = []
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+        rewards.append(outcome)
+    return rewards
 
 
-def as_question(conversation: Conversation, told: str, text: str) -> Conversation:
-    """The model went on with the user's turn."""
-    return _extended(conversation, ("user", told + text))
+def as_answer(conversation: Conversation, instruction: str, text: str) -> Conversation:
+    """Append the instruction as the user's turn and the text as the assistant's."""
+    return _extended(conversation, ("user", instruction), ("assistant", text))
+
+
+def as_question(conversation: Conversation, instruction: str, text: str) -> Conversation:
+    """Append one user's turn: the instruction, which the text continues."""
+    return _extended(conversation, ("user", instruction + text))
 
 
 def arithmetic_mean(values: Sequence[float]) -> float:
-    """The mean."""
+    """Return the arithmetic mean."""
     return sum(values) / len(values)
 
 
 def logit_of_mean(values: Sequence[float]) -> float:
-    """The logit of the mean of the probabilities that logits stand for.
+    """Return the logit of the mean of the logits' probabilities.
 
-    As logarithms, since the probability of a large logit is 1 in floating point.
+    Computed by logarithms: in floating point the probability of a large logit is 1.
     """
     good = _log_sum(-_softplus(-value) for value in values)
     bad = _log_sum(-_softplus(value) for value in values)
@@ -138,9 +147,9 @@ def _softplus(value: float) -> float:
 
 
 def _log_sum(logarithms: Iterable[float]) -> float:
-    given = [*logarithms]
-    most = max(given)
-    return most + log(sum(exp(each - most) for each in given))
+    terms = [*logarithms]
+    largest = max(terms)
+    return largest + log(sum(exp(term - largest) for term in terms))
 
 
 def _extended(conversation: Conversation, *turns: tuple[str, str]) -> Conversation:

@@ -1,10 +1,9 @@
-"""The reward is what a judge writes of one answer, or of two."""
+"""The method `Verdict`: a judge writes about one answer, or compares two."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import combinations
 
 from reward_client._base.results import (
@@ -16,23 +15,29 @@ from reward_client._base.results import (
     ranking,
 )
 from reward_client._base.samples import Conversation, Message, Prompt
-from reward_client._scoring.base import Scorer, Settle, by_the_same, each_of, together
+from reward_client._scoring.base import (
+    Outcome,
+    Scorer,
+    gather_or_stop,
+    gather_outcomes,
+    on_same_models,
+)
 from reward_client._scoring.generate_then_score import arithmetic_mean
-from reward_client._scoring.text_generator import Texts, Writer
+from reward_client._scoring.text_generator import TextGenerator, Texts
 from reward_client.errors import BatchError, InputError, RewardClientError
 from reward_client.methods.verdict import Verdict, text_of
 
 
-class JudgedScorer(Scorer):
-    """Has a judge write, and reads its verdicts.
+class JudgeScorer(Scorer):
+    """Lets a judge write, and parses its verdicts.
 
     Args:
-        writer: Has the texts written.
-        verdict: How the judge is asked, and its texts are read.
+        generator: Generates the judge's texts.
+        verdict: The method: the judge's prompt and the parser of its texts.
     """
 
-    def __init__(self, writer: Writer, verdict: Verdict) -> None:
-        self._writer = writer
+    def __init__(self, generator: TextGenerator, verdict: Verdict) -> None:
+        self._generator = generator
         self.verdict = verdict
 
     @property
@@ -40,36 +45,47 @@ class JudgedScorer(Scorer):
         """See `Scorer`."""
         return self.verdict.compares
 
-    async def tokenize(self, prompt: Prompt) -> TokenizedSample:
-        """See `Scorer`: of what the judge is sent."""
-        return await self._writer.tokenize(self._asked(prompt))
-
-    async def score_each(self, prompts: Mapping[int, Prompt], settle: Settle) -> None:
+    async def score(self, prompts: Sequence[Prompt]) -> list[Outcome]:
         """See `Scorer`."""
-        await each_of(prompts, settle, self._marked, self._writer.places)
+        return await gather_outcomes(map(self._score_one, prompts))
+
+    async def tokenize(self, prompt: Prompt) -> TokenizedSample:
+        """See `Scorer`. The IDs are those of the judge's prompt."""
+        return await self._generator.tokenize(self._judge_prompt(prompt))
 
     async def rank(self, conversations: Sequence[Conversation]) -> Ranking:
-        """The last turns of conversations, ranked by how they compare: a round robin.
+        """Rank the last turns of conversations by a round robin of comparisons.
 
         Raises:
-            BatchError: A comparison failed.
+            BatchError: If a comparison failed.
         """
         responses = [str(each.messages[-1]["content"]) for each in conversations]
-        work = partial(self._compared, conversations[0].messages[:-1], responses)
+        turns = conversations[0].messages[:-1]
+
+        async def compare_all() -> tuple[list[Comparison], Provenance]:
+            comparisons = await self._compare_all(turns, responses)
+            return comparisons, await self._generator.provenance()
+
         try:
-            comparisons, provenance = await by_the_same([self._writer.pool], work)
+            comparisons, provenance = await on_same_models([self._generator.pool], compare_all)
         except RewardClientError as error:
-            raise BatchError(f"Two responses could not be compared: {error}") from error
+            raise BatchError(f"Cannot compare two responses: {error}") from error
         rewards = [
-            _reward(_win_rate(place, comparisons), provenance) for place in range(len(responses))
+            _reward(_win_rate(index, comparisons), provenance) for index in range(len(responses))
         ]
         return ranking(responses, rewards, comparisons)
 
     async def aclose(self) -> None:
         """See `Scorer`."""
 
-    def _asked(self, prompt: Prompt) -> Conversation:
-        """What the judge is sent of a conversation that ends with an answer."""
+    async def _score_one(self, prompt: Prompt) -> Reward:
+        async with self._generator.slots:
+            texts = await self._generator.generate(self._judge_prompt(prompt))
+        reward = _reward(self._mean(texts), texts.provenance)
+        return reward.model_copy(update={"critiques": texts.each, "usage": texts.usage})
+
+    def _judge_prompt(self, prompt: Prompt) -> Conversation:
+        """Return the judge's prompt for a conversation that ends with an answer."""
         if self.verdict.compares:
             raise InputError("This judge compares two answers: use rank(prompt, [answer, …]).")
         if not isinstance(prompt, Conversation) or prompt.steps is not None:
@@ -82,30 +98,24 @@ class JudgedScorer(Scorer):
         asked = self.verdict.asked(turns, [text_of(answer)])
         return replace(asked, chat_template_kwargs=prompt.chat_template_kwargs)
 
-    async def _marked(self, prompt: Prompt) -> Reward:
-        texts = await self._writer.written(self._asked(prompt))
-        reward = _reward(self._mean(texts), texts.provenance)
-        return reward.model_copy(update={"critiques": texts.each, "usage": texts.usage})
-
-    async def _compared(
+    async def _compare_all(
         self, turns: Sequence[Message], responses: Sequence[str]
-    ) -> tuple[list[Comparison], Provenance]:
-        """Each with each, in one order or both; one response with nothing. And who compared."""
+    ) -> list[Comparison]:
+        """Compare each response with each other one, in one order or both."""
         pairs = [*combinations(range(len(responses)), 2)]
         if self.verdict.both_orders:
-            pairs += [(other, one) for one, other in pairs]
-        compared = await together(self._comparison(turns, responses, *pair) for pair in pairs)
-        return compared, await self._writer.provenance()
+            pairs += [(second, first) for first, second in pairs]
+        return await gather_or_stop(self._compare(turns, responses, *pair) for pair in pairs)
 
-    async def _comparison(
-        self, turns: Sequence[Message], responses: Sequence[str], one: int, other: int
+    async def _compare(
+        self, turns: Sequence[Message], responses: Sequence[str], first: int, second: int
     ) -> Comparison:
-        asked = self.verdict.asked(turns, [responses[one], responses[other]])
-        async with self._writer.places:
-            texts = await self._writer.written(asked)
+        asked = self.verdict.asked(turns, [responses[first], responses[second]])
+        async with self._generator.slots:
+            texts = await self._generator.generate(asked)
         return Comparison(
-            first=one,
-            second=other,
+            first=first,
+            second=second,
             preference=self._mean(texts),
             critiques=texts.each,
             usage=texts.usage,
@@ -115,12 +125,12 @@ class JudgedScorer(Scorer):
         return arithmetic_mean([self.verdict.value(text) for text in texts.each])
 
 
-def _win_rate(place: int, comparisons: Sequence[Comparison]) -> float:
-    """How often a response is better, from 0 to 1; one that is alone is as good as itself."""
+def _win_rate(index: int, comparisons: Sequence[Comparison]) -> float:
+    """Return how often a response is better, from 0 to 1; 0.5 for a response that is alone."""
     shares = [
-        (1 + (each.preference if place == each.first else -each.preference)) / 2
+        (1 + (each.preference if index == each.first else -each.preference)) / 2
         for each in comparisons
-        if place in (each.first, each.second)
+        if index in (each.first, each.second)
     ]
     return arithmetic_mean(shares) if shares else 0.5
 

@@ -1,122 +1,132 @@
-"""The reward is what the head makes of the server's pooled output of token IDs."""
+"""The default method: the head reads the reward from the pooled output of token IDs."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from functools import partial
+from abc import abstractmethod
+from collections.abc import Sequence
 
-from reward_client._base.results import Reward, TokenizedSample
+from reward_client._base.results import TokenizedSample
 from reward_client._base.samples import Prompt
 from reward_client._replicas.pool import Baseline, Replica, ReplicaPool
-from reward_client._scoring.base import MAX_BASELINES, Scorer, Settle, always_another
-from reward_client._scoring.batcher import Batcher, Scored
-from reward_client._server.requests import prepared, reward_of
-from reward_client._server.state import ServerState
-from reward_client._tokenization import Needs, Tokenized, Tokenizer
+from reward_client._scoring.base import Outcome, Scorer
+from reward_client._scoring.batcher import Batcher
+from reward_client._server.requests import fit_to_server
+from reward_client._server.state import MAX_CHANGES, ServerState, keeps_changing
+from reward_client._tokenization import Tokenized, Tokenizer
 from reward_client.errors import InputError
 
 
-class PooledScorer(Scorer):
-    """Has prompts tokenized and scored.
+class BatchScorer(Scorer):
+    """A scorer whose samples share requests; they are scored again when the model has changed."""
+
+    def __init__(self, pool: ReplicaPool) -> None:
+        self.pool = pool
+
+    async def score(self, prompts: Sequence[Prompt]) -> list[Outcome]:
+        """See `Scorer`."""
+        outcomes: list[Outcome | None] = [None] * len(prompts)
+        for _ in range(MAX_CHANGES):
+            waiting = [index for index, outcome in enumerate(outcomes) if outcome is None]
+            baseline = await self.pool.verified_baseline()
+            scored = await self._score_once(baseline, [prompts[index] for index in waiting])
+            for index, outcome in zip(waiting, scored, strict=True):
+                outcomes[index] = outcome
+            done = [outcome for outcome in outcomes if outcome is not None]
+            if len(done) == len(outcomes):
+                return done
+        error = keeps_changing(self.pool.baseline.state.url)
+        return [error if outcome is None else outcome for outcome in outcomes]
+
+    @abstractmethod
+    async def _score_once(
+        self, baseline: Baseline, prompts: Sequence[Prompt]
+    ) -> list[Outcome | None]:
+        """Return the outcome of each prompt; None if the model is no longer the baseline's."""
+
+
+class PooledScorer(BatchScorer):
+    """Tokenizes prompts and scores their token IDs.
 
     Args:
         pool: The servers.
-        batcher: Has token lists scored by them.
+        batcher: Scores token IDs on them.
         tokenizer: Makes token IDs for them.
     """
 
-    def __init__(
-        self, pool: ReplicaPool, batcher: Batcher[Tokenized], tokenizer: Tokenizer
-    ) -> None:
-        self.pool = pool
+    def __init__(self, pool: ReplicaPool, batcher: Batcher, tokenizer: Tokenizer) -> None:
+        super().__init__(pool)
         self._batcher = batcher
         self._tokenizer = tokenizer
 
     async def tokenize(self, prompt: Prompt) -> TokenizedSample:
         """See `Scorer`."""
-        baseline = await self.pool.assured()
-        made = (await self._tokenizer.without_server(_needs(baseline), {0: prompt})).get(0)
-        if made is None:
-            made = await self.pool.at_one(partial(self._tokenized, prompt), "tokenizing", 1)
-        if isinstance(made, InputError):
-            raise made
-        return made.sample()
-
-    async def score_each(self, prompts: Mapping[int, Prompt], settle: Settle) -> None:
-        """See `Scorer`."""
-        left = prompts
-        for _ in range(MAX_BASELINES):
-            left = await self._tried(left, settle)
-            if not left:
-                return
-        raise always_another(self.pool)
+        state = (await self.pool.verified_baseline()).state
+        (tokenized,) = await self._tokenizer.tokenize_locally(state.profile, state.rules, [prompt])
+        if isinstance(tokenized, InputError):
+            raise tokenized
+        return (tokenized or await self._tokenize_on_server(prompt)).sample()
 
     async def aclose(self) -> None:
         """See `Scorer`."""
         await self._batcher.aclose()
 
-    async def _tried(self, prompts: Mapping[int, Prompt], settle: Settle) -> Mapping[int, Prompt]:
-        """Has prompts scored; returns those that must be done again, for another model."""
-        again: dict[int, Prompt] = {}
-        tokenized: dict[int, Tokenized] = {}
+    async def _score_once(
+        self, baseline: Baseline, prompts: Sequence[Prompt]
+    ) -> list[Outcome | None]:
+        tokenized = await self._tokenize(baseline.state, prompts)
+        ready = [each for each in tokenized if isinstance(each, Tokenized)]
+        scored = await self._batcher.score(baseline, ready)
+        if len(ready) == len(tokenized):
+            return scored
+        outcomes = iter(scored)
+        return [each if isinstance(each, Exception) else next(outcomes) for each in tokenized]
 
-        def hear(outcomes: Mapping[int, Scored | Exception | None]) -> None:
-            settled: dict[int, Reward | Exception] = {}
-            for number, outcome in outcomes.items():
-                if outcome is None:
-                    again[number] = prompts[number]
-                elif isinstance(outcome, Exception):
-                    settled[number] = outcome
-                else:
-                    serving, scores = outcome
-                    settled[number] = reward_of(serving, tokenized[number], scores)
-            settle(settled)
+    async def _tokenize(
+        self, state: ServerState, prompts: Sequence[Prompt]
+    ) -> list[Tokenized | Exception]:
+        """Return the token IDs of each prompt, or the error in their place."""
+        local: Sequence[Tokenized | InputError | None] = [None] * len(prompts)
+        if state.request.sends == "ids":
+            local = await self._tokenizer.tokenize_locally(state.profile, state.rules, prompts)
+        tokenized = [each for each in local if each is not None]
+        if len(tokenized) == len(prompts):
+            return [_checked(each) for each in tokenized]
+        return await asyncio.gather(
+            *(
+                self._prepare_on_server(prompt) if each is None else _at_once(_checked(each))
+                for prompt, each in zip(prompts, local, strict=True)
+            )
+        )
 
-        async def by_server(number: int) -> None:
-            try:
-                made = await self.pool.at_one(
-                    partial(self._prepared, prompts[number]), "tokenizing", 1
-                )
-            except Exception as error:  # noqa: BLE001 - a caller's transport may raise anything
-                settle({number: error})
-                return
-            tokenized[number] = made
-            await self._batcher.score(self.pool.baseline, {number: made}, hear)
+    async def _prepare_on_server(self, prompt: Prompt) -> Tokenized | Exception:
+        async def prepare(replica: Replica, state: ServerState) -> Tokenized:
+            tokenized = await self._tokenize_on(prompt, replica)
+            if not tokenized.fits:
+                raise tokenized.too_long()
+            return await fit_to_server(replica.transport, state, tokenized)
 
-        baseline = await self.pool.assured()
-        quick: Mapping[int, Tokenized | InputError] = {}
-        if baseline.serving.ask.sends == "ids":
-            quick = await self._tokenizer.without_server(_needs(baseline), prompts)
-        for number, made in quick.items():
-            try:
-                tokenized[number] = _fitting(made)
-            except InputError as error:
-                settle({number: error})
-        ready = tokenized.copy()
-        async with asyncio.TaskGroup() as group:
-            for number in prompts:
-                if number not in quick:
-                    group.create_task(by_server(number))
-            await self._batcher.score(baseline, ready, hear)
-        return again
+        try:
+            return await self.pool.run(prepare, "tokenizing", 1)
+        except Exception as error:  # noqa: BLE001 - a caller's transport may raise anything
+            return error
 
-    async def _prepared(self, prompt: Prompt, server: Replica, serving: ServerState) -> Tokenized:
-        made = _fitting(await self._tokenized(prompt, server, serving))
-        return await prepared(server.transport, serving, made)
+    async def _tokenize_on_server(self, prompt: Prompt) -> Tokenized:
+        async def tokenize(replica: Replica, _: ServerState) -> Tokenized:
+            return await self._tokenize_on(prompt, replica)
 
-    async def _tokenized(self, prompt: Prompt, server: Replica, serving: ServerState) -> Tokenized:
-        needs = _needs(self.pool.baseline)  # as for its equals: a tokenizer is proven for all
-        return await self._tokenizer.tokenize(server.transport, needs, prompt)
+        return await self.pool.run(tokenize, "tokenizing", 1)
+
+    async def _tokenize_on(self, prompt: Prompt, replica: Replica) -> Tokenized:
+        state = self.pool.baseline.state  # a tokenizer is proven for all equal replicas
+        return await self._tokenizer.tokenize(replica.transport, state.profile, state.rules, prompt)
 
 
-def _needs(baseline: Baseline) -> Needs:
-    serving = baseline.serving
-    return Needs(serving.profile, serving.rules, baseline.max_model_len)
+def _checked(tokenized: Tokenized | InputError) -> Tokenized | Exception:
+    if isinstance(tokenized, Tokenized) and not tokenized.fits:
+        return tokenized.too_long()
+    return tokenized
 
 
-def _fitting(made: Tokenized | InputError) -> Tokenized:
-    if isinstance(made, InputError):
-        raise made
-    made.check_length()
-    return made
+async def _at_once(tokenized: Tokenized | Exception) -> Tokenized | Exception:
+    return tokenized

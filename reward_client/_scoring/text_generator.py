@@ -1,10 +1,9 @@
-"""Texts that a generating server writes after conversations."""
+"""Text that a generating server writes after conversations."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from functools import partial
 
 from reward_client._base.results import Provenance, TokenizedSample, Usage
 from reward_client._base.samples import Conversation
@@ -12,23 +11,23 @@ from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.completions import Written, generation_request, read_written
 from reward_client._replicas.pool import Replica, ReplicaPool
-from reward_client._scoring.base import together
-from reward_client._server.requests import response_of
+from reward_client._scoring.base import gather_or_stop
+from reward_client._server.requests import send
 from reward_client._server.state import ServerState
-from reward_client._tokenization import Needs, Tokenized, Tokenizer
+from reward_client._tokenization import Tokenized, Tokenizer
 from reward_client.errors import GenerationError
 from reward_client.methods.specs import Writing
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """What was written for one conversation.
+    """The texts for one conversation.
 
     Attributes:
         each: The text of each vote.
-        usage: What they cost.
-        provenance: Where they come from.
-        author: Who wrote them.
+        usage: The tokens of all votes.
+        provenance: The provenance of the server.
+        author: The model and the server that wrote them.
     """
 
     each: tuple[str, ...]
@@ -37,16 +36,15 @@ class Texts:
     author: str
 
 
-class Writer:
-    """Has texts written by the servers of one event loop.
+class TextGenerator:
+    """Generates texts on the servers of one event loop.
 
     Args:
         pool: The servers.
-        writing: How they write.
-        question: What is asked after each conversation, as the user's turn; None where it ends with
-            what is asked.
-        continues: Whether the model goes on with that turn; else it answers.
-        most: How many texts may be under way.
+        writing: The options of the method.
+        question: The user's turn after each conversation; None if the conversation ends with it.
+        continues: True if the model continues that turn; otherwise it answers.
+        max_texts: The most texts in progress.
     """
 
     def __init__(
@@ -56,102 +54,111 @@ class Writer:
         question: str | None,
         *,
         continues: bool = False,
-        most: int,
+        max_texts: int,
     ) -> None:
         self.pool = pool
         self.writing = writing
         self._question = question
         self._continues = continues
-        self.places = asyncio.Semaphore(max(1, most // writing.votes))
-        # Text and messages of any form are the server's to tokenize: a request more costs little
-        # beside those that write.
+        self.slots = asyncio.Semaphore(max(1, max_texts // writing.votes))
+        # The server tokenizes text and messages of any form: one request more costs little beside
+        # those that generate.
         self._tokenizer = Tokenizer("server", "raise")
 
-    async def written(self, prompt: Conversation) -> Texts:
-        """A text for each vote, by one server, so that it reads the conversation once.
+    async def generate(self, prompt: Conversation) -> Texts:
+        """Return a text for each vote, all by one server: it reads the conversation once.
 
         Raises:
-            GenerationError: One is empty, or was cut by its length limit.
-            PromptTooLongError: The server has no room for any text.
-            RewardClientError: As `ReplicaPool.at_one`.
+            GenerationError: If a text is empty, or was cut by its length limit.
+            PromptTooLongError: If the server has no room for any text.
+            RewardClientError: As `ReplicaPool.run`.
         """
+
+        async def generate_on(replica: Replica, state: ServerState) -> Texts:
+            return await self._generate_on(replica, state, prompt)
+
         size = self.writing.votes * self.writing.max_tokens
-        return await self.pool.at_one(partial(self._texts, prompt), "scoring", size)
+        return await self.pool.run(generate_on, "scoring", size)
 
     async def tokenize(self, prompt: Conversation) -> TokenizedSample:
-        """The token IDs after which the model writes.
+        """Return the token IDs after which the model generates.
 
         Raises:
-            RewardClientError: As `ReplicaPool.at_one`.
+            RewardClientError: As `ReplicaPool.run`.
         """
-        made = await self.pool.at_one(partial(self._tokenized, prompt), "tokenizing", 1)
-        return made.sample()
+
+        async def tokenize_on(replica: Replica, state: ServerState) -> Tokenized:
+            return await self._tokenize_on(replica, state, prompt)
+
+        return (await self.pool.run(tokenize_on, "tokenizing", 1)).sample()
 
     async def provenance(self) -> Provenance:
-        """Where texts come from.
+        """Return the provenance of the server.
 
         Raises:
-            RewardClientError: As `ReplicaPool.assured`.
+            RewardClientError: As `ReplicaPool.verified_baseline`.
         """
-        return (await self.pool.assured()).serving.provenance
+        return (await self.pool.verified_baseline()).state.provenance
 
     async def author(self) -> str:
-        """Who writes.
+        """Return the model and the server that write.
 
         Raises:
-            RewardClientError: As `ReplicaPool.assured`.
+            RewardClientError: As `ReplicaPool.verified_baseline`.
         """
-        return _author((await self.pool.assured()).serving)
+        return _author((await self.pool.verified_baseline()).state)
 
-    async def _tokenized(
-        self, prompt: Conversation, server: Replica, serving: ServerState
+    async def _tokenize_on(
+        self, replica: Replica, state: ServerState, prompt: Conversation
     ) -> Tokenized:
         rules = replace(
-            serving.rules,
+            state.rules,
             question=self._question,
             generation_prompt=not self._continues,
             continues=self._continues,
             append=(),  # tokens that end a conversation
         )
-        needs = Needs(serving.profile, rules, serving.profile.max_model_len)
-        return await self._tokenizer.tokenize(server.transport, needs, prompt)
+        return await self._tokenizer.tokenize(replica.transport, state.profile, rules, prompt)
 
-    async def _texts(self, prompt: Conversation, server: Replica, serving: ServerState) -> Texts:
-        writing = self.writing
-        made = await self._tokenized(prompt, server, serving)
-        made.check_length()
-        written = await together(
-            self._text(server.transport, serving, made.ids, vote) for vote in range(writing.votes)
+    async def _generate_on(
+        self, replica: Replica, state: ServerState, prompt: Conversation
+    ) -> Texts:
+        tokenized = await self._tokenize_on(replica, state, prompt)
+        if not tokenized.fits:
+            raise tokenized.too_long()
+        written = await gather_or_stop(
+            self._generate_vote(replica.transport, state, tokenized.ids, vote)
+            for vote in range(self.writing.votes)
         )
         usage = Usage(
             prompt_tokens=sum(each.prompt_tokens for each in written),
             generated_tokens=sum(each.generated_tokens for each in written),
         )
         texts = tuple(each.text for each in written)
-        return Texts(texts, usage, serving.provenance, _author(serving))
+        return Texts(texts, usage, state.provenance, _author(state))
 
-    async def _text(
-        self, transport: Transport, serving: ServerState, ids: TokenIds, vote: int
+    async def _generate_vote(
+        self, transport: Transport, state: ServerState, ids: TokenIds, vote: int
     ) -> Written:
-        limit, writing = serving.profile.max_model_len, self.writing
-        room = writing.max_tokens
+        limit, writing = state.max_model_len, self.writing
+        max_tokens = writing.max_tokens
         if limit is not None:
-            room = min(room, limit + 1 - len(ids))  # the profile keeps one token free
-        call = generation_request(
-            serving.profile.model,
+            max_tokens = min(max_tokens, limit + 1 - len(ids))  # the limit keeps one token free
+        request = generation_request(
+            state.model,
             ids,
-            max_tokens=room,
+            max_tokens=max_tokens,
             temperature=writing.sent_temperature,
             seed=writing.seed + vote,
         )
-        response = await response_of(transport, serving, call)
+        response = await send(transport, request, state)
         written = read_written(response, ids)
         if not written.text.strip():
             raise response.error(GenerationError, "The model wrote nothing.")
         return written
 
 
-def _author(serving: ServerState) -> str:
-    profile = serving.profile
-    root = f" from {profile.root}" if profile.root else ""
-    return f"{profile.model}{root} (vLLM {profile.version})"
+def _author(state: ServerState) -> str:
+    identity = state.identity
+    root = f" from {identity.root}" if identity.root else ""
+    return f"{identity.model}{root} (vLLM {identity.version})"

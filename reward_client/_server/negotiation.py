@@ -1,4 +1,4 @@
-"""Trying the ways of a version until one answers with what the head reads."""
+"""Negotiate how to ask: try the strategies of a version until the head can read an answer."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from reward_client._protocols.http import Response, Transport
 from reward_client._protocols.vllm import Layout, PooledOutput, find_layout
 from reward_client._protocols.vllm.versions import ModelKind, Strategy, VersionRange
 from reward_client._server.manifest_checks import wrong_width
-from reward_client._server.outputs import outputs_of
 from reward_client._server.probes import Probes, text_probes
+from reward_client._server.requests import pooled_outputs
 from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client.errors import ProtocolError, RouteNotFoundError, ShapeError
 from reward_client.heads import Head, LinearHead, ScalarHead, StepHead
 from reward_client.recipes import ExportTable
 
-_FOR_STEPS = """--pooler-config '{"task": "token_embed"}'"""
+_STEPS_FLAG = """--pooler-config '{"task": "token_embed"}'"""
 
-_FOR_LOGIT = (
-    "For a token's logit serve the language model with `vllm serve MODEL --logprobs-mode "
+_LOGIT_HINT = (
+    "To read a token's logit, serve the language model with `vllm serve MODEL --logprobs-mode "
     "raw_logits` (vLLM 0.10.0 and later), or, of a Llama, with the token's row as its score head: "
     """`vllm serve MODEL --runner pooling --convert classify --hf-overrides '{"architectures": """
     """["LlamaForSequenceClassification"], "classifier_from_token": ["TOKEN"], "method": """
@@ -28,8 +28,8 @@ _FOR_LOGIT = (
 )
 
 
-_FOR_DIFFERENCE = (
-    "For yes or no serve the language model with `vllm serve MODEL`, or, of a Llama, with the "
+_DIFFERENCE_HINT = (
+    "To read yes or no, serve the language model with `vllm serve MODEL`, or, of a Llama, with the "
     """tokens' rows as its score head: `vllm serve MODEL --runner pooling --convert classify """
     """--hf-overrides '{"architectures": ["LlamaForSequenceClassification"], """
     """"classifier_from_token": ["No", "Yes"], "method": "from_2_way_softmax"}'`."""
@@ -38,18 +38,18 @@ _FOR_DIFFERENCE = (
 
 @dataclass(frozen=True, slots=True)
 class Negotiated:
-    """A way that the server answers, and what it answered to the probes.
+    """A strategy that the server answers, with its answers to the probes.
 
     Attributes:
-        way: How it was asked.
-        head: What reads the answer.
-        layout: The shape of the answer.
+        strategy: The strategy.
+        head: The head that reads the answers.
+        layout: The shape of the answers.
         ids: The token lists of the probes.
-        outputs: The answers, one for each probe.
-        response: The reply that held them.
+        outputs: The answer to each probe.
+        response: The response that held them.
     """
 
-    way: Strategy
+    strategy: Strategy
     head: Head
     layout: Layout
     ids: Sequence[Sequence[int]]
@@ -61,43 +61,44 @@ class Negotiated:
         return [row for output in self.outputs for row in self.layout.rows(output)]
 
 
-def ways_for(
-    version_range: VersionRange,
+def strategies_for(
+    versions: VersionRange,
     head: Head | None,
     route: RouteChoice,
     export: ExportTable | None = None,
     tokens: Sequence[int] = (),
     *,
-    writes: bool = False,
+    generates: bool = False,
 ) -> list[Strategy]:
-    """The ways to try, the likeliest first, each once: kinds of models may share one.
+    """Return the strategies to try, the likeliest first, each once: model kinds may share one.
 
     Args:
-        version_range: The version's row.
-        head: What reads the answer, if it is known.
+        versions: The row of the version table.
+        head: The head, if it is known.
         route: The route that the caller named.
-        export: That of a manifest: then no other way is tried than those of exported heads.
-        tokens: The token whose logit is the reward, or two of which the difference is.
-        writes: Whether the server only has to write.
+        export: The head of a manifest. Only strategies for exported heads are tried then.
+        tokens: The token whose logit is the reward, or two tokens whose difference is.
+        generates: True if only generated text is used.
     """
-    ways: list[Strategy] = []
+    strategies: list[Strategy] = []
     kinds = _exported_kinds(head) if export is not None else _kinds(head, tokens)
-    for kind in ("text",) if writes else kinds:
-        first = version_range.strategies.get(kind)
-        known = [way for way in (first, first and first.fallback) if way]
+    for kind in ("text",) if generates else kinds:
+        first = versions.strategies.get(kind)
+        known = [each for each in (first, first and first.fallback) if each]
         if route != "auto":
-            named = [*known, *version_range.if_named.get(kind, ())]
-            known = [way for way in named if way.request.route == route]
+            named = [*known, *versions.if_named.get(kind, ())]
+            known = [each for each in named if each.request.route == route]
         if kind in ("logit", "difference"):
             known = [
-                replace(way, request=replace(way.request, tokens=tuple(tokens))) for way in known
+                replace(each, request=replace(each.request, tokens=tuple(tokens))) for each in known
             ]
-        ways += [way for way in known if way.request not in [earlier.request for earlier in ways]]
-    return ways
+        requests = [strategy.request for strategy in strategies]
+        strategies += [each for each in known if each.request not in requests]
+    return strategies
 
 
 def _kinds(head: Head | None, tokens: Sequence[int]) -> tuple[ModelKind, ...]:
-    """The kinds of models whose output a head reads, or which give the logits of tokens."""
+    """Return the kinds of models whose output the head reads, or that give the tokens' logits."""
     if tokens:
         return ("sequence", "exported", "logit" if len(tokens) == 1 else "difference")
     if isinstance(head, StepHead):
@@ -111,28 +112,28 @@ def _exported_kinds(head: Head | None) -> tuple[ModelKind, ...]:
     return ("exported steps",) if isinstance(head, StepHead) else ("exported",)
 
 
-def advice_for(
-    version_range: VersionRange,
+def hint_for(
+    versions: VersionRange,
     head: Head | None,
     route: RouteChoice,
     export: ExportTable | None = None,
     tokens: Sequence[int] = (),
     *,
-    writes: bool = False,
+    generates: bool = False,
 ) -> str:
-    """What to do where no way works: how the kind of model is served that the head is for."""
-    if writes:
+    """Return the cure if no strategy works: how to serve the kind of model that the head reads."""
+    if generates:
         return "This server does not write: serve the language model with `vllm serve MODEL`."
     if export is not None:
-        per_token = f" {_FOR_STEPS}" if isinstance(head, StepHead) else ""
+        per_token = f" {_STEPS_FLAG}" if isinstance(head, StepHead) else ""
         return (
             "Serve the exported folder, which its manifest lies in, with "
             f"`vllm serve FOLDER --runner pooling{per_token}`."
         )
     if tokens:
-        return _FOR_LOGIT if len(tokens) == 1 else _FOR_DIFFERENCE
-    if not ways_for(version_range, head, route):
-        return version_range.hint
+        return _LOGIT_HINT if len(tokens) == 1 else _DIFFERENCE_HINT
+    if not strategies_for(versions, head, route):
+        return versions.hint
     if isinstance(head, LinearHead):
         return (
             "LinearHead reads hidden states: serve the backbone with "
@@ -143,77 +144,84 @@ def advice_for(
             "StepHead reads a row for each step, or for each token: serve the process reward model "
             """with `vllm serve MODEL --runner pooling --pooler-config '{"task": """
             """"token_classify"}'`, a checkpoint whose head was exported with """
-            f"`{_FOR_STEPS}`."
+            f"`{_STEPS_FLAG}`."
         )
-    return version_range.hint
+    return versions.hint
 
 
 async def first_that_fits(
     transport: Transport,
     model: str,
-    ways: Iterable[Strategy],
+    strategies: Iterable[Strategy],
     probes: Probes,
     rules: PromptRules,
     head: Head | None,
-    advice: str,
+    hint: str,
     export: ExportTable | None = None,
 ) -> Negotiated:
-    """The first way whose answer the head can read; with a manifest, one as wide as its head's.
+    """Return the first strategy whose answer the head can read, as wide as a manifest's head.
 
     Raises:
-        RouteNotFoundError: None of them is served.
-        ProtocolError: Those that are served answer what the head cannot read.
+        RouteNotFoundError: If the server answers none of them.
+        ProtocolError: If the head can read none of the answers.
     """
     misfit: ProtocolError | None = None
     not_served: RouteNotFoundError | None = None
-    asked: set[str] = set()
-    for way in ways:
-        asked.add(way.request.path)
+    tried: set[str] = set()
+    for strategy in strategies:
+        tried.add(strategy.request.path)
         try:
-            found = await _probed(transport, model, way, probes, rules, head or ScalarHead())
+            found = await _try(transport, model, strategy, probes, rules, head or ScalarHead())
         except RouteNotFoundError as error:
             not_served = error
             continue
         problem = wrong_width(found.layout, export) or found.head.problem(found.layout)
         if problem is None:
-            await _refuse_wrong_start(transport, model, way, probes)
+            await _refuse_wrong_start(transport, model, strategy, probes)
             return found
         misfit = misfit or found.response.error(type(problem), str(problem))
     if misfit is not None:
         raise misfit
     raise RouteNotFoundError(
-        f"No route of this server gives a reward. {advice}",
+        f"No route of this server gives a reward. {hint}",
         status=404,
         server_message=not_served.server_message if not_served else "",
-        endpoint=f"{', '.join(sorted(asked)) or 'no route'} at {transport.url}",
+        endpoint=f"{', '.join(sorted(tried)) or 'no route'} at {transport.url}",
     ) from not_served
 
 
 async def _refuse_wrong_start(
-    transport: Transport, model: str, way: Strategy, probes: Probes
+    transport: Transport, model: str, strategy: Strategy, probes: Probes
 ) -> None:
-    if way.wrong_if_served is None:
+    """Refuse a server that answers a request which a right one refuses."""
+    if strategy.wrong_if_served is None:
         return
     try:
-        response = await transport.send(way.wrong_if_served.build(model, probes.ids[:1]))
+        response = await transport.send(strategy.wrong_if_served.build(model, probes.ids[:1]))
     except RouteNotFoundError:
         return
-    raise response.error(ProtocolError, way.wrong_because)
+    raise response.error(ProtocolError, strategy.wrong_because)
 
 
-async def _probed(
-    transport: Transport, model: str, way: Strategy, probes: Probes, rules: PromptRules, head: Head
+async def _try(
+    transport: Transport,
+    model: str,
+    strategy: Strategy,
+    probes: Probes,
+    rules: PromptRules,
+    head: Head,
 ) -> Negotiated:
+    """Send the probes by one strategy, and find the shape of the answers."""
     ids: Sequence[Sequence[int]] = probes.ids
     inputs: Sequence[Sequence[int] | str] = ids
-    if way.request.sends == "text":
+    if strategy.request.sends == "text":
         inputs, ids = await text_probes(transport, model)
-    response, read = await outputs_of(transport.send, way.request, model, inputs, ids)
+    response, answers = await pooled_outputs(transport, strategy.request, model, inputs, ids)
     outputs: list[PooledOutput] = []
-    for output in read:
-        if isinstance(output, ProtocolError):
-            raise output
-        outputs.append(output)
+    for answer in answers:
+        if isinstance(answer, ProtocolError):
+            raise answer
+        outputs.append(answer)
     lengths = [len(each) for each in ids]
     steps = [len(rules.step_places(each)) for each in ids]
     layout = find_layout(outputs, lengths, steps)
@@ -221,7 +229,7 @@ async def _probed(
         sizes = [len(output.values) for output in outputs]
         raise response.error(
             ShapeError,
-            f"The replies to {lengths} tokens (with {steps} step tokens) hold {sizes} values: "
-            "neither one row for each sample, nor for each token or step.",
+            f"Cannot read the responses to {lengths} tokens (with {steps} step tokens): they hold "
+            f"{sizes} values, neither one row for each sample, nor for each token or step.",
         )
-    return Negotiated(way, head, layout, ids, outputs, response)
+    return Negotiated(strategy, head, layout, ids, outputs, response)

@@ -1,4 +1,4 @@
-"""Eight token lists that tell what a server answers: its shape, and what squashes the values."""
+"""Probes: eight token lists whose values show the shape of a server's output and its activation."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from reward_client._tokenization.prompt_rules import StepToken
 from reward_client.errors import InputError
 from reward_client.heads import StepHead
 
-# Tokenized once for each server, cut into pieces of different lengths and scored. Diverse on
-# purpose.
+# Tokenized once for each server, cut into pieces of different lengths and scored. Diverse, so that
+# the values differ.
 _TEXT = (
     "What is 17 + 25? The answer is 42, because seven and five make twelve. Paris, Zürich and 東京 "
     "are cities; def f(x): return x ** 2 is code!!! I am sorry, I cannot help with that. ¿Por qué "
@@ -29,18 +29,18 @@ _TEXT = (
 _COUNT = 8
 _SHORTEST = 3
 _STRIDE = 5
-_MOST_STEPS = 3
+_MAX_STEPS = 3
 _CHARACTERS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """What was tokenized to probe a server.
+    """The probes of one server.
 
     Attributes:
         ids: Token lists of different lengths.
         bos: The token that starts a text, if the tokenizer adds one.
-        max_model_len: The length limit that ``/tokenize`` names, if it does.
+        max_model_len: The length limit that ``/tokenize`` names, if any.
     """
 
     ids: tuple[tuple[int, ...], ...]
@@ -48,57 +48,88 @@ class Probes:
     max_model_len: int | None
 
 
-async def tokenized_probes(transport: Transport, model: str, step: StepToken | None) -> Probes:
-    """The probes, with one to three step tokens in each where steps are scored."""
+async def tokenize_probes(transport: Transport, model: str, step: StepToken | None) -> Probes:
+    """Make the probes; for step rewards each holds one to three step tokens."""
     response = await transport.send(text_request(model, _TEXT, add_special_tokens=True))
     ids = token_ids(response)
     bare = token_ids(await transport.send(text_request(model, _TEXT, add_special_tokens=False)))
     return Probes(
-        ids=tuple(_piece(bare, index, step) for index in range(_COUNT)),
+        ids=tuple(_piece(bare, number, step) for number in range(_COUNT)),
         bos=ids[0] if ids[1 : 1 + len(bare)] == bare else None,
         max_model_len=as_count(response.fields().get("max_model_len")),
     )
 
 
-def _piece(ids: Sequence[int], index: int, step: StepToken | None) -> tuple[int, ...]:
-    start = index * _STRIDE
-    piece = list(islice(cycle(ids), start, start + _SHORTEST + index))
-    if step is not None:
-        for place in range(1 + index % _MOST_STEPS):
-            piece.insert(2 * place + 1, step.token_id)
-    return tuple(piece)
-
-
 async def text_probes(transport: Transport, model: str) -> tuple[list[str], list[TokenIds]]:
-    """Texts, and the token IDs that the server makes of them by itself, special tokens included."""
+    """Make texts, with the token IDs that the server itself makes of them."""
     texts = [
-        _TEXT[index * _CHARACTERS : (index + 1) * _CHARACTERS + _STRIDE * index]
-        for index in range(_COUNT)
+        _TEXT[number * _CHARACTERS : (number + 1) * _CHARACTERS + _STRIDE * number]
+        for number in range(_COUNT)
     ]
-    calls = [text_request(model, text, add_special_tokens=True) for text in texts]
-    return texts, [token_ids(await transport.send(call)) for call in calls]
+    requests = [text_request(model, text, add_special_tokens=True) for text in texts]
+    return texts, [token_ids(await transport.send(request)) for request in requests]
+
+
+async def token_ids_of(
+    transport: Transport, model: str, tokens: Sequence[int | str]
+) -> tuple[int, ...]:
+    """Return the IDs of tokens that are given as IDs or texts.
+
+    Raises:
+        InputError: If a text is not one token, or two of them are the same token.
+        RewardClientError: As `Transport.send`.
+    """
+    ids = tuple(
+        [
+            token if isinstance(token, int) else await _single_token(transport, model, token)
+            for token in tokens
+        ]
+    )
+    if len(set(ids)) != len(ids):
+        raise InputError(f"{tokens[0]!r} and {tokens[1]!r} are one token of this model: {ids[0]}.")
+    return ids
 
 
 async def step_token(transport: Transport, model: str, head: StepHead) -> StepToken:
-    """The step token's ID and text.
+    """Return the ID and the text of the step token.
 
     Raises:
-        InputError: Its text is not one token.
+        InputError: If its text is not one token, or its ID has no text.
         RewardClientError: As `Transport.send`.
     """
     given = head.step_token
-    if isinstance(given, int):
-        text = text_of(await transport.send(detokenize_request(model, [given])))
-        if not text or "\ufffd" in text:
-            raise InputError(
-                f"step_token={given} is no text of this model ({text!r}): steps cannot be told "
-                "apart by it. Is it the right ID?"
-            )
-        return StepToken(given, text)
-    ids = token_ids(await transport.send(text_request(model, given, add_special_tokens=False)))
+    if isinstance(given, str):
+        return StepToken(await _single_token(transport, model, given, "step_token="), given)
+    text = text_of(await transport.send(detokenize_request(model, [given])))
+    if not text or "\ufffd" in text:
+        raise InputError(
+            f"step_token={given} has no text in this model ({text!r}), and cannot separate steps. "
+            "Check the ID."
+        )
+    return StepToken(given, text)
+
+
+async def _single_token(transport: Transport, model: str, text: str, option: str = "") -> int:
+    """Return the ID of the token that a text must be.
+
+    Raises:
+        InputError: If the text is not one token.
+        RewardClientError: As `Transport.send`.
+    """
+    ids = token_ids(await transport.send(text_request(model, text, add_special_tokens=False)))
     if len(ids) != 1:
         raise InputError(
-            f"step_token={given!r} is {len(ids)} tokens of this model ({[*ids[:8]]}) and must be "
-            "one. Is it the right model? A token that text never becomes can be given by its ID."
+            f"{option}{text!r} is {len(ids)} tokens of this model ({[*ids[:8]]}) and must be one. "
+            "Check the model, and a space before the text. A token that no text becomes can be "
+            "given by its ID."
         )
-    return StepToken(ids[0], given)
+    return ids[0]
+
+
+def _piece(ids: Sequence[int], number: int, step: StepToken | None) -> tuple[int, ...]:
+    start = number * _STRIDE
+    piece = list(islice(cycle(ids), start, start + _SHORTEST + number))
+    if step is not None:
+        for index in range(1 + number % _MAX_STEPS):
+            piece.insert(2 * index + 1, step.token_id)
+    return tuple(piece)

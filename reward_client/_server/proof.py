@@ -1,8 +1,9 @@
-"""Asking a server that seems to apply an exported head for what proves it."""
+"""Requests that prove a discovered server: its exported head, and its logits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 
 from reward_client._base.activation import Activation
@@ -12,47 +13,49 @@ from reward_client._server.manifest_checks import disagreement, reported
 from reward_client._server.negotiation import Negotiated
 from reward_client._server.state import is_same
 from reward_client._tokenization.prompt_rules import PromptRules
-from reward_client.errors import RecipeError, ResponseMismatchError, ShapeError
+from reward_client.errors import ActivationError, RecipeError, ResponseMismatchError, ShapeError
 from reward_client.heads import Rows
 from reward_client.recipes import Reference
 
-# How far apart the values of one sample may lie, alone and among others, as a part of how far those
-# of different samples do: an engine's rounding moves them less, and another sample's lie further.
-_ROUNDING = 0.1
-_OTHER: dict[Encoding, Encoding] = {"base64": "float", "float": "base64"}
+# The tolerance between the values of one sample, alone and in a batch, as a share of the range of
+# different samples' values: an engine's rounding moves them less, another sample's value lies
+# further away.
+_BATCH_TOLERANCE = 0.1
+_LOGPROB_ROUNDING = 1e-3
+"""How far rounding may lift a log-probability above 0."""
+
+_OTHER_ENCODING: dict[Encoding, Encoding] = {"base64": "float", "float": "base64"}
 
 
 async def cross_check(transport: Transport, model: str, found: Negotiated) -> None:
-    """Asks for one probe alone, in the other encoding: it must be what came among the others.
+    """Score one probe alone, in the other encoding, and compare it with its value in the batch.
 
-    A gateway may write the numbers anew, and a server mix its batches up.
+    A gateway may rewrite the numbers, and a server may mix up its batches.
 
     Raises:
-        ResponseMismatchError: It is another value.
+        ResponseMismatchError: If the values differ.
         RewardClientError: As `Transport.send` and `ScoringRequest.read`.
     """
-    ask, ids, packed = found.way.request, found.ids[-1], found.outputs[-1].values
-    other = _OTHER[ask.encoding]
-    response = await transport.send(ask.build(model, [ids], other))
+    request, ids, batched = found.strategy.request, found.ids[-1], found.outputs[-1].values
+    other = _OTHER_ENCODING[request.encoding]
+    response = await transport.send(request.build(model, [ids], other))
     try:
-        (output,) = ask.read(response, [ids], other)
+        (output,) = request.read(response, [ids], other)
     except ShapeError:
-        (output,) = ask.read(
-            response, [ids]
-        )  # encoding_format is not heeded: the value may be right
+        # The server ignores encoding_format: the value may be right.
+        (output,) = request.read(response, [ids])
     alone = output.values
     values = list(chain.from_iterable(each.values for each in found.outputs))
-    rounding = _ROUNDING * (max(values) - min(values))
-    pairs = zip(alone, packed, strict=False)
-    if len(alone) != len(packed) or not (
-        is_same(alone, packed) or all(abs(one - two) <= rounding for one, two in pairs)
+    rounding = _BATCH_TOLERANCE * (max(values) - min(values))
+    pairs = zip(alone, batched, strict=False)
+    if len(alone) != len(batched) or not (
+        is_same(alone, batched) or all(abs(one - two) <= rounding for one, two in pairs)
     ):
         raise response.error(
             ResponseMismatchError,
-            f"A sample that is asked for alone, as {other}, gets {_listed(alone)}, and among "
-            f"others, as {ask.encoding}, {_listed(packed)}. A gateway changes the values, or the "
-            "server mixes up the samples of a request: ask the server itself, without what is "
-            "before it.",
+            f"Cannot trust this server: one sample gets {_listed(alone)} alone, as {other}, and "
+            f"{_listed(batched)} in a batch, as {request.encoding}. A gateway changes the values, "
+            "or the server mixes up the samples of a request. Connect to the server itself.",
         )
 
 
@@ -64,33 +67,57 @@ async def prove_head(
     activation: Activation,
     references: Sequence[Reference],
 ) -> None:
-    """Scores the references of a manifest, all in one request, by the way that was found.
+    """Score the references of a manifest in one request, and compare the values.
 
     Raises:
-        NotARewardError: One of them gets another value than the manifest says.
-        RecipeError: They are of another head.
+        NotARewardError: If a value differs from the manifest.
+        RecipeError: If the references belong to another head.
         RewardClientError: As `Transport.send` and `ScoringRequest.read`.
     """
     lists = [reference.token_ids or () for reference in references]
-    response = await transport.send(found.way.request.build(model, lists))
-    outputs = found.way.request.read(response, lists)
+    response = await transport.send(found.strategy.request.build(model, lists))
+    outputs = found.strategy.request.read(response, lists)
     for number, (reference, ids, output) in enumerate(
         zip(references, lists, outputs, strict=True), start=1
     ):
-        places = rules.step_places(ids)
-        if rules.step is not None and not places:
+        steps = rules.step_places(ids)
+        if rules.step is not None and not steps:
             raise RecipeError(
-                f"Reference {number} of the manifest has no token {rules.step.token_id}, by which "
-                "steps end here: it is of another head, or of another tokenizer than the server's."
+                f"Reference {number} of the manifest has no step token {rules.step.token_id}: it "
+                "belongs to another head, or to another tokenizer than the server's. Export the "
+                "checkpoint again."
             )
-        problem = found.layout.problem(output, len(ids), len(places))
+        problem = found.layout.problem(output, len(ids), len(steps))
         if problem is not None:
             raise response.error(ShapeError, problem)
-        rows = Rows(found.layout.rows(output), found.layout.kind, places)
-        values = reported(reference, found.head.read(rows, activation))
-        error = disagreement(reference, number, values)
+        rows = Rows(found.layout.rows(output), found.layout.kind, steps)
+        error = disagreement(
+            reference, number, reported(reference, found.head.read(rows, activation))
+        )
         if error is not None:
             raise response.error(type(error), str(error))
+
+
+async def prove_logits(transport: Transport, model: str, found: Negotiated) -> Activation:
+    """Prove that a generating server answers logits: the likeliest token's is above 0 somewhere.
+
+    A log-probability is never above 0. No server says which of the two it answers.
+
+    Raises:
+        ActivationError: If the numbers may be log-probabilities.
+        RewardClientError: As `Transport.send`.
+    """
+    likeliest = replace(found.strategy.request, tokens=())
+    response = await transport.send(likeliest.build(model, found.ids))
+    numbers = [output.values[0] for output in likeliest.read(response, found.ids)]
+    if max(numbers) > _LOGPROB_ROUNDING:
+        return Activation("none", "probe")
+    raise response.error(
+        ActivationError,
+        f"Cannot read logits: the likeliest tokens after {len(numbers)} probes have numbers up to "
+        f"{max(numbers):.4g}, none above 0, so these are log-probabilities. Start the server with "
+        f"{found.strategy.flag} (vLLM 0.10.0 and later).",
+    )
 
 
 def _listed(values: Sequence[float]) -> str:

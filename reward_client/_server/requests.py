@@ -1,123 +1,268 @@
-"""Token lists to rewards by one server: a request, and what its reply is worth for each list."""
+"""Requests for scores to one server, and the rewards that their responses give."""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
+from typing import NamedTuple, TypeAlias
+
+import orjson
 
 from reward_client._base.results import Reward
+from reward_client._base.samples import Conversation
 from reward_client._protocols.http import Request, Response, Transport
-from reward_client._protocols.vllm import PooledOutput
+from reward_client._protocols.vllm import MissingLogprobError, PooledOutput, ScoringRequest
 from reward_client._protocols.vllm.tokenize import (
     detokenize_request,
     text_of,
     text_request,
     token_ids,
 )
-from reward_client._server.outputs import outputs_of
 from reward_client._server.state import ServerState
 from reward_client._tokenization import Tokenized
-from reward_client.errors import InputError, RewardClientError
+from reward_client.errors import InputError, ProtocolError, RewardClientError
 from reward_client.heads import Scores
+
+_BYTES_PER_TOKEN = 4
+_MAX_TOKENS = 2**31 - 1
 
 
 class OtherModelError(Exception):
-    """The reply is of another model: another server has come up. Never reaches a caller."""
+    """The response names another model: another server has come up. Callers never see it."""
 
 
-async def scored(
-    transport: Transport, serving: ServerState, samples: Sequence[Tokenized]
-) -> list[Scores | RewardClientError]:
-    """What the head reads for each sample, or why nothing.
+class ChatPrompt(NamedTuple):
+    """The messages of a conversation, for a server that tokenizes them itself.
 
-    Raises:
-        OtherModelError: The reply is of another model.
-        RewardClientError: As `Transport.send`, and as `ScoringRequest.read_each`.
+    Attributes:
+        written: The messages as JSON.
+        size: A rough number of tokens.
+        key: Equal for equal messages.
     """
-    lists = [each.ids for each in samples]
-    inputs = [each.text or each.ids for each in samples]
-    send = partial(response_of, transport, serving)
-    response, outputs = await outputs_of(send, serving.ask, serving.profile.model, inputs, lists)
-    pairs = zip(outputs, lists, strict=True)
-    return [scores_of(serving, response, output, ids) for output, ids in pairs]
+
+    written: bytes
+    size: int
+    key: str
+
+    @classmethod
+    def of(cls, conversation: Conversation) -> ChatPrompt:
+        """The messages of a conversation that has nothing else."""
+        written = bytes(memoryview(orjson.dumps(list(conversation.messages))))  # as `TokenIds` does
+        size = len(written) // _BYTES_PER_TOKEN + 1
+        return cls(written, size, hashlib.sha256(written).hexdigest())
 
 
-async def response_of(transport: Transport, serving: ServerState, call: Request) -> Response:
-    """The reply of the model that was found on this server.
+Scorable: TypeAlias = Tokenized | ChatPrompt
+"""A sample in the form in which a server scores it."""
+
+
+async def score_batch(
+    transport: Transport, state: ServerState, samples: Sequence[Scorable]
+) -> list[Scores | RewardClientError]:
+    """Score samples of one kind in one request; return the scores or the error of each.
 
     Raises:
-        OtherModelError: It is of another one.
+        OtherModelError: If the response names another model.
+        RewardClientError: As `Transport.send`, and for a response that is wrong as a whole.
+    """
+    tokenized = [sample for sample in samples if isinstance(sample, Tokenized)]
+    if tokenized:
+        return await score_tokens(transport, state, tokenized)
+    return await score_messages(
+        transport, state, [sample for sample in samples if isinstance(sample, ChatPrompt)]
+    )
+
+
+async def score_tokens(
+    transport: Transport, state: ServerState, samples: Sequence[Tokenized]
+) -> list[Scores | RewardClientError]:
+    """As `score_batch`, for token IDs."""
+    ids = [sample.ids for sample in samples]
+    inputs = [sample.text or sample.ids for sample in samples]
+    response, outputs = await pooled_outputs(
+        transport, state.request, state.model, inputs, ids, state
+    )
+    return [_read(state, response, output, each) for output, each in zip(outputs, ids, strict=True)]
+
+
+async def score_messages(
+    transport: Transport,
+    state: ServerState,
+    samples: Sequence[ChatPrompt],
+    token_count: int | None = None,
+) -> list[Scores | RewardClientError]:
+    """As `score_batch`, for messages that the server tokenizes.
+
+    Args:
+        transport: The connection to the server.
+        state: The server.
+        samples: The conversations.
+        token_count: The number of all their tokens, if it is known.
+    """
+    request = state.strategy.conversations or state.request
+    response = await send(
+        transport,
+        request.build_chat(
+            state.model,
+            [sample.written for sample in samples],
+            generation_prompt=state.rules.generation_prompt,
+        ),
+        state,
+    )
+    count, limit = len(samples), state.max_model_len or _MAX_TOKENS
+    expected = range(count, count * limit + 1)
+    if token_count is not None:
+        expected = range(token_count, token_count + 1)
+    outputs = request.read_conversations(response, count, expected)
+    return [_read(state, response, output, ()) for output in outputs]
+
+
+async def pooled_outputs(
+    transport: Transport,
+    request: ScoringRequest,
+    model: str,
+    inputs: Sequence[Sequence[int] | str],
+    ids: Sequence[Sequence[int]],
+    state: ServerState | None = None,
+) -> tuple[Response, list[PooledOutput | ProtocolError]]:
+    """Return the pooled output or the error of each token list, and the response that held them.
+
+    A generating server may leave out a logprob; two further requests then ask for it.
+
+    Args:
+        transport: The connection to the server.
+        request: The scoring request.
+        model: The model's name.
+        inputs: The token lists, or their texts if the server takes nothing else.
+        ids: The token lists.
+        state: The server; None if it is being discovered.
+
+    Raises:
+        OtherModelError: If a response names another model than the state.
+        RewardClientError: As `Transport.send`, and for a response that is wrong as a whole.
+    """
+    response = await send(transport, request.build(model, inputs), state)
+    outputs = request.read_each(response, ids)
+    missing = [i for i, output in enumerate(outputs) if isinstance(output, MissingLogprobError)]
+    if missing:
+        # vLLM tells the logprob of the only token that is allowed, whatever its rank.
+        singles = [
+            replace(request, tokens=(token,), names_tokens=False) for token in request.tokens
+        ]
+        asked = [inputs[i] for i in missing]
+        responses = await asyncio.gather(
+            *(send(transport, single.build(model, asked), state) for single in singles)
+        )
+        lists = [ids[i] for i in missing]
+        first, second = (
+            single.read_each(each, lists) for single, each in zip(singles, responses, strict=True)
+        )
+        for i, one, two in zip(missing, first, second, strict=True):
+            outputs[i] = _difference(one, two) or outputs[i]
+    return response, outputs
+
+
+async def send(transport: Transport, request: Request, state: ServerState | None) -> Response:
+    """Return the response, which must be of the state's model.
+
+    Raises:
+        OtherModelError: If it names another model.
         RewardClientError: As `Transport.send`.
     """
-    response = await transport.send(call)
-    if response.model != serving.response_model:
+    response = await transport.send(request)
+    if state is not None and response.model != state.response_model:
         raise OtherModelError
     return response
 
 
-def scores_of(
-    serving: ServerState,
+def reward_of(state: ServerState, sample: Scorable, scores: Scores) -> Reward:
+    """Return the reward of a sample; only token IDs have a count and a digest."""
+    tokenized = sample if isinstance(sample, Tokenized) else None
+    return Reward.of_checked(
+        scalar=scores.value,
+        steps=scores.steps,
+        objectives=dict(scores.objectives) if scores.objectives else {},
+        token_count=tokenized.size if tokenized else None,
+        token_digest=tokenized.ids.digest if tokenized else None,
+        bos_count=tokenized.bos_count if tokenized else None,
+        truncated=tokenized.truncated if tokenized else False,
+        provenance=state.provenance,
+    )
+
+
+async def fit_to_server(transport: Transport, state: ServerState, tokens: Tokenized) -> Tokenized:
+    """Return the sample with the text that becomes its token IDs, if the server takes only text.
+
+    Raises:
+        InputError: If no text becomes these token IDs.
+        RewardClientError: As `Transport.send`.
+    """
+    if state.request.sends == "ids":
+        return tokens
+    ids = tokens.ids
+    # The server adds special tokens itself.
+    bare = ids[1:] if ids.leading(state.rules.bos_token_id) else ids[:]
+    text = text_of(await transport.send(detokenize_request(state.model, bare)))
+    retokenized = token_ids(
+        await transport.send(text_request(state.model, text, add_special_tokens=True))
+    )
+    if retokenized != ids:
+        raise InputError(
+            f"Cannot score these {len(ids)} token IDs on vLLM {state.identity.version}: it takes "
+            f"only text for this kind of model, and their text becomes {len(retokenized)} other "
+            "token IDs. Upgrade the server to 0.11.1 or later."
+        )
+    return tokens._replace(text=text)
+
+
+def check_takes_messages(state: ServerState) -> None:
+    """Refuse models whose prompts need more than the server does by itself.
+
+    Raises:
+        InputError: If the model needs more.
+    """
+    rules = state.rules
+    needs = {
+        "one BOS token more or less than the template writes": rules.bos is not None,
+        "tokens at its end": bool(rules.append),
+        "step tokens": rules.step is not None,
+        "the last of its tokens' values": state.layout.kind != "vector",
+        "text in place of token IDs": state.request.sends == "text",
+        "the logprob of a token, which needs token IDs": state.request.route == "completions",
+    }
+    needed = [need for need, is_needed in needs.items() if is_needed]
+    if needed:
+        raise InputError(
+            "Cannot use method=Messages(): it leaves the prompt to the server, and this model "
+            f"needs {' and '.join(needed)}. Leave method= out."
+        )
+
+
+def _read(
+    state: ServerState,
     response: Response,
     output: PooledOutput | RewardClientError,
     ids: Sequence[int],
 ) -> Scores | RewardClientError:
-    """What the head reads in an output, or why nothing."""
     if isinstance(output, RewardClientError):
         return output
     try:
-        return serving.read(output, ids)
+        return state.read(output, ids)
     except RewardClientError as error:
         error.endpoint, error.request_id = response.endpoint, response.request_id
         return error
 
 
-def reward_of(serving: ServerState, tokens: Tokenized, scores: Scores) -> Reward:
-    """The reward, with where it came from."""
-    return Reward.of_checked(
-        scalar=scores.value,
-        steps=scores.steps,
-        objectives=dict(scores.objectives) if scores.objectives else {},
-        token_count=len(tokens.ids),
-        token_digest=tokens.ids.digest,
-        bos_count=tokens.bos_count,
-        truncated=tokens.truncated,
-        provenance=serving.provenance,
-    )
-
-
-def untold_reward(serving: ServerState, scores: Scores) -> Reward:
-    """The reward of a sample whose tokens only the server knows."""
-    return Reward.of_checked(
-        scalar=scores.value,
-        steps=scores.steps,
-        objectives=dict(scores.objectives),
-        token_count=None,
-        token_digest=None,
-        bos_count=None,
-        truncated=False,
-        provenance=serving.provenance,
-    )
-
-
-async def prepared(transport: Transport, serving: ServerState, tokens: Tokenized) -> Tokenized:
-    """A sample for this server: with the text that becomes its token IDs, where need be.
-
-    Raises:
-        InputError: The server takes text only, and none becomes these very IDs.
-        RewardClientError: As `Transport.send`.
-    """
-    if serving.ask.sends == "ids":
-        return tokens
-    ids = tokens.ids
-    model, bos = serving.profile.model, serving.profile.bos_token_id
-    # The server adds special tokens itself.
-    bare = ids[1:] if ids.leading(bos) else ids[:]
-    text = text_of(await transport.send(detokenize_request(model, bare)))
-    again = token_ids(await transport.send(text_request(model, text, add_special_tokens=True)))
-    if again != ids:
-        raise InputError(
-            f"vLLM {serving.profile.version} scores this kind of model from text only, and these "
-            f"{len(ids)} token IDs are not what its tokenizer makes of their text (it makes "
-            f"{len(again)}). Upgrade the server to 0.11.1 or later."
-        )
-    return tokens._replace(text=text)
+def _difference(
+    first: PooledOutput | ProtocolError, second: PooledOutput | ProtocolError
+) -> PooledOutput | ProtocolError | None:
+    """Subtract two logprobs; return the error of one of them, or None if both say nothing."""
+    if isinstance(first, ProtocolError):
+        return first
+    if isinstance(second, ProtocolError):
+        return second
+    if first.values[0] == second.values[0] == 0:
+        return None  # the logarithms of 1: each is told among the allowed tokens alone
+    return PooledOutput((first.values[0] - second.values[0],), None)

@@ -1,62 +1,60 @@
-"""A server as it was found, and what its caller said about it."""
+"""The state of one server: everything that was discovered, and all that scoring on it needs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import isclose
 from typing import Literal
 
 from reward_client._base.activation import Activation
-from reward_client._base.options import RouteChoice, ServerActivation
-from reward_client._base.results import Provenance, ServerProfile
+from reward_client._base.options import OnOverlong, RouteChoice, ServerActivation
+from reward_client._base.results import Provenance, ServerProfile, Settings
 from reward_client._protocols.vllm import Layout, PooledOutput, ScoringRequest
+from reward_client._protocols.vllm.versions import UNKNOWN_VERSION, Strategy, VersionRange
 from reward_client._server.identity import Identity
 from reward_client._tokenization.prompt_rules import PromptRules
-from reward_client.errors import ShapeError
-from reward_client.heads import Head, Rows, Scores
+from reward_client._version import __version__
+from reward_client.errors import ResponseMismatchError, ShapeError
+from reward_client.heads import Head, Rows, Scores, head_digest
 from reward_client.recipes import Recipe
 
-# bfloat16 and the other samples of a batch move a score that much.
+MAX_CHANGES = 5
+"""How often the server may change under one piece of work before that is an error."""
+
+# bfloat16 and the other samples of a batch move a score by that much, relative or absolute.
 _SCORE_TOLERANCE = 0.02
-_TEXT_TOLERANCE = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationInfo:
-    """What a method does to have a text written; the fields are those of `Provenance`."""
-
-    method_digest: str | None = None
-    votes: int | None = None
-    temperature: float | None = None
-    seed: int | None = None
+_LOGPROB_TOLERANCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """What a method reads.
+    """The output that a method reads from its server.
 
     Attributes:
-        method: Its name.
-        tokens: The token whose logit is the reward, if it is one, or two of which the difference
-            is: their IDs or texts.
-        question: What is asked after each conversation.
-        answers: Whether the tokens are those of an answer that begins after the prompt.
-        writes: Whether the server only has to write, so that its numbers are of no account.
-        origin: What else `Provenance` tells.
+        method: The method's name.
+        tokens: The token whose logit is the reward, or two tokens whose difference is. IDs or texts
+        question: The question after each conversation.
+        answers: True if the tokens belong to an answer that begins after the prompt.
+        generates: True if only generated text is used and logprobs are ignored.
+        method_digest: As in `Provenance`, and so are the three that follow.
     """
 
     method: str = "pooled"
     tokens: tuple[int | str, ...] = ()
     question: str | None = None
     answers: bool = False
-    writes: bool = False
-    origin: GenerationInfo = field(default_factory=GenerationInfo)
+    generates: bool = False
+    method_digest: str | None = None
+    votes: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
 
     @property
-    def opens(self) -> bool:
-        """Whether an assistant's turn begins after the prompt."""
-        return self.answers or self.writes
+    def opens_turn(self) -> bool:
+        """True if an assistant's turn begins after the prompt."""
+        return self.answers or self.generates
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +62,14 @@ class DiscoveryOptions:
     """What the caller said about the model and the server.
 
     Attributes:
-        model: Its name on the server; None for the only one.
-        head: What reads the reward; None to find out.
+        model: The model's name on the server; None for the only one.
+        head: The head; None to find it out.
         route: The route to use.
-        activation: What the server does to its values.
-        recipe: What is known of the model; ``"auto"`` looks it up by the server's model root.
-        bos: Whether prompts must start with a BOS token.
-        tokenizer: Who tokenizes, in words.
-        reading: What the method reads.
+        activation: The activation that the server applies.
+        recipe: The recipe; ``"auto"`` looks it up by the server's model root.
+        bos: True if prompts must start with a BOS token.
+        tokenizer: The name of the tokenizer, for the provenance.
+        output: The output that the method reads.
     """
 
     model: str | None
@@ -81,46 +79,136 @@ class DiscoveryOptions:
     recipe: Recipe | Literal["auto"] | None
     bos: bool | None
     tokenizer: str
-    reading: OutputSpec
+    output: OutputSpec
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class ServerState:
-    """A server as it was found, with all that is needed to have samples scored by it.
+    """A discovered server. `profile`, `provenance` and `settings` are views of it for callers.
 
     Attributes:
-        probes: The token lists that were scored to find it out.
-        scores: What came back for them, in one row.
-        exported: Whether the head lies in the Dense modules of an exported checkpoint.
-        conversations: The request that takes many conversations, if there is one.
+        url: The base URL.
+        identity: The version and the model.
+        versions: The row of the version table.
+        strategy: The kind of request that gives raw values.
+        head: The head that reads the values.
+        layout: The shape of a response.
+        activation: The activation that the server applies.
+        rules: The rules for prompts, with the length limit.
+        recipe: The recipe of the model.
+        options: What the caller said.
+        logit_tokens: The tokens whose logits are read.
+        response_model: The model's name in responses.
+        probes: The token lists that were scored for discovery.
+        scores: The values of the probes, in one row.
     """
 
+    url: str
     identity: Identity
-    profile: ServerProfile
-    ask: ScoringRequest
+    versions: VersionRange
+    strategy: Strategy
     head: Head
-    rules: PromptRules
     layout: Layout
     activation: Activation
-    response_model: str | None
-    provenance: Provenance
+    rules: PromptRules
     recipe: Recipe | None
+    options: DiscoveryOptions
+    logit_tokens: tuple[int | str, ...]
+    response_model: str | None
     probes: tuple[tuple[int, ...], ...]
     scores: tuple[float, ...]
-    exported: bool = False
-    conversations: ScoringRequest | None = None
+
+    @property
+    def model(self) -> str:
+        """The model's name on the server."""
+        return self.identity.model
+
+    @property
+    def request(self) -> ScoringRequest:
+        """The request that scores token IDs."""
+        return self.strategy.request
+
+    @property
+    def max_model_len(self) -> int | None:
+        """The most tokens of one sample."""
+        return self.rules.max_model_len
+
+    @cached_property
+    def profile(self) -> ServerProfile:
+        """The view of the server."""
+        request, identity = self.request, self.identity
+        return ServerProfile(
+            url=self.url,
+            version=identity.version,
+            version_known=self.versions is not UNKNOWN_VERSION,
+            model=identity.model,
+            root=identity.root,
+            max_model_len=self.max_model_len,
+            route=request.route,
+            sends=request.sends,
+            task=request.task,
+            switches=dict(request.switches),
+            shape=self.layout.kind,
+            width=self.layout.width,
+            activation=self.activation.name,
+            activation_known_by=self.activation.known_by,
+            bos_token_id=self.rules.bos_token_id,
+            recipe=self.recipe.name if self.recipe else None,
+        )
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """The view that each reward carries; one object for all rewards of this state."""
+        output, recipe = self.options.output, self.recipe
+        reads_logit = bool(self.logit_tokens) and output.method == "pooled"
+        return Provenance(
+            model=self.identity.model,
+            server_version=self.identity.version,
+            route=self.request.route,
+            activation=self.activation.name,
+            activation_known_by=self.activation.known_by,
+            head=self._described_head(),
+            recipe=recipe.name if recipe else None,
+            recipe_digest=recipe.digest if recipe else None,
+            tokenizer=self.options.tokenizer,
+            method=_described_logit(self.logit_tokens) if reads_logit else output.method,
+            method_digest=output.method_digest,
+            votes=output.votes,
+            temperature=output.temperature,
+            seed=output.seed,
+            client_version=__version__,
+        )
+
+    def settings(self, provenance: Provenance, on_overlong: OnOverlong) -> Settings:
+        """The view of everything that rewards depend on."""
+        return Settings(
+            **dict(provenance),
+            root=self.identity.root,
+            head_digest=head_digest(self.head),
+            bos=self.options.bos,
+            on_overlong=on_overlong,
+            max_model_len=self.max_model_len if on_overlong == "drop_turns" else None,
+            probe_scores=self.scores,
+        )
+
+    def with_shorter_limit(self, max_model_len: int | None) -> ServerState:
+        """Return the state with the shorter of two length limits."""
+        limit = self.max_model_len
+        if max_model_len is None or (limit is not None and limit <= max_model_len):
+            return self
+        return replace(self, rules=replace(self.rules, max_model_len=max_model_len))
 
     def is_same_as(self, other: ServerState) -> bool:
-        """Whether a later look found the same server: what it says, its tokens and its scores."""
+        """Return True if a later discovery found the same server: facts, tokens and scores."""
         tolerance = score_tolerance(self.provenance)
         return self._facts() == other._facts() and is_same(self.scores, other.scores, tolerance)
 
     def read(self, output: PooledOutput, ids: Sequence[int]) -> Scores:
-        """What the head reads out of one token list's output.
+        """Return the scores that the head reads from the pooled output of one token list.
 
         Raises:
-            ShapeError: It has another shape than this server's outputs, or than the head reads.
-            NonFiniteRewardError: It makes no finite number.
+            ShapeError: If the output has another shape than this server's, or than the head reads.
+            NonFiniteRewardError: If the head's result is not finite.
         """
         steps = self.rules.step_places(ids)
         problem = self.layout.problem(output, len(ids), len(steps))
@@ -130,22 +218,52 @@ class ServerState:
         return self.head.read(rows, self.activation)
 
     def _facts(self) -> tuple[object, ...]:
-        return self.profile, self.ask, self.layout, self.rules, self.response_model, self.probes
+        return (
+            self.profile,
+            self.request,
+            self.layout,
+            self.rules,
+            self.response_model,
+            self.probes,
+        )
+
+    def _described_head(self) -> str:
+        if self.options.output.generates:
+            return "text"
+        described = self.head.describe(self.layout)
+        is_assumed = self.options.head is None and (self.recipe is None or self.recipe.head is None)
+        if is_assumed and self.layout.kind == "per token":
+            return described.replace(")", ", assumed)")
+        return described
 
 
 def score_tolerance(provenance: Provenance) -> float:
-    """How far a server's numbers for the same input may lie apart, as a part of them or absolute.
+    """The relative and absolute tolerance between a server's values for the same input.
 
-    Of a model that writes they are logarithms of probabilities, and only to tell other weights.
+    A generative model's values are logprobs, and only tell other weights.
     """
-    return _TEXT_TOLERANCE if provenance.head == "text" else _SCORE_TOLERANCE
+    return _LOGPROB_TOLERANCE if provenance.head == "text" else _SCORE_TOLERANCE
 
 
 def is_same(
     one: Sequence[float], other: Sequence[float], tolerance: float = _SCORE_TOLERANCE
 ) -> bool:
-    """Whether a server may have given both for the same input."""
+    """Return True if a server may have given both for the same input."""
     return len(one) == len(other) and all(
         isclose(mine, theirs, rel_tol=tolerance, abs_tol=tolerance)
         for mine, theirs in zip(one, other, strict=True)
     )
+
+
+def keeps_changing(url: str) -> ResponseMismatchError:
+    """The error for a server that is another one each time."""
+    return ResponseMismatchError(
+        f"Cannot score on {url}: another server answered each of {MAX_CHANGES} times. Give each "
+        "server an address of its own: several different ones seem to share this one."
+    )
+
+
+def _described_logit(tokens: Sequence[int | str]) -> str:
+    if len(tokens) == 2:
+        return f"logit of token {tokens[0]!r} minus that of {tokens[1]!r}"
+    return f"logit of token {tokens[0]!r}"

@@ -3,11 +3,10 @@
 from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client._tokenization.prompt_rules import PromptRules, StepToken
 from reward_client._tokenization.retokenizer import Retokenizer
-from reward_client._tokenization.tokenizer import Needs, Tokenized, Tokenizer, TokenizerChoice
+from reward_client._tokenization.tokenizer import Tokenized, Tokenizer, TokenizerChoice
 
 __all__ = [
     "LocalTokenizer",
-    "Needs",
     "PromptRules",
     "Retokenizer",
     "StepToken",

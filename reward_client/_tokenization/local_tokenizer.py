@@ -202,7 +202,7 @@ class Proof:
     Attributes:
         tokenizer: The local tokenizer.
         failure: Why it is of no use: it cannot be loaded, or disagreed.
-        comparisons: Which prompts are compared.
+        spot_checks: The prompts that are compared.
     """
 
     def __init__(self, tokenizer: LocalTokenizer) -> None:

@@ -35,6 +35,7 @@ class PromptRules:
         question: What follows the conversation as the user's turn.
         continues: Whether that turn is left open, for the model to go on with it.
         answers: Whether the model is asked something, by `question` or by the conversation itself.
+        max_model_len: The most tokens of a prompt, if there is a limit.
     """
 
     generation_prompt: bool = False
@@ -46,6 +47,7 @@ class PromptRules:
     question: str | None = None
     continues: bool = False
     answers: bool = False
+    max_model_len: int | None = None
 
     def with_question(self, prompt: Prompt) -> Prompt:
         """The prompt with the question that follows it.

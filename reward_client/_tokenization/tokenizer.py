@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 from os import PathLike
 from typing import NamedTuple, TypeAlias
 
@@ -27,21 +26,6 @@ TokenizerChoice: TypeAlias = str | PathLike[str] | LocalTokenizer
 """``"server"``, ``"local"``, ``"auto"``, or where the tokenizer is to be had."""
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What token IDs are made for.
-
-    Attributes:
-        profile: The server, or the first of several equal ones.
-        rules: What its model needs of prompts.
-        max_model_len: The most tokens that may be scored, if there is a limit.
-    """
-
-    profile: ServerProfile
-    rules: PromptRules
-    max_model_len: int | None
-
-
 class Tokenized(NamedTuple):
     """The token IDs that a prompt is scored as.
 
@@ -57,14 +41,14 @@ class Tokenized(NamedTuple):
     text: str | None = None
 
     @classmethod
-    def of(cls, needs: Needs, ids: TokenIds, prompt: Prompt) -> Tokenized:
+    def of(cls, rules: PromptRules, ids: TokenIds, prompt: Prompt) -> Tokenized:
         """The token IDs of a prompt with all that the model needs.
 
         Raises:
             InputError: They cannot be had so.
         """
-        made = needs.rules.finished(ids, prompt)
-        return cls(made, needs.rules.bos_count(made), needs.max_model_len)
+        finished = rules.finished(ids, prompt)
+        return cls(finished, rules.bos_count(finished), rules.max_model_len)
 
     @property
     def size(self) -> int:
@@ -81,18 +65,13 @@ class Tokenized(NamedTuple):
         """Whether the server takes as many."""
         return self.max_model_len is None or len(self.ids) <= self.max_model_len
 
-    def check_length(self) -> None:
-        """Refuses what the server would refuse, or truncate.
-
-        Raises:
-            PromptTooLongError: There are more tokens than `max_model_len`.
-        """
-        if self.max_model_len is not None and len(self.ids) > self.max_model_len:
-            raise PromptTooLongError(
-                f"The sample has {len(self.ids)} tokens and the server takes {self.max_model_len} "
-                "(max_model_len). Shorten the conversation, or start the server with a larger "
-                "--max-model-len."
-            )
+    def too_long(self) -> PromptTooLongError:
+        """The error for more tokens than `max_model_len`, which the server refuses or truncates."""
+        return PromptTooLongError(
+            f"The sample has {len(self.ids)} tokens and the server takes {self.max_model_len} "
+            "(max_model_len). Shorten the conversation, or start the server with a larger "
+            "--max-model-len."
+        )
 
     def sample(self) -> TokenizedSample:
         """The same, for callers."""
@@ -120,73 +99,90 @@ class Tokenizer:
         self._loading = asyncio.Lock()
         self._rendering = asyncio.Lock()
 
-    async def without_server(
-        self, needs: Needs, prompts: Mapping[int, Prompt]
-    ) -> dict[int, Tokenized | InputError]:
-        """Those prompts, by their keys, whose token IDs are to be had without asking a server.
+    async def tokenize_locally(
+        self, profile: ServerProfile, rules: PromptRules, prompts: Sequence[Prompt]
+    ) -> list[Tokenized | InputError | None]:
+        """Return the token IDs that need no request; None for prompts that the server tokenizes.
 
-        Token IDs, that is, and what a local tokenizer makes of prompts for which it is proven.
-        """
-        made: dict[int, Tokenized | InputError] = {}
-        plain: dict[int, Conversation | FormattedText] = {}
-        for key, prompt in prompts.items():
-            try:
-                if isinstance(prompt, TokenIds):
-                    made[key] = Tokenized.of(needs, prompt, needs.rules.with_question(prompt))
-                elif self._choice != "server":
-                    stepped = needs.rules.with_question(needs.rules.with_steps(prompt))
-                    if is_plain(stepped):
-                        plain[key] = stepped
-            except InputError as error:
-                made[key] = error
-        if plain:
-            made |= await self._locally(needs, plain)
-        return made
-
-    async def tokenize(self, transport: Transport, needs: Needs, prompt: Prompt) -> Tokenized:
-        """The token IDs that a prompt is scored as, by the server; too many are not refused here.
-
-        A local tokenizer is compared with it.
+        These are token IDs, and prompts of a form for which the local tokenizer is proven. An error
+        stands in the place of a prompt that is wrong.
 
         Args:
-            transport: The way to the server.
-            needs: What they are made for.
+            profile: The server, or the first of several equal ones.
+            rules: The rules for its prompts.
+            prompts: The prompts.
+        """
+        tokenized: list[Tokenized | InputError | None] = []
+        plain: dict[int, Conversation | FormattedText] = {}
+        for index, prompt in enumerate(prompts):
+            made: Tokenized | InputError | None = None
+            try:
+                if isinstance(prompt, TokenIds):
+                    made = Tokenized.of(rules, prompt, rules.with_question(prompt))
+                elif self._choice != "server":
+                    stepped = rules.with_question(rules.with_steps(prompt))
+                    if is_plain(stepped):
+                        plain[index] = stepped
+            except InputError as error:
+                made = error
+            tokenized.append(made)
+        if plain:
+            for index, made in (await self._locally(profile, rules, plain)).items():
+                tokenized[index] = made
+        return tokenized
+
+    async def tokenize(
+        self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
+    ) -> Tokenized:
+        """Return the token IDs of a prompt by the server, however many there are.
+
+        A local tokenizer is compared with the server.
+
+        Args:
+            transport: The connection to the server.
+            profile: The server, or the first of several equal ones.
+            rules: The rules for its prompts.
             prompt: The prompt.
 
         Raises:
-            InputError: The prompt cannot be what the model needs, or asks for something that this
-                server would silently ignore.
-            TokenizerMismatchError: A local tokenizer gives other IDs than the server.
-            ImportError: A local tokenizer needs transformers, which is not installed.
+            InputError: If the prompt cannot follow the rules, or needs something that this server
+                would silently ignore.
+            TokenizerMismatchError: If a local tokenizer gives other IDs than the server.
+            ImportError: If a local tokenizer needs transformers, which is not installed.
             RewardClientError: As `Transport.send`.
         """
-        prompt = needs.rules.with_steps(prompt)
-        made = await self._tokenized(transport, needs, prompt)
-        if made.fits or self._on_overlong == "raise" or not isinstance(prompt, Conversation):
-            return made
+        prompt = rules.with_steps(prompt)
+        whole = await self._tokenized(transport, profile, rules, prompt)
+        if whole.fits or self._on_overlong == "raise" or not isinstance(prompt, Conversation):
+            return whole
 
         async def fitting(shorter: Conversation) -> Tokenized | None:
-            quick = await self.without_server(needs, {0: shorter})
-            kept = quick.get(0) or await self._tokenized(transport, needs, shorter)
+            (local,) = await self.tokenize_locally(profile, rules, [shorter])
+            kept = local or await self._tokenized(transport, profile, rules, shorter)
             if isinstance(kept, InputError):
                 raise kept
             return kept if kept.fits else None
 
         kept = await fit(prompt, fitting)
-        return made if kept is None else kept._replace(truncated=True)
+        return whole if kept is None else kept._replace(truncated=True)
 
-    async def _tokenized(self, transport: Transport, needs: Needs, prompt: Prompt) -> Tokenized:
-        asked = needs.rules.with_question(prompt)
-        return Tokenized.of(needs, await self._ids(transport, needs, asked), asked)
+    async def _tokenized(
+        self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
+    ) -> Tokenized:
+        asked = rules.with_question(prompt)
+        return Tokenized.of(rules, await self._ids(transport, profile, rules, asked), asked)
 
     async def _locally(
-        self, needs: Needs, prompts: Mapping[int, Conversation | FormattedText]
+        self,
+        profile: ServerProfile,
+        rules: PromptRules,
+        prompts: Mapping[int, Conversation | FormattedText],
     ) -> dict[int, Tokenized | InputError]:
-        proof = await self._proof_for(needs.profile)
+        proof = await self._proof_for(profile)
         if proof.failure is not None:
             return {}
         proven = {
-            key: prompt for key, prompt in prompts.items() if proof.spot_checks.may_skip(prompt)
+            index: prompt for index, prompt in prompts.items() if proof.spot_checks.may_skip(prompt)
         }
         if not proven:
             return {}
@@ -196,51 +192,56 @@ class Tokenizer:
             lists = await asyncio.to_thread(
                 proof.tokenizer.ids_of_each,
                 [*proven.values()],
-                generation_prompt=needs.rules.generation_prompt,
+                generation_prompt=rules.generation_prompt,
             )
         made: dict[int, Tokenized | InputError] = {}
-        for (key, prompt), ids in zip(proven.items(), lists, strict=True):
+        for (index, prompt), ids in zip(proven.items(), lists, strict=True):
             if ids is None:
                 continue
             try:
-                tokenized = Tokenized.of(needs, ids, prompt)
+                tokenized = Tokenized.of(rules, ids, prompt)
             except InputError as error:
-                made[key] = error
+                made[index] = error
                 continue
             if tokenized.fits or self._on_overlong == "raise":
-                made[key] = tokenized
+                made[index] = tokenized
         return made
 
-    async def _ids(self, transport: Transport, needs: Needs, prompt: Prompt) -> TokenIds:
+    async def _ids(
+        self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
+    ) -> TokenIds:
         if self._choice == "server" or not is_plain(prompt):
-            return await _server_ids(transport, needs, prompt)
-        proof = await self._proof_for(needs.profile)
+            return await _server_ids(transport, profile, rules, prompt)
+        proof = await self._proof_for(profile)
         if proof.failure is None:
             async with proof.spot_checks.turn(prompt) as is_due:
-                return await self._local_ids(transport, needs, prompt, proof, is_due=is_due)
+                return await self._local_ids(
+                    transport, profile, rules, prompt, proof, is_due=is_due
+                )
         if self._choice == "auto":
-            return await _server_ids(transport, needs, prompt)
+            return await _server_ids(transport, profile, rules, prompt)
         raise copy(proof.failure) from proof.failure
 
     async def _local_ids(
         self,
         transport: Transport,
-        needs: Needs,
+        profile: ServerProfile,
+        rules: PromptRules,
         prompt: Conversation | FormattedText,
         proof: Proof,
         *,
         is_due: bool,
     ) -> TokenIds:
-        opened = needs.rules.generation_prompt
+        opened = rules.generation_prompt
         try:
             local = await asyncio.to_thread(proof.tokenizer.ids, prompt, generation_prompt=opened)
         except InputError:
             if self._choice != "auto":
                 raise
-            return await _server_ids(transport, needs, prompt)
+            return await _server_ids(transport, profile, rules, prompt)
         if not is_due:
             return local
-        server = await _server_ids(transport, needs, prompt)
+        server = await _server_ids(transport, profile, rules, prompt)
         is_news = proof.failure is None
         try:
             proof.compare(prompt, local, server)
@@ -276,12 +277,14 @@ class Tokenizer:
         return LocalTokenizer(profile.root or "" if by_server else self._choice)
 
 
-async def _server_ids(transport: Transport, needs: Needs, prompt: Prompt) -> TokenIds:
+async def _server_ids(
+    transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
+) -> TokenIds:
     return await server_ids(
         transport,
-        needs.profile.model,
-        needs.profile.version,
+        profile.model,
+        profile.version,
         prompt,
-        generation_prompt=needs.rules.generation_prompt,
-        continues=needs.rules.continues,
+        generation_prompt=rules.generation_prompt,
+        continues=rules.continues,
     )

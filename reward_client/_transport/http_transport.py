@@ -17,7 +17,13 @@ import orjson
 
 from reward_client._base.json_values import as_mapping
 from reward_client._base.options import Limits, RetryPolicy
-from reward_client._protocols.http import RESTART_SECONDS, SERVER_FAILURES, Request, Response
+from reward_client._protocols.http import (
+    MAX_DEATHS,
+    RESTART_SECONDS,
+    SERVER_FAILURES,
+    Request,
+    Response,
+)
 from reward_client._transport.backends.base import Backend, RawResponse
 from reward_client._transport.network_errors import (
     NETWORK_ERROR_RULES,
@@ -50,9 +56,6 @@ _KEPT_FREE = 8
 
 # As made below. vLLM builds the id of a pooling reply from it, and can be told to send it back.
 _REQUEST_ID = re.compile(r"rc-[0-9a-f]{32}")
-
-_MAX_DEATHS = 2
-"""How many engine deaths one call may see: at the second one its input is the suspect."""
 
 
 class HttpTransport:
@@ -230,7 +233,7 @@ class _Attempts:
             outcome = await self._send()
         if isinstance(outcome, Failure) and isinstance(outcome.error, EngineDeadError):
             self._deaths += 1
-            if self._deaths == _MAX_DEATHS:
+            if self._deaths == MAX_DEATHS:
                 return Failure(outcome.error, outcome.summary, retried=False)
         if isinstance(outcome, Failure) and isinstance(outcome.error, SERVER_FAILURES):
             return replace(outcome, retried=outcome.retried and not self._transport.has_stand_in())

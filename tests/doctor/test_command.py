@@ -202,7 +202,7 @@ def test_replicas_with_another_chat_template(serve: Serve, look) -> None:
     tokens(lambda ids: [*ids[:5], *ids[6:]])(two)
     (finding,) = look(one.url, two.url)["replicas"]
     assert finding["verdict"] == "failed"
-    assert "other token IDs for the same sample, from position 5 on" in finding["detail"]
+    assert "different token IDs for the same sample, from position 5 on" in finding["detail"]
     assert "the same chat template" in finding["cure"]
 
 

@@ -86,7 +86,7 @@ def test_one_of_four_is_killed_and_comes_back(
             if place == 3000:
                 killer.start()
             yield sample
-            if place % 2000 == 0 and "is in use again" in caplog.text:
+            if place % 2000 == 0 and "is back in rotation" in caplog.text:
                 break
         killer.join()
 
@@ -102,7 +102,7 @@ def test_one_of_four_is_killed_and_comes_back(
         results = list(client.stream(endless()))
         assert len(client.servers()) == 4
     assert is_back.is_set()
-    assert f"{victim.url} is left out" in caplog.text
+    assert f"{victim.url} is out of rotation" in caplog.text
     assert [result.index for result in results] == list(range(len(results)))
     assert 3000 < len(results) < len(samples)
     assert [result.error for result in results if result.error] == []

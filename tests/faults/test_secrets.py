@@ -111,7 +111,7 @@ def test_no_repr_holds_a_key(make):
     )
 
     assert not held_by(repr(client) + str(client))
-    assert not held_by(repr(client._core.config))
+    assert not held_by(repr(client._session.config))
 
 
 def test_nothing_of_a_prompt_is_logged(server, connect, logged):

@@ -437,5 +437,5 @@ def test_another_critic_under_the_same_name_is_seen_in_the_settings() -> None:
             reward = client.score(CHAT)
         assert reward.provenance.author == f"scribe from {root} (vLLM 0.32.0)"
         with servers.client("sync") as again:
-            seen.append(again._run(again._core.settings()).author)
+            seen.append(again._run(again._session.settings()).author)
     assert seen == ["scribe from critic-v1 (vLLM 0.32.0)", "scribe from critic-v2 (vLLM 0.32.0)"]

@@ -174,7 +174,7 @@ def test_a_round_robin_in_both_orders(kind: Kind, caplog: pytest.LogCaptureFixtu
         client.servers()
         ranking = client.rank("Which?", answers)
     assert PAIR.calls(4) == len(prompts_of(scribe)) == 12
-    assert "4 responses are compared by 12 texts" in caplog.text
+    assert "12 texts compare 4 responses" in caplog.text
     assert ranking.best == "the longest"
     assert ranking.order == (2, 0, 3, 1)
     assert [reward.value for reward in ranking.rewards] == pytest.approx([0.5, 0, 1, 0.5])
@@ -223,7 +223,7 @@ def test_a_comparison_without_a_verdict(kind: Kind) -> None:
     scribe = Scribe(lambda prompt, seed: "both" if "A: y" in prompt else "[[A]]")
     with (
         closing(client_of(kind, scribe, PAIR)) as client,
-        pytest.raises(BatchError, match="could not be compared") as caught,
+        pytest.raises(BatchError, match="Cannot compare two responses") as caught,
     ):
         client.rank("Which?", ["x", "y", "z"])
     assert isinstance(caught.value.__cause__, GenerationError)

@@ -278,7 +278,7 @@ def test_the_settings_tell_methods_apart() -> None:
     for method in methods:
         scribe = Scribe(logits=lambda text: (2.0, -1.5))
         with RewardClient("http://vllm", transport=scribe.transport(), method=method) as client:
-            settings = client._core.settings()
+            settings = client._session.settings()
             seen.append(client._run(settings).model_dump_json())
     assert len(set(seen)) == len(methods)
 

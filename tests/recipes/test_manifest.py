@@ -78,7 +78,7 @@ def test_the_path_is_a_recipe_of_both_clients(tmp_path):
     path = write(tmp_path, GOOD)
     for given in (path, str(path)):
         with RewardClient("http://nobody", recipe=given) as client:
-            assert client._core.config.known_recipe == load_recipe(path)
+            assert client._session.config.known_recipe == load_recipe(path)
     with pytest.raises(RecipeError, match=r"\.toml or \.json"):
         RewardClient("http://nobody", recipe="judge.yaml")
 

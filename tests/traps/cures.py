@@ -84,8 +84,7 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "opens a turn where the model's recipe says that it was trained so",
                 DISCOVERY,
-                "generation_prompt=reading.opens "
-                "or (notes is not None and notes.generation_prompt),",
+                "generation_prompt=output.opens_turn or (prompt is not None and prompt.generation_prompt),",
                 "generation_prompt=False,",
                 (REQUESTS + "test_1_unless_the_recipe_says_so",),
             ),
@@ -314,7 +313,7 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "so does a recipe",
                 DISCOVERY,
-                "bos=options.bos if options.bos is not None or notes is None else notes.bos,",
+                "bos=options.bos if options.bos is not None or prompt is None else prompt.bos,",
                 "bos=options.bos,",
                 (PROMPTS + "test_10_exactly_one_bos_is_demanded",),
             ),
@@ -333,15 +332,15 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "`PromptTooLongError` before anything is sent",
                 "_scoring/pooled.py",
-                "    made.check_length()\n",
-                "",
+                "    if isinstance(tokenized, Tokenized) and not tokenized.fits:\n",
+                "    if tokenized is None:\n",
                 (PROMPTS + "test_11_too_long_is_refused_before_it_is_sent",),
             ),
             Cure(
                 '`on_overlong="drop_turns"` leaves turns out on the client',
                 "_tokenization/tokenizer.py",
-                'if made.fits or self._on_overlong == "raise" or not isinstance',
-                "if made.fits or self._on_overlong or not isinstance",
+                'if whole.fits or self._on_overlong == "raise" or not isinstance',
+                "if whole.fits or self._on_overlong or not isinstance",
                 (PROMPTS + "test_11_the_oldest_turns_go_and_the_answer_stays",),
             ),
             Cure(
@@ -376,14 +375,14 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "takes a request apart that is refused, until it is known which sample it was for",
                 "_scoring/bisect.py",
-                "    return await _taken_apart(ask, samples)\n",
-                "    raise asked\n",
+                "        outcomes = await _bisect(transport, state, samples)\n",
+                "        raise outcomes\n",
                 ("unit/test_packs.py::test_culprits_among_others",),
             ),
             Cure(
                 "but not for what no sample causes",
                 "_scoring/bisect.py",
-                "if len(samples) == 1 or await is_anything_refused():",
+                "if len(samples) == 1 or await _refuses_probe(transport, state):",
                 "if len(samples) == 1:",
                 ("unit/test_packs.py::test_what_no_sample_causes_is_not_taken_apart",),
             ),
@@ -690,16 +689,14 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "one HTTP call is repeated, and not the chain",
                 "_scoring/pooled.py",
-                "        def hear(outcomes: Mapping[int, Scored | Exception | None]) -> None:\n"
-                "            settled: dict[int, Reward | Exception] = {}\n"
-                "            for number, outcome in outcomes.items():\n"
-                "                if outcome is None:\n",
-                "        transport = self._pool.servers[0].transport\n"
-                "        transport._policy = transport._once\n\n"
-                "        def hear(outcomes: Mapping[int, Scored | Exception | None]) -> None:\n"
-                "            settled: dict[int, Reward | Exception] = {}\n"
-                "            for number, outcome in outcomes.items():\n"
-                "                if outcome is None or isinstance(outcome, Exception):\n",
+                "            scored = await self._score_once(baseline, [prompts[index] for index in waiting])\n"
+                "            for index, outcome in zip(waiting, scored, strict=True):\n"
+                "                outcomes[index] = outcome\n",
+                "            transport = self.pool.replicas[0].transport\n"
+                "            transport._policy = transport._once\n"
+                "            scored = await self._score_once(baseline, [prompts[index] for index in waiting])\n"
+                "            for index, outcome in zip(waiting, scored, strict=True):\n"
+                "                outcomes[index] = None if isinstance(outcome, Exception) else outcome\n",
                 ("faults/test_connection.py::test_one_fault_is_overcome",),
             ),
         ),
@@ -758,8 +755,7 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "compares all servers of a client before its first reward",
                 "_replicas/pool.py",
-                "remark = compare(first, await seen(server.transport, serving, prompt), "
-                "self._tolerance)",
+                "remark = compare(first, fingerprint, self._tolerance)",
                 "remark = None",
                 (
                     FLEET + "test_what_tells_them_apart_at_the_start",
@@ -769,8 +765,7 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "compares one that was left out again before it gets work",
                 "_replicas/pool.py",
-                "        server.transport.mark_lost()  # so that it is found out and compared before it is "
-                "used again\n",
+                "        replica.transport.mark_lost()  # it is discovered and compared again before its next work\n",
                 "",
                 (FLEET + "test_one_that_comes_back_as_another_model_stays_out",),
             ),
@@ -784,15 +779,15 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "sends a sample to no third engine after two have died under it",
                 CALLER,
-                "_MAX_DEATHS = 2",
-                "_MAX_DEATHS = 1000",
+                "if self._deaths == MAX_DEATHS:",
+                "if self._deaths == 1000:",
                 ("faults/test_retries.py::test_a_dead_engine_is_tried_once_more",),
             ),
             Cure(
                 "nor to a third replica after two have failed over it",
                 "_replicas/pool.py",
-                "_MAX_DEATHS = 2",
-                "_MAX_DEATHS = 1000",
+                "if deaths == MAX_DEATHS or",
+                "if deaths == 1000 or",
                 (
                     FLEET + "test_what_was_in_flight_at_two_deaths_is_sent_to_no_third",
                     KILLED + "test_a_sample_that_kills_is_sent_to_two",
@@ -801,8 +796,8 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "has the work of a replica that fails done by another one at once",
                 "_replicas/pool.py",
-                "            if deaths == _MAX_DEATHS or (is_last and not is_replaced):\n",
-                "            if is_replaced or is_last:\n",
+                "            if deaths == MAX_DEATHS or (is_last and not is_ejected):\n",
+                "            if is_ejected or is_last:\n",
                 (
                     FLEET + "test_another_takes_over_at_once",
                     KILLED + "test_one_of_four_is_killed_and_comes_back",
@@ -811,8 +806,8 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "looks again at a replica that was left out",
                 "_replicas/pool.py",
-                "if server not in self._looks and now - absence.seen >= pause:",
-                "if server not in self._looks and now < 0:",
+                "if replica not in self._checks and now - ejection.checked >= pause:",
+                "if replica not in self._checks and now < 0:",
                 (FLEET + "test_one_that_comes_back_is_compared_and_gets_work_again",),
             ),
             Cure(
@@ -860,8 +855,8 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "scores them again where another server may have come up",
                 "_replicas/monitor.py",
-                'if serving.exported or serving.activation.known_by in ("probe", "reference"):',
-                'if serving.activation.known_by == "probe":',
+                'if state.strategy.exported or state.activation.known_by in ("probe", "reference"):',
+                'if state.activation.known_by == "probe":',
                 (RAW_VALUES + "test_27_another_checkpoint_comes_up_behind_the_same_name",),
             ),
             Cure(
@@ -885,15 +880,15 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "asks for one probe alone, in the other encoding, and compares",
                 DISCOVERY,
-                "    if found.way.exported:\n",
-                "    if not found.way.exported:\n",
+                "    if found.strategy.exported:\n",
+                "    if not found.strategy.exported:\n",
                 (RAW_VALUES + "test_27_a_gateway_that_changes_values",),
             ),
             Cure(
                 "logs a warning where there is no manifest, or none with reference values",
                 DISCOVERY,
-                "if found.way.exported and not references:",
-                "if found.way.exported and references:",
+                "if found.strategy.exported and not references:",
+                "if found.strategy.exported and references:",
                 (
                     RAW_VALUES + "test_27_a_manifest_that_was_not_verified",
                     RAW_VALUES + "test_27_no_manifest",
@@ -916,8 +911,8 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "the doctor says that nothing proves the head without a manifest",
                 "_doctor/server_checks.py",
-                "if serving.exported and not is_proven(serving) and not",
-                "if not serving.exported and not is_proven(serving) and not",
+                "if serving.strategy.exported and not is_proven(serving) and not",
+                "if not serving.strategy.exported and not is_proven(serving) and not",
                 (RAW_VALUES + "test_27_the_doctor_says_that_the_head_is_not_proven",),
             ),
         ),
@@ -1066,21 +1061,21 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "asks no route that the server does not list",
                 DISCOVERY,
-                "if mounted is None or way.request.path in mounted",
-                "if mounted is None or way.request.path",
+                "if mounted is None or strategy.request.path in mounted",
+                "if mounted is None or strategy.request.path",
                 (REQUESTS + "test_34_nor_is_generative_scoring",),
             ),
             Cure(
                 "asks for each token alone whose number is not told",
-                "_server/outputs.py",
-                "    if untold:\n",
-                "    if not untold:\n",
+                "_server/requests.py",
+                "    if missing:\n",
+                "    if not missing:\n",
                 ("methods/test_yes_no.py::test_the_difference_of_two_logits",),
             ),
             Cure(
                 "takes no log-probability for a logit",
-                "_server/logits.py",
-                "    if max(numbers) > _ROUNDING:\n",
+                "_server/proof.py",
+                "    if max(numbers) > _LOGPROB_ROUNDING:\n",
                 "    if numbers:\n",
                 ("methods/test_token_logit.py::test_a_log_probability_is_no_logit",),
             ),

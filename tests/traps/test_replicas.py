@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reward_client import ReplicaMismatchError, Reward, ServerProfile, StepReward
-from reward_client._replicas.comparison import ReplicaFingerprint, compare
+from reward_client._replicas.comparison import Fingerprint, compare
 from reward_client.cli import main
 from reward_client.testing import RewardServer
 
@@ -16,25 +16,25 @@ from .samples import CHAT
 
 
 @pytest.fixture
-def replica(connect: Connect) -> ReplicaFingerprint:
+def replica(connect: Connect) -> Fingerprint:
     """A real server's, and what it makes of a sample."""
     with RewardServer() as server:
         client = connect(server)
-        return ReplicaFingerprint(client.servers()[0], client.tokenize(CHAT), client.score(CHAT))
+        return Fingerprint(client.servers()[0], client.tokenize(CHAT), client.score(CHAT))
 
 
-def changed(replica: ReplicaFingerprint, **changes: Any) -> ReplicaFingerprint:
+def changed(replica: Fingerprint, **changes: Any) -> Fingerprint:
     profile = {key: value for key, value in changes.items() if key in ServerProfile.model_fields}
     reward = {key: value for key, value in changes.items() if key in Reward.model_fields}
     ids = changes.get("token_ids", replica.tokens.token_ids)
-    return ReplicaFingerprint(
+    return Fingerprint(
         replica.profile.model_copy(update={**profile, "url": "http://other"}),
         replica.tokens.model_copy(update={"token_ids": ids}),
         replica.reward.model_copy(update=reward),
     )
 
 
-def test_25_the_same(replica: ReplicaFingerprint) -> None:
+def test_25_the_same(replica: Fingerprint) -> None:
     assert compare(replica, replica) is None
     moved = "/mnt/models/sum-judge/"  # the same checkpoint from another place
     assert compare(replica, changed(replica, root=moved)) is None
@@ -46,16 +46,16 @@ def test_25_the_same(replica: ReplicaFingerprint) -> None:
         ({"root": "reward-client/another"}, "another"),
         ({"version": "0.31.0"}, r"vLLM 0\.3[12]\.0 and 0\.3[12]\.0"),
         ({"version": None}, "vLLM"),
-        ({"token_ids": (1, 2, 3)}, "other token IDs"),
+        ({"token_ids": (1, 2, 3)}, "different token IDs"),
     ],
 )
-def test_25_what_tells_them_apart(replica: ReplicaFingerprint, changes: Any, said: str) -> None:
+def test_25_what_tells_them_apart(replica: Fingerprint, changes: Any, said: str) -> None:
     for pair in ((replica, changed(replica, **changes)), (changed(replica, **changes), replica)):
         with pytest.raises(ReplicaMismatchError, match=said):
             compare(*pair)
 
 
-def test_25_token_ids_differ_from_a_position_on(replica: ReplicaFingerprint) -> None:
+def test_25_token_ids_differ_from_a_position_on(replica: Fingerprint) -> None:
     ids = replica.tokens.token_ids
     other = changed(replica, token_ids=(*ids[:4], ids[4] + 1, *ids[5:]))
     with pytest.raises(ReplicaMismatchError, match="from position 4 on"):
@@ -76,7 +76,7 @@ def test_25_token_ids_differ_from_a_position_on(replica: ReplicaFingerprint) -> 
     ],
 )
 def test_25_rewards_within_2_percent_or_a_fiftieth(
-    replica: ReplicaFingerprint, one: float, two: float, *, same: bool
+    replica: Fingerprint, one: float, two: float, *, same: bool
 ) -> None:
     step = StepReward(value=0.5, logits=None, start=0, end=1)
     field = "value" if "value" in Reward.model_fields else "scalar"
@@ -93,7 +93,7 @@ def test_25_rewards_within_2_percent_or_a_fiftieth(
                 compare(first, second)
 
 
-def test_25_what_only_deserves_a_look(replica: ReplicaFingerprint) -> None:
+def test_25_what_only_deserves_a_look(replica: Fingerprint) -> None:
     assert "0.32.1" in str(compare(replica, changed(replica, version="0.32.1")))
     assert "2048" in str(compare(replica, changed(replica, max_model_len=2048)))
 
@@ -104,7 +104,7 @@ def test_25_the_doctor_compares_them(capsys: pytest.CaptureFixture[str]) -> None
         assert "gives the same tokens and reward" in capsys.readouterr().out
     with RewardServer() as one, RewardServer(dialect="0.25") as two:
         assert main(["doctor", one.url, two.url]) == 2
-        assert "are no replicas of each other: vLLM 0.32.0 and 0.25.1" in capsys.readouterr().out
+        assert "are not replicas of each other: vLLM 0.32.0 and 0.25.1" in capsys.readouterr().out
     with RewardServer() as one, RewardServer(max_model_len=512) as two:
         assert main(["doctor", one.url, two.url]) == 1
         assert "a long sample is scored by one and refused by the other" in capsys.readouterr().out

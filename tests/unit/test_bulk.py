@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -35,27 +35,26 @@ async def echo(sample: Any) -> Reward:
     return reward(sample[0])
 
 
-def window(score: Any, size: int, *, ordered: bool) -> Window:
-    """In groups of three at most, each sample of which is scored by itself."""
+def window(score: Any, size: int, *, ordered: bool, group: int = 3) -> Window:
+    """Groups of at most three samples, each of which is scored by itself."""
 
-    async def scored(group: Mapping[int, Any], settle: Callable[[Mapping[int, Any]], None]) -> None:
-        async def one(number: int) -> None:
-            try:
-                settle({number: await score(group[number])})
-            except Exception as error:
-                settle({number: error})
+    async def one(sample: Any) -> Any:
+        try:
+            return await score(sample)
+        except Exception as error:
+            return error
 
-        async with asyncio.TaskGroup() as tasks:
-            for number in group:
-                tasks.create_task(one(number))
+    async def score_group(group: Sequence[Any]) -> list[Any]:
+        return await asyncio.gather(*map(one, group))
 
-    return Window(scored, size, 3, ordered=ordered)
+    return Window(score_group, lambda _: group, size, ordered=ordered)
 
 
 def stream(
-    samples: Any, *, ordered: bool = True, size: int = 8, score: Any = echo
+    samples: Any, *, ordered: bool = True, size: int = 8, score: Any = echo, group: int = 3
 ) -> AsyncRewardStream:
-    return AsyncRewardStream(window(score, size, ordered=ordered), samples, progress=False)
+    scored = window(score, size, ordered=ordered, group=group)
+    return AsyncRewardStream(scored, samples, progress=False)
 
 
 def collected(samples: Any, on_error: Any, *, size: int = 8, score: Any = echo) -> Awaitable[Any]:
@@ -169,7 +168,7 @@ def test_leaving_early_stops_the_work(ordered: bool) -> None:
 
     async def main() -> None:
         async with stream(
-            [[index] for index in range(100)], ordered=ordered, score=slow
+            [[index] for index in range(100)], ordered=ordered, score=slow, group=1
         ) as results:
             async for _ in results:
                 break

@@ -30,7 +30,7 @@ from reward_client import (
 )
 from reward_client._protocols.http import Request, Response, Transport
 from reward_client._replicas import monitor as watch
-from reward_client._tokenization import Needs, PromptRules, Tokenizer
+from reward_client._tokenization import PromptRules, Tokenizer
 
 from ..fake_vllm import BOS, CHAT, CHAT_TOKENS, FakeVllm, card
 
@@ -326,7 +326,7 @@ def test_servers_that_change_all_the_time() -> None:
         server.response_model = next(names)
 
     server.before = before
-    with pytest.raises(ResponseMismatchError, match="share this address"):
+    with pytest.raises(ResponseMismatchError, match="share this one"):
         score(server)
 
 
@@ -396,9 +396,9 @@ def test_old_servers_would_ignore_tools(version: str | None, ignored: bool) -> N
                 {"count": 4, "tokens": CHAT_TOKENS}, "POST http://fake/tokenize", "rc-1"
             )
 
-    needs = Needs(known, PromptRules(), known.max_model_len)
+    rules = PromptRules(max_model_len=known.max_model_len)
     transport = Recorder()  # type: ignore[abstract]
-    tokenized = Tokenizer("server", "raise").tokenize(transport, needs, conversation)
+    tokenized = Tokenizer("server", "raise").tokenize(transport, known, rules, conversation)
     if ignored:
         with pytest.raises(InputError, match="ignores tools"):
             asyncio.run(tokenized)
@@ -429,7 +429,7 @@ def test_a_switch_that_is_heeded_proves_that_small_values_are_raw() -> None:
 def test_a_step_token_without_a_text() -> None:
     server = FakeVllm(before=lambda request: _detokenized(request, "\ufffd"))
     head = StepHead(step_token=7, good_label=1, aggregate="min")
-    with pytest.raises(InputError, match="no text of this model"):
+    with pytest.raises(InputError, match="has no text in this model"):
         profile(server, head=head)
 
 

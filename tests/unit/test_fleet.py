@@ -126,7 +126,10 @@ def sent(*servers: FakeVllm) -> Counter[int]:
     [
         ({"cards": [card("judge", root="another")]}, "root and another|another and root"),
         ({"version": "0.31.2"}, "vLLM"),
-        ({"chat_tokens": [1, 10, 99, 12]}, "other token IDs for the same sample, from position 2"),
+        (
+            {"chat_tokens": [1, 10, 99, 12]},
+            "different token IDs for the same sample, from position 2",
+        ),
         ({"pool": lambda ids: [len(ids) - 5.4]}, "-1.5 and -1.4|-1.4 and -1.5"),
     ],
     ids=["model", "version", "template", "reward"],
@@ -208,7 +211,7 @@ def test_one_that_is_not_there_at_the_start_is_left_out(
     client = connect(replica(before=refused), replica())
     assert client.score(CHAT).value == RAW
     assert [profile.url for profile in client.servers()] == ["http://b"]
-    assert "http://a is left out: ServerUnreachableError" in caplog.text
+    assert "http://a is out of rotation: ServerUnreachableError" in caplog.text
 
 
 def test_none_is_there(connect: Connect) -> None:
@@ -300,7 +303,7 @@ def test_another_takes_over_at_once(
     bad.before = scoring(trouble)
     values = [reward.value for reward in client.score_many(lists(100))]
     assert values == [place - 5.5 for place in range(100)]
-    assert f"http://b is left out: {error}" in caplog.text
+    assert f"http://b is out of rotation: {error}" in caplog.text
     assert sent(good) == Counter(range(100))
     assert max(sent(bad).values()) == 1
     assert [profile.url for profile in client.servers()] == ["http://a"]
@@ -354,7 +357,7 @@ def test_one_that_comes_back_as_another_model_stays_out(
         rewards = client.score_many(lists(20))
         assert [reward.value for reward in rewards] == [place - 5.5 for place in range(20)]
     assert not sent(bad)
-    assert "http://b stays out: ReplicaMismatchError" in caplog.text
+    assert "http://b stays out of rotation: ReplicaMismatchError" in caplog.text
     assert [profile.url for profile in client.servers()] == ["http://a"]
 
 
@@ -369,7 +372,7 @@ def test_one_that_becomes_another_model_unseen_is_left_out(
     bad.pool, bad.response_model = (lambda ids: [77.0 + len(ids)]), "impostor"
     values = [reward.value for reward in client.score_many(lists(100))]
     assert values == [place - 5.5 for place in range(100)]
-    assert "http://b is left out: ReplicaMismatchError" in caplog.text
+    assert "http://b is out of rotation: ReplicaMismatchError" in caplog.text
 
 
 def test_pauses_between_looks_grow(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -570,8 +573,8 @@ def test_cancelled_work_leaves_nothing_behind() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await work
             assert sorted(stopped) == ["a", "a", "b", "b"]
-            link = next(iter(client._core._links.values()))
-            assert [server.in_flight["scoring"] for server in link.pool.servers] == [0, 0]
+            link = next(iter(client._session._links.values()))
+            assert [replica.load["scoring"] for replica in link.pool.replicas] == [0, 0]
 
     asyncio.run(asyncio.wait_for(main(), 10))
 

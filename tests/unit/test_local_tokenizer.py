@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from reward_client import (
     Conversation,
     FormattedText,
     InputError,
-    PromptTooLongError,
     ServerError,
     ServerProfile,
     TokenizerMismatchError,
@@ -35,7 +35,6 @@ from reward_client._client.config import Config
 from reward_client._protocols.http import Request, Response
 from reward_client._tokenization import (
     LocalTokenizer,
-    Needs,
     PromptRules,
     Tokenized,
     Tokenizer,
@@ -132,11 +131,11 @@ class Client:
         return self._runner.run(main())
 
     async def _tokenized(self, prompt: Prompt, of: ServerProfile) -> Tokenized:
-        needs = Needs(of, self.rules, of.max_model_len)
-        made = (await self._tokenizer.without_server(needs, {0: prompt})).get(0)
+        rules = replace(self.rules, max_model_len=of.max_model_len)
+        (made,) = await self._tokenizer.tokenize_locally(of, rules, [prompt])
         if isinstance(made, InputError):
             raise made
-        return made or await self._tokenizer.tokenize(self.server, needs, prompt)
+        return made or await self._tokenizer.tokenize(self.server, of, rules, prompt)
 
     def close(self) -> None:
         self._runner.close()
@@ -689,8 +688,8 @@ def test_it_pickles_as_where_it_is_from() -> None:
 
 def too_long(choice: TokenizerChoice, sample: Any, limit: int, server: Server) -> Tokenized:
     tokenizer = Tokenizer(choice, "drop_turns")
-    needs = Needs(profile(), PromptRules(bos_token_id=1, append=(7,)), limit)
-    return asyncio.run(tokenizer.tokenize(server, needs, parse_sample(sample)))
+    rules = PromptRules(bos_token_id=1, append=(7,), max_model_len=limit)
+    return asyncio.run(tokenizer.tokenize(server, profile(), rules, parse_sample(sample)))
 
 
 @pytest.mark.parametrize("choice", ["server", "local"])
@@ -708,7 +707,7 @@ def test_old_turns_go_until_the_rest_fits(choice: str, server: Server) -> None:
         assert kept.bos_count == 1
         assert kept.max_model_len == limit
         assert len(server.asked) <= 7
-        kept.check_length()
+        assert kept.fits
 
 
 @pytest.mark.parametrize(
@@ -717,13 +716,13 @@ def test_old_turns_go_until_the_rest_fits(choice: str, server: Server) -> None:
 def test_what_nothing_can_be_dropped_from_stays_too_long(sample: Any, server: Server) -> None:
     kept = too_long("server", sample, 50, server)
     assert not kept.truncated
-    with pytest.raises(PromptTooLongError, match=f"{len(kept.ids)} tokens and the server"):
-        kept.check_length()
+    assert not kept.fits
+    assert f"{len(kept.ids)} tokens and the server" in str(kept.too_long())
 
 
 def test_a_limit_that_nobody_names_is_none(server: Server) -> None:
     tokenizer = Tokenizer("server", "drop_turns")
-    needs, ids = Needs(profile(), PromptRules(), None), TokenIds.of([5] * 10_000)
-    kept = asyncio.run(tokenizer.tokenize(server, needs, ids))
+    ids = TokenIds.of([5] * 10_000)
+    kept = asyncio.run(tokenizer.tokenize(server, profile(), PromptRules(), ids))
     assert len(kept.ids) == 10_000
-    kept.check_length()
+    assert kept.fits

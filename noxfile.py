@@ -1,5 +1,7 @@
 """The checks: `nox` runs the quick ones; `nox -s vllm` proves the client on a real vLLM."""
 
+import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -9,11 +11,24 @@ nox.options.sessions = ["lint", "types", "tests", "docs"]
 nox.needs_version = ">=2025.2.9"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
-PYTHONS = ["3.11", "3.12", "3.13"]
+PYTHONS = nox.project.python_versions(PYPROJECT)
 EXTRAS = ["testing", "openai", "local"]
+# The schemas of check-jsonschema, and the files that follow them.
+SCHEMAS = {
+    "citation-file-format": ["CITATION.cff"],
+    "dependabot": [".github/dependabot.yml"],
+    "github-issue-config": [".github/ISSUE_TEMPLATE/config.yml"],
+    "github-issue-forms": [
+        ".github/ISSUE_TEMPLATE/bug.yml",
+        ".github/ISSUE_TEMPLATE/model.yml",
+        ".github/ISSUE_TEMPLATE/question.yml",
+    ],
+    "readthedocs": [".readthedocs.yaml"],
+}
 # What the client is measured beside.
 BESIDE = ["baseten-performance-client", "requests"]
-PACKAGE = f".[{','.join(EXTRAS)}]"
+# CI names the wheel that it built and inspected; otherwise nox builds a wheel of this folder.
+PACKAGE = f"{os.environ.get('REWARD_CLIENT_WHEEL', '.')}[{','.join(EXTRAS)}]"
 
 
 def group(name: str) -> list[str]:
@@ -35,11 +50,16 @@ def run_tests(session: nox.Session, *requirements: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, and the direction of imports."""
+    """Check the style, the direction of imports, and the files that GitHub and others read."""
     session.install(*group("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
+    session.run("jactionlint")
+    session.run("zizmor", "--offline", ".github")
+    session.run("pre-commit", "validate-config")
+    for schema, files in SCHEMAS.items():
+        session.run("check-jsonschema", f"--builtin-schema=vendor.{schema}", *files)
 
 
 @nox.session
@@ -89,6 +109,16 @@ def docs(session: nox.Session) -> None:
     """The documentation; a broken reference is an error."""
     session.install(PACKAGE, *group("docs"))
     session.run("sphinx-build", "-W", "-n", "docs", "docs/_build")
+
+
+@nox.session(default=False)
+def package(session: nox.Session) -> None:
+    """Build the wheel and the source distribution in `dist`, and inspect them."""
+    session.install(*group("package"))
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build")
+    session.run("check-wheel-contents", "dist")
+    session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
 
 
 @nox.session(python="3.11", default=False)

@@ -7,13 +7,21 @@ import signal
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from . import cells
 
-# The same examples in each run, and no deadline: a test fails by its code only, however busy the
-# machine is. `--hypothesis-profile=default` searches for new examples.
-settings.register_profile("tests", derandomize=True, deadline=None, database=None)
+# The same examples in each run, and no measured time: a test fails by its code only, however busy
+# the machine is. `REWARD_CLIENT_FUZZ=full` (`nox -s fuzz`) tries four times as many, and
+# `--hypothesis-profile=default` searches for new ones.
+settings.register_profile(
+    "tests",
+    max_examples=100 if os.environ.get("REWARD_CLIENT_FUZZ") == "full" else 25,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("tests")
 
 

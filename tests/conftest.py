@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from . import cells
+
+# The same examples in each run, and no measured time: a test fails by its code only, however busy
+# the machine is. `REWARD_CLIENT_FUZZ=full` (`nox -s fuzz`) tries four times as many, and
+# `--hypothesis-profile=default` searches for new ones.
+settings.register_profile(
+    "tests",
+    max_examples=100 if os.environ.get("REWARD_CLIENT_FUZZ") == "full" else 25,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -15,6 +31,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cell(version, kind, route, outcome): see tests/cells.py")
+    # pytest-xdist tells its workers the terminal's size, which would wrap what the tests read.
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
+    # A shell has its background jobs ignore Ctrl-C, and so would the processes that tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -183,7 +183,7 @@ def hold_scoring(server: RewardServer, process: subprocess.Popen[str]) -> None:
     before = len(server.requests)
     process.stdin.write("go\n")
     process.stdin.flush()
-    while sum(request.path == "/pooling" for request in server.requests[before:]) < 4:
+    while sum(request.path == "/pooling" for request in server.requests[before:]) < 2:
         time.sleep(0.01)
 
 

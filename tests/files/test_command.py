@@ -116,7 +116,7 @@ def test_options_reach_the_server(
 
 @pytest.mark.parametrize("piped", [False, True])
 def test_progress_on_a_terminal(server: RewardServer, *, piped: bool) -> None:
-    write_rows(Path("in.jsonl"), ROWS * 20)
+    write_rows(Path("in.jsonl"), ROWS * 5)
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))
     source = "/dev/stdin" if piped else "in.jsonl"
@@ -134,9 +134,9 @@ def test_progress_on_a_terminal(server: RewardServer, *, piped: bool) -> None:
     assert process.returncode == 0, shown
     *_, last = shown.strip().split("\r")
     if piped:
-        assert re.search(r"400 rows, [\d,]+ conv/s \[00:\d\d\]", last)
+        assert re.search(r"100 rows, [\d,]+ conv/s \[00:\d\d\]", last)
     else:
-        assert re.search(r"100%\|█+\| 400 rows, [\d,]+ conv/s \[00:\d\d<00:00\]", last)
+        assert re.search(r"100%\|█+\| 100 rows, [\d,]+ conv/s \[00:\d\d<00:00\]", last)
 
 
 def test_interrupted(server: RewardServer) -> None:

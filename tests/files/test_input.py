@@ -107,16 +107,16 @@ def test_gzip_is_known_by_its_content(client: RewardClient, tmp_path: Path, outp
 def test_a_broken_gzip_file_costs_nothing_that_came_before(
     client: RewardClient, tmp_path: Path, output: Path
 ) -> None:
-    rows = token_rows(20_000)
+    rows = token_rows(4000)
     whole = write_rows(tmp_path / "in.jsonl.gz", rows).read_bytes()
     (tmp_path / "in.jsonl.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(FileError, match=r"in.jsonl.gz cannot be read: .*end-of-stream"):
         score_file(client, tmp_path / "in.jsonl.gz", output)
     written = read_rows(output)
-    assert len(written) > 5000
+    assert len(written) > 1000
     (tmp_path / "in.jsonl.gz").write_bytes(whole)
     summary = score_file(client, tmp_path / "in.jsonl.gz", output)
-    assert (summary.rows, summary.kept) == (20_000, len(written))
+    assert (summary.rows, summary.kept) == (4000, len(written))
 
 
 def test_what_is_no_gzip_behind_its_header(

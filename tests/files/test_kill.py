@@ -13,9 +13,13 @@ from .killing import finish, instant_server, kill_and_compare, lines, score, wri
 ROWS = 3000
 
 
-@pytest.mark.parametrize("sig", [signal.SIGKILL, signal.SIGINT], ids=lambda sig: sig.name)
-def test_killed_four_times(tmp_path: Path, sig: signal.Signals) -> None:
-    run = kill_and_compare(tmp_path, ROWS, 4, sig=sig)
+@pytest.mark.parametrize(
+    ("sig", "times"),
+    [(signal.SIGKILL, 4), (signal.SIGINT, 2)],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_killed_several_times(tmp_path: Path, sig: signal.Signals, times: int) -> None:
+    run = kill_and_compare(tmp_path, ROWS, times, sig=sig)
     assert len(run.rows_at_kills) > 1
     assert 0 < run.rows_at_kills[0] < ROWS
 

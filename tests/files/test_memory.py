@@ -20,7 +20,7 @@ from reward_client.files.summary import Tally
 from ..fake_vllm import FakeVllm
 from .conftest import read_rows, write_rows
 
-FEW, MANY = 1500, 6000
+FEW, MANY = 600, 2400
 
 
 def _good(position: int) -> dict[str, Any]:

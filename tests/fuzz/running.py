@@ -20,7 +20,7 @@ T = TypeVar("T")
 Outcome: TypeAlias = Reward | RewardClientError
 
 KEY = "sk-fuzz-Zm9v+YmFy/Lw=="
-LONG = "long"
+FULL, LONG = "full", "long"
 SECONDS = 20
 """What one example may take at most: many times what any of them needs."""
 LONGEST_MESSAGE = 4_000
@@ -32,23 +32,28 @@ ended: Counter[str] = Counter()
 settings.register_profile(LONG, settings())
 
 
+def is_full() -> bool:
+    """Whether as many examples are asked for as the tests name."""
+    return os.environ.get("REWARD_CLIENT_FUZZ") == FULL
+
+
 def is_long() -> bool:
     """Whether the long run is asked for."""
     by_profile = settings.default is settings.get_profile(LONG)
     return by_profile or os.environ.get("REWARD_CLIENT_FUZZ") == LONG
 
 
-def examples(normal: int, long: int) -> Callable[[Any], Any]:
-    """How many examples a test tries.
+def examples(full: int, long: int) -> Callable[[Any], Any]:
+    """Set how many examples a test tries: a quarter of `full` in the default run.
 
-    In the normal suite they are the same ones each time: a change that has nothing to do with a
+    Outside the long run they are the same ones each time: a change that has nothing to do with a
     find must not fail by it. The long run goes in rounds: hypothesis remembers all examples of one.
     """
     rounds = -(-long // ROUND) if is_long() else 1
 
     def decorated(test: Any) -> Any:
         test = settings(
-            max_examples=-(-long // rounds) if is_long() else normal,
+            max_examples=-(-long // rounds) if is_long() else full if is_full() else -(-full // 4),
             derandomize=not is_long(),
             database=None,
             deadline=None,

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_client import (
@@ -113,7 +113,6 @@ def refusing(culprits: set[int]) -> Request:
     return answer
 
 
-@settings(deadline=None)
 @given(
     size=st.integers(1, 32),
     culprits=st.sets(st.integers(0, 31), max_size=6),

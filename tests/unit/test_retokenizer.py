@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
@@ -292,7 +292,6 @@ def drawn(data: st.DataObject, family: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_the_messages_that_the_ids_were_made_of(family: str, data: st.DataObject) -> None:
     messages = drawn(data, family)
@@ -300,7 +299,6 @@ def test_the_messages_that_the_ids_were_made_of(family: str, data: st.DataObject
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_the_response_after_a_known_prompt(family: str, data: st.DataObject) -> None:
     messages = drawn(data, family)
@@ -321,7 +319,6 @@ PARTS = st.sampled_from([*MARKS.split(), " ", "\n", "a", "user", "model", "assis
 
 
 @pytest.mark.parametrize("family", ["chatml", "headers", "turns", "thinking"])
-@settings(deadline=None, max_examples=150)
 @given(data=st.data())
 def test_a_text_that_looks_like_turns_is_never_taken_for_them(
     family: str, data: st.DataObject
@@ -342,7 +339,6 @@ def test_a_text_that_looks_like_turns_is_never_taken_for_them(
 
 
 @pytest.mark.parametrize("family", ["brackets", "plain"])
-@settings(deadline=None, max_examples=150)
 @given(data=st.data())
 def test_turns_without_special_tokens(family: str, data: st.DataObject) -> None:
     parts = st.sampled_from(["[/INST]", "[INST]", "### user:", "### assistant:", " ", "\n", "a"])
@@ -358,7 +354,6 @@ def test_turns_without_special_tokens(family: str, data: st.DataObject) -> None:
     assert family == "plain" or found == messages
 
 
-@settings(deadline=None)
 @given(text=TEXT)
 def test_another_tokenization_of_the_same_text(text: str) -> None:
     ids = [*spelled("chatml", "hello" + text), token("chatml", "<|im_end|>")]

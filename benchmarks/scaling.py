@@ -16,12 +16,12 @@ COUNTS = (1_000, 10_000, 100_000, 1_000_000)
 _STREAM, _MANY = "stream", "score_many"
 
 
-def measure(function: str, url: str, count: int) -> Run:
-    """Time one function over samples made one by one; runs in a process of its own."""
+def measure(method: str, url: str, count: int) -> Run:
+    """Time one method of the client over samples made one by one; runs in a process of its own."""
     with client(Target(url, MODEL)) as scorer:
         list(scorer.score_many(samples(64)))
         started, cpu = time.perf_counter(), time.process_time()
-        if function == _STREAM:
+        if method == _STREAM:
             with scorer.stream(samples(count)) as results:
                 found = _digest(result.reward.value for result in results if result.reward)
         else:
@@ -46,20 +46,20 @@ def _digest(values: Iterable[float]) -> int:
 def run(settings: Settings) -> Json:
     counts = [settings.count(count) for count in COUNTS]
     cells = {
-        f"{function}, {count:,} samples": (function, count)
-        for function in (_STREAM, _MANY)
+        f"{method}, {count:,} samples": (method, count)
+        for method in (_STREAM, _MANY)
         for count in counts
     }
     with servers() as (url,):
 
         def measured(name: str) -> Run:
-            function, count = cells[name]
-            return call(measure, function=function, url=url, count=count)
+            method, count = cells[name]
+            return call(measure, method=method, url=url, count=count)
 
         runs = compete(tuple(cells), settings.rounds, measured)
 
-    def grown(function: str, key: str, more: int, fewer: int) -> Sequence[float]:
-        return ratios(runs, f"{function}, {more:,} samples", f"{function}, {fewer:,} samples", key)
+    def grown(method: str, key: str, more: int, fewer: int) -> Sequence[float]:
+        return ratios(runs, f"{method}, {more:,} samples", f"{method}, {fewer:,} samples", key)
 
     _, ten_thousand, hundred_thousand, million = counts
     return findings(
@@ -76,12 +76,12 @@ def run(settings: Settings) -> Json:
             ),
             *(
                 demand(
-                    f"CPU a sample of {function}, {million:,} ÷ {ten_thousand:,} samples",
-                    grown(function, "cpu_us", million, ten_thousand),
+                    f"CPU a sample of {method}, {million:,} ÷ {ten_thousand:,} samples",
+                    grown(method, "cpu_us", million, ten_thousand),
                     at_least=0.9,
                     at_most=1.1,
                 )
-                for function in (_STREAM, _MANY)
+                for method in (_STREAM, _MANY)
             ),
         ],
     )

@@ -1,11 +1,13 @@
-"""Runs the benchmarks, prints their tables, writes the figures.
+"""Run the benchmarks, print their tables and write the results.
 
-    python -m benchmarks [PART ...] [--server-python PYTHON] [--rounds 5] [--scale 1] [--json FILE]
+    python -m benchmarks [PART ...] [--server-python PYTHON] [--package NAME=FOLDER]
+                         [--rounds 5] [--scale 1] [--json FILE]
 
-PYTHON is that of an environment with vLLM (`tests/server/install.py` makes one); without it the
-part `real` is left out. `--rounds 1 --scale 0.05` is a quick look. The file keeps the figures of
-parts that are not run now; `python -m benchmarks.page FILE` writes the tables into the
-documentation. The exit status is 1 if something that is demanded was not met.
+PYTHON is the interpreter of an environment with vLLM (`tests/server/install.py` makes one). The
+part `real` needs it. FOLDER is another checkout of reward_client, which the parts `overhead` and
+`latency` measure in the same rounds. `--rounds 1 --scale 0.05` is a quick look. The results of
+other parts stay in FILE; `python -m benchmarks.report FILE` writes all tables into the
+documentation. The exit status is 1 if a demand is not met.
 """
 
 from __future__ import annotations
@@ -17,31 +19,46 @@ import sys
 from pathlib import Path
 
 from benchmarks.environment import environment
-from benchmarks.figures import Settings, report
-from benchmarks.page import RESULTS
+from benchmarks.report import RESULTS
+from benchmarks.results import Settings, as_markdown
 
-PARTS = ("instant", "growth", "latency", "replicas", "real", "export")
+PARTS = ("overhead", "scaling", "latency", "replicas", "real", "export")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="See docs/benchmarks.md."
+        prog="python -m benchmarks", description="See docs/explanation/benchmarks.md."
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all")
-    parser.add_argument("--server-python", help="of an environment with vLLM")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"one or more of {', '.join(PARTS)}; default: all"
+    )
+    parser.add_argument("--server-python", help="interpreter of an environment with vLLM")
+    parser.add_argument(
+        "--package",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="another checkout of reward_client, for overhead and latency; may be repeated",
+    )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--scale", type=float, default=1.0, help="part of the samples")
-    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--scale", type=float, default=1.0, help="fraction of the samples")
+    parser.add_argument("--json", type=Path, default=RESULTS, help="file of the results")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"no such part: {', '.join(unknown)}")
+        parser.error(f"unknown part: {', '.join(unknown)}. Name some of {', '.join(PARTS)}.")
     parts = options.parts or PARTS
-    settings = Settings(options.rounds, options.scale, options.server_python)
+    packages = {}
+    for package in options.package:
+        name, named, folder = package.partition("=")
+        if not named or not Path(folder, "reward_client").is_dir():
+            parser.error(f"--package {package}: give NAME=FOLDER, a folder with reward_client.")
+        packages[name] = str(Path(folder).resolve())
+    settings = Settings(options.rounds, options.scale, options.server_python, packages)
     results = json.loads(options.json.read_text()) if options.json.exists() else {}
     met = True
     for name in parts:
         if name == "real" and settings.server_python is None:
-            print("real: left out, it needs --server-python", file=sys.stderr)
+            print("real: skipped, as it needs --server-python", file=sys.stderr)
             continue
         result = importlib.import_module(f"benchmarks.{name}").run(settings)
         results[name] = {
@@ -50,8 +67,8 @@ def main() -> int:
             "environment": environment(settings.server_python),
         }
         options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        print(f"## {name}\n\n{report(results[name])}", flush=True)
-        met = met and all(each["met"] for each in result["demands"])
+        print(f"## {name}\n\n{as_markdown(results[name])}", flush=True)
+        met = met and all(demand["met"] for demand in result["demands"])
     return 0 if met else 1
 
 

@@ -1,4 +1,4 @@
-"""What the figures depend on: machine, Python, packages."""
+"""The environment of the figures: machine, Python, packages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SERVER_PACKAGES = ("vllm", "torch", "transformers", "tokenizers", "fastapi", "py
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Of Python and of those packages that are installed."""
+    """Return the versions of Python and of the installed packages among these."""
     found = {"Python": platform.python_version()}
     for package in packages:
         try:
@@ -31,7 +31,7 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
 
 
 def environment(server_python: str | None) -> dict[str, Any]:
-    """As it goes into the results."""
+    """Describe the environment for the results."""
     from reward_client import __version__
 
     by_server = None
@@ -48,7 +48,7 @@ def environment(server_python: str | None) -> dict[str, Any]:
 
 
 def in_words(found: Mapping[str, Any]) -> str:
-    """As it stands below the tables."""
+    """Describe the environment in the line below the tables."""
     packages = ", ".join(f"{name} {number}" for name, number in found["packages"].items())
     server = found["server_packages"] or {}
     served = f"; server: vllm {server['vllm']}, torch {server['torch']}" if server else ""

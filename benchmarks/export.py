@@ -1,8 +1,8 @@
-"""What an export takes: memory, time and disk, for a checkpoint of 8 GB and for a large head.
+"""The costs of an export (memory, time and disk) for a checkpoint of 8 GB and for a large head.
 
-Each export runs in a process of its own. Its peak memory is the largest resident set less that of
-the same process with the package imported and nothing done. The folder for temporary files needs
-twice the checkpoint's size.
+Each export runs in a process of its own. Its peak memory is the largest resident set, less that of
+the same process right after the imports. The folder for temporary files needs twice the size of
+the checkpoint.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Json, Run, Settings, demand, findings, table
 from benchmarks.process import call, peak
+from benchmarks.results import Json, Run, Settings, demand, findings, table
 
 MEGABYTE, MEBIBYTE = 10**6, 2**20
 ALLOWED = 64
@@ -30,7 +30,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def llama(hidden: int, layers: int, vocabulary: int) -> dict[str, tuple[int, ...]]:
-    """The tensors of a Llama 3, which has an MLP of 3.5 times its width."""
+    """Return the tensors of a Llama 3, whose MLP is 3.5 times as wide as its hidden states."""
     wide, narrow = hidden * 7 // 2, hidden // 4
     shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocabulary, hidden)}
     for layer in range(layers):
@@ -50,7 +50,7 @@ def llama(hidden: int, layers: int, vocabulary: int) -> dict[str, tuple[int, ...
 
 
 def size(shape: Sequence[int]) -> int:
-    """The bytes of a tensor in bfloat16."""
+    """Return the number of bytes of a tensor in bfloat16."""
     count = 2
     for length in shape:
         count *= length
@@ -58,7 +58,7 @@ def size(shape: Sequence[int]) -> int:
 
 
 def make(folder: Path, gigabytes: float, *, large_head: bool) -> None:
-    """A checkpoint of random numbers: 12 shards, the head in the last one."""
+    """Make a checkpoint of random numbers in 12 shards, with the head in the last shard."""
     hidden = 8192 if large_head else 4096
     layers = 1 if large_head else max(1, round((gigabytes - 1.05) / 0.436))
     shapes = llama(hidden, layers, 1024 if large_head else 128_256)
@@ -101,24 +101,24 @@ def _shards(shapes: Shapes, count: int) -> Iterator[tuple[str, dict[str, tuple[i
 
 
 def _write(path: Path, shapes: Shapes) -> None:
-    # Random bytes with the highest bit of each exponent off: no NaN, nothing that stands out.
+    # A cleared highest bit of each exponent excludes NaN and outliers.
     noise = bytearray(os.urandom(MEBIBYTE))
     noise[1::2] = bytes(byte & 0xBF for byte in noise[1::2])
-    header, place = {}, 0
+    header, offset = {}, 0
     for name, shape in shapes.items():
-        end = place + size(shape)
-        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": (place, end)}
-        place = end
+        end = offset + size(shape)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": (offset, end)}
+        offset = end
     described = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(described)) + described)
-        for _ in range(place // MEBIBYTE):
+        for _ in range(offset // MEBIBYTE):
             file.write(noise)
-        file.write(noise[: place % MEBIBYTE])
+        file.write(noise[: offset % MEBIBYTE])
 
 
 def measure(source: str, destination: str, link: Any) -> Run:
-    """Exports, and says what it took; for a process of its own."""
+    """Export a checkpoint and measure the costs; runs in a process of its own."""
     from reward_client.export import export_checkpoint
     from reward_client.export.checkpoint import read_checkpoint
     from reward_client.export.head_finder import find_head
@@ -142,7 +142,7 @@ def measure(source: str, destination: str, link: Any) -> Run:
 
 
 def _on_disk(folder: Path) -> int:
-    """What the files take that are not links."""
+    """Return the disk usage of all files that are not links."""
     statuses = [
         path.lstat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()
     ]
@@ -150,7 +150,7 @@ def _on_disk(folder: Path) -> int:
 
 
 def run(settings: Settings) -> Json:
-    """Once: an export does the same each time."""
+    """Measure each export once, as it does the same every time."""
     runs: dict[str, list[Run]] = {}
     with tempfile.TemporaryDirectory(prefix="export-benchmark-") as folder:
         source, destination = Path(folder, "source"), Path(folder, "exported")
@@ -169,5 +169,5 @@ def run(settings: Settings) -> Json:
             runs,
             compared=False,
         ),
-        demands=[demand("most memory besides the head, MiB", [max(beyond)], at_most=ALLOWED)],
+        demands=[demand("peak memory besides the head, MiB", [max(beyond)], at_most=ALLOWED)],
     )

@@ -1,4 +1,4 @@
-"""How long one score takes, beside the two requests that it cannot do without."""
+"""The latency of one score beside that of its two requests, sent by a bare HTTP client."""
 
 from __future__ import annotations
 
@@ -8,49 +8,51 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.contestants import client
-from benchmarks.figures import Json, Run, Runs, Settings, demand, findings, ratios, table
-from benchmarks.instant import servers
-from benchmarks.instant_server import MODEL
-from benchmarks.measuring import check
+from benchmarks.baselines import ROUTES, Target
+from benchmarks.competitors import client
+from benchmarks.null_server import MODEL
+from benchmarks.overhead import servers
 from benchmarks.process import call
-from benchmarks.ways import ROUTES, Target
+from benchmarks.results import Json, Run, Runs, Settings, demand, findings, ratios, table
+from benchmarks.timing import check
 from benchmarks.workload import conversations
 
 COUNT = 500
 _WARM_UP = 20
-_KINDS = {"async": 1.3, "sync": 1.5}
-"""How many times the bare requests a score may take."""
+_CLIENTS = {"async": 1.3, "sync": 1.5}
+"""For each client, the largest allowed ratio of a score to the bare requests."""
 
 Conversation = list[dict[str, str]]
 
 
-def names(kind: str) -> tuple[str, str]:
+def names(kind: str, label: str = "") -> tuple[str, str]:
+    """Return the rows of a client and of its bare requests, beside another checkout if named."""
     bare = "AsyncClient" if kind == "async" else "Client"
-    return f"score(), {kind}", f"two bare requests by httpx.{bare}"
+    suffix = f" ({label})" if label else ""
+    return f"score(), {kind}{suffix}", f"two bare requests by httpx.{bare}{suffix}"
 
 
-def measure(kind: str, target: Sequence[str], count: int) -> dict[str, Run]:
-    """Both in turns, in one process: {name: median}."""
+def measure(kind: str, target: Sequence[str], count: int) -> list[Run]:
+    """Time a score and the bare requests in turns, in one process, and return both medians."""
     chats = conversations(count + _WARM_UP)
-    of_kind = _of_async if kind == "async" else _of_sync
-    ours, bare = of_kind(Target(*target), chats)
+    time_both = _time_async if kind == "async" else _time_sync
+    ours, bare = time_both(Target(*target), chats)
     check([value for _, value in ours], [value for _, value in bare], 1e-4)
-    return {
-        name: {"milliseconds": statistics.median(taken for taken, _ in each[_WARM_UP:]) * 1000}
-        for name, each in zip(names(kind), (ours, bare), strict=True)
-    }
+    return [
+        {"milliseconds": statistics.median(seconds for seconds, _ in times[_WARM_UP:]) * 1000}
+        for times in (ours, bare)
+    ]
 
 
-Taken = list[tuple[float, float]]
-"""Seconds and value of each."""
+Times = list[tuple[float, float]]
+"""Seconds and value of each conversation."""
 
 
-def _of_sync(target: Target, chats: Sequence[Conversation]) -> tuple[Taken, Taken]:
+def _time_sync(target: Target, chats: Sequence[Conversation]) -> tuple[Times, Times]:
     import httpx
 
-    ours: Taken = []
-    bare: Taken = []
+    ours: Times = []
+    bare: Times = []
     with client(target) as scorer, httpx.Client(base_url=target.url, timeout=600) as http:
 
         def by_score(chat: Conversation) -> float:
@@ -60,23 +62,23 @@ def _of_sync(target: Target, chats: Sequence[Conversation]) -> tuple[Taken, Take
             ids = http.post("/tokenize", json=_tokenize(target, chat)).json()["tokens"]
             return _value(target, http.post(_path(target), json=_body(target, ids)).json())
 
-        for place, chat in enumerate(chats):
-            both: list[tuple[Callable[[Conversation], float], Taken]]
+        for index, chat in enumerate(chats):
+            both: list[tuple[Callable[[Conversation], float], Times]]
             both = [(by_score, ours), (by_hand, bare)]
-            for score, taken in both if place % 2 else reversed(both):
+            for score, times in both if index % 2 else reversed(both):
                 started = time.perf_counter()
                 value = score(chat)
-                taken.append((time.perf_counter() - started, value))
+                times.append((time.perf_counter() - started, value))
     return ours, bare
 
 
-def _of_async(target: Target, chats: Sequence[Conversation]) -> tuple[Taken, Taken]:
+def _time_async(target: Target, chats: Sequence[Conversation]) -> tuple[Times, Times]:
     import httpx
 
     from reward_client import AsyncRewardClient
 
-    ours: Taken = []
-    bare: Taken = []
+    ours: Times = []
+    bare: Times = []
 
     async def main() -> None:
         async with (
@@ -93,13 +95,13 @@ def _of_async(target: Target, chats: Sequence[Conversation]) -> tuple[Taken, Tak
                 response = await http.post(_path(target), json=_body(target, ids))
                 return _value(target, response.json())
 
-            for place, chat in enumerate(chats):
-                both: list[tuple[Callable[[Conversation], Awaitable[float]], Taken]]
+            for index, chat in enumerate(chats):
+                both: list[tuple[Callable[[Conversation], Awaitable[float]], Times]]
                 both = [(by_score, ours), (by_hand, bare)]
-                for score, taken in both if place % 2 else reversed(both):
+                for score, times in both if index % 2 else reversed(both):
                     started = time.perf_counter()
                     value = await score(chat)
-                    taken.append((time.perf_counter() - started, value))
+                    times.append((time.perf_counter() - started, value))
 
     asyncio.run(main())
     return ours, bare
@@ -123,36 +125,51 @@ def _value(target: Target, response: Any) -> float:
 
 
 def compared(target: Target, settings: Settings, count: int, where: str) -> Json:
-    """The table and the demands for one server."""
+    """Measure the latencies on one server, by this package and by the other checkouts."""
+    packages: list[tuple[str, str | None]] = [("", None), *settings.packages.items()]
     runs: dict[str, list[Run | None]] = {}
-    for _ in range(settings.rounds):
-        for kind in _KINDS:
-            measured = call(measure, kind=kind, target=target, count=settings.count(count))
-            for name, run in measured.items():
-                runs.setdefault(name, []).append(run)
-    return _result(runs, where)
+    for number in range(settings.rounds):
+        for kind in _CLIENTS:
+            for label, folder in packages if number % 2 else reversed(packages):
+                measured = call(
+                    measure,
+                    package=folder,
+                    kind=kind,
+                    target=target,
+                    count=settings.count(count),
+                )
+                for name, run in zip(names(kind, label), measured, strict=True):
+                    runs.setdefault(name, []).append(run)
+    return _result(runs, where, [label for label, _ in packages])
 
 
-def _result(runs: Runs, where: str) -> Json:
+def _result(runs: Runs, where: str, labels: Sequence[str]) -> Json:
+    demands = [
+        demand(
+            f"{where}: {' ÷ '.join(names(kind))}",
+            ratios(runs, *names(kind), "milliseconds"),
+            at_most=bound,
+        )
+        for kind, bound in _CLIENTS.items()
+    ]
+    for kind in _CLIENTS:
+        ours, _ = names(kind)
+        for label in labels[1:]:
+            theirs, _ = names(kind, label)
+            what = f"{where}: {ours} ÷ the same ({label})"
+            demands.append(demand(what, ratios(runs, ours, theirs, "milliseconds")))
     return findings(
         *(
             table(
                 f"{where}: {kind}, medians of conversations one after the other",
-                {name: runs[name] for name in names(kind)},
+                {name: runs[name] for label in labels for name in names(kind, label)},
             )
-            for kind in _KINDS
+            for kind in _CLIENTS
         ),
-        demands=[
-            demand(
-                f"{where}: {' ÷ '.join(names(kind))}",
-                ratios(runs, *names(kind), "milliseconds"),
-                at_most=most,
-            )
-            for kind, most in _KINDS.items()
-        ],
+        demands=demands,
     )
 
 
 def run(settings: Settings) -> Json:
     with servers() as (url,):
-        return compared(Target(url, MODEL), settings, COUNT, "Instant server")
+        return compared(Target(url, MODEL), settings, COUNT, "Null server")

@@ -1,16 +1,16 @@
-"""The limit: the same engine in one process, given all token IDs at once. Runs where vLLM is."""
+"""The limit: the same engine without a server, on all token IDs. Runs in vLLM's environment."""
 
 from __future__ import annotations
 
 import os
 import time
 
-from benchmarks.figures import Run
-from benchmarks.measuring import check
+from benchmarks.results import Run
+from benchmarks.timing import check
 from benchmarks.workload import read
 
 ENVIRONMENT = {
-    # As many threads as the server's engine has: vLLM keeps a core for the rest of its work.
+    # The server's engine has as many threads: vLLM keeps one core for its other work.
     "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) - 1)),
     "HF_HUB_OFFLINE": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -21,7 +21,7 @@ ENVIRONMENT = {
 
 
 def measure(checkpoint: str, work: str, rounds: int, *, prefix_caching: bool) -> list[Run]:
-    """The rate of each round."""
+    """Time each round."""
     from vllm import LLM, PoolingParams
 
     llm = LLM(
@@ -36,7 +36,7 @@ def measure(checkpoint: str, work: str, rounds: int, *, prefix_caching: bool) ->
     warm_up, measured = read(work)
 
     def values(ids: list[list[int]]) -> list[float]:
-        prompts = [{"prompt_token_ids": each} for each in ids]
+        prompts = [{"prompt_token_ids": prompt} for prompt in ids]
         outputs = llm.encode(
             prompts,
             PoolingParams(use_activation=False),

@@ -1,4 +1,4 @@
-"""A function of this package, called in a process of its own."""
+"""Calls of this package's functions, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[1]
+_PACKAGE = "BENCHMARKS_PACKAGE"
+"""The environment variable with the checkout from which a process imports reward_client."""
 
 
 class FailedError(Exception):
-    """The process ended with an error; says the end of what it printed."""
+    """A process that ended with an error, with the end of its output."""
 
 
 def call(
@@ -25,20 +27,29 @@ def call(
     *,
     python: Path | str = sys.executable,
     environment: Mapping[str, str] | None = None,
+    package: str | None = None,
     **arguments: object,
 ) -> T:
-    """What a function returns; arguments and result are JSON.
+    """Call a function in a process of its own; arguments and result pass as JSON.
+
+    Args:
+        function: A function of this package.
+        python: The interpreter.
+        environment: Further environment variables.
+        package: The checkout from which to import reward_client; None for the installed one.
+        arguments: The arguments of the function.
 
     Raises:
-        FailedError: It raised an error.
+        FailedError: If the function raises an error.
     """
+    given = {**os.environ, **(environment or {}), _PACKAGE: package or ""}
     done = subprocess.run(
         [python, "-m", "benchmarks.process", f"{function.__module__}:{function.__name__}"],
         input=json.dumps(arguments),
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, **(environment or {})},
+        env=given,
         check=False,
     )
     if done.returncode:
@@ -48,9 +59,9 @@ def call(
 
 
 def peak() -> float:
-    """The largest resident set of this process so far, in MiB."""
+    """Return the largest resident set of this process so far, in MiB."""
     status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss may be that of the process that started this one
+    if status.exists():  # on Linux, ru_maxrss may report the parent process
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 2**10
     import resource
@@ -58,10 +69,24 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def _import_from(checkout: str) -> None:
+    """Import reward_client from a checkout; this package stays the one that runs."""
+    sys.path.insert(0, checkout)
+    package = importlib.import_module("reward_client")
+    sys.path.remove(checkout)
+    if not Path(str(package.__file__)).resolve().is_relative_to(Path(checkout).resolve()):
+        raise ImportError(
+            f"Cannot measure {checkout}: reward_client came from {package.__file__}. "
+            "Name the folder that holds the folder reward_client."
+        )
+
+
 def _main(target: str) -> None:
-    # Libraries print: to stderr, so that the result is all that stdout holds.
+    # Libraries may print: their output goes to stderr, so that stdout holds the result alone.
     with os.fdopen(os.dup(1), "w") as result:
         os.dup2(2, 1)
+        if os.environ.get(_PACKAGE):
+            _import_from(os.environ[_PACKAGE])
         module, _, name = target.partition(":")
         function: Callable[..., Any] = getattr(importlib.import_module(module), name)
         json.dump(function(**json.load(sys.stdin)), result)

@@ -1,8 +1,7 @@
-"""How much more several replicas score than one: servers that take a fixed time for each pack.
+"""The rate of several replicas beside that of one, on servers with a fixed time for each batch.
 
-Each takes any number of packs at a time. So the rate of one is the packs that the client keeps
-under way there, divided by the delay, as long as neither the client nor the machine is the
-bottleneck.
+A server accepts any number of batches at a time. So its rate is the number of the client's
+concurrent batches divided by the delay, unless the client or the machine is the bottleneck.
 """
 
 from __future__ import annotations
@@ -10,25 +9,25 @@ from __future__ import annotations
 import asyncio
 import time
 
-from benchmarks.figures import Json, Run, Settings, compete, demand, findings, ratios, table
-from benchmarks.instant import servers
-from benchmarks.instant_server import value
-from benchmarks.measuring import check
+from benchmarks.null_server import value
+from benchmarks.overhead import servers
 from benchmarks.process import call
+from benchmarks.results import Json, Run, Settings, compete, demand, findings, ratios, table
+from benchmarks.timing import check
 
 COUNTS = (1, 2, 4)
 DELAY_MS = 500.0
 SECONDS = 10.0
 TOKENS = 64
-_PACKS = 8
-_ITEMS = 32
+_CONCURRENT_BATCHES = 8
+_BATCH_SIZE = 32
 
 
 def measure(urls: list[str], number: int) -> Run:
-    """For a process of its own."""
+    """Time a client of these servers; runs in a process of its own."""
     from reward_client import AsyncRewardClient
 
-    samples = [[place % 30_000, *range(TOKENS - 2), place // 30_000] for place in range(number)]
+    samples = [[index % 30_000, *range(TOKENS - 2), index // 30_000] for index in range(number)]
 
     async def main() -> Run:
         async with AsyncRewardClient(urls) as client:
@@ -44,16 +43,17 @@ def measure(urls: list[str], number: int) -> Run:
 
 def run(settings: Settings) -> Json:
     names = {f"{count} server{'s' * (count > 1)}": count for count in COUNTS}
-    packs_each = max(1, round(SECONDS * 1000 / DELAY_MS * settings.scale)) * _PACKS
+    rounds_of_batches = max(1, round(SECONDS * 1000 / DELAY_MS * settings.scale))
+    samples_each = rounds_of_batches * _CONCURRENT_BATCHES * _BATCH_SIZE
     with servers(max(COUNTS), DELAY_MS) as urls:
 
         def measured(name: str) -> Run:
             count = names[name]
-            return call(measure, urls=urls[:count], number=count * packs_each * _ITEMS)
+            return call(measure, urls=urls[:count], number=count * samples_each)
 
         runs = compete(tuple(names), settings.rounds, measured)
     one, _, four = names
     return findings(
-        table(f"{DELAY_MS:g} ms for each pack, samples of {TOKENS} tokens", runs, compared=False),
+        table(f"{DELAY_MS:g} ms for each batch, samples of {TOKENS} tokens", runs, compared=False),
         demands=[demand("four servers ÷ one", ratios(runs, four, one), at_least=3.6)],
     )

@@ -1,4 +1,4 @@
-"""What is scored on a real vLLM: a tiny checkpoint, conversations, and their right rewards."""
+"""The workload of a real vLLM: a tiny checkpoint, conversations, and their right rewards."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ COUNT = 2000
 RESPONSES = 16
 _WARM_UP = 64
 _WORDS = ("the", "answer", "is", "four", "because", "two", "and", "some", "other", "words")
-_MOST_WORDS = 220
+_MAX_WORDS = 220
 """About 700 tokens of the checkpoint's vocabulary."""
 _WIDTH = 64
 _SEED = 8967
 
 
 class Work(NamedTuple):
-    """Samples with the values that they have to get.
+    """Samples with their right rewards.
 
     Attributes:
-        conversations: As messages.
-        ids: Their token IDs.
-        values: Their rewards, by torch.
+        conversations: The conversations as messages.
+        ids: The token IDs of each conversation.
+        values: The reward of each conversation, computed by torch.
     """
 
     conversations: list[Conversation]
@@ -44,15 +44,15 @@ class Work(NamedTuple):
 
 
 def conversations(count: int) -> list[Conversation]:
-    """Of 30 to 700 tokens, all lengths alike."""
+    """Make conversations of 30 to 700 tokens, evenly spread."""
     rng = random.Random(_SEED)
     return [
-        _conversation(f"{index} + {index}?", _text(rng, 1, _MOST_WORDS)) for index in range(count)
+        _conversation(f"{index} + {index}?", _text(rng, 1, _MAX_WORDS)) for index in range(count)
     ]
 
 
 def best_of(count: int) -> list[Conversation]:
-    """Prompts of about 320 tokens, each with 16 responses of up to 370."""
+    """Make prompts of about 320 tokens, each with 16 responses of up to 370 tokens."""
     rng = random.Random(_SEED)
     chats: list[Conversation] = []
     while len(chats) < count:
@@ -61,8 +61,8 @@ def best_of(count: int) -> list[Conversation]:
     return chats[:count]
 
 
-def _text(rng: random.Random, least: int, most: int) -> str:
-    return " ".join(rng.choices(_WORDS, k=rng.randrange(least, most)))
+def _text(rng: random.Random, start: int, stop: int) -> str:
+    return " ".join(rng.choices(_WORDS, k=rng.randrange(start, stop)))
 
 
 def _conversation(prompt: str, response: str) -> Conversation:
@@ -70,7 +70,10 @@ def _conversation(prompt: str, response: str) -> Conversation:
 
 
 def write(path: Path, chats: Sequence[Conversation], checkpoint: Path, torch: TorchProcess) -> None:
-    """Conversations and their right rewards, with some to warm up, which are no others' prefix."""
+    """Write conversations with their right rewards, after some for the warm-up.
+
+    No conversation of the warm-up is a prefix of another, so that it fills no prefix cache.
+    """
     warm_up = [
         _conversation(f"Warm-up {index}", chat[-1]["content"])
         for index, chat in enumerate(chats[:_WARM_UP])
@@ -83,17 +86,17 @@ def write(path: Path, chats: Sequence[Conversation], checkpoint: Path, torch: To
 
 
 def read(path: str) -> tuple[Work, Work]:
-    """What to warm up with, and what to measure with."""
+    """Read the work of the warm-up and the measured work."""
     work = Work(*json.loads(Path(path).read_text(encoding="utf-8")))
     count = min(_WARM_UP, len(work.ids) // 2)
     return work.first(count), work.after(count)
 
 
 def make_checkpoint(folder: Path, torch: TorchProcess) -> None:
-    """A Llama of one layer, 64 wide, with a score head.
+    """Make a Llama of one layer and width 64, with a score head.
 
-    That is the narrowest that vLLM's CPU attention takes. Its arithmetic takes less time than the
-    rest of what a server does for a request, as on a GPU: so that the clients make a difference.
+    vLLM's CPU attention supports no smaller width. As on a GPU, the arithmetic takes less time
+    than the server's other work for a request, so that the clients make a difference.
     """
     import numpy as np
     from safetensors.numpy import save_file

@@ -10,7 +10,7 @@ from typing import Any
 
 from reward_client.recipes import Recipe
 from reward_client.testing import RewardServer
-from reward_client.testing.judge import load_judge
+from reward_client.testing._model.sum_judge import load_sum_judge
 
 SCALAR = {"type": "scalar"}
 STEPS = {
@@ -83,7 +83,7 @@ def recipe(content: dict[str, Any]) -> Recipe:
 
 def of_sum_judge(server: RewardServer, head: dict[str, Any] = SCALAR, **fields: Any) -> Recipe:
     """The manifest of the test server's model, with two reference values."""
-    (step,) = load_judge().tokenizer.encode(server.step_token, add_special_tokens=False)
+    (step,) = load_sum_judge().tokenizer.encode(server.step_token, add_special_tokens=False)
     lists = [[1, 4, step, 312, 272, step, 227], [1, 312, 227, 24, step]]
     true = [server.reference_values(ids) for ids in lists]
     if head == SCALAR:

@@ -1,6 +1,6 @@
-"""A real, small reward model behind vLLM's wire, for tests and demos.
+"""A small reward model behind vLLM's HTTP API, for tests and demos.
 
-A server, and a fault for it::
+Start a server, and inject a fault into its responses::
 
     from reward_client.testing import Fault, RewardServer
 
@@ -16,11 +16,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reward_client.testing._model.reference import ReferenceValues
+    from reward_client.testing._model.sum_judge import demo_pairs
     from reward_client.testing.app import create_app
     from reward_client.testing.faults import Fault
-    from reward_client.testing.judge import demo_pairs
     from reward_client.testing.recording import RecordedRequest
-    from reward_client.testing.reference import ReferenceValues
     from reward_client.testing.server import RewardServer, serve
 
 __all__ = [
@@ -33,28 +33,40 @@ __all__ = [
     "serve",
 ]
 
-_HOMES = {
+_MODULES = {
     "Fault": "faults",
     "RecordedRequest": "recording",
-    "ReferenceValues": "reference",
+    "ReferenceValues": "_model.reference",
     "RewardServer": "server",
     "create_app": "app",
-    "demo_pairs": "judge",
+    "demo_pairs": "_model.sum_judge",
     "serve": "server",
 }
-_EXTRA = {"jinja2", "numpy", "safetensors", "starlette", "tokenizers", "uvicorn", "h11"}
+_PACKAGES_OF_THE_EXTRA = {
+    "h11",
+    "jinja2",
+    "numpy",
+    "safetensors",
+    "starlette",
+    "tokenizers",
+    "uvicorn",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Names are looked up at first use: pytest imports this package at every start, for its plugin.
-    if name not in _HOMES:
+    # Imports wait for the first use: pytest imports this package at every start, for its plugin.
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _EXTRA:
+        if error.name is None or error.name.partition(".")[0] not in _PACKAGES_OF_THE_EXTRA:
             raise
         raise ModuleNotFoundError(
-            f"reward_client.testing needs {error.name}: pip install 'reward-client[testing]'",
+            f"Cannot import reward_client.testing.{name}: {error.name} is not installed. "
+            "Run: pip install 'reward-client[testing]'",
             name=error.name,
         ) from error
+    # Reprs, pickles and the documentation show the module that callers import from.
+    value.__module__ = __name__
+    return value

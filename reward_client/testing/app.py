@@ -1,4 +1,4 @@
-"""An ASGI app that speaks vLLM's wire for the shipped reward model."""
+"""An ASGI app that serves the shipped reward model by vLLM's HTTP API."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from reward_client.testing.dialects import DIALECTS
-from reward_client.testing.endpoints import Endpoints
-from reward_client.testing.generating import LogprobsMode
-from reward_client.testing.heads import HEADS, Head
-from reward_client.testing.judge import load_judge
-from reward_client.testing.serving import Serving
+from reward_client.testing._model.generate import LogprobsMode
+from reward_client.testing._model.heads import HEADS, Head
+from reward_client.testing._model.sum_judge import load_sum_judge
+from reward_client.testing._vllm.dialects import DIALECTS
+from reward_client.testing._vllm.endpoints import Endpoints
+from reward_client.testing._vllm.served_model import ServedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -36,43 +36,54 @@ def create_app(
     owned_by: str = "vllm",
     root: str = "reward-client/sum-judge",
 ) -> ASGIApp:
-    """The app that `RewardServer` serves, without fault injection and recording.
+    """Create the app that `RewardServer` runs, without fault injection and recording.
 
     Args:
-        dialect: The vLLM version to stand for: ``"0.8"``, ``"0.10"``, ``"0.12"``, ``"0.16"``,
+        dialect: The vLLM version to imitate: ``"0.8"``, ``"0.10"``, ``"0.12"``, ``"0.16"``,
             ``"0.20"``, ``"0.25"`` or ``"0.32"``.
-        head: What the model answers with: see `RewardServer`.
-        logprobs: What a generating server was started with: see `RewardServer`.
-        raw: Whether the server was started with its activation switched off, as by
+        head: The head of the model; see `RewardServer`.
+        logprobs: The ``--logprobs-mode`` of a server that generates; see `RewardServer`.
+        raw: True imitates a server that was started with its activation switched off, as by
             ``--override-pooler-config '{"softmax": false}'``.
-        api_key: Guards ``/v1``, and only that, as vLLM does.
-        model_name: The served name.
-        max_model_len: The most tokens of one prompt.
-        values: The raw number for a prompt, given its token IDs, in place of the model's; see
-            `RewardServer`.
-        version: What ``/version`` says; ``"dialect"`` is the dialect's, None is no such route.
-        owned_by: What ``/v1/models`` says of the owner; a proxy in front of vLLM says another.
-        root: What ``/v1/models`` says that the model was loaded from; recipes are looked up by it.
+        api_key: The API key; as in vLLM, only ``/v1`` requires it.
+        model_name: The served model name.
+        max_model_len: The maximum number of tokens in a prompt.
+        values: A function from a prompt's token IDs to a raw value; see `RewardServer`.
+        version: The version that ``/version`` reports. ``"dialect"`` reports the dialect's
+            version; None removes the route.
+        owned_by: The owner that ``/v1/models`` reports. vLLM reports ``"vllm"``; a proxy in front
+            of it may report another owner.
+        root: The model path that ``/v1/models`` reports. Clients look recipes up by it.
+
+    Raises:
+        ValueError: If an option is unknown, or if the dialect does not support it.
     """
-    if dialect not in DIALECTS:
-        raise ValueError(f"Unknown dialect {dialect!r}; there are {', '.join(DIALECTS)}.")
-    if head not in HEADS:
-        raise ValueError(f"Unknown head {head!r}; there are {', '.join(HEADS)}.")
-    if logprobs not in (None, *get_args(LogprobsMode)):
-        raise ValueError(f"Unknown logprobs {logprobs!r}; there are {get_args(LogprobsMode)}.")
+    _check_choice("dialect", dialect, DIALECTS)
+    _check_choice("head", head, HEADS)
+    if logprobs is not None:
+        _check_choice("logprobs", logprobs, get_args(LogprobsMode))
     if logprobs not in (None, "processed_logprobs") and dialect == "0.8":
-        raise ValueError("vLLM has --logprobs-mode since 0.10.0.")
+        raise ValueError(
+            f"Cannot serve logprobs={logprobs!r} as vLLM 0.8: --logprobs-mode came with 0.10.0. "
+            'Name a later dialect, or "processed_logprobs".'
+        )
     if head == "export" and dialect == "0.8":
-        raise ValueError("vLLM applies the Dense modules of an exported head since 0.10.2.")
+        raise ValueError(
+            "Cannot serve head='export' as vLLM 0.8: Dense modules came with 0.10.2. Name a later "
+            "dialect."
+        )
     if head == "export-steps" and dialect in ("0.8", "0.10", "0.12"):
-        raise ValueError("vLLM answers what Dense modules make of each token since 0.16.")
-    serving = Serving(
-        judge=load_judge(),
+        raise ValueError(
+            f"Cannot serve head='export-steps' as vLLM {dialect}: Dense modules for each token "
+            "came with 0.16. Name a later dialect."
+        )
+    served = ServedModel(
+        judge=load_sum_judge(),
         dialect=DIALECTS[dialect],
         head=head,
         logprobs=logprobs,
         raw=raw,
-        model_name=model_name,
+        name=model_name,
         max_model_len=max_model_len,
         values=values,
         version=DIALECTS[dialect].version if version == "dialect" else version,
@@ -80,13 +91,19 @@ def create_app(
         root=root,
     )
     app: ASGIApp = Starlette(
-        routes=Endpoints(serving).routes(), exception_handlers={HTTPException: _http_error}
+        routes=Endpoints(served).routes(), exception_handlers={HTTPException: _http_error}
     )
     return _KeyGuard(app, api_key) if api_key else app
 
 
+def _check_choice(option: str, given: object, choices: Collection[object]) -> None:
+    if given not in choices:
+        known = ", ".join(map(str, choices))
+        raise ValueError(f"Cannot serve {option}={given!r}: it is unknown. Name one of {known}.")
+
+
 class _KeyGuard:
-    """Refuses requests without the key under `/v1`, and only there."""
+    """ASGI middleware that refuses requests under `/v1` without the key, and no others."""
 
     def __init__(self, app: ASGIApp, api_key: str) -> None:
         self._app = app
@@ -102,8 +119,8 @@ class _KeyGuard:
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:
-    """Unknown routes and methods, in the words of every version."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for these only
+    """Answer an unknown route or method in the words of every version."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for HTTPException only
     return JSONResponse(
         {"detail": error.detail}, status_code=error.status_code, headers=error.headers
     )

@@ -1,4 +1,4 @@
-"""Faults that a server in the field shows, injected into the replies of the test server."""
+"""Injection of faults that servers show in practice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Where the server's protocol leaves the connection's transport in an ASGI scope's state.
+# The key in an ASGI scope's state under which the server keeps the connection's transport.
 TRANSPORT = "reward_client.transport"
 
 _ERROR_PAGE = (
@@ -24,13 +24,13 @@ _ERROR_PAGE = (
     b"<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n"
     b"</body>\r\n</html>\r\n"
 )
-# The keys of a pooled reply's item that hold its values.
+# The keys that hold the values of an item, one for each pooling route.
 _VALUE_KEYS = ("data", "embedding", "probs")
 
 
 @dataclass(slots=True)
-class _Answer:
-    """A complete reply."""
+class _Response:
+    """A complete HTTP response."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -39,7 +39,7 @@ class _Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Exchange:
-    """One request that a fault has hit."""
+    """One request that a fault hits."""
 
     app: ASGIApp
     scope: Scope
@@ -50,46 +50,57 @@ class _Exchange:
         """Let the app answer."""
         await self.app(self.scope, self.receive, self.send)
 
-    async def true_answer(self) -> _Answer:
-        """What the app answers, kept back."""
-        answer = _Answer(status=0, headers=[], body=b"")
+    async def true_response(self) -> _Response:
+        """Return the app's response without sending it."""
+        response = _Response(status=0, headers=[], body=b"")
 
         async def keep(message: Message) -> None:
             if message["type"] == "http.response.start":
-                answer.status, answer.headers = message["status"], list(message["headers"])
+                response.status, response.headers = message["status"], list(message["headers"])
             else:
-                answer.body += message.get("body", b"")
+                response.body += message.get("body", b"")
 
         await self.app(self.scope, self.receive, keep)
-        return answer
+        return response
 
-    async def reply(self, answer: _Answer, *, sent: int | None = None) -> None:
-        """Send a reply, or only the first bytes of its body."""
-        start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
+    async def respond(self, response: _Response, *, body_bytes: int | None = None) -> None:
+        """Send a response, or its headers and the first `body_bytes` of its body."""
+        start = {
+            "type": "http.response.start",
+            "status": response.status,
+            "headers": response.headers,
+        }
         await self.send(start)
-        more = sent is not None
-        body = answer.body[:sent]
+        more = body_bytes is not None
+        body = response.body[:body_bytes]
         await self.send({"type": "http.response.body", "body": body, "more_body": more})
 
     def transport(self) -> asyncio.Transport:
-        """The connection itself."""
+        """Return the connection's transport.
+
+        Raises:
+            RuntimeError: If another server than `RewardServer` runs the app.
+        """
         transport: asyncio.Transport | None = self.scope.get("state", {}).get(TRANSPORT)
         if transport is None:
-            raise RuntimeError("Faults of the connection need RewardServer, which opens it.")
+            raise RuntimeError(
+                "Cannot break the connection: the app does not run in RewardServer. Inject this "
+                "fault by RewardServer.inject."
+            )
         return transport
 
-    async def closed(self) -> None:
-        """Wait until the server has noticed that the connection is gone."""
+    async def wait_until_closed(self) -> None:
+        """Wait until the server sees that the connection is closed."""
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that goes wrong with a request; made by one of the named constructors.
+    """A fault that hits one request; each class method makes one kind of fault.
 
     Attributes:
-        name: The constructor's name.
+        name: The name of the class method that made the fault.
     """
 
     name: str
@@ -97,7 +108,7 @@ class Fault:
 
     @classmethod
     def reset(cls) -> Fault:
-        """The connection is reset (TCP RST) before any reply."""
+        """Reset the connection (TCP RST) before any response."""
 
         async def act(exchange: _Exchange) -> None:
             transport = exchange.transport()
@@ -105,35 +116,35 @@ class Fault:
             # A linger time of zero makes closing send a RST instead of a FIN.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             transport.abort()
-            await exchange.closed()
+            await exchange.wait_until_closed()
 
         return cls("reset", act)
 
     @classmethod
     def disconnect(cls) -> Fault:
-        """The connection is closed properly before any reply."""
+        """Close the connection properly (TCP FIN) before any response."""
 
         async def act(exchange: _Exchange) -> None:
             exchange.transport().close()
-            await exchange.closed()
+            await exchange.wait_until_closed()
 
         return cls("disconnect", act)
 
     @classmethod
     def cut(cls) -> Fault:
-        """The headers and half of the body arrive, then the connection is closed."""
+        """Send the headers and half of the body, then close the connection."""
 
         async def act(exchange: _Exchange) -> None:
-            answer = await exchange.true_answer()
-            await exchange.reply(answer, sent=len(answer.body) // 2)
+            response = await exchange.true_response()
+            await exchange.respond(response, body_bytes=len(response.body) // 2)
             exchange.transport().close()
-            await exchange.closed()
+            await exchange.wait_until_closed()
 
         return cls("cut", act)
 
     @classmethod
     def delay(cls, seconds: float) -> Fault:
-        """The true answer, late."""
+        """Send the true response after a delay in seconds."""
 
         async def act(exchange: _Exchange) -> None:
             await asyncio.sleep(seconds)
@@ -145,118 +156,119 @@ class Fault:
     def status(
         cls, code: int, *, headers: Mapping[str, str] | None = None, body: bytes = b""
     ) -> Fault:
-        """This reply instead of the true one."""
-        return cls("status", _replying(code, headers or {}, body))
+        """Send a response with this status, these headers and this body."""
+        return cls("status", _respond_with(code, headers or {}, body))
 
     @classmethod
     def html(cls, code: int = 502) -> Fault:
-        """A proxy's error page, with its status or, as some do, with 200."""
-        return cls("html", _replying(code, {"Content-Type": "text/html"}, _ERROR_PAGE))
+        """Send a proxy's error page; some proxies send it with status 200."""
+        return cls("html", _respond_with(code, {"Content-Type": "text/html"}, _ERROR_PAGE))
 
     @classmethod
     def truncated_json(cls) -> Fault:
-        """A complete HTTP reply with half of the JSON."""
+        """Send a complete HTTP response with half of the JSON."""
 
-        def half(answer: _Answer) -> bytes:
-            return answer.body[: len(answer.body) // 2]
+        def half(response: _Response) -> bytes:
+            return response.body[: len(response.body) // 2]
 
-        return cls("truncated_json", _changing_body(half))
+        return cls("truncated_json", _change_body(half))
 
     @classmethod
     def shuffled_index(cls) -> Fault:
-        """The items come in another order; each has its right index."""
-        return cls("shuffled_index", _changing_data(lambda data: data.reverse()))
+        """Reverse the order of the items; each item keeps its index."""
+        return cls("shuffled_index", _change_data(lambda data: data.reverse()))
 
     @classmethod
     def missing_item(cls) -> Fault:
-        """The last item is missing."""
-        return cls("missing_item", _changing_data(lambda data: data.pop()))
+        """Remove the last item."""
+        return cls("missing_item", _change_data(lambda data: data.pop()))
 
     @classmethod
     def doubled_index(cls) -> Fault:
-        """The last item has the index of the one before it, or comes twice if it is alone."""
+        """Give the last item the index of the item before it; a single item comes twice."""
 
         def double(data: list[dict[str, Any]]) -> None:
             if len(data) == 1:
                 data.append(dict(data[0]))
             data[-1]["index"] = data[-2]["index"]
 
-        return cls("doubled_index", _changing_data(double))
+        return cls("doubled_index", _change_data(double))
 
     @classmethod
     def nan(cls) -> Fault:
-        """The first item's values are NaN: the literal in JSON, the bits in base64."""
-        return cls("nan", _changing_data(lambda data: _fill(data[0], float("nan"))))
+        """Replace the first item's values by NaN: the literal in JSON, the bits in base64."""
+        return cls("nan", _change_data(lambda data: _fill(data[0], float("nan"))))
 
     @classmethod
     def null(cls) -> Fault:
-        """The first item's values are null; base64 becomes null as a whole."""
-        return cls("null", _changing_data(lambda data: _fill(data[0], None)))
+        """Replace the first item's values by null; a base64 text becomes one null."""
+        return cls("null", _change_data(lambda data: _fill(data[0], None)))
 
     @classmethod
     def other_model(cls, name: str) -> Fault:
-        """The reply comes from another model: one that has come up behind the same URL."""
-        return cls("other_model", _changing_reply(lambda reply: reply.update(model=name)))
+        """Name another model in the response, as if it had replaced the model behind the URL."""
+        return cls("other_model", _change_json(lambda body: body.update(model=name)))
 
     @classmethod
     def wrong_usage(cls) -> Fault:
-        """The reply counts one token more than was sent."""
+        """Count one token more in `usage` than the request holds."""
 
-        def miscount(reply: dict[str, Any]) -> None:
-            reply["usage"]["prompt_tokens"] += 1
-            reply["usage"]["total_tokens"] += 1
+        def miscount(body: dict[str, Any]) -> None:
+            body["usage"]["prompt_tokens"] += 1
+            body["usage"]["total_tokens"] += 1
 
-        return cls("wrong_usage", _changing_reply(miscount))
+        return cls("wrong_usage", _change_json(miscount))
 
     async def strike(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer this request with the fault."""
         await self._act(_Exchange(app, scope, receive, send))
 
 
-def _replying(
+def _respond_with(
     code: int, headers: Mapping[str, str], body: bytes
 ) -> Callable[[_Exchange], Awaitable[None]]:
     given = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     length = (b"content-length", str(len(body)).encode())
 
     async def act(exchange: _Exchange) -> None:
-        await exchange.reply(_Answer(code, [*given, length], body))
+        await exchange.respond(_Response(code, [*given, length], body))
 
     return act
 
 
-def _changing_body(change: Callable[[_Answer], bytes]) -> Callable[[_Exchange], Awaitable[None]]:
+def _change_body(change: Callable[[_Response], bytes]) -> Callable[[_Exchange], Awaitable[None]]:
     async def act(exchange: _Exchange) -> None:
-        answer = await exchange.true_answer()
-        answer.body = change(answer)
-        length = str(len(answer.body)).encode()
-        answer.headers = [
-            (name, length if name == b"content-length" else value) for name, value in answer.headers
+        response = await exchange.true_response()
+        response.body = change(response)
+        length = str(len(response.body)).encode()
+        response.headers = [
+            (name, length if name == b"content-length" else value)
+            for name, value in response.headers
         ]
-        await exchange.reply(answer)
+        await exchange.respond(response)
 
     return act
 
 
-def _changing_reply(
+def _change_json(
     change: Callable[[dict[str, Any]], object],
 ) -> Callable[[_Exchange], Awaitable[None]]:
-    """Change the JSON of a successful reply; an error is passed on as it is."""
+    """Return an action that changes the JSON of a success, and passes an error on unchanged."""
 
-    def changed(answer: _Answer) -> bytes:
-        reply = json.loads(answer.body)
-        if answer.status != 200 or "usage" not in reply:
-            return answer.body
-        change(reply)
-        return json.dumps(reply).encode()
+    def changed(response: _Response) -> bytes:
+        body = json.loads(response.body)
+        if response.status != 200 or "usage" not in body:
+            return response.body
+        change(body)
+        return json.dumps(body).encode()
 
-    return _changing_body(changed)
+    return _change_body(changed)
 
 
-def _changing_data(
+def _change_data(
     change: Callable[[list[dict[str, Any]]], object],
 ) -> Callable[[_Exchange], Awaitable[None]]:
-    return _changing_reply(lambda reply: change(reply["data"]))
+    return _change_json(lambda body: change(body["data"]))
 
 
 def _fill(item: dict[str, Any], value: float | None) -> None:
@@ -282,7 +294,7 @@ class _Planned:
 
 
 class FaultInjector:
-    """ASGI middleware that answers planned requests with faults, in the order of planning."""
+    """ASGI middleware that hits requests with the planned faults, in the order of planning."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -291,7 +303,7 @@ class FaultInjector:
         self._lock = threading.Lock()
 
     def plan(self, fault: Fault, *, path: str | None, times: int) -> None:
-        """Let the next requests to this path, or to any, end in this fault."""
+        """Plan this fault for the next requests to a path, or to any path."""
         with self._lock:
             self._planned.append(_Planned(fault, path, times))
 
@@ -306,7 +318,7 @@ class FaultInjector:
         return None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with the next fault, if one is planned, or let the app answer."""
+        """Answer with the next planned fault; without one, let the app answer."""
         fault = self._next(scope["path"]) if scope["type"] == "http" else None
         if fault is None:
             await self._app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""The pytest plugin: the fixture `reward_server`."""
+"""The pytest plugin with the fixture `reward_server`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def reward_server() -> Iterator[RewardServer]:
     """A running `reward_client.testing.RewardServer`, new for every test."""
-    # Imported here, so that a pytest run without the fixture pays nothing and needs no extra.
+    # A pytest run without this fixture neither pays for the import nor needs the extra.
     from reward_client.testing import RewardServer
 
     with RewardServer() as server:

@@ -1,4 +1,4 @@
-"""Keeps what clients sent."""
+"""Recording of the requests that reach the server."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:
-    """One request that reached the server, whatever it was answered.
+    """One request that reached the server, whatever the server answered.
 
     Attributes:
-        method: In capitals.
-        path: Without the query.
-        headers: By lower-case name.
-        json: The body as JSON; None if there is none, or if it is not JSON.
+        method: The HTTP method in capitals.
+        path: The path without the query.
+        headers: The headers by lower-case name.
+        json: The parsed JSON body; None for an empty body and for one that is not JSON.
     """
 
     method: str
@@ -29,21 +29,22 @@ class RecordedRequest:
 
 
 class Recorder:
-    """ASGI middleware that keeps every request, in the order of arrival."""
+    """ASGI middleware that records every request in the order of arrival."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._requests: list[RecordedRequest] = []
+        # The server's thread records, a test's thread reads.
         self._lock = threading.Lock()
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """What has been sent so far."""
+        """A copy of the list of all requests so far."""
         with self._lock:
             return list(self._requests)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Keep the request, then let the app answer."""
+        """Record the request, then let the app answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

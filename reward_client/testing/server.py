@@ -1,4 +1,4 @@
-"""The reward server of tests and demos: uvicorn in a thread of this process."""
+"""The reward server of tests and demos, which runs uvicorn in a thread of this process."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING, Self
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from reward_client.testing._model.reference import ReferenceValues, reference_values
+from reward_client.testing._model.sum_judge import CHECKPOINT, STEP_TOKEN, load_sum_judge
 from reward_client.testing.app import create_app
 from reward_client.testing.faults import TRANSPORT, Fault, FaultInjector
-from reward_client.testing.judge import MODEL_FOLDER, STEP_TOKEN, load_judge
 from reward_client.testing.recording import RecordedRequest, Recorder
-from reward_client.testing.reference import ReferenceValues, reference_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    from reward_client.testing.generating import LogprobsMode
-    from reward_client.testing.heads import Head
+    from reward_client.testing._model.generate import LogprobsMode
+    from reward_client.testing._model.heads import Head
 
 
 _LOOPBACK = "127.0.0.1"
 
 
 class _Protocol(H11Protocol):
-    """Shows each request's connection to the app, for the faults that need it."""
+    """An HTTP protocol that gives the app each request's connection, for faults that break it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.app_state = {**self.app_state, TRANSPORT: transport}
@@ -37,7 +37,7 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Says when it is up, and ends at once when told to."""
+    """A uvicorn server that reports readiness and stops at once."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -51,7 +51,7 @@ class _Server(uvicorn.Server):
         self.ready.set()
 
     async def main_loop(self) -> None:
-        # uvicorn's looks ten times a second whether to go on.
+        # uvicorn's own loop polls ten times a second for the end.
         await self.on_tick(0)
         await self._stop.wait()
 
@@ -66,52 +66,63 @@ class _Server(uvicorn.Server):
         await asyncio.sleep(0)  # the connections that were idle are closed
 
     def stop(self) -> None:
-        """Let the server end, from another thread; what is still being answered is dropped."""
+        """Stop the server from another thread; it drops unfinished responses."""
         self.force_exit = True
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
 
 
 class RewardServer:
-    """A server with a real, small reward model behind vLLM's wire, on a free loopback port.
+    """A server with a real, small reward model behind vLLM's HTTP API, on a loopback port.
 
-    The model judges whether the sum in the last assistant turn is right::
+    The model judges the correctness of the sum in the last assistant turn::
 
         with RewardServer() as server:
             client = RewardClient(server.url)
 
     Args:
-        dialect: The vLLM version to answer as: ``"0.8"``, ``"0.10"``, ``"0.12"``, ``"0.16"``,
+        dialect: The vLLM version to imitate: ``"0.8"``, ``"0.10"``, ``"0.12"``, ``"0.16"``,
             ``"0.20"``, ``"0.25"`` or ``"0.32"``.
-        head: ``"sequence"``: one value per conversation; ``"token"``: one per token, as
-            ``Qwen2ForRewardModel``; ``"labels"``: five values per conversation; ``"steps"``: two
-            values, bad and good, per step token, as ``Qwen2ForProcessRewardModel``; ``"embed"``:
-            the last token's hidden state, as any model with ``--convert embed``; ``"export"``: the
-            reward head as a Dense module of sentence-transformers; ``"export-steps"``: the head of
-            ``"steps"`` as one, served with ``--pooler-config '{"task": "token_embed"}'``: two
-            values for each token, not only for the steps'.
-        logprobs: Makes it a server that generates, with the embeddings for its head, and pools
-            nothing: ``"raw_logprobs"``, ``"processed_logprobs"``, ``"raw_logits"`` or
-            ``"processed_logits"``, as ``--logprobs-mode``. ``head`` does not count then. It has
-            ``/v1/completions`` and, since 0.20, ``/generative_scoring``.
-        raw: Whether the server was started with its activation switched off.
-        api_key: The key that guards ``/v1``.
-        model_name: The served name.
-        max_model_len: The most tokens of one prompt.
+        head: The head of the model; the server answers
+
+            * ``"sequence"``: one value per conversation,
+            * ``"token"``: one value per token, as ``Qwen2ForRewardModel``,
+            * ``"labels"``: five values per conversation,
+            * ``"steps"``: two values (bad, good) per step token, as
+              ``Qwen2ForProcessRewardModel``,
+            * ``"embed"``: the last token's hidden state, as any model with ``--convert embed``,
+            * ``"export"``: one value per conversation, by the reward head as a Dense module of
+              sentence-transformers,
+            * ``"export-steps"``: two values per token, by the head of ``"steps"`` as a Dense
+              module, as with ``--pooler-config '{"task": "token_embed"}'``.
+        logprobs: The ``--logprobs-mode`` of a server that generates: ``"raw_logprobs"``,
+            ``"processed_logprobs"``, ``"raw_logits"`` or ``"processed_logits"``. Such a server
+            ignores ``head`` and has no pooling route. Its routes are ``/v1/completions`` and,
+            since 0.20, ``/generative_scoring``. The embeddings are its LM head. None starts a
+            pooling server.
+        raw: True imitates a server that was started with its activation switched off.
+        api_key: The API key; as in vLLM, only ``/v1`` requires it.
+        model_name: The served model name.
+        max_model_len: The maximum number of tokens in a prompt.
         port: The port; 0 takes a free one.
-        values: The raw number for a prompt, given its token IDs. Every number that the model would
-            answer with is this one instead, before any activation: for servers that are wrong.
-        version: What ``/version`` says; ``"dialect"`` is the dialect's, None is no such route.
-        owned_by: What ``/v1/models`` says of the owner; a proxy in front of vLLM says another.
-        root: What ``/v1/models`` says that the model was loaded from; recipes are looked up by it.
+        values: A function from a prompt's token IDs to a raw value. This value replaces every
+            value of the model before the activation, to imitate a faulty server.
+        version: The version that ``/version`` reports. ``"dialect"`` reports the dialect's
+            version; None removes the route.
+        owned_by: The owner that ``/v1/models`` reports. vLLM reports ``"vllm"``; a proxy in front
+            of it may report another owner.
+        root: The model path that ``/v1/models`` reports. Clients look recipes up by it.
+
+    Raises:
+        ValueError: If an option is unknown, or if the dialect does not support it.
 
     Attributes:
-        step_token: What ends a step for the heads of steps: a text that is one token.
+        step_token: The text, one token, that ends a step for the heads with steps.
         checkpoint: The folder of the model: config, weights and tokenizer.
     """
 
     step_token = STEP_TOKEN
-    checkpoint = MODEL_FOLDER
+    checkpoint = CHECKPOINT
 
     def __init__(
         self,
@@ -151,44 +162,55 @@ class RewardServer:
 
     @property
     def url(self) -> str:
-        """Where the server listens."""
+        """The base URL of the running server.
+
+        Raises:
+            RuntimeError: If the server is not running.
+        """
         if self._socket is None:
-            raise RuntimeError("The server is not running; use it in a with statement.")
+            raise RuntimeError(
+                "Cannot give the URL: the server is not running. Use it in a with statement."
+            )
         return f"http://{_LOOPBACK}:{self._socket.getsockname()[1]}"
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """Every request so far, in the order of arrival."""
+        """All requests so far, in the order of arrival."""
         return self._recorder.requests
 
     def inject(self, fault: Fault, *, path: str | None = None, times: int = 1) -> None:
-        """Let the next requests end in a fault.
+        """Hit the next requests with a fault.
 
         Args:
-            fault: What goes wrong.
-            path: Only for this path; None is for any.
-            times: How many requests it hits.
+            fault: The fault.
+            path: The path whose requests the fault hits; None for any path.
+            times: The number of requests that the fault hits.
+
+        Raises:
+            ValueError: If `times` is less than 1.
         """
         if times < 1:
-            raise ValueError(f"times is {times}, and should be at least 1.")
+            raise ValueError(
+                f"Cannot inject the fault: times is {times}. Give 1 or a larger number."
+            )
         self._faults.plan(fault, path=path, times=times)
 
     def reference(self, token_ids: Sequence[int]) -> float:
-        """The raw score of token IDs, straight from the model."""
-        return load_judge().score(token_ids)
+        """Compute the raw score of token IDs by the model, without the server."""
+        return load_sum_judge().score(token_ids)
 
     def reference_logits(self, token_ids: Sequence[int]) -> list[float]:
-        """The raw logit of every token at the next position, straight from the model."""
-        logits: list[float] = load_judge().logits(token_ids).tolist()
+        """Compute the raw logits of the next token, of shape (vocabulary size,)."""
+        logits: list[float] = load_sum_judge().logits(token_ids).tolist()
         return logits
 
     def reference_values(self, token_ids: Sequence[int]) -> ReferenceValues:
-        """The raw values of token IDs for every head, straight from the model."""
-        return reference_values(load_judge(), token_ids)
+        """Compute the raw values of every head for token IDs, without the server."""
+        return reference_values(load_sum_judge(), token_ids)
 
     def __enter__(self) -> Self:
-        # asyncio turns Nagle's algorithm off only where the protocol is named; left on, it holds
-        # every reply back for 40 ms.
+        # asyncio turns Nagle's algorithm off only for a socket that names its protocol. Nagle's
+        # algorithm would delay every response by 40 ms.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -205,7 +227,7 @@ class RewardServer:
             log_config=None,
             log_level="critical",
             access_log=False,
-            # vLLM's; clients must cope with idle connections closed after it.
+            # vLLM's value in seconds: clients must cope with connections closed after it.
             timeout_keep_alive=5,
         )
         self._server = _Server(config)
@@ -216,12 +238,14 @@ class RewardServer:
         while not self._server.ready.wait(timeout=1):
             if not self._thread.is_alive():
                 self._close_socket()
-                raise RuntimeError("The server did not start.")
+                raise RuntimeError(
+                    "Cannot start the server: its thread ended. See the exception that it printed."
+                )
         return self
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
@@ -244,7 +268,7 @@ def serve(
     api_key: str | None = None,
     port: int = 8000,
 ) -> None:
-    """Serve in the foreground until Ctrl-C."""
+    """Serve in the foreground until Ctrl-C; see `RewardServer` for the options."""
     with (
         contextlib.suppress(KeyboardInterrupt),
         RewardServer(dialect=dialect, head=head, raw=raw, api_key=api_key, port=port) as server,

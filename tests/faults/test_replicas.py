@@ -27,7 +27,7 @@ from .conftest import Connect
 from .raw_server import Action, Exchange, RawServer, Request, response, then_reset
 from .vllm_answers import CONVERSATION, answer, expected, pooled, reward_of
 
-INSTANT_SERVER = Path(__file__).parents[2] / "benchmarks" / "instant_server.py"
+INSTANT_SERVER = Path(__file__).parents[2] / "benchmarks" / "null_server.py"
 
 
 class InstantServer:

@@ -36,7 +36,7 @@ class Killed:
 @contextmanager
 def instant_server() -> Iterator[str]:
     """Its URL."""
-    server = ROOT / "benchmarks" / "instant_server.py"
+    server = ROOT / "benchmarks" / "null_server.py"
     with subprocess.Popen([sys.executable, str(server)], stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         try:

@@ -2,7 +2,7 @@
 
 Needs torch and transformers::
 
-    python tests/sum_model/reference.py reward_client/testing/model \
+    python tests/sum_model/reference.py reward_client/testing/_model/checkpoint \
         tests/testing/data/reference.json
 """
 

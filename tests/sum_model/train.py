@@ -2,8 +2,8 @@
 
 To repeat it (needs torch and transformers, which the package itself never does)::
 
-    python tests/sum_model/train.py --seed 8967 --output reward_client/testing/model \\
-        --pairs reward_client/testing/pairs.jsonl
+    python tests/sum_model/train.py --seed 8967 --output reward_client/testing/_model/checkpoint \\
+        --pairs reward_client/testing/_model/pairs.jsonl
 
 Then `reference.py` writes the reference values of the tests anew. Another torch or another number
 of threads rounds otherwise and ends in other weights.

@@ -15,9 +15,10 @@ import httpx
 import numpy as np
 import pytest
 
-from reward_client.testing import RewardServer, generating
-from reward_client.testing.judge import load_judge
-from reward_client.testing.llama import Past
+from reward_client.testing import RewardServer
+from reward_client.testing._model import generate
+from reward_client.testing._model.llama import KeyValueCache
+from reward_client.testing._model.sum_judge import load_sum_judge
 
 from .record_generated import body_of
 
@@ -113,7 +114,7 @@ def forced(monkeypatch, token_ids):
     def certain(logits):
         return np.eye(len(logits))[next(left)]
 
-    monkeypatch.setattr(generating, "_softmax", certain)
+    monkeypatch.setattr(generate, "_softmax", certain)
 
 
 def test_characters_of_several_tokens_as_vllm(servers, monkeypatch):
@@ -128,7 +129,7 @@ def test_characters_of_several_tokens_as_vllm(servers, monkeypatch):
 @pytest.mark.parametrize("character", ["é", "€", "😀"])
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_the_names_of_parts_of_a_character(servers, dialect, character, monkeypatch):
-    parts = load_judge().tokenizer.encode(character, add_special_tokens=False)
+    parts = load_sum_judge().tokenizer.encode(character, add_special_tokens=False)
     assert len(parts) == len(character.encode())
     forced(monkeypatch, parts)
     made = choice(of_dialect(servers, dialect), max_tokens=len(parts), logprobs=0)
@@ -154,8 +155,8 @@ def test_greedy_is_one_token_after_another(servers, dialect):
     assert len(prompt) == len(QUESTION) + 40
 
 
-def test_what_is_kept_of_the_past_changes_nothing():
-    judge, past = load_judge(), Past()
+def test_what_is_cached_of_the_past_changes_nothing():
+    judge, past = load_sum_judge(), KeyValueCache()
     for start, end in ((0, 5), (5, 6), (6, 14)):
         stepped = judge.logits(QUESTION[start:end], past)
         assert stepped == pytest.approx(judge.logits(QUESTION[:end]), abs=1e-4)
@@ -197,12 +198,12 @@ def frequencies(client, count, **asked):
         choice(client, max_tokens=1, seed=seed, **AS_IDS, logprobs=0, **asked)["token_ids"][0]
         for seed in range(count)
     ]
-    return np.bincount(drawn, minlength=load_judge().vocabulary_size) / count
+    return np.bincount(drawn, minlength=load_sum_judge().vocabulary_size) / count
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, None])
 def test_tokens_are_drawn_by_their_probabilities(servers, temperature):
-    logits = load_judge().logits(QUESTION) / (temperature or 1.0)
+    logits = load_sum_judge().logits(QUESTION) / (temperature or 1.0)
     probabilities = np.exp(logits - np.logaddexp.reduce(logits))
     found = frequencies(servers(), 200, temperature=temperature)
     # Four standard deviations.
@@ -211,7 +212,7 @@ def test_tokens_are_drawn_by_their_probabilities(servers, temperature):
 
 
 def test_top_p_leaves_the_likeliest(servers):
-    logits = load_judge().logits(QUESTION)
+    logits = load_sum_judge().logits(QUESTION)
     probabilities = np.exp(logits - np.logaddexp.reduce(logits))
     order = np.argsort(-probabilities)
     kept = order[: np.searchsorted(np.cumsum(probabilities[order]), 0.7) + 1]
@@ -279,7 +280,7 @@ def test_logprob_token_ids(servers, dialect, mode):
     if dialect != "0.32":
         assert told == without
         return
-    logits = load_judge().logits(QUESTION)
+    logits = load_sum_judge().logits(QUESTION)
     numbers = logits if mode.endswith("logits") else logits - np.logaddexp.reduce(logits)
     expected = {f"token_id:{token}": numbers[token] for token in [int(logits.argmax()), *chosen]}
     assert told[0] == pytest.approx(expected, abs=1e-4)
@@ -313,7 +314,7 @@ def test_generative_scoring_is_of_the_logits(servers, dialect, mode, order):
         }
         if mode.startswith("processed"):
             # Those are of the allowed token alone.
-            logits = load_judge().logits(prompt)
+            logits = load_sum_judge().logits(prompt)
             reported = logits if mode.endswith("logits") else logits - np.logaddexp.reduce(logits)
             numbers = {label: float(reported[label]) for label in labels}
         weights = {label: math.exp(number) for label, number in numbers.items()}

@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from reward_client.testing import RewardServer
-from reward_client.testing.judge import load_judge
+from reward_client.testing._model.sum_judge import load_sum_judge
 
 # float32, against the same arithmetic in float64.
 TOLERANCE = 1e-4
@@ -153,7 +153,7 @@ APPLIED = {
 
 
 def expected(ids, head, positions, applied):
-    evaluation = load_judge().evaluate(ids)
+    evaluation = load_sum_judge().evaluate(ids)
     outputs = evaluation.outputs(head).astype(np.float64)
     selected = {
         "last": lambda: outputs[-1],
@@ -164,7 +164,7 @@ def expected(ids, head, positions, applied):
 
 
 def ids_of(text):
-    return load_judge().tokenizer.encode(text, add_special_tokens=False)
+    return load_sum_judge().tokenizer.encode(text, add_special_tokens=False)
 
 
 (STEP_ID,) = ids_of(RewardServer.step_token)
@@ -264,7 +264,7 @@ def test_no_step_token_no_row(clients, dialect):
 @pytest.mark.parametrize("text", ["a~b", "a ~ b", "~~", "4~\n\n", "é~.", "<|end|>~<|end|>"])
 def test_the_step_token_is_one_token_wherever_it_stands(text):
     assert ids_of(text).count(STEP_ID) == text.count("~")
-    assert load_judge().tokenizer.decode([STEP_ID]) == RewardServer.step_token == "~"
+    assert load_sum_judge().tokenizer.decode([STEP_ID]) == RewardServer.step_token == "~"
 
 
 def test_references_are_those_of_one_weight():

@@ -229,9 +229,9 @@ def test_a_negative_id(dialect, status, code):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dialect": "0.7"}, "Unknown dialect"),
-        ({"head": "process"}, "Unknown head"),
-        ({"dialect": "0.8", "head": "export"}, "since 0.10.2"),
+        ({"dialect": "0.7"}, "dialect='0.7': it is unknown"),
+        ({"head": "process"}, "head='process': it is unknown"),
+        ({"dialect": "0.8", "head": "export"}, "came with 0.10.2"),
     ],
 )
 def test_impossible_options(options, message):

@@ -23,7 +23,7 @@ from reward_client import (
 )
 from reward_client.methods import Messages
 from reward_client.testing import RewardServer
-from reward_client.testing.judge import STEP_TOKEN
+from reward_client.testing._model.sum_judge import STEP_TOKEN
 
 from ..either import OPENERS, EitherClient, Kind
 from ..fake_vllm import CHAT_TOKENS, FakeVllm

@@ -40,9 +40,9 @@ from reward_client._tokenization import (
     Tokenizer,
     TokenizerChoice,
 )
-from reward_client.testing.tokenizing import ChatTokenizer
+from reward_client.testing._model.chat_tokenizer import ChatTokenizer
 
-MODEL = Path(reward_client.testing.__file__).parent / "model"
+MODEL = Path(reward_client.testing.__file__).parent / "_model" / "checkpoint"
 FIRST, EVERY = 8, 64  # how many are compared at first, and each how many-th later
 
 

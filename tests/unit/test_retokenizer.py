@@ -20,7 +20,7 @@ from reward_client.testing import RewardServer
 
 from ..either import OPENERS, Kind
 
-MODEL = Path(reward_client.testing.__file__).parent / "model"
+MODEL = Path(reward_client.testing.__file__).parent / "_model" / "checkpoint"
 
 # Templates in the manner of well-known families, and the tokens that each of them has.
 

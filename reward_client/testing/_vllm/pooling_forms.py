@@ -1,7 +1,7 @@
-"""The bodies of the pooled routes, in every version.
+"""The request bodies of the pooling routes in every version.
 
-A body has content (an input, a conversation) and options. What it asks for is read by the `asked_`
-properties: the options of a version read the keys that this version knows, as it does.
+A body combines content (an input, a conversation) with options. The properties `requested_…` give
+the meaning of the options: each version's classes read the keys that this version knows.
 """
 
 from __future__ import annotations
@@ -10,85 +10,85 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
-from reward_client.testing.forms import Chat, ChatOptions, Form, Message
+from reward_client.testing._vllm.forms import Chat, ChatOptions, Form, Message
 
 
-class Pooled(Form):
-    """What a pooled body asks for, None where it says nothing."""
+class PoolingForm(Form):
+    """The base of all bodies; a property is None where the body leaves the choice to vLLM."""
 
     @property
-    def asked_encoding(self) -> str:
-        """How the values are written."""
+    def requested_encoding(self) -> str:
+        """The encoding of the values."""
         return "float"
 
     @property
-    def asked_length(self) -> int | None:
-        """How many tokens are kept; -1 is as many as the model takes."""
+    def requested_length(self) -> int | None:
+        """The number of tokens that truncation keeps; -1 for the model's maximum."""
         return None
 
     @property
-    def asked_side(self) -> Literal["left", "right"] | None:
-        """Which end is cut off."""
+    def requested_side(self) -> Literal["left", "right"] | None:
+        """The end that truncation cuts off."""
         return None
 
     @property
-    def asked_task(self) -> str | None:
-        """What is computed."""
+    def requested_task(self) -> str | None:
+        """The pooling task."""
         return None
 
     @property
-    def asked_activation(self) -> bool | None:
-        """Whether the values are squashed, or normalised."""
+    def requested_activation(self) -> bool | None:
+        """The switch of the activation, which is the normalization for embeddings."""
         return None
 
     @property
-    def asked_parameters(self) -> tuple[str, ...]:
-        """The parameters that are given, where vLLM looks whether the task has them."""
+    def requested_parameters(self) -> tuple[str, ...]:
+        """The given parameters that vLLM checks against the task."""
         return ()
 
 
-PooledForms = tuple[type[Pooled], ...]
+PoolingForms = tuple[type[PoolingForm], ...]
 
 
 class Input(Form):
-    """Text or token IDs, one or several."""
+    """Texts or token IDs, one or more."""
 
     input: list[int] | list[list[int]] | str | list[str]
     add_special_tokens: bool = True
 
 
 class Text(Form):
-    """Text, one or several: `/classify` up to 0.14."""
+    """One text or more: `/classify` up to 0.14."""
 
     input: list[str] | str
     add_special_tokens: bool = True
 
 
 class BareText(Form):
-    """Text, one or several, special tokens always added: `/classify` up to 0.11.0."""
+    """One text or more, always with special tokens: `/classify` up to 0.11.0."""
 
     input: list[str] | str
 
 
 class ChatBatch(ChatOptions):
-    """Conversations: `/v1/embeddings` since 0.24."""
+    """Several conversations: `/v1/embeddings` since 0.24."""
 
     messages: Annotated[list[Annotated[list[Message], Field(min_length=1)]], Field(min_length=1)]
 
 
 class Data(Form):
-    """Data for a plugin, which this server has none of."""
+    """Data for an IO processor plugin; this server has no plugin."""
 
     data: Any
 
 
-class _Truncated(Pooled):
+class _Truncated(PoolingForm):
     """Truncation since 0.9.1."""
 
     truncate_prompt_tokens: Annotated[int, Field(ge=-1)] | None = None
 
     @property
-    def asked_length(self) -> int | None:
+    def requested_length(self) -> int | None:
         return self.truncate_prompt_tokens
 
 
@@ -98,118 +98,118 @@ class _Sided(_Truncated):
     truncation_side: Literal["left", "right"] | None = None
 
     @property
-    def asked_side(self) -> Literal["left", "right"] | None:
+    def requested_side(self) -> Literal["left", "right"] | None:
         return self.truncation_side
 
 
-# vLLM has "bytes" and "bytes_only", too; this server owns up to not having them.
-class _TwoEncodings(Pooled):
+# This server answers "bytes" and "bytes_only" with 501, though vLLM supports them.
+class _TwoEncodings(PoolingForm):
     """Up to 0.11.0."""
 
     encoding_format: Literal["float", "base64"] = "float"
 
     @property
-    def asked_encoding(self) -> str:
+    def requested_encoding(self) -> str:
         return self.encoding_format
 
 
-class _ThreeEncodings(Pooled):
+class _ThreeEncodings(PoolingForm):
     """Up to 0.12."""
 
     encoding_format: Literal["float", "base64", "bytes"] = "float"
 
     @property
-    def asked_encoding(self) -> str:
+    def requested_encoding(self) -> str:
         return self.encoding_format
 
 
-class _FourEncodings(Pooled):
+class _FourEncodings(PoolingForm):
     """Since 0.13."""
 
     encoding_format: Literal["float", "base64", "bytes", "bytes_only"] = "float"
 
     @property
-    def asked_encoding(self) -> str:
+    def requested_encoding(self) -> str:
         return self.encoding_format
 
 
-class _Normalize(Pooled):
+class _Normalize(PoolingForm):
     """`normalize`, up to 0.16."""
 
     normalize: bool | None = None
 
     @property
-    def asked_activation(self) -> bool | None:
+    def requested_activation(self) -> bool | None:
         return self.normalize
 
 
 class _NormalizeOfTask(_Normalize):
-    """`/pooling` of 0.10, none of whose tasks has the switch."""
+    """`/pooling` of 0.10: no task accepts `normalize`."""
 
     @property
-    def asked_parameters(self) -> tuple[str, ...]:
+    def requested_parameters(self) -> tuple[str, ...]:
         return () if self.normalize is None else ("normalize",)
 
 
-class _ActivationKey(Pooled):
-    """`activation`, as `/classify` has it up to 0.11.0."""
+class _ActivationKey(PoolingForm):
+    """`activation` of `/classify`, up to 0.11.0."""
 
     activation: bool | None = None
 
     @property
-    def asked_activation(self) -> bool | None:
+    def requested_activation(self) -> bool | None:
         return self.activation
 
 
-class _UseActivation(Pooled):
+class _UseActivation(PoolingForm):
     """`use_activation`, since 0.11.1."""
 
     use_activation: bool | None = None
 
     @property
-    def asked_activation(self) -> bool | None:
+    def requested_activation(self) -> bool | None:
         return self.use_activation
 
 
-class _AnyKeyTurnsOn(_UseActivation):
-    """0.11.1 to 0.13: a key of the past turns the activation on, whatever its value is."""
+class _AnyKeyActivates(_UseActivation):
+    """0.11.1 to 0.13: an older key turns the activation on, whatever its value."""
 
     softmax: bool | None = None
     activation: bool | None = None
 
     @property
-    def asked_activation(self) -> bool | None:
+    def requested_activation(self) -> bool | None:
         if self.softmax is not None or self.activation is not None:
             return True
         return self.use_activation
 
 
-class _ParametersOfTask(_AnyKeyTurnsOn):
-    """`/pooling` of 0.12, which refuses the switch of another task."""
+class _ParametersOfTask(_AnyKeyActivates):
+    """`/pooling` of 0.12, which refuses the switch of a different task."""
 
     normalize: bool | None = None
 
     @property
-    def asked_activation(self) -> bool | None:
-        return super().asked_activation if self.normalize is None else self.normalize
+    def requested_activation(self) -> bool | None:
+        return super().requested_activation if self.normalize is None else self.normalize
 
     @property
-    def asked_parameters(self) -> tuple[str, ...]:
-        given = {"normalize": self.normalize, "use_activation": super().asked_activation}
+    def requested_parameters(self) -> tuple[str, ...]:
+        given = {"normalize": self.normalize, "use_activation": super().requested_activation}
         return tuple(name for name, value in given.items() if value is not None)
 
 
-class _NormalizeIsActivation(_UseActivation):
-    """0.16: `normalize` is another name of `use_activation`, and wins."""
+class _NormalizeIsAlias(_UseActivation):
+    """0.16: `normalize` is an alias of `use_activation`, and takes precedence."""
 
     normalize: bool | None = None
 
     @property
-    def asked_activation(self) -> bool | None:
+    def requested_activation(self) -> bool | None:
         return self.use_activation if self.normalize is None else self.normalize
 
 
-class _Task12(Pooled):
+class _Task12(PoolingForm):
     """`task`, 0.11.1 to 0.18."""
 
     task: (
@@ -217,11 +217,11 @@ class _Task12(Pooled):
     ) = None
 
     @property
-    def asked_task(self) -> str | None:
+    def requested_task(self) -> str | None:
         return self.task
 
 
-class _Task20(Pooled):
+class _Task20(PoolingForm):
     """`task`, since 0.19."""
 
     task: (
@@ -232,7 +232,7 @@ class _Task20(Pooled):
     ) = None
 
     @property
-    def asked_task(self) -> str | None:
+    def requested_task(self) -> str | None:
         return self.task
 
 
@@ -242,7 +242,7 @@ class _Options8(_TwoEncodings):
     truncate_prompt_tokens: Annotated[int, Field(ge=1)] | None = None
 
     @property
-    def asked_length(self) -> int | None:
+    def requested_length(self) -> int | None:
         return self.truncate_prompt_tokens
 
 
@@ -266,11 +266,11 @@ class _Embedding12(_ThreeEncodings, _Truncated, _Normalize):
     """`/v1/embeddings` of 0.12."""
 
 
-class _Classify12(_Truncated, _AnyKeyTurnsOn):
+class _Classify12(_Truncated, _AnyKeyActivates):
     """`/classify` of 0.12."""
 
 
-class _Options16(_FourEncodings, _Truncated, _NormalizeIsActivation):
+class _Options16(_FourEncodings, _Truncated, _NormalizeIsAlias):
     """`/pooling` and `/v1/embeddings` of 0.16."""
 
 
@@ -286,17 +286,17 @@ class _Classify20(_Sided, _UseActivation):
     """`/classify` since 0.20."""
 
 
-def _bodies(*bases: type[Form], of: tuple[type[Form], ...]) -> PooledForms:
-    """One body for each content, which takes the place of `Form` among the bases.
+def _bodies(*bases: type[Form], of: tuple[type[Form], ...]) -> PoolingForms:
+    """Make one body for each content, which replaces `Form` among the bases.
 
-    Pydantic reports the fields of the last base first.
+    The order of the bases matters: pydantic reports the fields of the last base first.
     """
 
-    def body(content: type[Form]) -> type[Pooled]:
-        made: type[Any] = create_model(
+    def body(content: type[Form]) -> type[PoolingForm]:
+        model: type[Any] = create_model(
             content.__name__, __base__=tuple(content if base is Form else base for base in bases)
         )
-        return made
+        return model
 
     return tuple(body(content) for content in of)
 
@@ -310,7 +310,7 @@ EMBEDDINGS_0_25 = _bodies(Form, _Options20, of=(Input, Chat, ChatBatch))
 
 POOLING_0_10 = (
     *_bodies(_Pooling10, Form, of=(Input, Chat)),
-    *_bodies(Form, Pooled, of=(Data,)),
+    *_bodies(Form, PoolingForm, of=(Data,)),
 )
 POOLING_0_12 = _bodies(_Task12, _Pooling12, Form, of=(Input, Chat, Data))
 POOLING_0_16 = _bodies(_Task12, Form, _Options16, of=(Input, Chat, Data))

@@ -1,4 +1,4 @@
-"""Where contestants run on a real vLLM: checkpoints, samples, and one server at a time."""
+"""Runs of the competitors on a real vLLM: checkpoints, samples, and one server at a time."""
 
 from __future__ import annotations
 
@@ -9,60 +9,62 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
-from benchmarks import offline, reading, workload
-from benchmarks.contestants import TOKEN_IDS
-from benchmarks.conversations import FROM_CONVERSATIONS, IN_PACKS
-from benchmarks.figures import Run, Settings, compete
-from benchmarks.measuring import timed
+from benchmarks import offline, vllm_parsing, workload
+from benchmarks.baselines import BATCH_SIZE, Samples, Target
+from benchmarks.competitors import TOKEN_IDS
+from benchmarks.conversations import CONVERSATIONS, MESSAGE_BATCHES
 from benchmarks.process import call
-from benchmarks.ways import PACK, Samples, Target
+from benchmarks.results import Run, Settings, compete
+from benchmarks.timing import timed
 from tests.server.servers import MODEL_NAME, Stand
 from tests.server.torch_process import TorchProcess
 
-WAYS = {**TOKEN_IDS, **FROM_CONVERSATIONS, **IN_PACKS}
+COMPETITORS = {**TOKEN_IDS, **CONVERSATIONS, **MESSAGE_BATCHES}
 _TOLERANCE = 1e-4
 
 
 class Cell(NamedTuple):
-    """A row of a table: a way to score, and a route.
+    """A row of a table: a competitor and a route.
 
     Attributes:
-        way: A key of `WAYS`.
-        route: A key of `ways.ROUTES`; reward_client finds its own.
+        competitor: A key of `COMPETITORS`.
+        route: A key of `baselines.ROUTES`; reward_client finds its route itself.
     """
 
-    way: str
+    competitor: str
     route: str
 
 
 Cells = Mapping[str, Cell]
 
 
-def measure(way: str, target: list[str], work: str) -> Run:
-    """For a process of its own."""
+def measure(competitor: str, target: list[str], work: str) -> Run:
+    """Time one competitor; runs in a process of its own."""
     warm_up, measured = workload.read(work)
     before: Samples
     samples: Samples
-    if way in TOKEN_IDS:
+    if competitor in TOKEN_IDS:
         before, samples = warm_up.ids, measured.ids
     else:
         before, samples = warm_up.conversations, measured.conversations
-    return timed(WAYS[way], Target(*target), before, samples, measured.values, _TOLERANCE)
+    return timed(
+        COMPETITORS[competitor], Target(*target), before, samples, measured.values, _TOLERANCE
+    )
 
 
-class Course:
-    """The checkpoints and samples of a run.
+class RealServer:
+    """The checkpoints and samples of a run, and its servers.
 
     Args:
-        settings: How much is measured.
-        server_python: Of the environment with vLLM.
-        folder: For files that are no longer needed in the end.
-        torch: What makes the checkpoint, and says what is right.
+        settings: The options of the run.
+        server_python: The interpreter of an environment with vLLM.
+        folder: A folder for temporary files.
+        torch: The process that makes the checkpoint and computes the right rewards.
 
     Attributes:
-        score_head: A checkpoint.
-        exported: The same, exported.
-        several: Conversations of all lengths.
+        score_head: A checkpoint with a score head.
+        exported: The export of the same checkpoint.
+        mixed: Conversations of all lengths.
         best_of: Prompts with 16 responses each.
     """
 
@@ -77,17 +79,17 @@ class Course:
         self.score_head, self.exported = folder / "score-head", folder / "exported"
         workload.make_checkpoint(self.score_head, torch)
         export_checkpoint(self.score_head, self.exported)
-        self.several, self.best_of = folder / "several.json", folder / "best-of.json"
-        count = max(2 * PACK, settings.count(workload.COUNT))
-        chats = {self.several: workload.conversations, self.best_of: workload.best_of}
+        self.mixed, self.best_of = folder / "mixed.json", folder / "best-of.json"
+        count = max(2 * BATCH_SIZE, settings.count(workload.COUNT))
+        chats = {self.mixed: workload.conversations, self.best_of: workload.best_of}
         for path, make in chats.items():
             workload.write(path, make(count), self.score_head, torch)
 
     @contextmanager
     def served(self, checkpoint: Path, *, prefix_caching: bool) -> Iterator[Target]:
-        """A server, while it is needed."""
+        """Serve a checkpoint within a with statement."""
         caching = "--enable-prefix-caching" if prefix_caching else "--no-enable-prefix-caching"
-        # Lets the prefix cache be emptied.
+        # Development mode has the route that empties the prefix cache.
         with patch.dict(os.environ, {"VLLM_SERVER_DEV_MODE": "1"}):
             server = self._stand.serve(checkpoint, "--dtype", "float32", caching)
         try:
@@ -97,27 +99,32 @@ class Course:
             self._stand.stop()
 
     def runs(self, target: Target, cells: Cells, work: Path) -> dict[str, Sequence[Run | None]]:
-        """What was measured of each, which began with an empty prefix cache."""
+        """Time each cell in each round; every run starts with an empty prefix cache."""
         import httpx
 
         def measured(name: str) -> Run:
-            way, route = cells[name]
+            competitor, route = cells[name]
             httpx.post(f"{target.url}/reset_prefix_cache").raise_for_status()
-            return call(measure, way=way, target=target._replace(route=route), work=str(work))
+            return call(
+                measure,
+                competitor=competitor,
+                target=target._replace(route=route),
+                work=str(work),
+            )
 
         return compete(tuple(cells), self._settings.rounds, measured)
 
-    def reading(self) -> dict[str, Sequence[Run | None]]:
-        """What the server takes to read requests, in each round."""
+    def parsing(self) -> dict[str, Sequence[Run | None]]:
+        """Time the parsing of requests within vLLM in each round."""
         runs: dict[str, list[Run | None]] = {}
         for _ in range(self._settings.rounds):
-            found = call(reading.measure, python=self._python, work=str(self.several))
+            found = call(vllm_parsing.measure, python=self._python, work=str(self.mixed))
             for name, run in found.items():
                 runs.setdefault(name, []).append(run)
         return dict(runs)
 
     def limit(self, work: Path, *, prefix_caching: bool) -> list[Run]:
-        """What the engine takes without a server, in each round."""
+        """Time the engine without a server in each round."""
         return call(
             offline.measure,
             python=self._python,

@@ -1,8 +1,9 @@
-"""The request bodies that vLLM accepts, declared as it does, so that its refusals come out alike.
+"""Request bodies, declared as vLLM declares them, so that validation errors agree.
 
-A body may have several forms. vLLM declares their union to pydantic; the errors of a body that
-fits none are those of all forms, in order, and of the fields in theirs, which is that of the bases
-from right to left. Unknown keys are ignored, as vLLM does since 0.6.5.
+A body may have several forms, which vLLM declares as a union to pydantic. A body that matches no
+form gets the errors of all forms, in the order of the union. Within a form, errors follow the
+order of its fields: pydantic collects the bases from right to left. Like vLLM since 0.6.5, the
+forms ignore unknown keys.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-# What vLLM's models are wrapped in; it shows in the error texts of a body with several forms.
+# The validator that wraps vLLM's models. Its name appears in the errors of a union of forms.
 _WRAPPER = "function-wrap[__log_extra_fields__()]"
 
 
 class BodyError(Exception):
-    """A body that has none of the accepted forms.
+    """A body that matches none of the accepted forms.
 
     Attributes:
-        errors: pydantic's, with the locations that vLLM reports.
+        errors: The errors of pydantic, with the locations that vLLM reports.
     """
 
     def __init__(self, errors: Sequence[ErrorDetails]) -> None:
@@ -34,20 +35,20 @@ class BodyError(Exception):
 
 
 class Message(BaseModel, extra="allow"):
-    """One message; more keys are the chat template's business."""
+    """One message; the chat template receives its other keys too."""
 
     role: str
     content: str | list[dict[str, Any]] | None = None
 
 
 class Form(BaseModel):
-    """What every body has."""
+    """The base of all bodies."""
 
     model: str | None = None
 
 
 class ChatOptions(Form):
-    """How a conversation becomes text."""
+    """The options of a chat template."""
 
     add_generation_prompt: bool = False
     continue_final_message: bool = False
@@ -72,7 +73,7 @@ class TokenizeText(Form):
 
 
 class TokenizeChat(Chat):
-    """`POST /tokenize` with a conversation: an assistant turn is opened unless refused."""
+    """`POST /tokenize` with a conversation; the generation prompt is on by default."""
 
     add_generation_prompt: bool = True
     return_token_strs: bool | None = None
@@ -85,7 +86,7 @@ class Detokenize(Form):
 
 
 class DetokenizeChecked(Form):
-    """`POST /detokenize` since 0.20.2, which looks at the sign."""
+    """`POST /detokenize` since 0.20.2, which refuses negative IDs."""
 
     tokens: list[Annotated[int, Field(ge=0)]]
 
@@ -94,31 +95,31 @@ AnyForm = TypeVar("AnyForm", bound=Form)
 
 
 def read_form(body: object, accepted: Sequence[type[AnyForm]], *, last_wins: bool) -> AnyForm:
-    """The body as the first, or the last, of the accepted forms that it has.
+    """Parse a body by the first, or the last, of the accepted forms that it matches.
 
     Raises:
-        BodyError: It has none of them.
+        BodyError: If it matches none of them.
     """
-    fitting: list[AnyForm] = []
+    matching: list[AnyForm] = []
     errors: list[ErrorDetails] = []
     wrapper = (_WRAPPER,) if len(accepted) > 1 else ()
     for form in accepted:
         try:
-            fitting.append(form.model_validate(body))
-        except ValidationError as refusal:
-            for error in refusal.errors(include_url=False):
+            matching.append(form.model_validate(body))
+        except ValidationError as invalid:
+            for error in invalid.errors(include_url=False):
                 error["loc"] = ("body", *wrapper, *error["loc"])
                 errors.append(error)
-    if not fitting:
+    if not matching:
         raise BodyError(errors)
-    return fitting[-1 if last_wins else 0]
+    return matching[-1 if last_wins else 0]
 
 
 def read_json(body: bytes) -> object:
-    """The body's JSON.
+    """Parse a body as JSON.
 
     Raises:
-        BodyError: It is none.
+        BodyError: If the body is not JSON.
     """
     try:
         return json.loads(body)

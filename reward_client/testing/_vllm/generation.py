@@ -1,7 +1,7 @@
-"""How servers that generate differ by vLLM version, each as what it changed against the one before.
+"""The vLLM versions on generating servers, each by its changes against the version before.
 
-Seen on real servers of 0.8.5, 0.10.2, 0.12.0, 0.20.2 and 0.32.0. 0.16 and 0.25 are by the others:
-their routes answer in the words of their pooled ones, and in the shape of their neighbours.
+Source: real servers of 0.8.5, 0.10.2, 0.12.0, 0.20.2 and 0.32.0. 0.16 and 0.25 are derived: their
+errors from their pooling routes, the shapes of their responses from the neighbouring versions.
 """
 
 from __future__ import annotations
@@ -10,63 +10,63 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reward_client.testing.generating_forms import Completion, CompletionChecked
+from reward_client.testing._vllm.completion_forms import Completion, CompletionChecked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Generation:
-    """One vLLM version as clients that let it generate see it.
+class GenerationDialect:
+    """The generating routes of one vLLM version, as clients see them.
 
     Attributes:
-        routes: What is served.
+        routes: The served routes.
         form: The body of `/v1/completions`.
-        names_values: A refused value is named by the message and by `param`.
-        reply: What every `/v1/completions` reply has besides the answer.
-        choice_keys: Keys of a choice that are null unless the request asks for them.
-        hottest: The highest temperature.
-        reads_logprob_token_ids: The key is read; else it is ignored.
-        completes_tokens: A token that ends within a character has no text, and the one that makes
-            it whole has the character; else both have the replacement character.
-        too_many_logprobs: With `{asked}` and `{most}`.
-        no_allowed: What is said to an empty `allowed_token_ids`; "" ignores it.
-        unknown_allowed: What is said to a token there that is not in the vocabulary.
-        too_long: What is said when the prompt leaves no room: with `{limit}`, `{room}` (for the
+        names_values: The error about a value names it in the message and in `param`.
+        response_keys: The further keys of a `/v1/completions` response, with their values.
+        choice_keys: The keys of a choice that are null unless the request asks for them.
+        max_temperature: The highest allowed temperature.
+        reads_logprob_token_ids: The version reads this key; False ignores it.
+        completes_tokens: For a character that spans tokens, the last token has the character, and
+            the tokens before it have no text. False gives each the replacement character.
+        too_many_logprobs: The error, with `{requested}` and `{limit}`.
+        empty_allowed: The error about an empty `allowed_token_ids`; "" ignores the list.
+        unknown_allowed: The error about a token in that list outside of the vocabulary.
+        too_long: The error about a prompt that leaves no room, with `{limit}`, `{room}` (for the
             prompt), `{tokens}`, `{max_tokens}`, `{total}` and `{at_least}`.
-        shortens: There is room if one token has it: fewer than `max_tokens` are generated.
-        too_many_tokens: What is said to more `max_tokens` than a sequence can have, with `{tokens}`
-            and `{limit}`, where that is not a matter of the prompt.
+        shortens: Room for one token is enough: the generation may have fewer than `max_tokens`.
+        too_many_tokens: The error about `max_tokens` above the length of a sequence, with
+            `{tokens}` and `{limit}`; "" if the version checks only prompt and tokens together.
     """
 
     routes: tuple[str, ...]
     form: type[Completion]
     names_values: bool
-    reply: Mapping[str, str | None]
+    response_keys: Mapping[str, str | None]
     choice_keys: tuple[str, ...]
-    hottest: float
+    max_temperature: float
     reads_logprob_token_ids: bool
     completes_tokens: bool
     too_many_logprobs: str
-    no_allowed: str
+    empty_allowed: str
     unknown_allowed: str
     too_long: str
     shortens: bool
     too_many_tokens: str
 
 
-_V0_8 = Generation(
+_V0_8 = GenerationDialect(
     routes=("/v1/completions",),
     form=Completion,
     names_values=False,
-    reply={},
+    response_keys={},
     choice_keys=(),
-    hottest=math.inf,
+    max_temperature=math.inf,
     reads_logprob_token_ids=False,
     completes_tokens=True,
-    too_many_logprobs="Cannot request more than {most} logprobs.",
-    no_allowed="",
+    too_many_logprobs="Cannot request more than {limit} logprobs.",
+    empty_allowed="",
     unknown_allowed="allowed_token_ids contains out-of-vocab token id",
     too_long=(
         "This model's maximum context length is {limit} tokens. However, you requested {total} "
@@ -79,13 +79,13 @@ _V0_8 = Generation(
 
 _V0_10 = replace(
     _V0_8,
-    reply=dict.fromkeys(("service_tier", "system_fingerprint", "kv_transfer_params")),
+    response_keys=dict.fromkeys(("service_tier", "system_fingerprint", "kv_transfer_params")),
     choice_keys=("token_ids", "prompt_token_ids"),
     completes_tokens=False,
     too_many_logprobs=(
-        "Requested sample logprobs of {asked}, which is is greater than max allowed: {most}"
+        "Requested sample logprobs of {requested}, which is is greater than max allowed: {limit}"
     ),
-    no_allowed="allowed_token_ids is not None and empty!",
+    empty_allowed="allowed_token_ids is not None and empty!",
     unknown_allowed="allowed_token_ids contains out-of-vocab token id!",
     too_long=(
         "This maximum context length is {room} tokens. However, your request has {tokens} input "
@@ -96,7 +96,7 @@ _V0_10 = replace(
 _V0_12 = replace(
     _V0_10,
     too_many_logprobs=(
-        "Requested sample logprobs of {asked}, which is greater than max allowed: {most}"
+        "Requested sample logprobs of {requested}, which is greater than max allowed: {limit}"
     ),
     too_long=(
         "This model's maximum context length is {room} tokens. However, your request has {tokens} "
@@ -134,17 +134,16 @@ _V0_20 = replace(
 
 _V0_32 = replace(
     _V0_20,
-    reply={
-        **_V0_20.reply,
+    response_keys={
+        **_V0_20.response_keys,
         "ec_transfer_params": None,
         "metrics": None,
-        # The rest is of the server's settings.
+        # The digits after the version depend on the server's settings.
         "system_fingerprint": "vllm-0.32.0-b9a13838",
     },
     choice_keys=(*_V0_20.choice_keys, "routed_experts"),
-    hottest=2,
-    # Since 0.26.
-    reads_logprob_token_ids=True,
+    max_temperature=2,
+    reads_logprob_token_ids=True,  # since 0.26
     too_long=(
         "This model's maximum context length is {limit} tokens. However, your prompt contains "
         "{at_least}{tokens} input tokens, which exceeds this limit even without any output tokens. "
@@ -153,7 +152,7 @@ _V0_32 = replace(
     shortens=True,
 )
 
-GENERATIONS: Mapping[str, Generation] = {
+GENERATION_DIALECTS: Mapping[str, GenerationDialect] = {
     "0.8": _V0_8,
     "0.10": _V0_10,
     "0.12": _V0_12,

@@ -1,27 +1,27 @@
-"""Whether a long run costs more than a short one: memory, and CPU for each sample."""
+"""The costs of long runs beside those of short ones: memory, and CPU for each sample."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
 
-from benchmarks.contestants import client
-from benchmarks.figures import Json, Run, Settings, compete, demand, findings, ratios, table
-from benchmarks.instant import samples, servers
-from benchmarks.instant_server import MODEL, value
+from benchmarks.baselines import Target
+from benchmarks.competitors import client
+from benchmarks.null_server import MODEL, value
+from benchmarks.overhead import samples, servers
 from benchmarks.process import call, peak
-from benchmarks.ways import Target
+from benchmarks.results import Json, Run, Settings, compete, demand, findings, ratios, table
 
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
 _STREAM, _MANY = "stream", "score_many"
 
 
-def measure(kind: str, url: str, count: int) -> Run:
-    """For a process of its own; the samples are made one by one."""
+def measure(method: str, url: str, count: int) -> Run:
+    """Time one method of the client over samples made one by one; runs in a process of its own."""
     with client(Target(url, MODEL)) as scorer:
         list(scorer.score_many(samples(64)))
         started, cpu = time.perf_counter(), time.process_time()
-        if kind == _STREAM:
+        if method == _STREAM:
             with scorer.stream(samples(count)) as results:
                 found = _digest(result.reward.value for result in results if result.reward)
         else:
@@ -36,7 +36,7 @@ def measure(kind: str, url: str, count: int) -> Run:
 
 
 def _digest(values: Iterable[float]) -> int:
-    """Of the values in their order, which are too many to keep."""
+    """Digest values in their order, as a list of them would take too much memory."""
     digest = 0
     for number in values:
         digest = (digest * 31 + round(number * 10)) % 2**61
@@ -46,18 +46,20 @@ def _digest(values: Iterable[float]) -> int:
 def run(settings: Settings) -> Json:
     counts = [settings.count(count) for count in COUNTS]
     cells = {
-        f"{kind}, {count:,} samples": (kind, count) for kind in (_STREAM, _MANY) for count in counts
+        f"{method}, {count:,} samples": (method, count)
+        for method in (_STREAM, _MANY)
+        for count in counts
     }
     with servers() as (url,):
 
         def measured(name: str) -> Run:
-            kind, count = cells[name]
-            return call(measure, kind=kind, url=url, count=count)
+            method, count = cells[name]
+            return call(measure, method=method, url=url, count=count)
 
         runs = compete(tuple(cells), settings.rounds, measured)
 
-    def grown(kind: str, key: str, more: int, fewer: int) -> Sequence[float]:
-        return ratios(runs, f"{kind}, {more:,} samples", f"{kind}, {fewer:,} samples", key)
+    def grown(method: str, key: str, more: int, fewer: int) -> Sequence[float]:
+        return ratios(runs, f"{method}, {more:,} samples", f"{method}, {fewer:,} samples", key)
 
     _, ten_thousand, hundred_thousand, million = counts
     return findings(
@@ -74,12 +76,12 @@ def run(settings: Settings) -> Json:
             ),
             *(
                 demand(
-                    f"CPU a sample of {kind}, {million:,} ÷ {ten_thousand:,} samples",
-                    grown(kind, "cpu_us", million, ten_thousand),
+                    f"CPU a sample of {method}, {million:,} ÷ {ten_thousand:,} samples",
+                    grown(method, "cpu_us", million, ten_thousand),
                     at_least=0.9,
                     at_most=1.1,
                 )
-                for kind in (_STREAM, _MANY)
+                for method in (_STREAM, _MANY)
             ),
         ],
     )

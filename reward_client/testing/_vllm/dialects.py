@@ -1,9 +1,10 @@
-"""The vLLM versions that the server stands for, each as what it changed against the one before.
+"""The vLLM versions that the server imitates, each by its changes against the version before.
 
-Seen on real servers of these versions, with small models of every kind; that a key is read, or a
-task done, was seen in the numbers that came back. Taken from the neighbouring versions: `/pooling`
-of an exported head in 0.12 and 0.20, and an exported head of steps in all but 0.32. Taken from one
-route for all: what a dead engine answers, except on `/v1/embeddings` of 0.10, where it was seen.
+Source: real servers of these versions, with small models of every kind. The values in their
+responses showed the keys that they read and the tasks that they perform. Some facts come from the
+neighbouring versions: `/pooling` of an exported head in 0.12 and 0.20, and an exported head with
+steps in all versions but 0.32. The error of a dead engine comes from one route for all routes,
+except for `/v1/embeddings` of 0.10.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reward_client.testing import pooled_forms as forms
-from reward_client.testing.dialect import Dialect, EngineError
-from reward_client.testing.generation import GENERATIONS
-from reward_client.testing.heads import HEADS, Head, by_kind
+from reward_client.testing._model.heads import HEADS, Head, by_model_kind
+from reward_client.testing._vllm import pooling_forms as forms
+from reward_client.testing._vllm.dialect import Dialect, EngineError
+from reward_client.testing._vllm.generation import GENERATION_DIALECTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,7 +28,7 @@ _SCORING = "/generative_scoring"
 _GET = ("/health", "/load", "/metrics", "/v1/models", "/version")
 _POST = ("/detokenize", "/invocations", "/pooling", "/tokenize")
 _SCORES = ("/rerank", "/score", "/v1/rerank", "/v1/score", "/v2/rerank")
-# Mounted for every model up to 0.12; the pooled routes are served for some heads.
+# Up to 0.12 these routes exist for every model; the pooling routes have a handler for some heads.
 _GENERATING = {
     "/v1/completions": "The model does not support Completions API",
     "/v1/chat/completions": "The model does not support Chat Completions API",
@@ -37,7 +38,7 @@ _UNSERVED_POOLED = {
     "/classify": "The model does not support Classification API",
     "/v1/embeddings": "The model does not support Embeddings API",
 }
-# Not served here for any head, though vLLM does for some since 0.10: they take no token IDs.
+# This server serves them for no head, as they take no token IDs; vLLM does for some, since 0.10.
 _UNSERVED_SCORES = {
     path: f"The model does not support {'Rerank (Score)' if 'rerank' in path else 'Score'} API"
     for path in _SCORES
@@ -56,20 +57,20 @@ def _paths_of_heads(
     *,
     switches_tasks: bool = False,
 ) -> dict[Head, dict[str, tuple[str, ...]]]:
-    """The paths since 0.16: only what the head has."""
+    """Return the paths since 0.16, which are those of the head."""
     classify = ("/classify",)
     embeddings = ("/v1/embeddings", *_SCORES, *embedding)
-    own: dict[Head, Iterable[str]] = {
-        **by_kind(sequences=classify, tokens=(), embeddings=embeddings),
+    of_head: dict[Head, Iterable[str]] = {
+        **by_model_kind(sequences=classify, tokens=(), embeddings=embeddings),
         "sequence": (*classify, *_SCORES),
     }
     if not switches_tasks:
-        own["export-steps"] = ()
-    return {head: _paths(get, (*post, *own[head])) for head in HEADS}
+        of_head["export-steps"] = ()
+    return {head: _paths(get, (*post, *of_head[head])) for head in HEADS}
 
 
 def _traces(file: str, **lines: int) -> dict[str, str]:
-    """The place in vLLM that a validation error names, for each route, by its function."""
+    """Return the place in vLLM's code for each route, given the line of its function."""
     routes = {
         "tokenize": "/tokenize",
         "detokenize": "/detokenize",
@@ -112,7 +113,7 @@ _NO_MATRYOSHKA = (
     'Model "{model}" does not support matryoshka representation, changing output dimensions will '
     "lead to poor results."
 )
-_DEAD = EngineError(status=500, code=500, kind="Internal Server Error")
+_DEAD = EngineError(status=500, code=500, error_type="Internal Server Error")
 
 _V0_8 = Dialect(
     version="0.8.5",
@@ -129,11 +130,11 @@ _V0_8 = Dialect(
     detokenizes="breaks",
     tokenize_keys=(),
     usage_keys=("prompt_tokens_details",),
-    identifier=32,
+    identifier_length=32,
     identifiers={"/pooling": "pool", "/classify": "classify", "/v1/embeddings": "embd"},
     reads_request_id=False,
     last_form_wins=False,
-    opens_turns=frozenset(),
+    adds_generation_prompt=frozenset(),
     takes_template=True,
     doubles_template_errors=False,
     continue_conflict="",
@@ -156,23 +157,23 @@ _V0_8 = Dialect(
         "/pooling": "dimensions is currently not supported",
         "/v1/embeddings": _NO_MATRYOSHKA,
     },
-    # The bodies know no task yet.
-    tasks=by_kind(sequences=("classify",), tokens=("encode",), embeddings=("embed",)),
-    default_tasks=by_kind(sequences="classify", tokens="encode", embeddings="embed"),
+    # The bodies have no key for a task yet.
+    tasks=by_model_kind(sequences=("classify",), tokens=("encode",), embeddings=("embed",)),
+    default_tasks=by_model_kind(sequences="classify", tokens="encode", embeddings="embed"),
     no_task="",
-    wrong_task="",
+    unsupported_task="",
     switches_tasks=False,
     parameters={},
-    # Softmax over one label: every reward is 1.0.
-    activation=by_kind(sequences="softmax", tokens="softmax", embeddings="normalize"),
+    # A softmax over one label makes every reward 1.0.
+    activation=by_model_kind(sequences="softmax", tokens="softmax", embeddings="normalize"),
     raw_heads=frozenset({"token"}),
     forms={"/pooling": forms.EMBEDDINGS_0_8, "/v1/embeddings": forms.EMBEDDINGS_0_8},
-    served=dict.fromkeys(HEADS, ("/pooling", "/v1/embeddings")),
+    pooling_routes=dict.fromkeys(HEADS, ("/pooling", "/v1/embeddings")),
     unserved=_GENERATING
     | {path: _UNSERVED_POOLED[path] for path in ("/pooling", "/v1/embeddings")}
     | _UNSERVED_SCORES,
     openapi=dict.fromkeys(HEADS, _PATHS_0_8),
-    generation=GENERATIONS["0.8"],
+    generation=GENERATION_DIALECTS["0.8"],
 )
 
 _V0_10 = replace(
@@ -182,12 +183,12 @@ _V0_10 = replace(
     media_type_status=400,
     engine_errors={
         **dict.fromkeys(_POOLED, _DEAD),
-        "/v1/embeddings": EngineError(status=400, code=400, kind="BadRequestError"),
+        "/v1/embeddings": EngineError(status=400, code=400, error_type="BadRequestError"),
         _COMPLETIONS: replace(_DEAD, message=""),
     },
     detokenizes="overflows",
     tokenize_keys=("token_strs",),
-    opens_turns=frozenset({"/v1/embeddings"}),
+    adds_generation_prompt=frozenset({"/v1/embeddings"}),
     doubles_template_errors=True,
     continue_conflict=_CONTINUE_CONFLICT,
     no_messages="list index out of range",
@@ -206,17 +207,19 @@ _V0_10 = replace(
         "/classify": forms.CLASSIFY_0_10,
         "/v1/embeddings": forms.EMBEDDINGS_0_10,
     },
-    served=by_kind(sequences=("/classify",), tokens=("/pooling",), embeddings=("/v1/embeddings",)),
+    pooling_routes=by_model_kind(
+        sequences=("/classify",), tokens=("/pooling",), embeddings=("/v1/embeddings",)
+    ),
     unserved=_GENERATING | _UNSERVED_POOLED | _UNSERVED_SCORES,
     openapi=dict.fromkeys(HEADS, _PATHS_0_10),
-    generation=GENERATIONS["0.10"],
+    generation=GENERATION_DIALECTS["0.10"],
 )
 
 _V0_12 = replace(
     _V0_10,
     version="0.12.0",
     engine_errors=dict.fromkeys((*_POOLED, _COMPLETIONS), _DEAD),
-    identifier=16,
+    identifier_length=16,
     last_form_wins=True,
     takes_template=False,
     no_text="Input or messages must be provided",
@@ -225,25 +228,25 @@ _V0_12 = replace(
         "input tokens. Please reduce the length of the input messages."
     ),
     tasks={
-        **by_kind(sequences=("classify",), tokens=("token_classify",), embeddings=("embed",)),
+        **by_model_kind(sequences=("classify",), tokens=("token_classify",), embeddings=("embed",)),
         "sequence": ("classify", "score"),
     },
-    default_tasks=by_kind(sequences=None, tokens="token_classify", embeddings=None),
+    default_tasks=by_model_kind(sequences=None, tokens="token_classify", embeddings=None),
     no_task="pooling_task must be one of {tasks}.",
-    wrong_task="Task {task} is not supported, it must be one of {tasks}.",
+    unsupported_task="Task {task} is not supported, it must be one of {tasks}.",
     switches_tasks=True,
     parameters={
         **dict.fromkeys(("classify", "score", "token_classify"), ("use_activation",)),
         "embed": ("dimensions", "normalize"),
     },
-    # Qwen2ForRewardModel's "no activation" is not understood in 0.11.1 to 0.15.
+    # 0.11.1 to 0.15 ignore the "no activation" of Qwen2ForRewardModel.
     raw_heads=frozenset({"export"}),
     forms={
         "/pooling": forms.POOLING_0_12,
         "/classify": forms.CLASSIFY_0_12,
         "/v1/embeddings": forms.EMBEDDINGS_0_12,
     },
-    served=by_kind(
+    pooling_routes=by_model_kind(
         sequences=("/pooling", "/classify"),
         tokens=("/pooling",),
         embeddings=("/pooling", "/v1/embeddings"),
@@ -253,7 +256,7 @@ _V0_12 = replace(
         "/inference/v1/generate": "The model does not support generate tokens API",
     },
     openapi=dict.fromkeys(HEADS, _PATHS_0_12),
-    generation=GENERATIONS["0.12"],
+    generation=GENERATION_DIALECTS["0.12"],
 )
 
 _V0_16 = replace(
@@ -270,9 +273,10 @@ _V0_16 = replace(
     ),
     names_model=frozenset({*_TOKENIZER, *_POOLED, _COMPLETIONS}),
     engine_errors=dict.fromkeys(
-        (*_POOLED, _COMPLETIONS), EngineError(status=200, code=500, kind="InternalServerError")
+        (*_POOLED, _COMPLETIONS),
+        EngineError(status=200, code=500, error_type="InternalServerError"),
     ),
-    opens_turns=frozenset(_POOLED),
+    adds_generation_prompt=frozenset(_POOLED),
     no_prompt=dict.fromkeys((*_POOLED, _COMPLETIONS), "You must pass at least one prompt"),
     no_text=None,
     empty_batch_is_no_prompt=False,
@@ -286,19 +290,19 @@ _V0_16 = replace(
     counts_overlong=False,
     truncation_keeps="first",
     tasks={
-        **by_kind(
+        **by_model_kind(
             sequences=("classify", "token_classify"),
             tokens=("token_classify",),
             embeddings=("embed", "token_embed"),
         ),
         "sequence": ("classify", "score", "token_classify"),
     },
-    # Per token, whatever the head is.
-    default_tasks=by_kind(
+    # One value or row per token, for every head.
+    default_tasks=by_model_kind(
         sequences="token_classify", tokens="token_classify", embeddings="token_embed"
     ),
     no_task="",
-    wrong_task="Unsupported task: {task!r} Supported tasks: {tasks}",
+    unsupported_task="Unsupported task: {task!r} Supported tasks: {tasks}",
     parameters={},
     raw_heads=frozenset({"token", "export", "export-steps"}),
     forms={
@@ -311,7 +315,7 @@ _V0_16 = replace(
         post=("/inference/v1/generate", "/is_scaling_elastic_ep", "/scale_elastic_ep"),
         switches_tasks=True,
     ),
-    generation=GENERATIONS["0.16"],
+    generation=GENERATION_DIALECTS["0.16"],
 )
 
 _V0_20 = replace(
@@ -328,7 +332,7 @@ _V0_20 = replace(
     ),
     names_model=frozenset({*_TOKENIZER, _COMPLETIONS, _SCORING}),
     engine_errors=dict.fromkeys(
-        (*_POOLED, _SCORING), EngineError(status=500, code=500, kind="InternalServerError")
+        (*_POOLED, _SCORING), EngineError(status=500, code=500, error_type="InternalServerError")
     ),
     detokenizes="checks",
     identifiers={**_V0_16.identifiers, "/pooling": "pooling"},
@@ -342,7 +346,7 @@ _V0_20 = replace(
     too_long_parameter="input_tokens",
     tasks={**_V0_16.tasks, "sequence": ("classify", "token_classify")},
     default_tasks={
-        **by_kind(sequences="classify", tokens="token_classify", embeddings="embed"),
+        **by_model_kind(sequences="classify", tokens="token_classify", embeddings="embed"),
         "export-steps": "token_embed",
     },
     forms={
@@ -351,7 +355,7 @@ _V0_20 = replace(
         "/v1/embeddings": forms.EMBEDDINGS_0_20,
     },
     openapi=_paths_of_heads(embedding=("/v2/embed",), switches_tasks=True),
-    generation=GENERATIONS["0.20"],
+    generation=GENERATION_DIALECTS["0.20"],
 )
 
 _V0_25 = replace(
@@ -371,9 +375,9 @@ _V0_25 = replace(
     ),
     switches_tasks=False,
     forms={**_V0_20.forms, "/v1/embeddings": forms.EMBEDDINGS_0_25},
-    served={**_V0_20.served, "export-steps": ("/pooling",)},
+    pooling_routes={**_V0_20.pooling_routes, "export-steps": ("/pooling",)},
     openapi=_paths_of_heads(embedding=("/v2/embed",)),
-    generation=GENERATIONS["0.25"],
+    generation=GENERATION_DIALECTS["0.25"],
 )
 
 _V0_32 = replace(
@@ -408,7 +412,7 @@ _V0_32 = replace(
     openapi=_paths_of_heads(
         get=("/kv_event_sources",), post=("/v1/systemone",), embedding=("/v2/embed",)
     ),
-    generation=GENERATIONS["0.32"],
+    generation=GENERATION_DIALECTS["0.32"],
 )
 
 DIALECTS: Mapping[str, Dialect] = {

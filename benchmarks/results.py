@@ -1,4 +1,4 @@
-"""Rounds, medians, ratios and what they have to be; the same for every part, and as tables."""
+"""Rounds, medians, ratios and demands, the same for every part, and their tables."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from benchmarks.environment import in_words
 from benchmarks.process import FailedError
 
 Run = Mapping[str, float]
-"""The figures of one run, by their names in `COLUMNS`."""
+"""The figures of one run by their keys in `COLUMNS`."""
 
 Runs = Mapping[str, Sequence[Run | None]]
-"""By contestant, one for each round; None where it failed."""
+"""For each competitor, one run of each round; None for a failed run."""
 
 Json = dict[str, Any]
 
@@ -29,33 +29,35 @@ COLUMNS = {
     "finding_seconds": ("finding and checking the head, s", "{:.2f}"),
     "head_mib": ("the head, MiB", "{:,.1f}"),
     "written_mb": ("written, MB", "{:,.1f}"),
-    "on_disk_mb": ("on the disk, MB", "{:,.1f}"),
+    "on_disk_mb": ("on disk, MB", "{:,.1f}"),
 }
-"""Titles and formats. The first figure of a row is shown with its range."""
+"""Titles and formats. A table shows the range of a row's first figure."""
 
 
 class Settings(NamedTuple):
-    """How much is measured.
+    """The options of a run.
 
     Attributes:
-        rounds: Of each part.
-        scale: Part of the full number of samples.
-        server_python: Of the environment with vLLM, if there is one.
+        rounds: The number of rounds of each part.
+        scale: The fraction of the full number of samples.
+        server_python: The interpreter of an environment with vLLM, if there is one.
+        packages: Other checkouts of reward_client to measure, by the names in the tables.
     """
 
     rounds: int
     scale: float
     server_python: str | None
+    packages: Mapping[str, str]
 
     def count(self, full: int) -> int:
-        """A number of samples, scaled."""
+        """Scale a number of samples."""
         return max(1, round(full * self.scale))
 
 
 def compete(
     names: Sequence[str], rounds: int, measure: Callable[[str], Run]
 ) -> dict[str, Sequence[Run | None]]:
-    """Runs every contestant once in each round, in an order that changes from round to round."""
+    """Run every competitor once in each round, in an order that changes from round to round."""
     runs: dict[str, list[Run | None]] = {name: [] for name in names}
     for number in range(rounds):
         for name in random.Random(number).sample(names, len(names)):
@@ -75,18 +77,18 @@ def compete(
 
 
 def column(runs: Runs, name: str, key: str = "per_second") -> list[float]:
-    """One figure of one contestant, of each round in which it did not fail."""
+    """Return one figure of one competitor for each round without a failure."""
     return [run[key] for run in runs.get(name, ()) if run is not None]
 
 
 def ratios(runs: Runs, over: str, under: str, key: str = "per_second") -> list[float]:
-    """How one contestant's figure compares with another's, within each round."""
+    """Divide one competitor's figure by another's within each round."""
     pairs = zip(runs.get(over, ()), runs.get(under, ()), strict=False)
     return [one[key] / other[key] for one, other in pairs if one is not None and other is not None]
 
 
 def spread(values: Sequence[float]) -> Json:
-    """Median, least, largest and all of them."""
+    """Return the median, the minimum, the maximum and all values."""
     return {
         "median": statistics.median(values),
         "min": min(values),
@@ -96,11 +98,11 @@ def spread(values: Sequence[float]) -> Json:
 
 
 def table(title: str, runs: Runs, note: str = "", *, compared: bool = True) -> Json:
-    """The contestants' figures, and where they are compared, how many times each the first is."""
+    """Make a table of the competitors' figures; `compared` divides the first row by each row."""
     first = next(iter(runs))
     rows = []
-    for name, each in runs.items():
-        done = [run for run in each if run is not None]
+    for name, rounds in runs.items():
+        done = [run for run in rounds if run is not None]
         figures = {key: spread([run[key] for run in done]) for key in (done[0] if done else ())}
         key = next(iter(figures), "")
         ratio = ratios(runs, first, name, key) if compared and key else []
@@ -109,7 +111,7 @@ def table(title: str, runs: Runs, note: str = "", *, compared: bool = True) -> J
                 "by": name,
                 "figures": figures,
                 "first_by_this": spread(ratio) if ratio else None,
-                "failed": len(each) - len(done),
+                "failed": len(rounds) - len(done),
             }
         )
     return {"title": title, "note": note, "rows": rows}
@@ -122,7 +124,7 @@ def demand(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> Json:
-    """What a figure has to be; what could not be measured does not meet it."""
+    """State bounds for the median of a figure; an unmeasured figure does not meet them."""
     median = statistics.median(values) if values else None
     return {
         "what": what,
@@ -136,46 +138,47 @@ def demand(
 
 
 def findings(*tables: Json, demands: Sequence[Json] = (), remarks: Sequence[str] = ()) -> Json:
-    """What one part of the benchmarks found."""
+    """Collect the results of one part."""
     return {"tables": list(tables), "demands": list(demands), "remarks": list(remarks)}
 
 
-def report(result: Json) -> str:
-    """A part in Markdown."""
+def as_markdown(result: Json) -> str:
+    """Return the results of one part in Markdown."""
     pieces = []
-    for each in result["tables"]:
-        pieces += [f"**{each['title']}**", *([each["note"]] if each["note"] else []), _rows(each)]
+    for entry in result["tables"]:
+        note = [entry["note"]] if entry["note"] else []
+        pieces += [f"**{entry['title']}**", *note, _rows(entry)]
     if result["demands"]:
-        pieces += ["**What is demanded**", _demands(result["demands"])]
+        pieces += ["**Demands**", _demands(result["demands"])]
     pieces += result["remarks"]
-    rounds = max(_rounds(each) for each in result["tables"])
-    often = f"Medians of {rounds} rounds." if rounds > 1 else "Measured once."
-    pieces.append(f"{often} {in_words(result['environment'])}")
+    rounds = max(_rounds(entry) for entry in result["tables"])
+    measured = f"Medians of {rounds} rounds." if rounds > 1 else "Measured once."
+    pieces.append(f"{measured} {in_words(result['environment'])}")
     if result["scale"] != 1:
-        pieces.append(f"Scaled to {result['scale']:g} of its size: a quick look, not to be quoted.")
+        pieces.append(f"Scaled to {result['scale']:g} of its size: a quick look; do not quote it.")
     return "\n\n".join(pieces) + "\n"
 
 
-def _rounds(each: Json) -> int:
-    """How often what stands in a table was measured."""
-    figures = [figure for row in each["rows"] for figure in row["figures"].values()]
+def _rounds(entry: Json) -> int:
+    """Return the number of rounds behind a table."""
+    figures = [figure for row in entry["rows"] for figure in row["figures"].values()]
     return max((len(figure["runs"]) for figure in figures), default=0)
 
 
 def _markdown(lines: Iterable[Sequence[str]]) -> str:
-    """A table; the first line is its header."""
+    """Return a Markdown table whose first line is the header."""
     header, *rows = lines
     rule = ["---"] * len(header)
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *rows))
 
 
-def _rows(each: Json) -> str:
-    rows: list[Json] = each["rows"]
+def _rows(entry: Json) -> str:
+    rows: list[Json] = entry["rows"]
     keys = list(dict.fromkeys(key for row in rows for key in row["figures"]))
     first = keys[0] if keys else "per_second"
     titles = [COLUMNS[key][0] for key in keys]
     compared = any(row["first_by_this"] for row in rows)
-    header = ["", *titles[:1], "least to most", *titles[1:], *["first ÷ this"] * compared]
+    header = ["", *titles[:1], "range", *titles[1:], *["first ÷ this"] * compared]
     lines = [header]
     for row in rows:
         figures = row["figures"]
@@ -199,21 +202,21 @@ def _rows(each: Json) -> str:
 
 
 def _demands(demands: Sequence[Json]) -> str:
-    lines = [["", "median", "least to most", "demanded", ""]]
-    for each in demands:
+    lines = [["", "median", "range", "demand", "met"]]
+    for entry in demands:
         bounds = [
-            f"{sign} {each[key]:g}"
+            f"{sign} {entry[key]:g}"
             for key, sign in (("at_least", "≥"), ("at_most", "≤"))
-            if each[key] is not None
+            if entry[key] is not None
         ]
-        measured = each["median"] is not None
+        measured = entry["median"] is not None
         lines.append(
             [
-                each["what"],
-                f"{each['median']:.2f}" if measured else "not measured",
-                _range(each, "{:.2f}") if measured else "",
+                entry["what"],
+                f"{entry['median']:.2f}" if measured else "not measured",
+                _range(entry, "{:.2f}") if measured else "",
                 ", ".join(bounds),
-                "yes" if each["met"] else "**no**",
+                ("yes" if entry["met"] else "**no**") if bounds else "",
             ]
         )
     return _markdown(lines)

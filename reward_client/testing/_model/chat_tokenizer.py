@@ -1,4 +1,4 @@
-"""The tokenizer and the chat template, without transformers."""
+"""The tokenizer with its chat template, without transformers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class ChatTokenizer:
-    """Turns text and conversations into token IDs as transformers' tokenizer of the folder does.
+    """A tokenizer of texts and conversations that agrees with the folder's in transformers.
 
     Attributes:
-        end_token_id: What a model generates when it has said all.
+        end_token_id: The ID of the token that ends a generation.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,17 +36,17 @@ class ChatTokenizer:
         self._environment = _environment()
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """The token IDs of a text; `add_special_tokens` puts the BOS in front."""
+        """Return the token IDs of a text; `add_special_tokens` prepends the BOS."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
         return ids
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
-        """The text of token IDs, special tokens included unless they are skipped."""
+        """Return the text of token IDs."""
         text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=skip_special_tokens)
         return text
 
     def strings(self, token_ids: Sequence[int]) -> list[str]:
-        """The vocabulary entry of every ID; empty for an ID outside the vocabulary."""
+        """Return the vocabulary entry of every ID; empty for an ID outside the vocabulary."""
         return [self._tokenizer.id_to_token(token_id) or "" for token_id in token_ids]
 
     def render(
@@ -59,10 +59,10 @@ class ChatTokenizer:
         template: str | None = None,
         variables: Mapping[str, Any] | None = None,
     ) -> str:
-        """The text of a conversation.
+        """Render a conversation by the chat template.
 
         Raises:
-            ValueError: The template refuses the conversation.
+            ValueError: If the template refuses the conversation.
         """
         plain = [{**message, "content": _text(message.get("content"))} for message in messages]
         try:
@@ -81,14 +81,14 @@ class ChatTokenizer:
 
 
 def _text(content: str | list[dict[str, Any]] | None) -> str:
-    """The text of a message; vLLM joins the text parts of a list with line breaks."""
+    """Return the text of a message; as vLLM does, join the text parts of a list by line breaks."""
     if isinstance(content, list):
         return "\n".join(part["text"] for part in content if part.get("type") == "text")
     return content or ""
 
 
 def _up_to(rendered: str, final: str) -> str:
-    """Cut the text after the final message, which is then left open."""
+    """Cut the text after the final message's content, so that the message stays open."""
     start = rendered.rindex(final.strip())
     if rendered[start : start + len(final.lstrip())] == final:
         return rendered[: start + len(final.lstrip())]
@@ -96,7 +96,7 @@ def _up_to(rendered: str, final: str) -> str:
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
-    """The environment that transformers renders chat templates in."""
+    """Create the Jinja environment in which transformers renders chat templates."""
 
     def raise_exception(message: str) -> None:
         raise TemplateError(message)
@@ -105,14 +105,14 @@ def _environment() -> ImmutableSandboxedEnvironment:
         return datetime.now().astimezone().strftime(pattern)
 
     def tojson(value: Any, *, ensure_ascii: bool = False, indent: int | None = None) -> str:
-        # Not jinja2's filter, which escapes for HTML.
+        # jinja2's own filter escapes for HTML.
         return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
 
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
     )
     environment.filters["tojson"] = tojson
-    # jinja2 declares its globals by the ones that it begins with.
+    # jinja2 annotates the globals with the types of its initial ones.
     variables = cast("dict[str, Any]", environment.globals)
     variables.update(raise_exception=raise_exception, strftime_now=strftime_now)
     return environment

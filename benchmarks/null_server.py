@@ -1,9 +1,9 @@
-"""A server that answers at once with the right shape, so that only the client's cost is seen.
+"""A server that answers at once with the right shape, so that only the client's cost counts.
 
-    python benchmarks/instant_server.py [PORT] [DELAY_MS]
+    python benchmarks/null_server.py [PORT] [DELAY_MS]
 
-Prints its URL. It speaks as vLLM 0.32 about one reward model: the value of a token list is made of
-its first and last token and its length, so that mixed-up replies show.
+It prints its URL, and imitates vLLM 0.32 with one reward model. The value of a token list depends
+on its first token, its last token and its length, so that swapped responses show.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 
 import orjson
 
-MODEL = "instant"
+MODEL = "null"
 MAX_MODEL_LEN = 4096
 
 
@@ -22,9 +22,9 @@ def value(ids: list[int]) -> float:
 
 
 def tokens(text: str) -> list[int]:
-    """A token for each four characters."""
+    """Make one token of every four bytes."""
     data = text.encode()
-    return [data[place] * 7 + place % 1000 for place in range(0, len(data), 4)] or [1]
+    return [data[index] * 7 + index % 1000 for index in range(0, len(data), 4)] or [1]
 
 
 def pooling(body: dict) -> bytes:
@@ -65,7 +65,7 @@ POSTS = {b"/pooling": pooling, b"/tokenize": tokenize}
 
 
 class Http(asyncio.Protocol):
-    """As much of HTTP/1.1 as clients that keep their connections need."""
+    """The part of HTTP/1.1 that clients with keep-alive need."""
 
     delay = 0.0
 

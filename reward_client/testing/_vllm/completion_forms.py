@@ -1,4 +1,4 @@
-"""The request bodies of a generating server, as far as this one knows them."""
+"""The request bodies of a generating server."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from reward_client.testing.forms import Form
+from reward_client.testing._vllm.forms import Form
 
 
 class Completion(Form, extra="allow"):
-    """`POST /v1/completions`; the other keys are looked at for what this server cannot do."""
+    """`POST /v1/completions`; extra keys stay, so that unsupported ones can be refused."""
 
     prompt: list[int] | list[list[int]] | str | list[str]
     max_tokens: int = 16
@@ -29,7 +29,7 @@ class Completion(Form, extra="allow"):
     return_token_ids: bool | None = None
 
     @property
-    def stops(self) -> list[str]:
+    def stop_texts(self) -> list[str]:
         """The texts that end a generation."""
         return [self.stop] if isinstance(self.stop, str) else self.stop or []
 
@@ -38,7 +38,7 @@ _TokenId = Annotated[int, Field(ge=0)]
 
 
 class CompletionChecked(Completion):
-    """`POST /v1/completions` since 0.20.2, which looks at the sign of token IDs."""
+    """`POST /v1/completions` since 0.20.2, which refuses negative token IDs."""
 
     prompt: list[_TokenId] | list[list[_TokenId]] | str | list[str]
 

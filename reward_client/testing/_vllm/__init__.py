@@ -1,0 +1,1 @@
+"""vLLM's HTTP API as each version of the server speaks it."""

@@ -25,7 +25,7 @@ PARTS = ("instant", "growth", "latency", "replicas", "real", "export")
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="See docs/benchmarks.md."
+        prog="python -m benchmarks", description="See docs/explanation/benchmarks.md."
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all")
     parser.add_argument("--server-python", help="of an environment with vLLM")

@@ -7,8 +7,9 @@ author = "the reward_client contributors"
 copyright = "the reward_client contributors"
 release = version = reward_client.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
+copybutton_exclude = ".linenos, .gp, .go"
 default_role = "py:obj"
 html_theme = "furo"
 html_title = f"reward_client {version}"
@@ -27,5 +28,5 @@ nitpick_ignore_regex = [
     ("py:class", r"(collections\.abc|httpx|openai|pathlib)\..*"),
     ("py:class", r"Head|HeadChoice|OnOverlong|RecipeChoice|RouteChoice|ServerActivation"),
     ("py:class", r"BaseUrl|LogprobsMode|Method|SharedOptions|TokenizerChoice|(os\.)?PathLike"),
-    ("py:class", r"reward_client\.recipes\.recipe\.(\w+Table|Turn|Digest)"),
+    ("py:class", r"reward_client\.recipes\.schema\.(\w+Table|Turn|Digest)"),
 ]

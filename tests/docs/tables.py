@@ -202,40 +202,40 @@ def _listed_traps() -> dict[int, Any]:
 
 TABLES = {
     "statuses": Table(
-        DOCS / "errors-and-retries.md", "| Status | Error | Retried | Why |", _statuses
+        DOCS / "reference/errors.md", "| Status | Error | Retried | Why |", _statuses
     ),
     "faults": Table(
-        DOCS / "errors-and-retries.md",
+        DOCS / "reference/errors.md",
         "| What happened | Error | Retried | Profile dropped | Why |",
         _faults,
     ),
     "ways": Table(
-        DOCS / "versions.md",
+        DOCS / "reference/versions.md",
         "| Served | vLLM from | Asked by | Takes | Encoding | A row for each | Unasked | "
         "Flag for raw values | Seen running |",
         _ways,
     ),
     "eras": Table(
-        DOCS / "versions.md", "| vLLM from | Errors | Other routes | Known from |", _eras
+        DOCS / "reference/versions.md", "| vLLM from | Errors | Other routes | Known from |", _eras
     ),
     "cells": Table(
-        DOCS / "versions.md",
+        DOCS / "reference/versions.md",
         "| vLLM | Served | Route | What comes | Live | Recorded | Emulated |",
         _cells,
     ),
     "models": Table(
-        DOCS / "models.md",
+        DOCS / "reference/models.md",
         "| Model | Architecture | Reward | Command | Reference values | Status |",
         _models,
     ),
-    "refused models": Table(DOCS / "models.md", "| Model | Why, and what to do |", _refused),
+    "refused models": Table(DOCS / "reference/models.md", "| Model | Why, and what to do |", _refused),
     "injected faults": Table(
-        DOCS / "testing-your-pipeline.md", "| Fault | What happens |", _injected
+        DOCS / "how-to/testing.md", "| Fault | What happens |", _injected
     ),
     "traps": Table(
-        DOCS / "traps.md", "| Trap | What goes wrong | What the client does | Test |", _traps
+        DOCS / "explanation/pitfalls.md", "| Trap | What goes wrong | What the client does | Test |", _traps
     ),
-    "limits of the cures": Table(DOCS / "traps.md", "| Trap | Limit |", _limits),
+    "limits of the cures": Table(DOCS / "explanation/pitfalls.md", "| Trap | Limit |", _limits),
 }
 
 

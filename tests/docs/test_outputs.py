@@ -22,7 +22,7 @@ from ..methods.scribe import rendered
 from . import pages
 from .servers import DEFAULT, Stage, logits, pooled, writes
 
-METHODS, SYSTEMS = pages.DOCS / "methods.md", pages.DOCS / "systems.md"
+METHODS, SYSTEMS = pages.DOCS / "how-to/methods.md", pages.DOCS / "how-to/systems.md"
 
 QUESTION = {"role": "user", "content": "What is 45 + 43?"}
 ASKED = {"role": "user", "content": "Is the answer correct (Yes/No)?"}

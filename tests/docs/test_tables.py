@@ -30,10 +30,10 @@ def test_the_number_of_tests_behind_each_cell(tmp_path: Path) -> None:
 def test_error_tree() -> None:
     (tree,) = (part for part in (errors.__doc__ or "").split("\n\n") if "├──" in part)
     drawn = "\n".join(line.removeprefix("    ") for line in tree.splitlines()).replace("``", "")
-    assert drawn in pages.text(pages.DOCS / "errors-and-retries.md")
+    assert drawn in pages.text(pages.DOCS / "reference/errors.md")
 
 
 def test_every_public_name_has_its_reference() -> None:
-    reference = pages.text(pages.DOCS / "reference.md")
+    reference = pages.text(pages.DOCS / "reference/api.md")
     directives = re.findall(r"^\.\. [\w:]+:: (?:reward_client\.)?(\w+)", reference, re.MULTILINE)
     assert set(reward_client.__all__) <= set(directives)

@@ -12,6 +12,7 @@ from unittest import SkipTest
 import pytest
 
 from . import pages
+from .test_outputs import assert_same_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,18 +47,31 @@ def run(
     return run_block
 
 
+def shown_output(example: Example) -> str | None:
+    """Return the text block that directly follows an example, None if there is none."""
+    rest = example.document.text[example.region.end :]
+    found = re.match(r"\s*```text\n(.*?)^```$", rest, re.MULTILINE | re.DOTALL)
+    return found[1] if found else None
+
+
 def _parameters(function: Callable[..., object]) -> list[str]:
     return list(inspect.signature(function).parameters)
 
 
 @pytest.mark.parametrize("page", pages.PAGES, ids=pages.name)
-def test_python_blocks_run(page: Path, run: Callable[[Example], None]) -> None:
+def test_python_blocks_run(
+    page: Path, run: Callable[[Example], None], capsys: pytest.CaptureFixture[str]
+) -> None:
     reasons: list[str] = []
     for example in pages.blocks(page, "python", run):
+        capsys.readouterr()
         try:
             example.evaluate()
         except SkipTest as skipped:  # written as: skip: next "the reason"
             reasons.append(str(skipped))
+        shown = shown_output(example)
+        if shown is not None:
+            assert_same_output(capsys.readouterr().out, shown)
     assert all(len(reason.split()) >= 3 for reason in reasons), reasons
 
 

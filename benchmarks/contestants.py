@@ -16,8 +16,8 @@ from benchmarks.ways import (
     Asking,
     Samples,
     Score,
+    Strategy,
     Target,
-    Way,
     by_aiohttp,
     by_httpx,
     by_openai,
@@ -34,7 +34,7 @@ BASETEN = "Baseten's client, packs"
 OPENAI = "AsyncOpenAI + gather"
 
 
-def packs(samples: Samples) -> list[Samples]:
+def batcher(samples: Samples) -> list[Samples]:
     """The samples in the packs that all contestants send, in order."""
     return [samples[start : start + PACK] for start in range(0, len(samples), PACK)]
 
@@ -43,11 +43,11 @@ def client(target: Target, *, one_by_one: bool = False, **options: Any) -> Rewar
     """This client, which finds out by itself how to ask."""
     from reward_client import Limits, RewardClient
 
-    limits = Limits(max_pack_items=1) if one_by_one else Limits()
+    limits = Limits(max_batch_items=1) if one_by_one else Limits()
     return RewardClient(target.url, model=target.model, limits=limits, **options)
 
 
-def ours(*, one_by_one: bool = False, **options: Any) -> Way:
+def ours(*, one_by_one: bool = False, **options: Any) -> Strategy:
     """`RewardClient.score_many`."""
 
     @contextmanager
@@ -58,7 +58,7 @@ def ours(*, one_by_one: bool = False, **options: Any) -> Way:
     return opened
 
 
-def ours_stream(*, one_by_one: bool = False) -> Way:
+def ours_stream(*, one_by_one: bool = False) -> Strategy:
     """`RewardClient.stream`."""
 
     @contextmanager
@@ -78,12 +78,12 @@ async def pack_by_pack(asking: Asking, samples: Samples) -> list[float]:
     """Posts packs, and reads no more than the values."""
     slots = asyncio.Semaphore(PACKS_AT_A_TIME)
 
-    async def score(pack: Samples) -> list[float]:
+    async def score(batch: Samples) -> list[float]:
         async with slots:
-            return await asking.score(pack)
+            return await asking.score(batch)
 
-    values = await asyncio.gather(*map(score, packs(samples)))
-    return [value for pack in values for value in pack]
+    values = await asyncio.gather(*map(score, batcher(samples)))
+    return [value for batch in values for value in batch]
 
 
 async def each(asking: Asking, samples: Samples) -> list[float]:
@@ -117,8 +117,8 @@ def requests_threads(target: Target) -> Generator[Score]:
         if session is None:
             session = local.session = requests.Session()
         body = {"model": target.model, "input": [ids], **route.body}
-        reply = session.post(target.url + route.path, json=body, timeout=600)
-        value: float = reply.json()["data"][0][route.key][0]
+        response = session.post(target.url + route.path, json=body, timeout=600)
+        value: float = response.json()["data"][0][route.key][0]
         return value
 
     with ThreadPoolExecutor(AT_A_TIME) as pool:
@@ -135,21 +135,21 @@ def baseten_packs(target: Target) -> Generator[Score]:
 
     def score(samples: Samples) -> list[float]:
         bodies: list[Any] = [
-            {"model": target.model, "input": pack, **route.body} for pack in packs(samples)
+            {"model": target.model, "input": batch, **route.body} for batch in batcher(samples)
         ]
-        replies = performance.batch_post(route.path, bodies, preference)
-        return [item[route.key][0] for reply in replies.data for item in reply["data"]]
+        responses = performance.batch_post(route.path, bodies, preference)
+        return [item[route.key][0] for response in responses.data for item in response["data"]]
 
     yield score
 
 
-PACKED: Mapping[str, Way] = {
+PACKED: Mapping[str, Strategy] = {
     OURS: ours(),
     "reward_client, stream": ours_stream(),
     BY_HAND: looped(by_aiohttp, pack_by_pack),
     BASETEN: baseten_packs,
 }
-ONE_BY_ONE: Mapping[str, Way] = {
+ONE_BY_ONE: Mapping[str, Strategy] = {
     OURS_EACH: ours(one_by_one=True),
     "reward_client, stream, one by one": ours_stream(one_by_one=True),
     "aiohttp by hand, one by one": looped(by_aiohttp, each),

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from benchmarks.contestants import ours, packs
+from benchmarks.contestants import batcher, ours
 from benchmarks.ways import (
     AT_A_TIME,
     PACK,
     PACKS_AT_A_TIME,
     Asking,
     Samples,
-    Way,
+    Strategy,
     by_aiohttp,
     by_httpx,
     looped,
@@ -60,7 +60,7 @@ async def tokenized_packs(asking: Asking, conversations: Samples) -> list[float]
     tokenizing = asyncio.Semaphore(AT_A_TIME)
     scoring = asyncio.Semaphore(PACKS_AT_A_TIME)
     values = [0.0] * len(conversations)
-    pack: list[tuple[int, list[int]]] = []
+    batch: list[tuple[int, list[int]]] = []
 
     async def score(full: list[tuple[int, list[int]]]) -> None:
         async with scoring:
@@ -71,17 +71,17 @@ async def tokenized_packs(asking: Asking, conversations: Samples) -> list[float]
     async with asyncio.TaskGroup() as group:
 
         async def tokenize(place: int, messages: Any) -> None:
-            nonlocal pack
+            nonlocal batch
             async with tokenizing:
                 ids = await asking.tokenize(messages)
-            pack.append((place, ids))
-            if len(pack) == PACK:
-                full, pack = pack, []
+            batch.append((place, ids))
+            if len(batch) == PACK:
+                full, batch = batch, []
                 group.create_task(score(full))
 
         await asyncio.gather(*(tokenize(*numbered) for numbered in enumerate(conversations)))
-        if pack:
-            group.create_task(score(pack))
+        if batch:
+            group.create_task(score(batch))
     return values
 
 
@@ -100,13 +100,13 @@ class LocalPacks:
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(1) as thread:
 
-            async def score(pack: Samples) -> list[float]:
-                ids = await loop.run_in_executor(thread, self._ids, pack)
+            async def score(batch: Samples) -> list[float]:
+                ids = await loop.run_in_executor(thread, self._ids, batch)
                 async with slots:
                     return await asking.score(ids)
 
-            values = await asyncio.gather(*map(score, packs(conversations)))
-        return [value for pack in values for value in pack]
+            values = await asyncio.gather(*map(score, batcher(conversations)))
+        return [value for batch in values for value in batch]
 
     def _ids(self, conversations: Samples) -> list[list[int]]:
         texts = self._tokenizer.apply_chat_template(conversations, tokenize=False, **TEMPLATE)
@@ -130,15 +130,15 @@ async def messages_packs(asking: Asking, conversations: Samples) -> list[float]:
     """Many conversations in a request, which `/v1/embeddings` takes from vLLM 0.24 on."""
     slots = asyncio.Semaphore(PACKS_AT_A_TIME)
 
-    async def score(pack: Samples) -> list[float]:
+    async def score(batch: Samples) -> list[float]:
         async with slots:
-            return await asking.score(pack, field="messages")
+            return await asking.score(batch, field="messages")
 
-    values = await asyncio.gather(*map(score, packs(conversations)))
-    return [value for pack in values for value in pack]
+    values = await asyncio.gather(*map(score, batcher(conversations)))
+    return [value for batch in values for value in batch]
 
 
-def batched() -> Mapping[str, Way]:
+def batched() -> Mapping[str, Strategy]:
     """This client's own way to send conversations in packs; nothing where it has none yet."""
     try:
         from reward_client.methods import Messages
@@ -147,7 +147,7 @@ def batched() -> Mapping[str, Way]:
     return {BATCHED: ours(method=Messages())}
 
 
-FROM_CONVERSATIONS: Mapping[str, Way] = {
+FROM_CONVERSATIONS: Mapping[str, Strategy] = {
     LOCAL: ours(tokenizer="local"),
     LOCAL_BY_HAND: looped(by_aiohttp, LocalPacks()),
     SERVER: ours(),
@@ -156,7 +156,7 @@ FROM_CONVERSATIONS: Mapping[str, Way] = {
     EACH_AIOHTTP: looped(by_aiohttp, tokenized_each),
     EACH_HTTPX: looped(by_httpx, tokenized_each_at_once),
 }
-IN_PACKS: Mapping[str, Way] = {
+IN_PACKS: Mapping[str, Strategy] = {
     **batched(),
     BATCHED_BY_HAND: looped(by_aiohttp, messages_packs),
 }

@@ -96,7 +96,7 @@ class Http(asyncio.Protocol):
             content, status = POSTS[path](orjson.loads(body)), b"200 OK"
         else:
             content, status = b'{"detail":"Not Found"}', b"404 Not Found"
-        reply = (
+        response = (
             b"HTTP/1.1 "
             + status
             + b"\r\ncontent-type: application/json\r\ncontent-length: "
@@ -105,9 +105,9 @@ class Http(asyncio.Protocol):
             + content
         )
         if self.delay:
-            asyncio.get_running_loop().call_later(self.delay, self._transport.write, reply)
+            asyncio.get_running_loop().call_later(self.delay, self._transport.write, response)
         else:
-            self._transport.write(reply)
+            self._transport.write(response)
 
 
 async def main(port: int, delay: float) -> None:

@@ -88,10 +88,10 @@ def _of_async(target: Target, chats: Sequence[Conversation]) -> tuple[Taken, Tak
                 return (await scorer.score(chat)).value
 
             async def by_hand(chat: Conversation) -> float:
-                reply = await http.post("/tokenize", json=_tokenize(target, chat))
-                ids = reply.json()["tokens"]
-                reply = await http.post(_path(target), json=_body(target, ids))
-                return _value(target, reply.json())
+                response = await http.post("/tokenize", json=_tokenize(target, chat))
+                ids = response.json()["tokens"]
+                response = await http.post(_path(target), json=_body(target, ids))
+                return _value(target, response.json())
 
             for place, chat in enumerate(chats):
                 both: list[tuple[Callable[[Conversation], Awaitable[float]], Taken]]
@@ -117,8 +117,8 @@ def _body(target: Target, ids: list[int]) -> Mapping[str, Any]:
     return {"model": target.model, "input": [ids], **ROUTES[target.route].body}
 
 
-def _value(target: Target, reply: Any) -> float:
-    value: float = reply["data"][0][ROUTES[target.route].key][0]
+def _value(target: Target, response: Any) -> float:
+    value: float = response["data"][0][ROUTES[target.route].key][0]
     return value
 
 

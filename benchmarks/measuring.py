@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 
 from benchmarks.figures import Run
-from benchmarks.ways import Samples, Target, Way
+from benchmarks.ways import Samples, Strategy, Target
 
 
 def timed(
-    way: Way,
+    way: Strategy,
     target: Target,
     warm_up: Samples,
     samples: Samples,

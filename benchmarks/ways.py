@@ -70,7 +70,7 @@ Samples: TypeAlias = Sequence[Any]
 """Token IDs, or conversations."""
 
 Score: TypeAlias = Callable[[Samples], list[float]]
-Way: TypeAlias = Callable[[Target], AbstractContextManager[Score]]
+Strategy: TypeAlias = Callable[[Target], AbstractContextManager[Score]]
 """Opens what scores many samples: connections and all else that a long run needs once."""
 
 Post: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
@@ -93,8 +93,8 @@ class Asking(NamedTuple):
         """The values of one request."""
         route = ROUTES[self.target.route]
         body = {"model": self.target.model, field: inputs, **route.body}
-        reply = await self.post(route.path, body)
-        items = sorted(reply["data"], key=lambda item: item["index"])
+        response = await self.post(route.path, body)
+        items = sorted(response["data"], key=lambda item: item["index"])
         return [item[route.key][0] for item in items]
 
     async def tokenize(self, messages: Any) -> list[int]:
@@ -103,7 +103,7 @@ class Asking(NamedTuple):
         return ids
 
 
-def looped(library: Library, loop: Loop) -> Way:
+def looped(library: Library, loop: Loop) -> Strategy:
     """A way by an asynchronous library, on an event loop that lives as long as the way."""
 
     @contextmanager
@@ -129,9 +129,9 @@ async def by_aiohttp(url: str) -> AsyncGenerator[Post]:
     async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
 
         async def post(path: str, body: Mapping[str, Any]) -> Any:
-            async with session.post(url + path, data=orjson.dumps(body)) as reply:
-                reply.raise_for_status()
-                return orjson.loads(await reply.read())
+            async with session.post(url + path, data=orjson.dumps(body)) as response:
+                response.raise_for_status()
+                return orjson.loads(await response.read())
 
         yield post
 
@@ -144,8 +144,8 @@ async def by_httpx(url: str) -> AsyncGenerator[Post]:
     async with httpx.AsyncClient(base_url=url, limits=limits, timeout=600) as client:
 
         async def post(path: str, body: Mapping[str, Any]) -> Any:
-            reply = await client.post(path, json=body)
-            return reply.raise_for_status().json()
+            response = await client.post(path, json=body)
+            return response.raise_for_status().json()
 
         yield post
 

@@ -118,3 +118,13 @@ __all__ = [
     "Usage",
     "__version__",
 ]
+
+
+def _report_public_module() -> None:
+    """Let reprs, pickles and the documentation show the module that callers import from."""
+    for item in list(globals().values()):
+        if isinstance(item, type) and item.__module__.startswith(f"{__name__}."):
+            item.__module__ = __name__
+
+
+_report_public_module()

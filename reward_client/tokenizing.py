@@ -3,3 +3,5 @@
 from reward_client._tokenization import LocalTokenizer, Retokenizer
 
 __all__ = ["LocalTokenizer", "Retokenizer"]
+
+LocalTokenizer.__module__ = __name__

@@ -40,7 +40,7 @@ class FakeVllm:
     pool: Callable[[list[int]], Any] = by_length
     tasks: tuple[str | None, ...] = ("classify",)
     heeds_switch: bool = True
-    reply_model: str | None = None
+    response_model: str | None = None
     chat_tokens: list[int] = field(default_factory=lambda: CHAT_TOKENS)
     probe: list[int] = field(default_factory=lambda: _PROBE)
     before: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
@@ -93,7 +93,7 @@ class FakeVllm:
         count = sum(map(len, body["input"]))
         squash = self.heeds_switch and body.get("use_activation") is True
         return 200, {
-            "model": self.reply_model or body["model"],
+            "model": self.response_model or body["model"],
             "data": [
                 {"index": index, "data": _squashed(self.pool(ids)) if squash else self.pool(ids)}
                 for index, ids in enumerate(body["input"])

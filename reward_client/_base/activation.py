@@ -9,17 +9,6 @@ from typing import Literal, TypeAlias
 
 from reward_client.errors import ActivationError
 
-__all__ = [
-    "ROUNDING",
-    "Activation",
-    "ActivationName",
-    "KnownBy",
-    "are_probabilities",
-    "sigmoid",
-    "significant_bits",
-    "softmax",
-]
-
 ActivationName: TypeAlias = Literal["none", "sigmoid", "softmax"]
 KnownBy: TypeAlias = Literal["request", "task", "probe", "reference", "caller"]
 

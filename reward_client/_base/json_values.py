@@ -7,18 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeGuard, cast
 
-__all__ = [
-    "NotJsonError",
-    "as_count",
-    "as_list",
-    "as_mapping",
-    "as_sequence",
-    "elements",
-    "is_list",
-    "is_text",
-    "plain",
-]
-
 _DEEPEST = 128
 """Levels of lists and dicts; orjson writes up to 254."""
 _MOST_VALUES = 100_000

@@ -6,18 +6,6 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-__all__ = [
-    "API_KEY_VARIABLE",
-    "BASE_URL_VARIABLE",
-    "Connection",
-    "Limits",
-    "OnOverlong",
-    "RetryPolicy",
-    "RouteChoice",
-    "ServerActivation",
-    "Timeouts",
-]
-
 BASE_URL_VARIABLE = "REWARD_CLIENT_BASE_URL"
 API_KEY_VARIABLE = "REWARD_CLIENT_API_KEY"
 
@@ -66,16 +54,16 @@ class Limits(_Options):
 
     Attributes:
         max_concurrency: HTTP requests in flight at one server, over all calls of one client.
-        max_pack_items: Samples that share a request to be scored.
-        max_pack_tokens: Their tokens together; a longer sample goes alone.
+        max_batch_items: Samples that share a request to be scored.
+        max_batch_tokens: Their tokens together; a longer sample goes alone.
         max_response_bytes: The largest reply that is read; a longer one is an error.
         replica_tolerance: How far the rewards of replicas for one sample may lie apart, as a part
             of them or absolute; bfloat16 and other GPUs move a reward.
     """
 
     max_concurrency: PositiveInt = 64
-    max_pack_items: PositiveInt = 32
-    max_pack_tokens: PositiveInt = 32768
+    max_batch_items: PositiveInt = 32
+    max_batch_tokens: PositiveInt = 32768
     max_response_bytes: PositiveInt = 64 * 1024 * 1024
     replica_tolerance: NonNegativeFloat = 0.02
 

@@ -14,20 +14,6 @@ from reward_client.errors import InputError
 if TYPE_CHECKING:
     from reward_client.errors import RewardClientError
 
-__all__ = [
-    "Comparison",
-    "Provenance",
-    "Ranking",
-    "Reward",
-    "ScoreResult",
-    "ServerProfile",
-    "Settings",
-    "StepReward",
-    "TokenizedSample",
-    "Usage",
-    "ranking",
-]
-
 
 class _Result(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

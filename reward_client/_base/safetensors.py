@@ -20,8 +20,6 @@ from typing import BinaryIO, TypeGuard
 from reward_client._base.json_values import as_list, as_mapping
 from reward_client.errors import InputError
 
-__all__ = ["DECODABLE", "Entry", "decoded", "encoded_header", "read_entries", "read_tensor"]
-
 _MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 _FORMATS = {"F64": "d", "F32": "f", "F16": "e"}  # as of struct
 _SIZES = {

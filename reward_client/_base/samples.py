@@ -21,18 +21,6 @@ from reward_client._base.json_values import (
 from reward_client._base.token_ids import MAX_TOKEN_ID, TokenIds, checked
 from reward_client.errors import InputError
 
-__all__ = [
-    "Conversation",
-    "FormattedText",
-    "Message",
-    "Prompt",
-    "Sample",
-    "parse_sample",
-    "parse_token_ids",
-    "refuse_single_sample",
-    "responses_to",
-]
-
 Message: TypeAlias = Mapping[str, object]
 """One chat message: ``{"role": "user", "content": "…"}``, as in the OpenAI API."""
 

@@ -9,8 +9,6 @@ from typing import overload
 
 import orjson
 
-__all__ = ["MAX_TOKEN_ID", "TokenIds", "checked"]
-
 MAX_TOKEN_ID = 2**31 - 1
 """A tokenizer's vocabulary is far below this; a larger value is a mistake, not a token."""
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     import httpx
     import openai
 
-__all__ = ["AsyncRewardClient"]
-
 
 class AsyncRewardClient:
     """Scores conversations by a reward model on a vLLM server.

@@ -10,8 +10,6 @@ from urllib.parse import urlsplit
 from reward_client._base.options import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from reward_client.errors import InputError
 
-__all__ = ["BaseUrl", "environment_key", "request_headers", "server_urls"]
-
 BaseUrl: TypeAlias = str | list[str] | tuple[str, ...]
 """A server, or several that serve the same model."""
 

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     import httpx
     import openai
 
-__all__ = ["Config", "HeadChoice", "RecipeChoice", "SharedOptions"]
 
 HeadChoice: TypeAlias = Head | Literal["auto"]
 RecipeChoice: TypeAlias = Recipe | str | PathLike[str] | None

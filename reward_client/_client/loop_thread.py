@@ -13,8 +13,6 @@ from weakref import WeakSet
 
 from reward_client.errors import RewardClientError
 
-__all__ = ["LoopThread"]
-
 T = TypeVar("T")
 
 _EXIT_SECONDS = 2.0

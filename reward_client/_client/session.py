@@ -27,23 +27,22 @@ from reward_client._base.samples import (
 )
 from reward_client._client.config import Config
 from reward_client._client.streaming import AsyncRewardStream, OnError, Window, collect
-from reward_client._protocols.http import Caller
-from reward_client._replicas.pool import Fleet, ServerParts
+from reward_client._protocols.http import Transport
+from reward_client._replicas.pool import ReplicaFactory, ReplicaPool
 from reward_client._scoring.base import Scorer, Settle
 from reward_client._scoring.factory import reading_of, scorer_of
 from reward_client._scoring.judge import JudgedScorer
 from reward_client._server.discovery import discover
 from reward_client._server.identity import identify
-from reward_client._server.state import Reading, Serving, Wishes
+from reward_client._server.state import DiscoveryOptions, OutputSpec, ServerState
 from reward_client._tokenization import Tokenizer
 from reward_client.errors import InputError, RewardClientError, RewardTimeoutError
 from reward_client.heads import head_digest
 
 if TYPE_CHECKING:
     from reward_client._doctor.report import Diagnosis
-    from reward_client._transport import HttpCaller, Wire
+    from reward_client._transport import Backend, HttpTransport
 
-__all__ = ["Core"]
 
 _logger = logging.getLogger("reward_client")
 
@@ -52,18 +51,18 @@ _logger = logging.getLogger("reward_client")
 class _Link:
     """The connections of one event loop, and what is known of the servers."""
 
-    callers: Sequence[HttpCaller]
-    fleet: Fleet
-    critics: Fleet | None
+    transports: Sequence[HttpTransport]
+    pool: ReplicaPool
+    critics: ReplicaPool | None
     method: Scorer
 
     async def aclose(self) -> None:
-        for caller in self.callers:
-            await caller.aclose()
+        for transport in self.transports:
+            await transport.aclose()
         await self.method.aclose()
-        for fleet in (self.fleet, self.critics):
-            if fleet is not None:
-                await fleet.aclose()
+        for pool in (self.pool, self.critics):
+            if pool is not None:
+                await pool.aclose()
 
 
 class Core:
@@ -128,12 +127,12 @@ class Core:
     async def servers(self) -> tuple[ServerProfile, ...]:
         """What is known of the servers in use."""
         link = await self._link()
-        return tuple(serving.profile for serving in await link.fleet.servings())
+        return tuple(serving.profile for serving in await link.pool.servings())
 
     async def settings(self) -> Settings:
         """What all rewards depend on."""
         link = await self._link()
-        serving, *_ = await link.fleet.servings()
+        serving, *_ = await link.pool.servings()
         provenance = await link.method.provenance(serving.provenance)
         on_overlong = self.config.on_overlong
         return Settings(
@@ -152,9 +151,9 @@ class Core:
 
         prompt = None if sample is None else parse_sample(sample)
         async with self._first_server() as link:
-            server = link.fleet.servers[0]
-            wishes = _wishes(self.config, reading_of(self.config.method))
-            doctor = Doctor(server.caller, server.watch, link.method, wishes, self._keeps_alive)
+            server = link.pool.servers[0]
+            options = _wishes(self.config, reading_of(self.config.method))
+            doctor = Doctor(server.transport, server.watch, link.method, options, self._keeps_alive)
             return await doctor.diagnose(prompt)
 
     @asynccontextmanager
@@ -181,7 +180,7 @@ class Core:
     def window(self, *, ordered: bool) -> Window:
         """A bounded window of samples under way."""
         limits = self.config.limits
-        group = limits.max_pack_items
+        group = limits.max_batch_items
         size = limits.max_concurrency * group * len(self.config.urls)
         return Window(self.score_each, size, group, ordered=ordered)
 
@@ -242,26 +241,30 @@ class Core:
 
     def _connect(self, urls: Sequence[str]) -> _Link:
         config, reading = self.config, reading_of(self.config.method)
-        callers, fleet = self._fleet(config, urls, reading)
-        critics: Fleet | None = None
+        transports, pool = self._pool(config, urls, reading)
+        critics: ReplicaPool | None = None
         if config.critics is not None:
-            others, critics = self._fleet(config.critics, config.critics.urls, Reading(writes=True))
-            callers += others
+            others, critics = self._pool(
+                config.critics, config.critics.urls, OutputSpec(writes=True)
+            )
+            transports += others
         tokenizer = Tokenizer(config.tokenizer, config.on_overlong)
-        method = scorer_of(config.method, fleet, critics, config.limits, tokenizer)
-        return _Link(callers, fleet, critics, method)
+        method = scorer_of(config.method, pool, critics, config.limits, tokenizer)
+        return _Link(transports, pool, critics, method)
 
-    def _fleet(
-        self, config: Config, urls: Sequence[str], reading: Reading
-    ) -> tuple[list[HttpCaller], Fleet]:
+    def _pool(
+        self, config: Config, urls: Sequence[str], reading: OutputSpec
+    ) -> tuple[list[HttpTransport], ReplicaPool]:
         """Servers that are equal to each other, and the ways to them."""
-        from reward_client._transport import HttpCaller  # loads the HTTP stack, at the first call
+        from reward_client._transport import (
+            HttpTransport,  # loads the HTTP stack, at the first call
+        )
 
-        callers: list[HttpCaller] = []
-        wishes = _wishes(config, reading)
+        transports: list[HttpTransport] = []
+        options = _wishes(config, reading)
 
-        def caller_for(url: str, has_stand_in: Callable[[], bool]) -> HttpCaller:
-            caller = HttpCaller(
+        def caller_for(url: str, has_stand_in: Callable[[], bool]) -> HttpTransport:
+            transport = HttpTransport(
                 url,
                 _open_wire(config, url),
                 headers=config.request_headers,
@@ -269,20 +272,20 @@ class Core:
                 limits=config.limits,
                 has_stand_in=has_stand_in,
             )
-            callers.append(caller)
-            return caller
+            transports.append(transport)
+            return transport
 
-        async def discovered(caller: Caller) -> Serving:
-            serving = await discover(caller, wishes)
+        async def discovered(transport: Transport) -> ServerState:
+            serving = await discover(transport, options)
             self._log(logging.INFO, f"server profile: {serving.profile!r}")
             return serving
 
-        parts = ServerParts(
-            caller=caller_for,
-            identify=lambda caller: identify(caller, config.model),
+        parts = ReplicaFactory(
+            transport=caller_for,
+            identify=lambda transport: identify(transport, config.model),
             discover=discovered,
         )
-        return callers, Fleet(urls, parts, config.limits.replica_tolerance, self._log)
+        return transports, ReplicaPool(urls, parts, config.limits.replica_tolerance, self._log)
 
     def _log(self, level: int, message: str) -> None:
         from reward_client._transport.redaction import redact
@@ -294,8 +297,8 @@ class Core:
         _logger.log(level, "%s", message)
 
 
-def _wishes(config: Config, reading: Reading) -> Wishes:
-    return Wishes(
+def _wishes(config: Config, reading: OutputSpec) -> DiscoveryOptions:
+    return DiscoveryOptions(
         model=config.model,
         head=None if config.head == "auto" else config.head,
         route=config.route,
@@ -307,16 +310,16 @@ def _wishes(config: Config, reading: Reading) -> Wishes:
     )
 
 
-def _open_wire(config: Config, url: str) -> Wire:
+def _open_wire(config: Config, url: str) -> Backend:
     limit = config.limits.max_response_bytes
     if config.openai is not None:
-        from reward_client._transport.backends.openai import OpenAIWire
+        from reward_client._transport.backends.openai import OpenAIBackend
 
-        return OpenAIWire(config.openai, url, config.timeout, limit)
+        return OpenAIBackend(config.openai, url, config.timeout, limit)
     if config.transport is not None:
-        from reward_client._transport.backends.httpx import HttpxWire
+        from reward_client._transport.backends.httpx import HttpxBackend
 
-        return HttpxWire(url, config.timeout, limit, config.transport)
-    from reward_client._transport.backends.aiohttp import AiohttpWire
+        return HttpxBackend(url, config.timeout, limit, config.transport)
+    from reward_client._transport.backends.aiohttp import AiohttpBackend
 
-    return AiohttpWire(url, config.timeout, config.connection, limit)
+    return AiohttpBackend(url, config.timeout, config.connection, limit)

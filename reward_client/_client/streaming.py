@@ -17,7 +17,6 @@ from reward_client.errors import BatchError, RewardClientError
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["AsyncRewardStream", "OnError", "Window", "collect", "progress_bar"]
 
 OnError: TypeAlias = Literal["raise", "return"]
 Outcome: TypeAlias = Reward | RewardClientError

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     import httpx
     import openai
 
-__all__ = ["RewardClient", "RewardStream"]
 
 T = TypeVar("T")
 

@@ -25,15 +25,6 @@ from reward_client.errors import (
     StatusError,
 )
 
-__all__ = [
-    "discovery_failure",
-    "failure",
-    "first_failures",
-    "in_two",
-    "tokens_failure",
-    "what_happened",
-]
-
 # Where a sentence ends and the next begins.
 _NEXT_SENTENCE = re.compile(r"(?<=[.?!]) (?=[A-Z`])")
 

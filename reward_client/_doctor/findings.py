@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from reward_client._doctor.report import Check, Finding
 
-__all__ = ["KEY_FITS", "REACHED", "failed", "not_checked", "ok", "warning"]
-
 
 def ok(check: Check, detail: str) -> Finding:
     """All is well."""

@@ -10,8 +10,6 @@ from reward_client._doctor.findings import failed, ok, warning
 from reward_client._doctor.report import Finding
 from reward_client._tokenization import PromptRules
 
-__all__ = ["bos", "generation_prompt", "lost_turns", "template", "text_path", "tokens"]
-
 _SHOWN_CHARACTERS = 200
 _OTHER_TEMPLATE = "Start the server with the model's own chat template: --chat-template FILE."
 

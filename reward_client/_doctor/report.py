@@ -11,8 +11,6 @@ from pydantic import BaseModel, ConfigDict
 
 from reward_client._base.results import Reward, ServerProfile, TokenizedSample
 
-__all__ = ["Check", "Diagnosis", "Finding", "Verdict"]
-
 Check: TypeAlias = Literal[
     "reach",
     "key",

@@ -8,14 +8,12 @@ from reward_client._base.results import Reward
 from reward_client._doctor.error_findings import failure, in_two
 from reward_client._doctor.findings import failed, not_checked, ok, warning
 from reward_client._doctor.report import Diagnosis, Finding
-from reward_client._replicas.comparison import Replica, compare
+from reward_client._replicas.comparison import ReplicaFingerprint, compare
 from reward_client._server.manifest_checks import agrees, reported
 from reward_client.errors import ReplicaMismatchError
 from reward_client.heads import Scores
 from reward_client.recipes import Reference
 from reward_client.recipes.formatting import expected_in_words
-
-__all__ = ["reference", "replica_findings", "sample"]
 
 
 def sample(reward: Reward) -> Finding:
@@ -53,7 +51,7 @@ def replica_findings(diagnoses: Sequence[Diagnosis]) -> list[Finding]:
 
 
 def _replica_findings(diagnoses: Sequence[Diagnosis]) -> Iterator[Finding]:
-    first: Replica | None = None
+    first: ReplicaFingerprint | None = None
     for diagnosis in diagnoses:
         replica = _replica(diagnosis)
         if replica is None:
@@ -64,13 +62,13 @@ def _replica_findings(diagnoses: Sequence[Diagnosis]) -> Iterator[Finding]:
             yield _compared(first, replica)
 
 
-def _replica(diagnosis: Diagnosis) -> Replica | None:
+def _replica(diagnosis: Diagnosis) -> ReplicaFingerprint | None:
     if diagnosis.profile is None or diagnosis.tokens is None or diagnosis.reward is None:
         return None
-    return Replica(diagnosis.profile, diagnosis.tokens, diagnosis.reward)
+    return ReplicaFingerprint(diagnosis.profile, diagnosis.tokens, diagnosis.reward)
 
 
-def _compared(first: Replica, other: Replica) -> Finding:
+def _compared(first: ReplicaFingerprint, other: ReplicaFingerprint) -> Finding:
     try:
         difference = compare(first, other)
     except ReplicaMismatchError as error:

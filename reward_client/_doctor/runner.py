@@ -19,17 +19,15 @@ from reward_client._doctor.error_findings import (
 from reward_client._doctor.findings import KEY_FITS, REACHED, not_checked, ok, warning
 from reward_client._doctor.report import Check, Diagnosis, Finding
 from reward_client._doctor.token_checks import ServerTokenizer, TokenChecks
-from reward_client._protocols.http import Caller
-from reward_client._replicas.monitor import ServerWatch
+from reward_client._protocols.http import Transport
+from reward_client._replicas.monitor import ServerMonitor
 from reward_client._scoring.base import Scorer
 from reward_client._server.identity import Identity, identify
 from reward_client._server.probes import tokenized_probes
-from reward_client._server.state import Serving, Wishes
+from reward_client._server.state import DiscoveryOptions, ServerState
 from reward_client._tokenization import PromptRules
 from reward_client.errors import ServerUnreachableError
 from reward_client.recipes import PromptTable, Recipe, Reference, find_recipe
-
-__all__ = ["Doctor"]
 
 T = TypeVar("T")
 Look = tuple[Check, Callable[[], Awaitable[Finding]]]
@@ -41,27 +39,27 @@ class Doctor:
     Whatever a check meets becomes a finding, and the next ones go on as far as they can.
 
     Args:
-        caller: The way to the server.
+        transport: The way to the server.
         watch: What is known of it.
         method: Scores samples on it.
-        wishes: What its caller said about it.
+        options: What its caller said about it.
         keeps_alive: Whether connections can be used again, None where that cannot be seen.
     """
 
     def __init__(
         self,
-        caller: Caller,
-        watch: ServerWatch,
+        transport: Transport,
+        watch: ServerMonitor,
         method: Scorer,
-        wishes: Wishes,
+        options: DiscoveryOptions,
         keeps_alive: Callable[[], Awaitable[bool | None]],
     ) -> None:
-        self._caller = caller
+        self._caller = transport
         self._watch = watch
         self._method = method
-        self._wishes = wishes
+        self._wishes = options
         self._keeps_alive = keeps_alive
-        self._serving: Serving | None = None
+        self._serving: ServerState | None = None
         self._problem: Finding | None = None
         self._checks: TokenChecks | None = None
         self._reward: Reward | None = None
@@ -98,7 +96,7 @@ class Doctor:
         async for finding in self._of_the_sample(identity, prompt):
             yield finding
 
-    def _of_the_server(self, serving: Serving) -> Iterator[Finding]:
+    def _of_the_server(self, serving: ServerState) -> Iterator[Finding]:
         identity, recipe = serving.identity, serving.recipe
         yield profile.version(identity, way_found=True)
         yield profile.model(identity)
@@ -161,11 +159,11 @@ class Doctor:
 
     async def _rules(self, identity: Identity) -> PromptRules:
         """What is known of the model's prompts where no way to its rewards was found."""
-        recipe, wishes = self._recipe(identity), self._wishes
+        recipe, options = self._recipe(identity), self._wishes
         notes = recipe.prompt if recipe is not None else PromptTable()
         return PromptRules(
             generation_prompt=notes.generation_prompt,
-            bos=notes.bos if wishes.bos is None else wishes.bos,
+            bos=notes.bos if options.bos is None else options.bos,
             bos_token_id=(await tokenized_probes(self._caller, identity.model, None)).bos,
             append=notes.append_tokens,
         )
@@ -195,7 +193,7 @@ class Doctor:
         self._reward = await self._method.score(self._checks.sample)
         return scores.sample(self._reward)
 
-    def _reference_looks(self, serving: Serving) -> list[Look]:
+    def _reference_looks(self, serving: ServerState) -> list[Look]:
         references = serving.recipe.references if serving.recipe is not None else ()
         if profile.is_proven(serving):
             further = [each for each in references if each.token_ids is None]
@@ -207,7 +205,7 @@ class Doctor:
             return [("reference value", partial(self._reference, each)) for each in references]
         return [("reference value", self._no_reference)]
 
-    async def _proven(self, serving: Serving) -> Finding:
+    async def _proven(self, serving: ServerState) -> Finding:
         return profile.references(serving)
 
     async def _reference(self, reference: Reference) -> Finding:

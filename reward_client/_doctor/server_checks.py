@@ -9,20 +9,8 @@ from reward_client._protocols.vllm import Layout
 from reward_client._protocols.vllm.versions import UNKNOWN, era_of
 from reward_client._server.identity import Identity
 from reward_client._server.manifest_checks import provable
-from reward_client._server.state import Serving
+from reward_client._server.state import ServerState
 from reward_client.recipes import Recipe
-
-__all__ = [
-    "activation",
-    "head",
-    "is_proven",
-    "length_limit",
-    "model",
-    "recipe_known",
-    "references",
-    "route",
-    "version",
-]
 
 # sigmoid(0) and sigmoid(1): where a sigmoid of a sigmoid lies (reward-hub met it on vLLM 0.13).
 _TWICE_SQUASHED = (0.5, 0.7311)
@@ -83,7 +71,7 @@ def length_limit(limit: int | None, recipe: Recipe | None) -> Finding:
     return ok("length limit", f"{limit} tokens.")
 
 
-def route(serving: Serving, chosen: str) -> Finding:
+def route(serving: ServerState, chosen: str) -> Finding:
     """Which route is used, and why.
 
     Args:
@@ -102,7 +90,7 @@ def route(serving: Serving, chosen: str) -> Finding:
     return ok("route", f"{how}: {why}.")
 
 
-def head(serving: Serving) -> Finding:
+def head(serving: ServerState) -> Finding:
     """What reads the reward out of the answer."""
     described = serving.provenance.head
     if "assumed" not in described:
@@ -116,7 +104,7 @@ def head(serving: Serving) -> Finding:
     )
 
 
-def activation(serving: Serving) -> Finding:
+def activation(serving: ServerState) -> Finding:
     """What the server does to its values, how that is known, and whether the values agree."""
     found, scores = serving.activation, serving.scores
     if serving.provenance.head == "text":
@@ -157,18 +145,18 @@ def activation(serving: Serving) -> Finding:
     return ok("activation", how)
 
 
-def is_proven(serving: Serving) -> bool:
+def is_proven(serving: ServerState) -> bool:
     """Whether the references of a manifest were found to agree."""
     return serving.exported and serving.activation.known_by == "reference"
 
 
-def references(serving: Serving) -> Finding:
+def references(serving: ServerState) -> Finding:
     """How many of them proved the head; the client scores them before it believes any reward."""
     count = len(provable(serving.recipe, serving.profile.max_model_len))
     return ok("reference value", f"The whole head is proven by {count} values of the manifest.")
 
 
-def _activation_in_words(serving: Serving) -> str:
+def _activation_in_words(serving: ServerState) -> str:
     found, switches = serving.activation, serving.ask.switches
     if found.name == "softmax":
         return "The server applies a softmax, as the steps' probabilities need; no logits come."
@@ -195,7 +183,7 @@ def _known_by(found: Activation) -> str:
     return "a reference value of the recipe proves it"
 
 
-def _flag(serving: Serving) -> str:
+def _flag(serving: ServerState) -> str:
     """The flag of this version that switches the activation off."""
     era = era_of(serving.identity.version)
     named = (way for ways in era.by_name.values() for way in ways)

@@ -14,7 +14,7 @@ from reward_client._doctor import prompt_checks as prompts
 from reward_client._doctor.error_findings import failure, what_happened
 from reward_client._doctor.findings import not_checked, ok, warning
 from reward_client._doctor.report import Finding
-from reward_client._protocols.http import Caller
+from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.tokenize import (
     detokenize_call,
     server_ids,
@@ -31,8 +31,6 @@ from reward_client.errors import (
     RewardClientError,
     TokenizerMismatchError,
 )
-
-__all__ = ["ServerTokenizer", "TokenChecks"]
 
 _SYSTEM = {"role": "system", "content": "You are a careful judge of answers."}
 _QUESTION = {"role": "user", "content": "What is 2 + 2?"}
@@ -57,7 +55,7 @@ class ServerTokenizer:
         max_model_len: The most tokens that the server takes, if it says so.
     """
 
-    caller: Caller
+    transport: Transport
     identity: Identity
     rules: PromptRules
     max_model_len: int | None
@@ -70,7 +68,7 @@ class ServerTokenizer:
             opened: Whether another turn is opened; None for what the model needs.
         """
         return await server_ids(
-            self.caller,
+            self.transport,
             self.identity.model,
             self.identity.version,
             prompt,
@@ -79,12 +77,12 @@ class ServerTokenizer:
 
     async def text(self, ids: Sequence[int]) -> str:
         """The text of token IDs."""
-        return text_of(await self.caller.call(detokenize_call(self.identity.model, ids)))
+        return text_of(await self.transport.call(detokenize_call(self.identity.model, ids)))
 
     async def text_ids(self, text: str, *, add_special_tokens: bool) -> TokenIds:
         """The token IDs of a text."""
         call = text_call(self.identity.model, text, add_special_tokens=add_special_tokens)
-        return token_ids(await self.caller.call(call))
+        return token_ids(await self.transport.call(call))
 
 
 @dataclass(frozen=True, slots=True)

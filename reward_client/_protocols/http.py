@@ -15,8 +15,6 @@ from reward_client.errors import (
     TransportError,
 )
 
-__all__ = ["RESTART_SECONDS", "SERVER_FAILURES", "Call", "Caller", "Reply"]
-
 RESTART_SECONDS = 4.0
 """A vLLM takes longer to start (19.5 s was the quickest recorded: 0.8.5, a tiny model, on a CPU).
 So whoever heard from a server within this time is talking to the same process, or has seen it
@@ -29,7 +27,7 @@ ErrorT = TypeVar("ErrorT", bound=RewardClientError)
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Request:
     """A request, relative to the server's base URL.
 
     Attributes:
@@ -46,7 +44,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Response:
     """A successful answer: its JSON, and where it came from."""
 
     payload: object
@@ -79,7 +77,7 @@ class Reply:
         return kind(message, endpoint=self.endpoint, request_id=self.request_id)
 
 
-class Caller(Protocol):
+class Transport(Protocol):
     """Makes calls to one server."""
 
     @property
@@ -88,15 +86,15 @@ class Caller(Protocol):
         ...
 
     @property
-    def losses(self) -> int:
+    def epoch(self) -> int:
         """How often the server was seen to be gone; grows when another may have come up."""
         ...
 
-    def lost(self) -> None:
+    def mark_lost(self) -> None:
         """Notes that another server may have come up."""
         ...
 
-    async def call(self, call: Call) -> Reply:
+    async def call(self, call: Request) -> Response:
         """Makes the call, with the retries that are right for it.
 
         Raises:

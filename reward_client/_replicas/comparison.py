@@ -11,13 +11,11 @@ from reward_client._base.options import Limits
 from reward_client._base.results import Reward, ServerProfile, TokenizedSample
 from reward_client.errors import ReplicaMismatchError
 
-__all__ = ["Replica", "compare"]
-
 _TOLERANCE = Limits().replica_tolerance
 
 
 @dataclass(frozen=True, slots=True)
-class Replica:
+class ReplicaFingerprint:
     """What one server says of itself, and what it makes of the same sample as the others."""
 
     profile: ServerProfile
@@ -25,7 +23,9 @@ class Replica:
     reward: Reward
 
 
-def compare(first: Replica, other: Replica, tolerance: float = _TOLERANCE) -> str | None:
+def compare(
+    first: ReplicaFingerprint, other: ReplicaFingerprint, tolerance: float = _TOLERANCE
+) -> str | None:
     """Whether two servers are replicas.
 
     Args:

@@ -12,14 +12,14 @@ from functools import partial
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 from reward_client._base.samples import Prompt
-from reward_client._protocols.http import RESTART_SECONDS, SERVER_FAILURES, Caller
-from reward_client._replicas.comparison import Replica, compare
-from reward_client._replicas.monitor import ServerWatch
+from reward_client._protocols.http import RESTART_SECONDS, SERVER_FAILURES, Transport
+from reward_client._replicas.comparison import ReplicaFingerprint, compare
+from reward_client._replicas.monitor import ServerMonitor
 from reward_client._replicas.sample import first_seen, seen
-from reward_client._replicas.single_flight import OneByOne
+from reward_client._replicas.single_flight import SingleFlight
 from reward_client._server.identity import Identity
 from reward_client._server.requests import OtherModelError
-from reward_client._server.state import Serving
+from reward_client._server.state import ServerState
 from reward_client.errors import (
     BadRequestError,
     ModelNotFoundError,
@@ -32,8 +32,6 @@ from reward_client.errors import (
     ServerUnreachableError,
     ShapeError,
 )
-
-__all__ = ["MAY_BE_ANOTHER_SERVER", "Fleet", "Server", "ServerParts", "Standard"]
 
 T = TypeVar("T")
 Kind: TypeAlias = Literal["tokenizing", "scoring"]
@@ -56,43 +54,43 @@ _WRONG_ADDRESSEE = (*MAY_BE_ANOTHER_SERVER, BadRequestError, ProtocolError)
 
 
 @dataclass(frozen=True, slots=True)
-class ServerParts:
+class ReplicaFactory:
     """What makes a server of a fleet.
 
     Attributes:
-        caller: Opens the way to a server; it is told how to ask whether another one can take over.
+        transport: Opens the transport to a server; its argument says if another one can take over.
         identify: Asks who is there.
         discover: Finds out all there is.
     """
 
-    caller: Callable[[str, Callable[[], bool]], Caller]
-    identify: Callable[[Caller], Awaitable[Identity]]
-    discover: Callable[[Caller], Awaitable[Serving]]
+    transport: Callable[[str, Callable[[], bool]], Transport]
+    identify: Callable[[Transport], Awaitable[Identity]]
+    discover: Callable[[Transport], Awaitable[ServerState]]
 
 
-class Server:
+class Replica:
     """One server of a fleet.
 
     Attributes:
-        caller: The way to it.
+        transport: The way to it.
         watch: What is known of it; only what is equal to the fleet's standard becomes known.
         in_flight: How much it has to do, by kind: prompts to tokenize, tokens to score.
     """
 
-    def __init__(self, fleet: Fleet, parts: ServerParts, url: str) -> None:
-        async def discover() -> Serving:
-            serving = await parts.discover(caller)
-            await fleet.admit(self, serving)
+    def __init__(self, pool: ReplicaPool, parts: ReplicaFactory, url: str) -> None:
+        async def discover() -> ServerState:
+            serving = await parts.discover(transport)
+            await pool.admit(self, serving)
             return serving
 
-        caller = parts.caller(url, lambda: fleet.has_others(self))
-        self.caller = caller
-        self.watch = ServerWatch(caller, lambda: parts.identify(caller), discover)
+        transport = parts.transport(url, lambda: pool.has_others(self))
+        self.transport = transport
+        self.watch = ServerMonitor(transport, lambda: parts.identify(transport), discover)
         self.in_flight: dict[Kind, int] = {"tokenizing": 0, "scoring": 0}
 
 
 @dataclass(eq=False, slots=True)
-class Standard:
+class Baseline:
     """What all servers of a fleet are equal to.
 
     Attributes:
@@ -102,8 +100,8 @@ class Standard:
         max_model_len: The most tokens that all of them take.
     """
 
-    serving: Serving
-    sample: tuple[Prompt, Replica] | None
+    serving: ServerState
+    sample: tuple[Prompt, ReplicaFingerprint] | None
     max_model_len: int | None
 
 
@@ -128,7 +126,7 @@ class _UnfitError(Exception):
         self.error = error
 
 
-class Fleet:
+class ReplicaPool:
     """Has work done by the least busy of several equal servers; belongs to one event loop.
 
     All are found out and compared before the first piece of work. A server that fails is left out
@@ -145,20 +143,20 @@ class Fleet:
     def __init__(
         self,
         urls: Sequence[str],
-        parts: ServerParts,
+        parts: ReplicaFactory,
         tolerance: float,
         log: Callable[[int, str], None],
     ) -> None:
-        self.servers = tuple(Server(self, parts, url) for url in urls)
+        self.servers = tuple(Replica(self, parts, url) for url in urls)
         self._tolerance = tolerance
         self._log = log
-        self._standard: Standard | None = None
+        self._baseline: Baseline | None = None
         self._founding = asyncio.Lock()
-        self._beginning = OneByOne()
+        self._beginning = SingleFlight()
         self._has_begun = False
-        self._in_use: list[Server] = []
-        self._absent: dict[Server, _Absence] = {}
-        self._looks: dict[Server, asyncio.Task[None]] = {}
+        self._in_use: list[Replica] = []
+        self._absent: dict[Replica, _Absence] = {}
+        self._looks: dict[Replica, asyncio.Task[None]] = {}
 
     @property
     def size(self) -> int:
@@ -166,30 +164,30 @@ class Fleet:
         return len(self._in_use)
 
     @property
-    def standard(self) -> Standard:
+    def baseline(self) -> Baseline:
         """What the servers in use are equal to; another object where it is not the same any more.
 
         Raises:
             RuntimeError: Nothing was done yet.
         """
-        if self._standard is None:
+        if self._baseline is None:
             raise RuntimeError("No server was found out yet.")
-        return self._standard
+        return self._baseline
 
-    async def assured(self) -> Standard:
+    async def assured(self) -> Baseline:
         """The standard, where a server has just been there to agree, or is found to be now.
 
         Raises:
             RewardClientError: None can be found out, or they differ.
         """
         if self._has_begun and any(server.watch.current for server in self._in_use):
-            return self.standard
+            return self.baseline
         return await self.at_one(self._agreed, "tokenizing", 0)
 
-    async def _agreed(self, server: Server, serving: Serving) -> Standard:
-        return self.standard
+    async def _agreed(self, server: Replica, serving: ServerState) -> Baseline:
+        return self.baseline
 
-    async def servings(self) -> tuple[Serving, ...]:
+    async def servings(self) -> tuple[ServerState, ...]:
         """The servers in use, as they are now.
 
         Raises:
@@ -197,7 +195,7 @@ class Fleet:
         """
         if not self._has_begun:
             await self._beginning.do(self._begin)
-        found: list[Serving] = []
+        found: list[ServerState] = []
         for server in tuple(server for server in self.servers if server in self._in_use):
             try:
                 found.append(await server.watch.serving())
@@ -207,7 +205,7 @@ class Fleet:
         return tuple(found)
 
     async def at_one(
-        self, work: Callable[[Server, Serving], Awaitable[T]], kind: Kind, size: int
+        self, work: Callable[[Replica, ServerState], Awaitable[T]], kind: Kind, size: int
     ) -> T:
         """Has something done by one server, and by another one where that fails.
 
@@ -258,11 +256,11 @@ class Fleet:
         if looks:
             await asyncio.wait(looks)
 
-    def has_others(self, server: Server) -> bool:
+    def has_others(self, server: Replica) -> bool:
         """Whether any other server is in use."""
         return len(self._in_use) > (server in self._in_use)
 
-    async def admit(self, server: Server, serving: Serving) -> None:
+    async def admit(self, server: Replica, serving: ServerState) -> None:
         """Takes a server that was found out into use, if it is equal to the others.
 
         Where there are no others in use, it sets the standard. One that is left out stays so until
@@ -273,40 +271,40 @@ class Fleet:
             RewardClientError: What it is compared by cannot be had.
         """
         async with self._founding:
-            if self._standard is None:
-                self._standard = await self._founded(server, serving)
+            if self._baseline is None:
+                self._baseline = await self._founded(server, serving)
                 self._use(server)
                 return
         try:
-            await self._compare(self._standard, server, serving)
+            await self._compare(self._baseline, server, serving)
         except ReplicaMismatchError:
             if self.has_others(server):
                 raise
-            self._standard = await self._founded(server, serving)
+            self._baseline = await self._founded(server, serving)
         self._use(server)
 
-    async def _founded(self, server: Server, serving: Serving) -> Standard:
+    async def _founded(self, server: Replica, serving: ServerState) -> Baseline:
         compared = len(self.servers) > 1
-        sample = await first_seen(server.caller, serving) if compared else None
-        return Standard(serving, sample, serving.profile.max_model_len)
+        sample = await first_seen(server.transport, serving) if compared else None
+        return Baseline(serving, sample, serving.profile.max_model_len)
 
-    async def _compare(self, standard: Standard, server: Server, serving: Serving) -> None:
-        if standard.sample is None:
-            if not serving.is_same_as(standard.serving):
-                raise ReplicaMismatchError(f"{server.caller.url} is another server now.")
+    async def _compare(self, baseline: Baseline, server: Replica, serving: ServerState) -> None:
+        if baseline.sample is None:
+            if not serving.is_same_as(baseline.serving):
+                raise ReplicaMismatchError(f"{server.transport.url} is another server now.")
             return
-        prompt, first = standard.sample
+        prompt, first = baseline.sample
         other = next((other for other in self._in_use if other is not server), None)
         if other is not None:  # all in use are equal to the first, which may be this one
-            profile = first.profile.model_copy(update={"url": other.caller.url})
+            profile = first.profile.model_copy(update={"url": other.transport.url})
             first = replace(first, profile=profile)
-        remark = compare(first, await seen(server.caller, serving, prompt), self._tolerance)
+        remark = compare(first, await seen(server.transport, serving, prompt), self._tolerance)
         if remark is not None:
             self._log(logging.WARNING, remark)
-        limits = (standard.max_model_len, serving.profile.max_model_len)
-        standard.max_model_len = min((limit for limit in limits if limit), default=None)
+        limits = (baseline.max_model_len, serving.profile.max_model_len)
+        baseline.max_model_len = min((limit for limit in limits if limit), default=None)
 
-    def _use(self, server: Server) -> None:
+    def _use(self, server: Replica) -> None:
         if server not in self._in_use and server not in self._absent:
             self._in_use.append(server)
 
@@ -330,7 +328,7 @@ class Fleet:
                 self._leave_out(server, outcome)
         self._has_begun = True
 
-    def _least_busy(self, kind: Kind) -> Server:
+    def _least_busy(self, kind: Kind) -> Replica:
         if self._absent:
             self._look_around(patiently=True)
         if len(self._in_use) == 1:
@@ -341,8 +339,8 @@ class Fleet:
 
     async def _done(
         self,
-        server: Server,
-        work: Callable[[Server, Serving], Awaitable[T]],
+        server: Replica,
+        work: Callable[[Replica, ServerState], Awaitable[T]],
         *,
         is_doubted: bool,
     ) -> _Done[T] | None:
@@ -359,11 +357,11 @@ class Fleet:
         try:
             result = await work(server, serving)
         except OtherModelError:
-            server.caller.lost()
+            server.transport.mark_lost()
             return None
         except _WRONG_ADDRESSEE as error:
             if isinstance(error, MAY_BE_ANOTHER_SERVER) and not is_doubted:
-                server.caller.lost()
+                server.transport.mark_lost()
                 return None
             if await _fit(watch.still_serves(serving)):
                 raise
@@ -373,7 +371,7 @@ class Fleet:
         watch.heard()
         return _Done(result)
 
-    async def _is_replaced(self, server: Server, error: RewardClientError) -> bool:
+    async def _is_replaced(self, server: Replica, error: RewardClientError) -> bool:
         """Whether others do the work of a server that could not; then it is left out."""
         if not self.has_others(server):
             self._look_around(patiently=False)
@@ -384,14 +382,14 @@ class Fleet:
         self._leave_out(server, error)
         return True
 
-    def _leave_out(self, server: Server, error: RewardClientError) -> None:
+    def _leave_out(self, server: Replica, error: RewardClientError) -> None:
         if server in self._absent:
             return
         if server in self._in_use:
             self._in_use.remove(server)
-        server.caller.lost()  # so that it is found out and compared before it is used again
+        server.transport.mark_lost()  # so that it is found out and compared before it is used again
         self._absent[server] = _Absence(RESTART_SECONDS, time.monotonic())
-        self._log(logging.WARNING, f"{server.caller.url} is left out: {_named(error)}")
+        self._log(logging.WARNING, f"{server.transport.url} is left out: {_named(error)}")
 
     def _look_around(self, *, patiently: bool) -> None:
         """Looks at the servers that are left out, in the background, as far as it is time."""
@@ -403,21 +401,21 @@ class Fleet:
                 self._looks[server] = look
                 look.add_done_callback(partial(self._looked, server))
 
-    def _looked(self, server: Server, _: asyncio.Task[None]) -> None:
+    def _looked(self, server: Replica, _: asyncio.Task[None]) -> None:
         del self._looks[server]
 
-    async def _look(self, server: Server, absence: _Absence) -> None:
+    async def _look(self, server: Replica, absence: _Absence) -> None:
         try:
             await server.watch.serving()
         except Exception as error:  # noqa: BLE001 - a caller's transport may raise anything
             absence.pause = min(2 * absence.pause, _LONGEST_PAUSE)
             absence.seen = time.monotonic()
             if not isinstance(error, SERVER_FAILURES):
-                self._log(logging.WARNING, f"{server.caller.url} stays out: {_named(error)}")
+                self._log(logging.WARNING, f"{server.transport.url} stays out: {_named(error)}")
         else:
             del self._absent[server]
             self._use(server)
-            self._log(logging.INFO, f"{server.caller.url} is in use again")
+            self._log(logging.INFO, f"{server.transport.url} is in use again")
 
 
 async def _fit(serving: Awaitable[T]) -> T:
@@ -427,10 +425,10 @@ async def _fit(serving: Awaitable[T]) -> T:
         raise _UnfitError(error) from error
 
 
-def _always_another(server: Server) -> ResponseMismatchError:
+def _always_another(server: Replica) -> ResponseMismatchError:
     return ResponseMismatchError(
-        f"The server at {server.caller.url} was another one each of {_MAX_CHANGES} times: several "
-        "servers that differ seem to share this address."
+        f"The server at {server.transport.url} was another one each of {_MAX_CHANGES} times: "
+        "several servers that differ seem to share this address."
     )
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from reward_client._base.samples import Conversation, Prompt
 from reward_client._base.token_ids import TokenIds
-from reward_client._protocols.http import Caller
-from reward_client._replicas.comparison import Replica
+from reward_client._protocols.http import Transport
+from reward_client._replicas.comparison import ReplicaFingerprint
 from reward_client._server.requests import prepared, reward_of, scored
-from reward_client._server.state import Serving
+from reward_client._server.state import ServerState
 from reward_client._tokenization import Needs, Tokenizer
 from reward_client.errors import BadRequestError, InputError
-
-__all__ = ["first_seen", "seen"]
 
 _QUESTION = {"role": "user", "content": "What is 2 + 2?"}
 _ANSWER = ("Two and two are added.", "2 + 2 = 4.")
 
 
-async def first_seen(caller: Caller, serving: Serving) -> tuple[Prompt, Replica]:
+async def first_seen(
+    transport: Transport, serving: ServerState
+) -> tuple[Prompt, ReplicaFingerprint]:
     """The sample that all replicas are compared on, and what the first of them makes of it.
 
     It is a conversation, in which the chat template shows; token IDs where the model takes none.
@@ -27,13 +27,13 @@ async def first_seen(caller: Caller, serving: Serving) -> tuple[Prompt, Replica]
     """
     prompt = _conversation(serving)
     try:
-        return prompt, await seen(caller, serving, prompt)
+        return prompt, await seen(transport, serving, prompt)
     except (BadRequestError, InputError):
         ids = TokenIds.of(serving.probes[-1])
-        return ids, await seen(caller, serving, ids)
+        return ids, await seen(transport, serving, ids)
 
 
-async def seen(caller: Caller, serving: Serving, prompt: Prompt) -> Replica:
+async def seen(transport: Transport, serving: ServerState, prompt: Prompt) -> ReplicaFingerprint:
     """What a server makes of the sample.
 
     Raises:
@@ -41,14 +41,14 @@ async def seen(caller: Caller, serving: Serving, prompt: Prompt) -> Replica:
     """
     profile = serving.profile
     needs = Needs(profile, serving.rules, profile.max_model_len)
-    tokens = await Tokenizer("server", "raise").tokenize(caller, needs, prompt)
-    (scores,) = await scored(caller, serving, [await prepared(caller, serving, tokens)])
+    tokens = await Tokenizer("server", "raise").tokenize(transport, needs, prompt)
+    (scores,) = await scored(transport, serving, [await prepared(transport, serving, tokens)])
     if isinstance(scores, Exception):
         raise scores
-    return Replica(profile, tokens.sample(), reward_of(serving, tokens, scores))
+    return ReplicaFingerprint(profile, tokens.sample(), reward_of(serving, tokens, scores))
 
 
-def _conversation(serving: Serving) -> Conversation:
+def _conversation(serving: ServerState) -> Conversation:
     if serving.rules.step is not None:
         return Conversation([_QUESTION], steps=_ANSWER)
     return Conversation([_QUESTION, {"role": "assistant", "content": " ".join(_ANSWER)}])

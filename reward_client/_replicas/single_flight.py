@@ -9,12 +9,10 @@ from typing import TypeVar
 
 from reward_client.errors import RewardClientError
 
-__all__ = ["OneByOne"]
-
 T = TypeVar("T")
 
 
-class OneByOne:
+class SingleFlight:
     """Does one piece of work after the other, for one event loop.
 
     Whoever waited while one failed gets its failure, and does not try again: a thousand samples do

@@ -9,25 +9,15 @@ from typing import TypeAlias, TypeVar
 
 from reward_client._base.results import Provenance, Reward, TokenizedSample
 from reward_client._base.samples import Prompt
-from reward_client._replicas.pool import Fleet
+from reward_client._replicas.pool import ReplicaPool
 from reward_client.errors import ResponseMismatchError
-
-__all__ = [
-    "MAX_STANDARDS",
-    "Scorer",
-    "Settle",
-    "always_another",
-    "by_the_same",
-    "each_of",
-    "together",
-]
 
 T = TypeVar("T")
 
 Settle: TypeAlias = Callable[[Mapping[int, Reward | Exception]], None]
 """Takes outcomes of prompts by their numbers, as soon as they are there."""
 
-MAX_STANDARDS = 5
+MAX_BASELINES = 5
 """How many models may take each other's place under one sample before that is a failure."""
 
 
@@ -99,25 +89,25 @@ async def together(works: Iterable[Coroutine[object, object, T]]) -> list[T]:
     return [task.result() for task in tasks]
 
 
-async def by_the_same(fleets: Sequence[Fleet], work: Callable[[], Awaitable[T]]) -> T:
+async def by_the_same(pools: Sequence[ReplicaPool], work: Callable[[], Awaitable[T]]) -> T:
     """What comes of work in several parts, all of them done by the same models.
 
     It begins only when all of them are there.
 
     Args:
-        fleets: Who does the work.
+        pools: Who does the work.
         work: The work; done again where another model has taken one's place meanwhile.
 
     Raises:
         ResponseMismatchError: It was another one each time.
         RewardClientError: One is not there.
     """
-    for _ in range(MAX_STANDARDS):
-        before = [await fleet.assured() for fleet in fleets]
+    for _ in range(MAX_BASELINES):
+        before = [await pool.assured() for pool in pools]
         done = await work()
-        if all(fleet.standard is one for fleet, one in zip(fleets, before, strict=True)):
+        if all(pool.baseline is one for pool, one in zip(pools, before, strict=True)):
             return done
-    raise always_another(fleets[-1])
+    raise always_another(pools[-1])
 
 
 async def each_of(
@@ -147,9 +137,9 @@ async def each_of(
             group.create_task(one(number))
 
 
-def always_another(fleet: Fleet) -> ResponseMismatchError:
+def always_another(pool: ReplicaPool) -> ResponseMismatchError:
     """The error for a model that is another one each time."""
     return ResponseMismatchError(
-        f"The server at {fleet.standard.serving.profile.url} was another one each of "
-        f"{MAX_STANDARDS} times: several servers that differ seem to share this address."
+        f"The server at {pool.baseline.serving.profile.url} was another one each of "
+        f"{MAX_BASELINES} times: several servers that differ seem to share this address."
     )

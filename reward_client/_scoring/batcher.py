@@ -14,19 +14,17 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from reward_client._base.options import Limits
 from reward_client._base.token_ids import TokenIds
-from reward_client._protocols.http import Caller
-from reward_client._replicas.pool import MAY_BE_ANOTHER_SERVER, Fleet, Server, Standard
+from reward_client._protocols.http import Transport
+from reward_client._replicas.pool import MAY_BE_ANOTHER_SERVER, Baseline, Replica, ReplicaPool
 from reward_client._scoring.bisect import ONE_MAY_CAUSE, each_outcome
 from reward_client._server.requests import scored
-from reward_client._server.state import Serving
+from reward_client._server.state import ServerState
 from reward_client._tokenization import Tokenized
 from reward_client.errors import RewardClientError
 from reward_client.heads import Scores
 
-__all__ = ["Hear", "Packable", "Packs", "Scored"]
 
-
-class Packable(Protocol):
+class Batchable(Protocol):
     """What can share a request with others."""
 
     @property
@@ -40,16 +38,16 @@ class Packable(Protocol):
         ...
 
 
-PackT = TypeVar("PackT", bound=Packable)
+ItemT = TypeVar("ItemT", bound=Batchable)
 
-Scored: TypeAlias = tuple[Serving, Scores]
+Scored: TypeAlias = tuple[ServerState, Scores]
 """What came for a sample, and the server that it came from."""
 
 Hear: TypeAlias = Callable[[Mapping[int, Scored | Exception | None]], None]
 """Takes the outcomes of samples by their numbers: None where the servers are others now."""
 
 Outcome: TypeAlias = Scores | RewardClientError
-Post: TypeAlias = Callable[[Caller, Serving, Sequence[PackT]], Awaitable[list[Outcome]]]
+Post: TypeAlias = Callable[[Transport, ServerState, Sequence[ItemT]], Awaitable[list[Outcome]]]
 """Has samples scored in one request."""
 
 _CLOSED = "The client was closed while this call was under way."
@@ -86,52 +84,53 @@ class _Order:
 
 
 @dataclass(eq=False, slots=True)
-class _Waiting(Generic[PackT]):
+class _Waiting(Generic[ItemT]):
     """A sample, and who waits for its outcome: several, where several gave the same one."""
 
     key: Hashable
-    standard: Standard
-    sample: PackT
+    baseline: Baseline
+    sample: ItemT
     size: int
     takers: list[tuple[_Order, int]]
-    pack: Sequence[_Waiting[PackT]] = ()
+    batch: Sequence[_Waiting[ItemT]] = ()
     task: asyncio.Task[None] | None = None
 
 
 _SIZE = attrgetter("size")
 
 
-class Packs(Generic[PackT]):
+class Batcher(Generic[ItemT]):
     """Has samples scored, several in a request; belongs to one event loop.
 
     There is one line for all servers: whichever is the least busy gets the next pack.
 
     Args:
-        fleet: The servers.
+        pool: The servers.
         limits: How much goes into a request.
         post: Sends one.
     """
 
-    def __init__(self, fleet: Fleet, limits: Limits, post: Post[PackT]) -> None:
-        self._fleet = fleet
+    def __init__(self, pool: ReplicaPool, limits: Limits, post: Post[ItemT]) -> None:
+        self._pool = pool
         self._limits = limits
         self._post = post
-        most = max(_MOST_PACKS, _MOST_SAMPLES // limits.max_pack_items)
+        most = max(_MOST_PACKS, _MOST_SAMPLES // limits.max_batch_items)
         self._most = min(most, limits.max_concurrency)
-        self._line: deque[_Waiting[PackT]] = deque()
-        self._known: dict[Hashable, _Waiting[PackT]] = {}
+        self._line: deque[_Waiting[ItemT]] = deque()
+        self._known: dict[Hashable, _Waiting[ItemT]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: set[asyncio.Task[None]] = set()
         self._is_called = False
         self._closed = False
 
-    async def score(self, standard: Standard, samples: Mapping[int, PackT], hear: Hear) -> None:
+    async def score(self, baseline: Baseline, samples: Mapping[int, ItemT], hear: Hear) -> None:
         """Has samples scored; returns when all of them were heard of.
 
         Args:
-            standard: What the servers were equal to when the samples were made.
+            baseline: What the servers were equal to when the samples were made.
             samples: The samples, each by its number.
-            hear: Is told what a server's head reads for each, or the error, as of `Fleet.at_one`.
+            hear: Is told what a server's head reads for each, or the error, as of
+                `ReplicaPool.at_one`.
         """
         if not samples:
             return
@@ -139,13 +138,13 @@ class Packs(Generic[PackT]):
             hear({number: RewardClientError(_CLOSED) for number in samples})
             return
         order = _Order(hear, len(samples))
-        mine: list[_Waiting[PackT]] = []
+        mine: list[_Waiting[ItemT]] = []
         for number, sample in samples.items():
-            key = id(standard), sample.key
+            key = id(baseline), sample.key
             waiting = self._known.get(key)
             if waiting is None:
                 waiting = self._known[key] = _Waiting(
-                    key, standard, sample, sample.size, [(order, number)]
+                    key, baseline, sample, sample.size, [(order, number)]
                 )
                 self._line.append(waiting)
             else:
@@ -177,71 +176,71 @@ class Packs(Generic[PackT]):
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _stop_unwanted(self, waiting: _Waiting[PackT]) -> None:
+    async def _stop_unwanted(self, waiting: _Waiting[ItemT]) -> None:
         """Stops a request whose outcome nobody waits for any more, and waits until it has."""
-        if waiting.task is None or any(other.takers for other in waiting.pack):
+        if waiting.task is None or any(other.takers for other in waiting.batch):
             return
-        for other in waiting.pack:
+        for other in waiting.batch:
             self._forget(other)
         waiting.task.cancel()
         await asyncio.wait((waiting.task,))
 
-    def _forget(self, waiting: _Waiting[PackT]) -> None:
+    def _forget(self, waiting: _Waiting[ItemT]) -> None:
         if self._known.get(waiting.key) is waiting:
             del self._known[waiting.key]
 
     def _send(self) -> None:
         self._is_called = False
-        while self._may_send() and (pack := self._next()):
-            task = asyncio.create_task(self._score(pack))
+        while self._may_send() and (batch := self._next()):
+            task = asyncio.create_task(self._score(batch))
             self._tasks.add(task)
             self._in_flight.add(task)
             # Not at the end of `_score`: one that is cancelled at once never begins.
-            task.add_done_callback(partial(self._ended, pack))
-            for waiting in pack:
-                waiting.pack, waiting.task = pack, task
+            task.add_done_callback(partial(self._ended, batch))
+            for waiting in batch:
+                waiting.batch, waiting.task = batch, task
 
     def _may_send(self) -> bool:
-        servers, line, limits = self._fleet.size, self._line, self._limits
+        servers, line, limits = self._pool.size, self._line, self._limits
         if len(self._in_flight) < min(_MOST_PARTIAL, self._most) * servers:
             return True
-        is_full = len(line) >= limits.max_pack_items or (
-            sum(map(_SIZE, line)) >= limits.max_pack_tokens
+        is_full = len(line) >= limits.max_batch_items or (
+            sum(map(_SIZE, line)) >= limits.max_batch_tokens
         )
         return is_full and len(self._in_flight) < self._most * servers
 
-    def _next(self) -> list[_Waiting[PackT]]:
+    def _next(self) -> list[_Waiting[ItemT]]:
         """The first of the line, and those after it that go along; none if nobody waits."""
         line = self._line
-        pack: list[_Waiting[PackT]] = []
+        batch: list[_Waiting[ItemT]] = []
         tokens = 0
-        while line and len(pack) < self._limits.max_pack_items:
+        while line and len(batch) < self._limits.max_batch_items:
             waiting = line[0]
             if not waiting.takers:
                 self._forget(line.popleft())
                 continue
             tokens += waiting.size
-            if pack and (
-                tokens > self._limits.max_pack_tokens or waiting.standard is not pack[0].standard
+            if batch and (
+                tokens > self._limits.max_batch_tokens or waiting.baseline is not batch[0].baseline
             ):
                 break
-            pack.append(line.popleft())
-        return pack
+            batch.append(line.popleft())
+        return batch
 
-    async def _score(self, pack: list[_Waiting[PackT]]) -> None:
+    async def _score(self, batch: list[_Waiting[ItemT]]) -> None:
         async def each_scored(
-            server: Server, serving: Serving
-        ) -> tuple[Serving, Sequence[Outcome]] | None:
-            if self._fleet.standard is not pack[0].standard:
+            server: Replica, serving: ServerState
+        ) -> tuple[ServerState, Sequence[Outcome]] | None:
+            if self._pool.baseline is not batch[0].baseline:
                 return None
-            samples = [waiting.sample for waiting in pack]
+            samples = [waiting.sample for waiting in batch]
             return serving, await self._outcomes(server, serving, samples)
 
-        tokens = sum(map(_SIZE, pack))
+        tokens = sum(map(_SIZE, batch))
         try:
-            found = await self._fleet.at_one(each_scored, "scoring", tokens)
+            found = await self._pool.at_one(each_scored, "scoring", tokens)
         except Exception as error:  # noqa: BLE001 - a caller's transport may raise anything
-            self._settle(pack, repeat(error))
+            self._settle(batch, repeat(error))
             return
         # The next request leaves before rewards are made of this one's reply: that takes time, in
         # which the server would have nothing to do.
@@ -249,21 +248,21 @@ class Packs(Generic[PackT]):
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         if found is None:
-            self._settle(pack, repeat(None))
+            self._settle(batch, repeat(None))
             return
         serving, each = found
         outcomes: list[Scored | Exception] = [
             outcome if isinstance(outcome, RewardClientError) else (serving, outcome)
             for outcome in each
         ]
-        self._settle(pack, outcomes)
+        self._settle(batch, outcomes)
 
     def _settle(
-        self, pack: Sequence[_Waiting[PackT]], outcomes: Iterable[Scored | Exception | None]
+        self, batch: Sequence[_Waiting[ItemT]], outcomes: Iterable[Scored | Exception | None]
     ) -> None:
         """Tells all who wait for a pack: each of them once, as that is done for every sample."""
         heard: defaultdict[_Order, dict[int, Scored | Exception | None]] = defaultdict(dict)
-        for waiting, outcome in zip(pack, outcomes, strict=False):
+        for waiting, outcome in zip(batch, outcomes, strict=False):
             self._forget(waiting)
             takers, waiting.takers = waiting.takers, []
             for order, number in takers:
@@ -276,36 +275,36 @@ class Packs(Generic[PackT]):
             self._in_flight.remove(task)
             self._send()
 
-    def _ended(self, pack: list[_Waiting[PackT]], task: asyncio.Task[None]) -> None:
+    def _ended(self, batch: list[_Waiting[ItemT]], task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         # Those that wait for it still: it was stopped, as only closing does while anyone waits.
-        self._settle(pack, repeat(RewardClientError(_CLOSED)))
-        for waiting in pack:
+        self._settle(batch, repeat(RewardClientError(_CLOSED)))
+        for waiting in batch:
             # Else it holds its pack and the pack it, with all token IDs, until a collection.
-            waiting.pack, waiting.task = (), None
+            waiting.batch, waiting.task = (), None
         self._answered(task)
 
     async def _outcomes(
-        self, server: Server, serving: Serving, samples: Sequence[PackT]
+        self, server: Replica, serving: ServerState, samples: Sequence[ItemT]
     ) -> list[Outcome]:
         """What one server makes of a pack."""
         outcomes = await each_outcome(
-            partial(self._post, server.caller, serving),
+            partial(self._post, server.transport, serving),
             samples,
             partial(_is_refused_anything, server, serving),
         )
         if any(isinstance(outcome, MAY_BE_ANOTHER_SERVER) for outcome in outcomes):
-            server.caller.lost()
+            server.transport.mark_lost()
         return outcomes
 
 
-async def _is_refused_anything(server: Server, serving: Serving) -> bool:
+async def _is_refused_anything(server: Replica, serving: ServerState) -> bool:
     """Whether the server refuses even what it took when it was found out: no sample causes it."""
     if serving.ask.sends == "text":
         return False
     probe = Tokenized(TokenIds.of(serving.probes[0]), 0, None)
     try:
-        await scored(server.caller, serving, [probe])
+        await scored(server.transport, serving, [probe])
     except ONE_MAY_CAUSE:
         return True
     return False

@@ -12,12 +12,10 @@ from reward_client.errors import (
     ShapeError,
 )
 
-__all__ = ["ONE_MAY_CAUSE", "each_outcome"]
-
 SampleT = TypeVar("SampleT")
 OutcomeT = TypeVar("OutcomeT")
 
-Ask: TypeAlias = Callable[[Sequence[SampleT]], Awaitable[list[OutcomeT | RewardClientError]]]
+Send: TypeAlias = Callable[[Sequence[SampleT]], Awaitable[list[OutcomeT | RewardClientError]]]
 """Sends several samples in one request."""
 
 ONE_MAY_CAUSE = (BadRequestError, ResponseMismatchError, ShapeError)
@@ -25,7 +23,7 @@ ONE_MAY_CAUSE = (BadRequestError, ResponseMismatchError, ShapeError)
 
 
 async def each_outcome(
-    ask: Ask[SampleT, OutcomeT],
+    ask: Send[SampleT, OutcomeT],
     samples: Sequence[SampleT],
     is_anything_refused: Callable[[], Awaitable[bool]],
 ) -> list[OutcomeT | RewardClientError]:
@@ -48,7 +46,7 @@ async def each_outcome(
 
 
 async def _taken_apart(
-    ask: Ask[SampleT, OutcomeT], samples: Sequence[SampleT]
+    ask: Send[SampleT, OutcomeT], samples: Sequence[SampleT]
 ) -> list[OutcomeT | RewardClientError]:
     """The outcomes of samples that were refused together.
 
@@ -70,14 +68,14 @@ async def _taken_apart(
 
 
 async def _alone(
-    ask: Ask[SampleT, OutcomeT], samples: Sequence[SampleT]
+    ask: Send[SampleT, OutcomeT], samples: Sequence[SampleT]
 ) -> list[OutcomeT | RewardClientError]:
     asked = await _asked(ask, samples)
     return [asked] if isinstance(asked, RewardClientError) else asked
 
 
 async def _asked(
-    ask: Ask[SampleT, OutcomeT], samples: Sequence[SampleT]
+    ask: Send[SampleT, OutcomeT], samples: Sequence[SampleT]
 ) -> list[OutcomeT | RewardClientError] | RewardClientError:
     """What comes for samples; the refusal, where one of several may have caused it."""
     try:

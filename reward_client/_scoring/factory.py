@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reward_client._base.options import Limits
-from reward_client._replicas.pool import Fleet
+from reward_client._replicas.pool import ReplicaPool
 from reward_client._scoring.base import Scorer
-from reward_client._scoring.batcher import Packs
+from reward_client._scoring.batcher import Batcher
 from reward_client._scoring.generate_then_score import (
     WrittenScorer,
     arithmetic_mean,
@@ -20,7 +20,7 @@ from reward_client._scoring.messages import MessagesScorer
 from reward_client._scoring.pooled import PooledScorer
 from reward_client._scoring.text_generator import Writer
 from reward_client._server.requests import scored
-from reward_client._server.state import Origin, Reading
+from reward_client._server.state import GenerationInfo, OutputSpec
 from reward_client._tokenization import Tokenizer
 from reward_client.errors import InputError, RecipeError
 from reward_client.methods import Method
@@ -33,8 +33,6 @@ from reward_client.methods.specs import (
 )
 from reward_client.methods.verdict import Verdict
 from reward_client.recipes import Recipe
-
-__all__ = ["reading_of", "scorer_of", "verdict_of"]
 
 
 def verdict_of(recipe: Recipe) -> Verdict | None:
@@ -51,56 +49,62 @@ def verdict_of(recipe: Recipe) -> Verdict | None:
         raise RecipeError(f"The verdict of the recipe {recipe.name}: {error}") from error
 
 
-def reading_of(method: Method | None) -> Reading:
+def reading_of(method: Method | None) -> OutputSpec:
     """What the servers with the reward are asked for."""
     if isinstance(method, Messages):
-        return Reading("messages")
+        return OutputSpec("messages")
     if isinstance(method, TokenLogit):
-        return Reading(tokens=(method.token,))
+        return OutputSpec(tokens=(method.token,))
     if isinstance(method, YesNo):
         tokens = (method.yes, method.no)
-        return Reading("yes or no", tokens, method.question, answers=True, origin=_origin(method))
+        return OutputSpec(
+            "yes or no", tokens, method.question, answers=True, origin=_origin(method)
+        )
     if isinstance(method, CritiqueThenScore):
         after = reading_of(method.reward)
         return replace(after, method="critique", origin=_origin(method))
     if isinstance(method, Verdict):
-        return Reading("verdict", writes=True, origin=_origin(method))
-    return Reading()
+        return OutputSpec("verdict", writes=True, origin=_origin(method))
+    return OutputSpec()
 
 
-def _origin(method: YesNo | CritiqueThenScore | Verdict) -> Origin:
+def _origin(method: YesNo | CritiqueThenScore | Verdict) -> GenerationInfo:
     digest = digest_of(method)
     if method.writes:
-        return Origin(digest, method.votes, method.heat, method.seed)
-    return Origin(digest)
+        return GenerationInfo(digest, method.votes, method.temperature, method.seed)
+    return GenerationInfo(digest)
 
 
 def scorer_of(
-    method: Method | None, fleet: Fleet, critics: Fleet | None, limits: Limits, tokenizer: Tokenizer
+    method: Method | None,
+    pool: ReplicaPool,
+    critics: ReplicaPool | None,
+    limits: Limits,
+    tokenizer: Tokenizer,
 ) -> Scorer:
     """Who makes rewards.
 
     Args:
         method: The method.
-        fleet: The servers.
+        pool: The servers.
         critics: Those that write, if they are others.
         limits: How much goes into a request.
         tokenizer: Makes token IDs for the servers.
     """
     most = limits.max_concurrency
-    by_ids = PooledScorer(fleet, Packs(fleet, limits, scored), tokenizer)
+    by_ids = PooledScorer(pool, Batcher(pool, limits, scored), tokenizer)
     if isinstance(method, Messages):
-        return MessagesScorer(fleet, limits, by_ids)
+        return MessagesScorer(pool, limits, by_ids)
     if isinstance(method, YesNo) and method.reasoning is not None:
-        writer = Writer(fleet, method, method.reasoning, most=most)
+        writer = Writer(pool, method, method.reasoning, most=most)
         return WrittenScorer(writer, method.reasoning, as_answer, by_ids, logit_of_mean)
     if isinstance(method, CritiqueThenScore):
         lead_in = method.lead_in.rstrip()  # some templates keep a space at the end, some do not
-        who = critics or fleet
+        who = critics or pool
         writer = Writer(who, method, lead_in, continues=method.continues, most=most)
         extend = as_question if method.continues else as_answer
         mean = logit_of_mean if isinstance(method.reward, YesNo) else arithmetic_mean
         return WrittenScorer(writer, lead_in, extend, by_ids, mean)
     if isinstance(method, Verdict):
-        return JudgedScorer(Writer(fleet, method, None, most=most), method)
+        return JudgedScorer(Writer(pool, method, None, most=most), method)
     return by_ids

@@ -14,16 +14,6 @@ from reward_client._scoring.pooled import PooledScorer
 from reward_client._scoring.text_generator import Texts, Writer
 from reward_client.errors import InputError
 
-__all__ = [
-    "Extend",
-    "Mean",
-    "WrittenScorer",
-    "arithmetic_mean",
-    "as_answer",
-    "as_question",
-    "logit_of_mean",
-]
-
 Extend: TypeAlias = Callable[[Conversation, str, str], Conversation]
 """The conversation that is scored: of one, what the model was told, and what it wrote."""
 
@@ -49,7 +39,7 @@ class WrittenScorer(Scorer):
         self._extend = extend
         self._by_ids = by_ids
         self._mean = mean
-        self._fleets = (writer.fleet, by_ids.fleet)
+        self._pools = (writer.pool, by_ids.pool)
         self._last: tuple[Provenance, Provenance] | None = None
 
     async def tokenize(self, prompt: Prompt) -> TokenizedSample:
@@ -71,7 +61,7 @@ class WrittenScorer(Scorer):
     async def _scored(self, prompt: Prompt) -> Reward:
         if not isinstance(prompt, Conversation):
             raise InputError("This method asks a model about a conversation: give messages.")
-        return await by_the_same(self._fleets, partial(self._tried, prompt))
+        return await by_the_same(self._pools, partial(self._tried, prompt))
 
     async def _tried(self, prompt: Conversation) -> Reward:
         texts = await self._writer.written(prompt)

@@ -22,8 +22,6 @@ from reward_client._scoring.text_generator import Texts, Writer
 from reward_client.errors import BatchError, InputError, RewardClientError
 from reward_client.methods.verdict import Verdict, text_of
 
-__all__ = ["JudgedScorer"]
-
 
 class JudgedScorer(Scorer):
     """Has a judge write, and reads its verdicts.
@@ -59,7 +57,7 @@ class JudgedScorer(Scorer):
         responses = [str(each.messages[-1]["content"]) for each in conversations]
         work = partial(self._compared, conversations[0].messages[:-1], responses)
         try:
-            comparisons, provenance = await by_the_same([self._writer.fleet], work)
+            comparisons, provenance = await by_the_same([self._writer.pool], work)
         except RewardClientError as error:
             raise BatchError(f"Two responses could not be compared: {error}") from error
         rewards = [

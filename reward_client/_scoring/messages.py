@@ -10,42 +10,40 @@ from functools import partial
 from reward_client._base.options import Limits
 from reward_client._base.results import Reward, TokenizedSample
 from reward_client._base.samples import Conversation, Prompt
-from reward_client._replicas.pool import Fleet, Server, Standard
-from reward_client._scoring.base import MAX_STANDARDS, Scorer, Settle, always_another
-from reward_client._scoring.batcher import Packs, Scored
+from reward_client._replicas.pool import Baseline, Replica, ReplicaPool
+from reward_client._scoring.base import MAX_BASELINES, Scorer, Settle, always_another
+from reward_client._scoring.batcher import Batcher, Scored
 from reward_client._scoring.pooled import PooledScorer
 from reward_client._server.chat_requests import Turns, check_servable, scored_turns
 from reward_client._server.requests import untold_reward
-from reward_client._server.state import Serving, is_same
+from reward_client._server.state import ServerState, is_same
 from reward_client._tokenization.local_tokenizer import is_plain
-from reward_client._tokenization.spot_checks import Comparisons
+from reward_client._tokenization.spot_checks import SpotChecks
 from reward_client.errors import ResponseMismatchError, RewardClientError
 from reward_client.heads import Scores
-
-__all__ = ["MessagesScorer"]
 
 
 @dataclass(slots=True)
 class _Trial:
     """What holds for the servers as they are."""
 
-    standard: Standard
-    packs: Packs[Turns]
-    comparisons: Comparisons = field(default_factory=Comparisons)
+    baseline: Baseline
+    batcher: Batcher[Turns]
+    comparisons: SpotChecks = field(default_factory=SpotChecks)
 
 
 class MessagesScorer(Scorer):
     """Has conversations scored from their messages, several in a request where the server can.
 
     Args:
-        fleet: The servers.
+        pool: The servers.
         limits: How much goes into a request.
         by_ids: Has prompts scored by their token IDs: those that are compared, and those that are
             no plain conversations.
     """
 
-    def __init__(self, fleet: Fleet, limits: Limits, by_ids: PooledScorer) -> None:
-        self._fleet = fleet
+    def __init__(self, pool: ReplicaPool, limits: Limits, by_ids: PooledScorer) -> None:
+        self._pool = pool
         self._limits = limits
         self._by_ids = by_ids
         self._trial: _Trial | None = None
@@ -64,16 +62,16 @@ class MessagesScorer(Scorer):
         others = {number: prompts[number] for number in prompts if number not in left}
         if others:
             await self._by_ids.score_each(others, settle)
-        for _ in range(MAX_STANDARDS):
+        for _ in range(MAX_BASELINES):
             if not left:
                 return
             left = await self._tried(left, settle)
-        raise always_another(self._fleet)
+        raise always_another(self._pool)
 
     async def aclose(self) -> None:
         """See `Scorer`."""
         if self._trial is not None:
-            await self._trial.packs.aclose()
+            await self._trial.batcher.aclose()
         await self._by_ids.aclose()
 
     async def _tried(
@@ -102,10 +100,10 @@ class MessagesScorer(Scorer):
                     except Exception as error:  # noqa: BLE001 - a caller's transport may raise any
                         settle({number: error})
                     return
-            await trial.packs.score(trial.standard, {number: Turns.of(prompt)}, hear)
+            await trial.batcher.score(trial.baseline, {number: Turns.of(prompt)}, hear)
 
-        trial = self._trial_of(await self._fleet.assured())
-        check_servable(trial.standard.serving)
+        trial = self._trial_of(await self._pool.assured())
+        check_servable(trial.baseline.serving)
         proven = [
             number
             for number, prompt in prompts.items()
@@ -116,15 +114,15 @@ class MessagesScorer(Scorer):
             for number in prompts:
                 if number not in turns:
                     group.create_task(unproven(number))
-            await trial.packs.score(trial.standard, turns, hear)
+            await trial.batcher.score(trial.baseline, turns, hear)
         return again
 
-    def _trial_of(self, standard: Standard) -> _Trial:
-        if self._trial is None or self._trial.standard is not standard:
+    def _trial_of(self, baseline: Baseline) -> _Trial:
+        if self._trial is None or self._trial.baseline is not baseline:
             limits = self._limits
-            if standard.serving.conversations is None:
-                limits = limits.model_copy(update={"max_pack_items": 1})
-            self._trial = _Trial(standard, Packs(self._fleet, limits, scored_turns))
+            if baseline.serving.conversations is None:
+                limits = limits.model_copy(update={"max_batch_items": 1})
+            self._trial = _Trial(baseline, Batcher(self._pool, limits, scored_turns))
         return self._trial
 
     async def _compared(self, trial: _Trial, prompt: Conversation) -> Reward:
@@ -136,10 +134,10 @@ class MessagesScorer(Scorer):
         reward = await self._by_ids.score(prompt)
         turns = Turns.of(prompt)
         alone = partial(self._alone, turns, reward.token_count)
-        scores = await self._fleet.at_one(alone, "scoring", turns.size)
+        scores = await self._pool.at_one(alone, "scoring", turns.size)
         values = [reward.scalar or 0.0, *reward.objectives.values()]
         if not is_same([scores.value or 0.0, *scores.objectives.values()], values):
-            trial.comparisons = Comparisons()  # what agreed before proves nothing any more
+            trial.comparisons = SpotChecks()  # what agreed before proves nothing any more
             raise ResponseMismatchError(
                 f"The server gives {scores.value} for the messages and {reward.scalar} for the "
                 f"{reward.token_count} token IDs that /tokenize makes of them: leave "
@@ -149,9 +147,9 @@ class MessagesScorer(Scorer):
         return reward
 
     async def _alone(
-        self, turns: Turns, tokens: int | None, server: Server, serving: Serving
+        self, turns: Turns, tokens: int | None, server: Replica, serving: ServerState
     ) -> Scores:
-        (scores,) = await scored_turns(server.caller, serving, [turns], tokens)
+        (scores,) = await scored_turns(server.transport, serving, [turns], tokens)
         if isinstance(scores, RewardClientError):
             raise scores
         return scores

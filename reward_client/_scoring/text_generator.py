@@ -9,17 +9,15 @@ from functools import partial
 from reward_client._base.results import Provenance, TokenizedSample, Usage
 from reward_client._base.samples import Conversation
 from reward_client._base.token_ids import TokenIds
-from reward_client._protocols.http import Caller
+from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.completions import Written, generation_call, read_written
-from reward_client._replicas.pool import Fleet, Server
+from reward_client._replicas.pool import Replica, ReplicaPool
 from reward_client._scoring.base import together
-from reward_client._server.requests import reply_of
-from reward_client._server.state import Serving
+from reward_client._server.requests import response_of
+from reward_client._server.state import ServerState
 from reward_client._tokenization import Needs, Tokenized, Tokenizer
 from reward_client.errors import GenerationError
 from reward_client.methods.specs import Writing
-
-__all__ = ["Texts", "Writer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class Writer:
     """Has texts written by the servers of one event loop.
 
     Args:
-        fleet: The servers.
+        pool: The servers.
         writing: How they write.
         question: What is asked after each conversation, as the user's turn; None where it ends with
             what is asked.
@@ -53,14 +51,14 @@ class Writer:
 
     def __init__(
         self,
-        fleet: Fleet,
+        pool: ReplicaPool,
         writing: Writing,
         question: str | None,
         *,
         continues: bool = False,
         most: int,
     ) -> None:
-        self.fleet = fleet
+        self.pool = pool
         self.writing = writing
         self._question = question
         self._continues = continues
@@ -75,37 +73,39 @@ class Writer:
         Raises:
             GenerationError: One is empty, or was cut by its length limit.
             PromptTooLongError: The server has no room for any text.
-            RewardClientError: As `Fleet.at_one`.
+            RewardClientError: As `ReplicaPool.at_one`.
         """
         size = self.writing.votes * self.writing.max_tokens
-        return await self.fleet.at_one(partial(self._texts, prompt), "scoring", size)
+        return await self.pool.at_one(partial(self._texts, prompt), "scoring", size)
 
     async def tokenize(self, prompt: Conversation) -> TokenizedSample:
         """The token IDs after which the model writes.
 
         Raises:
-            RewardClientError: As `Fleet.at_one`.
+            RewardClientError: As `ReplicaPool.at_one`.
         """
-        made = await self.fleet.at_one(partial(self._tokenized, prompt), "tokenizing", 1)
+        made = await self.pool.at_one(partial(self._tokenized, prompt), "tokenizing", 1)
         return made.sample()
 
     async def provenance(self) -> Provenance:
         """Where texts come from.
 
         Raises:
-            RewardClientError: As `Fleet.assured`.
+            RewardClientError: As `ReplicaPool.assured`.
         """
-        return (await self.fleet.assured()).serving.provenance
+        return (await self.pool.assured()).serving.provenance
 
     async def author(self) -> str:
         """Who writes.
 
         Raises:
-            RewardClientError: As `Fleet.assured`.
+            RewardClientError: As `ReplicaPool.assured`.
         """
-        return _author((await self.fleet.assured()).serving)
+        return _author((await self.pool.assured()).serving)
 
-    async def _tokenized(self, prompt: Conversation, server: Server, serving: Serving) -> Tokenized:
+    async def _tokenized(
+        self, prompt: Conversation, server: Replica, serving: ServerState
+    ) -> Tokenized:
         rules = replace(
             serving.rules,
             question=self._question,
@@ -114,14 +114,14 @@ class Writer:
             append=(),  # tokens that end a conversation
         )
         needs = Needs(serving.profile, rules, serving.profile.max_model_len)
-        return await self._tokenizer.tokenize(server.caller, needs, prompt)
+        return await self._tokenizer.tokenize(server.transport, needs, prompt)
 
-    async def _texts(self, prompt: Conversation, server: Server, serving: Serving) -> Texts:
+    async def _texts(self, prompt: Conversation, server: Replica, serving: ServerState) -> Texts:
         writing = self.writing
         made = await self._tokenized(prompt, server, serving)
         made.check_length()
         written = await together(
-            self._text(server.caller, serving, made.ids, vote) for vote in range(writing.votes)
+            self._text(server.transport, serving, made.ids, vote) for vote in range(writing.votes)
         )
         usage = Usage(
             prompt_tokens=sum(each.prompt_tokens for each in written),
@@ -130,7 +130,9 @@ class Writer:
         texts = tuple(each.text for each in written)
         return Texts(texts, usage, serving.provenance, _author(serving))
 
-    async def _text(self, caller: Caller, serving: Serving, ids: TokenIds, vote: int) -> Written:
+    async def _text(
+        self, transport: Transport, serving: ServerState, ids: TokenIds, vote: int
+    ) -> Written:
         limit, writing = serving.profile.max_model_len, self.writing
         room = writing.max_tokens
         if limit is not None:
@@ -139,17 +141,17 @@ class Writer:
             serving.profile.model,
             ids,
             max_tokens=room,
-            temperature=writing.heat,
+            temperature=writing.sent_temperature,
             seed=writing.seed + vote,
         )
-        reply = await reply_of(caller, serving, call)
-        written = read_written(reply, ids)
+        response = await response_of(transport, serving, call)
+        written = read_written(response, ids)
         if not written.text.strip():
-            raise reply.error(GenerationError, "The model wrote nothing.")
+            raise response.error(GenerationError, "The model wrote nothing.")
         return written
 
 
-def _author(serving: Serving) -> str:
+def _author(serving: ServerState) -> str:
     profile = serving.profile
     root = f" from {profile.root}" if profile.root else ""
     return f"{profile.model}{root} (vLLM {profile.version})"

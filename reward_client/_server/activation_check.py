@@ -17,14 +17,6 @@ from reward_client._base.activation import (
 from reward_client._base.options import ServerActivation
 from reward_client.errors import ActivationError, NotARewardError
 
-__all__ = [
-    "Reads",
-    "find_activation",
-    "may_be_squashed",
-    "reference_decides",
-    "unknown_activation",
-]
-
 Rows: TypeAlias = Sequence[Sequence[float]]
 
 Reads: TypeAlias = Literal["values", "probabilities", "states"]

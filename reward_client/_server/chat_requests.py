@@ -9,13 +9,11 @@ from typing import NamedTuple
 import orjson
 
 from reward_client._base.samples import Conversation
-from reward_client._protocols.http import Caller
-from reward_client._server.requests import reply_of, scores_of
-from reward_client._server.state import Serving
+from reward_client._protocols.http import Transport
+from reward_client._server.requests import response_of, scores_of
+from reward_client._server.state import ServerState
 from reward_client.errors import InputError, RewardClientError
 from reward_client.heads import Scores
-
-__all__ = ["Turns", "check_servable", "scored_turns"]
 
 _BYTES_A_TOKEN = 4
 _MOST_TOKENS = 2**31 - 1
@@ -42,7 +40,7 @@ class Turns(NamedTuple):
         return cls(written, size, hashlib.sha256(written).digest())
 
 
-def check_servable(serving: Serving) -> None:
+def check_servable(serving: ServerState) -> None:
     """Refuses models whose prompts need more than the server does by itself.
 
     Raises:
@@ -68,19 +66,19 @@ def check_servable(serving: Serving) -> None:
 
 
 async def scored_turns(
-    caller: Caller, serving: Serving, samples: Sequence[Turns], tokens: int | None = None
+    transport: Transport, serving: ServerState, samples: Sequence[Turns], tokens: int | None = None
 ) -> list[Scores | RewardClientError]:
     """What the head reads for each conversation, or why nothing.
 
     Args:
-        caller: The way to the server.
+        transport: The way to the server.
         serving: The server.
         samples: The conversations.
         tokens: How many tokens they have, where that is known.
 
     Raises:
         OtherModelError: The reply is of another model.
-        RewardClientError: As `Caller.call`, and as `Ask.read_conversations`.
+        RewardClientError: As `Transport.call`, and as `ScoringRequest.read_conversations`.
     """
     ask = serving.conversations or serving.ask
     call = ask.chat_call(
@@ -88,8 +86,8 @@ async def scored_turns(
         [each.written for each in samples],
         generation_prompt=serving.rules.generation_prompt,
     )
-    reply = await reply_of(caller, serving, call)
+    response = await response_of(transport, serving, call)
     count, longest = len(samples), serving.profile.max_model_len or _MOST_TOKENS
     expected = range(count, count * longest + 1) if tokens is None else range(tokens, tokens + 1)
-    outputs = ask.read_conversations(reply, count, expected)
-    return [scores_of(serving, reply, output, ()) for output in outputs]
+    outputs = ask.read_conversations(response, count, expected)
+    return [scores_of(serving, response, output, ()) for output in outputs]

@@ -9,9 +9,9 @@ from dataclasses import asdict, replace
 from reward_client._base.activation import Activation
 from reward_client._base.results import Provenance, ServerProfile
 from reward_client._base.samples import parse_sample
-from reward_client._protocols.http import Caller
+from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.tokenize import server_ids
-from reward_client._protocols.vllm.versions import UNKNOWN, Era, era_of
+from reward_client._protocols.vllm.versions import UNKNOWN, VersionRange, era_of
 from reward_client._server.activation_check import (
     Reads,
     find_activation,
@@ -22,22 +22,20 @@ from reward_client._server.activation_check import (
 from reward_client._server.identity import Identity, identify, mounted_paths
 from reward_client._server.logits import proven_logits, token_ids_of
 from reward_client._server.manifest_checks import provable, unserved
-from reward_client._server.negotiation import Found, advice_for, first_that_fits, ways_for
+from reward_client._server.negotiation import Negotiated, advice_for, first_that_fits, ways_for
 from reward_client._server.probes import Probes, step_token, tokenized_probes
 from reward_client._server.proof import cross_check, prove_head
-from reward_client._server.state import Serving, Wishes, is_same
+from reward_client._server.state import DiscoveryOptions, ServerState, is_same
 from reward_client._tokenization.prompt_rules import PromptRules, StepToken
 from reward_client._version import __version__
 from reward_client.errors import ProtocolError, RecipeError
 from reward_client.heads import Head, LinearHead, ScalarHead, StepHead
 from reward_client.recipes import Recipe, Reference, find_recipe
 
-__all__ = ["discover"]
-
 _logger = logging.getLogger("reward_client")
 
 
-async def discover(caller: Caller, wishes: Wishes) -> Serving:
+async def discover(transport: Transport, options: DiscoveryOptions) -> ServerState:
     """Finds out how this server gives raw rewards.
 
     Raises:
@@ -50,40 +48,42 @@ async def discover(caller: Caller, wishes: Wishes) -> Serving:
         InputError: The step token is none of this model's.
         RewardClientError: As `identify`.
     """
-    identity = await identify(caller, wishes.model)
-    recipe = _recipe(wishes, identity)
-    head = wishes.head or (recipe.head if recipe else None)
+    identity = await identify(transport, options.model)
+    recipe = _recipe(options, identity)
+    head = options.head or (recipe.head if recipe else None)
     era, model = era_of(identity.version), identity.model
     export = recipe.export if recipe else None
     if recipe is not None and export is not None:
         _refuse_unserved(recipe, head, era, identity)
-    mounted = await mounted_paths(caller)
-    named = wishes.reading.tokens
-    if not named and recipe is not None and wishes.head is None:
+    mounted = await mounted_paths(transport)
+    named = options.reading.tokens
+    if not named and recipe is not None and options.head is None:
         named = recipe.logit_tokens
-    tokens = await token_ids_of(caller, model, named)
+    tokens = await token_ids_of(transport, model, named)
     ways = [
         way
-        for way in ways_for(era, head, wishes.route, export, tokens, writes=wishes.reading.writes)
+        for way in ways_for(era, head, options.route, export, tokens, writes=options.reading.writes)
         if mounted is None or way.ask.path in mounted
     ]
-    advice = advice_for(era, head, wishes.route, export, tokens, writes=wishes.reading.writes)
-    step = await step_token(caller, model, head) if isinstance(head, StepHead) else None
-    probes = await tokenized_probes(caller, model, step)
-    rules = _rules(wishes, recipe, probes, step, head)
+    advice = advice_for(era, head, options.route, export, tokens, writes=options.reading.writes)
+    step = await step_token(transport, model, head) if isinstance(head, StepHead) else None
+    probes = await tokenized_probes(transport, model, step)
+    rules = _rules(options, recipe, probes, step, head)
     try:
-        found = await first_that_fits(caller, model, ways, probes, rules, head, advice, export)
+        found = await first_that_fits(transport, model, ways, probes, rules, head, advice, export)
     except ProtocolError as error:
-        if recipe is None or export is not None or wishes.head is not None:
+        if recipe is None or export is not None or options.head is not None:
             raise
         raise RecipeError(
             f"The recipe {recipe.name} does not fit what this server serves. {error}"
         ) from error
     if found.way.exported:
-        await cross_check(caller, model, found)
+        await cross_check(transport, model, found)
     references = provable(recipe, identity.max_model_len or probes.max_model_len)
-    activation = await _activation(caller, found, identity, wishes, recipe, rules, era, references)
-    profile = _profile(caller.url, identity, era, probes, found, activation, recipe)
+    activation = await _activation(
+        transport, found, identity, options, recipe, rules, era, references
+    )
+    profile = _profile(transport.url, identity, era, probes, found, activation, recipe)
     if activation.name != "none":
         _logger.warning("the server applies a %s", activation.name)
     if found.way.exported and not references:
@@ -96,7 +96,7 @@ async def discover(caller: Caller, wishes: Wishes) -> Serving:
                 "export SOURCE DESTINATION --verify` writes some"
             ),
         )
-    return Serving(
+    return ServerState(
         identity=identity,
         profile=profile,
         ask=found.way.ask,
@@ -104,8 +104,8 @@ async def discover(caller: Caller, wishes: Wishes) -> Serving:
         rules=rules,
         layout=found.layout,
         activation=activation,
-        reply_model=found.reply.model,
-        provenance=_provenance(profile, found, recipe, wishes, named, assumed=head is None),
+        response_model=found.response.model,
+        provenance=_provenance(profile, found, recipe, options, named, assumed=head is None),
         recipe=recipe,
         probes=probes.ids,
         scores=tuple(value for output in found.outputs for value in output.values),
@@ -114,7 +114,9 @@ async def discover(caller: Caller, wishes: Wishes) -> Serving:
     )
 
 
-def _refuse_unserved(manifest: Recipe, head: Head | None, era: Era, identity: Identity) -> None:
+def _refuse_unserved(
+    manifest: Recipe, head: Head | None, era: VersionRange, identity: Identity
+) -> None:
     """Refuses what a manifest alone tells to be no way to a reward."""
     if head is None:
         raise RecipeError(
@@ -127,13 +129,13 @@ def _refuse_unserved(manifest: Recipe, head: Head | None, era: Era, identity: Id
         raise error
 
 
-def _recipe(wishes: Wishes, identity: Identity) -> Recipe | None:
-    recipe = wishes.recipe
+def _recipe(options: DiscoveryOptions, identity: Identity) -> Recipe | None:
+    recipe = options.recipe
     if recipe == "auto":
         recipe = find_recipe(identity.root) if identity.root else None
     elif recipe is not None and len(recipe.models) > 1:
         recipe = recipe.for_model(identity.root or identity.model)
-    if wishes.reading.writes:
+    if options.reading.writes:
         return recipe if recipe is not None and recipe.verdict else None
     if recipe is not None and recipe.verdict:
         raise RecipeError(
@@ -146,23 +148,23 @@ def _recipe(wishes: Wishes, identity: Identity) -> Recipe | None:
             'recipe=".../reward_client.json". '
         )
         raise RecipeError(
-            f"{recipe.name}: {recipe.refusal} ({exported if wishes.recipe == 'auto' else ''}"
+            f"{recipe.name}: {recipe.refusal} ({exported if options.recipe == 'auto' else ''}"
             "recipe=None goes on without what is known of the model.)"
         )
     return recipe
 
 
 def _rules(
-    wishes: Wishes,
+    options: DiscoveryOptions,
     recipe: Recipe | None,
     probes: Probes,
     step: StepToken | None,
     head: Head | None,
 ) -> PromptRules:
-    notes, reading = recipe.prompt if recipe else None, wishes.reading
+    notes, reading = recipe.prompt if recipe else None, options.reading
     return PromptRules(
         generation_prompt=reading.opens or (notes is not None and notes.generation_prompt),
-        bos=wishes.bos if wishes.bos is not None or notes is None else notes.bos,
+        bos=options.bos if options.bos is not None or notes is None else notes.bos,
         bos_token_id=probes.bos,
         append=notes.append_tokens if notes and not reading.opens else (),
         step=step,
@@ -173,49 +175,49 @@ def _rules(
 
 
 async def _activation(
-    caller: Caller,
-    found: Found,
+    transport: Transport,
+    found: Negotiated,
     identity: Identity,
-    wishes: Wishes,
+    options: DiscoveryOptions,
     recipe: Recipe | None,
     rules: PromptRules,
-    era: Era,
+    era: VersionRange,
     references: Sequence[Reference],
 ) -> Activation:
     if found.way.ask.route == "completions":
-        if len(found.way.ask.tokens) == 2 or wishes.reading.writes:
+        if len(found.way.ask.tokens) == 2 or options.reading.writes:
             # What makes probabilities of logits is the same for both, or of no account.
             return Activation("none", "request")
-        return await proven_logits(caller, identity.model, found)
+        return await proven_logits(transport, identity.model, found)
     raw_by = None if era is UNKNOWN else found.way.ask.raw_by
     head, rows = found.head, found.rows()
     asked = raw_by == "request"
-    if asked and may_be_squashed(rows) and not await _switch_counts(caller, found, identity):
+    if asked and may_be_squashed(rows) and not await _switch_counts(transport, found, identity):
         raw_by = None
-    activation = find_activation(rows, _reads(head), raw_by, wishes.activation, found.way.flag)
+    activation = find_activation(rows, _reads(head), raw_by, options.activation, found.way.flag)
     if references:
         activation = replace(activation or Activation("none", "reference"), known_by="reference")
-        await prove_head(caller, identity.model, found, rules, activation, references)
+        await prove_head(transport, identity.model, found, rules, activation, references)
     if activation is None and isinstance(head, ScalarHead) and recipe is not None:
-        activation = await _activation_by_reference(caller, found, identity, recipe, rules)
+        activation = await _activation_by_reference(transport, found, identity, recipe, rules)
     if activation is None:
         raise unknown_activation(found.way.flag, asked=asked)
     return activation
 
 
-async def _switch_counts(caller: Caller, found: Found, identity: Identity) -> bool:
+async def _switch_counts(transport: Transport, found: Negotiated, identity: Identity) -> bool:
     """Whether the server heeds the switch for raw values: asked otherwise, it answers otherwise."""
     ask = found.way.ask
     if ask.sends != "ids":
         return True
     turned = replace(ask, switches={key: not value for key, value in ask.switches.items()})
-    reply = await caller.call(turned.call(identity.model, found.ids))
-    pairs = zip(found.outputs, turned.read(reply, found.ids), strict=True)
+    response = await transport.call(turned.call(identity.model, found.ids))
+    pairs = zip(found.outputs, turned.read(response, found.ids), strict=True)
     return not all(is_same(one.values, other.values) for one, other in pairs)
 
 
 async def _activation_by_reference(
-    caller: Caller, found: Found, identity: Identity, recipe: Recipe, rules: PromptRules
+    transport: Transport, found: Negotiated, identity: Identity, recipe: Recipe, rules: PromptRules
 ) -> Activation | None:
     """What the server applies, from samples whose raw reward the recipe knows."""
     model, way = identity.model, found.way
@@ -224,10 +226,10 @@ async def _activation_by_reference(
             continue
         prompt = parse_sample(reference.sample)
         ids = await server_ids(
-            caller, model, identity.version, prompt, generation_prompt=rules.generation_prompt
+            transport, model, identity.version, prompt, generation_prompt=rules.generation_prompt
         )
         ids = rules.finished(ids, prompt)
-        (output,) = way.ask.read(await caller.call(way.ask.call(model, [ids])), [ids])
+        (output,) = way.ask.read(await transport.call(way.ask.call(model, [ids])), [ids])
         sent = found.layout.rows(output)[-1][0]
         activation = reference_decides(sent, reference.expected, reference.tolerance)
         if activation is not None:
@@ -251,9 +253,9 @@ def _read(tokens: Sequence[int | str]) -> str:
 def _profile(
     url: str,
     identity: Identity,
-    era: Era,
+    era: VersionRange,
     probes: Probes,
-    found: Found,
+    found: Negotiated,
     activation: Activation,
     recipe: Recipe | None,
 ) -> ServerProfile:
@@ -283,17 +285,17 @@ def _profile(
 
 def _provenance(
     profile: ServerProfile,
-    found: Found,
+    found: Negotiated,
     recipe: Recipe | None,
-    wishes: Wishes,
+    options: DiscoveryOptions,
     tokens: Sequence[int | str],
     *,
     assumed: bool,
 ) -> Provenance:
-    described = "text" if wishes.reading.writes else found.head.describe(found.layout)
+    described = "text" if options.reading.writes else found.head.describe(found.layout)
     if assumed and found.layout.kind == "per token":
         described = described.replace(")", ", assumed)")
-    reading = wishes.reading
+    reading = options.reading
     return Provenance(
         model=profile.model,
         server_version=profile.version,
@@ -303,7 +305,7 @@ def _provenance(
         head=described,
         recipe=recipe.name if recipe else None,
         recipe_digest=recipe.digest if recipe else None,
-        tokenizer=wishes.tokenizer,
+        tokenizer=options.tokenizer,
         method=_read(tokens) if tokens and reading.method == "pooled" else reading.method,
         **asdict(reading.origin),
         client_version=__version__,

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from reward_client._base.json_values import as_count, as_list, as_mapping
-from reward_client._protocols.http import Call, Caller
+from reward_client._protocols.http import Request, Transport
 from reward_client.errors import (
     AuthenticationError,
     BadRequestError,
@@ -15,8 +15,6 @@ from reward_client.errors import (
     ProtocolError,
     RouteNotFoundError,
 )
-
-__all__ = ["OTHER_FLAVOURS", "Identity", "identify", "mounted_paths"]
 
 OTHER_FLAVOURS: Mapping[str, str] = {
     "sglang": "SGLang",
@@ -55,20 +53,20 @@ class Identity:
     max_model_len: int | None
 
 
-async def identify(caller: Caller, model: str | None) -> Identity:
+async def identify(transport: Transport, model: str | None) -> Identity:
     """Asks who is there; the key is checked by it, since ``/v1/models`` is guarded.
 
     Raises:
         ModelNotFoundError: The model is not served, or several are and none was named.
         ProtocolError: The server is known not to be vLLM.
-        RewardClientError: As `Caller.call`.
+        RewardClientError: As `Transport.call`.
     """
-    reply = await caller.call(Call("GET", "/v1/models"))
-    listed = map(as_mapping, as_list(reply.fields().get("data")) or [])
+    response = await transport.call(Request("GET", "/v1/models"))
+    listed = map(as_mapping, as_list(response.fields().get("data")) or [])
     cards = [card for card in listed if card is not None and isinstance(card.get("id"), str)]
     flavour = _other_flavour(cards)
     if flavour is not None:
-        raise reply.error(
+        raise response.error(
             ProtocolError,
             f"This server is {flavour}, and this client speaks to vLLM: serve the model by "
             "`vllm serve MODEL --runner pooling`.",
@@ -80,33 +78,33 @@ async def identify(caller: Caller, model: str | None) -> Identity:
         raise ModelNotFoundError(
             f"The server {wanted}; it lists: {names}. Name one of them by model=.",
             status=404,
-            endpoint=reply.endpoint,
-            request_id=reply.request_id,
+            endpoint=response.endpoint,
+            request_id=response.request_id,
         )
     return Identity(
-        version=await _version(caller),
+        version=await _version(transport),
         model=str(card["id"]),
         root=_root(card),
         max_model_len=as_count(card.get("max_model_len")),
     )
 
 
-async def mounted_paths(caller: Caller) -> Collection[str] | None:
+async def mounted_paths(transport: Transport) -> Collection[str] | None:
     """The routes that the server says it has; None if it does not say."""
-    paths = as_mapping((await _optional(caller, "/openapi.json")).get("paths"))
+    paths = as_mapping((await _optional(transport, "/openapi.json")).get("paths"))
     return paths.keys() if paths is not None else None
 
 
-async def _version(caller: Caller) -> str | None:
-    payload = await _optional(caller, "/version")
+async def _version(transport: Transport) -> str | None:
+    payload = await _optional(transport, "/version")
     version = payload.get("version")
     return version if isinstance(version, str) and _VERSION.fullmatch(version) else None
 
 
-async def _optional(caller: Caller, path: str) -> Mapping[str, object]:
+async def _optional(transport: Transport, path: str) -> Mapping[str, object]:
     """A JSON object that gateways may hide; empty where they do."""
     try:
-        return (await caller.call(Call("GET", path))).fields()
+        return (await transport.call(Request("GET", path))).fields()
     except (RouteNotFoundError, AuthenticationError, BadRequestError, ProtocolError):
         return {}
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reward_client._protocols.vllm import Layout
-from reward_client._protocols.vllm.versions import Era, Kind, first_with
+from reward_client._protocols.vllm.versions import Kind, VersionRange, first_with
 from reward_client.errors import NotARewardError, RecipeError
 from reward_client.heads import Head, Scores, StepHead
 from reward_client.recipes import ExportTable, Recipe, Reference
-
-__all__ = ["agrees", "disagreement", "provable", "reported", "unserved", "wrong_width"]
 
 _CAUSE = (
     'The server did not load all of the Dense modules, which at most its log says ("ST projector '
@@ -36,7 +34,7 @@ def provable(recipe: Recipe | None, limit: int | None) -> list[Reference]:
     ]
 
 
-def unserved(era: Era, head: Head | None, version: str | None) -> NotARewardError | None:
+def unserved(era: VersionRange, head: Head | None, version: str | None) -> NotARewardError | None:
     """The error for a version that applies no exported head, None for others."""
     kind: Kind = "exported steps" if isinstance(head, StepHead) else "exported"
     if kind in era.ways:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from reward_client._base.options import RouteChoice
-from reward_client._protocols.http import Caller, Reply
+from reward_client._protocols.http import Response, Transport
 from reward_client._protocols.vllm import Layout, PooledOutput, find_layout
-from reward_client._protocols.vllm.versions import Era, Kind, Way
+from reward_client._protocols.vllm.versions import Kind, Strategy, VersionRange
 from reward_client._server.manifest_checks import wrong_width
 from reward_client._server.outputs import outputs_of
 from reward_client._server.probes import Probes, text_probes
@@ -16,9 +16,6 @@ from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client.errors import ProtocolError, RouteNotFoundError, ShapeError
 from reward_client.heads import Head, LinearHead, ScalarHead, StepHead
 from reward_client.recipes import ExportTable
-
-__all__ = ["Found", "advice_for", "first_that_fits", "ways_for"]
-
 
 _FOR_STEPS = """--pooler-config '{"task": "token_embed"}'"""
 
@@ -40,7 +37,7 @@ _FOR_DIFFERENCE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Negotiated:
     """A way that the server answers, and what it answered to the probes.
 
     Attributes:
@@ -49,15 +46,15 @@ class Found:
         layout: The shape of the answer.
         ids: The token lists of the probes.
         outputs: The answers, one for each probe.
-        reply: The reply that held them.
+        response: The reply that held them.
     """
 
-    way: Way
+    way: Strategy
     head: Head
     layout: Layout
     ids: Sequence[Sequence[int]]
     outputs: Sequence[PooledOutput]
-    reply: Reply
+    response: Response
 
     def rows(self) -> list[Sequence[float]]:
         """The rows of all answers."""
@@ -65,14 +62,14 @@ class Found:
 
 
 def ways_for(
-    era: Era,
+    era: VersionRange,
     head: Head | None,
     route: RouteChoice,
     export: ExportTable | None = None,
     tokens: Sequence[int] = (),
     *,
     writes: bool = False,
-) -> list[Way]:
+) -> list[Strategy]:
     """The ways to try, the likeliest first, each once: kinds of models may share one.
 
     Args:
@@ -83,7 +80,7 @@ def ways_for(
         tokens: The token whose logit is the reward, or two of which the difference is.
         writes: Whether the server only has to write.
     """
-    ways: list[Way] = []
+    ways: list[Strategy] = []
     kinds = _exported_kinds(head) if export is not None else _kinds(head, tokens)
     for kind in ("text",) if writes else kinds:
         first = era.ways.get(kind)
@@ -113,7 +110,7 @@ def _exported_kinds(head: Head | None) -> tuple[Kind, ...]:
 
 
 def advice_for(
-    era: Era,
+    era: VersionRange,
     head: Head | None,
     route: RouteChoice,
     export: ExportTable | None = None,
@@ -150,15 +147,15 @@ def advice_for(
 
 
 async def first_that_fits(
-    caller: Caller,
+    transport: Transport,
     model: str,
-    ways: Iterable[Way],
+    ways: Iterable[Strategy],
     probes: Probes,
     rules: PromptRules,
     head: Head | None,
     advice: str,
     export: ExportTable | None = None,
-) -> Found:
+) -> Negotiated:
     """The first way whose answer the head can read; with a manifest, one as wide as its head's.
 
     Raises:
@@ -171,43 +168,45 @@ async def first_that_fits(
     for way in ways:
         asked.add(way.ask.path)
         try:
-            found = await _probed(caller, model, way, probes, rules, head or ScalarHead())
+            found = await _probed(transport, model, way, probes, rules, head or ScalarHead())
         except RouteNotFoundError as error:
             not_served = error
             continue
         problem = wrong_width(found.layout, export) or found.head.problem(found.layout)
         if problem is None:
-            await _refuse_wrong_start(caller, model, way, probes)
+            await _refuse_wrong_start(transport, model, way, probes)
             return found
-        misfit = misfit or found.reply.error(type(problem), str(problem))
+        misfit = misfit or found.response.error(type(problem), str(problem))
     if misfit is not None:
         raise misfit
     raise RouteNotFoundError(
         f"No route of this server gives a reward. {advice}",
         status=404,
         server_message=not_served.server_message if not_served else "",
-        endpoint=f"{', '.join(sorted(asked)) or 'no route'} at {caller.url}",
+        endpoint=f"{', '.join(sorted(asked)) or 'no route'} at {transport.url}",
     ) from not_served
 
 
-async def _refuse_wrong_start(caller: Caller, model: str, way: Way, probes: Probes) -> None:
+async def _refuse_wrong_start(
+    transport: Transport, model: str, way: Strategy, probes: Probes
+) -> None:
     if way.wrong_if_served is None:
         return
     try:
-        reply = await caller.call(way.wrong_if_served.call(model, probes.ids[:1]))
+        response = await transport.call(way.wrong_if_served.call(model, probes.ids[:1]))
     except RouteNotFoundError:
         return
-    raise reply.error(ProtocolError, way.wrong_because)
+    raise response.error(ProtocolError, way.wrong_because)
 
 
 async def _probed(
-    caller: Caller, model: str, way: Way, probes: Probes, rules: PromptRules, head: Head
-) -> Found:
+    transport: Transport, model: str, way: Strategy, probes: Probes, rules: PromptRules, head: Head
+) -> Negotiated:
     ids: Sequence[Sequence[int]] = probes.ids
     inputs: Sequence[Sequence[int] | str] = ids
     if way.ask.sends == "text":
-        inputs, ids = await text_probes(caller, model)
-    reply, read = await outputs_of(caller.call, way.ask, model, inputs, ids)
+        inputs, ids = await text_probes(transport, model)
+    response, read = await outputs_of(transport.call, way.ask, model, inputs, ids)
     outputs: list[PooledOutput] = []
     for output in read:
         if isinstance(output, ProtocolError):
@@ -218,9 +217,9 @@ async def _probed(
     layout = find_layout(outputs, lengths, steps)
     if layout is None:
         sizes = [len(output.values) for output in outputs]
-        raise reply.error(
+        raise response.error(
             ShapeError,
             f"The replies to {lengths} tokens (with {steps} step tokens) hold {sizes} values: "
             "neither one row for each sample, nor for each token or step.",
         )
-    return Found(way, head, layout, ids, outputs, reply)
+    return Negotiated(way, head, layout, ids, outputs, response)

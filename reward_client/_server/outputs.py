@@ -7,22 +7,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from reward_client._protocols.http import Call, Reply
-from reward_client._protocols.vllm import Ask, PooledOutput, UntoldError
+from reward_client._protocols.http import Request, Response
+from reward_client._protocols.vllm import MissingLogprobError, PooledOutput, ScoringRequest
 from reward_client.errors import ProtocolError
-
-__all__ = ["outputs_of"]
 
 Outputs: TypeAlias = list[PooledOutput | ProtocolError]
 
 
 async def outputs_of(
-    send: Callable[[Call], Awaitable[Reply]],
-    ask: Ask,
+    send: Callable[[Request], Awaitable[Response]],
+    ask: ScoringRequest,
     model: str,
     inputs: Sequence[Sequence[int] | str],
     ids: Sequence[Sequence[int]],
-) -> tuple[Reply, Outputs]:
+) -> tuple[Response, Outputs]:
     """The pooled output of each token list, or why there is none, and the reply they came in.
 
     Args:
@@ -33,23 +31,25 @@ async def outputs_of(
         ids: The token lists.
 
     Raises:
-        RewardClientError: As `Caller.call`, and as `Ask.read_each` for a reply as a whole.
+        RewardClientError: As `Transport.call`, and as `ScoringRequest.read_each`.
     """
-    reply = await send(ask.call(model, inputs))
-    outputs: Outputs = ask.read_each(reply, ids)
-    untold = [place for place, output in enumerate(outputs) if isinstance(output, UntoldError)]
+    response = await send(ask.call(model, inputs))
+    outputs: Outputs = ask.read_each(response, ids)
+    untold = [
+        place for place, output in enumerate(outputs) if isinstance(output, MissingLogprobError)
+    ]
     if untold:
         # vLLM tells the number of a token that is the only one allowed, whatever its rank.
         left = [inputs[place] for place in untold]
         lists = [ids[place] for place in untold]
         singles = [replace(ask, tokens=(token,), names_tokens=False) for token in ask.tokens]
-        replies = await asyncio.gather(*(send(single.call(model, left)) for single in singles))
+        responses = await asyncio.gather(*(send(single.call(model, left)) for single in singles))
         numbers = [
-            single.read_each(each, lists) for single, each in zip(singles, replies, strict=True)
+            single.read_each(each, lists) for single, each in zip(singles, responses, strict=True)
         ]
         for place, first, second in zip(untold, numbers[0], numbers[1], strict=True):
             outputs[place] = _difference(first, second, outputs[place])
-    return reply, outputs
+    return response, outputs
 
 
 def _difference(

@@ -8,13 +8,11 @@ from itertools import cycle, islice
 
 from reward_client._base.json_values import as_count
 from reward_client._base.token_ids import TokenIds
-from reward_client._protocols.http import Caller
+from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.tokenize import detokenize_call, text_call, text_of, token_ids
 from reward_client._tokenization.prompt_rules import StepToken
 from reward_client.errors import InputError
 from reward_client.heads import StepHead
-
-__all__ = ["Probes", "step_token", "text_probes", "tokenized_probes"]
 
 # Tokenized once for each server, cut into pieces of different lengths and scored. Diverse on
 # purpose.
@@ -45,15 +43,15 @@ class Probes:
     max_model_len: int | None
 
 
-async def tokenized_probes(caller: Caller, model: str, step: StepToken | None) -> Probes:
+async def tokenized_probes(transport: Transport, model: str, step: StepToken | None) -> Probes:
     """The probes, with one to three step tokens in each where steps are scored."""
-    reply = await caller.call(text_call(model, _TEXT, add_special_tokens=True))
-    ids = token_ids(reply)
-    bare = token_ids(await caller.call(text_call(model, _TEXT, add_special_tokens=False)))
+    response = await transport.call(text_call(model, _TEXT, add_special_tokens=True))
+    ids = token_ids(response)
+    bare = token_ids(await transport.call(text_call(model, _TEXT, add_special_tokens=False)))
     return Probes(
         ids=tuple(_piece(bare, index, step) for index in range(_COUNT)),
         bos=ids[0] if ids[1 : 1 + len(bare)] == bare else None,
-        max_model_len=as_count(reply.fields().get("max_model_len")),
+        max_model_len=as_count(response.fields().get("max_model_len")),
     )
 
 
@@ -66,33 +64,33 @@ def _piece(ids: Sequence[int], index: int, step: StepToken | None) -> tuple[int,
     return tuple(piece)
 
 
-async def text_probes(caller: Caller, model: str) -> tuple[list[str], list[TokenIds]]:
+async def text_probes(transport: Transport, model: str) -> tuple[list[str], list[TokenIds]]:
     """Texts, and the token IDs that the server makes of them by itself, special tokens included."""
     texts = [
         _TEXT[index * _CHARACTERS : (index + 1) * _CHARACTERS + _STRIDE * index]
         for index in range(_COUNT)
     ]
     calls = [text_call(model, text, add_special_tokens=True) for text in texts]
-    return texts, [token_ids(await caller.call(call)) for call in calls]
+    return texts, [token_ids(await transport.call(call)) for call in calls]
 
 
-async def step_token(caller: Caller, model: str, head: StepHead) -> StepToken:
+async def step_token(transport: Transport, model: str, head: StepHead) -> StepToken:
     """The step token's ID and text.
 
     Raises:
         InputError: Its text is not one token.
-        RewardClientError: As `Caller.call`.
+        RewardClientError: As `Transport.call`.
     """
     given = head.step_token
     if isinstance(given, int):
-        text = text_of(await caller.call(detokenize_call(model, [given])))
+        text = text_of(await transport.call(detokenize_call(model, [given])))
         if not text or "\ufffd" in text:
             raise InputError(
                 f"step_token={given} is no text of this model ({text!r}): steps cannot be told "
                 "apart by it. Is it the right ID?"
             )
         return StepToken(given, text)
-    ids = token_ids(await caller.call(text_call(model, given, add_special_tokens=False)))
+    ids = token_ids(await transport.call(text_call(model, given, add_special_tokens=False)))
     if len(ids) != 1:
         raise InputError(
             f"step_token={given!r} is {len(ids)} tokens of this model ({[*ids[:8]]}) and must be "

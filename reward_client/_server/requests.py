@@ -6,24 +6,14 @@ from collections.abc import Sequence
 from functools import partial
 
 from reward_client._base.results import Reward
-from reward_client._protocols.http import Call, Caller, Reply
+from reward_client._protocols.http import Request, Response, Transport
 from reward_client._protocols.vllm import PooledOutput
 from reward_client._protocols.vllm.tokenize import detokenize_call, text_call, text_of, token_ids
 from reward_client._server.outputs import outputs_of
-from reward_client._server.state import Serving
+from reward_client._server.state import ServerState
 from reward_client._tokenization import Tokenized
 from reward_client.errors import InputError, RewardClientError
 from reward_client.heads import Scores
-
-__all__ = [
-    "OtherModelError",
-    "prepared",
-    "reply_of",
-    "reward_of",
-    "scored",
-    "scores_of",
-    "untold_reward",
-]
 
 
 class OtherModelError(Exception):
@@ -31,37 +21,40 @@ class OtherModelError(Exception):
 
 
 async def scored(
-    caller: Caller, serving: Serving, samples: Sequence[Tokenized]
+    transport: Transport, serving: ServerState, samples: Sequence[Tokenized]
 ) -> list[Scores | RewardClientError]:
     """What the head reads for each sample, or why nothing.
 
     Raises:
         OtherModelError: The reply is of another model.
-        RewardClientError: As `Caller.call`, and as `Ask.read_each` for a reply as a whole.
+        RewardClientError: As `Transport.call`, and as `ScoringRequest.read_each`.
     """
     lists = [each.ids for each in samples]
     inputs = [each.text or each.ids for each in samples]
-    send = partial(reply_of, caller, serving)
-    reply, outputs = await outputs_of(send, serving.ask, serving.profile.model, inputs, lists)
+    send = partial(response_of, transport, serving)
+    response, outputs = await outputs_of(send, serving.ask, serving.profile.model, inputs, lists)
     pairs = zip(outputs, lists, strict=True)
-    return [scores_of(serving, reply, output, ids) for output, ids in pairs]
+    return [scores_of(serving, response, output, ids) for output, ids in pairs]
 
 
-async def reply_of(caller: Caller, serving: Serving, call: Call) -> Reply:
+async def response_of(transport: Transport, serving: ServerState, call: Request) -> Response:
     """The reply of the model that was found on this server.
 
     Raises:
         OtherModelError: It is of another one.
-        RewardClientError: As `Caller.call`.
+        RewardClientError: As `Transport.call`.
     """
-    reply = await caller.call(call)
-    if reply.model != serving.reply_model:
+    response = await transport.call(call)
+    if response.model != serving.response_model:
         raise OtherModelError
-    return reply
+    return response
 
 
 def scores_of(
-    serving: Serving, reply: Reply, output: PooledOutput | RewardClientError, ids: Sequence[int]
+    serving: ServerState,
+    response: Response,
+    output: PooledOutput | RewardClientError,
+    ids: Sequence[int],
 ) -> Scores | RewardClientError:
     """What the head reads in an output, or why nothing."""
     if isinstance(output, RewardClientError):
@@ -69,11 +62,11 @@ def scores_of(
     try:
         return serving.read(output, ids)
     except RewardClientError as error:
-        error.endpoint, error.request_id = reply.endpoint, reply.request_id
+        error.endpoint, error.request_id = response.endpoint, response.request_id
         return error
 
 
-def reward_of(serving: Serving, tokens: Tokenized, scores: Scores) -> Reward:
+def reward_of(serving: ServerState, tokens: Tokenized, scores: Scores) -> Reward:
     """The reward, with where it came from."""
     return Reward.of_checked(
         scalar=scores.value,
@@ -87,7 +80,7 @@ def reward_of(serving: Serving, tokens: Tokenized, scores: Scores) -> Reward:
     )
 
 
-def untold_reward(serving: Serving, scores: Scores) -> Reward:
+def untold_reward(serving: ServerState, scores: Scores) -> Reward:
     """The reward of a sample whose tokens only the server knows."""
     return Reward.of_checked(
         scalar=scores.value,
@@ -101,12 +94,12 @@ def untold_reward(serving: Serving, scores: Scores) -> Reward:
     )
 
 
-async def prepared(caller: Caller, serving: Serving, tokens: Tokenized) -> Tokenized:
+async def prepared(transport: Transport, serving: ServerState, tokens: Tokenized) -> Tokenized:
     """A sample for this server: with the text that becomes its token IDs, where need be.
 
     Raises:
         InputError: The server takes text only, and none becomes these very IDs.
-        RewardClientError: As `Caller.call`.
+        RewardClientError: As `Transport.call`.
     """
     if serving.ask.sends == "ids":
         return tokens
@@ -114,8 +107,8 @@ async def prepared(caller: Caller, serving: Serving, tokens: Tokenized) -> Token
     model, bos = serving.profile.model, serving.profile.bos_token_id
     # The server adds special tokens itself.
     bare = ids[1:] if ids.leading(bos) else ids[:]
-    text = text_of(await caller.call(detokenize_call(model, bare)))
-    again = token_ids(await caller.call(text_call(model, text, add_special_tokens=True)))
+    text = text_of(await transport.call(detokenize_call(model, bare)))
+    again = token_ids(await transport.call(text_call(model, text, add_special_tokens=True)))
     if again != ids:
         raise InputError(
             f"vLLM {serving.profile.version} scores this kind of model from text only, and these "

@@ -10,14 +10,12 @@ from typing import Literal
 from reward_client._base.activation import Activation
 from reward_client._base.options import RouteChoice, ServerActivation
 from reward_client._base.results import Provenance, ServerProfile
-from reward_client._protocols.vllm import Ask, Layout, PooledOutput
+from reward_client._protocols.vllm import Layout, PooledOutput, ScoringRequest
 from reward_client._server.identity import Identity
 from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client.errors import ShapeError
 from reward_client.heads import Head, Rows, Scores
 from reward_client.recipes import Recipe
-
-__all__ = ["Origin", "Reading", "Serving", "Wishes", "is_same", "score_tolerance"]
 
 # bfloat16 and the other samples of a batch move a score that much.
 _SCORE_TOLERANCE = 0.02
@@ -25,7 +23,7 @@ _TEXT_TOLERANCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class GenerationInfo:
     """What a method does to have a text written; the fields are those of `Provenance`."""
 
     method_digest: str | None = None
@@ -35,7 +33,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class OutputSpec:
     """What a method reads.
 
     Attributes:
@@ -53,7 +51,7 @@ class Reading:
     question: str | None = None
     answers: bool = False
     writes: bool = False
-    origin: Origin = field(default_factory=Origin)
+    origin: GenerationInfo = field(default_factory=GenerationInfo)
 
     @property
     def opens(self) -> bool:
@@ -62,7 +60,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class DiscoveryOptions:
     """What the caller said about the model and the server.
 
     Attributes:
@@ -83,11 +81,11 @@ class Wishes:
     recipe: Recipe | Literal["auto"] | None
     bos: bool | None
     tokenizer: str
-    reading: Reading
+    reading: OutputSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class ServerState:
     """A server as it was found, with all that is needed to have samples scored by it.
 
     Attributes:
@@ -99,20 +97,20 @@ class Serving:
 
     identity: Identity
     profile: ServerProfile
-    ask: Ask
+    ask: ScoringRequest
     head: Head
     rules: PromptRules
     layout: Layout
     activation: Activation
-    reply_model: str | None
+    response_model: str | None
     provenance: Provenance
     recipe: Recipe | None
     probes: tuple[tuple[int, ...], ...]
     scores: tuple[float, ...]
     exported: bool = False
-    conversations: Ask | None = None
+    conversations: ScoringRequest | None = None
 
-    def is_same_as(self, other: Serving) -> bool:
+    def is_same_as(self, other: ServerState) -> bool:
         """Whether a later look found the same server: what it says, its tokens and its scores."""
         tolerance = score_tolerance(self.provenance)
         return self._facts() == other._facts() and is_same(self.scores, other.scores, tolerance)
@@ -132,7 +130,7 @@ class Serving:
         return self.head.read(rows, self.activation)
 
     def _facts(self) -> tuple[object, ...]:
-        return self.profile, self.ask, self.layout, self.rules, self.reply_model, self.probes
+        return self.profile, self.ask, self.layout, self.rules, self.response_model, self.probes
 
 
 def score_tolerance(provenance: Provenance) -> float:

@@ -10,10 +10,8 @@ from typing import Any, TypeGuard, cast
 
 from reward_client._base.samples import Conversation, FormattedText, Message, Prompt
 from reward_client._base.token_ids import TokenIds, checked
-from reward_client._tokenization.spot_checks import EVERY, Comparisons
+from reward_client._tokenization.spot_checks import EVERY, SpotChecks
 from reward_client.errors import InputError, TokenizerMismatchError
-
-__all__ = ["LocalTokenizer", "Proof", "is_plain", "load_tokenizer", "render"]
 
 _SHOWN = 6
 
@@ -210,7 +208,7 @@ class Proof:
     def __init__(self, tokenizer: LocalTokenizer) -> None:
         self.tokenizer = tokenizer
         self.failure: InputError | ImportError | None = None
-        self.comparisons = Comparisons()
+        self.comparisons = SpotChecks()
 
     def compare(
         self, prompt: Conversation | FormattedText, local: Sequence[int], server: Sequence[int]

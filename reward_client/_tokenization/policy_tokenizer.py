@@ -12,8 +12,6 @@ from reward_client._base.samples import Message
 from reward_client._tokenization.local_tokenizer import load_tokenizer, render
 from reward_client.errors import InputError, TokenizerMismatchError
 
-__all__ = ["PolicyTokenizer", "any_of"]
-
 _PROBE = "A b."
 
 

@@ -10,8 +10,6 @@ from reward_client._base.samples import Conversation, FormattedText, Message, Pr
 from reward_client._base.token_ids import TokenIds
 from reward_client.errors import InputError
 
-__all__ = ["PromptRules", "StepToken"]
-
 
 @dataclass(frozen=True, slots=True)
 class StepToken:

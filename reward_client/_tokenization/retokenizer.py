@@ -22,8 +22,6 @@ from reward_client._tokenization.template_parser import (
 )
 from reward_client.errors import InputError, TokenizerMismatchError
 
-__all__ = ["Retokenizer"]
-
 _ROLES = ("system", "user", "assistant", "tool")
 _EXCHANGE = ("user", "assistant")
 

@@ -9,14 +9,12 @@ from contextlib import asynccontextmanager
 
 from reward_client._base.samples import Conversation, FormattedText
 
-__all__ = ["EVERY", "Comparisons"]
-
 _FIRST = 8
 EVERY = 64
 """After the first ones of its form, each prompt with such a number is compared."""
 
 
-class Comparisons:
+class SpotChecks:
     """The first prompts are compared, then some; belongs to one event loop.
 
     Texts prove nothing of the chat template, nor do conversations without a system message of what

@@ -9,16 +9,6 @@ from typing import NamedTuple, Self
 
 from reward_client._base.samples import Message
 
-__all__ = [
-    "UNKNOWN",
-    "Difference",
-    "alike",
-    "around_unknown",
-    "contents_between",
-    "joined",
-    "unknown",
-]
-
 _SHOWN = 24
 
 UNKNOWN = "zq0qz"

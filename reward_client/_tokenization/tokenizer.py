@@ -14,14 +14,12 @@ from reward_client._base.options import OnOverlong
 from reward_client._base.results import ServerProfile, TokenizedSample
 from reward_client._base.samples import Conversation, FormattedText, Prompt
 from reward_client._base.token_ids import TokenIds
-from reward_client._protocols.http import Caller
+from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.tokenize import server_ids
 from reward_client._tokenization.local_tokenizer import LocalTokenizer, Proof, is_plain
 from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client._tokenization.truncation import fit
 from reward_client.errors import InputError, PromptTooLongError, TokenizerMismatchError
-
-__all__ = ["Needs", "Tokenized", "Tokenizer", "TokenizerChoice"]
 
 _logger = logging.getLogger("reward_client")
 
@@ -145,13 +143,13 @@ class Tokenizer:
             made |= await self._locally(needs, plain)
         return made
 
-    async def tokenize(self, caller: Caller, needs: Needs, prompt: Prompt) -> Tokenized:
+    async def tokenize(self, transport: Transport, needs: Needs, prompt: Prompt) -> Tokenized:
         """The token IDs that a prompt is scored as, by the server; too many are not refused here.
 
         A local tokenizer is compared with it.
 
         Args:
-            caller: The way to the server.
+            transport: The way to the server.
             needs: What they are made for.
             prompt: The prompt.
 
@@ -160,16 +158,16 @@ class Tokenizer:
                 server would silently ignore.
             TokenizerMismatchError: A local tokenizer gives other IDs than the server.
             ImportError: A local tokenizer needs transformers, which is not installed.
-            RewardClientError: As `Caller.call`.
+            RewardClientError: As `Transport.call`.
         """
         prompt = needs.rules.with_steps(prompt)
-        made = await self._tokenized(caller, needs, prompt)
+        made = await self._tokenized(transport, needs, prompt)
         if made.fits or self._on_overlong == "raise" or not isinstance(prompt, Conversation):
             return made
 
         async def fitting(shorter: Conversation) -> Tokenized | None:
             quick = await self.without_server(needs, {0: shorter})
-            kept = quick.get(0) or await self._tokenized(caller, needs, shorter)
+            kept = quick.get(0) or await self._tokenized(transport, needs, shorter)
             if isinstance(kept, InputError):
                 raise kept
             return kept if kept.fits else None
@@ -177,9 +175,9 @@ class Tokenizer:
         kept = await fit(prompt, fitting)
         return made if kept is None else kept._replace(truncated=True)
 
-    async def _tokenized(self, caller: Caller, needs: Needs, prompt: Prompt) -> Tokenized:
+    async def _tokenized(self, transport: Transport, needs: Needs, prompt: Prompt) -> Tokenized:
         asked = needs.rules.with_question(prompt)
-        return Tokenized.of(needs, await self._ids(caller, needs, asked), asked)
+        return Tokenized.of(needs, await self._ids(transport, needs, asked), asked)
 
     async def _locally(
         self, needs: Needs, prompts: Mapping[int, Conversation | FormattedText]
@@ -213,20 +211,20 @@ class Tokenizer:
                 made[key] = tokenized
         return made
 
-    async def _ids(self, caller: Caller, needs: Needs, prompt: Prompt) -> TokenIds:
+    async def _ids(self, transport: Transport, needs: Needs, prompt: Prompt) -> TokenIds:
         if self._choice == "server" or not is_plain(prompt):
-            return await _server_ids(caller, needs, prompt)
+            return await _server_ids(transport, needs, prompt)
         proof = await self._proof_for(needs.profile)
         if proof.failure is None:
             async with proof.comparisons.turn(prompt) as is_due:
-                return await self._local_ids(caller, needs, prompt, proof, is_due=is_due)
+                return await self._local_ids(transport, needs, prompt, proof, is_due=is_due)
         if self._choice == "auto":
-            return await _server_ids(caller, needs, prompt)
+            return await _server_ids(transport, needs, prompt)
         raise copy(proof.failure) from proof.failure
 
     async def _local_ids(
         self,
-        caller: Caller,
+        transport: Transport,
         needs: Needs,
         prompt: Conversation | FormattedText,
         proof: Proof,
@@ -239,10 +237,10 @@ class Tokenizer:
         except InputError:
             if self._choice != "auto":
                 raise
-            return await _server_ids(caller, needs, prompt)
+            return await _server_ids(transport, needs, prompt)
         if not is_due:
             return local
-        server = await _server_ids(caller, needs, prompt)
+        server = await _server_ids(transport, needs, prompt)
         is_news = proof.failure is None
         try:
             proof.compare(prompt, local, server)
@@ -278,9 +276,9 @@ class Tokenizer:
         return LocalTokenizer(profile.root or "" if by_server else self._choice)
 
 
-async def _server_ids(caller: Caller, needs: Needs, prompt: Prompt) -> TokenIds:
+async def _server_ids(transport: Transport, needs: Needs, prompt: Prompt) -> TokenIds:
     return await server_ids(
-        caller,
+        transport,
         needs.profile.model,
         needs.profile.version,
         prompt,

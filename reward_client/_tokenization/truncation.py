@@ -8,8 +8,6 @@ from typing import TypeVar
 
 from reward_client._base.samples import Conversation, Message
 
-__all__ = ["fit"]
-
 FitT = TypeVar("FitT")
 
 _KEPT = ("system", "developer")

@@ -3,7 +3,7 @@
 Imported at the first call, so that ``import reward_client`` does not load the HTTP stack.
 """
 
-from reward_client._transport.backends.base import Wire
-from reward_client._transport.http_caller import HttpCaller
+from reward_client._transport.backends.base import Backend
+from reward_client._transport.http_transport import HttpTransport
 
-__all__ = ["HttpCaller", "Wire"]
+__all__ = ["Backend", "HttpTransport"]

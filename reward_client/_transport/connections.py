@@ -15,8 +15,6 @@ from aiohttp.tracing import Trace
 from reward_client._base.options import Connection
 from reward_client.errors import InputError
 
-__all__ = ["find_proxy", "open_session", "tls_context"]
-
 # vLLM closes idle connections after 5 s (uvicorn's default): be earlier.
 _KEEPALIVE_SECONDS = 4.0
 # aiohttp refuses longer header lines at 8,190 bytes by default; gateways send such.

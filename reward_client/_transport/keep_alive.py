@@ -10,8 +10,6 @@ import aiohttp
 from reward_client._base.options import Connection
 from reward_client._transport.connections import find_proxy
 
-__all__ = ["keeps_alive"]
-
 _DEADLINE = aiohttp.ClientTimeout(total=10)
 _MOST_BYTES = 2**20
 
@@ -51,8 +49,8 @@ async def keeps_alive(url: str, headers: Mapping[str, str], connection: Connecti
 
 async def _read_whole(session: aiohttp.ClientSession, url: str) -> bool:
     """Whether a reply came to its end; only then its connection can be used again."""
-    async with session.get(url, allow_redirects=False) as reply:
-        body = reply.content.iter_chunked(_MOST_BYTES)
+    async with session.get(url, allow_redirects=False) as response:
+        body = response.content.iter_chunked(_MOST_BYTES)
         size = 0
         async for chunk in body:
             size += len(chunk)

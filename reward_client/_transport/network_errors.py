@@ -15,8 +15,6 @@ from reward_client.errors import (
     TransportError,
 )
 
-__all__ = ["FAULT_RULES", "Fault", "FaultRule", "WireFaultError", "classify"]
-
 
 class Fault(Enum):
     """A failure of the connection, before or during a reply."""

@@ -6,8 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
-__all__ = ["redact"]
-
 _SHORTEST_SECRET = 6
 """Shorter header values are no secrets, and replacing them would garble messages."""
 

@@ -16,11 +16,9 @@ from tenacity import (
 )
 
 from reward_client._base.options import RetryPolicy
-from reward_client._protocols.http import Reply
+from reward_client._protocols.http import Response
 from reward_client._transport.network_errors import Fault
 from reward_client.errors import RewardClientError, StatusError
-
-__all__ = ["Failure", "retrying"]
 
 _logger = logging.getLogger("reward_client")
 
@@ -66,7 +64,7 @@ def retrying(policy: RetryPolicy, spent: float) -> AsyncRetrying:
     )
 
 
-def _is_worth_another_attempt(outcome: Reply | Failure) -> bool:
+def _is_worth_another_attempt(outcome: Response | Failure) -> bool:
     return isinstance(outcome, Failure) and outcome.retried
 
 

@@ -25,8 +25,6 @@ from reward_client.errors import (
     StatusError,
 )
 
-__all__ = ["STATUS_RULES", "ErrorBody", "error_kind", "is_retried", "read_error", "retry_after"]
-
 # vLLM up to 0.31 echoes the whole input in validation errors (184 kB seen).
 _SHOWN_CHARACTERS = 300
 # What is searched for those: patterns take quadratic time on hostile pages.

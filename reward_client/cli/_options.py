@@ -7,14 +7,6 @@ from typing import Protocol
 
 from reward_client._base.options import API_KEY_VARIABLE
 
-__all__ = [
-    "Commands",
-    "UsageError",
-    "add_recipe_option",
-    "add_server_options",
-    "chosen_recipe",
-]
-
 
 class Commands(Protocol):
     """What argparse's `add_subparsers` returns, which has no public name."""

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from reward_client import Reward
 
-__all__ = ["add_to"]
 
 _SHOWN = 10
 _WIDTH = 34

@@ -19,7 +19,6 @@ from reward_client.cli._options import (
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["add_to"]
 
 _FAILED = 2
 

@@ -12,8 +12,6 @@ from reward_client.cli._options import Commands, UsageError, add_recipe_option, 
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["add_to"]
-
 
 def add_to(commands: Commands) -> None:
     """Adds the command."""

@@ -17,7 +17,6 @@ from reward_client.cli._options import (
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["add_to"]
 
 _SOME_FAILED = 3
 

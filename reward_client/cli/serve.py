@@ -9,8 +9,6 @@ from reward_client.cli._options import Commands, UsageError
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["add_to"]
-
 
 def add_to(commands: Commands) -> None:
     """Adds the command."""

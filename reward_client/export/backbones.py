@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from reward_client._base.json_values import as_list, as_mapping
 from reward_client.errors import ExportError
 
-__all__ = ["BACKBONES", "REFUSED", "Backbone", "Known", "backbone_config", "backbone_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Backbone:

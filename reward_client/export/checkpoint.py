@@ -14,20 +14,6 @@ from reward_client._base.json_values import as_list, as_mapping
 from reward_client._base.safetensors import DECODABLE, Entry, decoded, read_entries
 from reward_client.errors import ExportError
 
-__all__ = [
-    "INDEX",
-    "WEIGHTS",
-    "Checkpoint",
-    "Shard",
-    "Tensor",
-    "clipped",
-    "read_checkpoint",
-    "read_json",
-    "read_shard",
-    "refuse_changes",
-    "shown",
-]
-
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 

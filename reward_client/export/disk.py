@@ -9,8 +9,6 @@ from typing import Literal, TypeAlias
 from reward_client.errors import ExportError
 from reward_client.export.checkpoint import Shard
 
-__all__ = ["Link", "can_link", "refuse_full_disk"]
-
 Link: TypeAlias = Literal["hard", "symbolic", "copy"]
 
 _SPARE = 64 << 20

@@ -34,8 +34,6 @@ from reward_client.export.report import ExportReport
 from reward_client.export.tensor_names import kept_tensors
 from reward_client.recipes import Recipe, StepsTable, find_recipe, named_recipe
 
-__all__ = ["export_checkpoint"]
-
 # What belongs to the tokenizer, the code that it may need, and the terms of use.
 _COMPANIONS = (
     *("tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt"),

@@ -20,8 +20,6 @@ from reward_client.export.checkpoint import Shard, Tensor
 from reward_client.export.disk import Link, refuse_full_disk
 from reward_client.export.layers import Layer
 
-__all__ = ["Writer"]
-
 _CHUNK = 8 << 20
 # A hub cache names its files by the SHA-256 of what is in them (huggingface_hub, "Cache").
 _BLOB = re.compile(r"[0-9a-f]{64}")

@@ -16,8 +16,6 @@ from reward_client.export.layers import Layer, check_chain, scaled
 from reward_client.export.normalization import NORMALIZER, normalization
 from reward_client.export.token_head import layers_of_tokens
 
-__all__ = ["LM_HEAD", "FoundHead", "Kind", "find_head"]
-
 LM_HEAD = "lm-head:"
 """What a choice begins with that names tokens of a language model."""
 

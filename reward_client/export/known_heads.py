@@ -8,8 +8,6 @@ from types import MappingProxyType
 
 from reward_client.export.layers import Activation
 
-__all__ = ["GATES", "LAYOUTS", "PROBES", "PROCESS_ARCHITECTURES", "Layout"]
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:

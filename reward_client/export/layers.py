@@ -10,8 +10,6 @@ from typing import Literal, TypeAlias
 from reward_client.errors import ExportError
 from reward_client.export.checkpoint import Tensor
 
-__all__ = ["Activation", "Layer", "check_chain", "scaled"]
-
 Activation: TypeAlias = Literal["identity", "relu", "tanh"]
 
 _LARGEST = (2 - 2**-23) * 2.0**127

@@ -15,16 +15,6 @@ from typing import Literal, TypeAlias
 
 from reward_client.errors import ExportError
 
-__all__ = [
-    "FAMILIES",
-    "AfterLmHead",
-    "Family",
-    "PlainLayer",
-    "after_lm_head",
-    "token_layers",
-    "tokens_of",
-]
-
 _OWN_PROBE = (
     "If you know the layer that makes the reward, give it as a file of its own "
     "(--head FILE.safetensors)."

@@ -13,8 +13,6 @@ from reward_client.errors import ExportError, InputError
 from reward_client.heads import StepHead
 from reward_client.recipes import Recipe
 
-__all__ = ["LocalTokens"]
-
 
 class LocalTokens:
     """The token IDs that a client would send for a sample, given the manifest as its recipe.

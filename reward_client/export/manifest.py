@@ -20,8 +20,6 @@ from reward_client.recipes import (
     StepsTable,
 )
 
-__all__ = ["manifest_of", "serialized"]
-
 _EACH_TOKEN = """--pooler-config '{"task": "token_embed"}'"""  # noqa: S105 - of a model, not of a user
 
 

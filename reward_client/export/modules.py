@@ -8,8 +8,6 @@ from types import MappingProxyType
 
 from reward_client.export.layers import Activation, Layer
 
-__all__ = ["dense_folder", "module_files"]
-
 # The names before sentence-transformers 5.4 moved its modules: what each version of it reads, and
 # vLLM 0.10.2 to 0.32 (transformers_utils/config.py; later ones know the new names too).
 _TYPES = "sentence_transformers.models."

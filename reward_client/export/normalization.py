@@ -10,8 +10,6 @@ from reward_client._base.json_values import as_list
 from reward_client.errors import ExportError
 from reward_client.export.checkpoint import Checkpoint, clipped
 
-__all__ = ["NORMALIZER", "normalization"]
-
 NORMALIZER = "normalizer"
 """The module in which safe-rlhf keeps the statistics of its training rewards."""
 

@@ -14,7 +14,6 @@ from reward_client.errors import ExportError
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["MANIFEST", "new_folder"]
 
 MANIFEST = "reward_client.json"
 """The file by which an exported folder is known."""

@@ -8,8 +8,6 @@ from pathlib import Path
 from reward_client.export.output_folder import MANIFEST
 from reward_client.recipes import LayerTable, Recipe
 
-__all__ = ["ExportReport"]
-
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:

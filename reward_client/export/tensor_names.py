@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from reward_client.errors import ExportError
 from reward_client.export.checkpoint import Checkpoint, shown
 
-__all__ = ["kept_tensors"]
-
 # A wrapper's own name before those of the model in it, and what they are called without it. A
 # Llama under "transformer." (Starling) is told from a GPT-2, which is called so, by its layers.
 _WRAPPERS = (

@@ -12,8 +12,6 @@ from reward_client.export.checkpoint import Checkpoint, Tensor, read_json
 from reward_client.export.layers import Layer
 from reward_client.export.lm_head import AfterLmHead, after_lm_head, token_layers, tokens_of
 
-__all__ = ["layers_of_tokens", "tokens_named"]
-
 
 def layers_of_tokens(checkpoint: Checkpoint, choice: str) -> tuple[Layer, ...]:
     """The logit of a token, or the difference of two, as `tokens_of` reads the choice.

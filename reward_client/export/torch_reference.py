@@ -21,8 +21,6 @@ from reward_client.export.layers import Layer
 from reward_client.export.tensor_names import kept_tensors
 from reward_client.export.token_head import tokens_named
 
-__all__ = ["Outputs", "exported_model", "libraries", "original_model"]
-
 Outputs: TypeAlias = Callable[[Sequence[int]], list[list[float]]]
 """From token IDs to the head's raw outputs at each token."""
 

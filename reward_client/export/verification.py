@@ -23,8 +23,6 @@ from reward_client.export.verification_samples import conversations, texts
 from reward_client.heads import Head, Rows, ScalarHead, Scores, StepHead
 from reward_client.recipes import Recipe, Reference, load_recipe
 
-__all__ = ["Verification", "verify_export"]
-
 _FLOAT32 = 1e-4
 """What two float32 computations of the same numbers differ by, relative above 1."""
 _ROUNDING = 0.1

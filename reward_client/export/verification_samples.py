@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from reward_client._base.samples import Conversation, FormattedText
 
-__all__ = ["conversations", "texts"]
-
 _MULTIPLICATION = "What is 17 times 6? Explain each step."
 _EXCHANGES = (
     ("What is 2+2?", ["4"]),

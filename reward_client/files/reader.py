@@ -12,8 +12,6 @@ from typing import BinaryIO, Self, cast
 
 from reward_client.errors import FileError
 
-__all__ = ["Line", "Source"]
-
 _LONGEST = 32 << 20
 """Bytes of a line. A file without line ends must not be read into memory as one row."""
 _GZIP = b"\x1f\x8b"

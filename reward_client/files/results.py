@@ -14,8 +14,6 @@ from typing import Self
 from reward_client.errors import FileError
 from reward_client.files.rows import line_start
 
-__all__ = ["Results", "is_empty", "real_path", "remove_file", "replace_file", "write_whole"]
-
 _SYNC_SECONDS = 1.0
 """How long a written line may wait until it is forced to disk: what a power failure may cost."""
 _GO_ON = " What is written stays: mend that and run the same again, and it goes on from there."

@@ -16,8 +16,6 @@ from reward_client._base.samples import Conversation, FormattedText, Message, Sa
 from reward_client.errors import InputError, RewardClientError
 from reward_client.files.reader import Line
 
-__all__ = ["Outcome", "Row", "line_start", "read_row", "result_line", "row_digest"]
-
 T = TypeVar("T")
 
 Outcome: TypeAlias = Reward | RewardClientError

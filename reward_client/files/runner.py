@@ -32,7 +32,6 @@ from reward_client.files.summary import ScoreSummary, Tally
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["score_file"]
 
 _MOST_READY = 10_000
 """Rows with nothing to score that are read before all of them are written."""

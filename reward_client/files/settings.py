@@ -12,14 +12,6 @@ from reward_client._server.state import is_same, score_tolerance
 from reward_client.errors import FileError
 from reward_client.files.results import write_whole
 
-__all__ = [
-    "difference",
-    "read_settings",
-    "settings_digest",
-    "settings_path",
-    "write_settings",
-]
-
 
 def settings_path(results: Path) -> Path:
     """Where the settings of a file of results lie."""

@@ -12,8 +12,6 @@ from itertools import chain
 
 from reward_client._base.json_values import as_list, as_mapping
 
-__all__ = ["ScoreSummary", "Tally"]
-
 _KEPT = 50_000
 """Rewards that quantiles are taken of; of more, a sample of this size (half a percent of rank)."""
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -21,8 +21,6 @@ from reward_client.heads.scores import (
     weighted_sum,
 )
 
-__all__ = ["Array", "LinearHead"]
-
 
 class _HasToList(Protocol):
     def tolist(self) -> object: ...

@@ -19,8 +19,6 @@ from reward_client.heads.scores import (
     weighted_sum,
 )
 
-__all__ = ["ObjectiveHead"]
-
 
 @dataclass(frozen=True, slots=True, init=False)
 class ObjectiveHead:

@@ -9,8 +9,6 @@ from reward_client._protocols.vllm.pooled_output import Layout, not_a_reward
 from reward_client.errors import ProtocolError, ShapeError
 from reward_client.heads.scores import STEP_HEAD, Rows, Scores, rows_of_steps
 
-__all__ = ["ScalarHead"]
-
 
 @dataclass(frozen=True, slots=True)
 class ScalarHead:

@@ -12,16 +12,6 @@ from reward_client._base.results import StepReward
 from reward_client._protocols.vllm.pooled_output import LayoutKind
 from reward_client.errors import NonFiniteRewardError, ShapeError
 
-__all__ = [
-    "STEP_HEAD",
-    "Rows",
-    "Scores",
-    "is_finite_number",
-    "label_names",
-    "rows_of_steps",
-    "weighted_sum",
-]
-
 STEP_HEAD = "head=StepHead(step_token=…, good_label=…, aggregate=…)"
 
 

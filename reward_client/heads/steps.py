@@ -13,8 +13,6 @@ from reward_client._protocols.vllm.pooled_output import Layout, not_a_reward
 from reward_client.errors import ActivationError, InputError, ProtocolError, ShapeError
 from reward_client.heads.scores import Rows, Scores
 
-__all__ = ["Aggregate", "StepHead"]
-
 Aggregate: TypeAlias = Literal["min", "product", "mean", "last", "logit_sum"]
 
 

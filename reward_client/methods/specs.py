@@ -14,17 +14,6 @@ from reward_client._base.token_ids import MAX_TOKEN_ID
 from reward_client.errors import InputError
 from reward_client.heads import Head
 
-__all__ = [
-    "CritiqueThenScore",
-    "Messages",
-    "Pooled",
-    "TokenLogit",
-    "Writing",
-    "YesNo",
-    "digest_of",
-    "is_finite",
-]
-
 _WHERE = ("critic", "critic_key")
 _MOST = sys.float_info.max
 
@@ -108,10 +97,10 @@ class Writing:
             given = getattr(self, name)
             if type(given) is not int or given < least:
                 raise InputError(f"{name}= must be an integer from {least} up, not {given!r}.")
-        heat: object = self.temperature
-        if heat is not None and not (is_finite(heat) and heat >= 0):
-            raise InputError(f"temperature= must be a number from 0 up, not {heat!r}.")
-        if self.votes > 1 and self.heat == 0:
+        temperature: object = self.temperature
+        if temperature is not None and not (is_finite(temperature) and temperature >= 0):
+            raise InputError(f"temperature= must be a number from 0 up, not {temperature!r}.")
+        if self.votes > 1 and self.temperature == 0:
             raise InputError(
                 f"All {self.votes} votes are the same text at temperature 0: leave temperature= "
                 "or votes= out."
@@ -123,7 +112,7 @@ class Writing:
         return True
 
     @property
-    def heat(self) -> float:
+    def sent_temperature(self) -> float:
         """The temperature that is sent."""
         if self.temperature is None:
             return float(self.votes > 1)

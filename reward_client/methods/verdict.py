@@ -13,8 +13,6 @@ from reward_client._base.samples import Conversation, Message
 from reward_client.errors import GenerationError, InputError
 from reward_client.methods.specs import Writing, is_finite
 
-__all__ = ["Verdict", "text_of"]
-
 _PLACES = re.compile(r"\{(conversation|response|response_a|response_b)\}")
 _TWO = {"response_a", "response_b"}
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)")

@@ -15,8 +15,6 @@ from reward_client.recipes.schema import (
     VerdictTable,
 )
 
-__all__ = ["describe", "expected_in_words", "head_in_words", "summary"]
-
 _WIDTH = 100
 
 

@@ -16,8 +16,6 @@ from reward_client._base.json_values import as_mapping
 from reward_client.errors import RecipeError
 from reward_client.recipes.schema import Recipe
 
-__all__ = ["catalogue", "find_recipe", "load_recipe", "named_recipe", "recipe_names"]
-
 _FILES = (".toml", ".json")
 """How the names of files end that hold recipes: those of one's own, and manifests of exports."""
 

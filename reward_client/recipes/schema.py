@@ -21,20 +21,6 @@ from pydantic import (
 from reward_client._base.samples import Conversation, FormattedText, Sample, parse_sample
 from reward_client.heads import Aggregate, Head, ObjectiveHead, ScalarHead, StepHead
 
-__all__ = [
-    "ExportTable",
-    "HeadTable",
-    "LayerTable",
-    "ObjectivesTable",
-    "PromptTable",
-    "Recipe",
-    "Reference",
-    "ScalarTable",
-    "StepsTable",
-    "Turn",
-    "VerdictTable",
-]
-
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
 Digest: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Output: TypeAlias = Literal["vector", "per token", "per step"]

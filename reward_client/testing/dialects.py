@@ -19,7 +19,6 @@ from reward_client.testing.heads import HEADS, Head, by_kind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["DIALECTS"]
 
 _TOKENIZER = ("/tokenize", "/detokenize")
 _POOLED = ("/pooling", "/classify", "/v1/embeddings")

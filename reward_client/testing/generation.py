@@ -15,8 +15,6 @@ from reward_client.testing.generating_forms import Completion, CompletionChecked
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["GENERATIONS", "Generation"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:

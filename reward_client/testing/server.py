@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from reward_client.testing.generating import LogprobsMode
     from reward_client.testing.heads import Head
 
-__all__ = ["RewardServer", "serve"]
 
 _LOOPBACK = "127.0.0.1"
 

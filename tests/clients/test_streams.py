@@ -19,7 +19,7 @@ CHAT = [{"role": "user", "content": "What is 12 + 30?"}, {"role": "assistant", "
 def client() -> Iterator[RewardClient]:
     with (
         RewardServer() as server,
-        RewardClient(server.url, limits=Limits(max_concurrency=4, max_pack_items=2)) as client,
+        RewardClient(server.url, limits=Limits(max_concurrency=4, max_batch_items=2)) as client,
     ):
         yield client
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from runpy import run_path
 from typing import Any, NamedTuple, get_args
 
-from reward_client._protocols.vllm import Ask, versions
+from reward_client._protocols.vllm import ScoringRequest, versions
 from reward_client._transport.network_errors import FAULT_RULES
 from reward_client._transport.status_errors import STATUS_RULES, ErrorBody, error_kind, is_retried
 from reward_client.recipes import Recipe, catalogue
@@ -45,7 +45,7 @@ KINDS: dict[versions.Kind, str] = {
 }
 
 
-def era_name(era: versions.Era) -> str:
+def era_name(era: versions.VersionRange) -> str:
     return "later, or unknown" if era is versions.UNKNOWN else ".".join(map(str, era.since))
 
 
@@ -139,7 +139,7 @@ def _numbers(version: str) -> list[int]:
     return list(map(int, version.split(".")))
 
 
-def _way(ask: Ask) -> str:
+def _way(ask: ScoringRequest) -> str:
     sent = [f"task: {ask.task}"] if ask.task else []
     sent += [f"{key}: {str(value).lower()}" for key, value in ask.switches.items()]
     sent += ["logprob_token_ids"] if ask.names_tokens else []

@@ -69,8 +69,8 @@ def chat(answer: str = "88") -> list[dict[str, str]]:
 def ids_of(ran: Ran, name: str, messages: Any) -> list[int]:
     """The token IDs of a conversation, by the server and not by the client."""
     body = {"messages": messages, "add_generation_prompt": False}
-    reply = ran.stage.http.post(f"{ran.stage.server(name).url}/tokenize", json=body)
-    ids: list[int] = reply.json()["tokens"]
+    response = ran.stage.http.post(f"{ran.stage.server(name).url}/tokenize", json=body)
+    ids: list[int] = response.json()["tokens"]
     return ids
 
 
@@ -141,10 +141,10 @@ def by_default(ran: Ran) -> None:
 def token_logit(name: str, token: str, *, recipe: bool = False) -> Check:
     def check(ran: Ran) -> None:
         server = ran.stage.server(name)
-        reply = ran.stage.http.post(
+        response = ran.stage.http.post(
             f"{server.url}/tokenize", json={"prompt": token, "add_special_tokens": False}
         )
-        place = 0 if recipe else reply.json()["tokens"][0]
+        place = 0 if recipe else response.json()["tokens"][0]
         expected = server.reference_logits(ids_of(ran, name, chat()))[place]
         assert ran.numbers[:1] == about(expected)
         allowed = [

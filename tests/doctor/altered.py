@@ -33,14 +33,14 @@ def alter_replies(
         request = json.loads(body) if body else {}
         exchange = replace(exchange, receive=replaying(request, exchange.receive))
         answer = await exchange.true_answer()
-        reply = json.loads(answer.body)
-        change(request, reply)
-        answer.body = json.dumps(reply).encode()
+        response = json.loads(answer.body)
+        change(request, response)
+        answer.body = json.dumps(response).encode()
         length = str(len(answer.body)).encode()
         answer.headers = [
             (name, length if name == b"content-length" else value) for name, value in answer.headers
         ]
-        await exchange.reply(answer)
+        await exchange.response(answer)
 
     server.inject(Fault("altered reply", act), path=path, times=ALWAYS)
 

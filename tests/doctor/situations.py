@@ -66,10 +66,10 @@ def asking(change: Callable[[dict[str, Any]], object]) -> Callable[[RewardServer
 def tokens(change: Callable[[list[int]], list[int]]) -> Callable[[RewardServer], object]:
     """The chat template makes other tokens."""
 
-    def if_chat(request: dict[str, Any], reply: dict[str, Any]) -> None:
-        if "messages" in request and "tokens" in reply:
-            reply["tokens"] = change(reply["tokens"])
-            reply["count"] = len(reply["tokens"])
+    def if_chat(request: dict[str, Any], response: dict[str, Any]) -> None:
+        if "messages" in request and "tokens" in response:
+            response["tokens"] = change(response["tokens"])
+            response["count"] = len(response["tokens"])
 
     return lambda server: alter_replies(server, "/tokenize", if_chat)
 
@@ -162,7 +162,7 @@ SITUATIONS = [
         2,
         {"model": ("failed", "it lists: none.", "A vLLM lists one at least")},
         wrong=lambda server: alter_replies(
-            server, "/v1/models", lambda _, reply: reply.update(data=[])
+            server, "/v1/models", lambda _, response: response.update(data=[])
         ),
     ),
     Situation(

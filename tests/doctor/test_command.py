@@ -223,7 +223,7 @@ def test_a_terminal_without_unicode(serve: Serve, monkeypatch: pytest.MonkeyPatc
     alter_replies(
         server,
         "/v1/models",
-        lambda _, reply: reply["data"][0].update(root="東京/\x1b[31mjudge\u202e"),
+        lambda _, response: response["data"][0].update(root="東京/\x1b[31mjudge\u202e"),
     )
     bytes_written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(bytes_written, encoding="ascii"))

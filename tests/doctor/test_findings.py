@@ -103,8 +103,8 @@ def test_a_generation_prompt_after_one_turn() -> None:
         ("", ["user", "assistant"]),
     ],
 )
-def test_lost_turns(text: str, lost: list[str]) -> None:
-    assert prompts.lost_turns(CHAT, text) == lost
+def test_lost_turns(text: str, mark_lost: list[str]) -> None:
+    assert prompts.lost_turns(CHAT, text) == mark_lost
 
 
 def test_parts_are_not_looked_for() -> None:

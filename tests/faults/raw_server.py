@@ -192,7 +192,9 @@ def http(
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
-def reply(payload: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Action:
+def response(
+    payload: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Action:
     """A JSON reply."""
     return sending(http(json.dumps(payload).encode(), status, headers))
 

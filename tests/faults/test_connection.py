@@ -31,7 +31,7 @@ from .raw_server import (
     Exchange,
     RawServer,
     http,
-    reply,
+    response,
     sending,
     then_closed,
     then_reset,
@@ -262,7 +262,7 @@ def test_large_request(server, connect):
     client.servers()
     server.forget()
     turn = {"role": "user", "content": "ab" * 2_000_000}
-    server.plan("/tokenize", sending(http(b"", 503)), reply({"count": 3, "tokens": [1, 2, 3]}))
+    server.plan("/tokenize", sending(http(b"", 503)), response({"count": 3, "tokens": [1, 2, 3]}))
 
     assert client.score([turn]).token_count == 3
 
@@ -417,7 +417,7 @@ def test_a_reply_that_mentions_nan_and_is_no_json(server, connect, body):
 def test_a_refused_input_names_itself(server, connect):
     client = connect(server.url)
     client.servers()
-    server.plan("/pooling", reply({"error": {"message": "no", "code": 400}}, 400))
+    server.plan("/pooling", response({"error": {"message": "no", "code": 400}}, 400))
 
     with pytest.raises(BadRequestError, match="no") as caught:
         client.score(CONVERSATION)

@@ -30,7 +30,7 @@ from reward_client import (
 )
 
 from ..either import BlockingAsyncClient, EitherClient
-from .raw_server import RawServer, http, reply, sending, then_closed, then_reset, then_silent
+from .raw_server import RawServer, http, response, sending, then_closed, then_reset, then_silent
 from .vllm_answers import CONVERSATION, answer, expected
 
 openai = pytest.importorskip("openai")
@@ -102,7 +102,7 @@ def test_requests_go_through_it(server, connect):
         pytest.param(sending(http(b"", 429)), RateLimitedError, "429", 3, id="429"),
         pytest.param(sending(http(b"", 401)), AuthenticationError, "key", 1, id="401"),
         pytest.param(
-            reply({"error": {"message": "no", "code": 400}}), BadRequestError, "no", 1, id="200"
+            response({"error": {"message": "no", "code": 400}}), BadRequestError, "no", 1, id="200"
         ),
         pytest.param(
             sending(http(b"[" + b"1," * 500_000 + b"1]")),
@@ -161,7 +161,7 @@ def test_an_error_that_repeats_the_key(server, connect, caplog, before):
     client = connect(server.url)
     client.servers()
     echo = f"{before}{KEY} of {TENANT['X-Tenant']} is wrong"
-    server.plan("/pooling", *[reply({"error": {"message": echo}}, 401)] * 3)
+    server.plan("/pooling", *[response({"error": {"message": echo}}, 401)] * 3)
 
     with pytest.raises(AuthenticationError) as caught:
         client.score(CONVERSATION)

@@ -24,7 +24,7 @@ from reward_client._replicas import pool as fleet_module
 
 from ..either import OPENERS, EitherClient, Kind
 from .conftest import Connect
-from .raw_server import Action, Exchange, RawServer, Request, reply, then_reset
+from .raw_server import Action, Exchange, RawServer, Request, response, then_reset
 from .vllm_answers import CONVERSATION, answer, expected, pooled, reward_of
 
 INSTANT_SERVER = Path(__file__).parents[2] / "benchmarks" / "instant_server.py"
@@ -96,7 +96,7 @@ def test_one_of_four_is_killed_and_comes_back(
         victim.start()
         is_back.set()
 
-    options = {"limits": Limits(max_pack_items=8)}
+    options = {"limits": Limits(max_batch_items=8)}
     urls = [server.url for server in instant_servers]
     with closing(OPENERS[kind](urls, **options)) as client:
         results = list(client.stream(endless()))
@@ -132,7 +132,7 @@ def deadly(request: Request) -> Action:
 
 
 def test_a_sample_that_kills_is_sent_to_two(connect: Connect, servers: list[RawServer]) -> None:
-    client = opened(connect, servers, limits=Limits(max_pack_items=1))
+    client = opened(connect, servers, limits=Limits(max_batch_items=1))
     for server in servers:
         server.answer = deadly
     samples = [[place, 1, 1] for place in range(30)]
@@ -149,7 +149,7 @@ def test_a_sample_that_kills_is_sent_to_two(connect: Connect, servers: list[RawS
 
 
 def test_all_are_gone(connect: Connect, servers: list[RawServer]) -> None:
-    client = opened(connect, servers, limits=Limits(max_pack_items=1))
+    client = opened(connect, servers, limits=Limits(max_batch_items=1))
     enough = threading.Event()
 
     def stop() -> None:
@@ -189,7 +189,7 @@ def test_one_is_another_model(connect: Connect, servers: list[RawServer]) -> Non
         body = pooled(request)
         for item in body["data"]:  # type: ignore[attr-defined]
             item["data"] = [item["data"][0] * 1.1]
-        return reply(body)
+        return response(body)
 
     servers[1].answer = shifted
     client = connect([server.url for server in servers])

@@ -25,7 +25,7 @@ from reward_client import (
     StatusError,
 )
 
-from .raw_server import Exchange, RawServer, http, reply, sending, then_closed
+from .raw_server import Exchange, RawServer, http, response, sending, then_closed
 from .vllm_answers import CONVERSATION, answer, as_it_is, expected, reward_of, tokenized
 
 DATA = Path(__file__).parent.parent / "unit" / "data"
@@ -47,7 +47,7 @@ def test_permanent(server, connect, sleeps, status):
         505: ServerError,
     }.get(status, BadRequestError)
     # A profile may have become wrong: then it is made again, once, before the error is believed.
-    server.plan("/pooling", reply({"detail": "no"}, status))
+    server.plan("/pooling", response({"detail": "no"}, status))
     server.forget()
     if kind is RouteNotFoundError:
         assert client.score(CONVERSATION).value == expected()
@@ -69,7 +69,7 @@ def test_passing(server, connect, sleeps, status):
     client = connect(server.url)
     client.servers()
     server.forget()
-    server.plan("/pooling", *[reply({"detail": "later"}, status)] * 2)
+    server.plan("/pooling", *[response({"detail": "later"}, status)] * 2)
 
     assert client.score(CONVERSATION).value == expected()
 
@@ -84,7 +84,7 @@ def test_without_retries(server, connect, sleeps):
     client = connect(server.url, retry=RetryPolicy(attempts=1))
     client.servers()
     server.forget()
-    server.plan("/pooling", reply({"detail": "later"}, 503))
+    server.plan("/pooling", response({"detail": "later"}, 503))
 
     with pytest.raises(ServerError):
         client.score(CONVERSATION)
@@ -142,17 +142,17 @@ def test_retry_after_beyond_the_budget(server, connect, sleeps):
 
 def test_another_server_behind_a_gateway_after_a_long_failure(server, connect, monkeypatch):
     """The token IDs of a server that is gone are not scored by the one that came after it."""
-    monkeypatch.setattr("reward_client._transport.http_caller.RESTART_SECONDS", -1.0)
+    monkeypatch.setattr("reward_client._transport.http_transport.RESTART_SECONDS", -1.0)
     client = connect(server.url)
     client.servers()
 
     def successor(request):
         if request.path == "/v1/models":
-            return reply({"data": [{"id": "tiny", "root": "other", **FRESH}]})
+            return response({"data": [{"id": "tiny", "root": "other", **FRESH}]})
         if request.path == "/tokenize":
             ids = tokenized(request)["tokens"]
             shifted = [token + 100 for token in ids]
-            return reply({"count": len(ids), "tokens": shifted, "max_model_len": 1024})
+            return response({"count": len(ids), "tokens": shifted, "max_model_len": 1024})
         return answer(request)
 
     async def replaced(exchange: Exchange) -> None:
@@ -173,7 +173,7 @@ def test_a_dead_engine_is_tried_once_more(server, connect, death, status):
     client = connect(server.url, retry=RetryPolicy(attempts=5))
     client.servers()
     server.forget()
-    server.plan("/pooling", *[reply(death["json"], status or death["status"])] * 9)
+    server.plan("/pooling", *[response(death["json"], status or death["status"])] * 9)
 
     with pytest.raises(EngineDeadError, match="start the server again") as caught:
         client.score(CONVERSATION)
@@ -186,7 +186,7 @@ def test_after_a_dead_engine_the_server_is_asked_anew(server, connect):
     client = connect(server.url)
     client.servers()
     server.forget()
-    server.plan("/pooling", reply(DEAD, 500))
+    server.plan("/pooling", response(DEAD, 500))
 
     assert client.score(CONVERSATION).value == expected()
 
@@ -197,7 +197,7 @@ def test_error_in_a_body_of_200(server, connect, sleeps):
     client = connect(server.url)
     client.servers()
     body = {"error": {"message": "Token id 5 is out", "type": "BadRequestError", "code": 400}}
-    server.plan("/pooling", reply(body, 200))
+    server.plan("/pooling", response(body, 200))
 
     with pytest.raises(BadRequestError, match="Token id 5 is out") as caught:
         client.score(CONVERSATION)
@@ -210,7 +210,7 @@ def test_a_model_that_is_gone(server, connect):
     client = connect(server.url, model="tiny")
     client.servers()
     gone = {"error": {"message": "The model `tiny` does not exist.", "type": "NotFoundError"}}
-    server.plan("/pooling", *[reply(gone, 404)] * 9)
+    server.plan("/pooling", *[response(gone, 404)] * 9)
 
     with pytest.raises(ModelNotFoundError, match="/v1/models"):
         client.score(CONVERSATION)
@@ -221,11 +221,11 @@ def test_attempts_are_told_in_order(server, connect):
     client.servers()
     server.plan(
         "/pooling",
-        reply({}, 503),
+        response({}, 503),
         then_closed(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"),
         then_closed(b""),
-        reply({}, 500),
-        reply({"detail": "no"}, 400),
+        response({}, 500),
+        response({"detail": "no"}, 400),
     )
 
     with pytest.raises(BadRequestError) as caught:
@@ -241,10 +241,10 @@ def test_attempts_are_told_in_order(server, connect):
 
 
 def test_bulk_names_each_failure(server, connect):
-    limits = Limits(max_concurrency=1, max_pack_items=1)
+    limits = Limits(max_concurrency=1, max_batch_items=1)
     client = connect(server.url, retry=RetryPolicy(attempts=1), limits=limits)
     client.servers()
-    server.plan("/pooling", as_it_is(), reply({"detail": "no"}, 400), as_it_is())
+    server.plan("/pooling", as_it_is(), response({"detail": "no"}, 400), as_it_is())
     samples = [[{"role": "user", "content": text}] for text in "abc"]
 
     results = client.score_many(samples, on_error="return")
@@ -256,7 +256,7 @@ def test_concurrent_calls_retry_independently(server, connect):
     """One retry loop serves all calls at once; each must count and answer for itself."""
     client = connect(server.url, retry=RetryPolicy(attempts=3))
     client.servers()
-    failures = [reply({}, 503), reply({}, 500), then_closed(b"")]
+    failures = [response({}, 503), response({}, 500), then_closed(b"")]
     server.plan("/tokenize", *failures * 10)
     samples = [[{"role": "user", "content": "x" * length}] for length in range(1, 65)]
 

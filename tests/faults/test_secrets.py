@@ -14,7 +14,7 @@ from reward_client import AsyncRewardClient, Connection, RetryPolicy, RewardClie
 from reward_client.errors import RewardClientError
 
 from ..fake_vllm import FakeVllm, card
-from .raw_server import http, reply, sending, then_closed
+from .raw_server import http, response, sending, then_closed
 from .vllm_answers import CONVERSATION
 
 KEY = "sk-Zm9v+YmFy/Lw=="
@@ -68,9 +68,9 @@ def test_the_key_of_the_environment(server, connect, monkeypatch):
 @pytest.mark.parametrize(
     "wrap",
     [
-        pytest.param(lambda text: reply({"error": {"message": text}}, 401), id="nested"),
-        pytest.param(lambda text: reply({"error": text}, 401), id="bare"),
-        pytest.param(lambda text: reply({"detail": {"headers": text}}, 400), id="detail"),
+        pytest.param(lambda text: response({"error": {"message": text}}, 401), id="nested"),
+        pytest.param(lambda text: response({"error": text}, 401), id="bare"),
+        pytest.param(lambda text: response({"detail": {"headers": text}}, 400), id="detail"),
         pytest.param(lambda text: sending(http(text.encode(), 500)), id="text"),
         pytest.param(lambda text: sending(http(text.encode(), 200)), id="text as 200"),
         pytest.param(
@@ -119,7 +119,7 @@ def test_nothing_of_a_prompt_is_logged(server, connect, logged):
     client = connect(server.url)
     client.servers()
     echo = {"error": {"message": f"[{{'msg': 'bad', 'input': {{'messages': '{prompt}'}}}}]"}}
-    server.plan("/tokenize", reply(echo, 500), reply(echo, 400))
+    server.plan("/tokenize", response(echo, 500), response(echo, 400))
 
     with pytest.raises(RewardClientError) as caught:
         client.score([{"role": "user", "content": prompt}])

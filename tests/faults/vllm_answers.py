@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import cast
 
-from .raw_server import Action, Exchange, Request, http, reply
+from .raw_server import Action, Exchange, Request, http, response
 
 MODEL = "tiny"
 BOS = 1
@@ -38,17 +38,17 @@ def answer(request: Request) -> Action:
     match request.path:
         case "/v1/models":
             card = {"id": MODEL, "root": MODEL, "parent": None, "max_model_len": 1024}
-            return reply({"object": "list", "data": [card]})
+            return response({"object": "list", "data": [card]})
         case "/version":
-            return reply({"version": "0.32.0"})
+            return response({"version": "0.32.0"})
         case "/openapi.json":
-            return reply({"paths": {"/tokenize": {}, "/pooling": {}, "/classify": {}}})
+            return response({"paths": {"/tokenize": {}, "/pooling": {}, "/classify": {}}})
         case "/tokenize":
-            return reply(tokenized(request))
+            return response(tokenized(request))
         case "/pooling":
-            return reply(pooled(request))
+            return response(pooled(request))
         case _:
-            return reply({"detail": "Not Found"}, 404)
+            return response({"detail": "Not Found"}, 404)
 
 
 def tokenized(request: Request) -> dict[str, object]:

@@ -60,7 +60,7 @@ def connect(fake: FakeVllm) -> Iterator[Connect]:
             settings = {
                 "transport": server.transport(),
                 "retry": ONCE,
-                "limits": Limits(max_concurrency=4, max_pack_items=4),
+                "limits": Limits(max_concurrency=4, max_batch_items=4),
                 **options,
             }
             return opened.enter_context(RewardClient("http://fake", **settings))

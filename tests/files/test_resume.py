@@ -215,13 +215,13 @@ class Replaced(FakeVllm):
         super().__init__(pool=value_of)
         self.before = self._replace
         self._after = after
-        self._packs = 0
+        self._batcher = 0
 
     def _replace(self, request: httpx.Request) -> None:
         if request.url.path != "/pooling" or json.loads(request.content)["input"][0][0] < 100:
             return
-        self._packs += 1
-        if self._packs == 8:
+        self._batcher += 1
+        if self._batcher == 8:
             for name, value in self._after.items():
                 setattr(self, name, value)
             raise httpx.ConnectError("refused", request=request)

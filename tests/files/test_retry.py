@@ -165,12 +165,12 @@ def test_a_link_stays_a_link(
 
 @pytest.mark.parametrize("packs", [0, 3])
 def test_a_server_that_is_gone_ends_the_run_and_not_the_rows(
-    connect: Connect, fake: FakeVllm, source: Path, output: Path, whole: bytes, packs: int
+    connect: Connect, fake: FakeVllm, source: Path, output: Path, whole: bytes, batcher: int
 ) -> None:
     """It went away after some requests; a million rows are not written as failures for that."""
-    client = connect(limits=Limits(max_pack_items=4))
+    client = connect(limits=Limits(max_batch_items=4))
     client.settings()
-    left = packs
+    left = batcher
 
     def away(request: httpx.Request) -> httpx.Response | None:
         nonlocal left

@@ -68,11 +68,11 @@ def _model(exchange: Exchange) -> str | None:
 
 
 def _tokens(exchange: Exchange) -> list[int]:
-    reply = _json(exchange)
-    tokens = reply["tokens"]
+    response = _json(exchange)
+    tokens = response["tokens"]
     assert tokens
     assert all(type(token) is int and 0 <= token < 2**31 for token in tokens), "no token IDs"
-    assert reply["count"] == len(tokens)
+    assert response["count"] == len(tokens)
     return list(tokens)
 
 
@@ -111,12 +111,12 @@ def _rows(
     exchange: Exchange, inputs: Sequence[Sequence[int]]
 ) -> list[tuple[list[float], int | None]]:
     """The numbers of each input in a reply, and in how many rows they came if it says so."""
-    reply = _json(exchange)
-    counted = reply["usage"]["prompt_tokens"]
+    response = _json(exchange)
+    counted = response["usage"]["prompt_tokens"]
     assert type(counted) is not bool
     assert counted == sum(map(len, inputs)), "the server scored other tokens"
-    assert len(reply["data"]) == len(inputs)
-    items = {item["index"]: item for item in reply["data"] if type(item["index"]) is int}
+    assert len(response["data"]) == len(inputs)
+    items = {item["index"]: item for item in response["data"] if type(item["index"]) is int}
     assert set(items) == set(range(len(inputs))), "items of another request"
     return [_numbers(exchange.path, items[index]) for index in range(len(inputs))]
 

@@ -39,7 +39,7 @@ from reward_client._transport.status_errors import read_error, retry_after
 from reward_client.recipes import load_recipe
 
 from ..faults import vllm_answers
-from ..faults.raw_server import Action, Exchange, RawServer, Request, http, reply, then_closed
+from ..faults.raw_server import Action, Exchange, RawServer, Request, http, response, then_closed
 from .objects import ODDITIES
 from .running import KEY, Running
 from .vllm import CASES, PROMPT, Case, Vllm
@@ -324,7 +324,7 @@ def test_an_error_that_cannot_be_unpacked_keeps_its_status(runner: Running, enco
 def named(request: Request) -> Action:
     """As vLLM does, the id of a pooling reply is built from that of the request."""
     if request.path == "/pooling":
-        return reply({**vllm_answers.pooled(request), "id": f"pool-{request.id}"})
+        return response({**vllm_answers.pooled(request), "id": f"pool-{request.id}"})
     return vllm_answers.answer(request)
 
 

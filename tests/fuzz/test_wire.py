@@ -27,7 +27,7 @@ from reward_client import (
 )
 
 from ..faults import vllm_answers
-from ..faults.raw_server import Action, Exchange, RawServer, Request, http, reply
+from ..faults.raw_server import Action, Exchange, RawServer, Request, http, response
 from .running import KEY, Outcome, Running, check_error, count, examples
 
 openai = pytest.importorskip("openai")
@@ -39,7 +39,7 @@ over_each = pytest.mark.parametrize("over", ["sockets of its own", "an OpenAI cl
 def answer(request: Request) -> Action:
     """The true answer; as vLLM does, it builds the id from that of the request."""
     if request.path == "/pooling":
-        return reply(scored(request))
+        return response(scored(request))
     return vllm_answers.answer(request)
 
 
@@ -169,12 +169,12 @@ def score_all(runner: Running, server: RawServer, over: str, actions: list[Actio
 
 @over_each
 @examples(20, 1_000)
-@given(replies=st.lists(heads, min_size=1, max_size=8))
+@given(responses=st.lists(heads, min_size=1, max_size=8))
 def test_damaged_heads(
     runner: Running,
     server: RawServer,
     over: str,
-    replies: list[tuple[list[tuple[str, int, bytes]], bytes]],
+    responses: list[tuple[list[tuple[str, int, bytes]], bytes]],
 ) -> None:
     def damage(edits: list[tuple[str, int, bytes]], late: bytes) -> Action:
         async def act(exchange: Exchange) -> None:
@@ -183,7 +183,7 @@ def test_damaged_heads(
 
         return act
 
-    score_all(runner, server, over, [damage(*each) for each in replies])
+    score_all(runner, server, over, [damage(*each) for each in responses])
 
 
 TAILS = [b"", b"\r\n", b"0\r\n\r\n", b'{"data": []}', b"HTTP/1.1 200 OK\r\n\r\n"]
@@ -192,14 +192,14 @@ TAILS = [b"", b"\r\n", b"0\r\n\r\n", b'{"data": []}', b"HTTP/1.1 200 OK\r\n\r\n"
 @over_each
 @examples(20, 1_000)
 @given(
-    replies=st.lists(
+    responses=st.lists(
         st.tuples(st.integers(-40, 40), st.booleans(), st.sampled_from(TAILS)),
         min_size=1,
         max_size=8,
     )
 )
 def test_wrong_lengths(
-    runner: Running, server: RawServer, over: str, replies: list[tuple[int, bool, bytes]]
+    runner: Running, server: RawServer, over: str, responses: list[tuple[int, bool, bytes]]
 ) -> None:
     def lie(off: int, chunked: bool, tail: bytes) -> Action:
         async def act(exchange: Exchange) -> None:
@@ -215,7 +215,7 @@ def test_wrong_lengths(
 
         return act
 
-    score_all(runner, server, over, [lie(*each) for each in replies])
+    score_all(runner, server, over, [lie(*each) for each in responses])
 
 
 ENCODINGS = ["gzip", "deflate", "identity", "br", "zstd", "gzip, gzip", "deflate, gzip", "x", ""]
@@ -224,7 +224,7 @@ ENCODINGS = ["gzip", "deflate", "identity", "br", "zstd", "gzip, gzip", "deflate
 @over_each
 @examples(20, 1_000)
 @given(
-    replies=st.lists(
+    responses=st.lists(
         st.tuples(
             st.sampled_from(ENCODINGS),
             st.sampled_from([bytes, gzip.compress, zlib.compress]),
@@ -235,16 +235,18 @@ ENCODINGS = ["gzip", "deflate", "identity", "br", "zstd", "gzip, gzip", "deflate
         max_size=8,
     )
 )
-def test_wrong_encodings(runner: Running, server: RawServer, over: str, replies: list[Any]) -> None:
-    def lie(encoding: str, pack: Callable[[bytes], bytes], cut: int, status: int) -> Action:
+def test_wrong_encodings(
+    runner: Running, server: RawServer, over: str, responses: list[Any]
+) -> None:
+    def lie(encoding: str, batch: Callable[[bytes], bytes], cut: int, status: int) -> Action:
         async def act(exchange: Exchange) -> None:
-            body = pack(json.dumps(scored(exchange.request)).encode())
+            body = batch(json.dumps(scored(exchange.request)).encode())
             body = body[:cut] if cut < 0 else body
             await exchange.send(http(body, status, {"content-encoding": encoding}))
 
         return act
 
-    score_all(runner, server, over, [lie(*each) for each in replies])
+    score_all(runner, server, over, [lie(*each) for each in responses])
 
 
 @examples(12, 500)

@@ -93,7 +93,7 @@ class Scribe:
         if path == "/pooling" and self.pools is not None and body.get("task") == "classify":
             inputs = body.get("input") or [ids_of(rendered(body["messages"]))]
             values = [[self.pools(text_of(ids))] for ids in inputs]
-            return httpx.Response(200, json=self._reply("data", values, inputs))
+            return httpx.Response(200, json=self._response("data", values, inputs))
         return httpx.Response(404, json={"detail": "Not Found"})
 
     def _tokenized(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -111,8 +111,8 @@ class Scribe:
     def _completed(self, body: dict[str, Any]) -> httpx.Response:
         if "logprobs" in body:
             values = [self._numbers(text_of(ids), body) for ids in body["prompt"]]
-            reply = self._reply("choices", values, body["prompt"], "logprobs")
-            return httpx.Response(200, json=reply)
+            response = self._response("choices", values, body["prompt"], "logprobs")
+            return httpx.Response(200, json=response)
         ids = body["prompt"]
         text = self.writes(text_of(ids), body["seed"])
         is_cut = len(text) >= body["max_tokens"]
@@ -137,7 +137,7 @@ class Scribe:
         number = told.setdefault(name, self.sure)
         return {"tokens": [name], "token_logprobs": [number], "top_logprobs": [told]}
 
-    def _reply(
+    def _response(
         self, key: str, values: list[Any], inputs: list[list[int]], item: str = "data"
     ) -> dict[str, Any]:
         items = [{"index": index, item: value} for index, value in enumerate(values)]

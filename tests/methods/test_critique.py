@@ -360,7 +360,7 @@ def test_another_model_between_the_votes(kind: Kind, whose: str) -> None:
     servers = two()
     scribe = servers.critic if whose == "critic" else servers.head
     scribe.before = replaced
-    limits = Limits(max_pack_items=1)
+    limits = Limits(max_batch_items=1)
     with closing(servers.client(kind, votes=4, client={"limits": limits})) as client:
         reward = client.score(CHAT)
     assert changed

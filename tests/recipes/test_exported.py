@@ -135,11 +135,11 @@ def test_the_references_are_one_request(connect: Connect) -> None:
     references = [reference(ids, by_length(ids)[0]) for ids in lists]
     server = embedding_server()
     connect(server, recipe=recipe(manifest(*references))).score(FAKE_CHAT)
-    packs = [body["input"] for body in server.asked("/v1/embeddings")]
+    batcher = [body["input"] for body in server.asked("/v1/embeddings")]
     # The probes, one of them alone, the references, the sample.
-    assert [len(pack) for pack in packs] == [8, 1, 40, 1]
-    assert packs[2] == lists
-    assert packs[1][0] in packs[0]
+    assert [len(batch) for batch in batcher] == [8, 1, 40, 1]
+    assert batcher[2] == lists
+    assert batcher[1][0] in batcher[0]
     formats = [body["encoding_format"] for body in server.asked("/v1/embeddings")]
     assert formats == ["base64", "float", "base64", "base64"]
 
@@ -161,11 +161,11 @@ def test_rounding_of_an_engine_is_no_other_value(connect: Connect) -> None:
 
     class Rounding(OddVllm):
         def _embedded(self, body):
-            reply = super()._embedded(body)
+            response = super()._embedded(body)
             if body["encoding_format"] == "float":
-                for item in reply["data"]:
+                for item in response["data"]:
                     item["embedding"] = [value + 0.1 for value in item["embedding"]]
-            return reply
+            return response
 
     server = Rounding(paths=["/v1/embeddings"])
     assert connect(server).score(FAKE_CHAT).value == by_length(CHAT_TOKENS)[0]

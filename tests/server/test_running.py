@@ -67,6 +67,6 @@ def test_token_ids_are_the_ones_of_the_server_without_a_generation_prompt(
     (profile,) = scorers[0].servers()
     for name in ("one turn", "emoji", "special tokens", "near the limit"):
         body = {"model": profile.model, "messages": samples[name], **template}
-        reply = httpx.post(f"{url.removesuffix('/v1')}/tokenize", json=body, timeout=30).json()
+        response = httpx.post(f"{url.removesuffix('/v1')}/tokenize", json=body, timeout=30).json()
         for scorer in scorers:
-            assert list(scorer.tokenize(samples[name]).token_ids) == reply["tokens"]
+            assert list(scorer.tokenize(samples[name]).token_ids) == response["tokens"]

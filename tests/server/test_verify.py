@@ -152,12 +152,12 @@ def test_verify_by_the_server_of_the_source(bench: Bench, tmp_path: Path, model:
 @pytest.mark.parametrize("model", ["exported dense and out_proj"])
 @pytest.mark.parametrize("lost", ["2_Dense", "3_Dense"])
 def test_a_head_that_the_server_loads_in_part_is_refused(
-    bench: Bench, tmp_path: Path, model: str, lost: str
+    bench: Bench, tmp_path: Path, model: str, mark_lost: str
 ) -> None:
     """The server starts all the same; without the first layer it answers a plausible number."""
     folder = tmp_path / "broken"
     run_export(bench, model, folder, "--verify")
-    (folder / lost / "model.safetensors").unlink()
+    (folder / mark_lost / "model.safetensors").unlink()
     server = bench.stand.serve(folder, "--dtype", "float32", *options_in(folder / MANIFEST))
     url = server.wait_until_healthy().url
     for opener in OPENERS.values():

@@ -119,8 +119,10 @@ def test_the_server_says_the_same_of_yes_and_no(writer: str) -> None:
         for chat in CHATS:
             *query, last = client.tokenize(chat).token_ids
             body = {"query": query, "items": [[last]], "label_token_ids": labels}
-            reply = httpx.post(f"{writer}/generative_scoring", json={"model": MODEL_NAME, **body})
-            (item,) = reply.json()["data"]
+            response = httpx.post(
+                f"{writer}/generative_scoring", json={"model": MODEL_NAME, **body}
+            )
+            (item,) = response.json()["data"]
             assert client.score(chat).sigmoid() == pytest.approx(item["score"], abs=TOLERANCE)
 
 

@@ -144,9 +144,9 @@ class TorchProcess:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({action: arguments}) + "\n")
         self._process.stdin.flush()
-        reply = self._process.stdout.readline()
-        assert reply, f"torch_side.py ended with status {self._process.wait()}; see its stderr"
-        return json.loads(reply)
+        response = self._process.stdout.readline()
+        assert response, f"torch_side.py ended with status {self._process.wait()}; see its stderr"
+        return json.loads(response)
 
 
 def _as_json(sample: Sample) -> dict[str, object]:

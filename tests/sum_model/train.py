@@ -227,7 +227,7 @@ class Batches:
         rows = [self.ids(c) for c in conversations]
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         values: list[torch.Tensor] = []
-        losses: list[torch.Tensor] = []
+        epoch: list[torch.Tensor] = []
         for start in range(0, len(rows), CHUNK):
             chosen = [rows[i] for i in order[start : start + CHUNK]]
             last = torch.tensor([len(row) - 1 for row in chosen])
@@ -239,9 +239,9 @@ class Batches:
             logits = hidden[:, :-1] @ self.model.model.embed_tokens.weight.T
             loss = functional.cross_entropy(logits.mT, ids[:, 1:], reduction="none")
             answer = (ids == self.assistant).cumsum(1).bool()[:, :-1] & (ids[:, 1:] != 0)
-            losses.append((loss * answer).sum(1) / answer.sum(1))
+            epoch.append((loss * answer).sum(1) / answer.sum(1))
         back = torch.tensor(order).argsort()
-        return torch.cat(values)[back], torch.cat(losses)[back]
+        return torch.cat(values)[back], torch.cat(epoch)[back]
 
 
 def accuracy(batches: Batches, pairs: list[Pair]) -> tuple[float, torch.Tensor]:
@@ -263,11 +263,11 @@ def train(batches: Batches, options: argparse.Namespace) -> None:
         for group in optimizer.param_groups:
             group["lr"] = options.rate * warm * (0.02 + 0.98 * cosine)
         pairs = [make_pair(rng, shipped=False) for _ in range(options.batch)]
-        values, losses = batches.scores([p[0] for p in pairs] + [p[1] for p in pairs])
+        values, epoch = batches.scores([p[0] for p in pairs] + [p[1] for p in pairs])
         chosen, rejected = values[: options.batch], values[options.batch :]
         preference = functional.softplus(-(chosen[:, None] - rejected[None, :])).mean()
         centre = values.mean().square()
-        language = losses[: options.batch].mean()
+        language = epoch[: options.batch].mean()
         loss = preference + 0.01 * centre + 0.5 * language
         optimizer.zero_grad()
         loss.backward()

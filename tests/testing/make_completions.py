@@ -31,13 +31,13 @@ DEFAULT = "raw_logprobs"
 
 def exchange_of(recorded: dict) -> dict:
     request, response = of_ours(recorded["request"], steps=False), recorded["response"]
-    reply = of_ours(response.get("json", response.get("text")), steps=False)
+    response = of_ours(response.get("json", response.get("text")), steps=False)
     body = request["json"]
     if "prompt" in body:
-        repeated = "" if response["status"] == 200 else json.dumps(reply)
+        repeated = "" if response["status"] == 200 else json.dumps(response)
         body["prompt"] = known_ids(body["prompt"], repeated, steps=False)
     if body.get("return_token_ids"):
-        for choice in reply["choices"]:
+        for choice in response["choices"]:
             if "prompt_token_ids" in choice:
                 choice["prompt_token_ids"] = body["prompt"]
     for key in ("query", "items"):
@@ -45,14 +45,16 @@ def exchange_of(recorded: dict) -> dict:
             body[key] = known_ids(body[key], "", steps=False)
     theirs, ours = VOCABULARY_SIZES
     size = "Vocabulary size: "
-    reply = json.loads(json.dumps(shortened(reply)).replace(f"{size}{theirs}", f"{size}{ours}"))
+    response = json.loads(
+        json.dumps(shortened(response)).replace(f"{size}{theirs}", f"{size}{ours}")
+    )
     return {
         "name": recorded["name"],
         "path": request["path"],
         "json": body,
         "status": response["status"],
         "type": response["headers"].get("content-type"),
-        "reply": reply,
+        "reply": response,
     }
 
 

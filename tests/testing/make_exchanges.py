@@ -73,10 +73,10 @@ def too_long_text(request: dict) -> bool:
     return any(isinstance(text, str) and len(text) > LONGEST_TEXT for text in texts)
 
 
-def elsewhere(name: str, reply: str) -> bool:
+def elsewhere(name: str, response: str) -> bool:
     """Errors that come from forms the test server has not: each kind of message, chats as input."""
-    kinds_of_messages = name.endswith("messages_batch") and "error" in reply
-    chats_as_input = name == "/v1/embeddings.no_input" and "7 validation errors" in reply
+    kinds_of_messages = name.endswith("messages_batch") and "error" in response
+    chats_as_input = name == "/v1/embeddings.no_input" and "7 validation errors" in response
     return kinds_of_messages or chats_as_input
 
 
@@ -102,12 +102,12 @@ def recorded(folder: Path, kind: str) -> list[dict]:
     return exchanges + [exchange for exchange in deaths if exchange.get("kind") == kind]
 
 
-def known_ids(value, reply: str, *, steps: bool):
+def known_ids(value, response: str, *, steps: bool):
     """The IDs of an input as the shipped model can take them."""
     if isinstance(value, list) and value and all(isinstance(item, int) for item in value):
         if len(value) > LONGEST_LIST:
             return {"ids": len(value)}
-        if str(value) in reply:
+        if str(value) in response:
             return value
         if steps:
             (_, theirs), (_, ours) = STEP_TOKENS
@@ -115,7 +115,7 @@ def known_ids(value, reply: str, *, steps: bool):
         theirs, ours = VOCABULARY_SIZES
         return [ours if i == theirs else i - 120 if ours <= i < theirs else i for i in value]
     if isinstance(value, list):
-        return [known_ids(item, reply, steps=steps) for item in value]
+        return [known_ids(item, response, steps=steps) for item in value]
     return value
 
 
@@ -141,10 +141,10 @@ def of_ours(value, *, steps: bool):
 def exchange_of(recorded: dict, *, steps: bool) -> dict:
     request = of_ours(recorded["request"], steps=steps)
     response = of_ours(recorded["response"], steps=steps)
-    reply = response.get("json", response.get("text"))
-    if recorded["name"].endswith("oov_vocab_size") and "error" in str(reply):
+    response = response.get("json", response.get("text"))
+    if recorded["name"].endswith("oov_vocab_size") and "error" in str(response):
         theirs, ours = map(str, VOCABULARY_SIZES)
-        reply = json.loads(json.dumps(reply).replace(theirs, ours))
+        response = json.loads(json.dumps(response).replace(theirs, ours))
     made = {"name": recorded["name"], "method": request["method"], "path": request["path"]}
     if request.get("headers"):
         made["headers"] = request["headers"]
@@ -152,13 +152,13 @@ def exchange_of(recorded: dict, *, steps: bool) -> dict:
         made["json"] = request["json"]
         if "input" in made["json"]:
             given = made["json"]["input"]
-            made["json"]["input"] = known_ids(given, json.dumps(reply), steps=steps)
+            made["json"]["input"] = known_ids(given, json.dumps(response), steps=steps)
     if "body" in request:
         made["body"] = request["body"]
     made |= {
         "status": response["status"],
         "type": response["headers"].get("content-type"),
-        "reply": shortened(reply),
+        "reply": shortened(response),
     }
     return made
 

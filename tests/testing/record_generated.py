@@ -47,8 +47,8 @@ def main() -> None:
     with httpx.Client(base_url=url, timeout=60) as client:
         for case in cases:
             if mode in case["replies"]:
-                reply = client.post(case["path"], json=body_of(case["json"]))
-                case["replies"][mode] = [reply.status_code, shortened(reply.json())]
+                response = client.post(case["path"], json=body_of(case["json"]))
+                case["replies"][mode] = [response.status_code, shortened(response.json())]
     rows = ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases)
     DATA.write_text(f"[\n{rows}\n]\n", encoding="utf-8")
 

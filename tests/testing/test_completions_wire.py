@@ -70,14 +70,14 @@ def test_recorded_exchange(clients, serving, exchange):
     body = exchange["json"]
     if "prompt" in body:
         body = {**body, "prompt": expand(body["prompt"])}
-    reply = clients(serving).post(exchange["path"], json=body)
+    response = clients(serving).post(exchange["path"], json=body)
 
-    assert reply.status_code == exchange["status"]
-    assert reply.headers.get("content-type") == exchange["type"]
+    assert response.status_code == exchange["status"]
+    assert response.headers.get("content-type") == exchange["type"]
     if isinstance(exchange["reply"], str):
-        assert reply.text == exchange["reply"]
+        assert response.text == exchange["reply"]
         return
-    expected, answered = outline(exchange["reply"]), outline(reply.json())
+    expected, answered = outline(exchange["reply"]), outline(response.json())
     if body.get("prompt") and isinstance(body["prompt"], str) and "usage" in expected:
         # How many tokens a text has is the tokenizer's.
         for counted in (expected, answered):

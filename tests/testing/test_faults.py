@@ -82,9 +82,9 @@ def test_cut(shared, client):
 def test_delay(shared, client):
     truth = client.post("/pooling", json=BATCH).json()["data"]
     started = time.perf_counter()
-    reply = strike(shared, client, Fault.delay(0.2))
+    response = strike(shared, client, Fault.delay(0.2))
     assert time.perf_counter() - started >= 0.2
-    assert reply.json()["data"] == truth
+    assert response.json()["data"] == truth
 
 
 def test_delayed_request_does_not_hold_up_the_end():
@@ -98,24 +98,28 @@ def test_delayed_request_does_not_hold_up_the_end():
 
 def test_status(shared, client):
     fault = Fault.status(429, headers={"Retry-After": "1"}, body=b"later")
-    reply = strike(shared, client, fault)
-    assert (reply.status_code, reply.headers["retry-after"], reply.text) == (429, "1", "later")
+    response = strike(shared, client, fault)
+    assert (response.status_code, response.headers["retry-after"], response.text) == (
+        429,
+        "1",
+        "later",
+    )
 
 
 @pytest.mark.parametrize("code", [502, 200])
 def test_html(shared, client, code):
-    reply = strike(shared, client, Fault.html(code))
-    assert reply.status_code == code
-    assert reply.headers["content-type"] == "text/html"
-    assert "<html>" in reply.text
+    response = strike(shared, client, Fault.html(code))
+    assert response.status_code == code
+    assert response.headers["content-type"] == "text/html"
+    assert "<html>" in response.text
 
 
 def test_truncated_json(shared, client):
-    reply = strike(shared, client, Fault.truncated_json())
-    assert reply.status_code == 200
-    assert int(reply.headers["content-length"]) == len(reply.content)
+    response = strike(shared, client, Fault.truncated_json())
+    assert response.status_code == 200
+    assert int(response.headers["content-length"]) == len(response.content)
     with pytest.raises(json.JSONDecodeError):
-        reply.json()
+        response.json()
 
 
 def test_shuffled_index(shared, client):
@@ -164,9 +168,9 @@ def test_wrong_usage(shared, client):
 
 
 def test_changed_replies_leave_errors_alone(shared, client):
-    reply = strike(shared, client, Fault.missing_item(), {"input": []})
-    assert reply.status_code == 400
-    assert reply.json()["error"]["message"] == "You must pass at least one prompt"
+    response = strike(shared, client, Fault.missing_item(), {"input": []})
+    assert response.status_code == 400
+    assert response.json()["error"]["message"] == "You must pass at least one prompt"
 
 
 def test_order_path_and_times(shared, client):

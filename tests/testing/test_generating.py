@@ -64,23 +64,23 @@ def of_dialect(servers, dialect):
     return servers("processed_logprobs" if dialect == "0.8" else "raw_logits", dialect=dialect)
 
 
-def plain(reply):
+def plain(response):
     """A reply without what is another one's in every reply or of every server.
 
     Of tokens that cannot come next, which all have the same number, any may be told.
     """
-    if isinstance(reply, dict):
+    if isinstance(response, dict):
         left_out = {"id", "created", "system_fingerprint"}
-        return {k: plain(v) for k, v in reply.items() if k not in left_out and v != FLOOR}
-    return [plain(item) for item in reply] if isinstance(reply, list) else reply
+        return {k: plain(v) for k, v in response.items() if k not in left_out and v != FLOOR}
+    return [plain(item) for item in response] if isinstance(response, list) else response
 
 
-def close_to(reply):
-    if isinstance(reply, dict):
-        return {key: close_to(value) for key, value in reply.items()}
-    if isinstance(reply, list):
-        return [close_to(item) for item in reply]
-    return pytest.approx(reply, **TOLERANCE) if isinstance(reply, float) else reply
+def close_to(response):
+    if isinstance(response, dict):
+        return {key: close_to(value) for key, value in response.items()}
+    if isinstance(response, list):
+        return [close_to(item) for item in response]
+    return pytest.approx(response, **TOLERANCE) if isinstance(response, float) else response
 
 
 def recorded(name):
@@ -99,9 +99,9 @@ def recorded(name):
 )
 def test_as_vllm(servers, case, mode):
     status, expected = case["replies"][mode]
-    reply = servers(mode).post(case["path"], json=body_of(case["json"]))
-    assert reply.status_code == status
-    answered = reply.json()
+    response = servers(mode).post(case["path"], json=body_of(case["json"]))
+    assert response.status_code == status
+    answered = response.json()
     assert answered.keys() == expected.keys()
     assert plain(answered) == close_to(plain(expected))
 
@@ -120,9 +120,9 @@ def test_characters_of_several_tokens_as_vllm(servers, monkeypatch):
     case = recorded("bytes")
     _, expected = case["replies"]["raw_logits"]
     forced(monkeypatch, expected["choices"][0]["token_ids"])
-    reply = servers("raw_logits").post(case["path"], json=case["json"]).json()
+    response = servers("raw_logits").post(case["path"], json=case["json"]).json()
     assert "\ufffd" in expected["choices"][0]["text"]
-    assert plain(reply) == close_to(plain(expected))
+    assert plain(response) == close_to(plain(expected))
 
 
 @pytest.mark.parametrize("character", ["é", "€", "😀"])
@@ -164,11 +164,11 @@ def test_what_is_kept_of_the_past_changes_nothing():
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_the_token_that_is_the_end(servers, dialect):
-    reply = ask(of_dialect(servers, dialect), max_tokens=20, **GREEDY, logprobs=1).json()
-    (made,) = reply["choices"]
+    response = ask(of_dialect(servers, dialect), max_tokens=20, **GREEDY, logprobs=1).json()
+    (made,) = response["choices"]
     assert (made["text"], made["finish_reason"], made["stop_reason"]) == ("82", "stop", None)
     assert made["logprobs"]["tokens"][-1] == f"token_id:{END}"
-    assert reply["usage"]["completion_tokens"] == len(made["logprobs"]["tokens"]) == 3
+    assert response["usage"]["completion_tokens"] == len(made["logprobs"]["tokens"]) == 3
     if dialect == "0.8":
         assert not {"token_ids", "prompt_token_ids"} & made.keys()
     else:
@@ -263,10 +263,10 @@ def test_room(servers, dialect, given):
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_more_than_a_sequence_has(servers, dialect):
-    reply = ask(of_dialect(servers, dialect), max_tokens=2000, temperature=0)
-    assert reply.status_code == 400
+    response = ask(of_dialect(servers, dialect), max_tokens=2000, temperature=0)
+    assert response.status_code == 400
     said = "max_tokens=2000 cannot be greater than max_model_len=1024"
-    assert (said in reply.text) == (dialect in ("0.16", "0.20", "0.25", "0.32"))
+    assert (said in response.text) == (dialect in ("0.16", "0.20", "0.25", "0.32"))
 
 
 @pytest.mark.parametrize(("dialect", "mode"), WAYS)
@@ -293,14 +293,16 @@ def test_generative_scoring_is_of_the_logits(servers, dialect, mode, order):
     items, labels = [[30], [23, 24], [31]], [24, 26, 300]
     body = {"query": QUESTION, "items": items, "label_token_ids": labels}
     body["item_first"] = order == "item first"
-    replies = [
+    responses = [
         client.post("/generative_scoring", json={**body, "apply_softmax": applied})
         for applied in (True, False)
     ]
     if dialect not in ("0.20", "0.25", "0.32"):
-        assert [reply.status_code for reply in replies] == [404, 404]
+        assert [response.status_code for response in responses] == [404, 404]
         return
-    softmax, plain_scores = ([row["score"] for row in reply.json()["data"]] for reply in replies)
+    softmax, plain_scores = (
+        [row["score"] for row in response.json()["data"]] for response in responses
+    )
     for item, among_labels, alone in zip(items, softmax, plain_scores, strict=True):
         prompt = [*item, *QUESTION] if body["item_first"] else [*QUESTION, *item]
         numbers = {
@@ -342,9 +344,9 @@ def test_generative_scoring_is_not_guarded():
     ],
 )
 def test_what_is_not_done_is_said(servers, asked):
-    reply = ask(servers(), **asked)
-    assert reply.status_code == 501
-    assert f"`{next(iter(asked))}`" in reply.json()["error"]["message"]
+    response = ask(servers(), **asked)
+    assert response.status_code == 501
+    assert f"`{next(iter(asked))}`" in response.json()["error"]["message"]
 
 
 def test_what_asks_for_nothing_is_taken(servers):
@@ -355,9 +357,9 @@ def test_what_asks_for_nothing_is_taken(servers):
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_negative_token_ids(servers, dialect):
     statuses = {"0.8": 500, "0.10": 500, "0.12": 500, "0.16": 200}
-    reply = ask(of_dialect(servers, dialect), [5, -1])
-    assert reply.status_code == statuses.get(dialect, 400)
-    assert "choices" not in reply.text
+    response = ask(of_dialect(servers, dialect), [5, -1])
+    assert response.status_code == statuses.get(dialect, 400)
+    assert "choices" not in response.text
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -186,11 +186,12 @@ def clients():
         yield client
 
 
-def pooled(reply):
-    assert reply.status_code == 200, reply.text
-    assert "error" not in reply.json(), reply.text
+def pooled(response):
+    assert response.status_code == 200, response.text
+    assert "error" not in response.json(), response.text
     return [
-        item.get("data", item.get("embedding", item.get("probs"))) for item in reply.json()["data"]
+        item.get("data", item.get("embedding", item.get("probs")))
+        for item in response.json()["data"]
     ]
 
 

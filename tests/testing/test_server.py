@@ -133,8 +133,8 @@ def test_answers_requests_at_once():
 
         def ask(number):
             ids = [1, 4, 22 + number, 2]
-            reply = client.post("/pooling", json={"input": ids, "use_activation": False})
-            return reply.json()["data"][0]["data"][0], server.reference(ids)
+            response = client.post("/pooling", json={"input": ids, "use_activation": False})
+            return response.json()["data"][0]["data"][0], server.reference(ids)
 
         with ThreadPoolExecutor(8) as pool:
             for served, direct in pool.map(ask, range(40)):
@@ -203,9 +203,9 @@ def test_by_way_of_text(dialect):
         assert text.startswith("<|bos|>")
         switch = "activation" if dialect == "0.10" else "use_activation"
         body = {"input": [text.removeprefix("<|bos|>")], switch: False}
-        reply = client.post("/classify", json=body).json()
-        assert reply["usage"]["prompt_tokens"] == len(tokens)
-        assert reply["data"][0]["probs"] == [server.reference(tokens)]
+        response = client.post("/classify", json=body).json()
+        assert response["usage"]["prompt_tokens"] == len(tokens)
+        assert response["data"][0]["probs"] == [server.reference(tokens)]
 
 
 @pytest.mark.parametrize(
@@ -218,11 +218,11 @@ def test_a_negative_id(dialect, status, code):
         RewardServer(dialect=dialect, head="token") as server,
         httpx.Client(base_url=server.url) as client,
     ):
-        reply = client.post("/pooling", json={"input": [5, -1]})
-        assert reply.status_code == status
-        assert (reply.text == "Internal Server Error") is (code is None)
+        response = client.post("/pooling", json={"input": [5, -1]})
+        assert response.status_code == status
+        assert (response.text == "Internal Server Error") is (code is None)
         if code is not None:
-            assert reply.json()["error"]["code"] == code
+            assert response.json()["error"]["code"] == code
         assert client.post("/pooling", json={"input": [5]}).json()["usage"]["prompt_tokens"] == 1
 
 

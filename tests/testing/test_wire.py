@@ -101,15 +101,15 @@ def send(client, exchange):
 
 @pytest.mark.parametrize(("serving", "exchange"), list(cases()))
 def test_recorded_exchange(clients, serving, exchange):
-    reply = send(clients(serving), exchange)
+    response = send(clients(serving), exchange)
 
-    assert reply.status_code == exchange["status"]
-    assert reply.headers.get("content-type") == exchange["type"]
+    assert response.status_code == exchange["status"]
+    assert response.headers.get("content-type") == exchange["type"]
     if not isinstance(exchange["reply"], dict):
-        assert reply.text == exchange["reply"]
+        assert response.text == exchange["reply"]
         return
     # The counts of text are the other tokenizer's.
     request = exchange.get("json", {})
     count = "messages" not in request and isinstance(request.get("input"), list)
     count = count and not any(isinstance(item, str) for item in request["input"])
-    assert outline(reply.json(), count=count) == outline(exchange["reply"], count=count)
+    assert outline(response.json(), count=count) == outline(exchange["reply"], count=count)

@@ -48,7 +48,7 @@ EVIDENCE = "_server/activation_check.py"
 DISCOVERY = "_server/discovery.py"
 PROVING = "_server/proof.py"
 RULES = "_tokenization/prompt_rules.py"
-CALLER = "_transport/http_caller.py"
+CALLER = "_transport/http_transport.py"
 STATUSES = "_transport/status_errors.py"
 
 RAW_VALUES = "traps/test_raw_values.py::"
@@ -105,8 +105,8 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "asks by `activation: false` on `/classify` of 0.10.1 to 0.11.0",
                 VERSIONS,
-                'Ask("classify", None, {"activation": False}, raw_by="request", sends="text")',
-                'Ask("classify", None, {}, raw_by="request", sends="text")',
+                'ScoringRequest("classify", None, {"activation": False}, raw_by="request", sends="text")',
+                'ScoringRequest("classify", None, {}, raw_by="request", sends="text")',
                 (RAW_VALUES + "test_2_no_sigmoid",),
             ),
             Cure(
@@ -119,8 +119,8 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "believes no value to be raw where no request can ask for it",
                 VERSIONS,
-                '_POOLING = Ask("pooling")',
-                '_POOLING = Ask("pooling", raw_by="request")',
+                '_POOLING = ScoringRequest("pooling")',
+                '_POOLING = ScoringRequest("pooling", raw_by="request")',
                 (RAW_VALUES + "test_2_a_sigmoid_that_no_request_turns_off",),
             ),
         ),
@@ -196,15 +196,15 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "raw hidden states by the key of the version",
                 VERSIONS,
-                '_HIDDEN_BY_ACTIVATION = Ask("embeddings", None, _RAW, raw_by="request")',
-                '_HIDDEN_BY_ACTIVATION = Ask("embeddings", None, _NORMALIZE, raw_by="request")',
+                '_HIDDEN_BY_ACTIVATION = ScoringRequest("embeddings", None, _RAW, raw_by="request")',
+                '_HIDDEN_BY_ACTIVATION = ScoringRequest("embeddings", None, _NORMALIZE, raw_by="request")',
                 (REQUESTS + "test_6_exactly_the_keys_of_the_version",),
             ),
             Cure(
                 "no switch for versions that know none",
                 VERSIONS,
-                '_EMBEDDINGS = Ask("embeddings")',
-                '_EMBEDDINGS = Ask("embeddings", switches=_RAW)',
+                '_EMBEDDINGS = ScoringRequest("embeddings")',
+                '_EMBEDDINGS = ScoringRequest("embeddings", switches=_RAW)',
                 (
                     REQUESTS + "test_6_exactly_the_keys_of_the_version",
                     REQUESTS + "test_6_the_first_versions_refuse_any_other_key",
@@ -226,12 +226,12 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "names the task",
                 VERSIONS,
-                '_CLASSIFY = Ask("pooling", "classify", _RAW, raw_by="request")',
-                '_CLASSIFY = Ask("pooling", None, _RAW, raw_by="request")',
+                '_CLASSIFY = ScoringRequest("pooling", "classify", _RAW, raw_by="request")',
+                '_CLASSIFY = ScoringRequest("pooling", None, _RAW, raw_by="request")',
                 (RAW_VALUES + "test_7_the_task_is_named",),
             ),
             Cure(
-                "checks the shape of each reply",
+                "checks the shape of each response",
                 "_server/state.py",
                 "        if problem is not None:",
                 "        if problem is not None and not output.values:",
@@ -314,8 +314,8 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "so does a recipe",
                 DISCOVERY,
-                "bos=wishes.bos if wishes.bos is not None or notes is None else notes.bos,",
-                "bos=wishes.bos,",
+                "bos=options.bos if options.bos is not None or notes is None else notes.bos,",
+                "bos=options.bos,",
                 (PROMPTS + "test_10_exactly_one_bos_is_demanded",),
             ),
             Cure(
@@ -390,7 +390,7 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     13: Trap(
-        "the items of a reply come in another order, are missing, doubled or too many",
+        "the items of a response come in another order, are missing, doubled or too many",
         (
             Cure(
                 "believes the index of an item and not its place",
@@ -540,7 +540,7 @@ TRAPS: dict[int, Trap] = {
                 "`RecipeError` for models that no stock server serves rightly",
                 DISCOVERY,
                 "if recipe is not None and recipe.refusal:",
-                'if recipe is not None and recipe.refusal and wishes.recipe != "auto":',
+                'if recipe is not None and recipe.refusal and options.recipe != "auto":',
                 (PROMPTS + "test_18_models_that_no_server_serves_rightly",),
             ),
         ),
@@ -559,7 +559,7 @@ TRAPS: dict[int, Trap] = {
                 ),
             ),
             Cure(
-                "repeats a call at once whose connection was reset before the reply",
+                "repeats a call at once whose connection was reset before the response",
                 CALLER,
                 "if not self._was_reset and _is_reset(outcome):",
                 "if self._was_reset and _is_reset(outcome):",
@@ -628,11 +628,11 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "tests it on `/v1/models`, before anything else",
                 "_server/identity.py",
-                '    reply = await caller.call(Call("GET", "/v1/models"))\n',
+                '    response = await transport.call(Request("GET", "/v1/models"))\n',
                 "    try:\n"
-                '        reply = await caller.call(Call("GET", "/v1/models"))\n'
+                '        response = await transport.call(Request("GET", "/v1/models"))\n'
                 "    except AuthenticationError:\n"
-                '        return Identity(await _version(caller), model or "", None, None)\n',
+                '        return Identity(await _version(transport), model or "", None, None)\n',
                 (
                     REQUESTS + "test_22_the_key_is_tested_where_the_server_looks_at_it",
                     "unit/test_discovery.py::test_the_key_is_checked_first",
@@ -694,8 +694,8 @@ TRAPS: dict[int, Trap] = {
                 "            settled: dict[int, Reward | Exception] = {}\n"
                 "            for number, outcome in outcomes.items():\n"
                 "                if outcome is None:\n",
-                "        caller = self._fleet.servers[0].caller\n"
-                "        caller._policy = caller._once\n\n"
+                "        transport = self._pool.servers[0].transport\n"
+                "        transport._policy = transport._once\n\n"
                 "        def hear(outcomes: Mapping[int, Scored | Exception | None]) -> None:\n"
                 "            settled: dict[int, Reward | Exception] = {}\n"
                 "            for number, outcome in outcomes.items():\n"
@@ -758,7 +758,7 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "compares all servers of a client before its first reward",
                 "_replicas/pool.py",
-                "remark = compare(first, await seen(server.caller, serving, prompt), "
+                "remark = compare(first, await seen(server.transport, serving, prompt), "
                 "self._tolerance)",
                 "remark = None",
                 (
@@ -769,7 +769,7 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "compares one that was left out again before it gets work",
                 "_replicas/pool.py",
-                "        server.caller.lost()  # so that it is found out and compared before it is "
+                "        server.transport.mark_lost()  # so that it is found out and compared before it is "
                 "used again\n",
                 "",
                 (FLEET + "test_one_that_comes_back_as_another_model_stays_out",),
@@ -929,11 +929,11 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "reads the body before the status",
                 CALLER,
-                "error = read_error(reply.body, payload, reply.sent)",
+                "error = read_error(response.body, payload, response.sent)",
                 "error = (\n"
                 "            None\n"
-                "            if reply.status < 300 and payload is not None\n"
-                "            else read_error(reply.body, payload, reply.sent)\n"
+                "            if response.status < 300 and payload is not None\n"
+                "            else read_error(response.body, payload, response.sent)\n"
                 "        )",
                 (
                     REPLIES + "test_28_a_route_that_is_mounted_and_not_served",

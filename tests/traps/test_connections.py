@@ -80,7 +80,7 @@ def different(number: int) -> list[list[int]]:
 
 def test_26_what_was_scored_before_the_engine_died_is_kept(connect: Connect) -> None:
     server = dying(after=1 + 20)
-    one_by_one = Limits(max_concurrency=4, max_pack_items=1)
+    one_by_one = Limits(max_concurrency=4, max_batch_items=1)
     outcomes = connect(server, limits=one_by_one).score_many(different(50), on_error="return")
     rewards = [outcome for outcome in outcomes if isinstance(outcome, Reward)]
     assert [reward.value for reward in rewards] == [RIGHT] * 20
@@ -92,7 +92,7 @@ def test_26_what_was_scored_before_the_engine_died_is_kept(connect: Connect) -> 
 
 def test_26_the_batch_ends_at_the_first_death(connect: Connect) -> None:
     server = dying(after=1 + 20)
-    one_by_one = Limits(max_concurrency=4, max_pack_items=1)
+    one_by_one = Limits(max_concurrency=4, max_batch_items=1)
     with pytest.raises(BatchError) as caught:
         connect(server, limits=one_by_one).score_many(different(1000))
     assert isinstance(caught.value.__cause__, EngineDeadError)

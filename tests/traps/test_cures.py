@@ -72,7 +72,7 @@ READS = "unit/test_replies.py::test_items_are_sorted_by_index"
     ids=["no change", "noticed", "broken", "not even Python"],
 )
 def test_what_counts_as_noticed(absent: str, failed: bool, problem: str) -> None:
-    cure = Cure("", "narrowing.py", "is_list(value) else None", absent, (READS,))
+    cure = Cure("", "_base/json_values.py", "is_list(value) else None", absent, (READS,))
     outcome = look(cure, READS)
     assert outcome.failed is failed
     assert outcome.problem.startswith(problem)

@@ -75,9 +75,9 @@ def served(dialect: str, head: str, route: str, *, raw: bool) -> Expected:
     if not routes:
         return Expected("auto", "error", RewardClientError)
     taken = routes[0] if route == "auto" else route
-    lost = LOST.get((dialect, head))
-    if lost is not None and not raw:
-        return Expected(taken, "error", ActivationError, lost)
+    mark_lost = LOST.get((dialect, head))
+    if mark_lost is not None and not raw:
+        return Expected(taken, "error", ActivationError, mark_lost)
     if raw:
         return Expected(taken, "raw, by the server's flag")
     squashed = head == "steps" and dialect in ("0.8", "0.10")

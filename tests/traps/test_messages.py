@@ -76,9 +76,9 @@ def test_the_rewards_are_those_of_the_token_ids(
         for reward, value in zip(rewards, expected, strict=True):
             assert reward.value == pytest.approx(value, abs=TOLERANCE)
         sent = [body["messages"] for body in asked(server, path, since=since) if "messages" in body]
-        packs = [len(each) if isinstance(each[0], list) else 1 for each in sent]
-        assert max(packs) == most
-        assert sum(packs) == len(CHATS)
+        batcher = [len(each) if isinstance(each[0], list) else 1 for each in sent]
+        assert max(batcher) == most
+        assert sum(batcher) == len(CHATS)
         told = [reward for reward in rewards if reward.token_count is not None]
         assert FIRST <= len(told) <= FIRST + len(CHATS) // EVERY
         chats = [body for body in asked(server, "/tokenize", since=since) if "messages" in body]
@@ -122,7 +122,7 @@ def test_one_bad_conversation_spoils_no_other(kind: Kind) -> None:
 def test_no_more_in_a_request_than_the_limits(kind: Kind, limit: int) -> None:
     with (
         RewardServer(head="export") as server,
-        client_of(kind, server, method=Messages(), limits=Limits(max_pack_items=limit)) as client,
+        client_of(kind, server, method=Messages(), limits=Limits(max_batch_items=limit)) as client,
     ):
         assert len(client.score_many(CHATS)) == len(CHATS)
         sent = [b["messages"] for b in asked(server, "/v1/embeddings") if "messages" in b]

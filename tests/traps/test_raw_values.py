@@ -386,12 +386,12 @@ class BigEndian(OddVllm):
     """Behind a gateway that writes the numbers anew, the wrong way round."""
 
     def _embedded(self, body: dict[str, Any]) -> dict[str, Any]:
-        reply = super()._embedded(body)
+        response = super()._embedded(body)
         if body["encoding_format"] == "base64":
-            for item in reply["data"]:
+            for item in response["data"]:
                 raw = base64.b64decode(item["embedding"])
                 item["embedding"] = base64.b64encode(raw[::-1]).decode()
-        return reply
+        return response
 
 
 class MixedUp(OddVllm):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reward_client import ReplicaMismatchError, Reward, ServerProfile, StepReward
-from reward_client._replicas.comparison import Replica, compare
+from reward_client._replicas.comparison import ReplicaFingerprint, compare
 from reward_client.cli import main
 from reward_client.testing import RewardServer
 
@@ -16,25 +16,25 @@ from .samples import CHAT
 
 
 @pytest.fixture
-def replica(connect: Connect) -> Replica:
+def replica(connect: Connect) -> ReplicaFingerprint:
     """A real server's, and what it makes of a sample."""
     with RewardServer() as server:
         client = connect(server)
-        return Replica(client.servers()[0], client.tokenize(CHAT), client.score(CHAT))
+        return ReplicaFingerprint(client.servers()[0], client.tokenize(CHAT), client.score(CHAT))
 
 
-def changed(replica: Replica, **changes: Any) -> Replica:
+def changed(replica: ReplicaFingerprint, **changes: Any) -> ReplicaFingerprint:
     profile = {key: value for key, value in changes.items() if key in ServerProfile.model_fields}
     reward = {key: value for key, value in changes.items() if key in Reward.model_fields}
     ids = changes.get("token_ids", replica.tokens.token_ids)
-    return Replica(
+    return ReplicaFingerprint(
         replica.profile.model_copy(update={**profile, "url": "http://other"}),
         replica.tokens.model_copy(update={"token_ids": ids}),
         replica.reward.model_copy(update=reward),
     )
 
 
-def test_25_the_same(replica: Replica) -> None:
+def test_25_the_same(replica: ReplicaFingerprint) -> None:
     assert compare(replica, replica) is None
     moved = "/mnt/models/sum-judge/"  # the same checkpoint from another place
     assert compare(replica, changed(replica, root=moved)) is None
@@ -49,13 +49,13 @@ def test_25_the_same(replica: Replica) -> None:
         ({"token_ids": (1, 2, 3)}, "other token IDs"),
     ],
 )
-def test_25_what_tells_them_apart(replica: Replica, changes: Any, said: str) -> None:
+def test_25_what_tells_them_apart(replica: ReplicaFingerprint, changes: Any, said: str) -> None:
     for pair in ((replica, changed(replica, **changes)), (changed(replica, **changes), replica)):
         with pytest.raises(ReplicaMismatchError, match=said):
             compare(*pair)
 
 
-def test_25_token_ids_differ_from_a_position_on(replica: Replica) -> None:
+def test_25_token_ids_differ_from_a_position_on(replica: ReplicaFingerprint) -> None:
     ids = replica.tokens.token_ids
     other = changed(replica, token_ids=(*ids[:4], ids[4] + 1, *ids[5:]))
     with pytest.raises(ReplicaMismatchError, match="from position 4 on"):
@@ -76,7 +76,7 @@ def test_25_token_ids_differ_from_a_position_on(replica: Replica) -> None:
     ],
 )
 def test_25_rewards_within_2_percent_or_a_fiftieth(
-    replica: Replica, one: float, two: float, *, same: bool
+    replica: ReplicaFingerprint, one: float, two: float, *, same: bool
 ) -> None:
     step = StepReward(value=0.5, logits=None, start=0, end=1)
     field = "value" if "value" in Reward.model_fields else "scalar"
@@ -93,7 +93,7 @@ def test_25_rewards_within_2_percent_or_a_fiftieth(
                 compare(first, second)
 
 
-def test_25_what_only_deserves_a_look(replica: Replica) -> None:
+def test_25_what_only_deserves_a_look(replica: ReplicaFingerprint) -> None:
     assert "0.32.1" in str(compare(replica, changed(replica, version="0.32.1")))
     assert "2048" in str(compare(replica, changed(replica, max_model_len=2048)))
 

@@ -28,7 +28,7 @@ from reward_client import (
     ShapeError,
     StepHead,
 )
-from reward_client._protocols.http import Call, Caller, Reply
+from reward_client._protocols.http import Request, Response, Transport
 from reward_client._replicas import monitor as watch
 from reward_client._tokenization import Needs, PromptRules, Tokenizer
 
@@ -260,7 +260,7 @@ def test_another_model_in_the_reply() -> None:
     async def main() -> None:
         client = AsyncRewardClient("http://fake", transport=server.transport())
         await client.score(CHAT)
-        server.reply_model = "another"
+        server.response_model = "another"
         assert (await client.score(CHAT)).value == RAW
         assert len(server.asked("/v1/models")) == 2
 
@@ -323,7 +323,7 @@ def test_servers_that_change_all_the_time() -> None:
     names = iter(f"model-{n}" for n in range(1000))
 
     def before(request: httpx.Request) -> None:
-        server.reply_model = next(names)
+        server.response_model = next(names)
 
     server.before = before
     with pytest.raises(ResponseMismatchError, match="share this address"):
@@ -387,16 +387,18 @@ def test_one_discovery_fails_for_all_who_wait_for_it() -> None:
 def test_old_servers_would_ignore_tools(version: str | None, ignored: bool) -> None:
     known = profile(FakeVllm()).model_copy(update={"version": version})
     conversation = Conversation(CHAT, tools=[{"type": "function"}])
-    sent: list[Call] = []
+    sent: list[Request] = []
 
-    class Recorder(Caller):
-        async def call(self, call: Call) -> Reply:
+    class Recorder(Transport):
+        async def call(self, call: Request) -> Response:
             sent.append(call)
-            return Reply({"count": 4, "tokens": CHAT_TOKENS}, "POST http://fake/tokenize", "rc-1")
+            return Response(
+                {"count": 4, "tokens": CHAT_TOKENS}, "POST http://fake/tokenize", "rc-1"
+            )
 
     needs = Needs(known, PromptRules(), known.max_model_len)
-    caller = Recorder()  # type: ignore[abstract]
-    tokenized = Tokenizer("server", "raise").tokenize(caller, needs, conversation)
+    transport = Recorder()  # type: ignore[abstract]
+    tokenized = Tokenizer("server", "raise").tokenize(transport, needs, conversation)
     if ignored:
         with pytest.raises(InputError, match="ignores tools"):
             asyncio.run(tokenized)

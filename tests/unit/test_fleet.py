@@ -225,7 +225,7 @@ def test_what_its_operator_must_mend_is_not_left_out(connect: Connect) -> None:
 
 def test_all_take_part_and_every_sample_is_scored_once(connect: Connect) -> None:
     servers = [replica() for _ in range(4)]
-    client = connect(*servers, limits=Limits(max_pack_items=4))
+    client = connect(*servers, limits=Limits(max_batch_items=4))
     client.servers()
     samples = lists(400)
     assert [r.value for r in client.score_many(samples)] == [place - 5.5 for place in range(400)]
@@ -260,7 +260,7 @@ def test_the_one_with_the_least_to_do_gets_the_next_pack() -> None:
                 await released.wait()
             return servers["ab".index(request.url.host)].answer(request)
 
-        limits = Limits(max_pack_items=1)
+        limits = Limits(max_batch_items=1)
         transport = httpx.MockTransport(answer)
         async with AsyncRewardClient(
             ["http://a", "http://b"], transport=transport, limits=limits
@@ -295,7 +295,7 @@ def test_another_takes_over_at_once(
     connect: Connect, caplog: pytest.LogCaptureFixture, trouble: Before, error: str
 ) -> None:
     good, bad = replica(), replica()
-    client = connect(good, bad, limits=Limits(max_pack_items=4))
+    client = connect(good, bad, limits=Limits(max_batch_items=4))
     client.servers()
     bad.before = scoring(trouble)
     values = [reward.value for reward in client.score_many(lists(100))]
@@ -363,10 +363,10 @@ def test_one_that_becomes_another_model_unseen_is_left_out(
 ) -> None:
     """Its replies name another model; what it gives is not believed."""
     good, bad = replica(), replica()
-    client = connect(good, bad, limits=Limits(max_pack_items=4))
+    client = connect(good, bad, limits=Limits(max_batch_items=4))
     client.servers()
     bad.cards = [card("impostor", root="impostor"), card("judge", root="impostor")]
-    bad.pool, bad.reply_model = (lambda ids: [77.0 + len(ids)]), "impostor"
+    bad.pool, bad.response_model = (lambda ids: [77.0 + len(ids)]), "impostor"
     values = [reward.value for reward in client.score_many(lists(100))]
     assert values == [place - 5.5 for place in range(100)]
     assert "http://b is left out: ReplicaMismatchError" in caplog.text
@@ -399,7 +399,7 @@ def test_what_was_in_flight_at_two_deaths_is_sent_to_no_third(
 ) -> None:
     """The sample is the killer: the others are scored by those that are left."""
     servers = [replica() for _ in range(4)]
-    client = connect(*servers, limits=Limits(max_pack_items=1))
+    client = connect(*servers, limits=Limits(max_batch_items=1))
     client.servers()
 
     def before(request: httpx.Request) -> httpx.Response | None:
@@ -431,12 +431,12 @@ def test_what_was_never_sent_moves_on(connect: Connect) -> None:
 def test_all_die(connect: Connect) -> None:
     """It ends soon, and keeps what was scored."""
     servers = [replica() for _ in range(3)]
-    client = connect(*servers, limits=Limits(max_pack_items=1))
+    client = connect(*servers, limits=Limits(max_batch_items=1))
     client.servers()
-    replies = iter(range(60))
+    responses = iter(range(60))
 
     def dying(request: httpx.Request) -> httpx.Response | None:
-        return None if next(replies, None) is not None else refused(request)
+        return None if next(responses, None) is not None else refused(request)
 
     for server in servers:
         server.before = dying
@@ -518,7 +518,7 @@ def test_the_least_limit_holds_for_all(connect: Connect) -> None:
 
 
 def test_provenance_names_the_server_that_scored(connect: Connect) -> None:
-    client = connect(replica(), replica(version="0.32.1"), limits=Limits(max_pack_items=1))
+    client = connect(replica(), replica(version="0.32.1"), limits=Limits(max_batch_items=1))
     rewards = client.score_many(lists(20))
     shared = {id(reward.provenance): reward.provenance.server_version for reward in rewards}
     assert sorted(str(version) for version in shared.values()) == ["0.32.0", "0.32.1"]
@@ -560,7 +560,7 @@ def test_cancelled_work_leaves_nothing_behind() -> None:
         async with AsyncRewardClient(
             ["http://a", "http://b"],
             transport=httpx.MockTransport(answer),
-            limits=Limits(max_pack_items=1),
+            limits=Limits(max_batch_items=1),
         ) as client:
             await client.servers()
             work = asyncio.create_task(client.score_many(lists(4)))
@@ -571,7 +571,7 @@ def test_cancelled_work_leaves_nothing_behind() -> None:
                 await work
             assert sorted(stopped) == ["a", "a", "b", "b"]
             link = next(iter(client._core._links.values()))
-            assert [server.in_flight["scoring"] for server in link.fleet.servers] == [0, 0]
+            assert [server.in_flight["scoring"] for server in link.pool.servers] == [0, 0]
 
     asyncio.run(asyncio.wait_for(main(), 10))
 

@@ -32,7 +32,7 @@ from reward_client import (
 from reward_client._base.samples import Prompt, parse_sample
 from reward_client._base.token_ids import TokenIds
 from reward_client._client.config import Config
-from reward_client._protocols.http import Call, Reply
+from reward_client._protocols.http import Request, Response
 from reward_client._tokenization import (
     LocalTokenizer,
     Needs,
@@ -51,24 +51,24 @@ class Server:
     """The /tokenize of a server with the model's own tokenizer; it counts what it is asked."""
 
     url = "http://stub"
-    losses = 0
+    epoch = 0
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
         self.alter: Callable[[list[int]], list[int]] = lambda ids: ids
         self._tokenizer = ChatTokenizer(MODEL)
 
-    def lost(self) -> None:
+    def mark_lost(self) -> None:
         raise AssertionError
 
-    async def call(self, call: Call) -> Reply:
+    async def call(self, call: Request) -> Response:
         assert (call.method, call.path) == ("POST", "/tokenize")
         body: dict[str, Any] = dict(call.body or {})
         self.asked.append(body)
         await asyncio.sleep(0)
         ids = self.alter(self.ids(body))
-        reply = {"count": len(ids), "max_model_len": 1024, "tokens": ids}
-        return Reply(reply, "POST http://stub/tokenize", "rc-1")
+        response = {"count": len(ids), "max_model_len": 1024, "tokens": ids}
+        return Response(response, "POST http://stub/tokenize", "rc-1")
 
     def ids(self, body: dict[str, Any]) -> list[int]:
         if "prompt" in body:

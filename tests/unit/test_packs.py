@@ -76,7 +76,7 @@ def test_samples_share_requests_in_their_order(kind: Kind) -> None:
     samples = [[place % 20, place, 7] for place in range(100)]
     outcomes, asked = scored(kind, vllm(lambda _: None), samples)
     assert [outcome.value for outcome in outcomes] == [place % 20 - 3.5 for place in range(100)]
-    assert [ids for pack in asked for ids in pack] == samples
+    assert [ids for batch in asked for ids in batch] == samples
     assert list(map(len, asked)) == [32, 32, 32, 4]
 
 
@@ -84,17 +84,17 @@ def test_samples_share_requests_in_their_order(kind: Kind) -> None:
 def test_a_request_has_no_more_than_its_limits(kind: Kind) -> None:
     samples = [[place % 20, *range(place % 17)] for place in range(60)]
     outcomes, asked = scored(
-        kind, vllm(lambda _: None), samples, max_pack_items=5, max_pack_tokens=20
+        kind, vllm(lambda _: None), samples, max_batch_items=5, max_batch_tokens=20
     )
     assert all(isinstance(outcome, Reward) for outcome in outcomes)
     assert max(map(len, asked)) == 5
-    assert all(sum(map(len, pack)) <= 20 for pack in asked)
+    assert all(sum(map(len, batch)) <= 20 for batch in asked)
 
 
 @pytest.mark.parametrize("kind", OPENERS)
 def test_a_sample_over_the_token_budget_goes_alone(kind: Kind) -> None:
     samples = [[1, 2], [3] * 30, [4, 5]]
-    _, asked = scored(kind, vllm(lambda _: None), samples, max_pack_tokens=10)
+    _, asked = scored(kind, vllm(lambda _: None), samples, max_batch_tokens=10)
     assert asked == [[[1, 2]], [[3] * 30], [[4, 5]]]
 
 
@@ -256,7 +256,7 @@ def test_a_call_can_be_cancelled_at_any_moment(samples: list[Any]) -> None:
         async with AsyncRewardClient(
             "http://vllm",
             transport=FakeVllm(pool=first).transport(),
-            limits=Limits(max_pack_items=4),
+            limits=Limits(max_batch_items=4),
         ) as client:
             await client.servers()
             for _ in range(4):
@@ -304,7 +304,7 @@ def test_closing_leaves_no_sample_without_an_outcome(samples: list[Any], turns: 
             return fake.answer(request)
 
         transport = httpx.MockTransport(answer)
-        limits = Limits(max_pack_items=4, max_concurrency=4)
+        limits = Limits(max_batch_items=4, max_concurrency=4)
         client = AsyncRewardClient("http://vllm", transport=transport, limits=limits)
         await client.servers()
         call = asyncio.create_task(client.score_many(samples, on_error="return"))
@@ -335,7 +335,10 @@ def test_what_is_ready_is_scored_while_others_wait_to_be_tokenized(kind: Kind) -
 
     fake = FakeVllm(pool=first, before=before)
     samples = [[{"role": "user", "content": str(number)}] for number in range(32)]
-    options = {"transport": fake.transport(), "limits": Limits(max_concurrency=4, max_pack_items=8)}
+    options = {
+        "transport": fake.transport(),
+        "limits": Limits(max_concurrency=4, max_batch_items=8),
+    }
     with closing(OPENERS[kind]("http://vllm", **options)) as client:
         client.servers()
         fake.requests.clear()

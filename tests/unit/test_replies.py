@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reward_client._protocols.http import Reply
-from reward_client._protocols.vllm import Ask, PooledOutput
+from reward_client._protocols.http import Response
+from reward_client._protocols.vllm import PooledOutput, ScoringRequest
 from reward_client._protocols.vllm.tokenize import text_of, token_ids
 from reward_client.errors import (
     NonFiniteRewardError,
@@ -21,13 +21,13 @@ from reward_client.errors import (
 )
 
 INPUTS = [[1, 2, 3], [4, 5]]
-POOLING = Ask("pooling", "classify", {"use_activation": False}, raw_by="request")
-EMBEDDINGS = Ask("embeddings")
+POOLING = ScoringRequest("pooling", "classify", {"use_activation": False}, raw_by="request")
+EMBEDDINGS = ScoringRequest("embeddings")
 
 
-def reply(data: Any, prompt_tokens: Any = 5, **fields: Any) -> Reply:
+def response(data: Any, prompt_tokens: Any = 5, **fields: Any) -> Response:
     payload = {"model": "m", "data": data, "usage": {"prompt_tokens": prompt_tokens}, **fields}
-    return Reply(payload, "POST http://server/pooling", "rc-1")
+    return Response(payload, "POST http://server/pooling", "rc-1")
 
 
 def items(*values: Any, indices: Any = (0, 1), key: str = "data") -> list[dict[str, Any]]:
@@ -54,21 +54,21 @@ def test_what_is_sent() -> None:
 
 
 def test_vectors_and_rows() -> None:
-    assert POOLING.read(reply(items([0.5], [2])), INPUTS) == [
+    assert POOLING.read(response(items([0.5], [2])), INPUTS) == [
         PooledOutput([0.5], None),
         PooledOutput([2], None),
     ]
-    rows = POOLING.read(reply(items([[1.0], [2.0], [3.0]], [[4.0], [5.0]])), INPUTS)
+    rows = POOLING.read(response(items([[1.0], [2.0], [3.0]], [[4.0], [5.0]])), INPUTS)
     assert rows == [PooledOutput([1.0, 2.0, 3.0], 3), PooledOutput([4.0, 5.0], 2)]
     data = items(encoded(1.5), encoded(-2.5), key="embedding")
-    assert EMBEDDINGS.read(reply(data), INPUTS) == [
+    assert EMBEDDINGS.read(response(data), INPUTS) == [
         PooledOutput((1.5,), None),
         PooledOutput((-2.5,), None),
     ]
 
 
 def test_items_are_sorted_by_index() -> None:
-    outputs = POOLING.read(reply(items([1.0], [0.0], indices=(1, 0))), INPUTS)
+    outputs = POOLING.read(response(items([1.0], [0.0], indices=(1, 0))), INPUTS)
     assert [output.values for output in outputs] == [[0.0], [1.0]]
 
 
@@ -92,31 +92,31 @@ def test_items_are_sorted_by_index() -> None:
 )
 def test_missing_doubled_and_extra_items(data: Any) -> None:
     with pytest.raises(ResponseMismatchError, match="Items asked for: 2"):
-        POOLING.read(reply(data), INPUTS)
+        POOLING.read(response(data), INPUTS)
 
 
 @pytest.mark.parametrize("counted", [4, 6, 0, None, "5"])
 def test_other_tokens_were_scored(counted: Any) -> None:
     with pytest.raises(ResponseMismatchError, match="5 token IDs were sent"):
-        POOLING.read(reply(items([1.0], [2.0]), counted), INPUTS)
+        POOLING.read(response(items([1.0], [2.0]), counted), INPUTS)
 
 
 def test_no_usage() -> None:
     for usage in (None, [], "5"):
         with pytest.raises(ResponseMismatchError, match="scored None"):
-            POOLING.read(reply(items([1.0], [2.0]), usage=usage), INPUTS)
+            POOLING.read(response(items([1.0], [2.0]), usage=usage), INPUTS)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), None])
 def test_not_finite(value: Any) -> None:
     for item in ([value], [[1.0], [value], [2.0]]):
         with pytest.raises(NonFiniteRewardError):
-            POOLING.read(reply(items([1.0], item)), INPUTS)
+            POOLING.read(response(items([1.0], item)), INPUTS)
 
 
 def test_not_finite_in_base64() -> None:
     with pytest.raises(NonFiniteRewardError):
-        EMBEDDINGS.read(reply(items(encoded(1), encoded(float("nan")), key="embedding")), INPUTS)
+        EMBEDDINGS.read(response(items(encoded(1), encoded(float("nan")), key="embedding")), INPUTS)
 
 
 @pytest.mark.parametrize(
@@ -124,19 +124,19 @@ def test_not_finite_in_base64() -> None:
 )
 def test_no_list_of_numbers(value: Any) -> None:
     with pytest.raises(ShapeError, match="Item 1"):
-        POOLING.read(reply(items([1.0], value)), INPUTS)
+        POOLING.read(response(items([1.0], value)), INPUTS)
 
 
 @pytest.mark.parametrize("value", [None, "no base64!", "AAA=", [1.0], 1.0])
 def test_no_base64_of_float32(value: Any) -> None:
     with pytest.raises(ShapeError, match="Item 1"):
-        EMBEDDINGS.read(reply(items(encoded(1.0), value, key="embedding")), INPUTS)
+        EMBEDDINGS.read(response(items(encoded(1.0), value, key="embedding")), INPUTS)
 
 
 def test_no_object() -> None:
     for payload in ([], "text", 1, None):
         with pytest.raises(ProtocolError, match="JSON object"):
-            POOLING.read(Reply(payload, "POST http://server/pooling", "rc-1"), INPUTS)
+            POOLING.read(Response(payload, "POST http://server/pooling", "rc-1"), INPUTS)
 
 
 JSON = st.recursive(
@@ -152,9 +152,9 @@ JSON = st.recursive(
     | JSON,
     st.sampled_from([POOLING, EMBEDDINGS]),
 )
-def test_any_reply_is_numbers_or_a_typed_error(data: Any, ask: Ask) -> None:
+def test_any_reply_is_numbers_or_a_typed_error(data: Any, ask: ScoringRequest) -> None:
     try:
-        outputs = ask.read(reply(data), INPUTS)
+        outputs = ask.read(response(data), INPUTS)
     except ProtocolError:
         return
     assert len(outputs) == len(INPUTS)
@@ -163,10 +163,10 @@ def test_any_reply_is_numbers_or_a_typed_error(data: Any, ask: Ask) -> None:
 # What /tokenize and /detokenize answer
 
 
-def tokenized(tokens: Any, count: Any = None) -> Reply:
+def tokenized(tokens: Any, count: Any = None) -> Response:
     length = len(tokens) if isinstance(tokens, list) else None
     payload = {"tokens": tokens, "count": length if count is None else count}
-    return Reply(payload, "POST http://server/tokenize", "rc-1")
+    return Response(payload, "POST http://server/tokenize", "rc-1")
 
 
 def test_token_ids() -> None:
@@ -191,7 +191,7 @@ def test_another_number_of_token_ids(count: Any, shown: str) -> None:
 
 def test_the_text_of_token_ids() -> None:
     for text in ("", "<extra_0>"):
-        assert text_of(Reply({"prompt": text}, "POST http://server/detokenize", "rc-1")) == text
+        assert text_of(Response({"prompt": text}, "POST http://server/detokenize", "rc-1")) == text
     for wrong in ({}, {"prompt": None}, {"prompt": 5}, {"text": "x"}):
         with pytest.raises(ProtocolError, match="of /detokenize holds no text"):
-            text_of(Reply(wrong, "POST http://server/detokenize", "rc-1"))
+            text_of(Response(wrong, "POST http://server/detokenize", "rc-1"))

@@ -16,10 +16,10 @@ from reward_client import (
     ServerError,
     ServerUnreachableError,
 )
-from reward_client._protocols.http import Reply
+from reward_client._protocols.http import Response
 from reward_client._transport.retry import Failure, retrying
 
-REPLY = Reply({}, "GET http://far", "rc-1")
+REPLY = Response({}, "GET http://far", "rc-1")
 PASSING = Failure(ServerError("later"), "HTTP 503", retried=True)
 PERMANENT = Failure(BadRequestError("no"), "HTTP 400", retried=False)
 
@@ -30,13 +30,13 @@ def rate_limited(seconds: float) -> Failure:
 
 
 def run(
-    policy: RetryPolicy, outcomes: Sequence[Reply | Failure | BaseException]
-) -> tuple[Reply | Failure, list[float], int]:
+    policy: RetryPolicy, outcomes: Sequence[Response | Failure | BaseException]
+) -> tuple[Response | Failure, list[float], int]:
     """How it ends with these outcomes, what it waited, and how many it took."""
     waited: list[float] = []
     left = list(outcomes)
 
-    async def attempt() -> Reply | Failure:
+    async def attempt() -> Response | Failure:
         outcome = left.pop(0)
         if isinstance(outcome, BaseException):
             raise outcome
@@ -128,17 +128,17 @@ def test_many_at_once_do_not_mix():
         taken = 0
         error = ServerUnreachableError(str(number))
 
-        async def attempt() -> Reply | Failure:
+        async def attempt() -> Response | Failure:
             nonlocal taken
             taken += 1
             for _ in range(number % 3):
                 await asyncio.sleep(0)
             if taken > number % 6:
-                return Reply(number, "", "")
+                return Response(number, "", "")
             return Failure(error, str(number), retried=True)
 
         ending = await loop(attempt)
-        if isinstance(ending, Reply):
+        if isinstance(ending, Response):
             return ending.payload == number and taken == number % 6 + 1
         return ending.error is error and taken == 4 <= number % 6
 

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reward_client._protocols.vllm import Ask
+from reward_client._protocols.vllm import ScoringRequest
 from reward_client._protocols.vllm.versions import (
     ERAS,
     NEWEST,
     UNKNOWN,
-    Era,
     Kind,
-    Way,
+    Strategy,
+    VersionRange,
     era_of,
     first_with,
     template_keys,
@@ -81,12 +81,12 @@ def between(first: str, last: str) -> list[str]:
     return READ[READ.index(first) : READ.index(last) + 1]
 
 
-def ways(era: Era) -> Iterator[tuple[Kind, Way]]:
+def ways(era: VersionRange) -> Iterator[tuple[Kind, Strategy]]:
     yield from era.ways.items()
     yield from ((kind, way) for kind, named in era.by_name.items() for way in named)
 
 
-def ids(era: Era) -> str:
+def ids(era: VersionRange) -> str:
     return ".".join(map(str, era.since))
 
 
@@ -100,7 +100,7 @@ def test_rows_are_in_order() -> None:
 
 
 @pytest.mark.parametrize("era", EVERY, ids=ids)
-def test_a_row_says_all_that_is_asked_of_it(era: Era) -> None:
+def test_a_row_says_all_that_is_asked_of_it(era: VersionRange) -> None:
     assert era.errors in ("flat", "nested")
     assert era.source
     assert era.advice
@@ -111,7 +111,7 @@ def test_a_row_says_all_that_is_asked_of_it(era: Era) -> None:
 
 
 @pytest.mark.parametrize("era", ERAS, ids=ids)
-def test_what_a_row_is_from_lies_in_its_range(era: Era) -> None:
+def test_what_a_row_is_from_lies_in_its_range(era: VersionRange) -> None:
     named = re.findall(r"\d+\.\d+\.\d+(?:\.\w+)?", era.source)
     assert named
     assert [version for version in named if version not in READ] == []
@@ -278,7 +278,7 @@ def test_embeddings_takes_many_conversations_since_0_24_and_ids_slowly(version: 
         assert (way.conversations, way.otherwise) == (None, None)
         return
     assert (way.ask.route, way.ask.task, way.ask.raw_by) == ("pooling", "embed", "request")
-    assert way.conversations == Ask("embeddings", raw_by="task")
+    assert way.conversations == ScoringRequest("embeddings", raw_by="task")
     assert way.otherwise is not None
     assert way.otherwise.conversations == way.conversations
 

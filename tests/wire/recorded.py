@@ -148,8 +148,8 @@ class Recording:
         else:
             tokens = self.encode(body["prompt"], body.get("add_special_tokens", True))
         limit = self.data["card"]["max_model_len"]
-        reply = {"count": len(tokens), "max_model_len": limit, "tokens": tokens}
-        return httpx.Response(200, json=reply)
+        response = {"count": len(tokens), "max_model_len": limit, "tokens": tokens}
+        return httpx.Response(200, json=response)
 
     def _chat_tokens(self, body: dict[str, Any]) -> list[int]:
         asked = {key: value for key, value in body.items() if key not in ("model", "messages")}
@@ -181,10 +181,10 @@ class Recording:
                 if form == "text":
                     bos = asked.get("add_special_tokens", True)
                     inputs = [self.encode(text, bos) for text in inputs]
-                return httpx.Response(200, json=self._reply(answer, inputs, encoding))
+                return httpx.Response(200, json=self._response(answer, inputs, encoding))
         raise _NotRecordedError(f"never asked like {asked} with {form}")
 
-    def _reply(
+    def _response(
         self, answer: dict[str, Any], inputs: Sequence[list[int]], encoding: str
     ) -> dict[str, Any]:
         values = [self._value(answer, ids) for ids in inputs]

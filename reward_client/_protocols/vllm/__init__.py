@@ -2,10 +2,18 @@
 
 from reward_client._protocols.vllm.pooled_output import (
     Layout,
+    MissingLogprobError,
     PooledOutput,
-    UntoldError,
     find_layout,
 )
-from reward_client._protocols.vllm.scoring_request import Ask, RouteName, Sends
+from reward_client._protocols.vllm.scoring_request import RouteName, ScoringRequest, Sends
 
-__all__ = ["Ask", "Layout", "PooledOutput", "RouteName", "Sends", "UntoldError", "find_layout"]
+__all__ = [
+    "Layout",
+    "MissingLogprobError",
+    "PooledOutput",
+    "RouteName",
+    "ScoringRequest",
+    "Sends",
+    "find_layout",
+]

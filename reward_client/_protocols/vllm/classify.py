@@ -3,7 +3,5 @@
 The values are called ``probs`` there, raw ones too.
 """
 
-__all__ = ["ITEM_KEY", "PATH"]
-
 PATH = "/classify"
 ITEM_KEY = "probs"

@@ -9,11 +9,9 @@ import orjson
 
 from reward_client._base.json_values import as_list, as_mapping
 from reward_client._base.token_ids import TokenIds
-from reward_client._protocols.http import Call, Reply
+from reward_client._protocols.http import Request, Response
 from reward_client._protocols.vllm.logprobs import PATH
 from reward_client.errors import GenerationError, ResponseMismatchError
-
-__all__ = ["Written", "generation_call", "read_written"]
 
 
 class Written(NamedTuple):
@@ -32,7 +30,7 @@ class Written(NamedTuple):
 
 def generation_call(
     model: str, ids: TokenIds, *, max_tokens: int, temperature: float, seed: int
-) -> Call:
+) -> Request:
     """The request for the text that follows a token list.
 
     Args:
@@ -54,24 +52,24 @@ def generation_call(
         "min_p": 0.0,
         "repetition_penalty": 1.0,
     }
-    return Call("POST", PATH, body)
+    return Request("POST", PATH, body)
 
 
-def read_written(reply: Reply, ids: Sequence[int]) -> Written:
+def read_written(response: Response, ids: Sequence[int]) -> Written:
     """The text of a reply.
 
     Raises:
         GenerationError: It was cut by its length limit, or otherwise not finished.
         ResponseMismatchError: It is the answer to another request.
     """
-    fields = reply.fields()
+    fields = response.fields()
     usage = as_mapping(fields.get("usage")) or {}
     read, wrote = usage.get("prompt_tokens"), usage.get("completion_tokens")
     choices = as_list(fields.get("choices")) or []
     choice = as_mapping(choices[0]) if len(choices) == 1 else None
     text = choice.get("text") if choice is not None else None
     if read != len(ids) or type(wrote) is not int or choice is None or not isinstance(text, str):
-        raise reply.error(
+        raise response.error(
             ResponseMismatchError,
             f"{len(ids)} token IDs were sent for one text. The reply holds {len(choices)}, or what "
             "is no text, or is that to another request: it counts "
@@ -88,7 +86,7 @@ def read_written(reply: Reply, ids: Sequence[int]) -> Written:
         raise GenerationError(
             f"What the model wrote ({wrote} tokens) {cut}. The text is in error.text.",
             text=text,
-            endpoint=reply.endpoint,
-            request_id=reply.request_id,
+            endpoint=response.endpoint,
+            request_id=response.request_id,
         )
     return Written(text, len(ids), wrote)

@@ -11,8 +11,6 @@ from typing import Final
 
 from reward_client._protocols.vllm.pooled_output import PooledOutput
 
-__all__ = ["FORMAT", "ITEM_KEY", "PATH", "read_item"]
-
 PATH = "/v1/embeddings"
 ITEM_KEY = "embedding"
 FORMAT: Final = "base64"

@@ -14,8 +14,6 @@ from math import inf
 from reward_client._base.json_values import as_list, as_mapping
 from reward_client._protocols.vllm.pooled_output import PooledOutput
 
-__all__ = ["ITEM_KEY", "PATH", "number_of", "options"]
-
 PATH = "/v1/completions"
 ITEM_KEY = "logprobs"
 

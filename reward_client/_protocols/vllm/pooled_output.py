@@ -8,8 +8,6 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from reward_client.errors import NotARewardError, ShapeError
 
-__all__ = ["Layout", "LayoutKind", "PooledOutput", "UntoldError", "find_layout", "not_a_reward"]
-
 LayoutKind: TypeAlias = Literal["vector", "per token", "per step"]
 
 _MAX_LABELS = 64
@@ -37,7 +35,7 @@ class PooledOutput(NamedTuple):
     rows: int | None
 
 
-class UntoldError(ShapeError):
+class MissingLogprobError(ShapeError):
     """A reply that is right, and leaves out the number that was asked for."""
 
 

@@ -8,8 +8,6 @@ from typing import Final, cast
 from reward_client._base.json_values import as_list, is_list
 from reward_client._protocols.vllm.pooled_output import PooledOutput
 
-__all__ = ["FORMAT", "ITEM_KEY", "PATH", "read_item"]
-
 PATH = "/pooling"
 ITEM_KEY = "data"
 FORMAT: Final = "float"

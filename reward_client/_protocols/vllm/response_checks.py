@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from reward_client._base.json_values import as_list, as_mapping
-from reward_client._protocols.http import Reply
-from reward_client._protocols.vllm.pooled_output import PooledOutput, UntoldError
+from reward_client._protocols.http import Response
+from reward_client._protocols.vllm.pooled_output import MissingLogprobError, PooledOutput
 from reward_client.errors import (
     NonFiniteRewardError,
     ProtocolError,
@@ -14,14 +14,12 @@ from reward_client.errors import (
     ShapeError,
 )
 
-__all__ = ["read_items"]
-
 _LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
 """vLLM's numbers are float32: a larger one stands for an infinite one."""
 
 
 def read_items(
-    reply: Reply,
+    response: Response,
     count: int,
     tokens: range,
     list_key: str,
@@ -34,7 +32,7 @@ def read_items(
     null, `ShapeError` for what is not made of numbers.
 
     Args:
-        reply: The reply.
+        response: The reply.
         count: How many items were asked for.
         tokens: How many tokens the server may say that it has scored.
         list_key: Where the items are.
@@ -44,40 +42,40 @@ def read_items(
     Raises:
         ResponseMismatchError: Items are missing, doubled or extra, or other tokens were scored.
     """
-    fields = reply.fields()
-    _check_usage(reply, fields, tokens)
+    fields = response.fields()
+    _check_usage(response, fields, tokens)
     return [
-        _checked(reply, index, read_item(item.get(item_key)))
-        for index, item in enumerate(_sorted_items(reply, fields, list_key, count))
+        _checked(response, index, read_item(item.get(item_key)))
+        for index, item in enumerate(_sorted_items(response, fields, list_key, count))
     ]
 
 
 def _checked(
-    reply: Reply, index: int, output: PooledOutput | str | None
+    response: Response, index: int, output: PooledOutput | str | None
 ) -> PooledOutput | ProtocolError:
     if isinstance(output, str):
-        return reply.error(UntoldError, f"Item {index} of the reply: {output}")
+        return response.error(MissingLogprobError, f"Item {index} of the reply: {output}")
     if output is None:
-        return reply.error(
+        return response.error(
             ShapeError,
             f"Item {index} of the reply holds no numbers of the kind that was asked for. "
             "If a gateway drops keys of the request, ask the server itself.",
         )
     if _are_finite(output.values):
         return output
-    return reply.error(
+    return response.error(
         NonFiniteRewardError,
         f"Item {index} of the reply holds NaN, infinity or null. The model overflowed (float16 "
         "does; try --dtype bfloat16 or float32), or its weights are broken.",
     )
 
 
-def _check_usage(reply: Reply, fields: Mapping[str, object], tokens: range) -> None:
+def _check_usage(response: Response, fields: Mapping[str, object], tokens: range) -> None:
     counted = (as_mapping(fields.get("usage")) or {}).get("prompt_tokens")
     if type(counted) not in (int, float) or counted not in tokens:
         scored = counted if isinstance(counted, int | None) else f"a {type(counted).__name__}"
         sent = tokens[0] if len(tokens) == 1 else f"{tokens[0]} to {tokens[-1]}"
-        raise reply.error(
+        raise response.error(
             ResponseMismatchError,
             f"{sent} token IDs were sent and the server scored {scored}: it truncated them, added "
             "to them, or answered another request.",
@@ -85,7 +83,7 @@ def _check_usage(reply: Reply, fields: Mapping[str, object], tokens: range) -> N
 
 
 def _sorted_items(
-    reply: Reply, fields: Mapping[str, object], list_key: str, count: int
+    response: Response, fields: Mapping[str, object], list_key: str, count: int
 ) -> list[Mapping[str, object]]:
     items = as_list(fields.get(list_key)) or []
     by_index: dict[int, Mapping[str, object]] = {}
@@ -94,7 +92,7 @@ def _sorted_items(
         if item is not None and type(index) is int:
             by_index[index] = item
     if len(items) != count or by_index.keys() != set(range(count)):
-        raise reply.error(
+        raise response.error(
             ResponseMismatchError,
             f"Items asked for: {count}; in the reply: {len(items)}, with the indices "
             f"{sorted(by_index)[:20]}. A proxy or a fault of the server mixed up replies.",

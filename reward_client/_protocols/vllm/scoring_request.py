@@ -10,14 +10,12 @@ from typing import Literal, TypeAlias
 import orjson
 
 from reward_client._base.token_ids import TokenIds
-from reward_client._protocols.http import Call, Reply
+from reward_client._protocols.http import Request, Response
 from reward_client._protocols.vllm import classify, embeddings, pooling
 from reward_client._protocols.vllm import logprobs as completions
 from reward_client._protocols.vllm.pooled_output import PooledOutput
 from reward_client._protocols.vllm.response_checks import read_items
 from reward_client.errors import ProtocolError
-
-__all__ = ["Ask", "Encoding", "RouteName", "Sends"]
 
 Encoding: TypeAlias = Literal["base64", "float"]
 RouteName: TypeAlias = Literal["embeddings", "pooling", "classify", "completions"]
@@ -54,7 +52,7 @@ _READ_ITEM: Mapping[Encoding, Callable[[object], PooledOutput | str | None]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ScoringRequest:
     """One way to ask a server for pooled output.
 
     Attributes:
@@ -92,7 +90,7 @@ class Ask:
         model: str,
         inputs: Sequence[Sequence[int] | str],
         encoding: Encoding | None = None,
-    ) -> Call:
+    ) -> Request:
         """The request for the pooled output of several token lists, or of their texts.
 
         Args:
@@ -105,7 +103,7 @@ class Ask:
 
     def chat_call(
         self, model: str, conversations: Sequence[bytes], *, generation_prompt: bool
-    ) -> Call:
+    ) -> Request:
         """The request for the pooled output of conversations, which the server tokenizes.
 
         Args:
@@ -122,7 +120,7 @@ class Ask:
 
     def _call(
         self, model: str, content: Mapping[str, object], encoding: Encoding | None = None
-    ) -> Call:
+    ) -> Request:
         body: dict[str, object] = {
             "model": model,
             **content,
@@ -134,10 +132,10 @@ class Ask:
             body["encoding_format"] = encoding or self.encoding
         if self.route == "completions":
             body |= completions.options(self.tokens, by_name=self.names_tokens)
-        return Call("POST", self.path, body)
+        return Request("POST", self.path, body)
 
     def read(
-        self, reply: Reply, inputs: Sequence[Sequence[int]], encoding: Encoding | None = None
+        self, response: Response, inputs: Sequence[Sequence[int]], encoding: Encoding | None = None
     ) -> list[PooledOutput]:
         """The pooled outputs, in the order of the token lists.
 
@@ -147,14 +145,14 @@ class Ask:
             ShapeError: An item is not made of numbers.
         """
         outputs: list[PooledOutput] = []
-        for output in self.read_each(reply, inputs, encoding):
+        for output in self.read_each(response, inputs, encoding):
             if isinstance(output, ProtocolError):
                 raise output
             outputs.append(output)
         return outputs
 
     def read_each(
-        self, reply: Reply, inputs: Sequence[Sequence[int]], encoding: Encoding | None = None
+        self, response: Response, inputs: Sequence[Sequence[int]], encoding: Encoding | None = None
     ) -> list[PooledOutput | ProtocolError]:
         """The same, with an error in the place of an output that is of no use.
 
@@ -162,15 +160,15 @@ class Ask:
             ResponseMismatchError: Items are missing, doubled or extra, or other tokens were scored.
         """
         tokens = sum(map(len, inputs))
-        return self._read_items(reply, len(inputs), range(tokens, tokens + 1), encoding)
+        return self._read_items(response, len(inputs), range(tokens, tokens + 1), encoding)
 
     def read_conversations(
-        self, reply: Reply, count: int, tokens: range
+        self, response: Response, count: int, tokens: range
     ) -> list[PooledOutput | ProtocolError]:
         """The same for conversations that the server tokenized.
 
         Args:
-            reply: The reply.
+            response: The reply.
             count: How many there were.
             tokens: How many tokens they may have had.
 
@@ -178,16 +176,16 @@ class Ask:
             ResponseMismatchError: Items are missing, doubled or extra, or there were more tokens or
                 fewer.
         """
-        return self._read_items(reply, count, tokens)
+        return self._read_items(response, count, tokens)
 
     def _read_items(
-        self, reply: Reply, count: int, tokens: range, encoding: Encoding | None = None
+        self, response: Response, count: int, tokens: range, encoding: Encoding | None = None
     ) -> list[PooledOutput | ProtocolError]:
         route = _ROUTES[self.route]
         read_item = _READ_ITEM[encoding or self.encoding]
         if self.route == "completions":
             read_item = partial(completions.number_of, self.tokens)
-        return read_items(reply, count, tokens, route.list_key, route.item_key, read_item)
+        return read_items(response, count, tokens, route.list_key, route.item_key, read_item)
 
 
 def _written(given: Sequence[int] | str) -> Sequence[int] | str | orjson.Fragment:

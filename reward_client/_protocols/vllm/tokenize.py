@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from reward_client._base.json_values import as_list
 from reward_client._base.samples import Conversation, Prompt
 from reward_client._base.token_ids import TokenIds, checked
-from reward_client._protocols.http import Call, Caller, Reply
+from reward_client._protocols.http import Request, Response, Transport
 from reward_client._protocols.vllm.versions import template_keys
 from reward_client.errors import InputError, ProtocolError, ResponseMismatchError
-
-__all__ = ["chat_call", "detokenize_call", "server_ids", "text_call", "text_of", "token_ids"]
 
 PATH = "/tokenize"
 
@@ -19,7 +17,7 @@ _SHOWN_CHARACTERS = 40
 
 
 async def server_ids(
-    caller: Caller,
+    transport: Transport,
     model: str,
     version: str | None,
     prompt: Prompt,
@@ -31,7 +29,7 @@ async def server_ids(
 
     Raises:
         InputError: The prompt needs something that this server would silently ignore.
-        RewardClientError: As `Caller.call`.
+        RewardClientError: As `Transport.call`.
     """
     if isinstance(prompt, TokenIds):
         return prompt
@@ -41,12 +39,12 @@ async def server_ids(
         )
     else:
         call = text_call(model, prompt.text, add_special_tokens=False)
-    return token_ids(await caller.call(call))
+    return token_ids(await transport.call(call))
 
 
-def text_call(model: str, text: str, *, add_special_tokens: bool) -> Call:
+def text_call(model: str, text: str, *, add_special_tokens: bool) -> Request:
     """The request for the token IDs of plain text."""
-    return Call(
+    return Request(
         "POST",
         PATH,
         {"model": model, "prompt": text, "add_special_tokens": add_special_tokens},
@@ -61,7 +59,7 @@ def chat_call(
     *,
     generation_prompt: bool,
     continues: bool = False,
-) -> Call:
+) -> Request:
     """The request for the token IDs of a conversation, whose last turn may be left open.
 
     Raises:
@@ -97,43 +95,43 @@ def chat_call(
                 "conversation. Use a newer server, or FormattedText."
             )
         body[key] = value
-    return Call("POST", PATH, body, prepares=True)
+    return Request("POST", PATH, body, prepares=True)
 
 
-def detokenize_call(model: str, ids: Sequence[int]) -> Call:
+def detokenize_call(model: str, ids: Sequence[int]) -> Request:
     """The request for the text of token IDs, special tokens included."""
-    return Call("POST", "/detokenize", {"model": model, "tokens": list(ids)}, prepares=True)
+    return Request("POST", "/detokenize", {"model": model, "tokens": list(ids)}, prepares=True)
 
 
-def token_ids(reply: Reply) -> TokenIds:
+def token_ids(response: Response) -> TokenIds:
     """The token IDs of a reply.
 
     Raises:
         ProtocolError: It holds none, or not as many as it says.
     """
-    fields = reply.fields()
+    fields = response.fields()
     tokens = as_list(fields.get("tokens"))
     if not tokens:
-        raise reply.error(ProtocolError, "The reply of /tokenize holds no token IDs.")
+        raise response.error(ProtocolError, "The reply of /tokenize holds no token IDs.")
     ids = checked(tokens)
     if ids is None:
-        raise reply.error(ProtocolError, "The reply of /tokenize holds what is not a token ID.")
+        raise response.error(ProtocolError, "The reply of /tokenize holds what is not a token ID.")
     count = fields.get("count")
     if type(count) is not int or count != len(tokens):
         counted = count if type(count) is int else f"a {type(count).__name__}"
-        raise reply.error(
+        raise response.error(
             ResponseMismatchError, f"/tokenize counts {counted} tokens and gives {len(tokens)}."
         )
     return ids
 
 
-def text_of(reply: Reply) -> str:
+def text_of(response: Response) -> str:
     """The text of a reply of ``/detokenize``.
 
     Raises:
         ProtocolError: It holds none.
     """
-    text = reply.fields().get("prompt")
+    text = response.fields().get("prompt")
     if not isinstance(text, str):
-        raise reply.error(ProtocolError, "The reply of /detokenize holds no text.")
+        raise response.error(ProtocolError, "The reply of /detokenize holds no text.")
     return text

@@ -12,20 +12,8 @@ from itertools import takewhile
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from reward_client._protocols.vllm import Ask
+from reward_client._protocols.vllm import ScoringRequest
 from reward_client._protocols.vllm.pooled_output import LayoutKind
-
-__all__ = [
-    "NEWEST",
-    "UNKNOWN",
-    "Era",
-    "Kind",
-    "Unasked",
-    "Way",
-    "era_of",
-    "first_with",
-    "template_keys",
-]
 
 NEWEST = (0, 33)
 """The last version whose answers are known; later ones are probed like unknown ones."""
@@ -54,7 +42,7 @@ is that of one label; several labels get a softmax in all versions."""
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Strategy:
     """How one kind of model is asked for raw values.
 
     Attributes:
@@ -73,21 +61,21 @@ class Way:
         conversations: The request that takes many conversations, if there is one.
     """
 
-    ask: Ask
+    ask: ScoringRequest
     shape: LayoutKind
     unasked: Unasked
     flag: str
     exceptions: str = ""
-    wrong_if_served: Ask | None = None
+    wrong_if_served: ScoringRequest | None = None
     wrong_because: str = ""
     exported: bool = False
     live: tuple[str, ...] | None = None
-    otherwise: Way | None = None
-    conversations: Ask | None = None
+    otherwise: Strategy | None = None
+    conversations: ScoringRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Era:
+class VersionRange:
     """A range of versions.
 
     Attributes:
@@ -104,7 +92,7 @@ class Era:
     """
 
     since: tuple[int, int, int]
-    ways: Mapping[Kind, Way]
+    ways: Mapping[Kind, Strategy]
     errors: Literal["flat", "nested"]
     source: str
     live: tuple[str, ...] = ()
@@ -112,7 +100,9 @@ class Era:
         "Serve the reward model with `vllm serve MODEL --runner pooling` "
         "(`--task classify` or `--task reward` up to 0.9)."
     )
-    by_name: Mapping[Kind, tuple[Way, ...]] = field(default_factory=dict["Kind", "tuple[Way, ...]"])
+    by_name: Mapping[Kind, tuple[Strategy, ...]] = field(
+        default_factory=dict["Kind", "tuple[Strategy, ...]"]
+    )
 
 
 _SOFTMAX_FLAG = """--override-pooler-config '{"softmax": false}'"""
@@ -131,33 +121,35 @@ _NO_CHUNKS = (
 
 _RAW = MappingProxyType({"use_activation": False})
 
-_EMBEDDINGS = Ask("embeddings")
-_POOLING = Ask("pooling")
-_CLASSIFY = Ask("pooling", "classify", _RAW, raw_by="request")
-_TOKEN_CLASSIFY = Ask("pooling", "token_classify", _RAW, raw_by="request")
+_EMBEDDINGS = ScoringRequest("embeddings")
+_POOLING = ScoringRequest("pooling")
+_CLASSIFY = ScoringRequest("pooling", "classify", _RAW, raw_by="request")
+_TOKEN_CLASSIFY = ScoringRequest("pooling", "token_classify", _RAW, raw_by="request")
 
 
-def _all_by(ask: Ask, sequence: Unasked) -> dict[Kind, Way]:
+def _all_by(ask: ScoringRequest, sequence: Unasked) -> dict[Kind, Strategy]:
     """The ways of versions that cannot be asked for raw values, over one route."""
     return {
-        "sequence": Way(ask, "vector", sequence, _SOFTMAX_FLAG),
-        "token": Way(ask, "per token", "none", _SOFTMAX_FLAG),
-        "steps": Way(ask, "per step", "softmax", _SOFTMAX_FLAG),
+        "sequence": Strategy(ask, "vector", sequence, _SOFTMAX_FLAG),
+        "token": Strategy(ask, "per token", "none", _SOFTMAX_FLAG),
+        "steps": Strategy(ask, "per step", "softmax", _SOFTMAX_FLAG),
     }
 
 
-def _hidden(ask: Ask, flag: str) -> Way:
-    return Way(ask, "vector", "normalized", flag)
+def _hidden(ask: ScoringRequest, flag: str) -> Strategy:
+    return Strategy(ask, "vector", "normalized", flag)
 
 
 _NORMALIZE = MappingProxyType({"normalize": False})
 _HIDDEN_UNASKED = _hidden(_EMBEDDINGS, _NORMALIZE_FLAG)
-_HIDDEN_BY_NORMALIZE = Ask("embeddings", None, _NORMALIZE, raw_by="request")
-_HIDDEN_BY_ACTIVATION = Ask("embeddings", None, _RAW, raw_by="request")
-_EXPORTED = Way(Ask("embeddings", raw_by="task"), "vector", "none", "", exported=True)
+_HIDDEN_BY_NORMALIZE = ScoringRequest("embeddings", None, _NORMALIZE, raw_by="request")
+_HIDDEN_BY_ACTIVATION = ScoringRequest("embeddings", None, _RAW, raw_by="request")
+_EXPORTED = Strategy(
+    ScoringRequest("embeddings", raw_by="task"), "vector", "none", "", exported=True
+)
 # Seen on 0.16.0 with one value for each token, on 0.32.0 with two, equal to torch.
-_EXPORTED_STEPS = Way(
-    Ask("pooling", "token_embed", _RAW, raw_by="request"),
+_EXPORTED_STEPS = Strategy(
+    ScoringRequest("pooling", "token_embed", _RAW, raw_by="request"),
     "per token",
     "none",
     _USE_ACTIVATION_FLAG,
@@ -167,8 +159,8 @@ _EXPORTED_STEPS = Way(
 
 # Without the flag, which came with 0.10.0, the numbers are log-probabilities. Up to 0.9 they are
 # those among the allowed tokens: 0 for a single one (seen on 0.8.5).
-_LOGIT = Way(
-    Ask("completions"),
+_LOGIT = Strategy(
+    ScoringRequest("completions"),
     "vector",
     "log-softmax",
     "--logprobs-mode raw_logits",
@@ -177,43 +169,43 @@ _LOGIT = Way(
 
 # Both are allowed to come, and both numbers are told: of the likeliest 20 of all tokens, or, as on
 # 0.8.5 and with "--logprobs-mode processed_…", of the allowed ones. Seen on 0.8.5 to 0.25.1.
-_DIFFERENCE = Way(
-    Ask("completions"),
+_DIFFERENCE = Strategy(
+    ScoringRequest("completions"),
     "vector",
     "none",
     "",
     live=("0.8.5", "0.10.2", "0.12.0", "0.16.0", "0.20.2", "0.25.1"),
 )
-_DIFFERENCE_BY_NAME = Way(
-    Ask("completions", names_tokens=True), "vector", "none", "", live=("0.32.0",)
+_DIFFERENCE_BY_NAME = Strategy(
+    ScoringRequest("completions", names_tokens=True), "vector", "none", "", live=("0.32.0",)
 )
 
-_TEXT = Way(
-    Ask("completions"),
+_TEXT = Strategy(
+    ScoringRequest("completions"),
     "vector",
     "none",
     "",
     live=("0.8.5", "0.10.2", "0.12.0", "0.16.0", "0.20.2", "0.25.1", "0.32.0"),
 )
 
-_V0_6_3 = Era(
+_V0_6_3 = VersionRange(
     since=(0, 6, 3),
     ways={
-        "sequence": Way(_EMBEDDINGS, "vector", "none", _SOFTMAX_FLAG),
-        "token": Way(_EMBEDDINGS, "per token", "none", _SOFTMAX_FLAG),
+        "sequence": Strategy(_EMBEDDINGS, "vector", "none", _SOFTMAX_FLAG),
+        "token": Strategy(_EMBEDDINGS, "per token", "none", _SOFTMAX_FLAG),
         "hidden": _HIDDEN_UNASKED,
     },
     errors="flat",
     source="code of 0.6.3.post1 and 0.6.4.post1",
 )
-_V0_6_5 = Era(
+_V0_6_5 = VersionRange(
     since=(0, 6, 5),
     ways={"hidden": _HIDDEN_UNASKED},
     errors="flat",
     source="code of 0.6.5",
     advice="vLLM 0.6.5 has no way to a reward over HTTP (issue 11446): upgrade it.",
 )
-_V0_6_6 = Era(
+_V0_6_6 = VersionRange(
     since=(0, 6, 6),
     ways={
         **_all_by(_EMBEDDINGS, "softmax"),
@@ -245,7 +237,7 @@ _V0_9_1 = replace(
     ways={
         **_all_by(_POOLING, "sigmoid"),
         # Seen on 0.9.2: a LlamaForSequenceClassification does not start, a Qwen2 one does.
-        "sequence": Way(
+        "sequence": Strategy(
             _POOLING, "vector", "sigmoid", _SOFTMAX_FLAG, "0.9.2 loads no Llama classifier"
         ),
         "hidden": _HIDDEN_UNASKED,
@@ -262,8 +254,8 @@ _V0_10_0 = replace(
     ways={
         **_all_by(_POOLING, "sigmoid"),
         # Sequence classifiers have no route from token IDs, only one from texts.
-        "sequence": Way(
-            Ask("classify", sends="text"),
+        "sequence": Strategy(
+            ScoringRequest("classify", sends="text"),
             "vector",
             "sigmoid",
             _NO_FLAG,
@@ -283,15 +275,15 @@ _V0_10_1 = replace(
     since=(0, 10, 1),
     ways={
         **_V0_10_0.ways,
-        "sequence": Way(
-            Ask("classify", None, {"activation": False}, raw_by="request", sends="text"),
+        "sequence": Strategy(
+            ScoringRequest("classify", None, {"activation": False}, raw_by="request", sends="text"),
             "vector",
             "sigmoid",
             _ACTIVATION_FLAG,
             wrong_if_served=_POOLING,
             wrong_because=_NO_CHUNKS,
         ),
-        "token": Way(_POOLING, "per token", "none", _SOFTMAX_FLAG, "InternLM2: sigmoid"),
+        "token": Strategy(_POOLING, "per token", "none", _SOFTMAX_FLAG, "InternLM2: sigmoid"),
         "hidden": _hidden(_HIDDEN_BY_NORMALIZE, _NORMALIZE_FLAG),
     },
     errors="nested",
@@ -309,9 +301,9 @@ _V0_11_1 = replace(
     _V0_10_2,
     since=(0, 11, 1),
     ways={
-        "sequence": Way(_CLASSIFY, "vector", "sigmoid", _USE_ACTIVATION_FLAG),
-        "token": Way(_TOKEN_CLASSIFY, "per token", "sigmoid", _USE_ACTIVATION_FLAG),
-        "steps": Way(_TOKEN_CLASSIFY, "per step", "softmax", _USE_ACTIVATION_FLAG),
+        "sequence": Strategy(_CLASSIFY, "vector", "sigmoid", _USE_ACTIVATION_FLAG),
+        "token": Strategy(_TOKEN_CLASSIFY, "per token", "sigmoid", _USE_ACTIVATION_FLAG),
+        "steps": Strategy(_TOKEN_CLASSIFY, "per step", "softmax", _USE_ACTIVATION_FLAG),
         "hidden": _hidden(_HIDDEN_BY_NORMALIZE, _POOLER_NORMALIZE_FLAG),
         "exported": _EXPORTED,
         "logit": _LOGIT,
@@ -320,14 +312,20 @@ _V0_11_1 = replace(
     },
     by_name={
         "hidden": (
-            _hidden(Ask("pooling", "embed", _NORMALIZE, raw_by="request"), _POOLER_NORMALIZE_FLAG),
+            _hidden(
+                ScoringRequest("pooling", "embed", _NORMALIZE, raw_by="request"),
+                _POOLER_NORMALIZE_FLAG,
+            ),
         )
     },
     source="live on 0.11.2 and 0.12.0; code of 0.11.1 to 0.14.1",
     live=("0.11.2", "0.12.0"),
 )
-_CLASSIFY_ROUTE = Way(
-    Ask("classify", None, _RAW, raw_by="request"), "vector", "sigmoid", _USE_ACTIVATION_FLAG
+_CLASSIFY_ROUTE = Strategy(
+    ScoringRequest("classify", None, _RAW, raw_by="request"),
+    "vector",
+    "sigmoid",
+    _USE_ACTIVATION_FLAG,
 )
 _V0_15 = replace(
     _V0_11_1,
@@ -341,7 +339,7 @@ _V0_16 = replace(
     since=(0, 16, 0),
     ways={
         **_V0_15.ways,
-        "token": Way(
+        "token": Strategy(
             _TOKEN_CLASSIFY, "per token", "none", _USE_ACTIVATION_FLAG, "InternLM2: sigmoid"
         ),
         "hidden": _hidden(_HIDDEN_BY_ACTIVATION, _USE_ACTIVATION_FLAG),
@@ -355,7 +353,11 @@ _V0_19 = replace(
     since=(0, 19, 0),
     by_name={
         "sequence": (_CLASSIFY_ROUTE,),
-        "hidden": (_hidden(Ask("pooling", "embed", _RAW, raw_by="request"), _USE_ACTIVATION_FLAG),),
+        "hidden": (
+            _hidden(
+                ScoringRequest("pooling", "embed", _RAW, raw_by="request"), _USE_ACTIVATION_FLAG
+            ),
+        ),
     },
     source="live on 0.20.2; code of 0.19.1 to 0.23.0",
     live=("0.20.2",),
@@ -370,7 +372,7 @@ _V0_24 = replace(
         **_V0_19.ways,
         "exported": replace(
             _EMBEDDINGS_OF_MANY,
-            ask=Ask("pooling", "embed", _RAW, raw_by="request"),
+            ask=ScoringRequest("pooling", "embed", _RAW, raw_by="request"),
             live=("0.25.1", "0.32.0"),
             otherwise=_EMBEDDINGS_OF_MANY,
         ),
@@ -406,7 +408,7 @@ UNKNOWN = replace(
 )
 
 
-def era_of(version: str | None) -> Era:
+def era_of(version: str | None) -> VersionRange:
     """The row for a version string; `UNKNOWN` for development, later and unreadable versions."""
     release = _release(version)
     if release is None or release[:2] > NEWEST:

@@ -14,7 +14,7 @@ from reward_client._base.options import Connection, Timeouts
 from reward_client._transport.backends.base import (
     ENCODINGS,
     MAX_ERROR_BYTES,
-    WireReply,
+    RawResponse,
     check_encoding,
     reason,
     request_url,
@@ -22,14 +22,12 @@ from reward_client._transport.backends.base import (
 from reward_client._transport.connections import find_proxy, open_session, tls_context
 from reward_client._transport.network_errors import Fault, WireFaultError, classify
 
-__all__ = ["AiohttpWire"]
-
 # aiohttp warns about larger bodies in one piece: they hold up the event loop.
 _LARGEST_PIECE = 2**19
 _GZIP_OR_ZLIB = 32  # what zlib adds to the size of its window to tell the two apart
 
 
-class AiohttpWire:
+class AiohttpBackend:
     """Connections of one event loop to one server; the first request opens the first.
 
     Args:
@@ -76,8 +74,8 @@ class AiohttpWire:
         path: str,
         body: bytes | None,
         headers: Mapping[str, str],
-    ) -> WireReply:
-        """See `Wire`."""
+    ) -> RawResponse:
+        """See `Backend`."""
         if self._session is None:
             self._session = open_session(self._tls)
         url = self._urls.get(path)
@@ -103,7 +101,7 @@ class AiohttpWire:
             ) as response:
                 reading = True
                 content = await self._read(response)
-                return WireReply(response.status, response.headers, content, headers)
+                return RawResponse(response.status, response.headers, content, headers)
         except WireFaultError:
             raise
         except Exception as error:

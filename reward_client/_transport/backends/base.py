@@ -11,16 +11,6 @@ import httpx
 from reward_client._transport.network_errors import Fault, WireFaultError
 from reward_client.errors import InputError
 
-__all__ = [
-    "ENCODINGS",
-    "MAX_ERROR_BYTES",
-    "Wire",
-    "WireReply",
-    "check_encoding",
-    "reason",
-    "request_url",
-]
-
 # Enough for any message; vLLM was seen to echo 184 kB of input.
 MAX_ERROR_BYTES = 65_536
 # Of these, a piece of a reply unpacks to a thousand times its size at most, and is counted then.
@@ -28,7 +18,7 @@ ENCODINGS = "gzip, deflate"
 
 
 @dataclass(frozen=True, slots=True)
-class WireReply:
+class RawResponse:
     """A reply as it came; header names in any case.
 
     Attributes:
@@ -49,7 +39,7 @@ class WireReply:
         return 200 <= self.status < 300
 
 
-class Wire(Protocol):
+class Backend(Protocol):
     """Sends one request, once."""
 
     async def send(
@@ -58,7 +48,7 @@ class Wire(Protocol):
         path: str,
         body: bytes | None,
         headers: Mapping[str, str],
-    ) -> WireReply:
+    ) -> RawResponse:
         """Sends one request and reads its reply.
 
         Raises:

@@ -11,17 +11,15 @@ from reward_client._base.options import Timeouts
 from reward_client._transport.backends.base import (
     ENCODINGS,
     MAX_ERROR_BYTES,
-    WireReply,
+    RawResponse,
     check_encoding,
     reason,
     request_url,
 )
 from reward_client._transport.network_errors import Fault, WireFaultError, classify
 
-__all__ = ["HttpxWire"]
 
-
-class HttpxWire:
+class HttpxBackend:
     """A transport, called directly: no cookies, redirects or netrc, and less CPU.
 
     Args:
@@ -55,8 +53,8 @@ class HttpxWire:
         path: str,
         body: bytes | None,
         headers: Mapping[str, str],
-    ) -> WireReply:
-        """See `Wire`."""
+    ) -> RawResponse:
+        """See `Backend`."""
         headers = {"accept-encoding": ENCODINGS, **headers}
         request = httpx.Request(
             method,
@@ -71,7 +69,7 @@ class HttpxWire:
             reading = True
             try:
                 body_read = await self._read(response)
-                return WireReply(response.status_code, response.headers, body_read, headers)
+                return RawResponse(response.status_code, response.headers, body_read, headers)
             finally:
                 await response.aclose()
         except WireFaultError:

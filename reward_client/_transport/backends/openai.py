@@ -9,18 +9,16 @@ import openai
 import orjson
 
 from reward_client._base.options import Timeouts
-from reward_client._transport.backends.base import WireReply
+from reward_client._transport.backends.base import RawResponse
 from reward_client._transport.network_errors import Fault, WireFaultError, classify
 from reward_client.errors import InputError
-
-__all__ = ["OpenAIWire", "as_async"]
 
 
 class AsyncOpenAI(openai.AsyncOpenAI):
     """Has the settings of a synchronous client, which has no connections for us."""
 
 
-class OpenAIWire:
+class OpenAIBackend:
     """Sends every request through an `openai.AsyncOpenAI`; it stays the caller's to close.
 
     Args:
@@ -51,8 +49,8 @@ class OpenAIWire:
         path: str,
         body: bytes | None,
         headers: Mapping[str, str],
-    ) -> WireReply:
-        """See `Wire`."""
+    ) -> RawResponse:
+        """See `Backend`."""
         url = self._base_url + path
         options: openai.RequestOptions = {"headers": headers, "follow_redirects": False}
         try:
@@ -85,7 +83,7 @@ class OpenAIWire:
         if len(response.content) > self._max_response_bytes:
             raise WireFaultError(Fault.TOO_LARGE, f"more than {self._max_response_bytes} bytes")
         sent = response.request.headers
-        return WireReply(response.status_code, response.headers, response.content, sent)
+        return RawResponse(response.status_code, response.headers, response.content, sent)
 
     async def aclose(self) -> None:
         """Closes what is not the caller's."""

@@ -17,8 +17,8 @@ import orjson
 
 from reward_client._base.json_values import as_mapping
 from reward_client._base.options import Limits, RetryPolicy
-from reward_client._protocols.http import RESTART_SECONDS, SERVER_FAILURES, Call, Reply
-from reward_client._transport.backends.base import Wire, WireReply
+from reward_client._protocols.http import RESTART_SECONDS, SERVER_FAILURES, Request, Response
+from reward_client._transport.backends.base import Backend, RawResponse
 from reward_client._transport.network_errors import FAULT_RULES, Fault, WireFaultError
 from reward_client._transport.redaction import redact
 from reward_client._transport.retry import Failure, retrying
@@ -37,8 +37,6 @@ from reward_client.errors import (
     ResponseMismatchError,
 )
 
-__all__ = ["HttpCaller"]
-
 _logger = logging.getLogger("reward_client")
 
 _SHOWN_CHARACTERS = 200
@@ -53,12 +51,12 @@ _MAX_DEATHS = 2
 """How many engine deaths one call may see: at the second one its input is the suspect."""
 
 
-class HttpCaller:
-    """Implements `reward_client.calls.Caller` over a wire; belongs to one event loop.
+class HttpTransport:
+    """Implements `reward_client.calls.Transport` over a wire; belongs to one event loop.
 
     Args:
         url: The server's base URL, for messages.
-        wire: Sends the bytes.
+        backend: Sends the bytes.
         headers: Sent with every call, the API key among them.
         retry: The retry policy.
         limits: Its `max_concurrency` bounds the requests in flight.
@@ -69,7 +67,7 @@ class HttpCaller:
     def __init__(
         self,
         url: str,
-        wire: Wire,
+        backend: Backend,
         headers: Mapping[str, str],
         retry: RetryPolicy,
         limits: Limits,
@@ -77,8 +75,8 @@ class HttpCaller:
     ) -> None:
         self.url = url
         self.has_stand_in = has_stand_in
-        self.losses = 0
-        self._wire = wire
+        self.epoch = 0
+        self._backend = backend
         self._headers = {"accept": "application/json", **headers}
         self._policy = retry
         self._once = retry.model_copy(update={"attempts": 1})
@@ -89,24 +87,24 @@ class HttpCaller:
         # or the server tokenizes first and scores afterwards, and never does both.
         self._preparing = asyncio.Semaphore(most - min(_KEPT_FREE, most // 2))
 
-    def lost(self) -> None:
-        """See `Caller`."""
-        self.losses += 1
+    def mark_lost(self) -> None:
+        """See `Transport`."""
+        self.epoch += 1
 
-    async def call(self, call: Call) -> Reply:
-        """See `Caller`.
+    async def call(self, call: Request) -> Response:
+        """See `Transport`.
 
         A server that was not to be reached through all attempts of a call is not waited for by each
         further call as well: they get one attempt, until it answers.
         """
         attempts = _Attempts(self, call)
         policy, started = self._once if self._unreachable else self._policy, time.monotonic()
-        outcome: Reply | Failure = await attempts.next()
+        outcome: Response | Failure = await attempts.next()
         if isinstance(outcome, Failure) and outcome.retried:
             # Begun only here: it costs a fifth of a call that succeeds.
             retry = retrying(policy, spent=time.monotonic() - started)
             outcome = await retry(attempts.from_the(outcome))
-        if isinstance(outcome, Reply):
+        if isinstance(outcome, Response):
             return outcome
         if outcome.fault is not None and FAULT_RULES[outcome.fault].server_lost:
             self._unreachable = True
@@ -116,9 +114,9 @@ class HttpCaller:
 
     async def aclose(self) -> None:
         """Closes the connections."""
-        await self._wire.aclose()
+        await self._backend.aclose()
 
-    async def send(self, call: Call, body: bytes | None, request_id: str) -> Reply | Failure:
+    async def send(self, call: Request, body: bytes | None, request_id: str) -> Response | Failure:
         """One request; what it met is returned, never raised, so that the cause can be weighed."""
         headers = {**self._headers, "x-request-id": request_id}
         if body is not None:
@@ -126,26 +124,26 @@ class HttpCaller:
         endpoint = f"{call.method} {self.url}{call.path}"
         try:
             async with self._preparing if call.prepares else nullcontext(), self._slots:
-                reply = await self._wire.send(call.method, call.path, body, headers)
+                response = await self._backend.send(call.method, call.path, body, headers)
         except WireFaultError as fault:
             return self._failed_on_the_wire(fault, endpoint, request_id)
         self._unreachable = False
-        return self._read(reply, endpoint, request_id)
+        return self._read(response, endpoint, request_id)
 
-    def _read(self, reply: WireReply, endpoint: str, request_id: str) -> Reply | Failure:
-        payload = _json_or_none(reply.body)
+    def _read(self, response: RawResponse, endpoint: str, request_id: str) -> Response | Failure:
+        payload = _json_or_none(response.body)
         # The body comes before the status: vLLM up to 0.17.1 answers some errors with HTTP 200.
-        error = read_error(reply.body, payload, reply.sent)
-        if reply.succeeded:
+        error = read_error(response.body, payload, response.sent)
+        if response.succeeded:
             if error is None:
-                other = _other_request(payload, reply.headers, request_id)
+                other = _other_request(payload, response.headers, request_id)
                 if other is not None:
                     return _answer_to(other, endpoint, request_id)
-                return Reply(payload, endpoint, request_id)
+                return Response(payload, endpoint, request_id)
             if payload is None:
                 return Failure(
                     ProtocolError(
-                        f"HTTP {reply.status} without JSON: {error.message!r}. "
+                        f"HTTP {response.status} without JSON: {error.message!r}. "
                         "Does base_url point at a vLLM server, and is a proxy cutting replies?",
                         endpoint=endpoint,
                         request_id=request_id,
@@ -153,22 +151,22 @@ class HttpCaller:
                     summary="a reply that is not JSON",
                     retried=False,
                 )
-        return self._failed_by_status(reply, error or ErrorBody(""), endpoint, request_id)
+        return self._failed_by_status(response, error or ErrorBody(""), endpoint, request_id)
 
     def _failed_by_status(
-        self, reply: WireReply, error: ErrorBody, endpoint: str, request_id: str
+        self, response: RawResponse, error: ErrorBody, endpoint: str, request_id: str
     ) -> Failure:
-        status = error.code or (500 if reply.succeeded else reply.status)
+        status = error.code or (500 if response.succeeded else response.status)
         kind, advice = error_kind(status, error)
         if issubclass(kind, EngineDeadError | ModelNotFoundError):
-            self.lost()
+            self.mark_lost()
         said = error.message
         return Failure(
             kind(
                 f"HTTP {status}{f': {said}' if said else ' with an empty body'}. {advice}",
                 status=status,
                 server_message=said,
-                retry_after=retry_after(reply.headers),
+                retry_after=retry_after(response.headers),
                 endpoint=endpoint,
                 request_id=request_id,
             ),
@@ -179,7 +177,7 @@ class HttpCaller:
     def _failed_on_the_wire(self, error: WireFaultError, endpoint: str, request_id: str) -> Failure:
         rule = FAULT_RULES[error.fault]
         if rule.server_lost:
-            self.lost()
+            self.mark_lost()
         reason = redact(str(error), self._headers)[:_SHOWN_CHARACTERS]
         message = f"{reason[:1].upper()}{reason[1:]}. {rule.advice}"
         return Failure(
@@ -193,8 +191,8 @@ class HttpCaller:
 class _Attempts:
     """The attempts of one call, and what they met."""
 
-    def __init__(self, caller: HttpCaller, call: Call) -> None:
-        self._caller = caller
+    def __init__(self, transport: HttpTransport, call: Request) -> None:
+        self._caller = transport
         self._call = call
         self._body = None if call.body is None else _encode(call.body)
         self._was_reset = False
@@ -202,20 +200,20 @@ class _Attempts:
         self._failing_since = 0.0
         self.summaries: list[str] = []
 
-    def from_the(self, first: Failure) -> Callable[[], Awaitable[Reply | Failure]]:
+    def from_the(self, first: Failure) -> Callable[[], Awaitable[Response | Failure]]:
         """All attempts, of which the first was made already."""
         met: list[Failure] = [first]
 
-        async def attempt() -> Reply | Failure:
+        async def attempt() -> Response | Failure:
             return met.pop() if met else await self.next()
 
         return attempt
 
-    async def next(self) -> Reply | Failure:
+    async def next(self) -> Response | Failure:
         """One attempt."""
         if self.summaries and time.monotonic() - self._failing_since > RESTART_SECONDS:
             # Another may answer by now: a gateway hides that the first one refused meanwhile.
-            self._caller.lost()
+            self._caller.mark_lost()
         outcome = await self._send()
         if not self._was_reset and _is_reset(outcome):
             # Mostly an idle connection that the server had closed already: at once, once.
@@ -229,7 +227,7 @@ class _Attempts:
             return replace(outcome, retried=outcome.retried and not self._caller.has_stand_in())
         return outcome
 
-    async def _send(self) -> Reply | Failure:
+    async def _send(self) -> Response | Failure:
         # vLLM up to 0.13 refuses an id that is still in flight there, so each attempt has its own.
         request_id = f"rc-{uuid.uuid4().hex}"
         outcome = await self._caller.send(self._call, self._body, request_id)
@@ -265,7 +263,7 @@ def _answer_to(other: str, endpoint: str, request_id: str) -> Failure:
     )
 
 
-def _is_reset(outcome: Reply | Failure) -> bool:
+def _is_reset(outcome: Response | Failure) -> bool:
     return isinstance(outcome, Failure) and outcome.fault is Fault.RESET
 
 

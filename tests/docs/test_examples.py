@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import asyncio
 import inspect
 import re
 from typing import TYPE_CHECKING
@@ -12,6 +10,7 @@ from unittest import SkipTest
 import pytest
 
 from . import pages
+from .examples import run_block
 from .test_outputs import assert_same_output
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from .servers import Stage
 
-# Python by another name would not be run.
+# Python under another name would not be run.
 OTHER_NAMES = {"py", "python3", "pycon", "ipython", "ipython3", "{code-block} python"}
 
 
@@ -30,21 +29,16 @@ OTHER_NAMES = {"py", "python3", "pycon", "ipython", "ipython3", "{code-block} py
 def run(
     request: pytest.FixtureRequest, surroundings: None, stage: Stage
 ) -> Callable[[Example], None]:
-    def run_block(example: Example) -> None:
-        """Runs a block as a reader would: a script, a notebook's cell, or a file of tests."""
-        source = stage.staged(example.parsed)
-        lines_before = "\n" * (example.line + example.parsed.line_offset)
-        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        code = compile(lines_before + source, example.path, "exec", flags, dont_inherit=True)
+    def run_example(example: Example) -> None:
+        """Run a block: as a script, a cell of a notebook, or a file of tests."""
         before = dict(example.namespace)
-        awaited = eval(code, example.namespace)
-        if inspect.iscoroutine(awaited):
-            asyncio.run(awaited)
+        lines_before = "\n" * (example.line + example.parsed.line_offset)
+        run_block(lines_before + stage.staged(example.parsed), example.path, example.namespace)
         for name, value in list(example.namespace.items()):
             if name.startswith("test_") and before.get(name) is not value:
                 value(**{key: request.getfixturevalue(key) for key in _parameters(value)})
 
-    return run_block
+    return run_example
 
 
 def shown_output(example: Example) -> str | None:

@@ -1,7 +1,4 @@
-"""What the examples of methods and systems print and send, against what is known without them.
-
-`PYTHONPATH=. python -m tests.docs.test_outputs` writes what they print into the pages.
-"""
+"""The examples of methods and systems: their output and requests, against other computations."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -348,20 +344,3 @@ def test_every_system_has_its_lines() -> None:
     anchors = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in sections]
     assert sorted(linked) == sorted(anchors)
     assert all(pages.fenced(section, "python") for section in sections.values())
-
-
-def write(page: Path, stage: Stage) -> None:
-    """Writes what the examples print into the blocks below them."""
-    first, *rest = re.split(r"^(?=## )", pages.text(page), flags=re.MULTILINE)
-    for place, section in enumerate(rest):
-        heading = section.partition("\n")[0].removeprefix("## ")
-        printed = [ran.printed for ran in run(stage, page, heading)]
-        parts = re.split(r"(?<=^```text\n).*?(?=^```$)", section, flags=re.MULTILINE | re.DOTALL)
-        rest[place] = "".join(chain.from_iterable(zip(parts, [*printed, ""], strict=True)))
-    page.write_text("".join([first, *rest]), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    with contextlib.closing(Stage()) as servers:
-        write(METHODS, servers)
-        write(SYSTEMS, servers)

@@ -15,6 +15,8 @@ from . import pages
 if TYPE_CHECKING:
     from pathlib import Path
 
+PACKAGE = pages.ROOT / "reward_client"
+MAP = pages.DOCS / "explanation" / "module-map.md"
 VERSION_HEADING = re.compile(r"^## \[?(\d+\.\d+\.\d+)", re.MULTILINE)
 
 
@@ -49,12 +51,26 @@ def test_every_page_is_in_an_index() -> None:
     assert site - listed == {pages.DOCS / "index.md"}
 
 
-def test_drawing_of_the_modules_has_the_layers_that_are_held() -> None:
+def test_drawing_shows_the_layers_of_the_contract() -> None:
     project = tomllib.loads(pages.text(pages.ROOT / "pyproject.toml"))
     layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
-    held = [set(re.findall(r"reward_client\.([\w.]+)", layer)) - {"_version"} for layer in layers]
-    drawing = pages.text(pages.DOCS / "explanation/module-map.md").split("```text\n", maxsplit=1)[1]
-    lines = drawing.split("\n\n", maxsplit=1)[0].splitlines()
-    assert [
-        held_there & set(line.split()) for held_there, line in zip(held, lines, strict=True)
-    ] == held
+    held = [set(re.findall(r"reward_client\.(\w+)", layer)) for layer in layers]
+    drawing = pages.text(MAP).split("```text\n", maxsplit=1)[1].split("\n\n", maxsplit=1)[0]
+    drawn = [set(re.split(r"\s{3,}", line)[0].split()) for line in drawing.splitlines()]
+    assert [layer & names for layer, names in zip(held, drawn, strict=True)] == held
+
+
+def test_module_map_names_every_package_and_no_other_module() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", pages.text(MAP), re.MULTILINE))
+    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert packages <= rows.keys()
+    for package in packages & rows.keys():
+        for name in re.findall(r"`([a-z_]+)(?:/)?`", rows[package]):
+            found = [*(PACKAGE / package).rglob(f"{name}.py"), *(PACKAGE / package).rglob(name)]
+            assert found, f"{package}: {name}"
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=pages.name)
+def test_files_that_pages_name_exist(page: Path) -> None:
+    named = re.findall(r"`((?:reward_client|tests|benchmarks|docs)/[\w./-]+)`", pages.text(page))
+    assert [name for name in named if not (pages.ROOT / name).exists()] == []

@@ -51,9 +51,7 @@ SYMPTOMS = {
         errors.AuthenticationError, fault=(Fault.html(403), "/v1/models")
     ),
     "A redirect": Symptom(errors.StatusError, fault=(Fault.status(307), "/v1/models")),
-    "A response without JSON": Symptom(
-        errors.ProtocolError, fault=(Fault.html(200), "/v1/models")
-    ),
+    "A response without JSON": Symptom(errors.ProtocolError, fault=(Fault.html(200), "/v1/models")),
     "The model is refused by name": Symptom(
         errors.RecipeError, {"root": "RLHFlow/ArmoRM-Llama3-8B-v0.1"}
     ),

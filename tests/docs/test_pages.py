@@ -73,4 +73,5 @@ def test_module_map_names_every_package_and_no_other_module() -> None:
 @pytest.mark.parametrize("page", pages.PAGES, ids=pages.name)
 def test_files_that_pages_name_exist(page: Path) -> None:
     named = re.findall(r"`((?:reward_client|tests|benchmarks|docs)/[\w./-]+)`", pages.text(page))
-    assert [name for name in named if not (pages.ROOT / name).exists()] == []
+    written = [name for name in named if not name.endswith(".json")]  # results of a run
+    assert [name for name in written if not (pages.ROOT / name).exists()] == []

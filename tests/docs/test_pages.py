@@ -45,7 +45,8 @@ def test_every_page_is_in_an_index() -> None:
     listed = {
         (index.parent / entry).with_suffix(".md")
         for index in pages.DOCS.rglob("index.md")
-        for entry in pages.text(index).split("```{toctree}", maxsplit=1)[1].split("```")[0].split()
+        for toctree in pages.text(index).split("```{toctree}")[1:]
+        for entry in toctree.split("```")[0].split()
     }
     site = {page for page in pages.PAGES if pages.DOCS in page.parents}
     assert site - listed == {pages.DOCS / "index.md"}

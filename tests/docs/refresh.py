@@ -65,7 +65,8 @@ def doctor_reports() -> Iterator[str]:
 
 def demo_report() -> str:
     """Return the report of the demo without its last line, which holds a time."""
-    return "".join(printed("demo").splitlines(keepends=True)[:-1])
+    lines = printed("demo").splitlines(keepends=True)[:-1]
+    return re.sub(r"(?<=127\.0\.0\.1:)\d+", "34333", "".join(lines))
 
 
 def printed(*arguments: str) -> str:

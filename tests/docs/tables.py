@@ -30,7 +30,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 _ALSO_SHOWN = (307, 400, 401, 403, 404, 405, 407, 413, 422, 501)
 _PERMANENT = "the same request would get the same answer"
 
-ERAS = (*versions.ERAS, versions.UNKNOWN)
+RANGES = (*versions.ERAS, versions.UNKNOWN)
 COUNTS = Path(__file__).with_name("cells.json")
 EVIDENCE = ("live", "recorded", "emulated")
 ROUTES = ("classify", "embeddings", "pooling")
@@ -49,8 +49,8 @@ KINDS: dict[versions.Kind, str] = {
 }
 
 
-def era_name(era: versions.VersionRange) -> str:
-    return "later, or unknown" if era is versions.UNKNOWN else ".".join(map(str, era.since))
+def range_name(span: versions.VersionRange) -> str:
+    return "later, or unknown" if span is versions.UNKNOWN else ".".join(map(str, span.since))
 
 
 class Table(NamedTuple):
@@ -110,13 +110,13 @@ class _Span(NamedTuple):
 
     @property
     def named(self) -> tuple[str, str]:
-        return KINDS[self.kind], era_name(self.ranges[0])
+        return KINDS[self.kind], range_name(self.ranges[0])
 
 
 def _spans() -> Iterator[_Span]:
     for kind in get_args(versions.Kind):
-        known = [era for era in ERAS[:-1] if kind in era.ways]
-        for way, alike in groupby(known, key=lambda era: era.ways[kind]):
+        known = [span for span in RANGES[:-1] if kind in span.ways]
+        for way, alike in groupby(known, key=lambda span: span.ways[kind]):
             yield _Span(kind, way, list(alike))
 
 
@@ -124,23 +124,23 @@ def _requests() -> Iterator[tuple[str, ...]]:
     for span in _spans():
         ask = span.way.ask
         sent = "token IDs" if ask.sends == "ids" else "text"
-        yield *span.named, _way(ask), sent, f"{span.way.shape}, {ask.encoding}"
+        yield *span.named, _request(ask), sent, f"{span.way.shape}, {ask.encoding}"
 
 
 def _raw_values() -> Iterator[tuple[str, ...]]:
     for span in _spans():
         way = span.way
         default = way.unasked + (f" ({way.exceptions})" if way.exceptions else "")
-        running = [version for era in span.ranges for version in era.live]
+        running = [version for known in span.ranges for version in known.live]
         seen = ", ".join(running if way.live is None else way.live)
         flag = f"`{way.flag}`" if way.flag else ""
         yield *span.named, default, flag, seen or "no, its code was read"
 
 
-def _eras() -> Iterator[tuple[str, ...]]:
-    for era in ERAS:
-        named = [_way(way.ask) for ways in era.by_name.values() for way in ways]
-        yield era_name(era), era.errors, "; ".join(dict.fromkeys(named)), era.source
+def _ranges() -> Iterator[tuple[str, ...]]:
+    for span in RANGES:
+        named = [_request(way.ask) for ways in span.by_name.values() for way in ways]
+        yield range_name(span), span.errors, "; ".join(dict.fromkeys(named)), span.source
 
 
 def _cells() -> Iterator[tuple[str, ...]]:
@@ -166,7 +166,7 @@ def _numbers(version: str) -> list[int]:
     return list(map(int, version.split(".")))
 
 
-def _way(ask: ScoringRequest) -> str:
+def _request(ask: ScoringRequest) -> str:
     sent = [f"task: {ask.task}"] if ask.task else []
     sent += [f"{key}: {str(value).lower()}" for key, value in ask.switches.items()]
     sent += ["logprob_token_ids"] if ask.names_tokens else []
@@ -257,8 +257,10 @@ TABLES = {
         "| Model | vLLM from | Applied by default | Server flag for raw values | Seen running |",
         _raw_values,
     ),
-    "eras": Table(
-        DOCS / "reference/versions.md", "| vLLM from | Errors | Other routes | Known from |", _eras
+    "ranges": Table(
+        DOCS / "reference/versions.md",
+        "| vLLM from | Errors | Other routes | Known from |",
+        _ranges,
     ),
     "cells": Table(
         DOCS / "reference/versions.md",

@@ -35,7 +35,7 @@ NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?")
 
 
 class Ran(NamedTuple):
-    """An example that was run."""
+    """An executed example."""
 
     stage: Stage
     printed: str
@@ -63,7 +63,7 @@ def chat(answer: str = "88") -> list[dict[str, str]]:
 
 
 def ids_of(ran: Ran, name: str, messages: Any) -> list[int]:
-    """The token IDs of a conversation, by the server and not by the client."""
+    """Return the token IDs of a conversation from the server, without the client."""
     body = {"messages": messages, "add_generation_prompt": False}
     response = ran.stage.http.post(f"{ran.stage.server(name).url}/tokenize", json=body)
     ids: list[int] = response.json()["tokens"]
@@ -71,29 +71,29 @@ def ids_of(ran: Ran, name: str, messages: Any) -> list[int]:
 
 
 def scores(ran: Ran, name: str, *answers: str) -> list[float]:
-    """The model's numbers for conversations, by the model and not by its server."""
+    """Return the model's numbers for conversations, without its server."""
     server = ran.stage.server(name)
     return [server.reference(ids_of(ran, name, chat(answer))) for answer in answers]
 
 
 def about(*numbers: float) -> Any:
-    """These numbers as they are printed with three places."""
+    """Match these numbers as printed with three places."""
     return pytest.approx(list(numbers), abs=1.1e-3)
 
 
 def prompts(ran: Ran, name: str) -> list[str]:
-    """What a model went on with."""
+    """Return the prompts that a model continued."""
     bodies = ran.stage.bodies(name, "/v1/completions")
     return ["".join(map(chr, body["prompt"])) for body in bodies if "seed" in body]
 
 
 def inputs(ran: Ran, path: str, name: str = DEFAULT) -> list[list[list[int]]]:
-    """The token lists that a server was sent, by request."""
+    """Return the token lists of each request to a server."""
     return [body.get("input") for body in ran.stage.bodies(name, path)]
 
 
 def odds(*turns: dict[str, str]) -> float:
-    """By how much Yes exceeds No after these turns, and the question."""
+    """Return the logit of Yes minus the logit of No after these turns and the question."""
     yes, no = logits(rendered([*turns, ASKED], opened=True))
     return yes - no
 
@@ -298,13 +298,13 @@ CHECKS: dict[tuple[Path, str], tuple[Check, ...]] = {
 
 
 def examples(page: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """The headings of a page with the examples below them, and what these print."""
+    """Yield the headings of a page with their examples and the output shown."""
     for heading, section in pages.sections(page).items():
         yield heading, pages.fenced(section, "python"), pages.fenced(section, "text")
 
 
 def run(stage: Stage, page: Path, heading: str) -> Iterator[Ran]:
-    """Runs the examples below a heading, after what comes before all headings."""
+    """Run the examples below a heading, after the blocks before all headings."""
     blocks = {name: python for name, python, _ in examples(page)}
     namespace: dict[str, object] = {}
     for block in blocks[""]:

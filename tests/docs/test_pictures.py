@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -43,7 +43,7 @@ def test_the_style_of_the_site_is_up_to_date() -> None:
 
 @pytest.mark.parametrize("path", SAVED, ids=lambda path: path.stem)
 def test_a_picture_can_be_read_aloud_and_loads_nothing(path: Path) -> None:
-    svg = ElementTree.fromstring(pages.text(path))
+    svg = ET.fromstring(pages.text(path))
     parts = {part.get("id"): part.text for part in svg}
     assert svg.get("role") == "img"
     assert all(parts[name] for name in (svg.get("aria-labelledby") or "").split())

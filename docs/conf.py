@@ -30,8 +30,8 @@ autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
-# Types of other projects, whose documentation is not loaded at build time; and aliases, whose values
-# are listed where they are used.
+# Types of other projects, whose documentation is not loaded at build time; and aliases, whose
+# values are listed where they are used.
 nitpick_ignore_regex = [
     ("py:class", r"(collections\.abc|httpx|openai|pathlib)\..*"),
     ("py:class", r"(NonNegative|Positive)(Float|Int)|Aggregate|Check"),

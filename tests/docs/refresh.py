@@ -1,7 +1,7 @@
 """Write everything in the documentation that comes from the code.
 
 `python -m tests.docs.refresh` writes the tables, the tree of errors, the output below the examples,
-the reports of the doctor, and the output of the demo. `--fast` keeps the counted tests.
+the reports of the doctor, the output of the demo, and the pictures. `--fast` keeps the counted tests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from reward_client.testing import RewardServer
 
-from . import pages
+from . import pages, pictures
 from .examples import example_files, run_block
 from .servers import DEFAULT, Stage
 from .tables import COUNTS, TABLES, count_cells, error_tree
@@ -94,6 +94,7 @@ def main() -> None:
                 with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
                     example_files(Path(folder))
                     write_outputs(page, stage)
+    pictures.write()
 
 
 if __name__ == "__main__":

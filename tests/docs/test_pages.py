@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,15 +49,6 @@ def test_every_page_is_in_an_index() -> None:
     }
     site = {page for page in pages.PAGES if pages.DOCS in page.parents}
     assert site - listed == {pages.DOCS / "index.md"}
-
-
-def test_drawing_shows_the_layers_of_the_contract() -> None:
-    project = tomllib.loads(pages.text(pages.ROOT / "pyproject.toml"))
-    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
-    held = [set(re.findall(r"reward_client\.(\w+)", layer)) for layer in layers]
-    drawing = pages.text(MAP).split("```text\n", maxsplit=1)[1].split("\n\n", maxsplit=1)[0]
-    drawn = [set(re.split(r"\s{3,}", line)[0].split()) for line in drawing.splitlines()]
-    assert [layer & names for layer, names in zip(held, drawn, strict=True)] == held
 
 
 def test_module_map_names_every_package_and_no_other_module() -> None:

@@ -1,7 +1,8 @@
 """Write everything in the documentation that comes from the code.
 
 `python -m tests.docs.refresh` writes the tables, the tree of errors, the output below the examples,
-the reports of the doctor, the output of the demo, and the pictures. `--fast` keeps the counted tests.
+the reports of the doctor, the output of the demo, and the pictures. `--fast` keeps the numbers of
+counted tests.
 """
 
 from __future__ import annotations

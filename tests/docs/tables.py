@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, groupby, repeat
+from itertools import groupby
 from pathlib import Path
 from runpy import run_path
 from typing import Any, NamedTuple, get_args
@@ -76,6 +76,33 @@ class Table(NamedTuple):
         rule, _, rest = after.partition("\n")
         rest = rest.removeprefix(old)
         self.page.write_text(f"{before}{self.header}\n{rule}\n{body}{rest}", encoding="utf-8")
+
+
+class Listing(NamedTuple):
+    """Paragraphs of a page between two comments, and a function that yields their lines."""
+
+    page: Path
+    name: str
+    lines: Callable[[], Iterable[str]]
+
+    def rows(self) -> list[str]:
+        """Return the lines that the code gives."""
+        return list(self.lines())
+
+    def written(self) -> list[str]:
+        """Return the lines that the page shows."""
+        return self._parts()[1].splitlines()
+
+    def write(self) -> None:
+        before, _, after = self._parts()
+        body = "".join(line + "\n" for line in self.rows())
+        self.page.write_text(before + body + after, encoding="utf-8")
+
+    def _parts(self) -> tuple[str, str, str]:
+        begin, end = f"<!-- {self.name} -->\n\n", f"<!-- end of {self.name} -->"
+        before, _, rest = self.page.read_text(encoding="utf-8").partition(begin)
+        body, _, after = rest.partition(end)
+        return before + begin, body, end + after
 
 
 def written(page: Path, header: str) -> list[str]:
@@ -216,15 +243,13 @@ def _known() -> Iterator[tuple[str, Recipe]]:
             yield model, recipe.for_model(model)
 
 
-def _pitfalls() -> Iterator[tuple[str, ...]]:
+def _pitfalls() -> Iterator[str]:
     for number, trap in _listed_traps().items():
-        heads = chain([f"**{number}.** {trap.wrong}"], repeat(""))
-        for head, cure in zip(heads, trap.cures, strict=False):
-            yield head, cure.does, "<br>".join(map(_test, cure.tests))
-
-
-def _test(name: str) -> str:
-    return f"`{name.partition('::')[2]}`"
+        yield from (f"**{number}. {trap.wrong}.**", "")
+        for cure in trap.cures:
+            tests = ", ".join(dict.fromkeys(f"`{test.partition('::')[2]}`" for test in cure.tests))
+            yield f"* {cure.does} ({tests})"
+        yield ""
 
 
 def _limits() -> Iterator[tuple[str, ...]]:
@@ -238,7 +263,7 @@ def _listed_traps() -> dict[int, Any]:
     return traps
 
 
-TABLES = {
+TABLES: dict[str, Table | Listing] = {
     "statuses": Table(
         DOCS / "reference/errors.md", "| Status | Error | Retried | Reason |", _statuses
     ),
@@ -277,11 +302,7 @@ TABLES = {
         DOCS / "reference/models.md", "| Model | Reason and way out |", _refused
     ),
     "injected faults": Table(DOCS / "how-to/testing.md", "| Fault | Effect |", _injected),
-    "pitfalls": Table(
-        DOCS / "explanation/pitfalls.md",
-        "| What goes wrong | What the client does | Test |",
-        _pitfalls,
-    ),
+    "pitfalls": Listing(DOCS / "explanation/pitfalls.md", "pitfalls", _pitfalls),
     "limits": Table(DOCS / "explanation/pitfalls.md", "| Pitfall | Limit |", _limits),
 }
 

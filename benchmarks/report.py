@@ -16,6 +16,7 @@ from benchmarks.process import ROOT
 from benchmarks.results import Json, as_markdown
 
 RESULTS = ROOT / "benchmarks" / "results.json"
+PAGE = ROOT / "docs" / "explanation" / "benchmarks.md"
 PLACE = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 

@@ -33,7 +33,7 @@ Check: TypeAlias = Literal[
     "reference value",
     "replicas",
 ]
-"""What is looked at; docs/doctor.md says what each is about."""
+"""What is looked at; docs/how-to/doctor.md says what each is about."""
 
 Verdict: TypeAlias = Literal["ok", "warning", "failed", "not checked"]
 

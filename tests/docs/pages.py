@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+PAGES = sorted(
+    page
+    for page in [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
+    if DOCS / "_build" not in page.parents
+)
 
 
 def name(page: Path) -> str:
@@ -26,22 +30,22 @@ def text(page: Path) -> str:
 
 
 def languages(page: Path) -> set[str]:
-    """What the fenced blocks of a page say they are."""
+    """Return the languages of the fenced blocks of a page."""
     fences = re.findall(r"^ *(`{3,})([^\n`]*)\n.*?^ *\1 *$", text(page), re.MULTILINE | re.DOTALL)
     return {language.strip() for _, language in fences}
 
 
 def blocks(page: Path, language: str, evaluate: Callable[[Example], None]) -> Iterator[Example]:
-    """The fenced blocks of one language, and the remarks that skip the next of them."""
+    """Return the fenced blocks of one language, and the comments that skip a block."""
     return iter(Document.parse(str(page), CodeBlockParser(language, evaluate), SkipParser()))
 
 
 def sections(page: Path) -> dict[str, str]:
-    """What stands below each heading of the second order; what comes before them below ""."""
+    """Return the text below each second-level heading; the text before them under ""."""
     first, *others = re.split(r"^## (.+)\n", text(page), flags=re.MULTILINE)
     return {"": first, **dict(zip(others[::2], others[1::2], strict=True))}
 
 
 def fenced(section: str, language: str) -> list[str]:
-    """The fenced blocks of one language in a part of a page."""
+    """Return the fenced blocks of one language in a part of a page."""
     return re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)

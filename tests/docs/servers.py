@@ -1,4 +1,4 @@
-"""The servers that the examples of the documentation name, on free ports of the loopback."""
+"""The servers that the examples of the documentation name, on free loopback ports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ANSWERS = re.compile(r"(?:<assistant>|Answer(?: [AB])?: )(\d+)")
 
 
 class ExampleServer(Protocol):
-    """What the examples and their checks need of a server."""
+    """The interface of a server that the examples and their checks use."""
 
     @property
     def url(self) -> str: ...
@@ -67,7 +67,7 @@ class ScribeServer:
             do_GET = do_POST  # noqa: N815
 
             def log_message(self, *args: object) -> None:
-                """Nothing: standard error is the test's."""
+                """Log nothing: standard error belongs to the test."""
 
         self._server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
 
@@ -97,7 +97,7 @@ class ScribeServer:
 
 
 def writes(prompt: str, seed: int) -> str:
-    """What the servers that write make of a sum and the answers to it."""
+    """Return the text that a generating server writes about a sum and its answers."""
     total, answers = _read(prompt)
     far = [abs(answer - total) for answer in answers]
     if "[[" in prompt:
@@ -110,7 +110,7 @@ def writes(prompt: str, seed: int) -> str:
 
 
 def logits(prompt: str) -> tuple[float, float]:
-    """Those of Yes and No: nearer to each other after a thought that is not sure."""
+    """Return the logits of Yes and No: closer to each other after an unsure thought."""
     total, answers = _read(prompt)
     yes, no = (2.0, -1.0) if total in answers[:1] else (-1.5, 1.0)
     scale = 0.5 if "I think" in prompt else 1.0
@@ -118,13 +118,13 @@ def logits(prompt: str) -> tuple[float, float]:
 
 
 def pooled(prompt: str) -> float:
-    """What a head makes of a critique: higher the longer it is, and the better the answer."""
+    """Return the reward after a critique: it grows with its length and the answer's quality."""
     yes, no = logits(prompt)
     return yes - no + len(prompt) / 1000
 
 
 def _read(prompt: str) -> tuple[int, list[int]]:
-    """The sum that is asked for, and the answers. The probes of a client have neither."""
+    """Find the sum in question and the answers. The probes of a client have neither."""
     asked = _SUM.search(prompt)
     total = int(asked[1]) + int(asked[2]) if asked else 0
     return total, [int(answer) for answer in _ANSWERS.findall(prompt)]
@@ -148,17 +148,17 @@ SERVERS: dict[str, Callable[[], ExampleServer]] = {
     "http://head:8000": lambda: ScribeServer(Scribe(pools=pooled)),
     "http://judge:8000": _scribe,
 }
-"""What an example calls, and what answers instead."""
+"""The URLs in the examples, and the servers that answer instead."""
 
 STEP_TOKENS = {"<extra_0>": RewardServer.step_token}
-"""The step token of Qwen's models, and that of the model that answers instead."""
+"""The step token of Qwen's models, and the step token of the model that answers instead."""
 
 
 class Stage:
-    """The servers that were named so far.
+    """The servers named so far.
 
     Attributes:
-        http: Asks them what the examples do not.
+        http: Sends requests that the examples do not send.
     """
 
     def __init__(self) -> None:
@@ -168,13 +168,13 @@ class Stage:
         self._seen: dict[str, int] = {}
 
     def server(self, name: str) -> Any:
-        """The server of this name, which is started where it does not run yet."""
+        """Return the server of this name, and start it if it does not run yet."""
         if name not in self._running:
             self._running[name] = self._stack.enter_context(SERVERS[name]())
         return self._running[name]
 
     def staged(self, source: str) -> str:
-        """An example that calls these servers."""
+        """Replace the URLs of an example by the URLs of these servers."""
         for name in SERVERS:
             if name in source:
                 source = source.replace(name, self.server(name).url)
@@ -183,16 +183,16 @@ class Stage:
         return source
 
     def forget(self) -> None:
-        """What was asked so far is asked for no more."""
+        """Ignore the requests so far in `sent` and `bodies`."""
         self._seen = {name: len(server.requests) for name, server in self._running.items()}
 
     def sent(self, name: str) -> list[tuple[str, Any]]:
-        """The paths and bodies that a server was sent since."""
+        """Return the paths and bodies of the requests to a server since `forget`."""
         requests = self.server(name).requests[self._seen.get(name, 0) :]
         return [(request.path, request.json) for request in requests]
 
     def bodies(self, name: str, path: str) -> list[Any]:
-        """The bodies that one path of a server was sent since."""
+        """Return the bodies of the requests to one path of a server since `forget`."""
         return [body for asked, body in self.sent(name) if asked == path]
 
     def close(self) -> None:

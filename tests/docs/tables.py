@@ -1,6 +1,6 @@
 """The tables of the documentation that come from the code.
 
-`python tests/docs/tables.py` writes them.
+`python -m tests.docs.refresh` writes them.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, groupby, repeat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from runpy import run_path
 from typing import Any, NamedTuple, get_args
 
+from reward_client import errors
 from reward_client._protocols.vllm import ScoringRequest, versions
 from reward_client._transport.network_errors import NETWORK_ERROR_RULES
 from reward_client._transport.status_errors import STATUS_RULES, ErrorBody, error_kind, is_retried
@@ -25,13 +26,16 @@ from reward_client.testing import Fault
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-# Statuses without a rule of their own that deserve a row: the redirects and the usual refusals.
+# Statuses without their own rule that deserve a row: a redirect and the usual refusals.
 _ALSO_SHOWN = (307, 400, 401, 403, 404, 405, 407, 413, 422, 501)
 _PERMANENT = "the same request would get the same answer"
 
-VERSION_RANGES = (*versions.VERSION_RANGES, versions.UNKNOWN_VERSION)
+RANGES = (*versions.VERSION_RANGES, versions.UNKNOWN_VERSION)
 COUNTS = Path(__file__).with_name("cells.json")
 EVIDENCE = ("live", "recorded", "emulated")
+ROUTES = ("classify", "embeddings", "pooling")
+OUTCOMES = {"raw, by the server's flag": "raw by flag"}
+USUAL_COMMAND = "vllm serve MODEL --runner pooling"
 KINDS: dict[versions.ModelKind, str] = {
     "sequence": "one label, or several",
     "token": "each token",
@@ -45,27 +49,25 @@ KINDS: dict[versions.ModelKind, str] = {
 }
 
 
-def era_name(version_range: versions.VersionRange) -> str:
+def range_name(span: versions.VersionRange) -> str:
     return (
-        "later, or unknown"
-        if version_range is versions.UNKNOWN_VERSION
-        else ".".join(map(str, version_range.since))
+        "later, or unknown" if span is versions.UNKNOWN_VERSION else ".".join(map(str, span.since))
     )
 
 
 class Table(NamedTuple):
-    """A table of a page: its header, and the cells of each of its rows."""
+    """A table of a page: its header, and a function that yields the cells of each row."""
 
     page: Path
     header: str
     cells: Callable[[], Iterable[tuple[str, ...]]]
 
     def rows(self) -> list[str]:
-        """The rows as the code has them."""
+        """Return the rows that the code gives."""
         return [f"| {' | '.join(cells)} |" for cells in self.cells()]
 
     def written(self) -> list[str]:
-        """The rows as the page has them."""
+        """Return the rows that the page shows."""
         return written(self.page, self.header)
 
     def write(self) -> None:
@@ -78,8 +80,35 @@ class Table(NamedTuple):
         self.page.write_text(f"{before}{self.header}\n{rule}\n{body}{rest}", encoding="utf-8")
 
 
+class Listing(NamedTuple):
+    """Paragraphs of a page between two comments, and a function that yields their lines."""
+
+    page: Path
+    name: str
+    lines: Callable[[], Iterable[str]]
+
+    def rows(self) -> list[str]:
+        """Return the lines that the code gives."""
+        return list(self.lines())
+
+    def written(self) -> list[str]:
+        """Return the lines that the page shows."""
+        return self._parts()[1].splitlines()
+
+    def write(self) -> None:
+        before, _, after = self._parts()
+        body = "".join(line + "\n" for line in self.rows())
+        self.page.write_text(before + body + after, encoding="utf-8")
+
+    def _parts(self) -> tuple[str, str, str]:
+        begin, end = f"<!-- {self.name} -->\n\n", f"<!-- end of {self.name} -->"
+        before, _, rest = self.page.read_text(encoding="utf-8").partition(begin)
+        body, _, after = rest.partition(end)
+        return before + begin, body, end + after
+
+
 def written(page: Path, header: str) -> list[str]:
-    """The rows of the table with this header."""
+    """Return the rows of the table with this header."""
     lines = page.read_text(encoding="utf-8").split(header + "\n", maxsplit=1)[1].splitlines()[1:]
     return lines[: next(n for n, line in enumerate([*lines, ""]) if not line.startswith("|"))]
 
@@ -101,58 +130,72 @@ def _faults() -> Iterator[tuple[str, ...]]:
         yield fault.value, error, _yes_or_no(rule.retried), _yes_or_no(rule.server_lost), rule.why
 
 
-def _ways() -> Iterator[tuple[str, ...]]:
-    """Each kind's ways, from the first version that has one to the next that has another."""
+class _Span(NamedTuple):
+    """Consecutive versions that ask for one kind of model in the same way."""
+
+    kind: versions.ModelKind
+    way: Any
+    ranges: Sequence[versions.VersionRange]
+
+    @property
+    def named(self) -> tuple[str, str]:
+        return KINDS[self.kind], range_name(self.ranges[0])
+
+
+def _spans() -> Iterator[_Span]:
     for kind in get_args(versions.ModelKind):
-        eras = [
-            version_range
-            for version_range in VERSION_RANGES[:-1]
-            if kind in version_range.strategies
-        ]
-        for way, same in groupby(eras, key=lambda version_range: version_range.strategies[kind]):
-            alike = list(same)
-            running = [version for version_range in alike for version in version_range.live]
-            seen = ", ".join(running if way.live is None else way.live)
-            unasked = way.default_activation + (f" ({way.exceptions})" if way.exceptions else "")
-            yield (
-                KINDS[kind],
-                era_name(alike[0]),
-                _way(way.request),
-                "token IDs" if way.request.sends == "ids" else "text",
-                way.request.encoding,
-                way.shape,
-                unasked,
-                f"`{way.flag}`" if way.flag else "",
-                seen or "no, its code was read",
-            )
+        known = [span for span in RANGES[:-1] if kind in span.strategies]
+        for way, alike in groupby(known, key=lambda span: span.strategies[kind]):
+            yield _Span(kind, way, list(alike))
 
 
-def _eras() -> Iterator[tuple[str, ...]]:
-    for version_range in VERSION_RANGES:
-        named = [_way(way.request) for ways in version_range.if_named.values() for way in ways]
-        yield (
-            era_name(version_range),
-            version_range.errors,
-            "; ".join(dict.fromkeys(named)),
-            version_range.source,
-        )
+def _requests() -> Iterator[tuple[str, ...]]:
+    for span in _spans():
+        ask = span.way.request
+        sent = "token IDs" if ask.sends == "ids" else "text"
+        yield *span.named, _request(ask), sent, f"{span.way.shape}, {ask.encoding}"
+
+
+def _raw_values() -> Iterator[tuple[str, ...]]:
+    for span in _spans():
+        way = span.way
+        default = way.default_activation + (f" ({way.exceptions})" if way.exceptions else "")
+        running = [version for known in span.ranges for version in known.live]
+        seen = ", ".join(running if way.live is None else way.live)
+        flag = f"`{way.flag}`" if way.flag else ""
+        yield *span.named, default, flag, seen or "no, its code was read"
+
+
+def _ranges() -> Iterator[tuple[str, ...]]:
+    for span in RANGES:
+        named = [_request(way.request) for ways in span.if_named.values() for way in ways]
+        yield range_name(span), span.errors, "; ".join(dict.fromkeys(named)), span.source
 
 
 def _cells() -> Iterator[tuple[str, ...]]:
-    """Versions, kinds and routes, with what comes of them and the tests of each evidence."""
-    counts: dict[tuple[str, ...], Counter[str]] = {}
+    """Yield versions and kinds with the outcomes of each route and their tests by evidence."""
+    counts: dict[tuple[str, str], dict[str, dict[str, Counter[str]]]] = {}
     for version, kind, route, outcome, evidence, count in json.loads(COUNTS.read_text("utf-8")):
-        counts.setdefault((version, kind, route, outcome), Counter())[evidence] += count
-    for key in sorted(counts, key=lambda key: (_numbers(key[0]), key[1:])):
-        tests = (str(counts[key][evidence] or "") for evidence in EVIDENCE)
-        yield *key, *tests
+        routes = counts.setdefault((version, kind), {route: {} for route in ROUTES})
+        routes[route].setdefault(outcome, Counter())[evidence] += count
+    for version, kind in sorted(counts, key=lambda key: (_numbers(key[0]), key[1])):
+        yield version, kind, *map(_outcomes, counts[version, kind].values())
+
+
+def _outcomes(tests: Mapping[str, Counter[str]]) -> str:
+    return "<br>".join(_outcome(outcome, tests[outcome]) for outcome in sorted(tests))
+
+
+def _outcome(outcome: str, tests: Counter[str]) -> str:
+    numbers = "/".join(str(tests[evidence]) for evidence in EVIDENCE)
+    return f"{OUTCOMES.get(outcome, outcome)} ({numbers})"
 
 
 def _numbers(version: str) -> list[int]:
     return list(map(int, version.split(".")))
 
 
-def _way(ask: ScoringRequest) -> str:
+def _request(ask: ScoringRequest) -> str:
     sent = [f"task: {ask.task}"] if ask.task else []
     sent += [f"{key}: {str(value).lower()}" for key, value in ask.switches.items()]
     sent += ["logprob_token_ids"] if ask.names_tokens else []
@@ -168,13 +211,22 @@ def _injected() -> Iterator[tuple[str, ...]]:
 
 
 def _models() -> Iterator[tuple[str, ...]]:
-    for model, recipe in _known():
-        if recipe.refusal is None:
-            values = "; ".join(map(expected_in_words, recipe.references)) or "none published"
-            command = f"`{recipe.commands['today']}`"
-            status = "partly confirmed" if recipe.unconfirmed else "confirmed"
-            architectures = ", ".join(f"`{name}`" for name in recipe.architectures)
-            yield model, architectures, head_in_words(recipe), command, values, status
+    for model, recipe in _served():
+        values = "; ".join(map(expected_in_words, recipe.references)) or "none published"
+        status = "partly confirmed" if recipe.unconfirmed else "confirmed"
+        architectures = "<br>".join(f"`{name}`" for name in recipe.architectures)
+        yield f"{model}<br>{architectures}", head_in_words(recipe), values, status
+
+
+def _commands() -> Iterator[tuple[str, ...]]:
+    """Yield the commands that differ from the usual one, each with its models."""
+    models: dict[str, list[str]] = {}
+    for model, recipe in _served():
+        command = recipe.commands["today"].replace(model, "MODEL")
+        models.setdefault(command, []).append(model)
+    for command, served in models.items():
+        if command != USUAL_COMMAND:
+            yield "<br>".join(served), f"`{command}`"
 
 
 def _refused() -> Iterator[tuple[str, ...]]:
@@ -183,22 +235,23 @@ def _refused() -> Iterator[tuple[str, ...]]:
             yield "<br>".join(recipe.models), recipe.refusal.replace("|", "\\|")
 
 
+def _served() -> Iterator[tuple[str, Recipe]]:
+    return ((model, recipe) for model, recipe in _known() if recipe.refusal is None)
+
+
 def _known() -> Iterator[tuple[str, Recipe]]:
     for recipe in catalogue().values():
         for model in recipe.models:
             yield model, recipe.for_model(model)
 
 
-def _traps() -> Iterator[tuple[str, ...]]:
+def _pitfalls() -> Iterator[str]:
     for number, trap in _listed_traps().items():
-        heads = chain([(str(number), trap.wrong)], repeat(("", "")))
-        for head, cure in zip(heads, trap.cures, strict=False):
-            yield *head, cure.does, "<br>".join(map(_test, cure.tests))
-
-
-def _test(name: str) -> str:
-    file, _, function = name.partition("::")
-    return f"`{file}`: `{function}`"
+        yield from (f"**{number}. {trap.wrong}.**", "")
+        for cure in trap.cures:
+            tests = ", ".join(dict.fromkeys(f"`{test.partition('::')[2]}`" for test in cure.tests))
+            yield f"* {cure.does} ({tests})"
+        yield ""
 
 
 def _limits() -> Iterator[tuple[str, ...]]:
@@ -208,64 +261,65 @@ def _limits() -> Iterator[tuple[str, ...]]:
 
 
 def _listed_traps() -> dict[int, Any]:
-    # Not imported: this file is also run as a script, outside of any package.
     traps: dict[int, Any] = run_path(str(DOCS.parent / "tests/traps/cures.py"))["TRAPS"]
     return traps
 
 
-TABLES = {
+TABLES: dict[str, Table | Listing] = {
     "statuses": Table(
-        DOCS / "errors-and-retries.md", "| Status | Error | Retried | Why |", _statuses
+        DOCS / "reference/errors.md", "| Status | Error | Retried | Reason |", _statuses
     ),
     "faults": Table(
-        DOCS / "errors-and-retries.md",
-        "| What happened | Error | Retried | Profile dropped | Why |",
+        DOCS / "reference/errors.md",
+        "| Failure | Error | Retried | Profile renewed | Reason |",
         _faults,
     ),
-    "ways": Table(
-        DOCS / "versions.md",
-        "| Served | vLLM from | Asked by | Takes | Encoding | A row for each | Unasked | "
-        "Flag for raw values | Seen running |",
-        _ways,
+    "requests": Table(
+        DOCS / "reference/versions.md",
+        "| Model | vLLM from | Request | Sends | Answer |",
+        _requests,
     ),
-    "eras": Table(
-        DOCS / "versions.md", "| vLLM from | Errors | Other routes | Known from |", _eras
+    "raw values": Table(
+        DOCS / "reference/versions.md",
+        "| Model | vLLM from | Applied by default | Server flag for raw values | Seen running |",
+        _raw_values,
+    ),
+    "ranges": Table(
+        DOCS / "reference/versions.md",
+        "| vLLM from | Errors | Other routes | Known from |",
+        _ranges,
     ),
     "cells": Table(
-        DOCS / "versions.md",
-        "| vLLM | Served | Route | What comes | Live | Recorded | Emulated |",
+        DOCS / "reference/versions.md",
+        "| vLLM | Model | `/classify` | `/v1/embeddings` | `/pooling` |",
         _cells,
     ),
     "models": Table(
-        DOCS / "models.md",
-        "| Model | Architecture | Reward | Command | Reference values | Status |",
+        DOCS / "reference/models.md",
+        "| Model | Reward | Reference values | Status |",
         _models,
     ),
-    "refused models": Table(DOCS / "models.md", "| Model | Why, and what to do |", _refused),
-    "injected faults": Table(
-        DOCS / "testing-your-pipeline.md", "| Fault | What happens |", _injected
+    "commands": Table(DOCS / "reference/models.md", "| Models | Command |", _commands),
+    "refused models": Table(
+        DOCS / "reference/models.md", "| Model | Reason and way out |", _refused
     ),
-    "traps": Table(
-        DOCS / "traps.md", "| Trap | What goes wrong | What the client does | Test |", _traps
-    ),
-    "limits of the cures": Table(DOCS / "traps.md", "| Trap | Limit |", _limits),
+    "injected faults": Table(DOCS / "how-to/testing.md", "| Fault | Effect |", _injected),
+    "pitfalls": Listing(DOCS / "explanation/pitfalls.md", "pitfalls", _pitfalls),
+    "limits": Table(DOCS / "explanation/pitfalls.md", "| Pitfall | Limit |", _limits),
 }
 
 
+def error_tree() -> str:
+    """Return the tree of errors as the module draws it."""
+    (tree,) = (part for part in (errors.__doc__ or "").split("\n\n") if "├──" in part)
+    lines = [line.removeprefix("    ") for line in tree.replace("``", "").splitlines()]
+    return "".join(line + "\n" for line in lines)
+
+
 def count_cells(path: Path) -> None:
-    """Writes how many tests stand behind each cell of the table of versions."""
-    # Named one by one: no other test is behind a cell, and all of them take long to collect.
-    files = [
-        str(file)
-        for file in sorted((DOCS.parent / "tests").rglob("test_*.py"))
-        if "cells import" in file.read_text(encoding="utf-8")
-    ]
-    command = [sys.executable, "-m", "pytest", *files, "--all", "--collect-only", "-q"]
+    """Write the number of tests behind each cell of the table of versions."""
+    # Named, since pytest knows the options of conftest.py files further down only then.
+    folders = ("tests", "tests/server")
+    command = [sys.executable, "-m", "pytest", *folders, "--all", "--collect-only", "-q"]
     command += ["-p", "no:cacheprovider", f"--cells={path}"]
     subprocess.run(command, cwd=DOCS.parent, check=True, stdout=subprocess.DEVNULL)
-
-
-if __name__ == "__main__":
-    count_cells(COUNTS)
-    for table in TABLES.values():
-        table.write()

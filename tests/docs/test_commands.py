@@ -29,7 +29,7 @@ DEMO_COMMAND = "python -m pip install '.[demo]' && reward-client demo"
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The commands of a page's shell blocks, and those inside its text."""
+    """Return the commands in the shell blocks and in the text of a page."""
     shell = (example.parsed for example in pages.blocks(page, "bash", lambda _: None))
     found = [block for block in shell if isinstance(block, str)]  # no remarks to skip something
     found += re.findall(r"`((?:nox|reward-client) [^`\n]+)`", pages.text(page))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import asyncio
 import inspect
 import re
 from typing import TYPE_CHECKING
@@ -12,6 +10,8 @@ from unittest import SkipTest
 import pytest
 
 from . import pages
+from .examples import run_block
+from .test_outputs import assert_same_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .servers import Stage
 
-# Python by another name would not be run.
+# Python under another name would not be run.
 OTHER_NAMES = {"py", "python3", "pycon", "ipython", "ipython3", "{code-block} python"}
 
 
@@ -29,21 +29,23 @@ OTHER_NAMES = {"py", "python3", "pycon", "ipython", "ipython3", "{code-block} py
 def run(
     request: pytest.FixtureRequest, surroundings: None, stage: Stage
 ) -> Callable[[Example], None]:
-    def run_block(example: Example) -> None:
-        """Runs a block as a reader would: a script, a notebook's cell, or a file of tests."""
-        source = stage.staged(example.parsed)
-        lines_before = "\n" * (example.line + example.parsed.line_offset)
-        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        code = compile(lines_before + source, example.path, "exec", flags, dont_inherit=True)
+    def run_example(example: Example) -> None:
+        """Run a block: as a script, a cell of a notebook, or a file of tests."""
         before = dict(example.namespace)
-        awaited = eval(code, example.namespace)
-        if inspect.iscoroutine(awaited):
-            asyncio.run(awaited)
+        lines_before = "\n" * (example.line + example.parsed.line_offset)
+        run_block(lines_before + stage.staged(example.parsed), example.path, example.namespace)
         for name, value in list(example.namespace.items()):
             if name.startswith("test_") and before.get(name) is not value:
                 value(**{key: request.getfixturevalue(key) for key in _parameters(value)})
 
-    return run_block
+    return run_example
+
+
+def shown_output(example: Example) -> str | None:
+    """Return the text block that directly follows an example, None if there is none."""
+    rest = example.document.text[example.region.end :]
+    found = re.match(r"\s*```text\n(.*?)^```$", rest, re.MULTILINE | re.DOTALL)
+    return found[1] if found else None
 
 
 def _parameters(function: Callable[..., object]) -> list[str]:
@@ -51,13 +53,19 @@ def _parameters(function: Callable[..., object]) -> list[str]:
 
 
 @pytest.mark.parametrize("page", pages.PAGES, ids=pages.name)
-def test_python_blocks_run(page: Path, run: Callable[[Example], None]) -> None:
+def test_python_blocks_run(
+    page: Path, run: Callable[[Example], None], capsys: pytest.CaptureFixture[str]
+) -> None:
     reasons: list[str] = []
     for example in pages.blocks(page, "python", run):
+        capsys.readouterr()
         try:
             example.evaluate()
         except SkipTest as skipped:  # written as: skip: next "the reason"
             reasons.append(str(skipped))
+        shown = shown_output(example)
+        if shown is not None:
+            assert_same_output(capsys.readouterr().out, shown)
     assert all(len(reason.split()) >= 3 for reason in reasons), reasons
 
 

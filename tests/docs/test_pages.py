@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +14,8 @@ from . import pages
 if TYPE_CHECKING:
     from pathlib import Path
 
+PACKAGE = pages.ROOT / "reward_client"
+MAP = pages.DOCS / "explanation" / "module-map.md"
 VERSION_HEADING = re.compile(r"^## \[?(\d+\.\d+\.\d+)", re.MULTILINE)
 
 
@@ -39,18 +40,29 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not missing
 
 
-def test_every_page_is_in_the_index() -> None:
-    listed = pages.text(pages.DOCS / "index.md").split("```{toctree}", maxsplit=1)[1].split()
-    written = {page.stem for page in pages.DOCS.glob("*.md")} - {"index"}
-    assert written <= set(listed)
+def test_every_page_is_in_an_index() -> None:
+    listed = {
+        (index.parent / entry).with_suffix(".md")
+        for index in pages.DOCS.rglob("index.md")
+        for toctree in pages.text(index).split("```{toctree}")[1:]
+        for entry in toctree.split("```")[0].split()
+    }
+    site = {page for page in pages.PAGES if pages.DOCS in page.parents}
+    assert site - listed == {pages.DOCS / "index.md"}
 
 
-def test_drawing_of_the_modules_has_the_layers_that_are_held() -> None:
-    project = tomllib.loads(pages.text(pages.ROOT / "pyproject.toml"))
-    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
-    held = [set(re.findall(r"reward_client\.([\w.]+)", layer)) - {"_version"} for layer in layers]
-    drawing = pages.text(pages.DOCS / "architecture.md").split("```text\n", maxsplit=1)[1]
-    lines = drawing.split("\n\n", maxsplit=1)[0].splitlines()
-    assert [
-        held_there & set(line.split()) for held_there, line in zip(held, lines, strict=True)
-    ] == held
+def test_module_map_names_every_package_and_no_other_module() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", pages.text(MAP), re.MULTILINE))
+    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert packages <= rows.keys()
+    for package in packages & rows.keys():
+        for name in re.findall(r"`([a-z_]+)(?:/)?`", rows[package]):
+            found = [*(PACKAGE / package).rglob(f"{name}.py"), *(PACKAGE / package).rglob(name)]
+            assert found, f"{package}: {name}"
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=pages.name)
+def test_files_that_pages_name_exist(page: Path) -> None:
+    named = re.findall(r"`((?:reward_client|tests|benchmarks|docs)/[\w./-]+)`", pages.text(page))
+    written = [name for name in named if not name.endswith(".json")]  # results of a run
+    assert [name for name in written if not (pages.ROOT / name).exists()] == []

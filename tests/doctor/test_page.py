@@ -13,7 +13,7 @@ from reward_client._doctor.report import Check
 
 from .conftest import Serve
 
-PAGE = Path(__file__).parents[2] / "docs" / "doctor.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "doctor.md"
 URL = "http://localhost:8000"
 # The last digits of a reward may differ between machines, and the next version has another number.
 DIGITS = re.compile(r"(?<=\.\d{2})\d+|(?<=client version )[\d.]+")

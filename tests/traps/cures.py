@@ -65,24 +65,25 @@ STEPS = "wire/test_steps.py::"
 
 TRAPS: dict[int, Trap] = {
     1: Trap(
-        "`/tokenize` opens another assistant turn after the answer unless it is told not to",
+        "`/tokenize` opens another assistant turn after the answer, unless the request forbids it",
         (
             Cure(
-                "says `add_generation_prompt` with each conversation",
+                "The client sends `add_generation_prompt` with each conversation.",
                 "_protocols/vllm/tokenize.py",
                 '        "add_generation_prompt": generation_prompt,\n',
                 "",
                 (REQUESTS + "test_1_no_generation_prompt",),
             ),
             Cure(
-                "says `continue_final_message` too, so that the one is checked against the other",
+                "It also sends `continue_final_message`, so that the server checks one against "
+                "the other.",
                 "_protocols/vllm/tokenize.py",
                 '        "continue_final_message": continues,\n',
                 "",
                 (REQUESTS + "test_1_no_generation_prompt",),
             ),
             Cure(
-                "opens a turn where the model's recipe says that it was trained so",
+                "It opens a turn if the model's recipe says that the model was trained so.",
                 DISCOVERY,
                 "generation_prompt=output.opens_turn or (prompt is not None and prompt.generation_prompt),",
                 "generation_prompt=False,",
@@ -91,32 +92,32 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     2: Trap(
-        "one-label heads come back through a sigmoid (from 0.9.0 on), so do the values of "
-        "`Qwen2ForRewardModel` on 0.11.1 to 0.15 and of InternLM2 from 0.10.1 on",
+        "A sigmoid squashes the values of heads with one label (from 0.9.0 on), of "
+        "`Qwen2ForRewardModel` (0.11.1 to 0.15) and of InternLM2 (from 0.10.1 on)",
         (
             Cure(
-                "asks for raw values by `use_activation: false` where the version knows it",
+                "The client sends `use_activation: false` to versions that know it.",
                 VERSIONS,
                 '_RAW = MappingProxyType({"use_activation": False})',
                 "_RAW: Mapping[str, bool] = MappingProxyType({})",
                 (RAW_VALUES + "test_2_no_sigmoid",),
             ),
             Cure(
-                "asks by `activation: false` on `/classify` of 0.10.1 to 0.11.0",
+                "It sends `activation: false` to `/classify` of 0.10.1 to 0.11.0.",
                 VERSIONS,
                 'ScoringRequest("classify", None, {"activation": False}, raw_by="request", sends="text")',
                 'ScoringRequest("classify", None, {}, raw_by="request", sends="text")',
                 (RAW_VALUES + "test_2_no_sigmoid",),
             ),
             Cure(
-                "looks whether asking makes a difference, where all values lie inside of 0 to 1",
+                "If all values lie between 0 and 1, it checks that the switch makes a difference.",
                 DISCOVERY,
                 "        raw_by = None\n",
                 '        raw_by = "request"\n',
                 ("unit/test_discovery.py::test_a_switch_that_changes_nothing_proves_nothing",),
             ),
             Cure(
-                "believes no value to be raw where no request can ask for it",
+                "It trusts no value to be raw if no request can ask for raw values.",
                 VERSIONS,
                 '_POOLING = ScoringRequest("pooling")',
                 '_POOLING = ScoringRequest("pooling", raw_by="request")',
@@ -125,10 +126,11 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     3: Trap(
-        "0.6.6 to 0.8.5 apply a softmax over the one label: every reward is 1.0",
+        "vLLM 0.6.6 to 0.8.5 applies a softmax over the one label: every reward is 1.0",
         (
             Cure(
-                "`ActivationError` with the server's flag where all probes are 1.0",
+                "If all probes are 1.0, the client raises `ActivationError` with the server flag "
+                "that helps.",
                 EVIDENCE,
                 "        _refuse_constant_ones([row[0] for row in rows], raw_by, flag)",
                 "        pass",
@@ -137,10 +139,10 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     4: Trap(
-        "on 0.11.1 to 0.13 a second activation key turns the activation on",
+        "On 0.11.1 to 0.13, a second activation key turns the activation on",
         (
             Cure(
-                "sends one key, from the version table",
+                "The client sends exactly one key, from the version table.",
                 VERSIONS,
                 '_RAW = MappingProxyType({"use_activation": False})',
                 '_RAW = MappingProxyType({"use_activation": False, "activation": False})',
@@ -149,38 +151,40 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     5: Trap(
-        "up to 0.10.0 (`/pooling`: 0.11.0) no request can ask for raw values",
+        "Up to 0.10.0 (for `/pooling`, up to 0.11.0), no request can ask for raw values",
         (
             Cure(
-                "looks at eight diverse token lists",
+                "The client examines eight different token lists.",
                 "_server/probes.py",
                 "_COUNT = 8",
                 "_COUNT = 1",
                 ("unit/test_discovery.py::test_the_probes_are_eight_and_differ_in_length",),
             ),
             Cure(
-                "`ActivationError` where all values lie inside of 0 to 1 and nobody knows why",
+                "If all values lie between 0 and 1 and nothing else decides, it raises "
+                "`ActivationError`.",
                 EVIDENCE,
                 "    if declared is None:\n        return None\n",
                 '    if declared is None:\n        return Activation("none", "probe")\n',
                 (RAW_VALUES + "test_5_values_inside_of_0_to_1_may_be_squashed",),
             ),
             Cure(
-                'refuses `server_activation="sigmoid"` where a value outside of 0 to 1 came',
+                'It rejects `server_activation="sigmoid"` if a value outside 0 to 1 came.',
                 EVIDENCE,
                 'if declared == "sigmoid":',
                 'if declared == "never":',
                 (RAW_VALUES + "test_5_a_value_outside_of_0_to_1_proves_that_they_are_raw",),
             ),
             Cure(
-                "a recipe's reference value decides what the server applies",
+                "A recipe's reference value decides which activation the server applies.",
                 DISCOVERY,
                 "if activation is None and isinstance(head, ScalarHead) and recipe is not None:",
                 "if activation is None and isinstance(head, LinearHead) and recipe is not None:",
                 (RAW_VALUES + "test_5_a_reference_value_tells_what_the_server_applies",),
             ),
             Cure(
-                "inverts no sigmoid that is so near to its end that it stands for many rewards",
+                "It does not invert a sigmoid so close to 0 or 1 that many rewards share the "
+                "value.",
                 "_base/activation.py",
                 "if not 0 < value < 1 or self._doubt(value) > _TOLERANCE:",
                 "if not 0 < value < 1:",
@@ -189,18 +193,18 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     6: Trap(
-        "keys that a version does not know are refused (up to 0.6.4; `normalize` from 0.26 on) or "
-        "ignored in silence",
+        "A version refuses keys that it does not know (up to 0.6.4; `normalize` from 0.26 on), or"
+        " silently ignores them",
         (
             Cure(
-                "raw hidden states by the key of the version",
+                "The client asks for raw hidden states with the key of the version.",
                 VERSIONS,
                 '_HIDDEN_BY_ACTIVATION = ScoringRequest("embeddings", None, _RAW, raw_by="request")',
                 '_HIDDEN_BY_ACTIVATION = ScoringRequest("embeddings", None, _NORMALIZE, raw_by="request")',
                 (REQUESTS + "test_6_exactly_the_keys_of_the_version",),
             ),
             Cure(
-                "no switch for versions that know none",
+                "It sends no switch to versions that know none.",
                 VERSIONS,
                 '_EMBEDDINGS = ScoringRequest("embeddings")',
                 '_EMBEDDINGS = ScoringRequest("embeddings", switches=_RAW)',
@@ -210,7 +214,8 @@ TRAPS: dict[int, Trap] = {
                 ),
             ),
             Cure(
-                "`InputError` for tools and template arguments that `/tokenize` would ignore",
+                "It raises `InputError` for tools and template arguments that `/tokenize` would "
+                "ignore.",
                 "_protocols/vllm/tokenize.py",
                 "if key not in template_keys(version):",
                 "if key not in wanted:",
@@ -219,18 +224,18 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     7: Trap(
-        "without its `task`, `/pooling` answers rows for each token (0.13 to 0.18), hidden states "
-        "(0.10) or an error",
+        "Without its `task`, `/pooling` answers rows for each token (0.13 to 0.18), hidden states"
+        " (0.10) or an error",
         (
             Cure(
-                "names the task",
+                "The client names the task.",
                 VERSIONS,
                 '_CLASSIFY = ScoringRequest("pooling", "classify", _RAW, raw_by="request")',
                 '_CLASSIFY = ScoringRequest("pooling", None, _RAW, raw_by="request")',
                 (RAW_VALUES + "test_7_the_task_is_named",),
             ),
             Cure(
-                "checks the shape of each response",
+                "It checks the shape of each response.",
                 "_server/state.py",
                 "        if problem is not None:",
                 "        if problem is not None and not output.values:",
@@ -239,10 +244,10 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     8: Trap(
-        "the vector of a hidden state comes back instead of a reward",
+        "The vector of a hidden state comes back instead of a reward",
         (
             Cure(
-                "takes one value for a scalar, and never the first of many",
+                "The client reads a scalar from exactly one value, never from the first of many.",
                 "heads/scalar.py",
                 "layout.width == 1:",
                 "layout.width >= 1:",
@@ -252,7 +257,7 @@ TRAPS: dict[int, Trap] = {
                 ),
             ),
             Cure(
-                "`NotARewardError` with the command that serves the model",
+                "It raises `NotARewardError` with the command that serves the model.",
                 "_protocols/vllm/pooled_output.py",
                 "_MAX_LABELS = 64",
                 "_MAX_LABELS = 100_000",
@@ -264,18 +269,18 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     9: Trap(
-        "`/v1/embeddings` answers 500 to a model with a value for each token, unless it is asked "
-        "for base64 (0.6.6 to 0.9.0)",
+        "`/v1/embeddings` answers 500 for a model with a value for each token, except in base64 "
+        "(0.6.6 to 0.9.0)",
         (
             Cure(
-                "asks for base64",
+                "The client asks for base64.",
                 "_protocols/vllm/scoring_request.py",
                 '"/v1/embeddings", "embedding", "base64"',
                 '"/v1/embeddings", "embedding", "float"',
                 (RAW_VALUES + "test_9_base64_where_float_breaks",),
             ),
             Cure(
-                "cuts the flat numbers into rows by the number of tokens or steps",
+                "It splits the flat numbers into rows by the number of tokens or steps.",
                 "_protocols/vllm/pooled_output.py",
                 "return [values[start : start + width] for start in range(0, len(values), width)]",
                 "return [values]",
@@ -287,38 +292,38 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     10: Trap(
-        "the prompt starts with two BOS tokens, or with none (Skywork V1)",
+        "The prompt starts with two BOS tokens, or with none (Skywork V1)",
         (
             Cure(
-                "counts them, in each reward",
+                "Each reward holds the number of BOS tokens.",
                 RULES,
                 "return ids.leading(self.bos_token_id)",
                 "return int(self.bos_token_id in ids)",
                 (PROMPTS + "test_10_a_doubled_bos_is_counted",),
             ),
             Cure(
-                "formatted text is tokenized without another one",
+                "Formatted text is tokenized without a further BOS.",
                 "_protocols/vllm/tokenize.py",
                 "request = text_request(model, prompt.text, add_special_tokens=False)",
                 "request = text_request(model, prompt.text, add_special_tokens=True)",
                 (PROMPTS + "test_10_formatted_text_gets_no_second_bos",),
             ),
             Cure(
-                "`bos=` demands exactly one, or none",
+                "`bos=` demands exactly one, or none.",
                 RULES,
                 "        if count == int(self.bos):",
                 "        if not self.bos or count >= 1:",
                 (PROMPTS + "test_10_exactly_one_bos_is_demanded",),
             ),
             Cure(
-                "so does a recipe",
+                "A recipe can demand it too.",
                 DISCOVERY,
                 "bos=options.bos if options.bos is not None or prompt is None else prompt.bos,",
                 "bos=options.bos,",
                 (PROMPTS + "test_10_exactly_one_bos_is_demanded",),
             ),
             Cure(
-                "the doctor reports their number",
+                "The doctor reports the number.",
                 "_doctor/prompt_checks.py",
                 "    if count > 1:",
                 "    if count > 2:",
@@ -327,31 +332,31 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     11: Trap(
-        "truncation by the server keeps the wrong end from 0.16 on: the answer is cut off",
+        "Truncation by the server keeps the wrong end from 0.16 on: the answer is cut off",
         (
             Cure(
-                "`PromptTooLongError` before anything is sent",
+                "The client raises `PromptTooLongError` before it sends anything.",
                 "_scoring/pooled.py",
                 "    if isinstance(tokenized, Tokenized) and not tokenized.fits:\n",
                 "    if tokenized is None:\n",
                 (PROMPTS + "test_11_too_long_is_refused_before_it_is_sent",),
             ),
             Cure(
-                '`on_overlong="drop_turns"` leaves turns out on the client',
+                '`on_overlong="drop_turns"` drops turns on the client.',
                 "_tokenization/tokenizer.py",
                 'if whole.fits or self._on_overlong == "raise" or not isinstance',
                 "if whole.fits or self._on_overlong or not isinstance",
                 (PROMPTS + "test_11_the_oldest_turns_go_and_the_answer_stays",),
             ),
             Cure(
-                "the oldest turns go",
+                "The oldest turns go first.",
                 "_tokenization/truncation.py",
                 "messages=[*kept, *messages[start:]]",
                 "messages=[*kept, *messages[: len(messages) - start]]",
                 (PROMPTS + "test_11_the_oldest_turns_go_and_the_answer_stays",),
             ),
             Cure(
-                "never has the server truncate",
+                "The client never asks the server to truncate.",
                 "_protocols/vllm/scoring_request.py",
                 "            **self.switches,\n",
                 '            **self.switches,\n            "truncate_prompt_tokens": -1,\n',
@@ -360,10 +365,11 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     12: Trap(
-        "one bad input fails the whole request that it is in",
+        "One bad input fails the whole request that contains it",
         (
             Cure(
-                "its error stands in its place, and its neighbours have their rewards",
+                "The error stands in the place of the bad input, and the other samples get their "
+                "rewards.",
                 "_client/streaming.py",
                 "isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError):",
                 "isinstance(outcome, Exception):",
@@ -373,14 +379,14 @@ TRAPS: dict[int, Trap] = {
                 ),
             ),
             Cure(
-                "takes a request apart that is refused, until it is known which sample it was for",
+                "The client splits a refused request until it knows the culprit.",
                 "_scoring/bisect.py",
                 "        outcomes = await _bisect(transport, state, samples)\n",
                 "        raise outcomes\n",
                 ("unit/test_packs.py::test_culprits_among_others",),
             ),
             Cure(
-                "but not for what no sample causes",
+                "It does not split a request that failed for a reason that no sample causes.",
                 "_scoring/bisect.py",
                 "if len(samples) == 1 or await _refuses_probe(transport, state):",
                 "if len(samples) == 1:",
@@ -389,10 +395,10 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     13: Trap(
-        "the items of a response come in another order, are missing, doubled or too many",
+        "The items of a response come in another order, or are missing, doubled or too many",
         (
             Cure(
-                "believes the index of an item and not its place",
+                "The client sorts by the index of an item and ignores its place.",
                 "_protocols/vllm/response_checks.py",
                 "items = as_list(fields.get(list_key)) or []",
                 'items = [\n        {**(as_mapping(item) or {}), "index": place}\n        '
@@ -405,7 +411,7 @@ TRAPS: dict[int, Trap] = {
                 ),
             ),
             Cure(
-                "each index once, and as many as were asked for",
+                "Each index must occur once, and the number of items must match the request.",
                 "_protocols/vllm/response_checks.py",
                 "if len(items) != count or by_index.keys() != set(range(count)):",
                 "if not by_index.keys() >= set(range(count)):",
@@ -417,7 +423,7 @@ TRAPS: dict[int, Trap] = {
         "NaN, infinity or null comes instead of a number",
         (
             Cure(
-                "`NonFiniteRewardError`, and never 0",
+                "The client raises `NonFiniteRewardError`, and never returns 0.",
                 "_protocols/vllm/response_checks.py",
                 "    if _are_finite(output.values):",
                 "    if output.values or _are_finite(output.values):",
@@ -430,10 +436,10 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     15: Trap(
-        "the server scored other tokens than it was sent: truncated, or of another request",
+        "The server scored other tokens than those sent: truncated, or from another request",
         (
             Cure(
-                "compares `usage.prompt_tokens` with what was sent",
+                "The client compares `usage.prompt_tokens` with the number of tokens sent.",
                 "_protocols/vllm/response_checks.py",
                 "if type(counted) not in (int, float) or counted not in tokens:",
                 "if counted == -1:",
@@ -445,24 +451,24 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     16: Trap(
-        "the rows of a process reward model are not those of the answer's steps",
+        "The rows of a process reward model do not match the steps of the answer",
         (
             Cure(
-                "refuses a step token in the question, or within a step",
+                "The client rejects a step token in the question, or within a step.",
                 RULES,
                 "        self._check_places(messages, text)\n",
                 "",
                 (PROMPTS + "test_16_a_step_token_in_the_question",),
             ),
             Cure(
-                "counts the step tokens after tokenizing",
+                "It counts the step tokens after tokenizing.",
                 RULES,
                 "if expected is not None and count != expected:",
                 "if expected is not None and count < 0:",
                 (PROMPTS + "test_16_the_tokens_hold_another_number_of_steps",),
             ),
             Cure(
-                "refuses a sample without a step",
+                "It rejects a sample without a step.",
                 RULES,
                 "        if count == 0:\n            raise InputError(\n"
                 '                f"The sample has no step token',
@@ -471,21 +477,21 @@ TRAPS: dict[int, Trap] = {
                 (PROMPTS + "test_16_no_step",),
             ),
             Cure(
-                "takes rows of all tokens at the places of the step tokens",
+                "From rows for all tokens, it takes the rows at the step tokens.",
                 "heads/steps.py",
                 "values = [rows.values[position] for position in rows.steps]",
                 "values = list(rows.values[: len(rows.steps)])",
                 (PROMPTS + "test_16_rows_of_every_token_are_taken_at_the_step_tokens",),
             ),
             Cure(
-                "`ShapeError` where the server ends steps by another token",
+                "It raises `ShapeError` if the server ends steps with another token.",
                 "heads/steps.py",
                 "        if layout.width == 0:\n",
                 "        if layout.width < 0:\n",
                 (PROMPTS + "test_16_a_server_with_another_step_token",),
             ),
             Cure(
-                "says where each step begins and ends",
+                "It reports where each step begins and ends.",
                 "heads/steps.py",
                 "                end=position + 1,\n",
                 "                end=position,\n",
@@ -497,46 +503,47 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     17: Trap(
-        "a sigmoid is applied twice: all values lie between 0.5 and 0.7311",
+        "A sigmoid is applied twice: all values lie between 0.5 and 0.7311",
         (
             Cure(
-                "the doctor says so",
+                "The doctor reports it.",
                 "_doctor/server_checks.py",
                 "_TWICE_SQUASHED = (0.5, 0.7311)",
                 "_TWICE_SQUASHED = (0.5, 0.5)",
                 (RAW_VALUES + "test_17_a_sigmoid_applied_twice",),
             ),
             Cure(
-                "the doctor compares the reference values of a recipe",
+                "The doctor compares the reference values of a recipe.",
                 "_doctor/reward_checks.py",
                 "if agrees(known, found):",
                 "if found:",
                 (RAW_VALUES + "test_17_a_recipe_that_knows_better",),
             ),
         ),
-        limit="The client itself compares reference values only where a version cannot be asked "
-        "for raw ones, and those of a manifest (trap 27); elsewhere the doctor does.",
+        limit="The client itself compares reference values only if a version has no switch for "
+        "raw values, and the values of a manifest (pitfall 27). Otherwise the doctor "
+        "compares them.",
     ),
     18: Trap(
-        "models that need more than a server gives: InternLM2 a token at the end, GRM-sftreg a "
-        "head that vLLM drops in silence, the cost models of Beaver a turned sign",
+        "Some models need more than a server provides: InternLM2 a final token, GRM-sftreg a head"
+        " that vLLM silently drops, Beaver's cost models the opposite sign",
         (
             Cure(
-                "appends the tokens that the recipe names",
+                "The client appends the tokens that the recipe names.",
                 RULES,
                 "if tail and finished[-len(tail) :] != tail:",
                 "if not tail:",
                 (PROMPTS + "test_18_the_token_that_carries_the_reward_is_appended",),
             ),
             Cure(
-                "knows InternLM2's",
+                "The catalogue knows InternLM2's token.",
                 "recipes/catalogue/internlm2-reward.toml",
                 "append_tokens = [92527]",
                 "append_tokens = []",
                 ("recipes/test_catalogue.py::test_the_traps_that_recipes_are_for",),
             ),
             Cure(
-                "`RecipeError` for models that no stock server serves rightly",
+                "The client raises `RecipeError` for models that no stock server serves correctly.",
                 DISCOVERY,
                 "if recipe is not None and recipe.refusal:",
                 'if recipe is not None and recipe.refusal and options.recipe != "auto":',
@@ -545,10 +552,10 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     19: Trap(
-        "the server closes an idle connection after 5 s, just when it is used again",
+        "The server closes an idle connection after 5 s, just when a request uses it again",
         (
             Cure(
-                "gives idle connections up after 4 s",
+                "The client drops idle connections after 4 s.",
                 "_transport/connections.py",
                 "_KEEPALIVE_SECONDS = 4.0",
                 "_KEEPALIVE_SECONDS = 60.0",
@@ -558,21 +565,21 @@ TRAPS: dict[int, Trap] = {
                 ),
             ),
             Cure(
-                "repeats a call at once whose connection was reset before the response",
+                "It repeats a call at once if its connection was reset before the response.",
                 CALLER,
                 "if not self._was_reset and _is_reset(outcome):",
                 "if self._was_reset and _is_reset(outcome):",
                 ("faults/test_connection.py::test_stale_connection_costs_no_attempt",),
             ),
             Cure(
-                "once per call: a second reset spends an attempt",
+                "It does so once for each call: a second reset costs an attempt.",
                 CALLER,
                 "            self._was_reset = True\n",
                 "",
                 ("faults/test_connection.py::test_every_reply_fails",),
             ),
             Cure(
-                "tells a reset from a refused connection by its cause",
+                "It distinguishes a reset from a refused connection by the cause.",
                 "_transport/network_errors.py",
                 "chain = list(_causes(error))",
                 "chain = [error]",
@@ -584,10 +591,10 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     20: Trap(
-        "an `X-Request-Id` that is used again fails (up to 0.13)",
+        "A repeated `X-Request-Id` fails (up to 0.13)",
         (
             Cure(
-                "each attempt has its own",
+                "Each attempt has its own ID.",
                 CALLER,
                 'request_id = f"rc-{uuid.uuid4().hex}"',
                 'request_id = f"rc-{id(self)}"',
@@ -596,24 +603,24 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     21: Trap(
-        "errors are flat, nested, a bare string, empty, or a proxy's page",
+        "Errors are flat, nested, a bare string, empty, or a proxy's page",
         (
             Cure(
-                "reads the bare string of a 401",
+                "The client reads the bare string of a 401.",
                 STATUSES,
                 "    elif error:\n",
                 "    elif error and not isinstance(error, str):\n",
                 ("unit/test_statuses.py::test_json_bodies",),
             ),
             Cure(
-                "reads the flat errors of versions up to 0.10.0",
+                "It reads the flat errors of versions up to 0.10.0.",
                 STATUSES,
                 'elif fields.get("object") != "error":',
                 "else:",
                 ("unit/test_statuses.py::test_json_bodies",),
             ),
             Cure(
-                "reads any bytes",
+                "It reads any bytes.",
                 STATUSES,
                 'body.decode("utf-8", "replace")',
                 'body.decode("utf-8")',
@@ -622,10 +629,10 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     22: Trap(
-        "the key guards only `/v1`: `/tokenize` and `/pooling` answer without it",
+        "The key guards only `/v1`: `/tokenize` and `/pooling` answer without it",
         (
             Cure(
-                "tests it on `/v1/models`, before anything else",
+                "The client checks the key on `/v1/models`, before anything else.",
                 "_server/identity.py",
                 '    response = await transport.send(Request("GET", "/v1/models"))\n',
                 "    try:\n"
@@ -638,7 +645,7 @@ TRAPS: dict[int, Trap] = {
                 ),
             ),
             Cure(
-                "sends it with every request",
+                "It sends the key with every request.",
                 CALLER,
                 'headers = {**self._headers, "x-request-id": request_id}',
                 'headers = {**(self._headers if "/v1" in call.path else {}), '
@@ -651,31 +658,31 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     23: Trap(
-        "errors that stay are asked for again, and passing ones are not",
+        "Permanent errors are retried, and temporary ones are not",
         (
             Cure(
-                "gives up at once at a status that stays",
+                "The client gives up at once on a permanent status.",
                 STATUSES,
                 "return STATUS_RULES.get(status, (False, ",
                 "return STATUS_RULES.get(status, (True, ",
                 ("faults/test_retries.py::test_permanent",),
             ),
             Cure(
-                "asks again after 429",
+                "It retries after a 429.",
                 STATUSES,
                 "429: (True,",
                 "429: (False,",
                 ("faults/test_retries.py::test_passing",),
             ),
             Cure(
-                "waits as long as `Retry-After` says",
+                "It waits as long as `Retry-After` says.",
                 "_transport/retry.py",
                 "            return error.retry_after\n",
                 "            return self._jitter(state)\n",
                 ("faults/test_retries.py::test_retry_after_is_followed",),
             ),
             Cure(
-                "raises where that is longer than the budget",
+                "It raises the error if that wait exceeds the budget.",
                 "_transport/retry.py",
                 "stop_before_delay(left)",
                 "stop_before_delay(1e9)",
@@ -684,10 +691,10 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     24: Trap(
-        "a retry of the scoring tokenizes anew",
+        "A retry of the scoring tokenizes again",
         (
             Cure(
-                "one HTTP call is repeated, and not the chain",
+                "The client repeats one HTTP request, not the chain.",
                 "_scoring/pooled.py",
                 "            scored = await self._score_once(baseline, [prompts[index] for index in waiting])\n"
                 "            for index, outcome in zip(waiting, scored, strict=True):\n"
@@ -702,24 +709,24 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     25: Trap(
-        "replicas run different models, templates or versions",
+        "Replicas run different models, templates or versions",
         (
             Cure(
-                "compares where the model was loaded from",
+                "The client compares the place that the model was loaded from.",
                 "_replicas/comparison.py",
                 "if _basename(one.root or one.model) != _basename(two.root or two.model):",
                 'if _basename(one.root or one.model) == "":',
                 (REPLICAS + "test_25_what_tells_them_apart",),
             ),
             Cure(
-                "but not the folder that it lies in",
+                "It ignores the folder above that place.",
                 "_replicas/comparison.py",
                 'return root.rstrip("/").rpartition("/")[2].lower()',
                 "return root",
                 (REPLICAS + "test_25_the_same",),
             ),
             Cure(
-                "compares the version",
+                "It compares the version.",
                 "_replicas/comparison.py",
                 "if _minor(one.version) != _minor(two.version):",
                 "if _minor(one.version) is _minor(two.version):",
@@ -729,21 +736,21 @@ TRAPS: dict[int, Trap] = {
                 ),
             ),
             Cure(
-                "says where only the patch version is another",
+                "It reports a difference that is only in the patch version.",
                 "_replicas/comparison.py",
                 'return tuple((version or "").split(".")[:2])',
                 'return tuple((version or "").split(".")[:3])',
                 (REPLICAS + "test_25_what_only_deserves_a_look",),
             ),
             Cure(
-                "compares the token IDs of a sample",
+                "It compares the token IDs of a sample.",
                 "_replicas/comparison.py",
                 "if first.tokens.token_ids != other.tokens.token_ids:",
                 "if len(first.tokens.token_ids) == 0:",
                 (REPLICAS + "test_25_token_ids_differ_from_a_position_on",),
             ),
             Cure(
-                "compares its reward, to 2 % or 0.02",
+                "It compares the sample's reward, within 2 % or 0.02.",
                 "_base/options.py",
                 "replica_tolerance: NonNegativeFloat = 0.02",
                 "replica_tolerance: NonNegativeFloat = 0.2",
@@ -753,7 +760,7 @@ TRAPS: dict[int, Trap] = {
                 ),
             ),
             Cure(
-                "compares all servers of a client before its first reward",
+                "It compares all servers before its first reward.",
                 "_replicas/pool.py",
                 "remark = compare(first, fingerprint, self._tolerance)",
                 "remark = None",
@@ -763,28 +770,28 @@ TRAPS: dict[int, Trap] = {
                 ),
             ),
             Cure(
-                "compares one that was left out again before it gets work",
+                "It compares a replica again before the replica returns to the rotation.",
                 "_replicas/pool.py",
                 "        replica.transport.mark_lost()  # it is discovered and compared again before its next work\n",
                 "",
                 (FLEET + "test_one_that_comes_back_as_another_model_stays_out",),
             ),
         ),
-        limit="Each URL must lead to one server: replicas behind a load balancer cannot be told "
-        "apart.",
+        limit="Each URL must lead to one server: replicas behind a load balancer cannot be "
+        "distinguished.",
     ),
     26: Trap(
-        "the engine dies: errors at first, then refused connections",
+        "The engine dies: errors first, then refused connections",
         (
             Cure(
-                "sends a sample to no third engine after two have died under it",
+                "After two engines died under a sample, the client sends it to no third engine.",
                 CALLER,
                 "if self._deaths == MAX_DEATHS:",
                 "if self._deaths == 1000:",
                 ("faults/test_retries.py::test_a_dead_engine_is_tried_once_more",),
             ),
             Cure(
-                "nor to a third replica after two have failed over it",
+                "After two replicas failed over a sample, it sends it to no third replica.",
                 "_replicas/pool.py",
                 "if deaths == MAX_DEATHS or",
                 "if deaths == 1000 or",
@@ -794,7 +801,7 @@ TRAPS: dict[int, Trap] = {
                 ),
             ),
             Cure(
-                "has the work of a replica that fails done by another one at once",
+                "Another replica takes over the work of a failed one at once.",
                 "_replicas/pool.py",
                 "            if deaths == MAX_DEATHS or (is_last and not is_ejected):\n",
                 "            if is_ejected or is_last:\n",
@@ -804,14 +811,14 @@ TRAPS: dict[int, Trap] = {
                 ),
             ),
             Cure(
-                "looks again at a replica that was left out",
+                "The client tries a replica out of rotation again.",
                 "_replicas/pool.py",
                 "if replica not in self._checks and now - ejection.checked >= pause:",
                 "if replica not in self._checks and now < 0:",
                 (FLEET + "test_one_that_comes_back_is_compared_and_gets_work_again",),
             ),
             Cure(
-                "does not wait for a server that is gone with each further sample",
+                "It does not wait for a lost server with each further sample.",
                 CALLER,
                 "self._unreachable = True",
                 "self._unreachable = False  # still",
@@ -821,14 +828,14 @@ TRAPS: dict[int, Trap] = {
                 ),
             ),
             Cure(
-                '`on_error="return"` keeps what was scored',
+                '`on_error="return"` keeps the earlier rewards.',
                 "_client/streaming.py",
                 "isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError):",
                 "isinstance(outcome, Exception):",
                 (CONNECTIONS + "test_26_what_was_scored_before_the_engine_died_is_kept",),
             ),
             Cure(
-                "otherwise it is in `BatchError.results`",
+                "Otherwise `BatchError.results` holds them.",
                 "_client/streaming.py",
                 "results=scored,",
                 "results=(),",
@@ -837,12 +844,12 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     27: Trap(
-        "the server failed to load an exported head, and at most its log says so: hidden states "
-        "come, a number that was normalized, or that of a part of the head",
+        "The server failed to load an exported head, and at most its log says so: hidden states "
+        "come, a normalized number, or the result of a part of the head",
         (
             Cure(
-                "scores the reference values of the manifest before it believes any reward, and "
-                "raises `NotARewardError` with the cause where one of them differs",
+                "The client scores the manifest's reference values before it trusts any reward. "
+                "If one differs, it raises `NotARewardError` with the cause.",
                 PROVING,
                 "        if error is not None:\n",
                 "        if error is not None and not reference.token_ids:\n",
@@ -853,15 +860,15 @@ TRAPS: dict[int, Trap] = {
                 ),
             ),
             Cure(
-                "scores them again where another server may have come up",
+                "It scores them again if another server may have come up.",
                 "_replicas/monitor.py",
                 'if state.strategy.exported or state.activation.known_by in ("probe", "reference"):',
                 'if state.activation.known_by == "probe":',
                 (RAW_VALUES + "test_27_another_checkpoint_comes_up_behind_the_same_name",),
             ),
             Cure(
-                "`NotARewardError` with the cause for rows of another width than the manifest's "
-                "head gives",
+                "It raises `NotARewardError` with the cause for rows of another width than the "
+                "manifest's head.",
                 "_server/manifest_checks.py",
                 "if export is None:",
                 "if export is None or layout:",
@@ -871,21 +878,21 @@ TRAPS: dict[int, Trap] = {
                 ),
             ),
             Cure(
-                "believes no manifest on versions that apply no Dense modules",
+                "It rejects a manifest on versions that apply no Dense modules.",
                 DISCOVERY,
                 "    if error is not None:\n        raise error\n",
                 "    if error is not None and not manifest:\n        raise error\n",
                 (RAW_VALUES + "test_27_versions_that_apply_no_dense_modules",),
             ),
             Cure(
-                "asks for one probe alone, in the other encoding, and compares",
+                "It scores one probe alone in the other encoding, and compares.",
                 DISCOVERY,
                 "    if found.strategy.exported:\n",
                 "    if not found.strategy.exported:\n",
                 (RAW_VALUES + "test_27_a_gateway_that_changes_values",),
             ),
             Cure(
-                "logs a warning where there is no manifest, or none with reference values",
+                "It logs a warning without a manifest, or if the manifest has no reference values.",
                 DISCOVERY,
                 "if found.strategy.exported and not references:",
                 "if found.strategy.exported and references:",
@@ -895,34 +902,35 @@ TRAPS: dict[int, Trap] = {
                 ),
             ),
             Cure(
-                "`NotARewardError` where all values are 1 or -1",
+                "It raises `NotARewardError` if all values are 1 or -1.",
                 EVIDENCE,
                 "if any(abs(value) != 1 for value in values):",
                 "if any(value != 1 for value in values):",
                 (RAW_VALUES + "test_27_a_normalized_reward_is_1_or_minus_1",),
             ),
             Cure(
-                "`NotARewardError` for hidden states, also without a manifest",
+                "It raises `NotARewardError` for hidden states, even without a manifest.",
                 "heads/scalar.py",
                 "layout.width == 1:",
                 "layout.width >= 1:",
                 (RAW_VALUES + "test_27_hidden_states_where_the_head_was_not_loaded",),
             ),
             Cure(
-                "the doctor says that nothing proves the head without a manifest",
+                "The doctor reports that nothing proves the head without a manifest.",
                 "_doctor/server_checks.py",
                 "if serving.strategy.exported and not is_proven(serving) and not",
                 "if not serving.strategy.exported and not is_proven(serving) and not",
                 (RAW_VALUES + "test_27_the_doctor_says_that_the_head_is_not_proven",),
             ),
         ),
-        limit="Without the manifest as recipe, nothing tells a part of the head from the whole.",
+        limit="Without the manifest as recipe, a part of the head cannot be distinguished from "
+        "the whole.",
     ),
     28: Trap(
         "HTTP 200 with an error in the body (up to 0.17.1; a dead engine on 0.16)",
         (
             Cure(
-                "reads the body before the status",
+                "The client reads the body before the status.",
                 CALLER,
                 "error = read_error(response.body, payload, response.sent)",
                 "error = (\n"
@@ -940,38 +948,38 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     29: Trap(
-        "a negative token ID kills the whole server (0.10 to 0.27)",
+        "A negative token ID kills the whole server (0.10 to 0.27)",
         (
             Cure(
-                "`InputError` for what is below 0",
+                "The client raises `InputError` for a negative ID.",
                 "_base/token_ids.py",
                 'b"-" in written or ',
                 "",
                 (REPLIES + "test_29_token_ids_are_checked_before_they_are_sent",),
             ),
             Cure(
-                "`InputError` for what is no integer",
+                "It raises `InputError` for anything but an integer.",
                 "_base/token_ids.py",
                 ' or b"e" in written',
                 "",
                 (REPLIES + "test_29_token_ids_are_checked_before_they_are_sent",),
             ),
             Cure(
-                "believes no such ID of `/tokenize` either",
+                "It also rejects such an ID from `/tokenize`.",
                 "_protocols/vllm/tokenize.py",
                 "ids = checked(tokens)",
                 "ids = tokens",
                 (REPLIES + "test_29_nor_does_the_server_make_the_client_send_one",),
             ),
         ),
-        limit="No server tells the size of its vocabulary. An ID beyond it is refused by the "
-        "server; vLLM up to 0.25 (of some models later ones too) takes the first of them.",
+        limit="No server reports the size of its vocabulary. The server refuses an ID beyond it; "
+        "vLLM up to 0.25 (for some models also later) accepts the first IDs beyond it.",
     ),
     30: Trap(
-        "a dead engine answers 200, 400 or 500, by version",
+        "A dead engine answers 200, 400 or 500, depending on the version",
         (
             Cure(
-                "knows it by its words, whatever the status",
+                "The client recognizes it by its message, whatever the status.",
                 STATUSES,
                 "    if _DEAD_ENGINE.search(error.message):",
                 "    if status >= 500 and _DEAD_ENGINE.search(error.message):",
@@ -983,10 +991,10 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     31: Trap(
-        "errors repeat the whole input (184 kB were seen), with prompts and paths",
+        "Errors repeat the whole input (184 kB were seen), with prompts and paths",
         (
             Cure(
-                "cuts the repeated input off",
+                "The client cuts off the repeated input.",
                 STATUSES,
                 "text = _ECHO.split(text, maxsplit=1)[0]",
                 "text = text.strip()",
@@ -996,21 +1004,21 @@ TRAPS: dict[int, Trap] = {
                 ),
             ),
             Cure(
-                "reads no more than the beginning of an error",
+                "It reads only the beginning of an error.",
                 "_transport/backends/aiohttp.py",
                 "limit = MAX_ERROR_BYTES if failed else self._max_response_bytes",
                 "limit = self._max_response_bytes",
                 (REPLIES + "test_31_an_error_is_not_read_to_its_end",),
             ),
             Cure(
-                "shows no more than 300 characters of it",
+                "It shows at most 300 characters.",
                 STATUSES,
                 "_SHOWN_CHARACTERS = 300",
                 "_SHOWN_CHARACTERS = 100_000",
                 ("unit/test_statuses.py::test_a_long_body_is_cut",),
             ),
             Cure(
-                "logs no word of a server's error",
+                "It logs no word of a server's error.",
                 "_transport/retry.py",
                 "        _last_failure(state).summary,",
                 "        _last_failure(state).error,",
@@ -1019,10 +1027,11 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     32: Trap(
-        "of a body with both `messages` and `input` (or `prompt`), versions take different ones",
+        "If a body has both `messages` and `input` (or `prompt`), versions disagree on which one "
+        "counts",
         (
             Cure(
-                "sends one of them",
+                "The client sends exactly one of them.",
                 "_protocols/vllm/tokenize.py",
                 '        "messages": list(conversation.messages),\n',
                 '        "messages": list(conversation.messages),\n        "prompt": "",\n',
@@ -1035,7 +1044,7 @@ TRAPS: dict[int, Trap] = {
         "labels equal",
         (
             Cure(
-                "`NotARewardError`",
+                "The client raises `NotARewardError`.",
                 EVIDENCE,
                 "    _refuse_dead_heads(rows)\n",
                 "",
@@ -1047,19 +1056,19 @@ TRAPS: dict[int, Trap] = {
         ),
     ),
     34: Trap(
-        "log-probabilities mislead: `logprob_token_ids` is ignored before 0.26, "
-        "`/generative_scoring` on raw logits gives exp(logit), tokens that are not UTF-8 share a "
-        "key",
+        "Log-probabilities mislead: versions before 0.26 ignore `logprob_token_ids`, "
+        "`/generative_scoring` on raw logits answers exp(logit), and tokens that are not UTF-8 "
+        "share a key",
         (
             Cure(
-                "asks for none where a head is read",
+                "The client requests no log-probability where it reads a head.",
                 "_protocols/vllm/scoring_request.py",
                 "            **self.switches,\n",
                 '            **self.switches,\n            "logprobs": 1,\n',
                 (REQUESTS + "test_34_log_probabilities_are_never_asked_for",),
             ),
             Cure(
-                "asks no route that the server does not list",
+                "It uses no route that the server does not list.",
                 DISCOVERY,
                 "if mounted is None or strategy.request.path in mounted",
                 "if mounted is None or strategy.request.path",
@@ -1080,7 +1089,7 @@ TRAPS: dict[int, Trap] = {
                 ("methods/test_token_logit.py::test_a_log_probability_is_no_logit",),
             ),
             Cure(
-                "names tokens by their IDs",
+                "It names tokens by their IDs.",
                 "_protocols/vllm/logprobs.py",
                 '"return_tokens_as_token_ids": True,',
                 '"return_tokens_as_token_ids": False,',

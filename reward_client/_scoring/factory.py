@@ -71,7 +71,7 @@ def reading_of(method: Method | None) -> OutputSpec:
 def _origin(method: YesNo | CritiqueThenScore | Verdict) -> GenerationInfo:
     digest = digest_of(method)
     if method.writes:
-        return GenerationInfo(digest, method.votes, method.temperature, method.seed)
+        return GenerationInfo(digest, method.votes, method.sent_temperature, method.seed)
     return GenerationInfo(digest)
 
 

@@ -88,7 +88,7 @@ def test_a_line_without_end_is_not_read_into_memory(
     *,
     compressed: bool,
 ) -> None:
-    monkeypatch.setattr(source_module, "_LONGEST", 1 << 20)
+    monkeypatch.setattr(source_module, "_MAX_LINE_BYTES", 1 << 20)
     lines = [GOOD, b'{"text": "' + b"x" * (5 << 20) + b'"}', GOOD, b'{"text": "' + b"y" * (1 << 20)]
     content = b"\n".join(lines)
     (tmp_path / "in").write_bytes(gzip.compress(content, 1) if compressed else content)

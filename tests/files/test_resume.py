@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -14,7 +15,6 @@ import httpx
 import pytest
 
 from reward_client import FileError, ObjectiveHead, RetryPolicy, RewardClient, ScalarHead
-from reward_client.files import results as results_module
 from reward_client.files import score_file
 from reward_client.files.results import Results
 
@@ -330,7 +330,7 @@ def test_the_lock_is_of_the_file_that_has_the_name(
     begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A retry puts a new file in the place of one that another process has just opened."""
-    flock = results_module.fcntl.flock
+    flock = fcntl.flock
     new = tmp_path / "new"
     new.write_bytes(b"new")
 
@@ -339,6 +339,6 @@ def test_the_lock_is_of_the_file_that_has_the_name(
             new.replace(begun)
         flock(handle, operation)
 
-    monkeypatch.setattr(results_module.fcntl, "flock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     with Results(begun) as results:
-        assert os.path.samestat(os.fstat(results._handle), begun.stat())
+        assert os.path.samestat(os.fstat(results._descriptor), begun.stat())

@@ -163,14 +163,14 @@ def test_a_link_stays_a_link(
     assert flawed.read_bytes() == whole
 
 
-@pytest.mark.parametrize("packs", [0, 3])
+@pytest.mark.parametrize("batches", [0, 3])
 def test_a_server_that_is_gone_ends_the_run_and_not_the_rows(
-    connect: Connect, fake: FakeVllm, source: Path, output: Path, whole: bytes, batcher: int
+    connect: Connect, fake: FakeVllm, source: Path, output: Path, whole: bytes, batches: int
 ) -> None:
     """It went away after some requests; a million rows are not written as failures for that."""
     client = connect(limits=Limits(max_batch_items=4))
     client.settings()
-    left = batcher
+    left = batches
 
     def away(request: httpx.Request) -> httpx.Response | None:
         nonlocal left

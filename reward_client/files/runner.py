@@ -193,8 +193,8 @@ class _ServerMonitor:
         changed = difference(self.settings, now)
         if changed is not None:
             raise FileError(
-                f"Cannot continue the run: the server has changed ({changed}). All written results "
-                "are from the earlier server. Start it again to resume, or choose another output."
+                f"Cannot continue the run with another server: {changed}. All written results are "
+                "from the earlier server. Start it again to resume, or choose another output."
             )
         self._known.append(provenance)
 

@@ -17,8 +17,8 @@ import pytest
 
 from reward_client.errors import ExportError
 from reward_client.export import export_checkpoint
-from reward_client.export.disk import Link
-from reward_client.export.folder_writer import Writer
+from reward_client.export.folder_writer import FolderWriter
+from reward_client.export.output_folder import Link
 
 from .checkpoints import (
     HIDDEN,
@@ -75,7 +75,7 @@ STEPS = (
 def ending(step: str, number: int, end: Callable[[], None]) -> Iterator[list[int]]:
     """Ends it at the n-th call of a method of the writer, or a rename; counts the calls."""
     calls = [0]
-    owner: Any = Path if step == "rename" else Writer
+    owner: Any = Path if step == "rename" else FolderWriter
     original = getattr(owner, step)
 
     def called(*arguments: Any, **options: Any) -> Any:
@@ -237,14 +237,14 @@ def test_a_second_export_at_once_is_refused(
 ) -> None:
     """Replacing what another process writes would mix the two."""
     begun, go_on = threading.Event(), threading.Event()
-    original = Writer.dense
+    original = FolderWriter.write_dense
 
     def dense(*arguments: Any) -> None:
         begun.set()
         assert go_on.wait(30)
         original(*arguments)
 
-    monkeypatch.setattr(Writer, "dense", dense)
+    monkeypatch.setattr(FolderWriter, "write_dense", dense)
     first = threading.Thread(target=export_checkpoint, args=(source, destination))
     first.start()
     try:
@@ -396,7 +396,7 @@ def test_a_full_disk_is_seen_before_anything_is_written(
     source: Path, destination: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", full(1 << 20))
-    monkeypatch.setattr(Writer, "__init__", lambda *_: pytest.fail("it writes"))
+    monkeypatch.setattr(FolderWriter, "__init__", lambda *_: pytest.fail("it writes"))
     with pytest.raises(ExportError, match="free"):
         export_checkpoint(source, destination)
     assert beside(destination) == set()

@@ -164,8 +164,8 @@ def test_outputs_that_cannot_be_written(
     for name, why in [
         ("missing/out.jsonl", "does not exist"),
         ("in.jsonl/out.jsonl", "in.jsonl"),
-        ("folder", "no regular file"),
-        ("pipe", "no regular file"),
+        ("folder", "not a regular file"),
+        ("pipe", "not a regular file"),
         ("in.jsonl", "both the input and the output"),
         ("link", "both the input and the output"),
         ("out.jsonl.gz", "not compressed"),

@@ -169,7 +169,7 @@ def test_printed(tmp_path, capsys):
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert "from my/judge (JudgeForScore) by reward_client 0.1.0" in lines
     assert "score.1.weight and score.bias: 128 to 1, identity" in lines
-    assert "negated: the source's number is a cost" in lines
+    assert "negated: the source returns a cost" in lines
     assert "multiplied by 0.5" in lines
     assert "vllm serve DESTINATION --runner pooling" in lines
     assert "0.5 ± 0.01 for 2 token IDs [torch float32]" in lines
@@ -177,4 +177,4 @@ def test_printed(tmp_path, capsys):
 
 def test_a_file_that_is_not_there_is_not_printed(tmp_path, capsys):
     assert main(["recipe", str(tmp_path / "reward_client.json")]) == 1
-    assert "cannot be read" in capsys.readouterr().err
+    assert "Cannot read" in capsys.readouterr().err

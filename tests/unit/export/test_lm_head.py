@@ -121,7 +121,7 @@ class TestLogitTransform:
     def test_a_key_that_the_family_does_not_read_is_refused(
         self, model_type: str, key: str, value: float
     ) -> None:
-        with pytest.raises(ExportError, match=f"{key} is {value!r}"):
+        with pytest.raises(ExportError, match=f"{key}={value!r}"):
             logit_transform({"model_type": model_type, key: value})
 
     @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ class TestTokensOf:
         assert parse_tokens("id=3-id=4", Unreadable()) == [(3, 1.0), (4, -1.0)]
 
     def test_a_token_that_is_also_a_difference_is_refused(self) -> None:
-        with pytest.raises(ExportError, match=r"id=20 or lm-head:id=10-id=11\. Say it by IDs"):
+        with pytest.raises(ExportError, match=r"id=20 or lm-head:id=10-id=11\. Write the IDs"):
             parse_tokens("Yes-No", {**VOCABULARY, "Yes-No": 20})
 
     def test_two_differences_are_refused(self) -> None:
@@ -316,12 +316,12 @@ class TestTokensOf:
 
     @pytest.mark.parametrize("choice", ["", "maybe", "id=", "id=-1", "id=1-id=2-id=3", "-Yes"])
     def test_what_is_no_token_is_refused(self, choice: str) -> None:
-        with pytest.raises(ExportError, match="is no token of the vocabulary"):
+        with pytest.raises(ExportError, match="neither a token of the vocabulary"):
             parse_tokens(choice, VOCABULARY)
 
     @pytest.mark.parametrize("choice", ["-Yes", "Yes--"])
     def test_an_empty_token_is_no_side_of_a_difference(self, choice: str) -> None:
-        with pytest.raises(ExportError, match="is no token of the vocabulary"):
+        with pytest.raises(ExportError, match="neither a token of the vocabulary"):
             parse_tokens(choice, {"Yes": 10, "": 17})
 
     @pytest.mark.parametrize("choice", ["Yes-Yes", "id=5-id=5", "Yes-id=10"])

@@ -96,7 +96,7 @@ def test_a_process_head_whose_steps_are_not_known_cannot_be_verified(tmp_path: P
     architecture = {"architectures": ["Qwen2ForProcessRewardModel"], "model_type": "qwen2"}
     source = checkpoint(tmp_path / "source", {**backbone(), **head}, **architecture)
     report = export_checkpoint(source, tmp_path / "exported")
-    assert "What ends a step is not known" in str(report)
+    assert "The step token is unknown" in str(report)
     urls = {"original_url": "http://127.0.0.1:1", "exported_url": "http://127.0.0.1:1"}
     with pytest.raises(ExportError, match="--recipe"):
         verify_export(source, tmp_path / "exported", **urls)

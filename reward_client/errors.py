@@ -1,7 +1,7 @@
-"""Every error that this package raises on purpose.
+"""The errors that this package raises.
 
     RewardClientError
-    ├── TransportError              nothing usable came back
+    ├── TransportError              no usable response arrived
     │   ├── ServerUnreachableError
     │   └── RewardTimeoutError          (also a TimeoutError)
     ├── StatusError                 the server answered with an error
@@ -12,23 +12,23 @@
     │   ├── RateLimitedError
     │   ├── ServerError
     │   └── EngineDeadError
-    ├── ProtocolError               the server answered, but not with a believable reward
+    ├── ProtocolError               the server answered, but not with a trustworthy reward
     │   ├── ShapeError
     │   ├── ActivationError
     │   ├── NotARewardError
     │   ├── NonFiniteRewardError
     │   ├── GenerationError
     │   └── ResponseMismatchError
-    ├── InputError                  the caller's sample or option is wrong (also a ValueError)
+    ├── InputError                  a sample or an option is invalid (also a ValueError)
     │   ├── PromptTooLongError
     │   └── TokenizerMismatchError
-    ├── RecipeError                 what is known of the model forbids this, or contradicts it
-    ├── ExportError                 a checkpoint that cannot be exported, or a folder not written
-    ├── FileError                   a file to score that cannot be read, or results not continued
-    ├── ReplicaMismatchError        replicas that do not serve the same model
-    └── BatchError                  ``score_many(on_error="raise")`` met a failure
+    ├── RecipeError                 a recipe is missing or broken, or contradicts the server
+    ├── ExportError                 a checkpoint cannot be exported, or its export is wrong
+    ├── FileError                   a file cannot be read or written, or a run cannot be resumed
+    ├── ReplicaMismatchError        replicas do not serve the same model
+    └── BatchError                  a sample of ``score_many(on_error="raise")`` failed
 
-Each message says what happened and what to do about it. All of them pickle and copy.
+Every message says what happened and what to do next. Every error can be pickled and copied.
 """
 
 from __future__ import annotations
@@ -70,12 +70,13 @@ __all__ = [
 
 
 class RewardClientError(Exception):
-    """The base of every error of this package.
+    """The base class of every error that this package raises.
 
     Attributes:
-        endpoint: ``"POST http://host:8000/pooling"``, or None where no request was involved.
-        request_id: The ``X-Request-Id`` of the last attempt, to find it in the server's log.
-        attempts: What earlier attempts of the same call met, oldest first.
+        endpoint: Method and URL of the request, such as ``"POST http://host:8000/pooling"``; None
+            if the error is not about a request.
+        request_id: The ``X-Request-Id`` of the last attempt, which the server's log shows too.
+        attempts: The errors of earlier attempts of the same request, oldest first.
     """
 
     def __init__(
@@ -92,38 +93,38 @@ class RewardClientError(Exception):
         self.attempts = attempts
 
     def __str__(self) -> str:
-        """The message, and where it happened."""
+        """Return the message, with the request in brackets if there was one."""
         message = super().__str__()
         if self.endpoint is None:
             return message
-        where = [self.endpoint]
+        context = [self.endpoint]
         if self.request_id is not None:
-            where.append(f"request id {self.request_id}")
+            context.append(f"request id {self.request_id}")
         if self.attempts:
-            where.append(f"after {len(self.attempts) + 1} attempts: {'; '.join(self.attempts)}")
-        return f"{message} [{', '.join(where)}]"
+            context.append(f"after {len(self.attempts) + 1} attempts: {'; '.join(self.attempts)}")
+        return f"{message} [{', '.join(context)}]"
 
 
 class TransportError(RewardClientError):
-    """No usable HTTP reply: the connection failed, was cut, or spoke something else."""
+    """No usable HTTP response arrived: the connection failed, broke off, or did not speak HTTP."""
 
 
 class ServerUnreachableError(TransportError):
-    """No connection to the server (refused, unknown host, TLS or proxy failure)."""
+    """No connection to the server: refused, unknown host, or a TLS or proxy failure."""
 
 
 class RewardTimeoutError(TransportError, TimeoutError):
-    """A deadline of `Timeouts` passed."""
+    """A time limit of `Timeouts` expired."""
 
 
 class StatusError(RewardClientError):
     """The server answered with an error.
 
     Attributes:
-        status: The HTTP status, or the code inside the body where that says otherwise
-            (vLLM up to 0.17.1 answers some errors with HTTP 200).
-        server_message: The server's own words, shortened.
-        retry_after: Seconds the server asked to wait, where it did.
+        status: The HTTP status, or the code inside the body if the two differ (vLLM up to 0.17.1
+            answers some errors with HTTP 200).
+        server_message: The server's own message, shortened.
+        retry_after: Seconds to wait, as the server requested; None if it named no time.
     """
 
     def __init__(
@@ -144,58 +145,58 @@ class StatusError(RewardClientError):
 
 
 class BadRequestError(StatusError):
-    """The server refused this input; sending it again cannot help."""
+    """The server refused this input; a retry would fail again."""
 
 
 class AuthenticationError(StatusError):
-    """The API key is missing, wrong, or not allowed to do this (401, 403)."""
+    """The API key is missing or wrong, or it lacks the permission (401, 403)."""
 
 
 class ModelNotFoundError(StatusError):
-    """The server does not serve the model asked for, or serves several and none was named."""
+    """The server does not serve the named model, or serves several models and none was named."""
 
 
 class RouteNotFoundError(StatusError):
-    """The server has no such route, or does not serve the model's task on it."""
+    """The server does not have this route, or does not offer the model's task on it."""
 
 
 class RateLimitedError(StatusError):
-    """Too many requests (429); ``retry_after`` holds what the server asked for."""
+    """The server received too many requests (429); ``retry_after`` says how long to wait."""
 
 
 class ServerError(StatusError):
-    """The server, or a proxy before it, failed (5xx), or kept asking to try again (408, 425)."""
+    """The server or a proxy failed (5xx), or kept requesting a retry (408, 425)."""
 
 
 class EngineDeadError(StatusError):
-    """vLLM's engine has died; the server must be started again."""
+    """vLLM's engine has died; the server must be restarted."""
 
 
 class ProtocolError(RewardClientError):
-    """A reply that cannot be believed."""
+    """A response that cannot be trusted."""
 
 
 class ShapeError(ProtocolError):
-    """The pooled output does not have the shape that the head needs."""
+    """The pooled output does not have the shape that the head reads."""
 
 
 class ActivationError(ProtocolError):
-    """The server applies an activation, or may apply one, and the raw value is not to be had."""
+    """The server applies an activation, or may apply one, and the raw value cannot be recovered."""
 
 
 class NotARewardError(ProtocolError):
-    """The server answers with something else than a reward, such as a hidden state."""
+    """The server returned something other than a reward, such as a hidden state."""
 
 
 class NonFiniteRewardError(ProtocolError):
-    """NaN, infinity or null where a reward should be."""
+    """The server returned NaN, infinity or null instead of a reward."""
 
 
 class GenerationError(ProtocolError):
-    """What a model wrote is of no use: it was cut by its length limit, or holds no verdict.
+    """A generated text is unusable: it reached the length limit, or contains no verdict.
 
     Attributes:
-        text: What it wrote.
+        text: The generated text.
     """
 
     def __init__(
@@ -212,46 +213,46 @@ class GenerationError(ProtocolError):
 
 
 class ResponseMismatchError(ProtocolError):
-    """The reply does not belong to the request: items, token counts or model differ."""
+    """The response does not match the request: items, token counts or model differ."""
 
 
 class InputError(RewardClientError, ValueError):
-    """A sample or an option that cannot mean what it says."""
+    """A sample or an option is invalid."""
 
 
 class PromptTooLongError(InputError):
-    """The conversation has more tokens than the server's ``max_model_len``."""
+    """The sample has more tokens than the server's ``max_model_len``."""
 
 
 class TokenizerMismatchError(InputError):
-    """A tokenizer is not the one it is taken for.
+    """A tokenizer is not the one that the model or the policy uses.
 
-    The local one gives other token IDs than the server's ``/tokenize``, or a policy's does not give
-    back the text of its token IDs.
+    Either the local tokenizer and the server's ``/tokenize`` return different token IDs, or the
+    policy's tokenizer does not restore the text of its token IDs.
     """
 
 
 class RecipeError(RewardClientError):
-    """No recipe of this name, a broken one, or one that the model or the server contradicts."""
+    """A recipe does not exist, is broken, or contradicts the model or the server."""
 
 
 class ExportError(RewardClientError):
-    """A checkpoint that cannot be exported as it is, or a destination that cannot be written."""
+    """A checkpoint cannot be exported, its export is wrong, or a folder cannot be written."""
 
 
 class FileError(RewardClientError):
-    """A file that cannot be read or written, or results that must not be continued like this."""
+    """A file cannot be read or written, or a run of `score_file` cannot be resumed."""
 
 
 class ReplicaMismatchError(RewardClientError):
-    """Servers that should be replicas differ in model, version, token IDs or rewards."""
+    """Replicas differ in model, version, token IDs or rewards."""
 
 
 class BatchError(RewardClientError):
-    """A sample failed under ``on_error="raise"``; ``__cause__`` is its error.
+    """A sample failed under ``on_error="raise"``; ``__cause__`` is the sample's error.
 
     Attributes:
-        results: What was scored before the failure, as `ScoreResult`, sorted by index.
+        results: A `ScoreResult` for each sample that was scored before, sorted by index.
     """
 
     def __init__(self, message: str, *, results: tuple[ScoreResult, ...] = ()) -> None:
@@ -259,5 +260,5 @@ class BatchError(RewardClientError):
         self.results = results
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Carries ``__cause__`` too, which pickle would drop."""
+        """Keep ``__cause__``, which pickle would drop."""
         return type(self), self.args, {**self.__dict__, "__cause__": self.__cause__}

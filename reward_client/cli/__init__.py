@@ -1,4 +1,4 @@
-"""The command line: `reward-client COMMAND`, one module for each command."""
+"""The command line `reward-client COMMAND`, with one module for each command."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit status."""
+    """Run a command and return its exit status."""
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options) or 0
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:  # the reader of the output has what it wanted, as `head` has
+    except BrokenPipeError:  # the reader of the output has ended early, like `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (RewardClientError, UsageError, ImportError) as error:
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="reward-client", description="Rewards from reward models served by vLLM."
+        prog="reward-client", description="Get rewards from reward models served by vLLM."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (demo, doctor, export, recipe, score, serve):

@@ -1,4 +1,4 @@
-"""What the commands share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reward_client._base.options import API_KEY_VARIABLE
 
 
 class Commands(Protocol):
-    """What argparse's `add_subparsers` returns, which has no public name."""
+    """The return type of argparse's `add_subparsers`, which has no public name."""
 
     def add_parser(
         self,
@@ -18,42 +18,42 @@ class Commands(Protocol):
         help: str,  # noqa: A002 - argparse's own name
         description: str,
     ) -> argparse.ArgumentParser:
-        """A parser for a command."""
+        """Add the parser of a command."""
         ...
 
 
 class UsageError(Exception):
-    """Something about the command that its user can mend."""
+    """The command line or an input file is invalid."""
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that say which model of a server is meant, and with which key."""
-    parser.add_argument("--model", help="the model's name on the server, if it serves several")
+    """Add the options for the server's model and API key."""
+    parser.add_argument("--model", help="name of the model on the server, if it serves several")
     parser.add_argument(
         "--api-key",
-        help=f"the server's key; better kept in the environment, as {API_KEY_VARIABLE}",
+        help=f"API key of the server; the environment variable {API_KEY_VARIABLE} is safer",
     )
 
 
 def add_recipe_option(
-    parser: argparse.ArgumentParser, known_by: str = "the server's model root"
+    parser: argparse.ArgumentParser, lookup_key: str = "the server's model root"
 ) -> None:
-    """Adds the option that says which model it is.
+    """Add the option for the recipe.
 
     Args:
-        parser: The command's.
-        known_by: By what a recipe is looked up where none is named.
+        parser: Parser of the command.
+        lookup_key: Description of the key that finds a recipe if none is named.
     """
     parser.add_argument(
         "--recipe",
         default="auto",
         metavar="NAME",
-        help="the model, as `reward-client recipe` lists it, or a file: TOML, or the manifest of "
-        f"an exported checkpoint (reward_client.json); by default looked up by {known_by}; "
-        '"none" for none',
+        help="name of a model in the list of `reward-client recipe`, or a file: TOML, or the "
+        "manifest of an exported checkpoint (reward_client.json); by default found by "
+        f'{lookup_key}; "none" for no recipe',
     )
 
 
 def chosen_recipe(options: argparse.Namespace) -> str | None:
-    """What the option says, as clients take it."""
+    """Return the value of ``--recipe`` for a client's ``recipe=``."""
     return None if options.recipe == "none" else options.recipe

@@ -1,4 +1,4 @@
-"""`reward-client demo`: pairs of answers, and how often the better one wins."""
+"""`reward-client demo`: score pairs of answers, and count how often the better one wins."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from reward_client import Reward
 
 
-_SHOWN = 10
+_MAX_ROWS = 10
 _WIDTH = 34
 
 
 def add_to(commands: Commands) -> None:
-    """Adds the command."""
+    """Add the command to the parser."""
     parser = commands.add_parser(
         "demo",
         help="score pairs of answers and count how often the better one wins",
-        description="Scores pairs of a chosen and a rejected conversation and prints their "
-        "rewards. Without --url it starts a small reward server of its own.",
+        description="Score pairs of a chosen and a rejected conversation, and print their "
+        "rewards. Without --url, the command starts a small reward server of its own.",
     )
-    parser.add_argument("--url", help="a running server instead of a built-in one")
+    parser.add_argument("--url", help="URL of a running server; by default a built-in one")
     add_server_options(parser)
     parser.add_argument(
         "--pairs",
@@ -51,7 +51,7 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _read_pairs(path: Path | None) -> list[dict[str, Any]]:
-    """The pairs of a file, or the shipped ones."""
+    """Read the pairs of a file; without a path, return the built-in pairs."""
     if path is None:
         from reward_client.testing import demo_pairs
 
@@ -59,7 +59,7 @@ def _read_pairs(path: Path | None) -> list[dict[str, Any]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
+        raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
     pairs: list[dict[str, Any]] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -69,15 +69,16 @@ def _read_pairs(path: Path | None) -> list[dict[str, Any]]:
             pairs.append({"chosen": row["chosen"], "rejected": row["rejected"]})
         except (ValueError, TypeError, KeyError) as error:
             raise UsageError(
-                f'{path}, line {number}, is not {{"chosen": [...], "rejected": [...]}}.'
+                f"Cannot read line {number} of {path}: it must be "
+                '{"chosen": [...], "rejected": [...]}.'
             ) from error
     if not pairs:
-        raise UsageError(f"{path} has no pairs.")
+        raise UsageError(f"Cannot use {path}: it contains no pairs.")
     return pairs
 
 
 def _score(options: argparse.Namespace, url: str, server: str, pairs: list[dict[str, Any]]) -> None:
-    """Score all pairs through the public client, and print what came out."""
+    """Score all pairs with the public client, and print the rewards."""
     conversations = [pair[side] for pair in pairs for side in ("chosen", "rejected")]
     with RewardClient(url, model=options.model, api_key=options.api_key) as client:
         profile = client.servers()[0]
@@ -96,7 +97,7 @@ def _print_report(pairs: list[dict[str, Any]], rewards: list[Reward], seconds: f
     chosen = [reward.value for reward in rewards[::2]]
     rejected = [reward.value for reward in rewards[1::2]]
     print(f"{'chosen':>8}  {'rejected':>8}  {'':5}  {'chosen answer':{_WIDTH}}  rejected answer")
-    for pair, good, bad in list(zip(pairs, chosen, rejected, strict=True))[:_SHOWN]:
+    for pair, good, bad in list(zip(pairs, chosen, rejected, strict=True))[:_MAX_ROWS]:
         verdict = "right" if good > bad else "WRONG"
         answers = f"{_answer(pair['chosen']):{_WIDTH}}  {_answer(pair['rejected'])}"
         print(f"{good:8.3f}  {bad:8.3f}  {verdict}  {answers}")
@@ -109,6 +110,6 @@ def _print_report(pairs: list[dict[str, Any]], rewards: list[Reward], seconds: f
 
 
 def _answer(messages: list[dict[str, Any]]) -> str:
-    """The last message, on one short line."""
+    """Return the last message, shortened to one line."""
     text = " ".join(str(messages[-1].get("content", "")).split()) if messages else ""
     return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"

@@ -1,4 +1,4 @@
-"""`reward-client doctor`: is each step from a conversation to its reward as it should be?"""
+"""`reward-client doctor`: check every step from a conversation to its reward."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 _FAILED = 2
 
-# Someone waits for the answer: what a second attempt does not mend is a finding.
+# A person waits for the report, so an error that survives a second attempt is a finding.
 _RETRY = RetryPolicy(attempts=2, max_wait=5)
 _TIMEOUT = Timeouts(connect=10, read=60)
 
 
 def add_to(commands: Commands) -> None:
-    """Adds the command."""
+    """Add the command to the parser."""
     parser = commands.add_parser(
         "doctor",
-        help="look at a server: will its rewards be right?",
-        description="Looks at each step from a conversation to its reward on a running server. "
-        "Several URLs are also compared with each other, as replicas. Exit status: 0 healthy, "
-        "1 warnings, 2 no or wrong rewards are likely.",
+        help="check whether a server will give correct rewards",
+        description="Check every step from a conversation to its reward on a running server. "
+        "Several servers are also compared as replicas. Exit status: 0 healthy, 1 warnings, "
+        "2 missing or wrong rewards are likely.",
     )
-    parser.add_argument("urls", nargs="+", metavar="URL", help="where the server is")
+    parser.add_argument("urls", nargs="+", metavar="URL", help="URL of a server")
     add_server_options(parser)
     add_recipe_option(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -52,13 +52,16 @@ def _doctor(options: argparse.Namespace) -> int:
             diagnoses.append(diagnosis)
             if not options.json:
                 _print(f"{diagnosis}\n")
-    except (RewardClientError, ImportError) as error:  # of the options: the rest are findings
+    except (
+        RewardClientError,
+        ImportError,
+    ) as error:  # about the options; all other errors are findings
         print(f"reward-client: {error}", file=sys.stderr)
         return _FAILED
     replicas = Diagnosis(url="", findings=tuple(replica_findings(diagnoses)))
     status = max(diagnosis.status for diagnosis in (*diagnoses, replicas))
     if options.json:
-        servers = [{"status": each.status, **each.model_dump(mode="json")} for each in diagnoses]
+        servers = [{"status": item.status, **item.model_dump(mode="json")} for item in diagnoses]
         compared = replicas.model_dump(mode="json")["findings"]
         print(json.dumps({"status": status, "servers": servers, "replicas": compared}, indent=2))
     elif replicas.findings:
@@ -79,13 +82,13 @@ def _diagnoses(options: argparse.Namespace) -> Iterator[Diagnosis]:
                     timeout=_TIMEOUT,
                 )
             )
-            for url in options.urls  # wrong options are found before any server is asked
+            for url in options.urls  # opened first, so that a wrong option fails before any request
         ]
         for client in opened:
             yield client.diagnose()
 
 
 def _print(text: str) -> None:
-    """Prints what the terminal's encoding may not have."""
+    """Print a text, with escapes for characters that the terminal's encoding lacks."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)

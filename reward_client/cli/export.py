@@ -1,4 +1,4 @@
-"""`reward-client export`: a reward checkpoint made into one for `/v1/embeddings`."""
+"""`reward-client export`: convert a reward checkpoint for `/v1/embeddings`."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 def add_to(commands: Commands) -> None:
-    """Adds the command."""
+    """Add the command to the parser."""
     parser = commands.add_parser(
         "export",
-        help="lay out a reward checkpoint for /v1/embeddings",
-        description="Writes a reward checkpoint anew, with its head as Dense modules: then "
-        "/v1/embeddings of any vLLM from 0.10.2 on answers its raw rewards, and so does "
-        "sentence-transformers. Weights are copied byte by byte, or linked.",
+        help="convert a reward checkpoint for /v1/embeddings",
+        description="Write a copy of a reward checkpoint with its head as Dense modules. Then "
+        "/v1/embeddings of vLLM 0.10.2 and later returns its raw rewards, and so does "
+        "sentence-transformers. The backbone's weights are linked, or copied unchanged.",
     )
-    parser.add_argument("source", metavar="SOURCE", help="the checkpoint's folder")
-    parser.add_argument("destination", metavar="DESTINATION", help="the folder to write")
+    parser.add_argument("source", metavar="SOURCE", help="folder of the checkpoint")
+    parser.add_argument("destination", metavar="DESTINATION", help="folder to write")
     parser.add_argument(
         "--head",
         default="auto",
-        help='by default the one in the checkpoint; "lm-head:TOKEN" or "lm-head:YES-NO" for a '
-        "language model's logit of a token, or the difference of two; a .safetensors file for a "
-        "linear layer of yours",
+        help="the head; by default that of the checkpoint. `lm-head:TOKEN` for the logit of a "
+        "token, `lm-head:YES-NO` for the difference of two logits, or a .safetensors file "
+        "with a linear layer",
     )
     parser.add_argument(
         "--link",
@@ -37,29 +37,29 @@ def add_to(commands: Commands) -> None:
         const="hard",
         default="hard",
         choices=["hard", "symbolic", "copy"],
-        help="how files come there whose weights stay as they are (default: hard links; copied "
-        "where links cannot be made)",
+        help="how to add unchanged weight files (default: hard links; files that cannot be linked "
+        "are copied)",
     )
     parser.add_argument("--force", action="store_true", help="replace an earlier export")
-    add_recipe_option(parser, known_by="the folder's name")
+    add_recipe_option(parser, lookup_key="the folder's name")
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="compare the export with its source over some conversations, here (extra `verify`) or "
-        "on running servers, and keep the values in the manifest",
+        help="compare the export with its source on some conversations, in this process (extra "
+        "`verify`) or on running servers, and keep the values in the manifest",
     )
     parser.add_argument(
-        "--original-url", metavar="URL", help="verify by this server, which serves SOURCE"
+        "--original-url", metavar="URL", help="verify with this server, which serves SOURCE"
     )
     parser.add_argument(
         "--exported-url",
         metavar="URL",
-        help="verify by this server, which serves DESTINATION; nothing is exported then",
+        help="verify with this server, which serves DESTINATION; do not export again",
     )
     parser.add_argument(
         "--samples",
         metavar="FILE",
-        help="verify over these too: JSON lines, with rows as `reward-client score` takes them",
+        help="additional samples to verify: JSON lines, in the format of `reward-client score`",
     )
     parser.set_defaults(run=_export)
 
@@ -72,7 +72,7 @@ def _export(options: argparse.Namespace) -> None:
     servers = (options.original_url, options.exported_url)
     verifies = options.verify or any(servers) or samples is not None
     if verifies and not all(servers):
-        libraries()  # their lack is better known before the export than after it
+        libraries()  # fail before the export if they are missing, not after it
     if options.exported_url is None:
         report = export_checkpoint(
             options.source,
@@ -97,7 +97,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _samples(path: Path) -> list[Sample]:
-    """The samples of a file of JSON lines, as `reward-client score` reads its rows."""
+    """Read samples from a file of JSON lines, in the format of `reward-client score`."""
     from reward_client.files.reader import Source
     from reward_client.files.rows import read_row
 
@@ -105,5 +105,7 @@ def _samples(path: Path) -> list[Sample]:
         rows = [read_row(line, digest="") for line in source.lines()]
     for number, row in enumerate(rows):
         if row.result is not None:
-            raise UsageError(f"{path}: row {number} is no sample: {row.result.decode().strip()}")
+            raise UsageError(
+                f"Cannot read a sample from row {number} of {path}: {row.result.decode().strip()}"
+            )
     return [sample for row in rows for sample in row.samples]

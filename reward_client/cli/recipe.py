@@ -1,4 +1,4 @@
-"""`reward-client recipe`: what is known of a reward model."""
+"""`reward-client recipe`: print the recipe of a reward model."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
 
 
 def add_to(commands: Commands) -> None:
-    """Adds the command."""
+    """Add the command to the parser."""
     parser = commands.add_parser(
         "recipe",
-        help="what is known of a reward model",
-        description="Prints how a reward model is served, how its reward is read, and values to "
-        "check it by. Without a name it lists the models that it knows.",
+        help="print the recipe of a reward model",
+        description="Print how to serve a reward model, how its reward is read, and reference "
+        "values to check it. Without a name, list all known models.",
     )
     parser.add_argument(
         "name",
         nargs="?",
         metavar="NAME",
-        help="a Hugging Face ID, a folder called like the model, a family, or a file: TOML, or the "
+        help="a Hugging Face ID, a folder with the model's name, a family, or a file: TOML, or the "
         "manifest of an exported checkpoint (reward_client.json)",
     )
     parser.set_defaults(run=_recipe)

@@ -1,4 +1,4 @@
-"""`reward-client score`: a file of JSON lines scored into another one."""
+"""`reward-client score`: score a file of JSON lines."""
 
 from __future__ import annotations
 
@@ -22,35 +22,33 @@ _SOME_FAILED = 3
 
 
 def add_to(commands: Commands) -> None:
-    """Adds the command."""
+    """Add the command to the parser."""
     parser = commands.add_parser(
         "score",
         help="score a file of JSON lines",
-        description="Writes a line with the reward for each row of a file of JSON lines. A run "
-        "that was stopped, in whatever way, goes on where it was. Exit status: 0 every row has its "
-        "reward, 1 it could not be done, 3 some rows failed, 130 interrupted.",
+        description="Write a line with the reward for each row of a file of JSON lines. The same "
+        "command resumes a run that was stopped. Exit status: 0 every row has its reward, 1 the "
+        "run failed, 3 some rows failed, 130 interrupted.",
     )
     parser.add_argument(
         "input",
         metavar="IN",
         help="rows with messages, text, token_ids, prompt and responses, or chosen and rejected; "
-        "plain or compressed by gzip",
+        "plain or compressed with gzip",
     )
-    parser.add_argument("output", metavar="OUT", help="the file to write, or to go on with")
+    parser.add_argument("output", metavar="OUT", help="file to write or to resume")
     parser.add_argument(
-        "--url", help=f"where the server is; by default the environment's {BASE_URL_VARIABLE}"
+        "--url", help=f"URL of the server; by default the environment variable {BASE_URL_VARIABLE}"
     )
     add_server_options(parser)
     add_recipe_option(parser)
     parser.add_argument(
         "--tokenizer",
         default="server",
-        help='who makes the token IDs: "server" (default), "local" or "auto" (extra `local`), or a '
-        "tokenizer's folder or hub name",
+        help='the tokenizer: "server" (default), "local" or "auto" (extra `local`), or the folder '
+        "or hub name of a tokenizer",
     )
-    parser.add_argument(
-        "--retry-failed", action="store_true", help="score the rows again that failed"
-    )
+    parser.add_argument("--retry-failed", action="store_true", help="score failed rows again")
     parser.set_defaults(run=_score)
 
 
@@ -73,9 +71,9 @@ def _score(options: argparse.Namespace) -> int:
                 progress=sys.stderr.isatty(),
             )
         except (KeyboardInterrupt, ServerUnreachableError):
-            print("reward-client: stopped; the same command goes on where it was.", file=sys.stderr)
+            print("reward-client: stopped; run the same command to resume.", file=sys.stderr)
             raise
     print(summary)
     if summary.failed and not options.retry_failed:
-        print("--retry-failed scores the failed rows again.")
+        print("Add --retry-failed to score the failed rows again.")
     return _SOME_FAILED if summary.failed else 0

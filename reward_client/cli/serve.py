@@ -1,4 +1,4 @@
-"""`reward-client serve`: the small reward server."""
+"""`reward-client serve`: run a small reward server."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 def add_to(commands: Commands) -> None:
-    """Adds the command."""
+    """Add the command to the parser."""
     parser = commands.add_parser(
         "serve",
-        help="run the small reward server, until Ctrl-C",
-        description="Serves a small reward model, which judges sums, as a vLLM would.",
+        help="run a small reward server until Ctrl-C",
+        description="Serve a small reward model that grades sums, with the API of vLLM.",
     )
     parser.add_argument(
         "--dialect",
@@ -28,10 +28,10 @@ def add_to(commands: Commands) -> None:
         choices=["sequence", "token", "labels", "steps", "embed", "export", "export-steps"],
         default="sequence",
         help="one value per conversation, one per token, five labels, two values per step, hidden "
-        "states, the reward as an embedding, or a step's two values as that of each token",
+        "states, the reward as an embedding, or two values per token as an embedding",
     )
-    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
-    parser.add_argument("--raw", action="store_true", help="apply no activation to the values")
+    parser.add_argument("--port", type=int, default=8000, help="port; 0 for a free one")
+    parser.add_argument("--raw", action="store_true", help="return values without an activation")
     parser.set_defaults(run=_serve)
 
 
@@ -41,4 +41,6 @@ def _serve(options: argparse.Namespace) -> None:
     try:
         serve(dialect=options.dialect, head=options.head, raw=options.raw, port=options.port)
     except OSError as error:
-        raise UsageError(f"Port {options.port} cannot be served: {error.strerror}.") from error
+        raise UsageError(
+            f"Cannot listen on port {options.port}: {error.strerror}. Choose another --port."
+        ) from error

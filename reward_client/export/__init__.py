@@ -1,4 +1,4 @@
-"""A reward checkpoint made into one that any embedding server answers with rewards."""
+"""Convert reward checkpoints so that any embedding server returns their rewards."""
 
 from reward_client.export.exporter import export_checkpoint
 from reward_client.export.report import ExportReport

@@ -1,11 +1,10 @@
-"""How vLLM is told to load the backbone of a checkpoint, without its head.
+"""The configuration with which vLLM loads the backbone of a checkpoint, without its head.
 
-vLLM's registry (model_executor/models/registry.py) knows some bare models by name (``LlamaModel``)
-and finds the others by their suffix: a ``…Model`` that it does not know becomes the
-``…ForCausalLM`` or ``…LMHeadModel`` that it knows, to be pooled (config/model.py,
-iter_architecture_defaults). That is the same in vLLM 0.10.2, 0.20.2 and 0.32.0. The name of the
-causal model itself is pooled too, if vLLM is told so (``--convert embed``); models are left under
-it for which vLLM does more by that name, or has none of the bare model's.
+vLLM's registry (model_executor/models/registry.py) knows some bare models by name, such as
+``LlamaModel``. For any other ``…Model``, it pools the ``…ForCausalLM`` or ``…LMHeadModel`` that it
+knows (config/model.py, iter_architecture_defaults). vLLM 0.10.2, 0.20.2 and 0.32.0 all do this.
+vLLM can also pool under the name of the causal model, with ``--convert embed``. The export keeps
+this name if vLLM has special settings for it, or does not know the bare model.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from reward_client.errors import ExportError
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
-    """A checkpoint's backbone, to vLLM.
+    """The way vLLM loads a checkpoint's backbone.
 
     Attributes:
-        architecture: What ``architectures`` of its config.json says.
-        needs_convert: Whether ``--convert embed`` is needed to serve it.
-        trust_remote_code: Whether ``--trust-remote-code`` is, for the model's configuration.
-        notes: What a user should know of it.
+        architecture: Value of ``architectures`` in its config.json.
+        needs_convert: True if the server needs ``--convert embed``.
+        trust_remote_code: True if the server needs ``--trust-remote-code``.
+        notes: Facts for users.
     """
 
     architecture: str
@@ -36,17 +35,17 @@ class Backbone:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """The models of one ``model_type``.
+class KnownBackbone:
+    """Facts about the models of one ``model_type``.
 
     Attributes:
-        causal: Their language model's name in vLLM's registry.
-        since: The oldest vLLM that has it, of 0.10.2, 0.20.2 and 0.32.0.
-        source: What says so.
-        has_bare: Whether the bare model's name is used.
-        remote_code: The class of the bare model in the checkpoint's own code, if transformers has
-            none of this type.
-        notes: As in `Backbone`.
+        causal: Name of the causal model in vLLM's registry.
+        since: Oldest vLLM that knows the model, out of 0.10.2, 0.20.2 and 0.32.0.
+        source: Code that shows these facts.
+        has_bare: True if the export uses the name of the bare model.
+        remote_code: Class of the bare model in the checkpoint's own code, if transformers has no
+            class for this type.
+        notes: Facts for users.
     """
 
     causal: str
@@ -58,35 +57,35 @@ class Known:
 
     @property
     def bare(self) -> str:
-        """The name of the model without a head."""
+        """Name of the model without a head."""
         return re.sub("(ForCausalLM|LMHeadModel)$", "Model", self.causal)
 
 
 _OLDEST = "0.10.2"
 _BY_NAME = "vLLM's registry.py: the bare name itself, in _EMBEDDING_MODELS"
-_BY_SUFFIX = "vLLM's registry.py: _normalize_arch makes it the causal model"
-_BY_CAUSAL_NAME = "vLLM's registry.py: the causal model alone"
+_BY_SUFFIX = "vLLM's registry.py: _normalize_arch maps it to the causal model"
+_BY_CAUSAL_NAME = "vLLM's registry.py: only the causal model"
 
 _NEEDS_HEAD = "vLLM 0.10.2 does not start without the tensors of the language model's head."
-"""That version takes modules named ``lm_head`` out of models that it pools, and no others;
-0.20.2 takes out whatever makes logits (both: model_executor/models/adapters.py)."""
+"""vLLM 0.10.2 removes only modules named ``lm_head`` from pooled models; 0.20.2 removes any module
+that computes logits (both: model_executor/models/adapters.py)."""
 
 
-def _by_name(causal: str) -> Known:
-    return Known(causal, _OLDEST, _BY_NAME)
+def _by_name(causal: str) -> KnownBackbone:
+    return KnownBackbone(causal, _OLDEST, _BY_NAME)
 
 
-def _by_suffix(causal: str, since: str = _OLDEST, notes: tuple[str, ...] = ()) -> Known:
-    return Known(causal, since, _BY_SUFFIX, notes=notes)
+def _by_suffix(causal: str, since: str = _OLDEST, notes: tuple[str, ...] = ()) -> KnownBackbone:
+    return KnownBackbone(causal, since, _BY_SUFFIX, notes=notes)
 
 
-def _by_causal_name(causal: str, why: str, since: str = _OLDEST) -> Known:
-    return Known(causal, since, f"{_BY_CAUSAL_NAME}; {why}", has_bare=False)
+def _by_causal_name(causal: str, reason: str) -> KnownBackbone:
+    return KnownBackbone(causal, _OLDEST, f"{_BY_CAUSAL_NAME}; {reason}", has_bare=False)
 
 
-_HYBRID = "state-space layers, with settings that go by this name (models/config.py)"
+_HYBRID = "state-space layers, with settings under this name (models/config.py)"
 
-BACKBONES: Mapping[str, Known] = {
+BACKBONES: Mapping[str, KnownBackbone] = {
     "llama": _by_name("LlamaForCausalLM"),
     "mistral": _by_name("MistralForCausalLM"),
     "qwen2": _by_name("Qwen2ForCausalLM"),
@@ -130,25 +129,25 @@ BACKBONES: Mapping[str, Known] = {
     "gpt_bigcode": _by_suffix("GPTBigCodeForCausalLM"),
     "gpt_neox": _by_suffix("GPTNeoXForCausalLM", notes=(_NEEDS_HEAD,)),
     "falcon": _by_suffix("FalconForCausalLM"),
-    "internlm2": Known(
+    "internlm2": KnownBackbone(
         "InternLM2ForCausalLM",
         _OLDEST,
         _BY_SUFFIX,
         remote_code="InternLM2Model",
         notes=(_NEEDS_HEAD,),
     ),
-    "bloom": _by_causal_name("BloomForCausalLM", "ALiBi goes by this name (config/model.py)"),
-    "phimoe": _by_causal_name("PhiMoEForCausalLM", "transformers spells the bare name otherwise"),
+    "bloom": _by_causal_name("BloomForCausalLM", "ALiBi is enabled by this name (config/model.py)"),
+    "phimoe": _by_causal_name("PhiMoEForCausalLM", "transformers spells the bare name differently"),
     "gemma3_text": _by_causal_name(
-        "Gemma3ForCausalLM", "Gemma3TextModel is a class without a `model.` prefix of its tensors"
+        "Gemma3ForCausalLM", "the tensors of Gemma3TextModel have no `model.` prefix"
     ),
-    "gpt_oss": _by_causal_name("GptOssForCausalLM", "settings go by this name (models/config.py)"),
+    "gpt_oss": _by_causal_name("GptOssForCausalLM", "settings under this name (models/config.py)"),
     "falcon_h1": _by_causal_name("FalconH1ForCausalLM", _HYBRID),
     "nemotron_h": _by_causal_name("NemotronHForCausalLM", _HYBRID),
     "granitemoehybrid": _by_causal_name("GraniteMoeHybridForCausalLM", _HYBRID),
     "jamba": _by_causal_name("JambaForCausalLM", _HYBRID),
 }
-"""By ``model_type``."""
+"""Known backbones by ``model_type``."""
 
 _SAME_AS: Mapping[str, str] = {
     # ankner/Llama3-8B-CLoud-RM: cloud/inference/serve_cloud.py of zankner/CLoud.
@@ -156,21 +155,21 @@ _SAME_AS: Mapping[str, str] = {
     # OpenAssistant/oasst-rm-*: GPTNeoXRewardModelConfig of Open-Assistant.
     "gpt_neox_reward_model": "gpt_neox",
 }
-"""Model types that reward models have of their own, and that of their backbone."""
+"""Model types of reward models, and the model types of their backbones."""
 
 _ENCODER = (
-    "it is an encoder, whose head reads its first token, and only heads on the last token of a "
-    "causal model are exported"
+    "it is an encoder whose head reads the first token, and only heads on the last token of a "
+    "causal model can be exported"
 )
 _PAIRS = (
-    "it is an encoder that reads a pair of texts, and no vLLM has its architecture. Serve it by "
-    "transformers"
+    "it is an encoder that reads a pair of texts, and vLLM does not know its architecture. Serve "
+    "it with transformers"
 )
-_SEQ2SEQ = "it has an encoder and a decoder, and only causal models are exported"
+_SEQ2SEQ = "it has an encoder and a decoder, and only causal models can be exported"
 _MINICPM = (
-    "vLLM divides its hidden state (by hidden_size / dim_model_base) before it is pooled "
-    "(model_executor/models/minicpm.py), and transformers does not: the same head would give "
-    "another number from each"
+    "vLLM divides its hidden state by hidden_size / dim_model_base before pooling "
+    "(model_executor/models/minicpm.py), and transformers does not, so the same head would give "
+    "two different rewards"
 )
 
 REFUSED: Mapping[str, str] = {
@@ -183,9 +182,9 @@ REFUSED: Mapping[str, str] = {
     **dict.fromkeys(["bart", "led", "mbart", "mt5", "pegasus", "t5", "t5gemma", "umt5"], _SEQ2SEQ),
     **dict.fromkeys(["minicpm", "minicpm3"], _MINICPM),
 }
-"""Why models of these types cannot be exported."""
+"""Reasons why models of these types cannot be exported."""
 
-_PARTS_OF_MULTIMODAL = (
+_MULTIMODAL_KEYS = (
     "vision_config",
     "audio_config",
     "text_config",
@@ -195,25 +194,25 @@ _PARTS_OF_MULTIMODAL = (
 
 
 def backbone_of(config: Mapping[str, object]) -> Backbone:
-    """How vLLM loads the backbone that a config.json describes.
+    """Return the way vLLM loads the backbone that a config.json describes.
 
-    A causal model keeps its name: nothing of it needs rewriting.
+    A causal model keeps its name, so that its tensors stay unchanged.
 
     Raises:
-        ExportError: The model cannot be pooled for its last token's state, or is unknown.
+        ExportError: If the model is unknown, or if vLLM cannot pool its last token.
     """
     known = _known(config)
     pooling = config.get("pooling")
     if pooling not in (None, "last"):
         raise ExportError(
-            f"The head reads the {pooling!r} of the tokens' states (config.json, pooling), and "
-            "only heads on the last token are exported."
+            f"Cannot export this head: it reads the {pooling!r} of the tokens' states "
+            "(config.json: pooling), and only heads on the last token can be exported."
         )
     stored = (as_list(config.get("architectures")) or [None])[0]
     keeps_name = stored == known.causal or not known.has_bare
     notes = [*known.notes]
     if known.since != _OLDEST:
-        notes.append(f"vLLM {_OLDEST} does not know this model, vLLM {known.since} does.")
+        notes.append(f"vLLM {_OLDEST} does not know this model; vLLM {known.since} does.")
     return Backbone(
         architecture=known.causal if keeps_name else known.bare,
         needs_convert=keeps_name,
@@ -222,7 +221,7 @@ def backbone_of(config: Mapping[str, object]) -> Backbone:
     )
 
 
-_OF_A_HEAD = frozenset(
+_HEAD_KEYS = frozenset(
     {
         # transformers: PreTrainedConfig and its classifiers
         "classifier_bias",
@@ -232,10 +231,10 @@ _OF_A_HEAD = frozenset(
         "num_labels",
         "problem_type",
         "summary_dropout_prob",
-        # sentence-transformers' cross encoders, of which vLLM takes an activation
+        # sentence-transformers' cross encoders; vLLM reads an activation from them
         "sbert_ce_default_activation_function",
         "sentence_transformers",
-        # vLLM's heads made of tokens
+        # vLLM's heads from tokens
         "classifier_from_token",
         "method",
         # safe-rlhf's score models and OpenRLHF's reward models
@@ -259,19 +258,19 @@ _OF_A_HEAD = frozenset(
         "vhead_num_neurons",
     }
 )
-_BIAS_OF_HEAD = "LlamaForScore"
-"""safe-rlhf's ``bias`` is the head's; vLLM's llama.py would take it for that of the attention."""
+_HEAD_HAS_BIAS = "LlamaForScore"
+"""In safe-rlhf, ``bias`` is about the head; vLLM's llama.py would apply it to the attention."""
 
 
 def backbone_config(config: Mapping[str, object], backbone: Backbone) -> dict[str, object]:
-    """The config.json of the backbone: the source's, without what it says of the head.
+    """Return the config.json of the backbone: the source's, without the keys of the head.
 
     Raises:
-        ExportError: As in `backbone_of`.
+        ExportError: See `backbone_of`.
     """
     known = _known(config)
-    drop = {*_OF_A_HEAD, "auto_map", "architectures", "model_type"}
-    if _BIAS_OF_HEAD in (as_list(config.get("architectures")) or []):
+    drop = {*_HEAD_KEYS, "auto_map", "architectures", "model_type"}
+    if _HEAD_HAS_BIAS in (as_list(config.get("architectures")) or []):
         drop.add("bias")
     auto_map = _auto_map(as_mapping(config.get("auto_map")) or {}, known)
     return {
@@ -282,11 +281,11 @@ def backbone_config(config: Mapping[str, object], backbone: Backbone) -> dict[st
     }
 
 
-def _auto_map(auto_map: Mapping[str, object], known: Known) -> dict[str, object]:
-    """The code of the checkpoint that its backbone needs: not the class with the head.
+def _auto_map(auto_map: Mapping[str, object], known: KnownBackbone) -> dict[str, object]:
+    """Keep the entries of ``auto_map`` that the backbone needs, without the class with the head.
 
-    transformers and sentence-transformers load that class where remote code is trusted, and vLLM
-    imports it to look for an architecture that it does not know by name.
+    With trusted remote code, transformers and sentence-transformers would load that class, and vLLM
+    would import it to resolve an unknown architecture.
     """
     kept = {key: value for key, value in auto_map.items() if key == "AutoTokenizer"}
     if known.remote_code is None:
@@ -305,23 +304,22 @@ def _model_type(config: Mapping[str, object]) -> object:
     return _SAME_AS.get(model_type, model_type) if isinstance(model_type, str) else model_type
 
 
-def _known(config: Mapping[str, object]) -> Known:
+def _known(config: Mapping[str, object]) -> KnownBackbone:
     model_type = _model_type(config)
     if not isinstance(model_type, str):
-        raise ExportError("config.json does not say the model's type (model_type).")
+        raise ExportError("Cannot read config.json: it has no model_type.")
     if model_type in REFUSED:
+        raise ExportError(f"Cannot export a model of type {model_type!r}: {REFUSED[model_type]}.")
+    if any(as_mapping(config.get(part)) is not None for part in _MULTIMODAL_KEYS):
         raise ExportError(
-            f"A model of type {model_type!r} cannot be exported: {REFUSED[model_type]}."
-        )
-    if any(as_mapping(config.get(part)) is not None for part in _PARTS_OF_MULTIMODAL):
-        raise ExportError(
-            f"A model of type {model_type!r} has several parts (config.json: "
-            f"{', '.join(part for part in _PARTS_OF_MULTIMODAL if part in config)}), and only "
-            "models of text alone are exported."
+            f"Cannot export a model of type {model_type!r}: it is multimodal (config.json: "
+            f"{', '.join(part for part in _MULTIMODAL_KEYS if part in config)}), and only text "
+            "models can be exported."
         )
     if model_type not in BACKBONES:
         raise ExportError(
-            f"How vLLM pools a model of type {model_type!r} is unknown: some models change the "
-            f"hidden state before. Known are: {', '.join(sorted(BACKBONES))}."
+            f"Cannot export a model of type {model_type!r}: this type is unknown, and vLLM may "
+            "change its hidden state before pooling. Known types are "
+            f"{', '.join(sorted(BACKBONES))}."
         )
     return BACKBONES[model_type]

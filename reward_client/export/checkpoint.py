@@ -1,4 +1,4 @@
-"""A checkpoint as it lies on disk: its configuration, its tensors, and where each one is."""
+"""Read a checkpoint on disk: its configuration, its tensors and their files."""
 
 from __future__ import annotations
 
@@ -18,52 +18,48 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
 _CHUNK = 1 << 18
-"""Numbers decoded at a time: as Python objects, 8 MiB."""
+"""Numbers decoded at a time; as Python objects, they take 8 MiB."""
 _SHARDS = "model-*-of-*.safetensors"
 _OTHER_FORMATS = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.msgpack", "*.h5", "*.ckpt")
 _LAYER = re.compile(r"\b(?:layers|h|blocks)\.(\d{1,6})\.")
-_SHOWN = 5
-_SHOWN_CHARACTERS = 60
-_REASON_CHARACTERS = 240
+_MAX_NAMES = 5
+_MAX_NAME_CHARACTERS = 60
+_MAX_REASON_CHARACTERS = 240
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor in a file.
-
-    Attributes:
-        path: The file.
-        entry: What the file says of it.
-    """
+    """A tensor in a file, as the entry in the file's header describes it."""
 
     path: Path
     entry: Entry
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Name of the tensor."""
         return self.entry.name
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its shape."""
+        """Shape of the tensor."""
         return self.entry.shape
 
     def chunks(self, start: int = 0, count: int | None = None) -> Iterator[list[float]]:
-        """Its numbers in order, some at a time.
+        """Read the numbers in order, in chunks.
 
         Args:
-            start: The first one, counted over all rows.
-            count: How many; all that follow by default.
+            start: Index of the first number, counted over all rows.
+            count: Number of numbers; by default all that follow.
 
         Raises:
-            ExportError: They are of a type that is not decoded, or cannot be read.
+            ExportError: If the type cannot be decoded, or if the file cannot be read.
         """
         entry = self.entry
         if entry.dtype not in DECODABLE:
             raise ExportError(
-                f"{self.path.name}: {entry.name} is of type {entry.dtype}, and a head must be in "
-                f"one of {', '.join(DECODABLE)}: a quantized head cannot be exported."
+                f"Cannot export {entry.name} in {self.path.name}: its type is {entry.dtype}, and a "
+                f"head must have one of the types {', '.join(DECODABLE)}. Use a checkpoint whose "
+                "head is not quantized."
             )
         numbers = 1
         for length in entry.shape:
@@ -76,19 +72,22 @@ class Tensor:
                 while left > 0:
                     part = file.read(min(left, _CHUNK) * width)
                     if not part:
-                        raise ExportError(f"{self.path.name} ends within {entry.name}.")
+                        raise ExportError(
+                            f"Cannot read {self.path.name}: it ends within {entry.name}. "
+                            "Download it again."
+                        )
                     left -= len(part) // width
                     yield decoded(part, entry.dtype)
         except OSError as error:
-            raise ExportError(f"{self.path} cannot be read: {error.strerror}.") from error
+            raise ExportError(f"Cannot read {self.path}: {error.strerror}.") from error
 
     def row(self, index: int) -> list[float]:
-        """One row of a matrix."""
+        """Read one row of a matrix."""
         width = self.shape[1]
         return [number for part in self.chunks(index * width, width) for number in part]
 
     def rows(self) -> list[list[float]]:
-        """All rows of a matrix; a vector is one."""
+        """Read all rows of a matrix; a vector is one row."""
         numbers = [number for part in self.chunks() for number in part]
         width = self.shape[-1]
         return [numbers[start : start + width] for start in range(0, len(numbers), width)]
@@ -96,21 +95,21 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A file of weights.
+    """A weight file.
 
     Attributes:
-        name: Its name in the checkpoint.
-        path: The file itself, symbolic links followed.
-        size: Its bytes.
-        changed: When it was last changed, in nanoseconds.
-        entries: Its tensors, in the order of their data.
-        metadata: What else its header says.
+        name: Name in the checkpoint.
+        path: Path of the file, with symbolic links resolved.
+        size: Size in bytes.
+        modified: Time of the last modification, in nanoseconds.
+        entries: Header entries of the tensors, in the order of their data.
+        metadata: Metadata in the header.
     """
 
     name: str
     path: Path
     size: int
-    changed: int
+    modified: int
     entries: tuple[Entry, ...]
     metadata: Mapping[str, object]
 
@@ -120,10 +119,10 @@ class Checkpoint:
     """A checkpoint in the layout of the Hugging Face hub.
 
     Attributes:
-        folder: Where it is.
-        config: Its ``config.json``.
-        shards: Its files of weights.
-        tensors: Its tensors by name.
+        folder: Path of the folder.
+        config: Content of ``config.json``.
+        shards: Weight files.
+        tensors: Tensors by name.
     """
 
     folder: Path
@@ -133,197 +132,207 @@ class Checkpoint:
 
     @property
     def architecture(self) -> str:
-        """The first of its ``architectures``; empty where it names none."""
+        """First of the configuration's ``architectures``; empty if it names none."""
         names = as_list(self.config.get("architectures")) or [""]
         return str(names[0])
 
     @property
     def is_sharded(self) -> bool:
-        """Whether an index says which tensor is in which file."""
+        """True if the checkpoint has an index of tensors and files."""
         return (self.folder / INDEX).exists()
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """What a folder holds; of the weights, only the headers are read.
+    """Read a checkpoint; only the headers of its weight files are read.
 
     Raises:
-        ExportError: It is no whole checkpoint in safetensors.
+        ExportError: If the folder is not a complete checkpoint in safetensors.
     """
     if not folder.is_dir():
-        raise ExportError(f"{folder} is no folder.")
+        raise ExportError(f"Cannot read {folder}: it is not a folder.")
     if (folder / "adapter_config.json").exists():
         raise ExportError(
-            f"{folder} holds an adapter (adapter_config.json): merge it into its model first "
-            "(PEFT's merge_and_unload), then export that."
+            f"Cannot export {folder}: it is an adapter (adapter_config.json). Merge it into its "
+            "model (PEFT's merge_and_unload), and export the result."
         )
     config = read_json(folder / "config.json")
-    placed = _placed(folder)
-    shards = tuple(read_shard(folder, name) for name in sorted(set(placed.values()) or {WEIGHTS}))
+    files = _indexed_files(folder)
+    shards = tuple(read_shard(folder, name) for name in sorted(set(files.values()) or {WEIGHTS}))
     tensors: dict[str, Tensor] = {}
     for shard in shards:
         for entry in shard.entries:
             if entry.name in tensors:
                 raise ExportError(
-                    f"{clipped(entry.name)} is in two files, one of them {clipped(shard.name)}: "
-                    "the weights are not of one checkpoint. Download it again."
+                    f"Cannot export {folder}: two files contain {shorten(entry.name)}, and one of "
+                    f"them is {shorten(shard.name)}. Download the checkpoint again."
                 )
-            if placed and placed.get(entry.name) != shard.name:
+            if files and files.get(entry.name) != shard.name:
                 raise ExportError(
-                    f"{INDEX} does not say that {clipped(entry.name)} is in {clipped(shard.name)}, "
-                    "where it is: the index and the weights are not of one checkpoint. Download it "
+                    f"Cannot export {folder}: {shorten(shard.name)} contains "
+                    f"{shorten(entry.name)}, but {INDEX} does not say so. Download the checkpoint "
                     "again."
                 )
             tensors[entry.name] = Tensor(shard.path, entry)
-    missing = [name for name in placed if name not in tensors]
+    missing = [name for name in files if name not in tensors]
     if missing:
         raise ExportError(
-            f"{INDEX} names tensors that are in no file: {shown(missing)}. Download it again."
+            f"Cannot export {folder}: {INDEX} names tensors that no file contains: "
+            f"{format_names(missing)}. Download the checkpoint again."
         )
-    if placed:
-        _refuse_other_files(folder, set(placed.values()))
+    if files:
+        _refuse_other_files(folder, set(files.values()))
     _refuse_missing_layers(config, tensors)
     return Checkpoint(folder, config, shards, tensors)
 
 
 def read_json(path: Path) -> Mapping[str, object]:
-    """The object in a JSON file.
+    """Read the object in a JSON file.
 
     Raises:
-        ExportError: There is none.
+        ExportError: If the file cannot be read, or is not a JSON object.
     """
     try:
         content = as_mapping(json.loads(path.read_bytes()))
-        json.dumps(content, ensure_ascii=False).encode()  # halves of surrogate pairs fail here
+        json.dumps(content, ensure_ascii=False).encode()  # unpaired surrogates fail here
     except OSError as error:
-        raise ExportError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ExportError(f"Cannot read {path}: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
-        raise ExportError(f"{path} is not JSON: {error}.") from error
+        raise ExportError(f"Cannot read {path}: it is not JSON ({error}).") from error
     if content is None:
-        raise ExportError(f"{path} holds no JSON object.")
+        raise ExportError(f"Cannot read {path}: it is not a JSON object.")
     return content
 
 
 def read_shard(folder: Path, name: str) -> Shard:
-    """The header of a file of weights.
+    """Read the header of a weight file.
 
     Raises:
-        ExportError: The file is missing, damaged, or not whole.
+        ExportError: If the file is missing, damaged or incomplete.
     """
-    where = folder / clipped(name)
+    shown_path = folder / shorten(name)
     try:
         path = (folder / name).resolve()
         if path.exists() and not path.is_file():
-            raise ExportError(f"{where} is no file.")
+            raise ExportError(f"Cannot read {shown_path}: it is not a file.")
         with path.open("rb") as file:
             entries, metadata = read_entries(file)
             status = os.fstat(file.fileno())
         return Shard(name, path, status.st_size, status.st_mtime_ns, entries, metadata)
     except FileNotFoundError as error:
-        raise ExportError(f"{where} is missing. {_instead(folder)}") from error
-    except (OSError, RuntimeError) as error:  # RuntimeError: symbolic links in a circle
+        raise ExportError(
+            f"Cannot read {shown_path}: it does not exist. {_missing_hint(folder)}"
+        ) from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ExportError(f"{where} cannot be read: {reason}.") from error
+        raise ExportError(f"Cannot read {shown_path}: {reason}.") from error
     except ValueError as error:
-        reason = clipped(str(error), _REASON_CHARACTERS)
-        raise ExportError(f"{where} is damaged or cut off: {reason}. Download it again.") from error
+        reason = shorten(str(error), _MAX_REASON_CHARACTERS)
+        raise ExportError(
+            f"Cannot read {shown_path}: it is damaged or incomplete ({reason}). Download it again."
+        ) from error
 
 
 def refuse_changes(shards: Sequence[Shard]) -> None:
-    """Refuses files that are no longer what they were when their headers were read.
+    """Check that no file has changed since its header was read.
 
     Raises:
-        ExportError: A file was changed, or is gone.
+        ExportError: If a file was changed or deleted.
     """
     for shard in shards:
         try:
             status = shard.path.stat()
-            same = (status.st_size, status.st_mtime_ns) == (shard.size, shard.changed)
+            same = (status.st_size, status.st_mtime_ns) == (shard.size, shard.modified)
         except OSError:
             same = False
         if not same:
             raise ExportError(
-                f"{clipped(shard.name)} was changed while it was exported: is it still being "
-                "downloaded? Export it again when nothing writes to it."
+                f"Cannot export {shorten(shard.name)}: it changed during the export. Wait until no "
+                "download writes to it, and export again."
             )
 
 
-def shown(names: Sequence[str]) -> str:
-    """The first few names."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(clipped(name) for name in sorted(names)[:_SHOWN]) + more
+def format_names(names: Sequence[str]) -> str:
+    """Format the first few names."""
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(shorten(name) for name in sorted(names)[:_MAX_NAMES]) + more
 
 
-def clipped(text: str, characters: int = _SHOWN_CHARACTERS) -> str:
-    """The beginning of a text that somebody else wrote, in one line."""
+def shorten(text: str, characters: int = _MAX_NAME_CHARACTERS) -> str:
+    """Return the beginning of an untrusted text, without control characters."""
     printable = "".join(
         character if character.isprintable() else "?" for character in text[:characters]
     )
     return printable if len(text) <= characters else f"{printable}…"
 
 
-def _placed(folder: Path) -> dict[str, str]:
-    """The file of each tensor, by the index; empty where there is none."""
+def _indexed_files(folder: Path) -> dict[str, str]:
+    """Read the file name of each tensor from the index; empty if there is no index."""
     if not (folder / INDEX).exists():
         return {}
-    placed = as_mapping(read_json(folder / INDEX).get("weight_map"))
-    if not placed:
-        raise ExportError(f"{folder / INDEX} has no weight_map.")
+    weight_map = as_mapping(read_json(folder / INDEX).get("weight_map"))
+    if not weight_map:
+        raise ExportError(f"Cannot read {folder / INDEX}: it has no weight_map.")
     files: dict[str, str] = {}
-    for tensor, file in placed.items():
+    for tensor, file in weight_map.items():
         if not isinstance(file, str) or not _is_file_name(file):
             raise ExportError(
-                f"{INDEX} puts {clipped(tensor)} into {clipped(repr(file))}, which is no file "
-                "beside it."
+                f"Cannot read {INDEX}: the file {shorten(repr(file))} of {shorten(tensor)} is not "
+                "in the same folder."
             )
         if not file.endswith(".safetensors"):
             raise ExportError(
-                f"{INDEX} puts {clipped(tensor)} into {clipped(repr(file))}, which is not "
-                "safetensors."
+                f"Cannot read {INDEX}: the file {shorten(repr(file))} of {shorten(tensor)} is not "
+                "a safetensors file."
             )
         files[tensor] = file
     return files
 
 
 def _is_file_name(name: str) -> bool:
-    """A file of another folder has no business in a checkpoint, nor in what is made of it."""
+    """Return True for a plain file name; a checkpoint must not refer to other folders."""
     return Path(name).name == name and "\\" not in name and name.isprintable()
 
 
 def _refuse_other_files(folder: Path, named: Collection[str]) -> None:
-    """Where both are there, transformers takes the one whole file, and not those of the index."""
-    there = [path.name for pattern in (WEIGHTS, _SHARDS) for path in folder.glob(pattern)]
-    others = [name for name in there if name not in named]
+    """Refuse weight files outside the index, because transformers would prefer a single file."""
+    present = [path.name for pattern in (WEIGHTS, _SHARDS) for path in folder.glob(pattern)]
+    others = [name for name in present if name not in named]
     if others:
         raise ExportError(
-            f"{INDEX} does not name {shown(others)}: either it is not whole, or the file is of "
-            "another checkpoint. Download it again, or remove what does not belong to it."
+            f"Cannot export {folder}: {INDEX} does not name {format_names(others)}. Download the "
+            "checkpoint again, or remove the files that do not belong to it."
         )
 
 
 def _refuse_missing_layers(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> None:
-    """Libraries make up weights that are missing, and only say so in their logs."""
+    """Refuse missing layers, because libraries fill in random weights and only log it."""
     count = config.get("num_hidden_layers")
     if type(count) is not int:
         return
     found = {int(layer[1]) for name in tensors if (layer := _LAYER.search(name))}
-    missing = list(islice((layer for layer in range(count) if layer not in found), _SHOWN))
+    missing = list(islice((layer for layer in range(count) if layer not in found), _MAX_NAMES))
     if missing:
         raise ExportError(
-            f"config.json tells of {clipped(str(count))} layers, and there are no tensors of layer "
-            f"{', '.join(map(str, missing))}: the checkpoint is not whole."
+            f"Cannot export an incomplete checkpoint: config.json says that it has "
+            f"{shorten(str(count))} layers, but tensors are missing of layer "
+            f"{', '.join(map(str, missing))}. Download it again."
         )
 
 
-def _instead(folder: Path) -> str:
+def _missing_hint(folder: Path) -> str:
     others = sorted(path.name for pattern in _OTHER_FORMATS for path in folder.glob(pattern))
     loose = sorted(path.name for path in folder.glob("*.safetensors") if path.is_file())
     if (folder / INDEX).exists():
-        return f"{INDEX} names it: download it again."
+        return f"{INDEX} names it. Download it again."
     if loose:
-        return f"There are {shown(loose)}: a checkpoint of several files needs {INDEX}."
+        return (
+            f"The folder contains {format_names(loose)}, but a checkpoint of several files needs "
+            f"{INDEX}."
+        )
     if others:
         return (
-            f"There are {shown(others)}, and only safetensors can be exported. Load it with "
-            "transformers and save it again (save_pretrained), or use the checkpoint's safetensors."
+            f"The folder contains {format_names(others)}, but only safetensors can be exported. "
+            "Load the checkpoint with transformers and save it again (save_pretrained), or "
+            "download its safetensors."
         )
-    return "Is the download complete?"
+    return "Check whether the download is complete."

@@ -1,4 +1,4 @@
-"""From a checkpoint to the folder that is served: what is read, decided and written, in order."""
+"""`export_checkpoint`: read a checkpoint, find its head, and write the folder to serve."""
 
 from __future__ import annotations
 
@@ -20,21 +20,26 @@ from reward_client.export.checkpoint import (
     INDEX,
     Checkpoint,
     Shard,
-    clipped,
     read_checkpoint,
     refuse_changes,
+    shorten,
 )
-from reward_client.export.disk import Link, can_link, refuse_full_disk
-from reward_client.export.folder_writer import Writer
+from reward_client.export.folder_writer import FolderWriter
 from reward_client.export.head_finder import FoundHead, find_head
 from reward_client.export.manifest import manifest_of, serialized
 from reward_client.export.modules import dense_folder, module_files
-from reward_client.export.output_folder import MANIFEST, new_folder
+from reward_client.export.output_folder import (
+    MANIFEST,
+    Link,
+    can_link,
+    check_free_space,
+    new_folder,
+)
 from reward_client.export.report import ExportReport
 from reward_client.export.tensor_names import kept_tensors
 from reward_client.recipes import Recipe, StepsTable, find_recipe, named_recipe
 
-# What belongs to the tokenizer, the code that it may need, and the terms of use.
+# Files of the tokenizer, its code, and the terms of use.
 _COMPANIONS = (
     *("tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt"),
     *("merges.txt", "*.model", "*.model.v*", "*.tiktoken", "tekken.json", "chat_template*"),
@@ -55,51 +60,58 @@ def export_checkpoint(
     recipe: Recipe | str | PathLike[str] | None = "auto",
     progress: bool = False,
 ) -> ExportReport:
-    """Writes a checkpoint anew so that ``/v1/embeddings`` of a vLLM answers its raw rewards.
+    """Convert a checkpoint so that ``/v1/embeddings`` of vLLM returns its raw rewards.
 
-    The head's layers become sentence-transformers ``Dense`` modules, which vLLM applies to the
-    last token's hidden state since 0.10.2. The head's own weights are all that is decoded: other
-    tensors are copied byte by byte, or their files linked. At most 64 MiB are in memory besides
-    the head. The destination is whole or not there: whatever ends an export early leaves nothing.
+    The layers of the head become sentence-transformers ``Dense`` modules. vLLM 0.10.2 and later
+    apply these to the last token's hidden state. Only the weights of the head are decoded; all
+    other tensors are copied unchanged, or their files are linked. The export needs at most 64 MiB
+    of memory besides the head. If it ends early for any reason, it leaves no incomplete folder.
 
     Args:
-        source: A folder in the layout of the Hugging Face hub: ``config.json``, the tokenizer,
-            weights in safetensors.
+        source: A folder in the layout of the Hugging Face hub, with ``config.json``, a tokenizer
+            and weights in safetensors.
         destination: The folder to write.
-        head: ``"auto"`` for the head that the checkpoint holds; ``"lm-head:TOKEN"`` or
-            ``"lm-head:YES-NO"`` for a language model's logit of a token, or for the difference of
-            two (tokens as the vocabulary spells them, or ``id=0``); the path of a safetensors file
-            for a linear layer of yours on the hidden state.
-        link: How files come there whose weights stay as they are: as hard links, symbolic links,
-            or copies. Where links cannot be made they are copied.
-        force: Whether an earlier export may be replaced.
-        recipe: What is known of the source: a name, the path of a recipe, None, or a
-            `reward_client.recipes.Recipe`; ``"auto"`` looks it up by the source's name.
-        progress: Whether to show a progress bar.
+        head: ``"auto"`` for the head in the checkpoint. For a language model, ``"lm-head:TOKEN"``
+            for a token's logit, or ``"lm-head:YES-NO"`` for the difference of two logits; tokens
+            are written as in the vocabulary, or as ``id=0``. Or the path of a safetensors file with
+            a linear layer on the hidden state.
+        link: How to add weight files that stay unchanged: as hard links, symbolic links or copies.
+            Files that cannot be linked are copied.
+        force: Replace an earlier export.
+        recipe: The recipe of the source: a name, a path, a `reward_client.recipes.Recipe`, or None.
+            ``"auto"`` finds it by the source's name.
+        progress: Show a progress bar.
 
     Raises:
-        ExportError: The source is broken, or its head cannot be found or said in dense layers, or
-            the destination cannot be written.
-        RecipeError: There is no such recipe, or it is broken.
+        ExportError: If the source is broken, if dense layers cannot express its head, or if the
+            destination cannot be written.
+        RecipeError: If the recipe does not exist or is invalid.
     """
     if link not in get_args(Link):
         raise ExportError(
-            f"link= must be one of {', '.join(get_args(Link))}, not {clipped(repr(link))}."
+            f"link= must be one of {', '.join(get_args(Link))}, not {shorten(repr(link))}."
         )
     folder, target = _absolute(source), _absolute(destination)
-    one, other = folder.resolve(), target.resolve()
-    if one == other or one in other.parents or other in one.parents:
-        raise ExportError(f"{target} and {folder} lie in one another.")
+    resolved, resolved_target = folder.resolve(), target.resolve()
+    if (
+        resolved == resolved_target
+        or resolved in resolved_target.parents
+        or resolved_target in resolved.parents
+    ):
+        raise ExportError(
+            f"Cannot export {folder} to {target}: one folder contains the other. Choose another "
+            "destination."
+        )
     checkpoint = read_checkpoint(folder)
     name = _name(folder)
-    known = _known(recipe, name, checkpoint)
+    known = _recipe_of(recipe, name, checkpoint)
     found = find_head(checkpoint, str(head))
     if head == "auto" and known is not None and isinstance(known.head_table, StepsTable):
         found = replace(found, kind="steps", labels=())
     backbone = backbone_of(checkpoint.config)
     companions = _companions(folder)
     kept = kept_tensors(checkpoint, found.drop)
-    refuse_full_disk(target, _needed(checkpoint, kept, found, link, target))
+    check_free_space(target, _bytes_to_write(checkpoint, kept, found, link, target))
 
     with (
         new_folder(target, force=force) as unfinished,
@@ -111,83 +123,81 @@ def export_checkpoint(
             disable=not progress,
         ) as bar,
     ):
-        writer = Writer(unfinished, link, bar.update)
+        writer = FolderWriter(unfinished, link, bar.update)
         for path in companions:
-            writer.small(str(path.relative_to(folder)), path)
+            writer.copy(str(path.relative_to(folder)), path)
         _write_weights(writer, checkpoint, kept)
-        writer.digest("config.json", folder / "config.json")
+        writer.record("config.json", folder / "config.json")
         if found.file is not None:
-            writer.digest(found.file.name, found.file)
-        writer.content("config.json", _json(backbone_config(checkpoint.config, backbone)))
+            writer.record(found.file.name, found.file)
+        writer.write("config.json", _json(backbone_config(checkpoint.config, backbone)))
         for file, content in module_files(found.layers, found.layers[0].in_features):
-            writer.content(file, content)
+            writer.write(file, content)
         for index, layer in enumerate(found.layers):
-            writer.dense(f"{dense_folder(index)}/model.safetensors", layer)
+            writer.write_dense(f"{dense_folder(index)}/model.safetensors", layer)
         refuse_changes(checkpoint.shards)
         manifest = manifest_of(
             name, checkpoint.architecture or _UNNAMED, found, backbone, known, writer.digests
         )
-        writer.content(MANIFEST, serialized(manifest))
+        writer.write(MANIFEST, serialized(manifest))
     return ExportReport(folder, target, manifest, found.name, writer.written, writer.linked)
 
 
-def _write_weights(writer: Writer, checkpoint: Checkpoint, kept: Mapping[str, str]) -> None:
-    placed: dict[str, str] = {}
+def _write_weights(writer: FolderWriter, checkpoint: Checkpoint, kept: Mapping[str, str]) -> None:
+    weight_map: dict[str, str] = {}
     for shard in checkpoint.shards:
         names = {entry.name: kept[entry.name] for entry in shard.entries if entry.name in kept}
-        placed |= dict.fromkeys(names.values(), shard.name)
+        weight_map |= dict.fromkeys(names.values(), shard.name)
         if not names:
-            writer.nothing_of(shard)
+            writer.record_shard(shard)
         elif len(names) == len(shard.entries) and all(new == old for old, new in names.items()):
-            writer.whole(shard)
+            writer.link_or_copy(shard)
         else:
-            writer.without(shard, names)
+            writer.write_tensors(shard, names)
     if checkpoint.is_sharded:
         size = sum(
             tensor.entry.end - tensor.entry.start
             for name, tensor in checkpoint.tensors.items()
             if name in kept
         )
-        index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(placed.items()))}
-        writer.content(INDEX, _json(index))
+        index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
+        writer.write(INDEX, _json(index))
 
 
-def _needed(
+def _bytes_to_write(
     checkpoint: Checkpoint,
     kept: Mapping[str, str],
     found: FoundHead,
     link: Link,
     destination: Path,
 ) -> int:
-    """The bytes that will be written."""
-
-    def stays(shard: Shard) -> bool:
+    def is_unchanged(shard: Shard) -> bool:
         return all(kept.get(entry.name) == entry.name for entry in shard.entries)
 
     weights = sum(
         shard.size
         for shard in checkpoint.shards
-        if not (stays(shard) and can_link(shard, link, destination))
+        if not (is_unchanged(shard) and can_link(shard, link, destination))
     )
     numbers = sum(layer.in_features * layer.out_features for layer in found.layers)
     return weights + 4 * numbers
 
 
-def _known(
+def _recipe_of(
     recipe: Recipe | str | PathLike[str] | None, name: str, checkpoint: Checkpoint
 ) -> Recipe | None:
     if recipe is None or isinstance(recipe, Recipe):
         return recipe
     if recipe != "auto":
         return named_recipe(recipe)
-    # A folder may be called like a model that it is not.
+    # The name of a folder does not prove which model it contains.
     found = find_recipe(name)
     fits = found is not None and checkpoint.architecture in found.architectures
     return found if fits else None
 
 
 def _name(folder: Path) -> str:
-    """What the source is called: in a hub cache, the model's ID."""
+    """Return the name of the source; in a hub cache, it is the model's ID."""
     in_cache = _HUB_FOLDER.fullmatch(folder.parent.parent.name)
     if in_cache and folder.parent.name == "snapshots":
         return in_cache[1].replace("--", "/", 1)
@@ -199,8 +209,8 @@ def _companions(folder: Path) -> Sequence[Path]:
     found = sorted(path for path in paths if path.is_file())
     if not any(path.match(pattern) for path in found for pattern in _TOKENIZERS):
         raise ExportError(
-            f"{folder} has no tokenizer ({', '.join(_TOKENIZERS)}), without which nobody can serve "
-            "it: copy the tokenizer's files there."
+            f"Cannot export {folder}: it has no tokenizer ({', '.join(_TOKENIZERS)}), which a "
+            "server needs. Copy the tokenizer's files into the folder."
         )
     return found
 
@@ -209,9 +219,9 @@ def _absolute(path: str | PathLike[str]) -> Path:
     try:
         absolute = Path(path).expanduser().absolute()
         with suppress(OSError):
-            absolute.lstat()  # a name that no file can have is told only now
+            absolute.lstat()  # only this raises for an impossible name
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ExportError(f"{clipped(repr(path))} is no path: {error}.") from error
+        raise ExportError(f"Cannot use {shorten(repr(path))} as a path: {error}.") from error
     return absolute
 
 

@@ -1,4 +1,4 @@
-"""Writing the files of an exported folder: linked, copied, or written anew."""
+"""Write the files of an exported folder: linked, copied or newly written."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from typing import BinaryIO
 from reward_client._base.safetensors import Entry, encoded_header
 from reward_client.errors import ExportError
 from reward_client.export.checkpoint import Shard, Tensor
-from reward_client.export.disk import Link, refuse_full_disk
 from reward_client.export.layers import Layer
+from reward_client.export.output_folder import Link, check_free_space
 
 _CHUNK = 8 << 20
-# A hub cache names its files by the SHA-256 of what is in them (huggingface_hub, "Cache").
-_BLOB = re.compile(r"[0-9a-f]{64}")
+# A hub cache names each file by the SHA-256 of its content (huggingface_hub, "Cache").
+_BLOB_NAME = re.compile(r"[0-9a-f]{64}")
 
 
-class Writer:
-    """Writes the files of one folder.
+class FolderWriter:
+    """Writes the files of one folder, which must exist.
 
     Args:
-        folder: Where; it exists.
-        link: How files come there that stay as they are.
-        advance: Called with the bytes that were read since the last call.
+        folder: The folder.
+        link: How to add files that stay unchanged.
+        advance: Progress callback; it receives the number of bytes read since its last call.
 
     Attributes:
-        written: Bytes that the files written here take.
-        linked: Bytes of files that are in two folders now.
-        digests: The SHA-256 of each file that was taken, by its name.
+        written: Number of bytes written.
+        linked: Number of bytes in linked files.
+        digests: SHA-256 of each source file, by name.
     """
 
     def __init__(self, folder: Path, link: Link, advance: Callable[[int], object]) -> None:
@@ -47,42 +47,42 @@ class Writer:
         self._link = link
         self._advance = advance
 
-    def content(self, name: str, content: bytes) -> None:
-        """A file with this content."""
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file."""
         with self._created(name) as file:
-            self._write(file, content)
+            self._append(file, content)
 
-    def small(self, name: str, source: Path) -> None:
-        """A copy of a file that fits in memory."""
+    def copy(self, name: str, source: Path) -> None:
+        """Copy a file that fits in memory."""
         content = b"".join(_chunks(source))
         self.digests[name] = hashlib.sha256(content).hexdigest()
-        self.content(name, content)
+        self.write(name, content)
 
-    def digest(self, name: str, source: Path) -> None:
-        """Notes a file that something was read from, and that does not come as it is."""
+    def record(self, name: str, source: Path) -> None:
+        """Record the digest of a file that is read but not copied."""
         self.digests[name] = hashlib.sha256(b"".join(_chunks(source))).hexdigest()
 
-    def nothing_of(self, shard: Shard) -> None:
-        """Notes a file of weights of which nothing comes."""
+    def record_shard(self, shard: Shard) -> None:
+        """Record the digest of a weight file that is not copied."""
         self.digests[shard.name] = self._digest(shard.path)
 
-    def whole(self, shard: Shard) -> None:
-        """A file of weights as it is: linked, or copied where that cannot be."""
-        if self._linked(shard):
+    def link_or_copy(self, shard: Shard) -> None:
+        """Link an unchanged weight file, or copy it if it cannot be linked."""
+        if self._link_file(shard):
             self.linked += shard.size
             self.digests[shard.name] = self._digest(shard.path)
             return
-        refuse_full_disk(self.folder, shard.size)
+        check_free_space(self.folder, shard.size)
         digest = hashlib.sha256()
         with self._created(shard.name) as file:
             for part in _chunks(shard.path):
                 digest.update(part)
-                self._write(file, part)
+                self._append(file, part)
                 self._advance(len(part))
         self.digests[shard.name] = digest.hexdigest()
 
-    def without(self, shard: Shard, names: Mapping[str, str]) -> None:
-        """A file of weights with the tensors in `names` alone, under their new names."""
+    def write_tensors(self, shard: Shard, names: Mapping[str, str]) -> None:
+        """Write a weight file with some of its tensors; ``names`` maps old names to new ones."""
         kept = [
             replace(entry, name=names[entry.name]) for entry in shard.entries if entry.name in names
         ]
@@ -90,29 +90,29 @@ class Writer:
         with self._created(shard.name) as file:
             for part in _chunks(shard.path, 0, shard.entries[0].start):
                 digest.update(part)
-            self._write(file, encoded_header(kept, shard.metadata))
+            self._append(file, encoded_header(kept, shard.metadata))
             for entry in shard.entries:
                 for part in _chunks(shard.path, entry.start, entry.end):
                     digest.update(part)
                     if entry.name in names:
-                        self._write(file, part)
+                        self._append(file, part)
                     self._advance(len(part))
         self.digests[shard.name] = digest.hexdigest()
 
-    def dense(self, name: str, layer: Layer) -> None:
-        """The weights of a Dense module."""
+    def write_dense(self, name: str, layer: Layer) -> None:
+        """Write the weights of a Dense module."""
         rows, columns = layer.out_features, layer.in_features
-        parts = [_part("linear.weight", layer.weight, (rows, columns))]
+        tensors = [_tensor("linear.weight", layer.weight, (rows, columns))]
         if layer.bias is not None:
-            parts.append(_part("linear.bias", layer.bias, (rows,)))
+            tensors.append(_tensor("linear.bias", layer.bias, (rows,)))
         with self._created(name) as file:
-            self._write(file, encoded_header([entry for entry, _ in parts], {"format": "pt"}))
-            for _, values in parts:
+            self._append(file, encoded_header([entry for entry, _ in tensors], {"format": "pt"}))
+            for _, values in tensors:
                 if isinstance(values, bytes):
-                    self._write(file, values)
+                    self._append(file, values)
                     continue
                 for part in _chunks(values.path, values.entry.start, values.entry.end):
-                    self._write(file, part)
+                    self._append(file, part)
 
     @contextmanager
     def _created(self, name: str) -> Generator[BinaryIO]:
@@ -123,13 +123,13 @@ class Writer:
             file.flush()
             os.fsync(file.fileno())
 
-    def _write(self, file: BinaryIO, part: bytes) -> None:
+    def _append(self, file: BinaryIO, part: bytes) -> None:
         file.write(part)
         self.written += len(part)
 
-    def _linked(self, shard: Shard) -> bool:
+    def _link_file(self, shard: Shard) -> bool:
         target = self.folder / shard.name
-        with suppress(OSError, NotImplementedError):  # another file system, or one without links
+        with suppress(OSError, NotImplementedError):  # another file system, or no support for links
             if self._link == "hard":
                 os.link(shard.path, target)
                 return True
@@ -139,7 +139,7 @@ class Writer:
         return False
 
     def _digest(self, path: Path) -> str:
-        if path.parent.name == "blobs" and _BLOB.fullmatch(path.name):
+        if path.parent.name == "blobs" and _BLOB_NAME.fullmatch(path.name):
             self._advance(path.stat().st_size)
             return path.name
         digest = hashlib.sha256()
@@ -150,10 +150,10 @@ class Writer:
 
 
 def _chunks(path: Path, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-    """Bytes of a file of the source, some at a time.
+    """Read a source file, or a part of it, in chunks.
 
     Raises:
-        ExportError: It cannot be read.
+        ExportError: If the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -163,13 +163,13 @@ def _chunks(path: Path, start: int = 0, end: int | None = None) -> Iterator[byte
                 left -= len(part)
                 yield part
     except OSError as error:
-        raise ExportError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ExportError(f"Cannot read {path}: {error.strerror}.") from error
 
 
-def _part(
+def _tensor(
     name: str, values: Tensor | Sequence[float] | Sequence[Sequence[float]], shape: tuple[int, ...]
 ) -> tuple[Entry, Tensor | bytes]:
-    """A tensor as a file of its own describes it, and its data."""
+    """Return the header entry and the data of a tensor."""
     if isinstance(values, Tensor):
         return replace(values.entry, name=name), values
     numbers = list(

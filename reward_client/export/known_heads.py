@@ -1,4 +1,4 @@
-"""How published reward models lay out their heads, as data with its source."""
+"""The head layouts of published reward models, each with its source."""
 
 from __future__ import annotations
 
@@ -6,48 +6,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from reward_client.export.layers import Activation
+from reward_client.export.layers import LayerActivation
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """A head's modules in order, each a linear layer.
+class HeadLayout:
+    """The modules of a head in order. Each module is a linear layer.
 
     Attributes:
-        name: What it is called in a report.
-        modules: Each module's name in the checkpoint (its tensors are ``NAME.weight`` and, if it
-            has one, ``NAME.bias``), and what follows it.
-        source: Where it was read.
+        name: Name of the layout in reports.
+        modules: Name of each module in the checkpoint, and its activation. The tensors of a module
+            are ``NAME.weight`` and optionally ``NAME.bias``.
+        source: Code that defines the layout.
     """
 
     name: str
-    modules: tuple[tuple[str, Activation], ...]
+    modules: tuple[tuple[str, LayerActivation], ...]
     source: str
 
     @property
     def weights(self) -> tuple[str, ...]:
-        """The names of its weights."""
+        """Names of the weight tensors."""
         return tuple(_tensor(module, "weight") for module, _ in self.modules)
 
     @property
     def biases(self) -> tuple[str, ...]:
-        """The names of the biases that it may have."""
+        """Names of the bias tensors, which may be missing."""
         return tuple(_tensor(module, "bias") for module, _ in self.modules)
 
 
-def _tensor(module: str, kind: str) -> str:
-    return f"{module}.{kind}" if module else kind
+def _tensor(module: str, parameter: str) -> str:
+    return f"{module}.{parameter}" if module else parameter
 
 
-def _linear(module: str, source: str) -> Layout:
-    return Layout(module, ((module, "identity"),), source)
+def _linear(module: str, source: str) -> HeadLayout:
+    return HeadLayout(module, ((module, "identity"),), source)
 
 
 LAYOUTS = (
     _linear(
         "score", "transformers, GenericForSequenceClassification: Skywork, FsfairX, GRM-ft, Tulu 3"
     ),
-    Layout(
+    HeadLayout(
         "score.0/.2",
         (("score.0", "relu"), ("score.2", "identity")),
         "vLLM 0.32.0, models/qwen2_rm.py (Qwen2.5-Math-RM and -PRM); allenai/reward-bench, "
@@ -59,7 +59,7 @@ LAYOUTS = (
         "rewardbench/models/starling.py (Starling), athene.py",
     ),
     _linear("v_head.summary", "huggingface/trl, modeling_value_head.py; Skywork-o1-Open-PRM"),
-    Layout(
+    HeadLayout(
         "v_head.summary.0/.2",
         (("v_head.summary.0", "relu"), ("v_head.summary.2", "identity")),
         "allenai/reward-bench, rewardbench/models/grm.py (GRM-sftreg, GRM-distill)",
@@ -70,25 +70,25 @@ LAYOUTS = (
     ),
     _linear("score_head", "allenai/reward-bench, rewardbench/models/beaver.py (safe-rlhf)"),
     _linear("value_head", "OpenRLHF/OpenRLHF, openrlhf/models/model.py"),
-    _linear("reward_head", "the same name for one linear layer; no catalogued model"),
-    Layout(
+    _linear("reward_head", "a common name for one linear layer; no model of the catalogue"),
+    HeadLayout(
         "reward_head.dense/.out_proj",
         (("reward_head.dense", "tanh"), ("reward_head.out_proj", "identity")),
         "zankner/CLoud, cloud/model.py",
     ),
     _linear("out_proj", "OpenAssistant/oasst-rm-2.1-pythia-1.4b-epoch-2.5 (GPTNeoXRewardModel)"),
 )
-"""Heads of whole checkpoints."""
+"""Heads in complete checkpoints."""
 
 PROBES = (
-    Layout("weight", (("", "identity"),), "a file that holds one layer and nothing else"),
+    HeadLayout("weight", (("", "identity"),), "a file with a single layer"),
     _linear("linear", "sentence-transformers' own Dense modules"),
     *LAYOUTS,
 )
-"""Heads in a file of their own."""
+"""Heads in separate files."""
 
 PROCESS_ARCHITECTURES = frozenset({"Qwen2ForProcessRewardModel", "Qwen2ForPrmModel"})
-"""Architectures whose head is read at each step, whatever its width."""
+"""Architectures whose head is read at each step, for any number of outputs."""
 
 GATES: Mapping[str, str] = MappingProxyType(
     {
@@ -98,4 +98,4 @@ GATES: Mapping[str, str] = MappingProxyType(
         "reward_transform_matrix": "ArmoRM",
     }
 )
-"""Modules of heads in which a gate multiplies: no stack of dense layers says that."""
+"""Modules of heads with a multiplying gate, which a stack of dense layers cannot express."""

@@ -1,4 +1,4 @@
-"""The layers of a head: each becomes one Dense module."""
+"""The layers of a head. Each layer becomes a Dense module."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from typing import Literal, TypeAlias
 from reward_client.errors import ExportError
 from reward_client.export.checkpoint import Tensor
 
-Activation: TypeAlias = Literal["identity", "relu", "tanh"]
+LayerActivation: TypeAlias = Literal["identity", "relu", "tanh"]
 
-_LARGEST = (2 - 2**-23) * 2.0**127
-"""The largest float32, in which servers compute a head."""
+_MAX_FLOAT32 = (2 - 2**-23) * 2.0**127
+"""Servers compute heads in float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A linear layer and what follows it: y = activation(weight · x + bias).
+    """A linear layer with an activation: y = activation(weight · x + bias).
 
     Attributes:
-        weight: Of shape (out_features, in_features): as it is stored, or computed numbers.
-        bias: Of shape (out_features,); None where the model has none.
-        activation: What is applied to each output.
-        weight_from: Which tensors the weight was read from.
-        bias_from: Which tensor the bias was read from.
+        weight: Matrix of shape (out_features, in_features), stored or computed.
+        bias: Vector of shape (out_features,); None for a layer without a bias.
+        activation: Function that is applied to each output.
+        weight_from: Names of the tensors that the weight was read from.
+        bias_from: Name of the tensor that the bias was read from.
     """
 
     weight: Tensor | Sequence[Sequence[float]]
     bias: Tensor | Sequence[float] | None
-    activation: Activation
+    activation: LayerActivation
     weight_from: str
     bias_from: str | None
 
     @property
     def out_features(self) -> int:
-        """How many numbers come out."""
+        """Number of outputs."""
         return self._shape[0]
 
     @property
     def in_features(self) -> int:
-        """How many numbers go in."""
+        """Number of inputs."""
         return self._shape[1]
 
     @property
@@ -53,7 +53,7 @@ class Layer:
 
 
 def scaled(layers: Sequence[Layer], scale: float, shift: float) -> tuple[Layer, ...]:
-    """The head whose outputs are ``scale`` times those of `layers`, plus ``shift``."""
+    """Return layers with the outputs of ``layers`` times ``scale`` plus ``shift``."""
     if scale == 1 and shift == 0:
         return tuple(layers)
     *before, last = layers
@@ -73,22 +73,24 @@ def scaled(layers: Sequence[Layer], scale: float, shift: float) -> tuple[Layer, 
 
 
 def check_chain(layers: Sequence[Layer], hidden_size: int) -> None:
-    """Whether the layers fit the hidden state and each other, and are numbers.
+    """Check that the layers fit the hidden state and each other, and contain finite numbers.
 
     Raises:
-        ExportError: They do not.
+        ExportError: If a layer does not fit, is not finite, or contains only zeros.
     """
     width = hidden_size
     for layer in layers:
         if layer.in_features != width:
             raise ExportError(
-                f"{layer.weight_from} takes {layer.in_features} numbers, and gets {width} (the "
-                f"hidden state has {hidden_size})."
+                f"Cannot chain the layers of the head: {layer.weight_from} needs "
+                f"{layer.in_features} inputs, but gets {width} (hidden size: {hidden_size})."
             )
         width = layer.out_features
         bias = layer.bias.shape if isinstance(layer.bias, Tensor) else None
         if bias is not None and bias != (width,):
-            raise ExportError(f"{layer.bias_from} has shape {list(bias)}, and {width} are needed.")
+            raise ExportError(
+                f"Cannot use {layer.bias_from}: its shape must be [{width}], not {list(bias)}."
+            )
         _check_layer(layer)
 
 
@@ -97,7 +99,8 @@ def _check_layer(layer: Layer) -> None:
     rows = weight.chunks() if isinstance(weight, Tensor) else weight
     if not _check_numbers(rows, layer.weight_from):
         raise ExportError(
-            f"{layer.weight_from} holds nothing but zeros: every reward would be the same."
+            f"Cannot use {layer.weight_from}: it contains only zeros, so every reward would be the "
+            "same."
         )
     if bias is not None:
         parts = bias.chunks() if isinstance(bias, Tensor) else [bias]
@@ -105,14 +108,16 @@ def _check_layer(layer: Layer) -> None:
 
 
 def _check_numbers(parts: Iterable[Sequence[float]], name: str) -> bool:
-    """Whether there is another number than zero, after all are found to be such."""
-    some = False
+    """Return True if a number is not zero, after a check that all numbers are finite."""
+    has_nonzero = False
     for part in parts:
         # The sum is finite only if each number is.
-        if not (math.isfinite(sum(part)) and min(part) >= -_LARGEST and max(part) <= _LARGEST):
+        if not (
+            math.isfinite(sum(part)) and -_MAX_FLOAT32 <= min(part) <= max(part) <= _MAX_FLOAT32
+        ):
             raise ExportError(
-                f"{name} holds NaN or infinite weights, or some beyond float32: the checkpoint is "
-                "broken."
+                f"Cannot use {name}: it contains weights that are NaN, infinite or outside float32."
+                " Download the checkpoint again."
             )
-        some = some or any(part)
-    return some
+        has_nonzero = has_nonzero or any(part)
+    return has_nonzero

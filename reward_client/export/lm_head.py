@@ -1,40 +1,39 @@
 """Rows of a language model's head as dense layers.
 
-What a model does to the numbers of ``lm_head`` before they are its logits counts as part of the
-row: a scale is folded into it, a soft cap (cap · tanh(x / cap)) becomes a tanh between two layers.
+Some models transform the output of ``lm_head`` into logits. The layers include this transform: a
+scale is multiplied into the row, and a soft cap (cap · tanh(x / cap)) is a tanh between two layers.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from reward_client._base.numeric import is_finite_number
 from reward_client.errors import ExportError
 
-_OWN_PROBE = (
-    "If you know the layer that makes the reward, give it as a file of its own "
-    "(--head FILE.safetensors)."
+_USE_FILE = (
+    "If you know the layer that computes the reward, pass it in a file (--head FILE.safetensors)."
 )
 
 
 @dataclass(frozen=True, slots=True)
-class AfterLmHead:
-    """Where a model's output embeddings are, and what follows them.
+class LogitTransform:
+    """The location of a model's output embeddings, and the transform of their outputs into logits.
 
-    A logit is soft_cap · tanh(scale · (row · h + bias) / soft_cap), or scale · (row · h + bias)
-    without a cap.
+    A logit is scale · (row · h + bias), for a row of the output embeddings and the hidden state h.
+    With a soft cap, it is soft_cap · tanh(scale · (row · h + bias) / soft_cap).
 
     Attributes:
-        scale: What the numbers of lm_head are multiplied by.
-        soft_cap: Above 0, or None.
-        tensor: The output embeddings. Their bias, where a model has one, is stored beside them.
-        tied_tensor: The input embeddings, which are the output's too in a tied model. In a file
-            that the bare model wrote, its name lacks the first part.
-        is_tied: Whether the model uses the input embeddings, even if `tensor` is stored.
+        scale: Factor of the output.
+        soft_cap: Positive cap, or None.
+        tensor: Name of the output embeddings. An optional bias is stored beside them.
+        tied_tensor: Name of the input embeddings, which a tied model also uses as output
+            embeddings. In a checkpoint of the bare model, the name lacks its first part.
+        is_tied: True if the model uses the input embeddings, even if ``tensor`` is stored too.
     """
 
     scale: float
@@ -49,17 +48,17 @@ Operation: TypeAlias = Literal["multiply", "divide", "cap"]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What follows lm_head in the models of one ``model_type``.
+    """The transform of logits in the models of one ``model_type``.
 
     Attributes:
-        source: The code that says so: modeling files of transformers 5.19, of vLLM 0.32, or of a
-            checkpoint.
-        key: The one key of config.json that changes logits, if there is any.
-        operation: What is done with its value.
-        default: Its value where config.json does not say it, as in transformers' configuration.
-        tied: Whether the embeddings are tied where config.json does not say it.
-        tensor: As in `AfterLmHead`.
-        tied_tensor: As in `AfterLmHead`.
+        source: Code that defines the transform: modeling files of transformers 5.19, of vLLM 0.32,
+            or of a checkpoint.
+        key: The only key of config.json that changes logits, or None.
+        operation: Use of the key's value.
+        default: Default value of the key in transformers' configuration.
+        tied: Default of ``tie_word_embeddings``.
+        tensor: See `LogitTransform`.
+        tied_tensor: See `LogitTransform`.
     """
 
     source: str
@@ -91,7 +90,7 @@ _WORD = "transformer.word_embeddings.weight"
 _CAP = "final_logit_softcapping"
 
 FAMILIES: Mapping[str, Family] = {
-    # Logits are the numbers of lm_head.
+    # Logits are the outputs of lm_head.
     "llama": _family("llama/modeling_llama", "llama"),
     "mistral": _family("mistral/modeling_mistral", "mistral"),
     "ministral3": _family("ministral3/modeling_ministral3", "mistral"),
@@ -174,30 +173,30 @@ FAMILIES: Mapping[str, Family] = {
         "vaultgemma/modeling_vaultgemma", "transformers/causal", _CAP, "cap", 30.0, tied=True
     ),
 }
-"""By ``model_type``. MiniCPM is not among them: `reward_client.export.architectures` says why."""
+"""Families by ``model_type``. `reward_client.export.backbones` says why MiniCPM is missing."""
 
-_LARGEST = sys.float_info.max
 _CHANGES_LOGITS = re.compile(r"logit|lm_head|soft_?cap|output_mult|^mup_|^dim_model_base$")
 """Keys that change logits in some family: Grok's ``output_multiplier_scale``, MiniCPM's
-``dim_model_base``, TeleFLM's ``output_mult`` and ``mup_scale_factor``, and those of the table."""
-_OF_OTHER_THINGS = re.compile(r"attn|attention|router|aux|keep")
+``dim_model_base``, TeleFLM's ``output_mult`` and ``mup_scale_factor``, and the keys of the
+table."""
+_UNRELATED = re.compile(r"attn|attention|router|aux|keep")
 
 
-def after_lm_head(config: Mapping[str, object]) -> AfterLmHead:
-    """What follows the head of the language model that a config.json describes.
+def logit_transform(config: Mapping[str, object]) -> LogitTransform:
+    """Return the transform for the language model that a config.json describes.
 
     Raises:
-        ExportError: Nothing is known of its ``model_type``, or a key that changes logits has a
-            value that the family does not know.
+        ExportError: If the ``model_type`` is unknown, or if the family does not know a key that
+            seems to change logits.
     """
     model_type = config.get("model_type")
     family = FAMILIES.get(model_type) if isinstance(model_type, str) else None
     if family is None:
         raise ExportError(
-            f"What follows the head of a model of type {str(model_type)[:60]!r} is unknown, so a "
-            f"row of it may not be the logit. {_OWN_PROBE}"
+            f"Cannot read logits of a model of type {str(model_type)[:60]!r}: its transform from "
+            f"lm_head to logits is unknown. {_USE_FILE}"
         )
-    _refuse_other_keys(config, family)
+    _refuse_unknown_keys(config, family)
     scale, soft_cap = 1.0, None
     if family.key is not None:
         value = config.get(family.key, family.default)
@@ -207,12 +206,12 @@ def after_lm_head(config: Mapping[str, object]) -> AfterLmHead:
             number = _positive(family.key, value)
             scale = number if family.operation == "multiply" else 1 / number
     is_tied = config.get("tie_word_embeddings", family.tied)
-    return AfterLmHead(scale, soft_cap, family.tensor, family.tied_tensor, is_tied is True)
+    return LogitTransform(scale, soft_cap, family.tensor, family.tied_tensor, is_tied is True)
 
 
 @dataclass(frozen=True, slots=True)
 class PlainLayer:
-    """One linear layer in numbers, and what follows it."""
+    """A linear layer of computed numbers, with an activation."""
 
     weight: list[list[float]]
     bias: list[float] | None
@@ -223,70 +222,71 @@ def token_layers(
     rows: Sequence[Sequence[float]],
     weights: Sequence[float],
     biases: Sequence[float],
-    after: AfterLmHead,
+    transform: LogitTransform,
 ) -> list[PlainLayer]:
-    """Layers that give the weighted sum of the logits of some tokens.
+    """Build layers that compute a weighted sum of the logits of some tokens.
 
-    Sums are made in double precision, so that a difference of two near rows keeps its digits.
+    The computation uses double precision, so that the difference of two similar rows is accurate.
 
     Args:
-        rows: Each token's row of the output embeddings.
-        weights: What each token's logit counts: ``[1.0, -1.0]`` for a difference.
-        biases: Each token's bias; empty if the head has none.
-        after: What follows lm_head in this model.
+        rows: Row of the output embeddings for each token.
+        weights: Weight of each token's logit, such as ``[1.0, -1.0]`` for a difference.
+        biases: Bias of each token; empty if the head has no bias.
+        transform: Transform of the model's logits.
     """
-    if after.soft_cap is None:
+    if transform.soft_cap is None:
         row = [
-            after.scale * math.fsum(map(_product, weights, column))
+            transform.scale * math.fsum(map(_product, weights, column))
             for column in zip(*rows, strict=True)
         ]
-        bias = [after.scale * math.fsum(map(_product, weights, biases))] if biases else None
+        bias = [transform.scale * math.fsum(map(_product, weights, biases))] if biases else None
         return [PlainLayer([row], bias, "identity")]
-    inner = after.scale / after.soft_cap
+    inner = transform.scale / transform.soft_cap
     return [
         PlainLayer(
             weight=[[inner * number for number in row] for row in rows],
             bias=[inner * bias for bias in biases] if biases else None,
             activation="tanh",
         ),
-        PlainLayer([[weight * after.soft_cap for weight in weights]], None, "identity"),
+        PlainLayer([[weight * transform.soft_cap for weight in weights]], None, "identity"),
     ]
 
 
-def tokens_of(choice: str, vocabulary: Mapping[str, int]) -> list[tuple[int, float]]:
-    """The tokens that a choice names, and what the logit of each counts.
+def parse_tokens(choice: str, vocabulary: Mapping[str, int]) -> list[tuple[int, float]]:
+    """Parse the tokens of a choice; return the ID and the weight of each.
 
     Args:
-        choice: ``"TOKEN"``, ``"YES-NO"`` for a difference; each a token in the vocabulary's own
-            spelling (``ĠYes``, ``▁Yes``), or ``id=N``.
-        vocabulary: The tokenizer's tokens, and those added to it. IDs are not looked up in it.
+        choice: ``"TOKEN"``, or ``"YES-NO"`` for a difference. Each token is written as in the
+            vocabulary (``ĠYes``, ``▁Yes``), or as ``id=N``.
+        vocabulary: IDs of the tokenizer's tokens, including added tokens. It is not used for
+            ``id=N``.
 
     Raises:
-        ExportError: No token is named, several readings fit, or both tokens are the same one.
+        ExportError: If a token is unknown, if the choice is ambiguous, or if both tokens are equal.
     """
     readings = [
         tokens
-        for parts in _partings(choice)
+        for parts in _splits(choice)
         if (tokens := [token for part in parts for token in _token(part, vocabulary)])
         and len(tokens) == len(parts)
     ]
     if len(readings) > 1:
-        fitting = " or ".join(
+        meanings = " or ".join(
             "lm-head:" + "-".join(f"id={token}" for token in reading) for reading in readings
         )
-        raise ExportError(f"{choice!r} can be read as {fitting}. Say it by IDs.")
+        raise ExportError(f"Cannot read {choice!r}: it can mean {meanings}. Write the IDs instead.")
     if not readings:
         raise ExportError(_unknown_token(choice, vocabulary))
     (tokens,) = readings
     if len(set(tokens)) < len(tokens):
-        raise ExportError(f"{choice!r} is token {tokens[0]} minus itself, which is always 0.")
+        raise ExportError(f"Cannot use {choice!r}: token {tokens[0]} minus itself is always 0.")
     return list(zip(tokens, (1.0, -1.0), strict=False))
 
 
 _ID = re.compile(r"id=(\d{1,18})", re.ASCII)
 
 
-def _partings(choice: str) -> Iterator[tuple[str, ...]]:
+def _splits(choice: str) -> Iterator[tuple[str, ...]]:
     if all(map(_ID.fullmatch, choice.split("-"))) and choice.count("-") <= 1:
         yield tuple(choice.split("-"))
         return
@@ -297,7 +297,7 @@ def _partings(choice: str) -> Iterator[tuple[str, ...]]:
 
 
 def _token(part: str, vocabulary: Mapping[str, int]) -> list[int]:
-    """The one token of that name, or none."""
+    """Return the ID of a token in a list, or an empty list if it is unknown."""
     number = _ID.fullmatch(part)
     if number:
         return [int(number[1])]
@@ -305,18 +305,18 @@ def _token(part: str, vocabulary: Mapping[str, int]) -> list[int]:
 
 
 def _unknown_token(choice: str, vocabulary: Mapping[str, int]) -> str:
-    wanted = {_bare(part) for parts in _partings(choice) for part in parts} - {""}
-    near = sorted(token for token in vocabulary if _bare(token) in wanted)
-    shown = ", ".join(token[:20] for token in near[:12])
-    found = f"Near to it are: {shown}." if near else "There is nothing near to it."
+    wanted = {_normalize(part) for parts in _splits(choice) for part in parts} - {""}
+    similar = sorted(token for token in vocabulary if _normalize(token) in wanted)
+    names = ", ".join(token[:20] for token in similar[:12])
+    hint = f"Similar tokens: {names}." if similar else "There are no similar tokens."
     return (
-        f"{choice[:60]!r} is no token of the vocabulary, nor two tokens with a '-' between them. "
-        f"{found} A token is named as the vocabulary spells it, or as id=N."
+        f"Cannot find {choice[:60]!r}: it is neither a token of the vocabulary, nor two tokens "
+        f"with a '-' between them. {hint} Write a token as the vocabulary spells it, or as id=N."
     )
 
 
-def _bare(token: str) -> str:
-    """A token without the signs for a space before it and a line's end, in lower case."""
+def _normalize(token: str) -> str:
+    """Convert a token to lower case, without the marks for a space and a line break."""
     return token.strip("Ġ▁Ċ \n").lower()
 
 
@@ -325,20 +325,22 @@ def _product(weight: float, number: float) -> float:
 
 
 def _positive(key: str, value: object) -> float:
-    if isinstance(value, int | float) and value is not True and 0 < value <= _LARGEST:
+    if is_finite_number(value) and value > 0:
         return float(value)
-    raise ExportError(f"config.json: {key} must be a number above 0, not {str(value)[:60]}.")
+    raise ExportError(
+        f"Cannot read config.json: {key} must be a number above 0, not {str(value)[:60]}."
+    )
 
 
-def _refuse_other_keys(config: Mapping[str, object], family: Family) -> None:
+def _refuse_unknown_keys(config: Mapping[str, object], family: Family) -> None:
     for key, value in config.items():
-        if key == family.key or _OF_OTHER_THINGS.search(key) or not _CHANGES_LOGITS.search(key):
+        if key == family.key or _UNRELATED.search(key) or not _CHANGES_LOGITS.search(key):
             continue
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         if value != (0 if "cap" in key else 1):
             raise ExportError(
-                f"config.json: {key} is {value!r}, which looks as if it changed the logits, and "
-                f"models of type {config.get('model_type')!r} are known not to read it. "
-                f"{_OWN_PROBE}"
+                f"Cannot read logits of this model: config.json has {key}={value!r}, which seems "
+                f"to change logits, but models of type {config.get('model_type')!r} do not read "
+                f"it. {_USE_FILE}"
             )

@@ -1,4 +1,4 @@
-"""The manifest: a recipe for the exported checkpoint, and where it came from."""
+"""The manifest: a recipe for the exported checkpoint, and facts about its source."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reward_client.recipes import (
     StepsTable,
 )
 
-_EACH_TOKEN = """--pooler-config '{"task": "token_embed"}'"""  # noqa: S105 - of a model, not of a user
+_EACH_TOKEN = """--pooler-config '{"task": "token_embed"}'"""  # noqa: S105 - a token of text
 
 
 def manifest_of(
@@ -31,26 +31,26 @@ def manifest_of(
     known: Recipe | None,
     digests: Mapping[str, str],
 ) -> Recipe:
-    """The manifest of an exported checkpoint; reference values are added when it is verified.
+    """Build the manifest of an exported checkpoint. `verify_export` adds reference values later.
 
     Args:
-        name: What the source is called.
-        architecture: The source's.
-        found: Its head.
-        backbone: How the destination is loaded.
-        known: What is known of the source, if anything.
-        digests: The SHA-256 of the source's files.
+        name: Name of the source.
+        architecture: Architecture of the source.
+        found: Head of the source.
+        backbone: Backbone of the destination.
+        known: Recipe of the source, if there is one.
+        digests: SHA-256 of the source's files.
     """
-    is_of_steps = found.kind == "steps"
+    is_per_step = found.kind == "steps"
     return Recipe(
         name=f"{name}, exported",
         architectures=(backbone.architecture,),
-        output="per token" if is_of_steps else "vector",
+        output="per token" if is_per_step else "vector",
         head=_head(found, known),
         prompt=known.prompt if known else PromptTable(),
         activation="none",
         special_tokens=dict(known.special_tokens) if known else {},
-        serve={"today": _command(backbone, each_token=is_of_steps)},
+        serve={"today": _command(backbone, each_token=is_per_step)},
         notes=(*found.notes, *backbone.notes, *(known.notes if known else ())),
         references=_references(found, known),
         sources=known.sources if known else (),
@@ -76,15 +76,15 @@ def manifest_of(
 
 
 def serialized(manifest: Recipe) -> bytes:
-    """The content of its file."""
+    """Return the content of the manifest's file."""
     content: dict[str, Any] = manifest.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def _references(found: FoundHead, known: Recipe | None) -> tuple[Reference, ...]:
-    """The published values of the one model that the recipe is for, if the numbers are its own."""
-    is_its_own = found.is_own and (found.sign, found.scale) == (1, 1.0)
-    if known is None or len(known.models) != 1 or not is_its_own:
+    """Return the published values of the recipe, if they are values of the exported head."""
+    is_unchanged = found.is_own and (found.sign, found.scale) == (1, 1.0)
+    if known is None or len(known.models) != 1 or not is_unchanged:
         return ()
     return tuple(reference.model_copy(update={"models": ()}) for reference in known.references)
 
@@ -92,7 +92,7 @@ def _references(found: FoundHead, known: Recipe | None) -> tuple[Reference, ...]
 def _head(
     found: FoundHead, known: Recipe | None
 ) -> ScalarTable | ObjectivesTable | StepsTable | None:
-    """What reads the outputs; nobody knows it of a process head whose model is not known."""
+    """Choose the head that reads the outputs; None for a process model without a recipe."""
     table = known.head_table if known else None
     if found.kind == "scalar":
         return ScalarTable(type="scalar")

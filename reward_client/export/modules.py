@@ -1,4 +1,4 @@
-"""The files by which a checkpoint is read as a chain of sentence-transformers modules."""
+"""The JSON files that describe a checkpoint as a chain of sentence-transformers modules."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 
-from reward_client.export.layers import Activation, Layer
+from reward_client.export.layers import Layer, LayerActivation
 
-# The names before sentence-transformers 5.4 moved its modules: what each version of it reads, and
-# vLLM 0.10.2 to 0.32 (transformers_utils/config.py; later ones know the new names too).
-_TYPES = "sentence_transformers.models."
+# The module path before sentence-transformers 5.4. Every version of sentence-transformers reads it,
+# and so do vLLM 0.10.2 to 0.32 (transformers_utils/config.py).
+_MODULE_PATH = "sentence_transformers.models."
 
-# Always named: without one, vLLM applies none and sentence-transformers a tanh.
-_ACTIVATIONS: MappingProxyType[Activation, str] = MappingProxyType(
+# Always written, because the defaults differ: none in vLLM, tanh in sentence-transformers.
+_ACTIVATIONS: MappingProxyType[LayerActivation, str] = MappingProxyType(
     {
         "identity": "torch.nn.modules.linear.Identity",
         "relu": "torch.nn.modules.activation.ReLU",
@@ -26,15 +26,15 @@ _MODES = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "wei
 
 
 def module_files(layers: Sequence[Layer], hidden_size: int) -> Iterator[tuple[str, bytes]]:
-    """The name and content of each JSON file."""
-    chain = [("", "Transformer"), (_POOLING, "Pooling")]
-    chain += [(dense_folder(index), "Dense") for index in range(len(layers))]
+    """Yield the name and content of each JSON file."""
+    modules = [("", "Transformer"), (_POOLING, "Pooling")]
+    modules += [(dense_folder(index), "Dense") for index in range(len(layers))]
     yield (
         "modules.json",
         _json(
             [
-                {"idx": index, "name": str(index), "path": path, "type": _TYPES + kind}
-                for index, (path, kind) in enumerate(chain)
+                {"idx": index, "name": str(index), "path": path, "type": _MODULE_PATH + name}
+                for index, (path, name) in enumerate(modules)
             ]
         ),
     )
@@ -64,7 +64,7 @@ def module_files(layers: Sequence[Layer], hidden_size: int) -> Iterator[tuple[st
 
 
 def dense_folder(index: int) -> str:
-    """The folder of a layer."""
+    """Return the name of a layer's folder."""
     return f"{index + 2}_Dense"
 
 

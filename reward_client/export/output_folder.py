@@ -1,107 +1,137 @@
-"""The folder that is written: whole or not there, and never in the place of anything else."""
+"""The destination folder: it appears as a whole, and never replaces anything but an export."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Literal, TypeAlias
 
+from reward_client._base.atomic_file import lock, sync_folder
 from reward_client.errors import ExportError
+from reward_client.export.checkpoint import Shard
 
-if sys.platform != "win32":
-    import fcntl
-
+Link: TypeAlias = Literal["hard", "symbolic", "copy"]
 
 MANIFEST = "reward_client.json"
-"""The file by which an exported folder is known."""
+"""The file that identifies an exported folder."""
+
+_RESERVE = 64 << 20
+"""Bytes that stay free on the disk."""
 
 
 @contextmanager
 def new_folder(destination: Path, *, force: bool) -> Generator[Path]:
-    """A folder beside the destination, which becomes the destination when all is well.
+    """Create a folder beside the destination, and rename it to the destination at the end.
 
-    Whatever ends it otherwise, Ctrl-C too, leaves nothing of it, and the destination as it was.
+    After any error, including Ctrl-C, the new folder is removed and the destination is unchanged.
 
     Raises:
-        ExportError: There is something already, or it cannot be written.
+        ExportError: If the destination exists already, or cannot be written.
     """
     unfinished = destination.with_name(f".{destination.name}.unfinished")
     replaced = destination.with_name(f".{destination.name}.replaced")
     with ExitStack() as stack:
         try:
-            _refuse_unfinished(unfinished, force=force)
-            if replaced.exists() and not destination.exists():  # cut off between two renames
+            _remove_unfinished(unfinished, force=force)
+            if replaced.exists() and not destination.exists():  # killed between the two renames
                 replaced.rename(destination)
-            _refuse_what_is_there(destination, force=force)
+            _check_destination(destination, force=force)
             destination.parent.mkdir(parents=True, exist_ok=True)
             unfinished.mkdir()
-            stack.enter_context(_held(unfinished))
+            stack.enter_context(_locked(unfinished))
         except OSError as error:
-            raise ExportError(f"{destination} cannot be written: {error.strerror}.") from error
+            raise ExportError(f"Cannot write {destination}: {error.strerror}.") from error
         try:
             yield unfinished
-            _refuse_what_is_there(destination, force=force)  # much later, maybe
+            _check_destination(destination, force=force)  # again, because an export may take long
             _publish(unfinished, destination, replaced)
         except BaseException as error:
             shutil.rmtree(unfinished, ignore_errors=True)
             if isinstance(error, OSError):
                 raise ExportError(
-                    f"{destination} cannot be written: {error.strerror}. Nothing is left of it."
+                    f"Cannot write {destination}: {error.strerror}. The incomplete export was "
+                    "removed."
                 ) from error
             raise
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _refuse_what_is_there(destination: Path, *, force: bool) -> None:
+def can_link(shard: Shard, link: Link, destination: Path) -> bool:
+    """Return True if a weight file can probably be linked and need not be copied."""
+    if link == "hard":
+        return shard.path.stat().st_dev == _existing_parent(destination).stat().st_dev
+    return link == "symbolic"
+
+
+def check_free_space(destination: Path, needed: int) -> None:
+    """Check the free space before anything is written.
+
+    Raises:
+        ExportError: If the disk has too little free space.
+    """
+    free = shutil.disk_usage(_existing_parent(destination)).free
+    if needed + _RESERVE > free:
+        raise ExportError(
+            f"Cannot write {destination}: it needs {_format_size(needed)}, but the disk has only "
+            f"{_format_size(free)} free. Free some space, or choose another disk."
+        )
+
+
+def _check_destination(destination: Path, *, force: bool) -> None:
     if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
-        raise ExportError(f"{destination} is there already, and is no folder.")
+        raise ExportError(f"Cannot write {destination}: it exists already, and is not a folder.")
     if destination.is_mount():
-        raise ExportError(f"{destination} is a mount point: name a folder within it.")
+        raise ExportError(
+            f"Cannot write {destination}: it is a mount point. Choose a folder inside it."
+        )
     if destination.is_dir() and any(destination.iterdir()):
-        # A manifest alone may have been copied to where a client needs it.
+        # The manifest alone does not prove an export: users copy it to their clients.
         if not all((destination / name).is_file() for name in (MANIFEST, "modules.json")):
             raise ExportError(
-                f"{destination} is there already, and is no exported checkpoint: it is left alone."
+                f"Cannot write {destination}: it exists already, and is not an exported "
+                "checkpoint. Choose another folder."
             )
         if not force:
             raise ExportError(
-                f"{destination} is an exported checkpoint already: --force (force=True) replaces "
-                "it."
+                f"Cannot write {destination}: it contains an exported checkpoint already. Replace "
+                "it with --force (force=True)."
             )
 
 
-def _refuse_unfinished(unfinished: Path, *, force: bool) -> None:
+def _remove_unfinished(unfinished: Path, *, force: bool) -> None:
     if not unfinished.exists():
         return
-    with _held(unfinished):
+    with _locked(unfinished):
         if not force:
             raise ExportError(
-                f"{unfinished} is left of an export that was cut off: remove it, or replace it by "
-                "--force (force=True)."
+                f"Cannot start the export: {unfinished} remains of a killed export. Remove it, or "
+                "replace it with --force (force=True)."
             )
         shutil.rmtree(unfinished)
 
 
 @contextmanager
-def _held(folder: Path) -> Generator[None]:
-    """Keeps other processes from a folder; nothing is left of it when this one is killed.
+def _locked(folder: Path) -> Generator[None]:
+    """Lock a folder against other processes; the lock ends with this process.
 
     Raises:
-        ExportError: Another one has it.
+        ExportError: If another process holds the lock.
     """
-    if sys.platform == "win32":  # folders cannot be locked there
+    if os.name == "nt":  # Windows cannot open folders
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # nor on some file systems
+        with suppress(OSError):  # some file systems have no locks
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(descriptor)
             except BlockingIOError as error:
-                raise ExportError(f"{folder} is being written by another export.") from error
+                raise ExportError(
+                    f"Cannot write {folder}: another export is writing it. Wait for its end."
+                ) from error
         yield
     finally:
         os.close(descriptor)
@@ -109,7 +139,7 @@ def _held(folder: Path) -> Generator[None]:
 
 def _publish(unfinished: Path, destination: Path, replaced: Path) -> None:
     for folder in (*(path for path in unfinished.rglob("*") if path.is_dir()), unfinished):
-        _sync(folder)
+        _try_to_sync(folder)
     try:
         if destination.exists():
             shutil.rmtree(replaced, ignore_errors=True)
@@ -119,14 +149,18 @@ def _publish(unfinished: Path, destination: Path, replaced: Path) -> None:
         if replaced.exists() and not destination.exists():
             replaced.rename(destination)
         raise
-    _sync(destination.parent)
+    _try_to_sync(destination.parent)
 
 
-def _sync(folder: Path) -> None:
-    """Has the names in a folder outlive a power failure, where the system can do that."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _try_to_sync(folder: Path) -> None:
+    with suppress(OSError):  # some systems cannot flush folders
+        sync_folder(folder)
+
+
+def _format_size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
+def _existing_parent(path: Path) -> Path:
+    """Return the closest parent folder that exists."""
+    return next(folder for folder in path.absolute().parents if folder.exists())

@@ -1,4 +1,4 @@
-"""What was exported, as data and for a terminal."""
+"""The report of an export, as data and as text for a terminal."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from reward_client.recipes import LayerTable, Recipe
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What was exported.
+    """The result of `export_checkpoint`.
 
     Attributes:
-        source: The checkpoint.
-        destination: The folder that was written.
-        manifest: What is in its ``reward_client.json``, which is also a recipe for clients.
-        head: The head's layout, in words.
-        written: Bytes that were written.
-        linked: Bytes of files that lie in both folders.
+        source: The source checkpoint.
+        destination: The written folder.
+        manifest: Content of its ``reward_client.json``, which is also a recipe for clients.
+        head: Name of the head's layout.
+        written: Number of bytes written.
+        linked: Number of bytes in linked files.
     """
 
     source: Path
@@ -31,22 +31,22 @@ class ExportReport:
 
     @property
     def layers(self) -> tuple[LayerTable, ...]:
-        """The head, and the tensors that it was read from."""
+        """Layers of the head, with the tensors that they were read from."""
         return self.manifest.export.layers if self.manifest.export else ()
 
     @property
     def serve(self) -> str:
-        """The command that serves it."""
+        """The command that serves the exported folder."""
         return self.manifest.serve["today"].replace("{model}", str(self.destination))
 
     def __str__(self) -> str:
-        """For a terminal."""
+        """Format the report for a terminal."""
         return "\n".join(_lines(self))
 
 
 def _lines(report: ExportReport) -> list[str]:
     lines = [
-        f"{report.source.name} is exported to {report.destination}.",
+        f"Exported {report.source.name} to {report.destination}.",
         "",
         f"Head: {report.head}",
     ]
@@ -54,11 +54,11 @@ def _lines(report: ExportReport) -> list[str]:
         bias = f" + {layer.bias}" if layer.bias else ""
         after = "" if layer.activation == "identity" else f", then {layer.activation}"
         lines.append(
-            f"  {layer.weight}{bias}: {layer.in_features} numbers to {layer.out_features}{after}"
+            f"  {layer.weight}{bias}: {layer.in_features} to {layer.out_features} features{after}"
         )
     if report.manifest.head_table is None:
         lines.append(
-            "  What ends a step is not known: give the client head=StepHead(…), or export it again "
+            "  The step token is unknown: pass head=StepHead(…) to the client, or export again "
             "with a recipe."
         )
     lines += [f"  {note}" for note in report.manifest.notes]
@@ -66,9 +66,9 @@ def _lines(report: ExportReport) -> list[str]:
         "",
         f"{report.written / 1e6:,.1f} MB written, {report.linked / 1e6:,.1f} MB linked.",
         "",
-        "Serve it (vLLM 0.10.2 or later):",
+        "Serve the export (vLLM 0.10.2 or later):",
         f"  {report.serve}",
-        "Score by it:",
+        "Score with the export:",
         f'  RewardClient(URL, recipe="{report.destination / MANIFEST}")',
     ]
     return lines

@@ -1,4 +1,4 @@
-"""The names that the backbone's tensors have in the destination."""
+"""Rename the backbone's tensors for the destination."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 
 from reward_client.errors import ExportError
-from reward_client.export.checkpoint import Checkpoint, shown
+from reward_client.export.checkpoint import Checkpoint, format_names
 
-# A wrapper's own name before those of the model in it, and what they are called without it. A
-# Llama under "transformer." (Starling) is told from a GPT-2, which is called so, by its layers.
+# Prefixes of classes that wrap the model, and their replacements. A GPT-2 uses "transformer."
+# too; only the names that follow distinguish it from a Llama under this prefix (Starling).
 _WRAPPERS = (
     (re.compile(r"reward_base_model\."), ""),  # zankner/CLoud, cloud/model.py
     (re.compile(r"transformer\.(?=layers\.|embed_tokens\.|norm\.)"), "model."),
@@ -17,20 +17,20 @@ _WRAPPERS = (
 
 
 def kept_tensors(checkpoint: Checkpoint, drop: frozenset[str]) -> Mapping[str, str]:
-    """The new name of each tensor that belongs to the backbone.
+    """Map the name of each tensor of the backbone to its name in the destination.
 
     Raises:
-        ExportError: Some tensors lie within a wrapper, and some do not.
+        ExportError: If only some of the tensors have a wrapper's prefix.
     """
     kept = [name for name in checkpoint.tensors if name not in drop]
-    for prefix, instead in _WRAPPERS:
-        within = [name for name in kept if prefix.match(name)]
-        if within:
+    for prefix, replacement in _WRAPPERS:
+        wrapped = [name for name in kept if prefix.match(name)]
+        if wrapped:
             outside = [name for name in kept if not prefix.match(name)]
             if outside:
                 raise ExportError(
-                    f"Some tensors are called like {within[0]}, and others are not: "
-                    f"{shown(outside)}. The model cannot be told from what wraps it."
+                    f"Cannot separate the model from the class that wraps it: {wrapped[0]} has the "
+                    f"prefix of the wrapper, but other tensors do not: {format_names(outside)}."
                 )
-            return {name: prefix.sub(instead, name, count=1) for name in within}
+            return {name: prefix.sub(replacement, name, count=1) for name in wrapped}
     return {name: name for name in kept}

@@ -1,4 +1,4 @@
-"""Rows of a language model's head, taken out of its checkpoint as layers."""
+"""Extract rows of a language model's head from its checkpoint, as layers."""
 
 from __future__ import annotations
 
@@ -10,36 +10,38 @@ from reward_client._base.json_values import as_list, as_mapping
 from reward_client.errors import ExportError
 from reward_client.export.checkpoint import Checkpoint, Tensor, read_json
 from reward_client.export.layers import Layer
-from reward_client.export.lm_head import AfterLmHead, after_lm_head, token_layers, tokens_of
+from reward_client.export.lm_head import LogitTransform, logit_transform, parse_tokens, token_layers
 
 
-def layers_of_tokens(checkpoint: Checkpoint, choice: str) -> tuple[Layer, ...]:
-    """The logit of a token, or the difference of two, as `tokens_of` reads the choice.
+def token_head_layers(checkpoint: Checkpoint, choice: str) -> tuple[Layer, ...]:
+    """Build layers for the logit of a token, or for the difference of two logits.
 
     Raises:
-        ExportError: There is no such token, or its logit cannot be said in dense layers.
+        ExportError: If a token does not exist, or if dense layers cannot express its logit.
     """
-    after = after_lm_head(checkpoint.config)
-    embeddings = _output_embeddings(checkpoint, after)
-    bias = checkpoint.tensors.get(after.tensor.replace(".weight", ".bias"))
+    transform = logit_transform(checkpoint.config)
+    embeddings = _output_embeddings(checkpoint, transform)
+    bias = checkpoint.tensors.get(transform.tensor.replace(".weight", ".bias"))
     if bias is not None and bias.shape != embeddings.shape[:1]:
         raise ExportError(
-            f"{bias.name} has shape {list(bias.shape)}, and {embeddings.shape[0]} are needed."
+            f"Cannot use {bias.name}: its shape must be [{embeddings.shape[0]}], not "
+            f"{list(bias.shape)}."
         )
-    tokens = tokens_named(checkpoint, choice)
+    tokens = choose_tokens(checkpoint, choice)
     rows: list[list[float]] = []
     biases: list[float] = []
     for token, _ in tokens:
         if token >= embeddings.shape[0]:
             raise ExportError(
-                f"There is no token {token}: {embeddings.name} has {embeddings.shape[0]} rows."
+                f"Cannot use token {token}: {embeddings.name} has only {embeddings.shape[0]} rows."
             )
         rows.append(embeddings.row(token))
         if bias is not None:
             biases += [number for part in bias.chunks(token, 1) for number in part]
     if not all(math.isfinite(number) for numbers in (*rows, biases) for number in numbers):
         raise ExportError(
-            f"{embeddings.name} holds NaN or infinite weights: the checkpoint is broken."
+            f"Cannot use {embeddings.name}: it contains weights that are NaN or infinite. Download "
+            "the checkpoint again."
         )
     origin = " - ".join(f"{embeddings.name}[{token}]" for token, _ in tokens)
     return tuple(
@@ -50,34 +52,34 @@ def layers_of_tokens(checkpoint: Checkpoint, choice: str) -> tuple[Layer, ...]:
             weight_from=origin,
             bias_from=bias.name if bias is not None and layer.bias is not None else None,
         )
-        for layer in token_layers(rows, [counts for _, counts in tokens], biases, after)
+        for layer in token_layers(rows, [weight for _, weight in tokens], biases, transform)
     )
 
 
-def tokens_named(checkpoint: Checkpoint, choice: str) -> list[tuple[int, float]]:
-    """The IDs of the tokens that a choice names, and what the logit of each counts."""
-    return tokens_of(choice, _Vocabulary(checkpoint.folder))
+def choose_tokens(checkpoint: Checkpoint, choice: str) -> list[tuple[int, float]]:
+    """Return the ID and the weight of each token in a choice such as ``YES-NO``."""
+    return parse_tokens(choice, _Vocabulary(checkpoint.folder))
 
 
-def _output_embeddings(checkpoint: Checkpoint, after: AfterLmHead) -> Tensor:
-    """The matrix that makes logits: the model's own, or its input embeddings where it shares them.
+def _output_embeddings(checkpoint: Checkpoint, transform: LogitTransform) -> Tensor:
+    """Return the output embeddings, or the input embeddings if the model ties both.
 
-    A shared matrix is shared by the configuration, even where a copy is stored.
+    The configuration decides whether they are tied, even if the checkpoint stores a copy.
     """
-    bare = after.tied_tensor.partition(".")[2]
-    names = (after.tied_tensor, bare) if after.is_tied else (after.tensor,)
+    bare = transform.tied_tensor.partition(".")[2]
+    names = (transform.tied_tensor, bare) if transform.is_tied else (transform.tensor,)
     for name in names:
         tensor = checkpoint.tensors.get(name)
         if tensor is not None and len(tensor.shape) == 2:
             return tensor
     raise ExportError(
-        f"The checkpoint does not hold {names[0]}, which makes the logits of its model type"
-        + (" (its embeddings are tied)." if after.is_tied else ".")
+        f"Cannot compute logits: the checkpoint does not contain {names[0]}"
+        + (" (its embeddings are tied)." if transform.is_tied else ".")
     )
 
 
 class _Vocabulary(Mapping[str, int]):
-    """The tokens of a tokenizer, read when the first one is looked up."""
+    """The tokens of a tokenizer, read at the first look-up."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -99,10 +101,13 @@ class _Vocabulary(Mapping[str, int]):
 
 
 def _tokens(folder: Path) -> Mapping[str, int]:
-    """The vocabulary in tokenizer.json: of a BPE by name, of a Unigram model in order."""
+    """Read the vocabulary of tokenizer.json: a dict for BPE, a list for a Unigram model."""
     path = folder / "tokenizer.json"
     if not path.exists():
-        raise ExportError(f"{path} is missing: name tokens by their IDs, as in `lm-head:id=0`.")
+        raise ExportError(
+            f"Cannot look up tokens: {path} does not exist. Name tokens by their IDs, as in "
+            "`lm-head:id=0`."
+        )
     content = read_json(path)
     stored = (as_mapping(content.get("model")) or {}).get("vocab")
     pieces = [(as_list(piece) or [None])[0] for piece in as_list(stored) or []]

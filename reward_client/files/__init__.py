@@ -1,4 +1,4 @@
-"""Files of JSON lines scored, so that a run can be stopped at any moment and gone on with."""
+"""Score files of JSON lines, in runs that can be stopped and resumed at any time."""
 
 from reward_client.files.runner import score_file
 from reward_client.files.summary import ScoreSummary

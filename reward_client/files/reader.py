@@ -1,4 +1,4 @@
-"""The file to be scored, read line by line."""
+"""Read the rows of the input file, line by line."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import BinaryIO, Self, cast
 
 from reward_client.errors import FileError
 
-_LONGEST = 32 << 20
-"""Bytes of a line. A file without line ends must not be read into memory as one row."""
+_MAX_LINE_BYTES = 32 << 20
+"""A file without line breaks must not be read into memory as one row."""
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A row of the file, as it is written there.
+    """A non-blank line of the input file.
 
     Attributes:
-        position: How many rows there are before it; blank lines are none.
-        content: Its bytes, without the line's end; of a line that is too long, the first ones.
-        is_whole: Whether these are all.
-        end: How many bytes of the file had been read with it, compressed ones if it is.
+        position: Index of the row; blank lines do not count.
+        content: Bytes of the row without the line break. A line that is too long is cut.
+        is_whole: False if the line was cut.
+        end: Bytes read from the file so far; for a gzip file, compressed bytes.
     """
 
     position: int
@@ -36,14 +36,14 @@ class Line:
 
 
 class Source:
-    """A file of JSON lines, plain or compressed by gzip; a context manager.
+    """A file of JSON lines, plain or compressed with gzip. Use it as a context manager.
 
     Attributes:
-        path: Where it is.
-        size: Its bytes, or None for what has no size, such as a pipe.
+        path: Path of the file.
+        size: Size in bytes; None for a pipe and for an empty file.
 
     Raises:
-        FileError: It cannot be opened.
+        FileError: If the file cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,7 +52,7 @@ class Source:
             self._raw = path.open("rb")
             size = os.fstat(self._raw.fileno()).st_size
             is_gzip = self._raw.peek(len(_GZIP)).startswith(_GZIP)
-        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        except (OSError, ValueError) as error:  # ValueError: an impossible file name
             raise self._unreadable(error) from error
         self.size = size or None
         self._file: BinaryIO = (
@@ -60,23 +60,23 @@ class Source:
         )
 
     def lines(self) -> Iterator[Line]:
-        """The rows, one after the other.
+        """Iterate over the rows.
 
         Raises:
-            FileError: The file cannot be read on.
+            FileError: If the file cannot be read.
         """
         position = 0
         try:
-            while content := self._file.readline(_LONGEST):
-                is_whole = len(content) < _LONGEST or content.endswith(b"\n")
+            while content := self._file.readline(_MAX_LINE_BYTES):
+                is_whole = len(content) < _MAX_LINE_BYTES or content.endswith(b"\n")
                 rest = content
                 while rest and not rest.endswith(b"\n"):
-                    rest = self._file.readline(_LONGEST)
+                    rest = self._file.readline(_MAX_LINE_BYTES)
                 if position == 0:
                     content = content.removeprefix(_BOM)
                 stripped = content.strip(b" \t\r\n")
                 if stripped:
-                    yield Line(position, stripped, is_whole, self._read())
+                    yield Line(position, stripped, is_whole, self._bytes_read())
                     position += 1
         except (OSError, EOFError, zlib.error) as error:
             raise self._unreadable(error) from error
@@ -87,9 +87,9 @@ class Source:
     def __exit__(self, *_: object) -> None:
         self._raw.close()
 
-    def _read(self) -> int:
+    def _bytes_read(self) -> int:
         return 0 if self.size is None else self._raw.tell()
 
     def _unreadable(self, error: Exception) -> FileError:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else error
-        return FileError(f"{self.path} cannot be read: {why}.")
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        return FileError(f"Cannot read {self.path}: {reason}.")

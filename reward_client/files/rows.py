@@ -1,4 +1,4 @@
-"""From a line of the input to what is scored, and from its rewards to a line of results. Pure."""
+"""Parse rows of the input into samples, and format rewards as lines of results."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ T = TypeVar("T")
 Outcome: TypeAlias = Reward | RewardClientError
 
 _FORMS = ("messages", "text", "token_ids", "responses", "chosen", "rejected")
-# What belongs to some forms only: elsewhere it would be ignored in silence.
-_WITH = {
+_ALLOWED_WITH = {
     "tools": ("messages", "responses", "chosen"),
     "chat_template_kwargs": ("messages", "responses", "chosen"),
     "steps": ("messages",),
     "prompt": ("responses", "chosen"),
 }
+"""Fields that only some forms use. Any other form would silently ignore them."""
+
 _DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """How the values of a row's samples are laid out: one value, a list, or a dict of two."""
+    """The shape of a row's results: one value, a list, or a dict with two keys."""
 
     keys: tuple[str, ...] | None = None
     is_list: bool = False
@@ -54,13 +55,13 @@ class Row:
     """A row of the input.
 
     Attributes:
-        line: Where it is from.
-        digest: What its result is known by.
-        samples: What is scored for it; none where the result is there already.
-        result: The line of the result, where nothing is scored.
-        is_kept: Whether an earlier run wrote it.
-        shape: How the results are laid out.
-        id: The row's ``id``, as it is written out; None if it has none.
+        line: Line of the input file.
+        digest: Digest of the row and the settings, which the result contains.
+        samples: Samples to score; empty if the row has a result already.
+        result: Line of results for a row without samples to score.
+        is_kept: True if an earlier run wrote the result.
+        shape: Shape of the result.
+        id: The row's ``id``, ready for the output; None if the row has no ID.
     """
 
     line: Line
@@ -73,96 +74,86 @@ class Row:
 
 
 def row_digest(settings: bytes, line: Line) -> str:
-    """What says that a result is of this row under these settings.
-
-    Args:
-        settings: Their digest.
-        line: The row.
-    """
+    """Return the digest that binds a result to its row and to the digest of the settings."""
     return hashlib.blake2b(line.content, key=settings, digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def line_start(position: int) -> bytes:
-    """How the result of a row starts."""
+    """Return the first bytes of a row's result."""
     return b'{"row":%d,' % position
 
 
 def read_row(line: Line, digest: str) -> Row:
-    """The row that a line holds; if it is none, it has an error for a result."""
+    """Parse a line. The result of an invalid row is an error."""
     given: Mapping[str, object] = {}
     try:
         given = _json_object(line)
         shape, samples = _samples(given)
         return Row(line, digest, samples, shape=shape, id=_id(given, line))
     except InputError as error:
-        row = Row(line, digest, id=_id_if_any(given, line))
-        return replace(row, result=_written(row, {"error": _error(error)}))
+        row = Row(line, digest, id=_valid_id(given, line))
+        return replace(row, result=_format(row, {"error": _error(error)}))
 
 
 def result_line(row: Row, outcomes: Sequence[Outcome]) -> bytes:
-    """The result of a row that was scored.
+    """Format the result of a scored row, from a reward or an error for each sample."""
+    rewards = [outcome if isinstance(outcome, Reward) else None for outcome in outcomes]
+    errors = [None if isinstance(outcome, Reward) else _error(outcome) for outcome in outcomes]
 
-    Args:
-        row: The row.
-        outcomes: A reward or an error for each of its samples.
-    """
-    rewards = [each if isinstance(each, Reward) else None for each in outcomes]
-    errors = [None if isinstance(each, Reward) else _error(each) for each in outcomes]
-
-    def laid_out(value: Callable[[Reward], object]) -> object:
-        return row.shape.of([None if each is None else value(each) for each in rewards])
+    def shaped(value: Callable[[Reward], object]) -> object:
+        return row.shape.of([None if reward is None else value(reward) for reward in rewards])
 
     content: dict[str, object] = {}
     if row.shape is not _ONE or rewards[0] is not None:
-        content["reward"] = laid_out(lambda reward: reward.scalar)
+        content["reward"] = shaped(lambda reward: reward.scalar)
     if any(reward and reward.objectives for reward in rewards):
-        content["objectives"] = laid_out(lambda reward: reward.objectives)
+        content["objectives"] = shaped(lambda reward: reward.objectives)
     if any(reward and reward.steps for reward in rewards):
-        content["steps"] = laid_out(lambda reward: [dict(step) for step in reward.steps])
+        content["steps"] = shaped(lambda reward: [dict(step) for step in reward.steps])
     if any(reward and reward.truncated for reward in rewards):
-        content["truncated"] = laid_out(lambda reward: reward.truncated)
+        content["truncated"] = shaped(lambda reward: reward.truncated)
     if content:
-        content["token_count"] = laid_out(lambda reward: reward.token_count)
+        content["token_count"] = shaped(lambda reward: reward.token_count)
     if any(errors):
         content["error"] = row.shape.of(errors)
-    return _written(row, content)
+    return _format(row, content)
 
 
-def _written(row: Row, content: Mapping[str, object]) -> bytes:
+def _format(row: Row, content: Mapping[str, object]) -> bytes:
     start = {} if row.id is None else {"id": row.id}
     rest = orjson.dumps({**start, **content, "digest": row.digest})
     return line_start(row.line.position) + rest[1:] + b"\n"
 
 
 def _error(error: RewardClientError) -> dict[str, str]:
-    """An error without what differs between two runs that meet the same one."""
+    """Format an error without the parts that vary between runs, such as the request ID."""
     return {"type": type(error).__name__, "message": str(error.args[0])}
 
 
 def _json_object(line: Line) -> Mapping[str, object]:
     if not line.is_whole:
-        raise InputError(f"The line is longer than {len(line.content) >> 20} MiB.")
+        raise InputError(f"Cannot read the line: it is longer than {len(line.content) >> 20} MiB.")
     try:
         given = as_mapping(orjson.loads(line.content))
     except orjson.JSONDecodeError as error:
-        raise InputError(f"The line is not JSON: {error}.") from error
+        raise InputError(f"Cannot read the line: it is not JSON ({error}).") from error
     if given is None:
-        raise InputError("The line is not a JSON object.")
+        raise InputError("Cannot read the line: it is not a JSON object.")
     return given
 
 
 def _id(given: Mapping[str, object], line: Line) -> object:
-    """The row's ID, to the last digit: orjson makes floats of integers of more than 64 bits."""
+    """Return the row's ID without loss: orjson turns integers over 64 bits into floats."""
     found = given.get("id")
     if found is None or isinstance(found, str | int):
         return found
     try:
         return orjson.Fragment(json.dumps(json.loads(line.content)["id"], allow_nan=False))
     except ValueError as error:
-        raise InputError(f"The id cannot be kept: {error}.") from error
+        raise InputError(f"Cannot keep the id: {error}.") from error
 
 
-def _id_if_any(given: Mapping[str, object], line: Line) -> object:
+def _valid_id(given: Mapping[str, object], line: Line) -> object:
     try:
         return _id(given, line)
     except InputError:
@@ -170,18 +161,18 @@ def _id_if_any(given: Mapping[str, object], line: Line) -> object:
 
 
 def _samples(given: Mapping[str, object]) -> tuple[_Shape, Sequence[Sample]]:
-    # Files made from tables have null where a row has no such field.
-    row = {key: given[key] for key in (*_FORMS, *_WITH) if given.get(key) is not None}
+    # Files that were made from tables contain null for a missing field.
+    row = {key: given[key] for key in (*_FORMS, *_ALLOWED_WITH) if given.get(key) is not None}
     forms = [key for key in _FORMS if key in row and key != "rejected"]
     if len(forms) != 1 or ("chosen" in row) != ("rejected" in row):
         raise InputError(
-            "A row holds one of messages, text, token_ids, prompt with responses, and chosen with "
-            f"rejected. This one holds {', '.join(row) or 'none of them'}."
+            "A row must have exactly one of messages, text, token_ids, prompt with responses, and "
+            f"chosen with rejected. This row has {', '.join(row) or 'none of them'}."
         )
     (form,) = forms
-    misplaced = [key for key in _WITH if key in row and form not in _WITH[key]]
-    if misplaced:
-        raise InputError(f"{form} cannot go with {', '.join(misplaced)}.")
+    extra = [key for key, forms in _ALLOWED_WITH.items() if key in row and form not in forms]
+    if extra:
+        raise InputError(f"Cannot combine {form} with {', '.join(extra)}.")
     match form:
         case "messages":
             return _ONE, [_conversation(row, row["messages"])]
@@ -213,33 +204,34 @@ def _token_ids(given: object) -> Sequence[int]:
 
 def _responses(row: Mapping[str, object]) -> Sequence[Sample]:
     if "prompt" not in row:
-        raise InputError("responses need the prompt that they answer.")
+        raise InputError("responses need a prompt in the same row.")
     responses = as_list(row["responses"])
     if not responses or not all(isinstance(response, str) for response in responses):
-        raise InputError("responses must be a non-empty list of texts.")
+        raise InputError("responses must be a non-empty list of strings.")
     return [_answer(row, response) for response in responses]
 
 
 def _answer(row: Mapping[str, object], answer: object) -> Conversation:
-    """The conversation that an answer ends: a text, the last turns, or all of them."""
+    """Build the conversation that ends with an answer: a text, the last turns, or all turns."""
     prompt = row.get("prompt")
     before = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     if isinstance(answer, str):
         answer = [{"role": "assistant", "content": answer}]
         if before is None:
             raise InputError(
-                "A text as chosen or rejected needs the prompt that it answers. A conversation "
-                "is written as a list of messages."
+                "chosen and rejected are texts without a prompt. Add a prompt to the row, or write "
+                "chosen and rejected as lists of messages."
             )
     if before is None:
         return _conversation(row, answer)
     turns, last = as_list(before), as_list(answer)
     if not turns or not last:
-        raise InputError("The prompt and its answers must be texts or lists of messages.")
+        raise InputError("The prompt and its answers must be strings or lists of messages.")
     if last[: len(turns)] == turns and len(last) > len(turns):
         return _conversation(row, last)
     if (as_mapping(last[0]) or {}).get("role") != "assistant":
         raise InputError(
-            "Messages that answer a prompt start with the prompt's own, or with the assistant's."
+            "The messages of an answer must start with the prompt's messages, or with an assistant "
+            "message."
         )
     return _conversation(row, [*turns, *last])

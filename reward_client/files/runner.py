@@ -1,4 +1,4 @@
-"""A file scored: reading, scoring and writing at the same time, and going on where it stopped."""
+"""Score a file: read, score and write at the same time, and resume an earlier run."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 import orjson
 
+from reward_client._base.atomic_file import replace_file
 from reward_client._base.json_values import as_mapping
 from reward_client._base.results import Provenance, ScoreResult, Settings
 from reward_client._base.samples import Sample
 from reward_client._client.sync_client import RewardClient
 from reward_client.errors import FileError, ServerUnreachableError
 from reward_client.files.reader import Line, Source
-from reward_client.files.results import Results, is_empty, real_path, remove_file, replace_file
+from reward_client.files.results import Results, file_errors, is_empty, real_path
 from reward_client.files.rows import Outcome, Row, read_row, result_line, row_digest
 from reward_client.files.settings import (
     difference,
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 
-_MOST_READY = 10_000
-"""Rows with nothing to score that are read before all of them are written."""
+_MAX_WAITING = 10_000
+"""Rows without samples to score that are read before the waiting rows are written."""
 
 
 def score_file(
@@ -45,46 +46,49 @@ def score_file(
     retry_failed: bool = False,
     progress: bool = False,
 ) -> ScoreSummary:
-    """Scores a file of JSON lines into another one, or goes on where an earlier run stopped.
+    """Score a file of JSON lines, or resume an earlier run.
+
+    A failure of a single row does not end the run; the row's result is then an error.
 
     Args:
-        client: Scores the rows.
-        source: The rows, plain or compressed by gzip.
-        destination: The results, a line for each row, in their order. What they were scored with
-            is written beside it (``….settings.json``).
-        retry_failed: Have rows scored again that failed.
+        client: The client that scores the rows.
+        source: The input, plain or compressed with gzip.
+        destination: The output, with one line for each row in the same order. The settings of the
+            run are written beside it (``….settings.json``).
+        retry_failed: Score rows again that failed in an earlier run.
         progress: Show a progress bar.
 
     Raises:
-        FileError: A file cannot be read or written; another process is writing it; or the results
-            that are there are of another input, model or setting.
-        ServerUnreachableError: The server is gone. What was scored is written, and the same call
-            goes on there.
-        RewardClientError: The server cannot be found out. Failures of single rows are results.
+        FileError: If a file cannot be read or written, if another process is writing the output, or
+            if the output belongs to another input, model or setting.
+        ServerUnreachableError: If the server cannot be reached any more. All written results are
+            kept, and the same call resumes the run.
+        RewardClientError: If the client cannot determine how to use the server.
     """
     origin, target = Path(source), real_path(Path(destination))
     with ExitStack() as stack:
         rows = stack.enter_context(Source(origin))
         _check_target(origin, target)
-        watch = _Watch(client)
+        monitor = _ServerMonitor(client)
         results = stack.enter_context(Results(target))
-        # A retry writes a new file, which takes the other's place at the end. One that was
-        # stopped is ended first: what it has scored would be scored again.
-        again = target.with_name(f"{target.name}.retry")
+        # A retry writes a second file, which replaces the output at the end. A stopped retry is
+        # resumed first, so that its rewards are not computed again.
+        retry = target.with_name(f"{target.name}.retry")
         before: Iterable[bytes] = ()
         if is_empty(target):
-            remove_file(again)
-            write_settings(target, watch.settings)
+            with file_errors(retry):
+                retry.unlink(missing_ok=True)
+            write_settings(target, monitor.settings)
         else:
-            _check_settings(target, watch.settings)
-            if retry_failed or again.exists():
+            _check_settings(target, monitor.settings)
+            if retry_failed or retry.exists():
                 before = results.whole_lines()
-                results = stack.enter_context(Results(again))
-        run = _Run(rows, results, settings_digest(watch.settings))
-        run.keep_written()
+                results = stack.enter_context(Results(retry))
+        run = _Run(rows, results, settings_digest(monitor.settings))
+        run.skip_written()
         bar = stack.enter_context(closing(_bar(rows.size, run.end))) if progress else None
         started = time.monotonic()
-        scored = _scored(client, run.rows(before), watch.check)
+        scored = _score_rows(client, run.rows(before), monitor.check)
         with closing(scored):
             for row, outcomes in scored:
                 run.write(row, outcomes)
@@ -92,16 +96,17 @@ def score_file(
                     _show(bar, row.line.end, run.tally)
         results.sync()
         if results.path != target:
-            replace_file(results.path, target)
+            with file_errors(target):
+                replace_file(results.path, target)
         return run.tally.summary(time.monotonic() - started)
 
 
 class _Run:
-    """One pass over the rows, of which the first ones may have their results already.
+    """One pass over the input, whose first rows may have results already.
 
     Attributes:
-        tally: What became of the rows so far.
-        end: How far the input was read for those that had their results.
+        tally: Counts of the results so far.
+        end: Bytes of the input that were read for rows with earlier results.
     """
 
     def __init__(self, source: Source, results: Results, settings: bytes) -> None:
@@ -112,18 +117,18 @@ class _Run:
         self._settings = settings
         self._lines = source.lines()
 
-    def keep_written(self) -> None:
-        """Goes past the rows that have results, which must be theirs."""
+    def skip_written(self) -> None:
+        """Skip the rows with earlier results, after a check that the results belong to them."""
         for written in self._results.whole_lines():
             line = next(self._lines, None)
             self.tally.add(self._checked(written, line), is_kept=True)
             self.end = line.end if line else 0
 
     def rows(self, before: Iterable[bytes]) -> Iterator[Row]:
-        """The rows without a result; those that were scored before come with theirs.
+        """Iterate over the remaining rows.
 
         Args:
-            before: The results of an earlier pass, whose failures are tried again.
+            before: Results of an earlier pass. Rows keep them, except for errors.
         """
         earlier = islice(before, self.tally.rows, None)
         for line in self._lines:
@@ -137,41 +142,39 @@ class _Run:
             self._checked(written, None)
 
     def write(self, row: Row, outcomes: list[Outcome]) -> None:
-        """Writes the result of a row."""
+        """Write the result of a row."""
         line = row.result or result_line(row, outcomes)
         self._results.append(line)
         self.tally.add(orjson.loads(line), is_kept=row.is_kept)
 
     def _checked(self, written: bytes, line: Line | None) -> dict[str, object]:
-        """The content of a result that was written for a row.
+        """Parse the result of a row.
 
         Raises:
-            FileError: It was written for another one.
+            FileError: If the result belongs to another row.
         """
         if line is None:
-            self._refuse(f"{self._source.path} has fewer rows than it has results")
+            self._refuse(f"it has more results than {self._source.path} has rows")
         try:
             result = dict(as_mapping(orjson.loads(written)) or {})
         except orjson.JSONDecodeError:
             result = {}
         if "digest" not in result:
-            self._refuse(f"its line {line.position + 1} is no result")
-        known_by = result.get("row"), result["digest"]
-        if known_by != (line.position, row_digest(self._settings, line)):
-            self._refuse(
-                f"row {line.position} of {self._source.path} is not the one that was scored"
-            )
+            self._refuse(f"its line {line.position + 1} is not a result")
+        identity = result.get("row"), result["digest"]
+        if identity != (line.position, row_digest(self._settings, line)):
+            self._refuse(f"row {line.position} of {self._source.path} has changed")
         return result
 
     def _refuse(self, reason: str) -> NoReturn:
         raise FileError(
-            f"{self._results.path} cannot be gone on with: {reason}. Bring the input back as it "
-            "was, or name another output."
+            f"Cannot resume {self._results.path}: {reason}. Restore the original input, or choose "
+            "another output."
         )
 
 
-class _Watch:
-    """Sees to it that all rewards of a run come from the same model in the same way."""
+class _ServerMonitor:
+    """Ensures that the same model gives all rewards of a run, under the same settings."""
 
     def __init__(self, client: RewardClient) -> None:
         self.settings: Settings = client.settings()
@@ -179,10 +182,10 @@ class _Watch:
         self._known: list[Provenance] = []
 
     def check(self, provenance: Provenance) -> None:
-        """Refuses a reward from another server than that of the settings.
+        """Refuse a reward that was obtained under other settings than those of the run.
 
         Args:
-            provenance: The reward's; another object wherever another server was found.
+            provenance: Provenance of the reward. The client makes a new object for each server.
         """
         if any(provenance is known for known in self._known):
             return
@@ -190,33 +193,33 @@ class _Watch:
         changed = difference(self.settings, now)
         if changed is not None:
             raise FileError(
-                f"Another server has come up during the run: {changed}. What is written is of the "
-                "one before. Serve that one again to go on, or name another output."
+                f"Cannot continue the run with another server: {changed}. All written results are "
+                "from the earlier server. Start it again to resume, or choose another output."
             )
         self._known.append(provenance)
 
 
-def _scored(
+def _score_rows(
     client: RewardClient, rows: Iterator[Row], check: Callable[[Provenance], None]
 ) -> Generator[tuple[Row, list[Outcome]]]:
-    """Rows with the outcomes of their samples, in order."""
-    line: deque[Row] = deque()
+    """Iterate over the rows in order, each with the outcomes of its samples."""
+    waiting: deque[Row] = deque()
     ended = False
 
     def samples() -> Iterator[Sample]:
         nonlocal ended
-        ready = 0
+        without_samples = 0
         for row in rows:
-            line.append(row)
+            waiting.append(row)
             yield from row.samples
-            ready += not row.samples
-            if ready >= _MOST_READY:
+            without_samples += not row.samples
+            if without_samples >= _MAX_WAITING:
                 return
         ended = True
 
     def next_ready() -> Iterator[tuple[Row, list[Outcome]]]:
-        while line and not line[0].samples:
-            yield line.popleft(), []
+        while waiting and not waiting[0].samples:
+            yield waiting.popleft(), []
 
     while not ended:
         outcomes: list[Outcome] = []
@@ -224,8 +227,8 @@ def _scored(
             for result in results:
                 yield from next_ready()
                 outcomes.append(_outcome(result, check))
-                if len(outcomes) == len(line[0].samples):
-                    yield line.popleft(), outcomes
+                if len(outcomes) == len(waiting[0].samples):
+                    yield waiting.popleft(), outcomes
                     outcomes = []
         yield from next_ready()
 
@@ -234,37 +237,40 @@ def _outcome(result: ScoreResult, check: Callable[[Provenance], None]) -> Outcom
     if result.reward is not None:
         check(result.reward.provenance)
         return result.reward
-    assert result.error is not None  # noqa: S101 - either is there
+    assert result.error is not None  # noqa: S101 - one of the two is set
     if isinstance(result.error, ServerUnreachableError):
-        raise result.error  # that is no failure of this row: all others would have it too
+        raise result.error  # all other rows would fail too
     return result.error
 
 
 def _check_target(origin: Path, target: Path) -> None:
-    """Refuses outputs that no server need be asked about."""
+    """Refuse an unsuitable output before any request is sent."""
     is_empty(target)
     if target.exists() and origin.exists() and target.samefile(origin):
-        raise FileError(f"{origin} is both the input and the output.")
+        raise FileError(f"Cannot use {origin} as both input and output. Choose another output.")
     if target.suffix == ".gz":
-        raise FileError(f"{target}: results are not compressed, since lines are appended to them.")
+        raise FileError(
+            f"Cannot write compressed results to {target}: lines are appended to the file. Choose "
+            "an output without .gz."
+        )
 
 
 def _check_settings(target: Path, now: Settings) -> None:
     changed = difference(read_settings(target), now)
     if changed is not None:
         raise FileError(
-            f"{target} cannot be gone on with: {changed}. Go back to what it was scored with, or "
-            "name another output."
+            f"Cannot resume {target}: {changed}. Restore the earlier model and settings, or choose "
+            "another output."
         )
 
 
 def _bar(size: int | None, read: int) -> tqdm[NoReturn]:
-    """A bar over the bytes of the input: its rows are not counted beforehand."""
+    """Create a progress bar over the bytes of the input, since its rows are not counted first."""
     from tqdm.auto import tqdm
 
-    time_left = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
-    layout = time_left if size else "{desc} [{elapsed}]"
-    return tqdm(total=size, initial=read, bar_format=layout)
+    with_size = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
+    bar_format = with_size if size else "{desc} [{elapsed}]"
+    return tqdm(total=size, initial=read, bar_format=bar_format)
 
 
 def _show(bar: tqdm[NoReturn], read: int, tally: Tally) -> None:

@@ -1,4 +1,4 @@
-"""What results were scored with, kept beside them; whether they may be gone on with."""
+"""Store the settings of a run beside its results, and compare them before a run is resumed."""
 
 from __future__ import annotations
 
@@ -7,57 +7,60 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from reward_client._base.atomic_file import write_atomically
 from reward_client._base.results import Settings
 from reward_client._server.state import is_same, score_tolerance
 from reward_client.errors import FileError
-from reward_client.files.results import write_whole
+from reward_client.files.results import file_errors
 
 
 def settings_path(results: Path) -> Path:
-    """Where the settings of a file of results lie."""
+    """Return the path of the settings that belong to a file of results."""
     return results.with_name(f"{results.name}.settings.json")
 
 
 def settings_digest(settings: Settings) -> bytes:
-    """What says that results are of these settings; scores are left out, which are never exact."""
+    """Return the digest of the settings, without the probe scores, which are never exact."""
     exact = settings.model_dump_json(exclude={"probe_scores"})
     return hashlib.sha256(exact.encode()).digest()
 
 
 def difference(then: Settings, now: Settings) -> str | None:
-    """What has changed, so that rewards cannot be compared; None if nothing has."""
+    """Describe the first setting that changed and affects rewards; None if none did."""
     for name in type(now).model_fields:
-        one, other = getattr(then, name), getattr(now, name)
+        before, after = getattr(then, name), getattr(now, name)
         if name == "probe_scores":
-            if not is_same(one, other, score_tolerance(now)):
-                return "the rewards that the model gives (another checkpoint under the same name?)"
-        elif one != other:
-            return f"{name} was {one!r} and is {other!r} now"
+            if not is_same(before, after, score_tolerance(now)):
+                return "the model's rewards have changed (another checkpoint under the same name?)"
+        elif before != after:
+            return f"{name} was {before!r} and is {after!r} now"
     return None
 
 
 def write_settings(results: Path, settings: Settings) -> None:
-    """Writes the settings of a file of results beside it.
+    """Write the settings beside the results.
 
     Raises:
-        FileError: They cannot be written.
+        FileError: If the settings cannot be written.
     """
     content = settings.model_dump_json(indent=2) + "\n"
-    write_whole(settings_path(results), content.encode())
+    path = settings_path(results)
+    with file_errors(path):
+        write_atomically(path, content.encode())
 
 
 def read_settings(results: Path) -> Settings:
-    """The settings of a file of results.
+    """Read the settings of existing results.
 
     Raises:
-        FileError: They cannot be read: it is none, or was moved without them.
+        FileError: If the settings are missing or unreadable, since the file may not be ours.
     """
     path = settings_path(results)
     try:
         return Settings.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        why = "is not there" if isinstance(error, FileNotFoundError) else "cannot be read"
+        state = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be read"
         raise FileError(
-            f"{results} is not empty, and {path.name}, which says what results were scored with, "
-            f"{why}. It is not overwritten: name another output."
+            f"Cannot resume {results}: it is not empty, and its settings file {path.name} {state}. "
+            "Choose another output; this one is left unchanged."
         ) from error

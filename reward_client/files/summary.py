@@ -1,4 +1,4 @@
-"""What became of a file's rows, in memory that does not grow with them. Pure."""
+"""Summarize the results of a file in constant memory."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from itertools import chain
 
 from reward_client._base.json_values import as_list, as_mapping
 
-_KEPT = 50_000
-"""Rewards that quantiles are taken of; of more, a sample of this size (half a percent of rank)."""
+_SAMPLE_SIZE = 50_000
+"""Quantiles of more rewards are estimated from a sample of this size (error: 0.5 % of rank)."""
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreSummary:
-    """What became of a file's rows.
+    """Counts and quantiles of a scored file.
 
     Attributes:
-        rows: How many there are, earlier runs included.
-        failures: How many of them failed, by the type of the (first) error.
-        kept: How many have the result of an earlier run.
+        rows: Number of rows, including earlier runs.
+        failures: Number of failed rows by the type of their (first) error.
+        kept: Number of rows with the result of an earlier run.
         rewards: ``min``, ``5%``, ``25%``, ``50%``, ``75%``, ``95%`` and ``max`` of all rewards,
-            those of several responses to a prompt included; empty if there are none. Quantiles of
-            more than 50,000 rewards are those of a random sample.
-        conversations: How many this run scored.
-        tokens: How many tokens they have.
-        seconds: How long it took.
+            including each reward of a row with several responses. Empty without rewards. Above
+            50,000 rewards, quantiles are estimated from a random sample.
+        conversations: Number of conversations that this run scored.
+        tokens: Number of tokens in these conversations.
+        seconds: Duration of this run.
     """
 
     rows: int
@@ -43,14 +43,14 @@ class ScoreSummary:
 
     @property
     def failed(self) -> int:
-        """How many rows failed."""
+        """Number of failed rows."""
         return sum(self.failures.values())
 
     def __str__(self) -> str:
-        """Some lines for people."""
+        """Format the summary as lines for people."""
         lines = [f"{self.rows:,} rows: {self.rows - self.failed:,} scored, {self.failed:,} failed"]
         if self.failures:
-            lines[0] += f" ({', '.join(f'{n:,} {kind}' for kind, n in self.failures.items())})"
+            lines[0] += f" ({', '.join(f'{n:,} {error}' for error, n in self.failures.items())})"
         if self.kept:
             lines[0] += f"; {self.kept:,} of them in earlier runs"
         if self.rewards:
@@ -66,7 +66,7 @@ class ScoreSummary:
 
 
 class Tally:
-    """Counts results as they are written, or found."""
+    """Running counts of new and earlier results."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -77,28 +77,23 @@ class Tally:
         self._rewards = _Rewards()
 
     def add(self, result: Mapping[str, object], *, is_kept: bool) -> None:
-        """Counts a result.
-
-        Args:
-            result: What is written for a row.
-            is_kept: Whether an earlier run wrote it.
-        """
+        """Count a result; ``is_kept`` is True if an earlier run wrote it."""
         self.rows += 1
         if "error" in result:
-            self.failures[failure(result["error"])] += 1
-        rewards = [*_each(result.get("reward"))]
+            self.failures[_error_type(result["error"])] += 1
+        rewards = [*_numbers(result.get("reward"))]
         for reward in rewards:
             self._rewards.add(reward)
         if is_kept:
             self.kept += 1
         else:
-            counts = [*_each(result.get("token_count"))]
-            # Not all have a single reward, and not of all the tokens are known.
+            counts = [*_numbers(result.get("token_count"))]
+            # Some conversations have no scalar reward, and some have no token count.
             self.conversations += max(len(rewards), len(counts))
             self.tokens += int(sum(counts))
 
     def summary(self, seconds: float) -> ScoreSummary:
-        """What was counted."""
+        """Return the summary of all counted results."""
         return ScoreSummary(
             rows=self.rows,
             failures=dict(self.failures.most_common()),
@@ -111,47 +106,47 @@ class Tally:
 
 
 class _Rewards:
-    """Rewards whose quantiles are wanted."""
+    """Minimum, maximum and a uniform sample (reservoir sampling) of a stream of rewards."""
 
     def __init__(self) -> None:
         self._count = 0
         self._sample = array("d")
-        self._least = math.inf
-        self._most = -math.inf
-        self._random = random.Random(0)  # noqa: S311 - the same file, the same summary
+        self._min = math.inf
+        self._max = -math.inf
+        self._random = random.Random(0)  # noqa: S311 - a fixed seed makes summaries reproducible
 
     def add(self, reward: float) -> None:
         self._count += 1
-        self._least = min(self._least, reward)
-        self._most = max(self._most, reward)
-        if len(self._sample) < _KEPT:
+        self._min = min(self._min, reward)
+        self._max = max(self._max, reward)
+        if len(self._sample) < _SAMPLE_SIZE:
             self._sample.append(reward)
         else:
-            place = self._random.randrange(self._count)
-            if place < _KEPT:
-                self._sample[place] = reward
+            index = self._random.randrange(self._count)
+            if index < _SAMPLE_SIZE:
+                self._sample[index] = reward
 
     def quantiles(self) -> dict[str, float]:
         if not self._sample:
             return {}
         ranked = sorted(self._sample)
         middle = {f"{share:.0%}": ranked[round(share * (len(ranked) - 1))] for share in _QUANTILES}
-        return {"min": self._least, **middle, "max": self._most}
+        return {"min": self._min, **middle, "max": self._max}
 
 
-def failure(error: object) -> str:
-    """The type of an error, or of the first one where there is one for each sample."""
-    laid_out = as_mapping(error) or {}
-    if isinstance(kind := laid_out.get("type"), str):
-        return kind
-    several = chain(laid_out.values(), as_list(error) or ())
-    return next((failure(each) for each in several if each is not None), "unknown")
+def _error_type(error: object) -> str:
+    """Return the type of an error, or of the first error in a list or dict of errors."""
+    mapping = as_mapping(error) or {}
+    if isinstance(error_type := mapping.get("type"), str):
+        return error_type
+    items = chain(mapping.values(), as_list(error) or ())
+    return next((_error_type(item) for item in items if item is not None), "unknown")
 
 
-def _each(value: object) -> Iterator[float]:
-    """The numbers in a value of a result, however it is laid out."""
+def _numbers(value: object) -> Iterator[float]:
+    """Iterate over the numbers in a value of any result shape."""
     if isinstance(value, int | float):
         yield value
-    for each in chain((as_mapping(value) or {}).values(), as_list(value) or ()):
-        if isinstance(each, int | float):
-            yield each
+    for item in chain((as_mapping(value) or {}).values(), as_list(value) or ()):
+        if isinstance(item, int | float):
+            yield item

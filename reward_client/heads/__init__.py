@@ -1,4 +1,4 @@
-"""Heads: pooled output in, rewards out. Pure."""
+"""Heads read rewards from a server's pooled output. They compute, and send nothing."""
 
 import dataclasses
 import hashlib
@@ -27,6 +27,6 @@ Head: TypeAlias = ScalarHead | StepHead | ObjectiveHead | LinearHead
 
 
 def head_digest(head: Head) -> str:
-    """SHA-256 (hex) of a head with all its parameters."""
-    written = json.dumps([type(head).__name__, dataclasses.asdict(head)], sort_keys=True)
-    return hashlib.sha256(written.encode()).hexdigest()
+    """Return the SHA-256 (hex) of a head's type and parameters."""
+    content = json.dumps([type(head).__name__, dataclasses.asdict(head)], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()

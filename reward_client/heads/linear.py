@@ -1,4 +1,4 @@
-"""A linear layer that the client applies to hidden states."""
+"""A head that applies a linear layer to hidden states, on the client."""
 
 from __future__ import annotations
 
@@ -9,17 +9,11 @@ from typing import Protocol, Self, TypeAlias, cast
 
 from reward_client._base.activation import Activation
 from reward_client._base.json_values import as_sequence
+from reward_client._base.numeric import is_finite_number
 from reward_client._base.safetensors import read_tensor
 from reward_client._protocols.vllm.pooled_output import Layout
 from reward_client.errors import InputError, ProtocolError, ShapeError
-from reward_client.heads.scores import (
-    Rows,
-    Scores,
-    is_finite_number,
-    label_names,
-    rows_of_steps,
-    weighted_sum,
-)
+from reward_client.heads.scores import Rows, Scores, label_names, needs_step_head, weighted_sum
 
 
 class _HasToList(Protocol):
@@ -27,24 +21,25 @@ class _HasToList(Protocol):
 
 
 Array: TypeAlias = Sequence[float] | Sequence[Sequence[float]] | _HasToList
-"""Numbers, nested like a matrix or not: lists, or a NumPy array or torch tensor of them."""
+"""A vector or matrix of numbers: nested lists, a NumPy array or a torch tensor."""
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class LinearHead:
     """A linear layer on the last token's hidden state: reward = weight · state + bias.
 
-    The server only embeds (``vllm serve BACKBONE --runner pooling --convert embed``, which pools
-    the last token of a causal model, after its final norm); the head stays with the caller. The
-    client asks for states that are not normalized, and refuses those that are. One output is the
-    reward; several are objectives ``label_0``, ``label_1``, … without a scalar.
+    The server only returns hidden states, and the client applies the head. Start the server with
+    ``vllm serve BACKBONE --runner pooling --convert embed``, which pools the last token of a causal
+    model after its final norm. The client requests states without normalization, and refuses
+    normalized ones. A single output is the reward; several outputs are the objectives ``label_0``,
+    ``label_1``, … without a scalar reward.
 
     Attributes:
-        weight: One row of as many numbers as the hidden state has, for each output.
-        bias: One number for each output.
+        weight: Matrix of shape (outputs, hidden).
+        bias: Vector of shape (outputs,).
 
     Raises:
-        InputError: Weight and bias have other shapes, or hold what is no finite number.
+        InputError: If the shapes of weight and bias do not fit, or if a number is not finite.
     """
 
     weight: tuple[tuple[float, ...], ...]
@@ -56,8 +51,8 @@ class LinearHead:
         if len(set(map(len, rows))) != 1 or len(biases) != len(rows):
             raise InputError(
                 "LinearHead needs a weight of shape (hidden,) or (outputs, hidden), and a bias of "
-                f"shape (outputs,); here are {len(rows)} rows of {sorted(set(map(len, rows)))} "
-                f"numbers, and {len(biases)} biases."
+                f"shape (outputs,), not {len(rows)} rows of {sorted(set(map(len, rows)))} numbers "
+                f"and {len(biases)} biases."
             )
         object.__setattr__(self, "weight", rows)
         object.__setattr__(self, "bias", biases)
@@ -66,45 +61,45 @@ class LinearHead:
     def load(
         cls, path: str | PathLike[str], weight: str = "score.weight", bias: str | None = None
     ) -> Self:
-        """A head from a safetensors file; only the two tensors are read.
+        """Load a head from a safetensors file; only the named tensors are read.
 
         Args:
-            path: The file, such as the shard of a checkpoint that holds the head.
-            weight: Name of the weight.
-            bias: Name of the bias, if there is one.
+            path: The file, such as the checkpoint shard that contains the head.
+            weight: Name of the weight tensor.
+            bias: Name of the bias tensor, or None for a head without a bias.
 
         Raises:
-            InputError: The file or a tensor is missing, or is not what it should be.
+            InputError: If the file or a tensor is missing or invalid.
         """
         return cls(read_tensor(path, weight), None if bias is None else read_tensor(path, bias))
 
     def __repr__(self) -> str:
-        """Shapes instead of thousands of numbers."""
+        """Show shapes instead of thousands of numbers."""
         return f"LinearHead(outputs={len(self.weight)}, hidden={len(self.weight[0])})"
 
     def problem(self, layout: Layout) -> ProtocolError | None:
-        """Why this head cannot read what the server sends, or None if it can."""
+        """Return the error if this head cannot read outputs of this layout, else None."""
         hidden = len(self.weight[0])
         if layout.kind == "per step":
-            return rows_of_steps()
+            return needs_step_head()
         if layout.width == hidden:
             return None
         return ShapeError(
-            f"The server answers with rows of width {layout.width} ({layout.kind}), and LinearHead "
-            f"has weights for hidden states of {hidden}. Serve the model that they belong to with "
-            "`vllm serve BACKBONE --runner pooling --convert embed`."
+            f"Cannot apply LinearHead: the server returns rows of width {layout.width} "
+            f"({layout.kind}), and the weight is for hidden states of width {hidden}. Serve the "
+            "backbone of this head with `vllm serve BACKBONE --runner pooling --convert embed`."
         )
 
     def describe(self, layout: Layout) -> str:
-        """The head in words, for `Provenance`."""
+        """Describe the head for `Provenance`."""
         return f"linear ({layout.width} to {len(self.weight)}, by the client)"
 
     def read(self, rows: Rows, activation: Activation) -> Scores:
-        """The outputs for the last (or only) row, summed in double precision.
+        """Compute the outputs for the last (or only) row, in double precision.
 
         Raises:
-            ActivationError: As `Activation.raw`.
-            NonFiniteRewardError: An output is no finite number.
+            ActivationError: If a raw value cannot be recovered; see `Activation.raw`.
+            NonFiniteRewardError: If an output is not finite.
         """
         state = [*map(activation.raw, rows.values[-1]), 1.0]
         outputs = [
@@ -118,14 +113,14 @@ class LinearHead:
 
 
 def _rows(weight: object) -> tuple[tuple[float, ...], ...]:
-    """The rows of a matrix; a vector is one row."""
-    items = list(map(_listed, as_sequence(_listed(weight)) or ()))
+    """Return the rows of a matrix; a vector is one row."""
+    items = list(map(_to_list, as_sequence(_to_list(weight)) or ()))
     rows = list(map(as_sequence, items))
     return (_numbers(items),) if None in rows else tuple(map(_numbers, rows))
 
 
 def _biases(bias: object) -> tuple[float, ...]:
-    given = _listed(bias)
+    given = _to_list(bias)
     return _numbers([given] if is_finite_number(given) else as_sequence(given))
 
 
@@ -135,7 +130,7 @@ def _numbers(given: Sequence[object] | None) -> tuple[float, ...]:
     return tuple(map(float, cast("Sequence[float]", given)))
 
 
-def _listed(given: object) -> object:
-    """Lists instead of an array."""
+def _to_list(given: object) -> object:
+    """Convert an array to lists; return anything else unchanged."""
     to_list = getattr(given, "tolist", None)
     return to_list() if callable(to_list) else given

@@ -1,4 +1,4 @@
-"""What goes into a head, and what comes out."""
+"""The input and output of a head, and helpers that several heads share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from operator import mul
 from types import MappingProxyType
-from typing import NamedTuple, TypeGuard
+from typing import NamedTuple
 
 from reward_client._base.results import StepReward
 from reward_client._protocols.vllm.pooled_output import LayoutKind
@@ -16,12 +16,12 @@ STEP_HEAD = "head=StepHead(step_token=…, good_label=…, aggregate=…)"
 
 
 class Rows(NamedTuple):
-    """The pooled output of one token list.
+    """The pooled output of one list of token IDs.
 
     Attributes:
         values: The numbers, row by row.
-        kind: What a row belongs to: the whole list, a token, or a step.
-        steps: Positions of the step tokens in the token list.
+        kind: The unit that each row describes: the whole list, one token, or one step.
+        steps: Positions of the step tokens in the list.
     """
 
     values: Sequence[Sequence[float]]
@@ -30,46 +30,38 @@ class Rows(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """What a head reads out of pooled output; the fields are those of `Reward`."""
+    """The numbers that a head reads from pooled output, named like the fields of `Reward`."""
 
     value: float | None
     steps: tuple[StepReward, ...] = ()
     objectives: Mapping[str, float] = MappingProxyType({})
 
 
-def rows_of_steps() -> ShapeError:
-    """The error for a row for each step, where a head reads other rows."""
+def needs_step_head() -> ShapeError:
+    """Return the error for a head that cannot read one row per step."""
     return ShapeError(
-        "The server answers with one row for each step, and none where the text has no step token: "
-        f"a process reward model. Give {STEP_HEAD}."
+        "The server returns one row for each step, and no row for a text without step tokens: "
+        f"the model is a process reward model. Pass {STEP_HEAD}."
     )
 
 
 def label_names(count: int) -> tuple[str, ...]:
-    """Names for outputs that have none."""
+    """Return the default names ``label_0``, ``label_1``, … of a head's outputs."""
     return tuple(f"label_{index}" for index in range(count))
 
 
-def is_finite_number(value: object) -> TypeGuard[float]:
-    """Whether it can be computed with; NumPy's float64 is a float, and a bool no number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an int beyond all floats
-        return False
-
-
 def weighted_sum(weights: Iterable[float], values: Iterable[float]) -> float:
-    """The sum of the products, in double precision.
+    """Return the sum of the products, in double precision.
 
     Raises:
-        NonFiniteRewardError: It is no finite number.
+        NonFiniteRewardError: If the sum is not finite.
     """
     try:
         total = math.fsum(map(mul, weights, values))
-    except (OverflowError, ValueError):  # beyond all floats, or infinity minus infinity
+    except (OverflowError, ValueError):  # larger than any float, or infinity minus infinity
         total = math.inf
     if not math.isfinite(total):
-        raise NonFiniteRewardError("The weighted sum is no finite number: weights are too large.")
+        raise NonFiniteRewardError(
+            "Cannot compute the weighted sum: it is not finite. Use smaller weights."
+        )
     return total

@@ -1,4 +1,4 @@
-"""One number for each step of an answer: process reward models."""
+"""A head that reads one number for each step of an answer, for process reward models."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Aggregate: TypeAlias = Literal["min", "product", "mean", "last", "logit_sum"]
 class StepHead:
     """The probability that each step of an answer is good.
 
-    The probability is the softmax over a step's row at ``good_label``, or the sigmoid of the one
-    value of a row of width 1 (Lightman et al., arXiv 2305.20050, for the aggregates "min" and
-    "product"; the field uses all of them, so that there is no default).
+    The probability is the softmax over a step's row at ``good_label``, or the sigmoid of the value
+    in a row of width 1. The aggregates "min" and "product" are from Lightman et al.
+    (arXiv 2305.20050). Published models use all five aggregates, so there is no default.
 
     Attributes:
-        step_token: The token that ends each step: its ID, or its text, which must be one token.
-        good_label: Which column of a row means good; None for rows of width 1.
-        aggregate: How the steps' probabilities become the reward: ``"min"``, ``"product"``,
-            ``"mean"``, ``"last"``, or ``"logit_sum"``, the sum of log(p / (1 - p)).
-        separator: Splits the last assistant turn into steps, each of which gets its step token;
-            None where callers give steps, or texts with step tokens.
+        step_token: The token that ends each step: its ID, or a text that is exactly one token.
+        good_label: Index of the column that means good; None for rows of width 1.
+        aggregate: How the probabilities of the steps are combined into the reward: ``"min"``,
+            ``"product"``, ``"mean"``, ``"last"``, or ``"logit_sum"``, the sum of log(p / (1 - p)).
+        separator: Text that splits the last assistant turn into steps; the client ends each step
+            with the step token. None if samples contain steps or step tokens already.
 
     Raises:
-        InputError: A value cannot be meant so.
+        InputError: If a parameter is invalid.
     """
 
     step_token: int | str
@@ -44,7 +44,7 @@ class StepHead:
     def __post_init__(self) -> None:
         token: object = self.step_token
         if not (isinstance(token, str) and token) and not (type(token) is int and token >= 0):
-            raise InputError("step_token= must be a token's ID or its text.")
+            raise InputError("step_token= must be the ID or the text of a token.")
         label: object = self.good_label
         if label is not None and not (type(label) is int and label >= 0):
             raise InputError("good_label= must be the index of a column, or None for width 1.")
@@ -53,40 +53,41 @@ class StepHead:
         if self.separator is not None and not (
             isinstance(self.separator, str) and self.separator  # pyright: ignore[reportUnnecessaryIsInstance]
         ):
-            raise InputError("separator= must be a non-empty text, or None.")
+            raise InputError("separator= must be a non-empty string, or None.")
 
     def problem(self, layout: Layout) -> ProtocolError | None:
-        """Why this head cannot read what the server sends, or None if it can."""
+        """Return the error if this head cannot read outputs of this layout, else None."""
         if layout.kind == "vector":
             return not_a_reward(layout) or ShapeError(
-                "The server answers with one vector for a conversation, and StepHead needs a row "
-                "for each step or token. Serve the model with the pooling task token_classify "
-                "(`--task reward` up to 0.9)."
+                "Cannot read steps: the server returns one vector for a conversation, and StepHead "
+                "needs a row for each step or token. Serve the model with the pooling task "
+                "token_classify (`--task reward` up to 0.9)."
             )
         if layout.width == 0:
             return ShapeError(
-                f"The server does not send one row for each {self.step_token!r}: the step token "
-                "that it was started with (step_tag_id) is another one."
+                f"Cannot read steps: the server does not return one row for each "
+                f"{self.step_token!r}. It was started with a different step token (step_tag_id)."
             )
         right = layout.width == 1 if self.good_label is None else 1 < layout.width > self.good_label
         wide = not_a_reward(layout)
         if wide is not None or right:
             return wide
         return ShapeError(
-            f"Rows have {layout.width} values ({layout.kind}), and good_label={self.good_label}. "
-            "It is the index of the column that means good, and None for rows of one value."
+            f"Cannot read steps: rows have {layout.width} values ({layout.kind}), and "
+            f"good_label={self.good_label}. Set it to the index of the column that means good, or "
+            "to None for rows of one value."
         )
 
     def describe(self, layout: Layout) -> str:
-        """The head in words, for `Provenance`."""
+        """Describe the head for `Provenance`."""
         return f"steps ({self.aggregate}, {layout.width} labels, good {self.good_label})"
 
     def read(self, rows: Rows, activation: Activation) -> Scores:
-        """The probabilities of the steps, and their aggregate.
+        """Compute the probability of each step, and their aggregate.
 
         Raises:
-            ShapeError: There is no step, or there are not as many rows as steps.
-            ActivationError: A probability is saturated where its logit is needed.
+            ShapeError: If there are no steps, or if the numbers of rows and steps differ.
+            ActivationError: If a probability is saturated and its logit is needed.
         """
         if rows.kind == "per token":
             values = [rows.values[position] for position in rows.steps]
@@ -94,7 +95,7 @@ class StepHead:
             values = list(rows.values)
         if not values or len(values) != len(rows.steps):
             raise ShapeError(
-                f"The server sent {len(values)} rows for {len(rows.steps)} step tokens."
+                f"The server returned {len(values)} rows for {len(rows.steps)} step tokens."
             )
         starts = (0, *(position + 1 for position in rows.steps))
         steps = tuple(
@@ -111,11 +112,12 @@ class StepHead:
         return Scores(_AGGREGATES[self.aggregate]([step.value for step in steps]), steps=steps)
 
     def _probability(self, row: Sequence[float], activation: Activation) -> float:
-        sent = [row[0], 1 - row[0]] if self.good_label is None else row
+        probabilities = [row[0], 1 - row[0]] if self.good_label is None else row
         squashed = activation.name == ("sigmoid" if self.good_label is None else "softmax")
-        if squashed and not are_probabilities(sent):
+        if squashed and not are_probabilities(probabilities):
             raise ActivationError(
-                f"A step's row is {list(row)[:3]}, and this server sent probabilities before."
+                f"A step's row is {list(row)[:3]}, but this server returned probabilities before. "
+                "Check whether it was restarted with other options."
             )
         if self.good_label is None:
             return row[0] if squashed else sigmoid(row[0])
@@ -124,7 +126,7 @@ class StepHead:
         return softmax([activation.raw(value) for value in row])[self.good_label]
 
     def _logit(self, row: Sequence[float], activation: Activation) -> float:
-        """log(p / (1 - p)), from raw values where there are any: they do not saturate."""
+        """Return log(p / (1 - p)), from raw values if possible, since they do not saturate."""
         if self.good_label is None:
             return activation.raw(row[0])
         if activation.name == "softmax":
@@ -139,8 +141,8 @@ class StepHead:
         bad = math.fsum([*row[:label], *row[label + 1 :]])
         if good <= 0 or bad <= 0:
             raise ActivationError(
-                f"The server's softmax is saturated ({good}): aggregate='logit_sum' needs raw "
-                "values. Start the server so that it applies no activation."
+                f"Cannot compute aggregate='logit_sum': the server's softmax is saturated ({good})."
+                " Start the server without an activation, so that it returns raw values."
             )
         return math.log(good) - math.log(bad)
 

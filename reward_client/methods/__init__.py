@@ -1,4 +1,4 @@
-"""How a reward is defined, and had from servers."""
+"""Methods define how a reward is obtained from a server."""
 
 from typing import TypeAlias
 
@@ -6,7 +6,7 @@ from reward_client.methods.specs import CritiqueThenScore, Messages, Pooled, Tok
 from reward_client.methods.verdict import Verdict
 
 Method: TypeAlias = Pooled | Messages | TokenLogit | YesNo | CritiqueThenScore | Verdict
-"""How a reward is obtained; None for the pooled output of token IDs."""
+"""Any method. ``method=None`` stands for the pooled output of token IDs."""
 
 __all__ = [
     "CritiqueThenScore",

@@ -1,6 +1,6 @@
-"""What is known of reward models, as data: one TOML file for each family in ``catalogue``.
+"""Recipes: facts about families of reward models, each in a TOML file of ``catalogue``.
 
-The manifest of an exported checkpoint is a recipe too, in JSON.
+The manifest of an exported checkpoint is a recipe in JSON.
 """
 
 from reward_client.recipes.loader import (

@@ -1,4 +1,4 @@
-"""A recipe in words."""
+"""Format a recipe as text."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ _WIDTH = 100
 
 
 def summary(recipe: Recipe) -> str:
-    """A few words on what comes of such a model."""
+    """Return a few words about the model's output."""
     return "refused" if recipe.refusal is not None else head_in_words(recipe).split(":")[0]
 
 
 def head_in_words(recipe: Recipe) -> str:
-    """What the reward is read from; empty for a model that is refused."""
+    """Describe where the reward is read from; empty for a model that cannot be served."""
     head = recipe.head_table
     if recipe.verdict is not None:
-        return "a judge's text, which holds " + (
-            "which of two answers is better" if recipe.verdict.compares else "a mark"
-        )
+        verdict = "the better of two answers" if recipe.verdict.compares else "a grade"
+        return f"{verdict}, read from a judge's text"
     if head is None:
         return ""
     if isinstance(head, StepsTable):
@@ -51,14 +50,14 @@ def head_in_words(recipe: Recipe) -> str:
 
 
 def expected_in_words(reference: Reference) -> str:
-    """The value of a reference with its tolerance."""
+    """Format the values of a reference with their tolerance."""
     expected = reference.expected
     values = expected if isinstance(expected, tuple) else (expected,)
     return f"{', '.join(f'{value:.7g}' for value in values)} ± {reference.tolerance:g}"
 
 
 def describe(recipe: Recipe) -> str:
-    """The whole recipe, to be read in a terminal."""
+    """Format the whole recipe for a terminal."""
     parts = [
         _section("Models", recipe.models),
         _section("Architecture", recipe.architectures),
@@ -88,10 +87,12 @@ def _export(export: ExportTable) -> list[str]:
         f"{layer.out_features}, {layer.activation}"
         for layer in export.layers
     ]
-    turned = ["negated: the source's number is a cost"] if export.sign < 0 else []
+    negated = ["negated: the source returns a cost"] if export.sign < 0 else []
     scaled = [f"multiplied by {export.scale:g}"] if export.scale != 1 else []
-    made = f"from {export.source} ({export.architecture}) by reward_client {export.client_version}"
-    return [made, *layers, *turned, *scaled]
+    origin = (
+        f"from {export.source} ({export.architecture}) by reward_client {export.client_version}"
+    )
+    return [origin, *layers, *negated, *scaled]
 
 
 def _verdict(verdict: VerdictTable) -> list[str]:
@@ -99,7 +100,7 @@ def _verdict(verdict: VerdictTable) -> list[str]:
     return [
         f"written after {' and '.join(verdict.roles) or 'the prompt of the recipe'}",
         f"read by {verdict.pattern}",
-        *(f"{found} is worth {value:g}" for found, value in values.items()),
+        *(f"{text} stands for {value:g}" for text, value in values.items()),
     ]
 
 
@@ -122,28 +123,28 @@ def _activation(recipe: Recipe) -> list[str]:
     if recipe.activation is None:
         return []
     if recipe.activation == "none":
-        return ["none: the server answers raw values"]
-    return [f"{recipe.activation}, unless the server is asked for raw values"]
+        return ["none: the server returns raw values"]
+    return [f"{recipe.activation}, unless the request asks for raw values"]
 
 
 def _reference(reference: Reference) -> str:
     models = f"{', '.join(reference.models)}: " if reference.models else ""
     if reference.messages is not None:
         texts = [turn.content for turn in reference.messages if turn.role != "system"]
-        shown = " / ".join(_shortened(text) for text in [*texts, *(reference.steps or ())[:1]])
+        sample = " / ".join(_quote(text) for text in [*texts, *(reference.steps or ())[:1]])
     elif reference.text is not None:
-        shown = _shortened(reference.text)
+        sample = _quote(reference.text)
     else:
-        shown = f"{len(reference.token_ids or ())} token IDs"
-    return f"{models}{expected_in_words(reference)} for {shown} [{reference.source}]"
+        sample = f"{len(reference.token_ids or ())} token IDs"
+    return f"{models}{expected_in_words(reference)} for {sample} [{reference.source}]"
 
 
-def _shortened(text: str) -> str:
+def _quote(text: str) -> str:
     return f'"{textwrap.shorten(text, 48, placeholder="…")}"'
 
 
 def _commands(recipe: Recipe) -> str:
-    """The commands, not wrapped, so that they can be copied."""
+    """Format the commands without line breaks, so that they can be copied."""
     lines = [
         f"  vLLM {version}:\n    {command}" if version != "today" else f"  {command}"
         for version, command in recipe.commands.items()

@@ -1,4 +1,4 @@
-"""Reading recipes: from a file of the caller's, or from the catalogue, which is read once."""
+"""Load recipes from files and from the catalogue, which is read once."""
 
 from __future__ import annotations
 
@@ -16,76 +16,83 @@ from reward_client._base.json_values import as_mapping
 from reward_client.errors import RecipeError
 from reward_client.recipes.schema import Recipe
 
-_FILES = (".toml", ".json")
-"""How the names of files end that hold recipes: those of one's own, and manifests of exports."""
+_SUFFIXES = (".toml", ".json")
+"""A recipe of the caller is a TOML file; the manifest of an export is a JSON file."""
 
-_MOST_BYTES = 8 << 20
-"""More than a manifest has with hundreds of references; what is larger is something else."""
-_SHOWN_FAULTS = 10
-_SHOWN_CHARACTERS = 200
+_MAX_BYTES = 8 << 20
+"""More than a manifest with hundreds of references needs."""
+_MAX_PROBLEMS = 10
+_MAX_PATH_CHARACTERS = 200
 
 
 def load_recipe(path: str | Path) -> Recipe:
-    """The recipe in a TOML file, or in a JSON file, such as the manifest of an exported checkpoint.
+    """Load a recipe from a TOML file, or from a JSON file such as the manifest of an export.
 
-    Its name is the file's, unless the file gives one.
+    The name of the file is the name of the recipe, unless the file contains a name.
 
     Raises:
-        RecipeError: The file cannot be read, or what is in it is no recipe.
+        RecipeError: If the file cannot be read, or is not a valid recipe.
     """
     file = Path(path)
     try:
         with file.open("rb") as opened:
-            content = opened.read(_MOST_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        why = error.strerror if isinstance(error, OSError) else error
-        raise RecipeError(f"The recipe {file} cannot be read: {why}.") from error
-    if len(content) > _MOST_BYTES:
-        raise RecipeError(f"The recipe {file} is larger than {_MOST_BYTES >> 20} MiB: it is none.")
+            content = opened.read(_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: an impossible file name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RecipeError(f"Cannot read the recipe {file}: {reason}.") from error
+    if len(content) > _MAX_BYTES:
+        raise RecipeError(
+            f"Cannot read the recipe {file}: it is larger than {_MAX_BYTES >> 20} MiB. Check "
+            "whether it is the right file."
+        )
     return _parse(content, file.stem, str(file))
 
 
 def find_recipe(name: str) -> Recipe | None:
-    """What is known of a model, or None.
+    """Return the recipe of a model in the catalogue, or None.
 
     Args:
-        name: A Hugging Face ID in any case; a folder that is called like the model; or the name of
-            a recipe, which leaves out the reference values that hold for one model of several.
+        name: A Hugging Face ID in any case, a folder with the model's name, or the name of a
+            recipe. The name of a recipe selects only reference values that hold for all its models.
     """
-    wanted = name.casefold().replace("\\", "/").rstrip("/")
-    return _index().get(wanted) or _index().get(_last_component(wanted))
+    key = name.casefold().replace("\\", "/").rstrip("/")
+    return _index().get(key) or _index().get(_last_component(key))
 
 
 def named_recipe(choice: str | PathLike[str]) -> Recipe:
-    """The recipe of a name, as `find_recipe` knows it, or in the file of a path.
+    """Return the recipe with a name that `find_recipe` knows, or load it from a path.
 
     Raises:
-        RecipeError: There is none, or it is broken.
+        RecipeError: If the recipe does not exist or is invalid.
     """
     if not isinstance(choice, str | PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise RecipeError(f"recipe= must be a name or a path, not a {type(choice).__name__}.")
+        raise RecipeError(f"recipe= must be a name or a path, not {choice!r}.")
     named = find_recipe(choice) if isinstance(choice, str) else None
     if named is not None:
         return named
-    if not isinstance(choice, str) or choice.endswith(_FILES):
+    if not isinstance(choice, str) or choice.endswith(_SUFFIXES):
         return load_recipe(Path(choice))
-    near = difflib.get_close_matches(choice, [*recipe_names(), *catalogue()], cutoff=0.5)
+    similar = difflib.get_close_matches(choice, [*recipe_names(), *catalogue()], cutoff=0.5)
     raise RecipeError(
         f"There is no recipe for {choice!r}. "
-        + (f"Near it: {', '.join(near)}. " if near else "`reward-client recipe` lists all. ")
-        + f"The path of a file of yours must end in {' or '.join(_FILES)}."
+        + (
+            f"Similar names: {', '.join(similar)}. "
+            if similar
+            else "`reward-client recipe` lists all names. "
+        )
+        + f"The path of a recipe file must end in {' or '.join(_SUFFIXES)}."
     )
 
 
 def recipe_names() -> tuple[str, ...]:
-    """The models that there are recipes for, sorted."""
+    """Return the Hugging Face IDs of all models with a recipe, sorted."""
     models = (model for recipe in catalogue().values() for model in recipe.models)
     return tuple(sorted(models, key=str.casefold))
 
 
 @functools.cache
 def catalogue() -> Mapping[str, Recipe]:
-    """The recipes of this package by name."""
+    """Return the recipes of this package by name."""
     folder = resources.files("reward_client.recipes") / "catalogue"
     files = sorted(folder.iterdir(), key=lambda file: file.name)
     recipes = (
@@ -96,7 +103,7 @@ def catalogue() -> Mapping[str, Recipe]:
 
 @functools.cache
 def _index() -> Mapping[str, Recipe]:
-    """The recipes by their names, by their models' IDs, and by the IDs' last components."""
+    """Map recipe names, model IDs and the last components of model IDs to recipes."""
     index: dict[str, Recipe] = {}
     for recipe in catalogue().values():
         index[recipe.name] = recipe.for_model(*recipe.models)
@@ -110,46 +117,48 @@ def _last_component(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def _parse(content: bytes, name: str, where: str) -> Recipe:
-    kind = "JSON" if where.endswith(".json") else "TOML"
+def _parse(content: bytes, name: str, path: str) -> Recipe:
+    file_format = "JSON" if path.endswith(".json") else "TOML"
     try:
-        table = _json_table(content) if kind == "JSON" else _toml_table(content)
-        # Through JSON: there, an array is a tuple to a strict model.
+        table = _json_table(content) if file_format == "JSON" else _toml_table(content)
+        # Through JSON, because a strict model accepts a JSON array as a tuple.
         return Recipe.model_validate_json(json.dumps({"name": name, **table}))
     except ValidationError as error:
-        raise RecipeError(f"The recipe {where} is not valid. {_reasons(error)}") from error
+        raise RecipeError(
+            f"Cannot use the recipe {path}: it is invalid. {_problems(error)}"
+        ) from error
     except (ValueError, TypeError, RecursionError) as error:
         raise RecipeError(
-            f"The recipe {where} is not a {kind} file of a recipe: {error}."
+            f"Cannot read the recipe {path}: it is not a {file_format} file of a recipe ({error})."
         ) from error
 
 
 def _toml_table(content: bytes) -> dict[str, object]:
-    import tomllib  # a client that needs no recipe does without a TOML parser
+    import tomllib  # only here, so that a client without a recipe does not import it
 
     return tomllib.loads(content.decode("utf-8"))
 
 
 def _json_table(content: bytes) -> Mapping[str, object]:
-    table = as_mapping(json.loads(content, object_pairs_hook=_without_doubles))
+    table = as_mapping(json.loads(content, object_pairs_hook=_unique_keys))
     if table is None:
-        raise ValueError("it holds no object")
+        raise ValueError("it is not an object")
     return table
 
 
-def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object; the last of two values for one key would win otherwise."""
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Build a dict, and refuse repeated keys, of which the last one would win silently."""
     table = dict(pairs)
     if len(table) != len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("an object repeats a key")
     return table
 
 
-def _reasons(error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_input=False, include_context=False)
-    reasons = [
-        f"{'.'.join(map(str, item['loc']))[:_SHOWN_CHARACTERS] or 'recipe'}: {item['msg']}."
-        for item in found[:_SHOWN_FAULTS]
+def _problems(error: ValidationError) -> str:
+    details = error.errors(include_url=False, include_input=False, include_context=False)
+    problems = [
+        f"{'.'.join(map(str, item['loc']))[:_MAX_PATH_CHARACTERS] or 'recipe'}: {item['msg']}."
+        for item in details[:_MAX_PROBLEMS]
     ]
-    more = len(found) - len(reasons)
-    return " ".join([*reasons, f"And {more} more."] if more else reasons)
+    more = len(details) - len(problems)
+    return " ".join([*problems, f"And {more} more."] if more else problems)

@@ -1,4 +1,4 @@
-"""A recipe: what must be known of a reward model to get the right number out of it. Pure data."""
+"""A recipe: the facts that a client needs to get correct rewards from a reward model."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class ScalarTable(_Table):
     type: Literal["scalar"]
 
     def build(self) -> Head:
-        """The head."""
+        """Build the head."""
         return ScalarHead()
 
 
 class StepsTable(_Table):
-    """One number for each step; the fields are those of `StepHead`."""
+    """One number for each step; the fields have the meaning of `StepHead`."""
 
     type: Literal["steps"]
     step_token: Text | NonNegativeInt
@@ -51,7 +51,7 @@ class StepsTable(_Table):
     separator: Text | None = None
 
     def build(self) -> Head:
-        """The head."""
+        """Build the head."""
         return StepHead(
             step_token=self.step_token,
             good_label=self.good_label,
@@ -61,14 +61,14 @@ class StepsTable(_Table):
 
 
 class ObjectivesTable(_Table):
-    """Several numbers for a conversation; the fields are those of `ObjectiveHead`."""
+    """Several numbers for a conversation; the fields have the meaning of `ObjectiveHead`."""
 
     type: Literal["objectives"]
     names: tuple[Text, ...] | PositiveInt
     weights: dict[str, float] | None = None
 
     def build(self) -> Head:
-        """The head."""
+        """Build the head."""
         return ObjectiveHead(self.names, self.weights)
 
 
@@ -78,7 +78,7 @@ HeadTable: TypeAlias = Annotated[
 
 
 class VerdictTable(_Table):
-    """How a judge is asked, and what it writes is read; the fields are those of `Verdict`."""
+    """The prompt for a judge and its verdicts; the fields have the meaning of `Verdict`."""
 
     pattern: Text
     prompt: Text | None = None
@@ -88,20 +88,20 @@ class VerdictTable(_Table):
 
     @property
     def compares(self) -> bool:
-        """Whether it is of two answers."""
+        """True if the judge compares two answers."""
         return len(self.roles) > 1 or "{response_b}" in (self.prompt or "")
 
 
 class PromptTable(_Table):
-    """How token IDs are made for the model.
+    """Rules for the token IDs of a prompt.
 
     Attributes:
-        bos: True demands exactly one BOS at the start, whether the chat template writes it or not,
-            False demands none, None leaves it as the template writes it.
-        generation_prompt: Whether the header of an assistant's turn ends the prompt.
-        append_tokens: IDs that the model needs at the end and that no server appends.
-        system: The system message that the model's card uses; the caller sends it.
-        max_tokens: The longest conversation that the model was trained on.
+        bos: True for exactly one BOS token at the start, False for none, None for as many as the
+            chat template writes.
+        generation_prompt: True if the prompt ends with the header of an assistant turn.
+        append_tokens: Token IDs that the model needs at the end, and that no server appends.
+        system: System message of the model card. The caller must include it in the messages.
+        max_tokens: Length of the longest conversation in the model's training, in tokens.
     """
 
     bos: bool | None = None
@@ -119,21 +119,20 @@ class Turn(_Table):
 
 
 class Reference(_Table):
-    """An exact input, and what the model says of it.
+    """An exact input with the published output of the model.
 
-    The input is one of ``messages`` (with ``steps``: the assistant's answer in steps, as in
-    ``Conversation``), ``text`` (through the chat template already) and ``token_ids``.
+    The input is exactly one of ``messages``, ``text`` and ``token_ids``.
 
     Attributes:
-        models: Which of the recipe's models the value holds for; empty stands for all of them.
+        models: Models of the recipe that the values hold for; empty for all models.
         messages: Chat messages.
-        steps: The assistant's answer to them, in steps.
-        text: Formatted text.
+        steps: The assistant's answer to the messages, in steps, like ``steps`` of `Conversation`.
+        text: Text after the chat template.
         token_ids: Token IDs.
-        expected: The raw reward; for a process model the probability of each step, for objectives
-            the raw value of each, in the order of their names.
-        tolerance: How far another engine, precision or GPU may be from it.
-        source: Where the input and the value are published.
+        expected: The raw reward. For a process reward model, the probability of each step; for
+            objectives, the raw values in the order of their names.
+        tolerance: Largest accepted difference on another engine, precision or GPU.
+        source: Publication of the input and the values.
     """
 
     models: tuple[Text, ...] = ()
@@ -147,7 +146,7 @@ class Reference(_Table):
 
     @property
     def sample(self) -> Sample:
-        """The input, as a client takes it."""
+        """The input as a sample for a client."""
         if self.text is not None:
             return FormattedText(self.text)
         if self.token_ids is not None:
@@ -159,12 +158,14 @@ class Reference(_Table):
     def _is_one_input(self) -> Self:
         inputs = [self.messages, self.text, self.token_ids]
         if sum(given is not None for given in inputs) != 1:
-            raise ValueError("a reference has one of messages, text and token_ids")
+            raise ValueError("a reference needs exactly one of messages, text and token_ids")
         if self.steps is not None:
             if self.messages is None:
-                raise ValueError("steps need messages, which they answer")
+                raise ValueError("steps need messages")
             if isinstance(self.expected, tuple) and len(self.expected) != len(self.steps):
-                raise ValueError(f"{len(self.expected)} expected values, {len(self.steps)} steps")
+                raise ValueError(
+                    f"{len(self.expected)} expected values do not fit {len(self.steps)} steps"
+                )
         parse_sample(self.sample)
         return self
 
@@ -173,11 +174,11 @@ class LayerTable(_Table):
     """A dense layer of an exported head.
 
     Attributes:
-        weight: The tensor of the source that its weight is, or what was made of some.
-        bias: The same of its bias, None where there is none.
-        in_features: How many numbers go in.
-        out_features: How many come out.
-        activation: What is applied to them.
+        weight: Name of the source's weight tensor, or how the weight was computed.
+        bias: The same for the bias; None for a layer without a bias.
+        in_features: Number of inputs.
+        out_features: Number of outputs.
+        activation: Function that is applied to the outputs.
     """
 
     weight: Text
@@ -188,16 +189,16 @@ class LayerTable(_Table):
 
 
 class ExportTable(_Table):
-    """How a checkpoint was exported: this makes a recipe the manifest of that checkpoint.
+    """Facts about an export. A recipe with this table is the manifest of an exported checkpoint.
 
     Attributes:
-        client_version: The version of reward_client that exported it.
+        client_version: Version of reward_client that exported the checkpoint.
         source: The checkpoint that the head was read from.
-        architecture: As in the source's ``config.json``.
-        digests: SHA-256 of the source's files, in hex.
-        layers: The head, from the hidden state to the reward.
-        sign: -1 where the head was negated, since the source's number is a cost.
-        scale: What the source's number was multiplied by.
+        architecture: Architecture in the source's ``config.json``.
+        digests: SHA-256 (hex) of the source's files.
+        layers: Layers of the head, from the hidden state to the reward.
+        sign: -1 if the head was negated because the source returns a cost.
+        scale: Factor that the source's values were multiplied by.
     """
 
     client_version: Text
@@ -210,41 +211,42 @@ class ExportTable(_Table):
 
     @model_validator(mode="after")
     def _is_one_head(self) -> Self:
-        for one, other in pairwise(self.layers):
-            if one.out_features != other.in_features:
+        for layer, following in pairwise(self.layers):
+            if layer.out_features != following.in_features:
                 raise ValueError(
-                    f"{one.weight} gives {one.out_features} numbers, and {other.weight} takes "
-                    f"{other.in_features}"
+                    f"{layer.weight} has {layer.out_features} outputs, but {following.weight} has "
+                    f"{following.in_features} inputs"
                 )
         return self
 
 
 class Recipe(_Table):
-    """What is known of a family of reward models.
+    """Facts about a family of reward models.
+
+    A recipe has exactly one of a head, a verdict and a refusal. Only the manifest of an export may
+    have none; the caller then passes the head.
 
     Attributes:
-        name: The family's name: in the catalogue, the file's.
-        models: The Hugging Face IDs that it holds for.
-        architectures: As in their ``config.json``.
-        output: What vLLM answers for a conversation: one ``"vector"``, a row ``"per token"``, or
-            a row ``"per step"``.
-        head_table: The head as it is written in the file; ``head`` is the object.
-        logit_tokens: The token whose logit the reward is, of a language model, or two of which it
-            is the difference: their IDs or texts.
-        verdict: How a judge is asked, and what it writes is read.
-        prompt: How token IDs are made.
-        activation: What a server of today applies unless it is asked for raw values.
-        special_tokens: Texts that must be one token, and its ID.
-        serve: Commands by vLLM version, ``"today"`` among them; ``{model}`` stands for the ID.
+        name: Name of the family. In the catalogue, it is the name of the file.
+        models: Hugging Face IDs of the models in this family.
+        architectures: Architectures in the models' ``config.json``.
+        output: Output of vLLM for a conversation: one ``"vector"``, a row ``"per token"``, or a row
+            ``"per step"``.
+        head_table: The head as the file describes it; ``head`` is the object.
+        logit_tokens: For a language model, IDs or texts of one or two tokens. The reward is the
+            logit of the token, or the difference of both logits.
+        verdict: The prompt for a judge and its verdicts.
+        prompt: Rules for the token IDs of a prompt.
+        activation: Activation of a current server, unless the request asks for raw values.
+        special_tokens: IDs of texts that must be a single token.
+        serve: Commands by vLLM version, including ``"today"``; ``{model}`` stands for the model ID.
         references: Exact inputs with published values.
-        refusal: Why no stock vLLM serves these models rightly, and what to do instead. A recipe
-            has either this, or a head, or a verdict.
-        export: How the checkpoint was exported, for the manifest of one. The head of a manifest may
-            be unknown: then the caller names it.
-        caveats: What differs between versions of vLLM.
-        notes: What else a user should know.
-        unconfirmed: What is assumed, without a source that confirms it.
-        sources: Where the facts are from.
+        refusal: Reason why no stock vLLM gives correct rewards of these models, and an alternative.
+        export: Facts about the export, in the manifest of an exported checkpoint.
+        caveats: Differences between versions of vLLM.
+        notes: Further facts for users.
+        unconfirmed: Assumptions that no source confirms.
+        sources: Sources of the facts.
     """
 
     name: Text
@@ -268,25 +270,25 @@ class Recipe(_Table):
 
     @property
     def head(self) -> Head | None:
-        """The head that reads the model's output, or None for a model that is refused."""
+        """The head that reads the model's output; None for a recipe without a head."""
         return self.head_table.build() if self.head_table is not None else None
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the content, in hex; the order of keys in the file does not change it."""
+        """SHA-256 (hex) of the content; the order of keys in the file does not matter."""
         content = self.model_dump(mode="json", by_alias=True)
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
     def commands(self) -> Mapping[str, str]:
-        """How to serve the (first) model, by vLLM version; of a manifest, the folder it lies in."""
+        """Commands for the first model, or for the folder of a manifest, by vLLM version."""
         folder = "{model}" if self.export is None else "DESTINATION"
         model = self.models[0] if self.models else folder
         return {version: line.replace("{model}", model) for version, line in self.serve.items()}
 
     def for_model(self, *models: str) -> Recipe:
-        """What of this recipe holds for each of these models of its own."""
+        """Return this recipe for some of its models, with only the references that hold for all."""
         references = tuple(
             reference
             for reference in self.references
@@ -296,52 +298,52 @@ class Recipe(_Table):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        ways = (self.head_table, self.verdict, self.refusal)
-        if self.export is None and sum(way is not None for way in ways) != 1:
-            raise ValueError("a recipe has either a head, or a verdict, or a refusal")
+        contents = (self.head_table, self.verdict, self.refusal)
+        if self.export is None and sum(item is not None for item in contents) != 1:
+            raise ValueError("a recipe needs exactly one of a head, a verdict and a refusal")
         if self.export is not None and self.refusal is not None:
-            raise ValueError("an exported model is not refused")
-        head = self.head  # its own checks
+            raise ValueError("the manifest of an export cannot have a refusal")
+        head = self.head  # building the head validates its parameters
         self._check_width(head)
-        for number, reference in enumerate(self.references):
+        for index, reference in enumerate(self.references):
             problem = _problem(reference, head, manifest=self.export is not None)
             if problem:
-                raise ValueError(f"references.{number}: {problem}")
-            strangers = set(reference.models) - set(self.models)
-            if strangers:
-                raise ValueError(f"references.{number}: {sorted(strangers)} are not in models")
+                raise ValueError(f"references.{index}: {problem}")
+            unknown = set(reference.models) - set(self.models)
+            if unknown:
+                raise ValueError(f"references.{index}: {sorted(unknown)} are not in models")
         return self
 
     def _check_width(self, head: Head | None) -> None:
-        """The last layer must give what the head reads."""
+        """Check that the head reads the outputs of the last layer."""
         if self.export is None or head is None:
             return
         width = self.export.layers[-1].out_features
         if isinstance(head, ObjectiveHead):
-            right = width == len(head.names)
+            fits = width == len(head.names)
         elif isinstance(head, StepHead) and head.good_label is not None:
-            right = 1 < width > head.good_label
+            fits = 1 < width > head.good_label
         else:
-            right = width == 1
-        if not right:
-            raise ValueError(f"the last layer gives {width} numbers, which the head does not read")
+            fits = width == 1
+        if not fits:
+            raise ValueError(f"the last layer has {width} outputs, which the head does not read")
 
 
 def _problem(reference: Reference, head: Head | None, *, manifest: bool) -> str | None:
-    """Why the expected values of a reference cannot be those of the head."""
+    """Describe why the expected values of a reference do not fit the head; None if they do."""
     expected = reference.expected
     count = len(expected) if isinstance(expected, tuple) else None
     if isinstance(head, ObjectiveHead):
         if count is not None and count != len(head.names):
-            return f"{count} values of {len(head.names)} objectives"
+            return f"{count} values do not fit {len(head.names)} objectives"
         if count is None and head.weights is None:
-            return "one value of objectives without weights"
+            return "objectives without weights need a value for each objective"
     elif isinstance(head, StepHead):
         ids, token = reference.token_ids, head.step_token
         if count is not None and ids is not None and isinstance(token, int):
             steps = ids.count(token)
             if steps != count:
-                return f"{count} values of {steps} step tokens"
+                return f"{count} values do not fit {steps} step tokens"
     elif count is not None and (head is not None or not manifest):
-        return "several values need a head of steps or objectives"
+        return "several values need a head with steps or objectives"
     return None

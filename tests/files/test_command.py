@@ -68,7 +68,7 @@ def test_some_failed(server: RewardServer, capsys: pytest.CaptureFixture[str]) -
     assert out.startswith(
         "23 rows: 20 scored, 3 failed (2 InputError, 1 PromptTooLongError)\nrewards: "
     )
-    assert out.endswith("--retry-failed scores the failed rows again.\n")
+    assert out.endswith("Add --retry-failed to score the failed rows again.\n")
     assert run("--url", server.url, "--retry-failed") == 3
     out = capsys.readouterr().out
     assert "; 20 of them in earlier runs\n" in out
@@ -93,7 +93,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
     assert all(line.startswith("reward-client: ") for line in lines)
-    assert lines[0] == "reward-client: in.jsonl cannot be read: No such file or directory."
+    assert lines[0] == "reward-client: Cannot read in.jsonl: No such file or directory."
     assert not Path("out.jsonl").exists()
 
 
@@ -154,6 +154,6 @@ def test_interrupted(server: RewardServer) -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
     assert process.returncode == 130
-    assert (out, err) == ("", "reward-client: stopped; the same command goes on where it was.\n")
+    assert (out, err) == ("", "reward-client: stopped; run the same command to resume.\n")
     rows = read_rows(Path("out.jsonl"))
     assert [row["row"] for row in rows] == list(range(len(rows)))

@@ -88,7 +88,7 @@ def test_a_line_without_end_is_not_read_into_memory(
     *,
     compressed: bool,
 ) -> None:
-    monkeypatch.setattr(source_module, "_LONGEST", 1 << 20)
+    monkeypatch.setattr(source_module, "_MAX_LINE_BYTES", 1 << 20)
     lines = [GOOD, b'{"text": "' + b"x" * (5 << 20) + b'"}', GOOD, b'{"text": "' + b"y" * (1 << 20)]
     content = b"\n".join(lines)
     (tmp_path / "in").write_bytes(gzip.compress(content, 1) if compressed else content)
@@ -110,7 +110,7 @@ def test_a_broken_gzip_file_costs_nothing_that_came_before(
     rows = token_rows(4000)
     whole = write_rows(tmp_path / "in.jsonl.gz", rows).read_bytes()
     (tmp_path / "in.jsonl.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(FileError, match=r"in.jsonl.gz cannot be read: .*end-of-stream"):
+    with pytest.raises(FileError, match=r"Cannot read .*in.jsonl.gz: .*end-of-stream"):
         score_file(client, tmp_path / "in.jsonl.gz", output)
     written = read_rows(output)
     assert len(written) > 1000
@@ -123,14 +123,14 @@ def test_what_is_no_gzip_behind_its_header(
     client: RewardClient, tmp_path: Path, output: Path
 ) -> None:
     (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(GOOD)[:10] + b"\xff" * 50)
-    with pytest.raises(FileError, match=r"in.jsonl.gz cannot be read: .*invalid"):
+    with pytest.raises(FileError, match=r"Cannot read .*in.jsonl.gz: .*invalid"):
         score_file(client, tmp_path / "in.jsonl.gz", output)
 
 
 def test_inputs_that_cannot_be_read(client: RewardClient, tmp_path: Path, output: Path) -> None:
     (tmp_path / "folder").mkdir()
     for name, why in [("nothing", "No such file"), ("folder", "Is a directory"), ("a\0b", "null")]:
-        with pytest.raises(FileError, match=f"cannot be read: .*{why}"):
+        with pytest.raises(FileError, match=f"Cannot read .*{why}"):
             score_file(client, tmp_path / name, output)
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
@@ -162,10 +162,10 @@ def test_outputs_that_cannot_be_written(
     (tmp_path / "loop").symlink_to("loop")
     before = source.read_bytes()
     for name, why in [
-        ("missing/out.jsonl", "no folder"),
+        ("missing/out.jsonl", "does not exist"),
         ("in.jsonl/out.jsonl", "in.jsonl"),
-        ("folder", "no regular file"),
-        ("pipe", "no regular file"),
+        ("folder", "not a regular file"),
+        ("pipe", "not a regular file"),
         ("in.jsonl", "both the input and the output"),
         ("link", "both the input and the output"),
         ("out.jsonl.gz", "not compressed"),
@@ -225,7 +225,7 @@ def test_a_full_disk_costs_nothing_that_was_written(tmp_path: Path) -> None:
 
     for limit in ("2000", "9999", "20000"):
         status, said = run(limit)
-        assert (status, "File too large. What is written stays" in said) == (1, True), said
+        assert (status, "File too large. All written results are kept" in said) == (1, True), said
         assert (tmp_path / "out.jsonl").stat().st_size == int(limit)
     status, said = run()
     assert status == 0, said

@@ -36,7 +36,7 @@ def test_two_at_a_time(tmp_path: Path) -> None:
         _, err = second.communicate()
         first.send_signal(signal.SIGCONT)
         assert second.returncode == 1
-        assert "Another process is writing to" in err
+        assert "another process is writing it" in err
         finish(first, 3)
     rows = read_rows(tmp_path / "out.jsonl")
     assert [row["row"] for row in rows] == list(range(ROWS))

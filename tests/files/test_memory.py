@@ -45,8 +45,8 @@ def test_memory_is_flat(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("WARNING", "reward_client")  # pytest keeps every record
-    monkeypatch.setattr(scoring, "_MOST_READY", 100)
-    monkeypatch.setattr(summary_module, "_KEPT", 100)
+    monkeypatch.setattr(scoring, "_MAX_WAITING", 100)
+    monkeypatch.setattr(summary_module, "_SAMPLE_SIZE", 100)
     monkeypatch.setattr(fake, "requests", Forgetful())
     write_rows(tmp_path / "few", map(row, range(FEW)))
     write_rows(tmp_path / "many", map(row, range(MANY)))
@@ -73,7 +73,7 @@ def test_order_where_little_is_scored(
     client: RewardClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However samples and rows without any lie, each result stands where its row does."""
-    monkeypatch.setattr(scoring, "_MOST_READY", 3)
+    monkeypatch.setattr(scoring, "_MAX_WAITING", 3)
     rng = random.Random(3)
     for share in (0.02, 0.3, 0.5, 0.9):
         rows = [(_good if rng.random() < share else _bad)(position) for position in range(200)]

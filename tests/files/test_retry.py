@@ -149,7 +149,7 @@ def read_rows_until_torn(path: Path) -> list[dict[str, Any]]:
 def test_a_retry_is_refused_where_another_one_runs(
     client: RewardClient, source: Path, flawed: Path
 ) -> None:
-    with Results(flawed), pytest.raises(FileError, match="Another process"):
+    with Results(flawed), pytest.raises(FileError, match="another process"):
         score_file(client, source, flawed, retry_failed=True)
 
 

@@ -521,5 +521,5 @@ def test_the_doctor_looks_at_judges(kind: Kind, method: Verdict, seen: str) -> N
 def test_a_recipe_whose_verdict_cannot_be(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('[verdict]\npattern = "("\nprompt = "{response}"\n')
-    with pytest.raises(RecipeError, match="no regular expression"):
+    with pytest.raises(RecipeError, match="not a valid regular expression"):
         RewardClient("http://vllm", recipe=path)

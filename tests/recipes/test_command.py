@@ -28,7 +28,7 @@ def test_of_a_model(capsys):
     assert "internlm2-7b-reward" not in out
     assert "  token IDs appended: 92527" in lines
     assert "  exactly one BOS" in lines
-    assert "  sigmoid, unless the server is asked for raw values" in lines
+    assert "  sigmoid, unless the request asks for raw values" in lines
     today, old = recipe.commands["today"], recipe.commands["0.8"]
     assert f"Serve\n  {today}\n" in out
     assert f"  vLLM 0.8:\n    {old}\n" in out
@@ -78,10 +78,10 @@ def test_every_recipe_can_be_printed(capsys, name):
     [
         (
             "Skywork/Skywork-Reward-V2-Lama-3.1-8B",
-            "Near it: Skywork/Skywork-Reward-V2-Llama-3.1-8B, ",
+            "Similar names: Skywork/Skywork-Reward-V2-Llama-3.1-8B, ",
         ),
-        ("math-sheperd", "Near it: math-shepherd"),
-        ("zzzzzz", "`reward-client recipe` lists all"),
+        ("math-sheperd", "Similar names: math-shepherd"),
+        ("zzzzzz", "`reward-client recipe` lists all names"),
     ],
 )
 def test_unknown_names(capsys, name, near):

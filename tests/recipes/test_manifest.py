@@ -92,39 +92,39 @@ def test_the_path_is_a_recipe_of_both_clients(tmp_path):
         (altered(["export", "layers"], []), "export.layers: Tuple should have at least 1"),
         (altered(["export", "layers", 0, "out_features"], 1.0), "out_features: Input should be"),
         (altered(["export", "layers", 0, "out_features"], 0), "greater than 0"),
-        (altered(["export", "layers", 0, "out_features"], 2), "the last layer gives 2 numbers"),
-        (altered(["export", "layers"], [layer(128, 64), layer(32, 1)]), "gives 64 numbers, and"),
+        (altered(["export", "layers", 0, "out_features"], 2), "the last layer has 2 outputs"),
+        (altered(["export", "layers"], [layer(128, 64), layer(32, 1)]), "has 64 outputs, but"),
         (altered(["export", "digests"], {"config.json": "abc"}), "String should match pattern"),
         (altered(["export", "sign"], 0), "export.sign: Input should be 1 or -1"),
         (altered(["export", "scale"], math.nan), "export.scale: Input should be a finite number"),
         (altered(["export", "scale"], 0.0), "export.scale: Input should be greater than 0"),
-        ({"name": "judge", "output": "vector"}, "either a head, or a verdict, or a refusal"),
+        ({"name": "judge", "output": "vector"}, "exactly one of a head, a verdict and a refusal"),
         (altered(["references", 0, "expected"], math.nan), "finite number"),
         (altered(["references", 0, "expected"], math.inf), "finite number"),
         (altered(["references", 0, "expected"], "0.5"), "references.0.expected"),
-        (altered(["references", 0, "expected"], [0.5, 0.5]), "head of steps or objectives"),
+        (altered(["references", 0, "expected"], [0.5, 0.5]), "head with steps or objectives"),
         (altered(["references", 0, "tolerance"], 0), "greater than 0"),
         (altered(["references", 0, "token_ids"], [1, -2]), "greater than or equal to 0"),
         (altered(["references", 0, "token_ids"], [1, True]), "valid integer"),
         (altered(["references", 0, "token_ids"], []), "at least 1"),
-        (altered(["refusal"], "no"), "an exported model is not refused"),
-        (altered(["head"], STEPS), "the last layer gives 1 numbers"),
+        (altered(["refusal"], "no"), "cannot have a refusal"),
+        (altered(["head"], STEPS), "the last layer has 1 outputs"),
         (
             manifest(reference([1, 7], [0.5, 0.5]), head=STEPS, layers=[layer(128, 2)]),
-            "references.0: 2 values of 1 step tokens",
+            "references.0: 2 values do not fit 1 step tokens",
         ),
         (
             manifest(reference([1], [0.5, 0.5, 0.5]), head=TWO, layers=[layer(128, 2)]),
-            "references.0: 3 values of 2 objectives",
+            "references.0: 3 values do not fit 2 objectives",
         ),
         (
             manifest(reference([1], 0.5), head=TWO, layers=[layer(128, 2)]),
-            "references.0: one value of objectives without weights",
+            "references.0: objectives without weights",
         ),
-        ([GOOD], "holds no object"),
-        ("manifest", "holds no object"),
+        ([GOOD], "is not an object"),
+        ("manifest", "is not an object"),
         (altered(["name"], 3), "name: Input should be a valid string"),
-        (altered(["notes"], ["\ud800"]), "not valid"),
+        (altered(["notes"], ["\ud800"]), "invalid"),
     ],
 )
 def test_wrong_manifests(tmp_path, content, reason):
@@ -139,15 +139,15 @@ def test_wrong_manifests(tmp_path, content, reason):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (b"", "is not a JSON file of a recipe"),
-        (b"{", "is not a JSON file of a recipe"),
-        (b"\xff\xfe\x00", "is not a JSON file of a recipe"),
-        (b"[" * 100_000, "is not a JSON file of a recipe"),
-        (b'{"name": "a", "name": "b"}', "a key stands twice"),
-        (b'{"export": {"sign": 1, "sign": -1}}', "a key stands twice"),
-        (b'[head]\ntype = "scalar"', "is not a JSON file of a recipe"),
+        (b"", "not a JSON file of a recipe"),
+        (b"{", "not a JSON file of a recipe"),
+        (b"\xff\xfe\x00", "not a JSON file of a recipe"),
+        (b"[" * 100_000, "not a JSON file of a recipe"),
+        (b'{"name": "a", "name": "b"}', "repeats a key"),
+        (b'{"export": {"sign": 1, "sign": -1}}', "repeats a key"),
+        (b'[head]\ntype = "scalar"', "not a JSON file of a recipe"),
         (json.dumps(GOOD).encode() + b" " * 10_000_000, "larger than 8 MiB"),
-        (b'{"name": ' + b"9" * 5000 + b"}", "is not a JSON file of a recipe"),
+        (b'{"name": ' + b"9" * 5000 + b"}", "not a JSON file of a recipe"),
     ],
 )
 def test_files_that_are_none(tmp_path, text, reason):
@@ -169,7 +169,7 @@ def test_printed(tmp_path, capsys):
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert "from my/judge (JudgeForScore) by reward_client 0.1.0" in lines
     assert "score.1.weight and score.bias: 128 to 1, identity" in lines
-    assert "negated: the source's number is a cost" in lines
+    assert "negated: the source returns a cost" in lines
     assert "multiplied by 0.5" in lines
     assert "vllm serve DESTINATION --runner pooling" in lines
     assert "0.5 ± 0.01 for 2 token IDs [torch float32]" in lines
@@ -177,4 +177,4 @@ def test_printed(tmp_path, capsys):
 
 def test_a_file_that_is_not_there_is_not_printed(tmp_path, capsys):
     assert main(["recipe", str(tmp_path / "reward_client.json")]) == 1
-    assert "cannot be read" in capsys.readouterr().err
+    assert "Cannot read" in capsys.readouterr().err

@@ -193,11 +193,11 @@ source = "card"
     [
         ("models = [", "not a TOML file", "end of document"),
         ("models = 2026-01-01" + SCALAR.replace('models = ["my/judge"]', ""), "not a TOML", "date"),
-        ("", "recipe", "either a head, or a verdict, or a refusal"),
+        ("", "recipe", "exactly one of a head, a verdict and a refusal"),
         (
             SCALAR.replace("[head]", 'refusal = "no"\n[head]'),
             "recipe",
-            "either a head, or a verdict, or a refusal",
+            "exactly one of a head, a verdict and a refusal",
         ),
         ('models = "my/judge"\nrefusal = "no"', "models", "valid array"),
         ('modells = ["a"]\nrefusal = "no"', "modells", "not permitted"),
@@ -208,11 +208,11 @@ source = "card"
         (STEPS.replace('"min"', '"max"'), "head.steps.aggregate", "'min'"),
         (STEPS.replace('"<step>"', "-1"), "head.steps.step_token", "greater than or equal to 0"),
         (STEPS.replace('"<step>"', "true"), "head.steps.step_token", "valid"),
-        ('[head]\ntype = "objectives"\nnames = ["a", "a"]', "recipe", "must differ"),
+        ('[head]\ntype = "objectives"\nnames = ["a", "a"]', "recipe", "must be unique"),
         (
             '[head]\ntype = "objectives"\nnames = ["a"]\nweights = { b = 1.0 }',
             "recipe",
-            "no objective 'b'",
+            "unknown objective 'b'",
         ),
         (SCALAR + '[prompt]\nbos = "yes"', "prompt.bos", "boolean"),
         (SCALAR + "[prompt]\nappend_tokens = [-1]", "prompt.append_tokens.0", "greater than"),
@@ -222,7 +222,7 @@ source = "card"
         (SCALAR + REFERENCE.replace("0.1", "0"), "references.0.tolerance", "greater than 0"),
         (SCALAR + REFERENCE.replace("1.0", "nan"), "references.0.expected", "finite"),
         (SCALAR + REFERENCE.replace('source = "card"', ""), "references.0.source", "required"),
-        (SCALAR + REFERENCE.replace("1.0", "[1.0]"), "references.0", "head of steps"),
+        (SCALAR + REFERENCE.replace("1.0", "[1.0]"), "references.0", "head with steps"),
         (SCALAR + REFERENCE.replace('text = "a"', ""), "references.0", "one of messages"),
         (SCALAR + REFERENCE + "token_ids = [1]", "references.0", "one of messages"),
         (SCALAR + REFERENCE + 'steps = ["a"]', "references.0", "steps need messages"),
@@ -232,7 +232,7 @@ source = "card"
             + REFERENCE.replace('text = "a"', 'steps = ["a"]').replace("1.0", "[1.0, 0.5]")
             + '[[references.messages]]\nrole = "user"\ncontent = "q"',
             "references.0",
-            "2 expected values, 1 steps",
+            "2 expected values do not fit 1 steps",
         ),
         (
             STEPS
@@ -265,14 +265,14 @@ def test_every_fault_is_named_at_once(load):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(RecipeError, match=r"nobody\.toml cannot be read: No such file"):
+    with pytest.raises(RecipeError, match=r"Cannot read the recipe .*nobody\.toml: No such file"):
         load_recipe(tmp_path / "nobody.toml")
 
 
 def test_a_file_that_is_no_text(tmp_path):
     path = tmp_path / "binary.toml"
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(RecipeError, match=r"binary\.toml is not a TOML file"):
+    with pytest.raises(RecipeError, match=r"binary\.toml: it is not a TOML file"):
         load_recipe(str(path))
 
 

@@ -130,7 +130,7 @@ case(
 )
 case(
     "a tensor in two files",
-    "model.norm.weight is in two files",
+    "two files contain model.norm.weight",
     two_files(
         lambda folder: write_file(
             folder / LAST,
@@ -179,7 +179,7 @@ case(
     "xxx",
     index(lambda content: content["weight_map"].update({"x" * 100_000: LAST})),
 )
-case("index is a list", "no JSON object", raw_index(b"[]"))
+case("index is a list", "not a JSON object", raw_index(b"[]"))
 case("index is empty", "not JSON", raw_index(b""))
 case("index is not JSON", "not JSON", raw_index(b"{weight_map"))
 case("index is not UTF-8", "not JSON", raw_index(b'{"weight_map": "\xff\xfe"}'))
@@ -201,8 +201,8 @@ case(
 
 # The file of weights.
 case("no weights", WEIGHTS, one_file(lambda path: path.unlink()))
-case("weights are a folder", "no file", one_file(lambda path: (path.unlink(), path.mkdir())))
-case("weights are a pipe", "no file", one_file(lambda path: (path.unlink(), os.mkfifo(path))))
+case("weights are a folder", "not a file", one_file(lambda path: (path.unlink(), path.mkdir())))
+case("weights are a pipe", "not a file", one_file(lambda path: (path.unlink(), os.mkfifo(path))))
 case(
     "weights are a link in a circle",
     WEIGHTS,
@@ -210,7 +210,7 @@ case(
 )
 case(
     "weights are a link to nothing",
-    "missing. Is the download complete?",
+    "does not exist. Check whether the download is complete",
     one_file(lambda path: (path.unlink(), path.symlink_to("../../blobs/gone"))),
 )
 case("file of no bytes", "damaged", raw(b""))
@@ -229,8 +229,8 @@ case("header longer than the format allows", "damaged", raw(struct.pack("<Q", 10
 case("header longer than the file", "damaged", raw(struct.pack("<Q", 90_000_000) + b"{}"))
 case("header is not JSON", "damaged", one_file(lambda path: write_raw(path, b"{]")))
 case("header is not UTF-8", "damaged", one_file(lambda path: write_raw(path, b'{"\xff": 1}')))
-case("header is a list", "no tensor", one_file(lambda path: write_raw(path, b"[]")))
-case("header without tensors", "no tensor", one_file(lambda path: write_raw(path, b"{}")))
+case("header is a list", "tensors are missing", one_file(lambda path: write_raw(path, b"[]")))
+case("header without tensors", "tensors are missing", one_file(lambda path: write_raw(path, b"{}")))
 case(
     "header nested without an end",
     "damaged",
@@ -301,15 +301,15 @@ case(
 )
 
 # The head.
-case("one-dimensional head", "no matrix", head({"score.weight": numbers(HIDDEN)}))
-case("three-dimensional head", "no matrix", head({"score.weight": numbers(1, 1, HIDDEN)}))
-case("head without numbers", "no matrix", head({"score.weight": numbers(0, HIDDEN)}))
-case("scalar head", "no matrix", head({"score.weight": stored(1.0)}))
-case("head of another width", "hidden state", head({"score.weight": numbers(1, HIDDEN + 1)}))
-case("head on its side", "hidden state", head({"score.weight": numbers(HIDDEN, 1)}))
+case("one-dimensional head", "not a matrix", head({"score.weight": numbers(HIDDEN)}))
+case("three-dimensional head", "not a matrix", head({"score.weight": numbers(1, 1, HIDDEN)}))
+case("head without numbers", "not a matrix", head({"score.weight": numbers(0, HIDDEN)}))
+case("scalar head", "not a matrix", head({"score.weight": stored(1.0)}))
+case("head of another width", "hidden size", head({"score.weight": numbers(1, HIDDEN + 1)}))
+case("head on its side", "hidden size", head({"score.weight": numbers(HIDDEN, 1)}))
 case(
     "layers that do not fit",
-    "score.2.weight takes 5",
+    "score.2.weight needs 5 inputs",
     head({"score.0.weight": numbers(4, HIDDEN), "score.2.weight": numbers(1, 5)}),
 )
 case(
@@ -324,7 +324,7 @@ case(
 )
 case(
     "hidden_size that is not the head's",
-    "hidden state",
+    "hidden size",
     head({"score.weight": numbers(1, HIDDEN)}, hidden_size=2 * HIDDEN),
 )
 for dtype in ("F64", "F32", "F16", "BF16"):
@@ -333,7 +333,7 @@ for dtype in ("F64", "F32", "F16", "BF16"):
         values[1, 5] = number
         case(
             f"{label} in a head of {dtype}",
-            "NaN or infinite",
+            "NaN, infinite",
             head({"score.weight": stored(values, dtype)}),
         )
     case(
@@ -343,7 +343,7 @@ for dtype in ("F64", "F32", "F16", "BF16"):
     )
     case(
         f"NaN in a bias of {dtype}",
-        "score.bias holds NaN",
+        "score.bias: it contains weights that are NaN",
         head({"score.weight": numbers(1, HIDDEN), "score.bias": stored([np.nan], dtype)}),
     )
 case(
@@ -386,7 +386,7 @@ case(
 
 # The configuration, and what else is in the folder.
 case("no config.json", "config.json", config(None))
-case("config.json is a list", "no JSON object", config(b"[]"))
+case("config.json is a list", "not a JSON object", config(b"[]"))
 case("config.json is cut off", "not JSON", config(b'{"model_type": "lla'))
 case("config.json is not UTF-8", "not JSON", config(b'{"model_type": "\xff"}'))
 case(
@@ -415,5 +415,5 @@ case(
     "merge",
     one_file(lambda path: path.with_name("adapter_config.json").write_text("{}")),
 )
-case("no such folder", "no folder", lambda folder: None)
-case("a file in the folder's place", "no folder", lambda folder: folder.write_text("x"))
+case("no such folder", "not a folder", lambda folder: None)
+case("a file in the folder's place", "not a folder", lambda folder: folder.write_text("x"))

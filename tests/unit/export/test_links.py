@@ -14,7 +14,7 @@ import pytest
 
 from reward_client.errors import ExportError
 from reward_client.export import ExportReport, export_checkpoint
-from reward_client.export.disk import Link
+from reward_client.export.output_folder import Link
 
 from .checkpoints import (
     HIDDEN,

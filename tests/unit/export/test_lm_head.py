@@ -14,19 +14,19 @@ from hypothesis import strategies as st
 from reward_client.errors import ExportError
 from reward_client.export.lm_head import (
     FAMILIES,
-    AfterLmHead,
+    LogitTransform,
     PlainLayer,
-    after_lm_head,
+    logit_transform,
+    parse_tokens,
     token_layers,
-    tokens_of,
 )
 
 NUMBERS = st.integers(-(2**20), 2**20).map(lambda number: number / 2**10)
 VOCABULARY = {"Yes": 10, "No": 11, "ĠYes": 12, "▁yes": 13, "-": 14, "+": 15, "Yes-": 16, "!": 0}
 
 
-def after(scale: float = 1.0, soft_cap: float | None = None) -> AfterLmHead:
-    return AfterLmHead(scale, soft_cap, "lm_head.weight", "model.embed_tokens.weight", False)
+def after(scale: float = 1.0, soft_cap: float | None = None) -> LogitTransform:
+    return LogitTransform(scale, soft_cap, "lm_head.weight", "model.embed_tokens.weight", False)
 
 
 def through(layers: list[PlainLayer], state: list[float]) -> list[float]:
@@ -40,7 +40,7 @@ def through(layers: list[PlainLayer], state: list[float]) -> list[float]:
     return state
 
 
-class TestAfterLmHead:
+class TestLogitTransform:
     @pytest.mark.parametrize(
         ("config", "scale", "soft_cap"),
         [
@@ -62,7 +62,7 @@ class TestAfterLmHead:
     def test_scale_and_cap(
         self, config: dict[str, Any], scale: float, soft_cap: float | None
     ) -> None:
-        found = after_lm_head(config)
+        found = logit_transform(config)
 
         assert (found.scale, found.soft_cap) == (scale, soft_cap)
 
@@ -78,7 +78,7 @@ class TestAfterLmHead:
         ],
     )
     def test_tensors(self, model_type: str, tensor: str, tied_tensor: str) -> None:
-        found = after_lm_head({"model_type": model_type})
+        found = logit_transform({"model_type": model_type})
 
         assert (found.tensor, found.tied_tensor) == (tensor, tied_tensor)
 
@@ -94,12 +94,12 @@ class TestAfterLmHead:
     def test_tied_is_what_the_configuration_says_or_the_familys_way(
         self, config: dict[str, Any], is_tied: bool
     ) -> None:
-        assert after_lm_head(config).is_tied is is_tied
+        assert logit_transform(config).is_tied is is_tied
 
     @pytest.mark.parametrize("model_type", ["grok-1", "minicpm", "bert", None, 7])
     def test_an_unknown_family_is_refused(self, model_type: object) -> None:
         with pytest.raises(ExportError, match=r"is unknown.*--head FILE\.safetensors"):
-            after_lm_head({"model_type": model_type})
+            logit_transform({"model_type": model_type})
 
     @pytest.mark.parametrize(
         ("model_type", "key", "value"),
@@ -121,8 +121,8 @@ class TestAfterLmHead:
     def test_a_key_that_the_family_does_not_read_is_refused(
         self, model_type: str, key: str, value: float
     ) -> None:
-        with pytest.raises(ExportError, match=f"{key} is {value!r}"):
-            after_lm_head({"model_type": model_type, key: value})
+        with pytest.raises(ExportError, match=f"{key}={value!r}"):
+            logit_transform({"model_type": model_type, key: value})
 
     @pytest.mark.parametrize(
         ("key", "value"),
@@ -137,7 +137,7 @@ class TestAfterLmHead:
         ],
     )
     def test_keys_of_other_things_are_not(self, key: str, value: object) -> None:
-        found = after_lm_head({"model_type": "gemma2", key: value})
+        found = logit_transform({"model_type": "gemma2", key: value})
 
         assert (found.scale, found.soft_cap) == (1.0, 30.0)
 
@@ -154,14 +154,14 @@ class TestAfterLmHead:
         self, model_type: str, key: str, value: object
     ) -> None:
         with pytest.raises(ExportError, match=f"{key} must be a number above 0"):
-            after_lm_head({"model_type": model_type, key: value})
+            logit_transform({"model_type": model_type, key: value})
 
     @pytest.mark.parametrize("key", ["logit_scale", "logits_scaling"])
     def test_a_missing_scale_is_not_guessed(self, key: str) -> None:
         model_type = {"logit_scale": "cohere", "logits_scaling": "granite"}[key]
 
         with pytest.raises(ExportError, match=f"{key} must be a number above 0, not None"):
-            after_lm_head({"model_type": model_type, key: None})
+            logit_transform({"model_type": model_type, key: None})
 
     @pytest.mark.parametrize("model_type", sorted(FAMILIES))
     def test_every_family_has_a_source(self, model_type: str) -> None:
@@ -182,7 +182,7 @@ class TestAfterLmHead:
         assert family.tied is config.tie_word_embeddings
         if family.key is not None:
             assert family.default == getattr(config, family.key)
-        assert after_lm_head(config.to_dict()) == after_lm_head({"model_type": model_type})
+        assert logit_transform(config.to_dict()) == logit_transform({"model_type": model_type})
 
 
 class TestTokenLayers:
@@ -281,7 +281,7 @@ class TestTokensOf:
         ],
     )
     def test_reads(self, choice: str, tokens: list[tuple[int, float]]) -> None:
-        assert tokens_of(choice, VOCABULARY) == tokens
+        assert parse_tokens(choice, VOCABULARY) == tokens
 
     def test_ids_need_no_vocabulary(self) -> None:
         class Unreadable(Mapping[str, int]):
@@ -294,15 +294,15 @@ class TestTokensOf:
             def __len__(self) -> int:
                 raise AssertionError
 
-        assert tokens_of("id=3-id=4", Unreadable()) == [(3, 1.0), (4, -1.0)]
+        assert parse_tokens("id=3-id=4", Unreadable()) == [(3, 1.0), (4, -1.0)]
 
     def test_a_token_that_is_also_a_difference_is_refused(self) -> None:
-        with pytest.raises(ExportError, match=r"id=20 or lm-head:id=10-id=11\. Say it by IDs"):
-            tokens_of("Yes-No", {**VOCABULARY, "Yes-No": 20})
+        with pytest.raises(ExportError, match=r"id=20 or lm-head:id=10-id=11\. Write the IDs"):
+            parse_tokens("Yes-No", {**VOCABULARY, "Yes-No": 20})
 
     def test_two_differences_are_refused(self) -> None:
         with pytest.raises(ExportError, match="lm-head:id=10-id=21 or lm-head:id=16-id=15"):
-            tokens_of("Yes--+", {**VOCABULARY, "-+": 21})
+            parse_tokens("Yes--+", {**VOCABULARY, "-+": 21})
 
     @pytest.mark.parametrize(
         ("choice", "near"),
@@ -312,19 +312,19 @@ class TestTokensOf:
         self, choice: str, near: str
     ) -> None:
         with pytest.raises(ExportError, match=near):
-            tokens_of(choice, VOCABULARY)
+            parse_tokens(choice, VOCABULARY)
 
     @pytest.mark.parametrize("choice", ["", "maybe", "id=", "id=-1", "id=1-id=2-id=3", "-Yes"])
     def test_what_is_no_token_is_refused(self, choice: str) -> None:
-        with pytest.raises(ExportError, match="is no token of the vocabulary"):
-            tokens_of(choice, VOCABULARY)
+        with pytest.raises(ExportError, match="neither a token of the vocabulary"):
+            parse_tokens(choice, VOCABULARY)
 
     @pytest.mark.parametrize("choice", ["-Yes", "Yes--"])
     def test_an_empty_token_is_no_side_of_a_difference(self, choice: str) -> None:
-        with pytest.raises(ExportError, match="is no token of the vocabulary"):
-            tokens_of(choice, {"Yes": 10, "": 17})
+        with pytest.raises(ExportError, match="neither a token of the vocabulary"):
+            parse_tokens(choice, {"Yes": 10, "": 17})
 
     @pytest.mark.parametrize("choice", ["Yes-Yes", "id=5-id=5", "Yes-id=10"])
     def test_a_token_minus_itself_is_refused(self, choice: str) -> None:
         with pytest.raises(ExportError, match="always 0"):
-            tokens_of(choice, VOCABULARY)
+            parse_tokens(choice, VOCABULARY)

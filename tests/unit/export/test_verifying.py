@@ -13,7 +13,7 @@ from reward_client import Conversation, FormattedText, cli
 from reward_client.cli.export import _samples
 from reward_client.errors import ExportError, InputError
 from reward_client.export import export_checkpoint, verify_export
-from reward_client.export.local_tokens import LocalTokens
+from reward_client.export.verification_samples import ExportTokenizer
 
 from .checkpoints import backbone, checkpoint, numbers
 
@@ -84,7 +84,7 @@ def test_samples_keep_what_their_chat_template_takes(tmp_path: Path) -> None:
 def test_what_a_server_prepares_is_not_tokenized_here(tmp_path: Path) -> None:
     with resources.as_file(resources.files("reward_client.testing") / "model") as model:
         manifest = export_checkpoint(model, tmp_path / "exported").manifest
-    local = LocalTokens(tmp_path / "exported", manifest)
+    local = ExportTokenizer(tmp_path / "exported", manifest)
     chat = [{"role": "user", "content": "What is 1 + 1?"}]
     assert local.ids(chat)
     with pytest.raises(InputError, match="token_ids"):
@@ -96,7 +96,7 @@ def test_a_process_head_whose_steps_are_not_known_cannot_be_verified(tmp_path: P
     architecture = {"architectures": ["Qwen2ForProcessRewardModel"], "model_type": "qwen2"}
     source = checkpoint(tmp_path / "source", {**backbone(), **head}, **architecture)
     report = export_checkpoint(source, tmp_path / "exported")
-    assert "What ends a step is not known" in str(report)
+    assert "The step token is unknown" in str(report)
     urls = {"original_url": "http://127.0.0.1:1", "exported_url": "http://127.0.0.1:1"}
     with pytest.raises(ExportError, match="--recipe"):
         verify_export(source, tmp_path / "exported", **urls)

@@ -17,8 +17,8 @@ import pytest
 
 from reward_client.errors import ExportError
 from reward_client.export import export_checkpoint
-from reward_client.export.disk import Link
-from reward_client.export.folder_writer import Writer
+from reward_client.export.folder_writer import FolderWriter
+from reward_client.export.output_folder import Link
 
 from .checkpoints import (
     HIDDEN,
@@ -66,8 +66,8 @@ def beside(destination: Path) -> set[str]:
 
 
 STEPS = (
-    *("_write", "_created", "_linked", "_digest"),
-    *("content", "small", "digest", "whole", "without", "nothing_of", "dense"),
+    *("_append", "_created", "_link_file", "_digest"),
+    *("write", "copy", "record", "link_or_copy", "write_tensors", "record_shard", "write_dense"),
 )
 
 
@@ -75,7 +75,7 @@ STEPS = (
 def ending(step: str, number: int, end: Callable[[], None]) -> Iterator[list[int]]:
     """Ends it at the n-th call of a method of the writer, or a rename; counts the calls."""
     calls = [0]
-    owner: Any = Path if step == "rename" else Writer
+    owner: Any = Path if step == "rename" else FolderWriter
     original = getattr(owner, step)
 
     def called(*arguments: Any, **options: Any) -> Any:
@@ -109,7 +109,7 @@ ENDS = [Cut(), KeyboardInterrupt(), SystemExit(), MemoryError(), OSError(errno.E
 def test_an_exception_at_any_step(
     step: str, error: BaseException, force: bool, source: Path, destination: Path
 ) -> None:
-    link: Link = "copy" if step == "_write" else "hard"
+    link: Link = "copy" if step == "_append" else "hard"
     count = how_often(step, source, destination, link)
     assert count > 0
     before = earlier(destination) if force else {}
@@ -121,7 +121,7 @@ def test_an_exception_at_any_step(
     expected = ExportError if isinstance(error, OSError) else type(error)
     for number in range(1, count + 1):
         with ending(step, number, end):
-            if step == "_linked" and isinstance(error, OSError):
+            if step == "_link_file" and isinstance(error, OSError):
                 continue  # that is caught: the file is copied
             with pytest.raises(expected):
                 export_checkpoint(source, destination, force=force, link=link)
@@ -162,7 +162,7 @@ def killed(step: str, number: int, source: Path, destination: Path, *, force: bo
 
 
 @pytest.mark.parametrize("force", [False, True], ids=["new", "over an earlier one"])
-@pytest.mark.parametrize("step", ["_write", "_created", "_digest", "dense"])
+@pytest.mark.parametrize("step", ["_append", "_created", "_digest", "write_dense"])
 def test_a_killed_process_leaves_nothing_that_looks_whole(
     step: str, force: bool, source: Path, destination: Path
 ) -> None:
@@ -174,13 +174,13 @@ def test_a_killed_process_leaves_nothing_that_looks_whole(
         assert beside(destination) == {UNFINISHED, *(["exported"] if force else [])}
         if force:
             assert fingerprint(destination) == before
-        with pytest.raises(ExportError, match="cut off"):
+        with pytest.raises(ExportError, match="killed export"):
             export_checkpoint(source, destination)
         shutil.rmtree(destination.parent / UNFINISHED)
 
 
 def test_what_a_killed_process_left_is_replaced_by_force(source: Path, destination: Path) -> None:
-    killed("_write", 9, source, destination, force=False)
+    killed("_append", 9, source, destination, force=False)
     export_checkpoint(source, destination, force=True)
     assert beside(destination) == {"exported"}
     assert read_weights(destination) == backbone()
@@ -190,7 +190,7 @@ def test_what_a_killed_process_left_is_replaced_by_force(source: Path, destinati
 def test_a_process_killed_at_the_last_moment(number: int, source: Path, destination: Path) -> None:
     before = earlier(destination)
     killed("rename", number, source, destination, force=True)
-    with pytest.raises(ExportError, match="cut off"):
+    with pytest.raises(ExportError, match="killed export"):
         export_checkpoint(source, destination)
     shutil.rmtree(destination.parent / UNFINISHED)  # as the message says
     with pytest.raises(ExportError, match="already"):
@@ -237,14 +237,14 @@ def test_a_second_export_at_once_is_refused(
 ) -> None:
     """Replacing what another process writes would mix the two."""
     begun, go_on = threading.Event(), threading.Event()
-    original = Writer.dense
+    original = FolderWriter.write_dense
 
     def dense(*arguments: Any) -> None:
         begun.set()
         assert go_on.wait(30)
         original(*arguments)
 
-    monkeypatch.setattr(Writer, "dense", dense)
+    monkeypatch.setattr(FolderWriter, "write_dense", dense)
     first = threading.Thread(target=export_checkpoint, args=(source, destination))
     first.start()
     try:
@@ -347,8 +347,8 @@ def test_what_came_there_in_the_meantime_is_not_replaced(
     def arrive() -> None:
         (destination / "thesis.txt").write_text("ten years of work")
 
-    refused = pytest.raises(ExportError, match="no exported checkpoint")
-    with ending("dense", 1, arrive), refused:
+    refused = pytest.raises(ExportError, match="not an exported checkpoint")
+    with ending("write_dense", 1, arrive), refused:
         export_checkpoint(source, destination, force=force)
     assert beside(destination) == {"exported"}
     assert [path.name for path in destination.iterdir()] == ["thesis.txt"]
@@ -379,7 +379,7 @@ def test_source_and_destination_lie_apart(
         Path(),
     ):
         for given in (source, tmp_path / "alias", Path("source")):
-            with pytest.raises(ExportError, match="in one another"):
+            with pytest.raises(ExportError, match="contains the other"):
                 export_checkpoint(given, target, force=force)
     assert fingerprint(tmp_path) == before
 
@@ -396,7 +396,7 @@ def test_a_full_disk_is_seen_before_anything_is_written(
     source: Path, destination: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", full(1 << 20))
-    monkeypatch.setattr(Writer, "__init__", lambda *_: pytest.fail("it writes"))
+    monkeypatch.setattr(FolderWriter, "__init__", lambda *_: pytest.fail("it writes"))
     with pytest.raises(ExportError, match="free"):
         export_checkpoint(source, destination)
     assert beside(destination) == set()
@@ -466,7 +466,7 @@ def another_file(path: Path) -> None:
 
 @pytest.mark.parametrize("link", ["hard", "symbolic", "copy"])
 @pytest.mark.parametrize("shard", [1, 2, 3], ids=["linked", "rewritten", "head"])
-@pytest.mark.parametrize("step", ["small", "digest"], ids=["before", "after"])
+@pytest.mark.parametrize("step", ["copy", "record"], ids=["before", "after"])
 @pytest.mark.parametrize("change", [shorter, empty, longer, other_numbers, gone, another_file])
 def test_a_source_that_changes_meanwhile(
     change: Callable[[Path], None],

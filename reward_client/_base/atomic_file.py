@@ -1,0 +1,71 @@
+"""Write files and folders so that readers see the old content or the new, even after a crash."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0)  # Windows does not define it
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a whole file, or leave the old one as it is.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    new = path.with_name(f"{path.name}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _CLOEXEC, 0o666)
+    try:
+        write_all(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    replace_file(new, path)
+
+
+def replace_file(new: Path, old: Path) -> None:
+    """Move a file to the place of another one, in a single durable step.
+
+    Raises:
+        OSError: If the file cannot be moved.
+    """
+    new.replace(old)
+    sync_folder(old.parent)
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write all bytes; a single ``os.write`` may write only some of them."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to disk, so that they survive a power failure.
+
+    Raises:
+        OSError: If the system cannot flush folders.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | _CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def lock(descriptor: int) -> None:
+    """Lock an open file or folder until its descriptor is closed or the process ends.
+
+    Windows has no such lock; there, nothing is locked.
+
+    Raises:
+        BlockingIOError: If another process holds the lock.
+        OSError: If the file system does not support locks.
+    """
+    if sys.platform != "win32":
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -224,7 +224,7 @@ TABLES = {
     ),
     "ways": Table(
         DOCS / "versions.md",
-        "| Served | vLLM from | Asked by | Takes | Encoding | A row for each | Unasked | "
+        "| Served | vLLM from | Asked by | Takes | Encoding | A row for each | DefaultActivation | "
         "Flag for raw values | Seen running |",
         _ways,
     ),

@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from reward_client._base.json_values import as_mapping
+from reward_client._base.wording import describe_type
 from reward_client.errors import RecipeError
 from reward_client.recipes.schema import Recipe
 
@@ -66,7 +67,7 @@ def named_recipe(choice: str | PathLike[str]) -> Recipe:
         RecipeError: If the recipe does not exist or is invalid.
     """
     if not isinstance(choice, str | PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise RecipeError(f"recipe= must be a name or a path, not {choice!r}.")
+        raise RecipeError(f"recipe= must be a name or a path, not {describe_type(choice)}.")
     named = find_recipe(choice) if isinstance(choice, str) else None
     if named is not None:
         return named

@@ -21,7 +21,9 @@ def example_files(folder: Path) -> None:
     rows = [{"messages": pair["chosen"]} for pair in demo_pairs()[:6]]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "conversations.jsonl").write_text(lines, encoding="utf-8")
-    with resources.as_file(resources.files("reward_client.testing") / "model") as checkpoint:
+    with resources.as_file(
+        resources.files("reward_client.testing") / "_model" / "checkpoint"
+    ) as checkpoint:
         for name in MODELS:
             shutil.copytree(checkpoint, folder / name)
 

@@ -32,7 +32,7 @@ def alter_replies(
         body = await whole_body(exchange.receive)
         request = json.loads(body) if body else {}
         exchange = replace(exchange, receive=replaying(request, exchange.receive))
-        answer = await exchange.true_answer()
+        answer = await exchange.true_response()
         response = json.loads(answer.body)
         change(request, response)
         answer.body = json.dumps(response).encode()
@@ -40,7 +40,7 @@ def alter_replies(
         answer.headers = [
             (name, length if name == b"content-length" else value) for name, value in answer.headers
         ]
-        await exchange.response(answer)
+        await exchange.respond(answer)
 
     server.inject(Fault("altered reply", act), path=path, times=ALWAYS)
 

@@ -265,7 +265,7 @@ SITUATIONS = [
         {
             "recipe": (
                 "failed",
-                "mine does not fit what this server serves. The model answers with 5",
+                "mine does not fit this server. ",
                 "`reward-client recipe`",
             )
         },

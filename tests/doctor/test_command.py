@@ -156,7 +156,7 @@ def test_the_recipe(
     [
         (["ftp://127.0.0.1"], "base_url must look like"),
         (["http://me:a-password@127.0.0.1"], "no user or password"),
-        (["--recipe", "missing.toml"], "cannot be read"),
+        (["--recipe", "missing.toml"], "Cannot read the recipe"),
         (["--recipe", "no-such-model"], "There is no recipe for 'no-such-model'"),
         (["--api-key", "two\nlines"], "printable ASCII"),
     ],

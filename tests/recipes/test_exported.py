@@ -89,7 +89,7 @@ def test_a_manifest_without_a_head_wants_one(connect: Connect) -> None:
         with pytest.raises(NotARewardError, match=r"reference \d of the manifest"):
             connect(server, recipe=headless, head=bad).servers()
         other = StepHead(step_token="4", good_label=1, aggregate="min")
-        with pytest.raises(RecipeError, match=r"has no token|has 2 values"):
+        with pytest.raises(RecipeError, match=r"has no step token|has 2 values"):
             connect(server, recipe=headless, head=other).servers()
 
 

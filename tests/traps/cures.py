@@ -1075,14 +1075,14 @@ TRAPS: dict[int, Trap] = {
                 (REQUESTS + "test_34_nor_is_generative_scoring",),
             ),
             Cure(
-                "asks for each token alone whose number is not told",
+                "It requests each token with a missing number alone.",
                 "_server/requests.py",
                 "    if missing:\n",
                 "    if not missing:\n",
                 ("methods/test_yes_no.py::test_the_difference_of_two_logits",),
             ),
             Cure(
-                "takes no log-probability for a logit",
+                "It rejects a log-probability in the place of a logit.",
                 "_server/proof.py",
                 "    if max(numbers) > _LOGPROB_ROUNDING:\n",
                 "    if numbers:\n",

@@ -52,6 +52,14 @@ def put_pictures_inline(app: Sphinx, page: nodes.document) -> None:
             image.replace_self(nodes.raw("", frame, format="html"))
 
 
+def mark_long_code(app: Sphinx, page: nodes.document) -> None:
+    """Mark the code that is longer than a line of a phone: the style sheet lets it break."""
+    for code in page.findall(nodes.literal):
+        if max(map(len, code.astext().split()), default=0) > 38:
+            code["classes"].append("long")
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("doctree-read", mark_long_code)
     # Before Sphinx collects the images, at 500.
     app.connect("doctree-read", put_pictures_inline, priority=400)

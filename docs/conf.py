@@ -53,9 +53,9 @@ def put_pictures_inline(app: Sphinx, page: nodes.document) -> None:
 
 
 def mark_long_code(app: Sphinx, page: nodes.document) -> None:
-    """Mark the code that is longer than a line of a phone: the style sheet lets it break."""
+    """Mark the code that is too long for a narrow page: the style sheet lets it break."""
     for code in page.findall(nodes.literal):
-        if max(map(len, code.astext().split()), default=0) > 38:
+        if max(map(len, code.astext().split()), default=0) > 31:
             code["classes"].append("long")
 
 

@@ -18,6 +18,7 @@ exclude_patterns = ["_build"]
 copybutton_exclude = ".linenos, .gp, .go"
 default_role = "py:obj"
 html_theme = "furo"
+pygments_dark_style = "github-dark"  # the theme's own underlines module names
 html_title = f"reward_client {version}"
 html_static_path = ["_static"]
 html_css_files = ["pages.css", "pictures.css"]

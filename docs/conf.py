@@ -18,6 +18,7 @@ exclude_patterns = ["_build"]
 copybutton_exclude = ".linenos, .gp, .go"
 default_role = "py:obj"
 html_theme = "furo"
+pygments_dark_style = "github-dark"  # the theme's own underlines module names
 html_title = f"reward_client {version}"
 html_static_path = ["_static"]
 html_css_files = ["pages.css", "pictures.css"]
@@ -52,6 +53,14 @@ def put_pictures_inline(app: Sphinx, page: nodes.document) -> None:
             image.replace_self(nodes.raw("", frame, format="html"))
 
 
+def mark_long_code(app: Sphinx, page: nodes.document) -> None:
+    """Mark the code that is too long for a narrow page: the style sheet lets it break."""
+    for code in page.findall(nodes.literal):
+        if max(map(len, code.astext().split()), default=0) > 31:
+            code["classes"].append("long")
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("doctree-read", mark_long_code)
     # Before Sphinx collects the images, at 500.
     app.connect("doctree-read", put_pictures_inline, priority=400)

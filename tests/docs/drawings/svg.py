@@ -21,7 +21,7 @@ _COLOURS = {
     "card": ("fill", "#f6f8fa", "#1b2027"),
     "client-ground": ("fill", "#e3f0ff", "#11253f"),
     "server-ground": ("fill", "#fff0e3", "#3a2413"),
-    "rest": ("fill", "#c6cdd5", "#4a525c"),
+    "rest": ("fill", "#a7b0ba", "#59626d"),
     "line": ("stroke", "#8c959f", "#6e7681"),
     "client-line": ("stroke", "#4a90e2", "#3d7cc9"),
     "server-line": ("stroke", "#e08e45", "#b0702f"),

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from reward_client._base.json_values import as_mapping
 from reward_client.errors import ExportError
-from reward_client.export.checkpoint import Checkpoint, Tensor, format_names, read_shard, shorten
+from reward_client.export.checkpoint import Checkpoint, Tensor, format_names, read_shard, sanitize
 from reward_client.export.known_heads import (
     GATES,
     LAYOUTS,
@@ -127,7 +127,7 @@ def _probe(checkpoint: Checkpoint, path: Path, drop: frozenset[str]) -> FoundHea
     if path.suffix != ".safetensors":
         raise ExportError(
             f'head= must be "auto", "lm-head:TOKEN" or the path of a .safetensors file, not '
-            f"{shorten(repr(str(path)))}."
+            f"{sanitize(repr(str(path)))}."
         )
     if not path.is_file():
         raise ExportError(f"Cannot read {path}: the file does not exist.")

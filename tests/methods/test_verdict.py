@@ -147,7 +147,7 @@ def test_what_is_judged_stays_as_it_is(conversation: str, response: str) -> None
     """Also where it looks like a place of the prompt."""
     turns = [{"role": "user", "content": conversation}]
     (asked,) = (
-        Verdict("(x)", "<{conversation}|{response}|{other}>").asked(turns, [response]).messages
+        Verdict("(x)", "<{conversation}|{response}|{other}>").judge_prompt(turns, [response]).messages
     )
     assert asked["content"] == f"<{conversation}|{response}|{{other}}>"
 

@@ -247,8 +247,8 @@ def refuse_changes(shards: Sequence[Shard]) -> None:
             same = False
         if not same:
             raise ExportError(
-                f"Cannot export {sanitize(shard.name)}: it changed during the export. Wait until no "
-                "download writes to it, and export again."
+                f"Cannot export {sanitize(shard.name)}: it changed during the export. Wait until "
+                "no download writes to it, and export again."
             )
 
 
@@ -275,13 +275,13 @@ def _indexed_files(folder: Path) -> dict[str, str]:
     for tensor, file in weight_map.items():
         if not isinstance(file, str) or not _is_file_name(file):
             raise ExportError(
-                f"Cannot read {INDEX}: the file {sanitize(repr(file))} of {sanitize(tensor)} is not "
-                "in the same folder."
+                f"Cannot read {INDEX}: the file {sanitize(repr(file))} of {sanitize(tensor)} is "
+                "not in the same folder."
             )
         if not file.endswith(".safetensors"):
             raise ExportError(
-                f"Cannot read {INDEX}: the file {sanitize(repr(file))} of {sanitize(tensor)} is not "
-                "a safetensors file."
+                f"Cannot read {INDEX}: the file {sanitize(repr(file))} of {sanitize(tensor)} is "
+                "not a safetensors file."
             )
         files[tensor] = file
     return files

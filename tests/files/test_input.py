@@ -168,7 +168,7 @@ def test_outputs_that_cannot_be_written(
         ("pipe", "not a regular file"),
         ("in.jsonl", "as both input and output"),
         ("link", "as both input and output"),
-        ("out.jsonl.gz", "not compressed"),
+        ("out.jsonl.gz", "compressed results"),
         ("loop", "oop|symbolic links"),
         ("a\0b", "null"),
         ("x" * 300, "too long"),

@@ -26,7 +26,7 @@ from reward_client.export.checkpoint import (
 )
 from reward_client.export.folder_writer import FolderWriter
 from reward_client.export.head_finder import FoundHead, find_head
-from reward_client.export.manifest import manifest_of, serialized
+from reward_client.export.manifest import build_manifest, serialize
 from reward_client.export.modules import dense_folder, module_files
 from reward_client.export.output_folder import (
     MANIFEST,
@@ -136,10 +136,10 @@ def export_checkpoint(
         for index, layer in enumerate(found.layers):
             writer.write_dense(f"{dense_folder(index)}/model.safetensors", layer)
         refuse_changes(checkpoint.shards)
-        manifest = manifest_of(
+        manifest = build_manifest(
             name, checkpoint.architecture or _UNNAMED, found, backbone, known, writer.digests
         )
-        writer.write(MANIFEST, serialized(manifest))
+        writer.write(MANIFEST, serialize(manifest))
     return ExportReport(folder, target, manifest, found.name, writer.written, writer.linked)
 
 

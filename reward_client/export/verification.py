@@ -16,7 +16,7 @@ from reward_client._base.results import Reward
 from reward_client._base.samples import Sample
 from reward_client._client.sync_client import RewardClient
 from reward_client.errors import BadRequestError, ExportError, InputError
-from reward_client.export.manifest import serialized
+from reward_client.export.manifest import serialize
 from reward_client.export.output_folder import MANIFEST
 from reward_client.export.torch_reference import Outputs, exported_model, libraries, original_model
 from reward_client.export.verification_samples import ExportTokenizer, conversations, texts
@@ -228,6 +228,6 @@ def _write_references(path: Path, manifest: Recipe, verification: Verification) 
     published = tuple(known for known in manifest.references if known.token_ids is None)
     verified = manifest.model_copy(update={"references": (*published, *references)})
     try:
-        write_atomically(path, serialized(verified))
+        write_atomically(path, serialize(verified))
     except OSError as error:
         raise ExportError(f"Cannot write {path}: {error.strerror}.") from error

@@ -32,7 +32,7 @@ from reward_client.methods import (
     Verdict,
     YesNo,
 )
-from reward_client.methods.specs import Writing
+from reward_client.methods.specs import GeneratingMethod
 from reward_client.recipes import Recipe, named_recipe
 
 if TYPE_CHECKING:
@@ -156,7 +156,11 @@ class Config:
                 "method=Messages() leaves the tokens to the server, so that turns cannot be "
                 'dropped until they fit: leave on_overlong="drop_turns" out.'
             )
-        if isinstance(method, Writing) and method.writes and self.on_overlong != "raise":
+        if (
+            isinstance(method, GeneratingMethod)
+            and method.generates
+            and self.on_overlong != "raise"
+        ):
             raise InputError(
                 "What a model writes is about the whole conversation: leave "
                 'on_overlong="drop_turns" out.'

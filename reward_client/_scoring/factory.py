@@ -28,7 +28,7 @@ from reward_client.methods.specs import (
     Messages,
     TokenLogit,
     YesNo,
-    digest_of,
+    method_digest,
 )
 from reward_client.methods.verdict import Verdict
 from reward_client.recipes import Recipe
@@ -67,10 +67,14 @@ def output_spec(method: Method | None) -> OutputSpec:
 
 
 def _with_generation(spec: OutputSpec, method: YesNo | CritiqueThenScore | Verdict) -> OutputSpec:
-    spec = replace(spec, method_digest=digest_of(method), votes=None, temperature=None, seed=None)
-    if not method.writes:
+    spec = replace(
+        spec, method_digest=method_digest(method), votes=None, temperature=None, seed=None
+    )
+    if not method.generates:
         return spec
-    return replace(spec, votes=method.votes, temperature=method.sent_temperature, seed=method.seed)
+    return replace(
+        spec, votes=method.votes, temperature=method.effective_temperature, seed=method.seed
+    )
 
 
 def scorer_of(

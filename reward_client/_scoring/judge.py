@@ -95,7 +95,7 @@ class JudgeScorer(Scorer):
         *turns, answer = prompt.messages
         if answer.get("role") != "assistant":
             raise InputError("A judge marks the assistant's answer, and the last message is none.")
-        asked = self.verdict.asked(turns, [text_of(answer)])
+        asked = self.verdict.judge_prompt(turns, [text_of(answer)])
         return replace(asked, chat_template_kwargs=prompt.chat_template_kwargs)
 
     async def _compare_all(
@@ -110,7 +110,7 @@ class JudgeScorer(Scorer):
     async def _compare(
         self, turns: Sequence[Message], responses: Sequence[str], first: int, second: int
     ) -> Comparison:
-        asked = self.verdict.asked(turns, [responses[first], responses[second]])
+        asked = self.verdict.judge_prompt(turns, [responses[first], responses[second]])
         async with self._generator.slots:
             texts = await self._generator.generate(asked)
         return Comparison(

@@ -16,7 +16,7 @@ from reward_client._server.requests import send
 from reward_client._server.state import ServerState
 from reward_client._tokenization import Tokenized, Tokenizer
 from reward_client.errors import GenerationError
-from reward_client.methods.specs import Writing
+from reward_client.methods.specs import GeneratingMethod
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class TextGenerator:
     def __init__(
         self,
         pool: ReplicaPool,
-        writing: Writing,
+        writing: GeneratingMethod,
         question: str | None,
         *,
         continues: bool = False,
@@ -148,7 +148,7 @@ class TextGenerator:
             state.model,
             ids,
             max_tokens=max_tokens,
-            temperature=writing.sent_temperature,
+            temperature=writing.effective_temperature,
             seed=writing.seed + vote,
         )
         response = await send(transport, request, state)

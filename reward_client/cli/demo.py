@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reward_client import RewardClient
+from reward_client._base.wording import shorten
 from reward_client.cli._options import Commands, UsageError, add_server_options
 
 if TYPE_CHECKING:
@@ -112,4 +113,4 @@ def _print_report(pairs: list[dict[str, Any]], rewards: list[Reward], seconds: f
 def _answer(messages: list[dict[str, Any]]) -> str:
     """Return the last message, shortened to one line."""
     text = " ".join(str(messages[-1].get("content", "")).split()) if messages else ""
-    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+    return shorten(text, _WIDTH)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from reward_client._base.json_values import as_list, as_mapping
 from reward_client._base.safetensors import DECODABLE, Entry, decoded, read_entries
+from reward_client._base.wording import shorten
 from reward_client.errors import ExportError
 
 WEIGHTS = "model.safetensors"
@@ -163,13 +164,13 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         for entry in shard.entries:
             if entry.name in tensors:
                 raise ExportError(
-                    f"Cannot export {folder}: two files contain {shorten(entry.name)}, and one of "
-                    f"them is {shorten(shard.name)}. Download the checkpoint again."
+                    f"Cannot export {folder}: two files contain {sanitize(entry.name)}, and one of "
+                    f"them is {sanitize(shard.name)}. Download the checkpoint again."
                 )
             if files and files.get(entry.name) != shard.name:
                 raise ExportError(
-                    f"Cannot export {folder}: {shorten(shard.name)} contains "
-                    f"{shorten(entry.name)}, but {INDEX} does not say so. Download the checkpoint "
+                    f"Cannot export {folder}: {sanitize(shard.name)} contains "
+                    f"{sanitize(entry.name)}, but {INDEX} does not say so. Download the checkpoint "
                     "again."
                 )
             tensors[entry.name] = Tensor(shard.path, entry)
@@ -209,7 +210,7 @@ def read_shard(folder: Path, name: str) -> Shard:
     Raises:
         ExportError: If the file is missing, damaged or incomplete.
     """
-    shown_path = folder / shorten(name)
+    shown_path = folder / sanitize(name)
     try:
         path = (folder / name).resolve()
         if path.exists() and not path.is_file():
@@ -226,7 +227,7 @@ def read_shard(folder: Path, name: str) -> Shard:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ExportError(f"Cannot read {shown_path}: {reason}.") from error
     except ValueError as error:
-        reason = shorten(str(error), _MAX_REASON_CHARACTERS)
+        reason = sanitize(str(error), _MAX_REASON_CHARACTERS)
         raise ExportError(
             f"Cannot read {shown_path}: it is damaged or incomplete ({reason}). Download it again."
         ) from error
@@ -246,23 +247,21 @@ def refuse_changes(shards: Sequence[Shard]) -> None:
             same = False
         if not same:
             raise ExportError(
-                f"Cannot export {shorten(shard.name)}: it changed during the export. Wait until no "
-                "download writes to it, and export again."
+                f"Cannot export {sanitize(shard.name)}: it changed during the export. Wait until "
+                "no download writes to it, and export again."
             )
 
 
 def format_names(names: Sequence[str]) -> str:
     """Format the first few names."""
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-    return ", ".join(shorten(name) for name in sorted(names)[:_MAX_NAMES]) + more
+    return ", ".join(sanitize(name) for name in sorted(names)[:_MAX_NAMES]) + more
 
 
-def shorten(text: str, characters: int = _MAX_NAME_CHARACTERS) -> str:
-    """Return the beginning of an untrusted text, without control characters."""
-    printable = "".join(
-        character if character.isprintable() else "?" for character in text[:characters]
-    )
-    return printable if len(text) <= characters else f"{printable}…"
+def sanitize(text: str, length: int = _MAX_NAME_CHARACTERS) -> str:
+    """Return the beginning of an untrusted text, with ``?`` for unprintable characters."""
+    beginning = text[: length + 1]
+    return shorten("".join(char if char.isprintable() else "?" for char in beginning), length)
 
 
 def _indexed_files(folder: Path) -> dict[str, str]:
@@ -276,13 +275,13 @@ def _indexed_files(folder: Path) -> dict[str, str]:
     for tensor, file in weight_map.items():
         if not isinstance(file, str) or not _is_file_name(file):
             raise ExportError(
-                f"Cannot read {INDEX}: the file {shorten(repr(file))} of {shorten(tensor)} is not "
-                "in the same folder."
+                f"Cannot read {INDEX}: the file {sanitize(repr(file))} of {sanitize(tensor)} is "
+                "not in the same folder."
             )
         if not file.endswith(".safetensors"):
             raise ExportError(
-                f"Cannot read {INDEX}: the file {shorten(repr(file))} of {shorten(tensor)} is not "
-                "a safetensors file."
+                f"Cannot read {INDEX}: the file {sanitize(repr(file))} of {sanitize(tensor)} is "
+                "not a safetensors file."
             )
         files[tensor] = file
     return files
@@ -314,7 +313,7 @@ def _refuse_missing_layers(config: Mapping[str, object], tensors: Mapping[str, T
     if missing:
         raise ExportError(
             f"Cannot export an incomplete checkpoint: config.json says that it has "
-            f"{shorten(str(count))} layers, but tensors are missing of layer "
+            f"{sanitize(str(count))} layers, but tensors are missing of layer "
             f"{', '.join(map(str, missing))}. Download it again."
         )
 

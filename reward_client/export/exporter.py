@@ -22,11 +22,11 @@ from reward_client.export.checkpoint import (
     Shard,
     read_checkpoint,
     refuse_changes,
-    shorten,
+    sanitize,
 )
 from reward_client.export.folder_writer import FolderWriter
 from reward_client.export.head_finder import FoundHead, find_head
-from reward_client.export.manifest import manifest_of, serialized
+from reward_client.export.manifest import build_manifest, serialize
 from reward_client.export.modules import dense_folder, module_files
 from reward_client.export.output_folder import (
     MANIFEST,
@@ -89,7 +89,7 @@ def export_checkpoint(
     """
     if link not in get_args(Link):
         raise ExportError(
-            f"link= must be one of {', '.join(get_args(Link))}, not {shorten(repr(link))}."
+            f"link= must be one of {', '.join(get_args(Link))}, not {sanitize(repr(link))}."
         )
     folder, target = _absolute(source), _absolute(destination)
     resolved, resolved_target = folder.resolve(), target.resolve()
@@ -136,10 +136,10 @@ def export_checkpoint(
         for index, layer in enumerate(found.layers):
             writer.write_dense(f"{dense_folder(index)}/model.safetensors", layer)
         refuse_changes(checkpoint.shards)
-        manifest = manifest_of(
+        manifest = build_manifest(
             name, checkpoint.architecture or _UNNAMED, found, backbone, known, writer.digests
         )
-        writer.write(MANIFEST, serialized(manifest))
+        writer.write(MANIFEST, serialize(manifest))
     return ExportReport(folder, target, manifest, found.name, writer.written, writer.linked)
 
 
@@ -221,7 +221,7 @@ def _absolute(path: str | PathLike[str]) -> Path:
         with suppress(OSError):
             absolute.lstat()  # only this raises for an impossible name
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ExportError(f"Cannot use {shorten(repr(path))} as a path: {error}.") from error
+        raise ExportError(f"Cannot use {sanitize(repr(path))} as a path: {error}.") from error
     return absolute
 
 

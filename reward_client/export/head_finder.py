@@ -10,11 +10,11 @@ from typing import Literal, TypeAlias
 
 from reward_client._base.json_values import as_mapping
 from reward_client.errors import ExportError
-from reward_client.export.checkpoint import Checkpoint, Tensor, format_names, read_shard, shorten
+from reward_client.export.checkpoint import Checkpoint, Tensor, format_names, read_shard, sanitize
 from reward_client.export.known_heads import (
+    FILE_LAYOUTS,
     GATES,
     LAYOUTS,
-    PROBES,
     PROCESS_ARCHITECTURES,
     HeadLayout,
 )
@@ -89,7 +89,7 @@ def find_head(checkpoint: Checkpoint, choice: str) -> FoundHead:
         if len(stored) != 1:
             raise ExportError(_not_one_head(checkpoint, stored))
         return _published(checkpoint, stored[0], drop)
-    return _probe(checkpoint, Path(choice), drop)
+    return _head_in_file(checkpoint, Path(choice), drop)
 
 
 def _published(checkpoint: Checkpoint, layout: HeadLayout, drop: frozenset[str]) -> FoundHead:
@@ -123,11 +123,11 @@ def _published(checkpoint: Checkpoint, layout: HeadLayout, drop: frozenset[str])
     )
 
 
-def _probe(checkpoint: Checkpoint, path: Path, drop: frozenset[str]) -> FoundHead:
+def _head_in_file(checkpoint: Checkpoint, path: Path, drop: frozenset[str]) -> FoundHead:
     if path.suffix != ".safetensors":
         raise ExportError(
             f'head= must be "auto", "lm-head:TOKEN" or the path of a .safetensors file, not '
-            f"{shorten(repr(str(path)))}."
+            f"{sanitize(repr(str(path)))}."
         )
     if not path.is_file():
         raise ExportError(f"Cannot read {path}: the file does not exist.")
@@ -135,7 +135,7 @@ def _probe(checkpoint: Checkpoint, path: Path, drop: frozenset[str]) -> FoundHea
     tensors = {entry.name: Tensor(shard.path, entry) for entry in shard.entries}
     fitting = [
         layout
-        for layout in _matching(PROBES, tensors)
+        for layout in _matching(FILE_LAYOUTS, tensors)
         if set(tensors) <= {*layout.weights, *layout.biases}
     ]
     if len(fitting) != 1:

@@ -80,7 +80,7 @@ LAYOUTS = (
 )
 """Heads in complete checkpoints."""
 
-PROBES = (
+FILE_LAYOUTS = (
     HeadLayout("weight", (("", "identity"),), "a file with a single layer"),
     _linear("linear", "sentence-transformers' own Dense modules"),
     *LAYOUTS,

@@ -23,7 +23,7 @@ from reward_client.recipes import (
 _EACH_TOKEN = """--pooler-config '{"task": "token_embed"}'"""  # noqa: S105 - a token of text
 
 
-def manifest_of(
+def build_manifest(
     name: str,
     architecture: str,
     found: FoundHead,
@@ -75,7 +75,7 @@ def manifest_of(
     )
 
 
-def serialized(manifest: Recipe) -> bytes:
+def serialize(manifest: Recipe) -> bytes:
     """Return the content of the manifest's file."""
     content: dict[str, Any] = manifest.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"

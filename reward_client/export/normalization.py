@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from reward_client._base.json_values import as_list
 from reward_client._base.numeric import is_finite_number
 from reward_client.errors import ExportError
-from reward_client.export.checkpoint import Checkpoint, shorten
+from reward_client.export.checkpoint import Checkpoint, sanitize
 
 NORMALIZER = "normalizer"
 """The module where safe-rlhf stores the statistics of its training rewards."""
@@ -43,7 +43,7 @@ def _of_safe_rlhf(checkpoint: Checkpoint) -> tuple[float, float]:
         return 1.0, 0.0
     if score_type not in ("reward", _SCALE_ONLY):
         raise ExportError(
-            f"Cannot export this normalization: the score type {shorten(repr(score_type))} is "
+            f"Cannot export this normalization: the score type {sanitize(repr(score_type))} is "
             "unknown (config.json: score_type, do_normalize)."
         )
     mean, variance = _statistic(checkpoint, "mean"), _statistic(checkpoint, "var")
@@ -72,6 +72,6 @@ def _number(config: Mapping[str, object], key: str) -> float:
     number = values[0]
     if len(values) != 1 or not is_finite_number(number):
         raise ExportError(
-            f"Cannot read config.json: {key} must be one number, not {shorten(repr(value))}."
+            f"Cannot read config.json: {key} must be one number, not {sanitize(repr(value))}."
         )
     return float(number)

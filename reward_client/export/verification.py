@@ -16,7 +16,7 @@ from reward_client._base.results import Reward
 from reward_client._base.samples import Sample
 from reward_client._client.sync_client import RewardClient
 from reward_client.errors import BadRequestError, ExportError, InputError
-from reward_client.export.manifest import serialized
+from reward_client.export.manifest import serialize
 from reward_client.export.output_folder import MANIFEST
 from reward_client.export.torch_reference import Outputs, exported_model, libraries, original_model
 from reward_client.export.verification_samples import ExportTokenizer, conversations, texts
@@ -34,7 +34,6 @@ _MIN_SIZE = 1e-6
 _MAX_REFERENCES = 16
 
 Numbers: TypeAlias = tuple[float, ...]
-TokenIds: TypeAlias = tuple[int, ...]
 Measurement: TypeAlias = tuple[str, tuple[Numbers, ...]]
 """A description of the computation, and the numbers of each sample."""
 
@@ -154,8 +153,8 @@ def verify_export(
 
 
 def _token_ids(
-    tokenize: Callable[[Sample], TokenIds], reader: Head, samples: Iterable[Sample] | None
-) -> tuple[TokenIds, ...]:
+    tokenize: Callable[[Sample], tuple[int, ...]], reader: Head, samples: Iterable[Sample] | None
+) -> tuple[tuple[int, ...], ...]:
     """Return the token IDs of this package's samples and of the caller's, without duplicates."""
     try:
         standard = list(map(tokenize, conversations(in_steps=isinstance(reader, StepHead))))
@@ -165,7 +164,7 @@ def _token_ids(
     return tuple(dict.fromkeys([*standard, *map(tokenize, samples or ())]))
 
 
-def _by_server(client: RewardClient, ids: Sequence[TokenIds]) -> Measurement:
+def _by_server(client: RewardClient, ids: Sequence[tuple[int, ...]]) -> Measurement:
     rewards = client.score_many(ids)
     return f"vLLM {rewards[0].provenance.server_version}", tuple(map(_numbers, rewards))
 
@@ -173,7 +172,7 @@ def _by_server(client: RewardClient, ids: Sequence[TokenIds]) -> Measurement:
 def _by_torch(
     model: tuple[Outputs, str],
     reader: Head,
-    token_ids: Sequence[TokenIds],
+    token_ids: Sequence[tuple[int, ...]],
     tokenizer: ExportTokenizer,
 ) -> Measurement:
     outputs, description = model
@@ -229,6 +228,6 @@ def _write_references(path: Path, manifest: Recipe, verification: Verification) 
     published = tuple(known for known in manifest.references if known.token_ids is None)
     verified = manifest.model_copy(update={"references": (*published, *references)})
     try:
-        write_atomically(path, serialized(verified))
+        write_atomically(path, serialize(verified))
     except OSError as error:
         raise ExportError(f"Cannot write {path}: {error.strerror}.") from error

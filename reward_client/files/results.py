@@ -15,15 +15,15 @@ from reward_client.errors import FileError
 from reward_client.files.rows import line_start
 
 _SYNC_SECONDS = 1.0
-"""Maximum time between flushes to disk: a power failure costs at most this much work."""
+"""Minimum time between two flushes to disk."""
 _RESUME = " All written results are kept: fix the cause and run the same command again to resume."
 
 
 class Results:
     """Lines of results in a locked file, to which lines are only appended.
 
-    Each line goes to the operating system at once, so that a killed process loses none. A line goes
-    to disk with the first line that follows a second later, and at the end.
+    Each line goes to the operating system at once, so that a killed process loses none. The file is
+    flushed to disk at most once a second, and at the end.
 
     Raises:
         FileError: If the file cannot be opened or locked, or is not a regular file.

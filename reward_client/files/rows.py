@@ -6,19 +6,18 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias, TypeVar, cast
+from typing import TypeVar, cast
 
 import orjson
 
 from reward_client._base.json_values import as_list, as_mapping
 from reward_client._base.results import Reward
 from reward_client._base.samples import Conversation, FormattedText, Message, Sample
+from reward_client._client.streaming import Outcome
 from reward_client.errors import InputError, RewardClientError
 from reward_client.files.reader import Line
 
 T = TypeVar("T")
-
-Outcome: TypeAlias = Reward | RewardClientError
 
 _FORMS = ("messages", "text", "token_ids", "responses", "chosen", "rejected")
 _ALLOWED_WITH = {

@@ -17,11 +17,12 @@ from reward_client._base.atomic_file import replace_file
 from reward_client._base.json_values import as_mapping
 from reward_client._base.results import Provenance, ScoreResult, Settings
 from reward_client._base.samples import Sample
+from reward_client._client.streaming import Outcome
 from reward_client._client.sync_client import RewardClient
 from reward_client.errors import FileError, ServerUnreachableError
 from reward_client.files.reader import Line, Source
 from reward_client.files.results import Results, file_errors, is_empty, real_path
-from reward_client.files.rows import Outcome, Row, read_row, result_line, row_digest
+from reward_client.files.rows import Row, read_row, result_line, row_digest
 from reward_client.files.settings import (
     difference,
     read_settings,

@@ -77,7 +77,7 @@ class TokenLogit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Writing:
+class GeneratingMethod:
     """Generation parameters of a method whose model writes text.
 
     Args:
@@ -113,12 +113,12 @@ class Writing:
             )
 
     @property
-    def writes(self) -> bool:
+    def generates(self) -> bool:
         """Return True if the method generates text."""
         return True
 
     @property
-    def sent_temperature(self) -> float:
+    def effective_temperature(self) -> float:
         """The temperature of the request, with the default filled in."""
         if self.temperature is None:
             return float(self.votes > 1)
@@ -126,7 +126,7 @@ class Writing:
 
 
 @dataclass(frozen=True, slots=True)
-class YesNo(Writing):
+class YesNo(GeneratingMethod):
     """The logit of "Yes" minus the logit of "No" as the answer to a question.
 
     The question follows the conversation as a user turn, and the client reads the logits of the
@@ -160,7 +160,7 @@ class YesNo(Writing):
     reasoning: str | None = None
 
     @property
-    def writes(self) -> bool:
+    def generates(self) -> bool:
         """Return True if the model reasons before it answers the question."""
         return self.reasoning is not None
 
@@ -182,7 +182,7 @@ class YesNo(Writing):
 
 
 @dataclass(frozen=True, slots=True)
-class CritiqueThenScore(Writing):
+class CritiqueThenScore(GeneratingMethod):
     """A model writes a critique of the answer, and a head scores the text that includes it.
 
     Critique-out-loud reward models work this way (CLoud, arXiv 2408.11791): a user turn begins with
@@ -247,7 +247,7 @@ class CritiqueThenScore(Writing):
             )
 
 
-def digest_of(method: Writing) -> str:
+def method_digest(method: GeneratingMethod) -> str:
     """Return the SHA-256 (hex) of a method's type and parameters, except the critic's address."""
     parameters = {key: value for key, value in asdict(method).items() if key not in _NOT_IN_DIGEST}
     content = json.dumps([type(method).__name__, parameters], sort_keys=True, default=dict)

@@ -11,7 +11,7 @@ from reward_client._base.json_values import as_mapping, is_text
 from reward_client._base.numeric import is_finite_number
 from reward_client._base.samples import Conversation, Message
 from reward_client.errors import GenerationError, InputError
-from reward_client.methods.specs import Writing
+from reward_client.methods.specs import GeneratingMethod
 
 _PLACEHOLDER = re.compile(r"\{(conversation|response|response_a|response_b)\}")
 _PAIR = {"response_a", "response_b"}
@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict(Writing):
+class Verdict(GeneratingMethod):
     """A judge writes a text with a verdict: a grade for one answer, or the better of two answers.
 
     A judge of two answers works with ``rank`` only. It compares every pair of responses (a round
@@ -106,7 +106,7 @@ class Verdict(Writing):
             return responses * self.votes
         return responses * (responses - 1) // 2 * (1 + self.both_orders) * self.votes
 
-    def asked(self, turns: Sequence[Message], responses: Sequence[str]) -> Conversation:
+    def judge_prompt(self, turns: Sequence[Message], responses: Sequence[str]) -> Conversation:
         """Build the judge's conversation from the turns before the answer, and one or two answers.
 
         Raises:

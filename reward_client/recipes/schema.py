@@ -18,13 +18,13 @@ from pydantic import (
     model_validator,
 )
 
+from reward_client._base.activation import ActivationName
 from reward_client._base.samples import Conversation, FormattedText, Sample, parse_sample
 from reward_client.heads import Aggregate, Head, ObjectiveHead, ScalarHead, StepHead
 
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
 Digest: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Output: TypeAlias = Literal["vector", "per token", "per step"]
-Activation: TypeAlias = Literal["none", "sigmoid", "softmax"]
 
 
 class _Table(BaseModel):
@@ -257,7 +257,7 @@ class Recipe(_Table):
     logit_tokens: Annotated[tuple[NonNegativeInt | Text, ...], Field(max_length=2)] = ()
     verdict: VerdictTable | None = None
     prompt: PromptTable = PromptTable()
-    activation: Activation | None = None
+    activation: ActivationName | None = None
     special_tokens: dict[str, NonNegativeInt] = {}
     serve: dict[str, Text] = {}
     references: tuple[Reference, ...] = ()

@@ -146,9 +146,8 @@ def test_any_text_is_a_number_or_an_error(text: str) -> None:
 def test_what_is_judged_stays_as_it_is(conversation: str, response: str) -> None:
     """Also where it looks like a place of the prompt."""
     turns = [{"role": "user", "content": conversation}]
-    (asked,) = (
-        Verdict("(x)", "<{conversation}|{response}|{other}>").asked(turns, [response]).messages
-    )
+    verdict = Verdict("(x)", "<{conversation}|{response}|{other}>")
+    (asked,) = verdict.judge_prompt(turns, [response]).messages
     assert asked["content"] == f"<{conversation}|{response}|{{other}}>"
 
 

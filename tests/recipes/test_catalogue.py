@@ -98,7 +98,7 @@ def test_verdicts_are_read(recipe):
     compares = recipe.name != "prometheus-2"
     assert method.compares == compares
     turns = [{"role": "user", "content": "2+2?"}]
-    asked = method.asked(turns, ["four", "five"][: 1 + compares])
+    asked = method.judge_prompt(turns, ["four", "five"][: 1 + compares])
     said = "".join(message["content"] for message in asked.messages)
     assert "2+2?" in said
     assert "four" in said

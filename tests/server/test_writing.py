@@ -228,7 +228,7 @@ def test_a_verdict(bench: Bench, writer: str, kind: Kind) -> None:
     method = Verdict(r"(\d+)", prompt, max_tokens=ROOM)
     with closing(OPENERS[kind](writer, method=method)) as client:
         outcomes = client.score_many(CHATS, on_error="return")
-    asked = [list(method.asked(chat[:1], [chat[1]["content"]]).messages) for chat in CHATS]
+    asked = [list(method.judge_prompt(chat[:1], [chat[1]["content"]]).messages) for chat in CHATS]
     for outcome, text in zip(outcomes, texts(bench, asked), strict=True):
         if isinstance(outcome, Reward):
             assert outcome.critiques == (text.text,)

@@ -82,7 +82,7 @@ def test_samples_keep_what_their_chat_template_takes(tmp_path: Path) -> None:
 
 
 def test_what_a_server_prepares_is_not_tokenized_here(tmp_path: Path) -> None:
-    with resources.as_file(resources.files("reward_client.testing") / "model") as model:
+    with resources.as_file(resources.files("reward_client.testing") / "_model/checkpoint") as model:
         manifest = export_checkpoint(model, tmp_path / "exported").manifest
     local = ExportTokenizer(tmp_path / "exported", manifest)
     chat = [{"role": "user", "content": "What is 1 + 1?"}]

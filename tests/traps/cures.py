@@ -918,8 +918,8 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "The doctor reports that nothing proves the head without a manifest.",
                 "_doctor/server_checks.py",
-                "if serving.strategy.exported and not is_proven(serving) and not",
-                "if not serving.strategy.exported and not is_proven(serving) and not",
+                "if state.strategy.exported and not is_proven(state) and not",
+                "if not state.strategy.exported and not is_proven(state) and not",
                 (RAW_VALUES + "test_27_the_doctor_says_that_the_head_is_not_proven",),
             ),
         ),

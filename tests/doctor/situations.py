@@ -265,7 +265,7 @@ SITUATIONS = [
         {
             "recipe": (
                 "failed",
-                "The recipe mine does not fit this server. Cannot read a scalar reward: the model returns 5",
+                "mine does not fit this server. Cannot read a scalar reward",
                 "`reward-client recipe`",
             )
         },
@@ -617,7 +617,10 @@ SITUATIONS = [
     Situation(
         "another reward than the published one",
         2,
-        {"sample": OK, "reference value": ("failed", "± 0.01 (its card).", "The weights, the chat template or the precision differ")},
+        {
+            "sample": OK,
+            "reference value": ("failed", "± 0.01 (its card).", "differ from the published"),
+        },
         client=lambda server: knowing_the_reward(server, off=0.011),
     ),
     Situation(
@@ -629,7 +632,7 @@ SITUATIONS = [
     Situation(
         "other steps than the published ones",
         2,
-        {"reference value": ("failed", "published: 0.5, 0.5 ± 0.01", "The weights, the chat template or the precision differ")},
+        {"reference value": ("failed", "published: 0.5, 0.5 ± 0.01", "differ from the published")},
         serves={"head": "steps"},
         client=named(recipe(head=STEPS_RECIPE, references=[reference([0.5, 0.5], **IN_STEPS)])),
     ),
@@ -650,7 +653,7 @@ SITUATIONS = [
     Situation(
         "one objective is another than the published one",
         2,
-        {"reference value": ("failed", "± 0.01 (its card).", "The weights, the chat template or the precision differ")},
+        {"reference value": ("failed", "± 0.01 (its card).", "differ from the published")},
         serves={"head": "labels"},
         client=lambda server: knowing_the_labels(server, off=0.011),
     ),

@@ -7,7 +7,7 @@ PYTHON is the interpreter of an environment with vLLM (`tests/server/install.py`
 part `real` needs it. FOLDER is another checkout of reward_client, which the parts `overhead` and
 `latency` measure in the same rounds. `--rounds 1 --scale 0.05` is a quick look. The results of
 other parts stay in FILE; `python -m benchmarks.report FILE` writes all tables into the
-documentation. The exit status is 1 if a demand is not met.
+documentation. The exit status is 1 if a goal is not met.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main() -> int:
         }
         options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         print(f"## {name}\n\n{as_markdown(results[name])}", flush=True)
-        met = met and all(demand["met"] for demand in result["demands"])
+        met = met and all(goal["met"] for goal in result["goals"])
     return 0 if met else 1
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.process import call, peak
-from benchmarks.results import Json, Run, Settings, demand, findings, table
+from benchmarks.results import Json, Run, Settings, findings, goal, table
 
 MEGABYTE, MEBIBYTE = 10**6, 2**20
 ALLOWED = 64
@@ -169,5 +169,5 @@ def run(settings: Settings) -> Json:
             runs,
             compared=False,
         ),
-        demands=[demand("peak memory besides the head, MiB", [max(beyond)], at_most=ALLOWED)],
+        goals=[goal("peak memory besides the head, MiB", [max(beyond)], at_most=ALLOWED)],
     )

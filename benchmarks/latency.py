@@ -13,7 +13,7 @@ from benchmarks.competitors import client
 from benchmarks.null_server import MODEL
 from benchmarks.overhead import servers
 from benchmarks.process import call
-from benchmarks.results import Json, Run, Runs, Settings, demand, findings, ratios, table
+from benchmarks.results import Json, Run, Runs, Settings, findings, goal, ratios, table
 from benchmarks.timing import check
 from benchmarks.workload import conversations
 
@@ -144,8 +144,8 @@ def compared(target: Target, settings: Settings, count: int, where: str) -> Json
 
 
 def _result(runs: Runs, where: str, labels: Sequence[str]) -> Json:
-    demands = [
-        demand(
+    goals = [
+        goal(
             f"{where}: {' ÷ '.join(names(kind))}",
             ratios(runs, *names(kind), "milliseconds"),
             at_most=bound,
@@ -157,7 +157,7 @@ def _result(runs: Runs, where: str, labels: Sequence[str]) -> Json:
         for label in labels[1:]:
             theirs, _ = names(kind, label)
             what = f"{where}: {ours} ÷ the same ({label})"
-            demands.append(demand(what, ratios(runs, ours, theirs, "milliseconds")))
+            goals.append(goal(what, ratios(runs, ours, theirs, "milliseconds")))
     return findings(
         *(
             table(
@@ -166,7 +166,7 @@ def _result(runs: Runs, where: str, labels: Sequence[str]) -> Json:
             )
             for kind in _CLIENTS
         ),
-        demands=demands,
+        goals=goals,
     )
 
 

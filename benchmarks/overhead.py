@@ -25,7 +25,7 @@ from benchmarks.competitors import (
 )
 from benchmarks.null_server import MODEL, value
 from benchmarks.process import call
-from benchmarks.results import Json, Run, Runs, Settings, column, compete, demand, findings, ratios
+from benchmarks.results import Json, Run, Runs, Settings, column, compete, findings, goal, ratios
 from benchmarks.results import table as table_of
 from benchmarks.timing import timed
 
@@ -95,7 +95,7 @@ def run(settings: Settings) -> Json:
     return findings(
         table_of(f"Batches of {BATCH_SIZE}: {many:,} samples of {TOKENS} tokens", batched),
         table_of(f"One request for each sample: {few:,} samples of {TOKENS} tokens", single),
-        demands=[*_of_batches(runs), *_of_single(runs), *_of_checkouts(runs, settings)],
+        goals=[*_of_batches(runs), *_of_single(runs), *_of_checkouts(runs, settings)],
     )
 
 
@@ -107,12 +107,12 @@ def of_checkout(name: str, label: str) -> str:
 def _of_batches(runs: Runs) -> list[Json]:
     best = best_of(runs, BASETEN)
     return [
-        demand(
+        goal(
             f"CPU a sample: {OURS} ÷ {BY_HAND}",
             ratios(runs, OURS, BY_HAND, "cpu_us"),
             at_most=_MAX_CPU_RATIO,
         ),
-        demand(
+        goal(
             f"samples/s: {OURS} ÷ {best or 'Baseten, not measured'}",
             ratios(runs, OURS, best) if best else [],
             at_least=_MIN_BASETEN_RATIO,
@@ -128,24 +128,22 @@ def best_of(runs: Runs, names: Iterable[str]) -> str | None:
 
 def _of_single(runs: Runs) -> list[Json]:
     return [
-        demand(
-            f"samples/s: {OURS_SINGLE} ÷ {OPENAI}", ratios(runs, OURS_SINGLE, OPENAI), at_least=2
-        )
+        goal(f"samples/s: {OURS_SINGLE} ÷ {OPENAI}", ratios(runs, OURS_SINGLE, OPENAI), at_least=2)
     ]
 
 
 def _of_checkouts(runs: Runs, settings: Settings) -> list[Json]:
     """Compare this package with the other checkouts, and those with the hand-written loop."""
-    demands: list[Json] = []
+    goals: list[Json] = []
     for label in settings.packages:
         theirs = of_checkout(OURS, label)
-        demands += [
-            demand(
+        goals += [
+            goal(
                 f"CPU a sample: {OURS} ÷ the same ({label})",
                 ratios(runs, OURS, theirs, "cpu_us"),
                 at_most=_MAX_GROWTH,
             ),
-            demand(f"samples/s: {OURS} ÷ the same ({label})", ratios(runs, OURS, theirs)),
-            demand(f"CPU a sample: {theirs} ÷ {BY_HAND}", ratios(runs, theirs, BY_HAND, "cpu_us")),
+            goal(f"samples/s: {OURS} ÷ the same ({label})", ratios(runs, OURS, theirs)),
+            goal(f"CPU a sample: {theirs} ÷ {BY_HAND}", ratios(runs, theirs, BY_HAND, "cpu_us")),
         ]
-    return demands
+    return goals

@@ -28,7 +28,7 @@ from benchmarks.conversations import (
     SINGLE_MESSAGES,
 )
 from benchmarks.real_server import Cell, Cells, RealServer
-from benchmarks.results import Json, Run, Runs, Settings, demand, findings, ratios, table
+from benchmarks.results import Json, Run, Runs, Settings, findings, goal, ratios, table
 from tests.server.torch_process import TorchProcess
 
 LATENCIES = 200
@@ -93,7 +93,7 @@ def run(settings: Settings) -> Json:
             compared=False,
         ),
         *latencies["tables"],
-        demands=[*_of_score_head(ids, chats), *_of_exported(exported), *latencies["demands"]],
+        goals=[*_of_score_head(ids, chats), *_of_exported(exported), *latencies["goals"]],
     )
 
 
@@ -111,13 +111,13 @@ def _described(work: Path) -> str:
 
 def _of_score_head(ids: Runs, chats: Runs) -> list[Json]:
     return [
-        demand(
+        goal(
             "token IDs: score_many ÷ the same batches by hand",
             ratios(ids, OURS, BY_HAND),
             at_least=0.95,
         ),
         *(
-            demand(f"{one} ÷ {other}", ratios(chats, one, other), at_least=bound)
+            goal(f"{one} ÷ {other}", ratios(chats, one, other), at_least=bound)
             for one, other, bound in (
                 (LOCAL, LOCAL_BY_HAND, 0.95),
                 (LOCAL, SINGLE_HTTPX, 15),
@@ -131,6 +131,6 @@ def _of_score_head(ids: Runs, chats: Runs) -> list[Json]:
 def _of_exported(exported: Runs) -> list[Json]:
     """Compare with token IDs on `/pooling`, the quicker of their two routes."""
     return [
-        demand(f"exported: {MESSAGES} ÷ {other}", ratios(exported, MESSAGES, other), at_least=1.5)
+        goal(f"exported: {MESSAGES} ÷ {other}", ratios(exported, MESSAGES, other), at_least=1.5)
         for other in (SINGLE_AIOHTTP + _POOLING, SERVER_BY_HAND + _POOLING)
     ]

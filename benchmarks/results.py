@@ -1,10 +1,11 @@
-"""Rounds, medians, ratios and demands, the same for every part, and their tables."""
+"""Rounds, medians, ratios and goals, the same for every part, and their tables."""
 
 from __future__ import annotations
 
 import random
 import statistics
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ Runs = Mapping[str, Sequence[Run | None]]
 """For each competitor, one run of each round; None for a failed run."""
 
 Json = dict[str, Any]
+
+_PAGE_WIDTH = 120
 
 COLUMNS = {
     "per_second": ("samples/s", "{:,.0f}"),
@@ -117,7 +120,7 @@ def table(title: str, runs: Runs, note: str = "", *, compared: bool = True) -> J
     return {"title": title, "note": note, "rows": rows}
 
 
-def demand(
+def goal(
     what: str,
     values: Sequence[float],
     *,
@@ -137,9 +140,9 @@ def demand(
     }
 
 
-def findings(*tables: Json, demands: Sequence[Json] = (), remarks: Sequence[str] = ()) -> Json:
+def findings(*tables: Json, goals: Sequence[Json] = (), remarks: Sequence[str] = ()) -> Json:
     """Collect the results of one part."""
-    return {"tables": list(tables), "demands": list(demands), "remarks": list(remarks)}
+    return {"tables": list(tables), "goals": list(goals), "remarks": list(remarks)}
 
 
 def as_markdown(result: Json) -> str:
@@ -148,12 +151,12 @@ def as_markdown(result: Json) -> str:
     for entry in result["tables"]:
         note = [entry["note"]] if entry["note"] else []
         pieces += [f"**{entry['title']}**", *note, _rows(entry)]
-    if result["demands"]:
-        pieces += ["**Demands**", _demands(result["demands"])]
+    if result["goals"]:
+        pieces += ["**Targets**", _goals(result["goals"])]
     pieces += result["remarks"]
     rounds = max(_rounds(entry) for entry in result["tables"])
     measured = f"Medians of {rounds} rounds." if rounds > 1 else "Measured once."
-    pieces.append(f"{measured} {in_words(result['environment'])}")
+    pieces.append(textwrap.fill(f"{measured} {in_words(result['environment'])}", _PAGE_WIDTH))
     if result["scale"] != 1:
         pieces.append(f"Scaled to {result['scale']:g} of its size: a quick look; do not quote it.")
     return "\n\n".join(pieces) + "\n"
@@ -178,7 +181,7 @@ def _rows(entry: Json) -> str:
     first = keys[0] if keys else "per_second"
     titles = [COLUMNS[key][0] for key in keys]
     compared = any(row["first_by_this"] for row in rows)
-    header = ["", *titles[:1], "range", *titles[1:], *["first ÷ this"] * compared]
+    header = ["", *titles[:1], "min to max", *titles[1:], *["first ÷ this"] * compared]
     lines = [header]
     for row in rows:
         figures = row["figures"]
@@ -201,9 +204,9 @@ def _rows(entry: Json) -> str:
     return _markdown(lines)
 
 
-def _demands(demands: Sequence[Json]) -> str:
-    lines = [["", "median", "range", "demand", "met"]]
-    for entry in demands:
+def _goals(goals: Sequence[Json]) -> str:
+    lines = [["", "median", "min to max", "target", "met"]]
+    for entry in goals:
         bounds = [
             f"{sign} {entry[key]:g}"
             for key, sign in (("at_least", "≥"), ("at_most", "≤"))

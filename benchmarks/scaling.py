@@ -10,7 +10,7 @@ from benchmarks.competitors import client
 from benchmarks.null_server import MODEL, value
 from benchmarks.overhead import samples, servers
 from benchmarks.process import call, peak
-from benchmarks.results import Json, Run, Settings, compete, demand, findings, ratios, table
+from benchmarks.results import Json, Run, Settings, compete, findings, goal, ratios, table
 
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
 _STREAM, _MANY = "stream", "score_many"
@@ -68,14 +68,14 @@ def run(settings: Settings) -> Json:
             runs,
             compared=False,
         ),
-        demands=[
-            demand(
+        goals=[
+            goal(
                 f"peak memory of stream, {million:,} ÷ {hundred_thousand:,} samples",
                 grown(_STREAM, "peak_mib", million, hundred_thousand),
                 at_most=1.1,
             ),
             *(
-                demand(
+                goal(
                     f"CPU a sample of {method}, {million:,} ÷ {ten_thousand:,} samples",
                     grown(method, "cpu_us", million, ten_thousand),
                     at_least=0.9,

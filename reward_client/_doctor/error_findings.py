@@ -1,12 +1,11 @@
-"""From an error to the finding that tells what it means. Pure."""
+"""Findings that explain an error. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 
-from reward_client._doctor.findings import KEY_FITS, REACHED, failed
-from reward_client._doctor.report import Check, Finding
+from reward_client._doctor.report import KEY_FITS, REACHED, Check, Finding, failed
 from reward_client.errors import (
     ActivationError,
     AuthenticationError,
@@ -25,41 +24,38 @@ from reward_client.errors import (
     StatusError,
 )
 
-# Where a sentence ends and the next begins.
-_NEXT_SENTENCE = re.compile(r"(?<=[.?!]) (?=[A-Z`])")
+_SENTENCE_BREAK = re.compile(r"(?<=[.?!]) (?=[A-Z`])")
 
-# What to do, where an error does not say it, or only for Python.
-_KEY = (
-    "Give the key that the server was started with: --api-key, api_key= or REWARD_CLIENT_API_KEY."
-)
+# Cures for errors whose own hint is missing, or fits only Python.
+_KEY = "Give the server's API key: --api-key, api_key= or REWARD_CLIENT_API_KEY."
 _MODEL = (
-    "Name a model that the server lists: --model, or model= in Python. (A vLLM lists one at least.)"
+    "Name a model that the server lists: --model, or model= in Python. (vLLM lists at least one.)"
 )
 _ANOTHER_SERVER = (
-    "Serve the model by `vllm serve MODEL --runner pooling` and give the address that it prints, "
-    "http://HOST:PORT: with what a gateway puts before its paths, without the path of a request."
+    "Serve the model by `vllm serve MODEL --runner pooling`, and give the address that it prints: "
+    "http://HOST:PORT, with the prefix of a gateway, without the path of a request."
 )
 _REFUSED = (
-    "Serve the model by `vllm serve MODEL --runner pooling`, with its own tokenizer. If it is, "
-    "please report what the server says."
+    "Serve the model by `vllm serve MODEL --runner pooling`, with its own tokenizer. If you do, "
+    "please report the server's message."
 )
 _LATER = "Try again later: a gateway limits the requests; vLLM itself never does."
-_LOG = "Look into the log of the server, and of the proxy before it if there is one."
+_LOG = "Read the log of the server, and the log of any proxy in front of it."
 _MIXED_UP = (
-    "Ask the server itself, without the proxy or router before it, to see which of the two changes "
-    "requests or mixes replies up."
+    "Ask the server itself, without a proxy or router in front of it. That shows which of the two "
+    "changes requests or mixes up responses."
 )
 _RECIPE = (
-    "Serve the model as `reward-client recipe` shows it, or name what is really served: --recipe, "
-    "or recipe= in Python (none, or None, goes on without)."
+    "Serve the model as `reward-client recipe` shows, or name the recipe of the served model: "
+    "--recipe, or recipe= in Python (none, or None, to use no recipe)."
 )
 _TEMPLATE = (
     "If the model has no chat template, start the server with --chat-template FILE, or score "
     "FormattedText. If it has one, the template refuses this conversation."
 )
-_GATEWAY = "Let the gateway pass /tokenize and /detokenize on to vLLM, which always has them."
-_OF_PYTHON = " The command takes the head from a recipe: --recipe NAME or FILE.toml."
-_OTHER_HEAD = " If it is served so, it is no model of the recipe or head that was named."
+_GATEWAY = "Let the gateway forward /tokenize and /detokenize to vLLM, which always has them."
+_FOR_THE_COMMAND = " The command takes the head from a recipe: --recipe NAME or FILE.toml."
+_OTHER_HEAD = " If it runs that way already, the named recipe or head does not fit the model."
 _CURES: Mapping[type[RewardClientError], str] = {
     AuthenticationError: _KEY,
     BadRequestError: _REFUSED,
@@ -69,10 +65,10 @@ _CURES: Mapping[type[RewardClientError], str] = {
     ModelNotFoundError: _MODEL,
     RecipeError: _RECIPE,
 }
-_OURS = "This is a fault of reward_client: please report it, with what --json prints."
+_BUG = "This is a bug in reward_client. Please report it with the output of --json."
 
-# Which check a failure of the discovery belongs to, the first that fits.
-_DISCOVERY: Sequence[tuple[type[RewardClientError], Check]] = (
+# The check that an error of the discovery belongs to; the first match counts.
+_CHECKS: Sequence[tuple[type[RewardClientError], Check]] = (
     (ActivationError, "activation"),
     (NotARewardError, "head"),
     (ShapeError, "head"),
@@ -82,79 +78,79 @@ _DISCOVERY: Sequence[tuple[type[RewardClientError], Check]] = (
 )
 
 
-def failure(check: Check, error: Exception) -> Finding:
-    """A check that ended in an error."""
+def error_finding(check: Check, error: Exception) -> Finding:
+    """Return the finding for a check that ended in an error."""
     if not isinstance(error, RewardClientError):
-        return failed(check, f"{type(error).__name__}: {error}", _OURS)
-    detail, advice = _parts(error)
-    cure = next((cure for kind, cure in _CURES.items() if isinstance(error, kind)), advice)
+        return failed(check, f"{type(error).__name__}: {error}", _BUG)
+    detail, hint = _parts(error)
+    cure = next((cure for kind, cure in _CURES.items() if isinstance(error, kind)), hint)
     if "StepHead" in cure or "ObjectiveHead" in cure:
-        cure += _OF_PYTHON
+        cure += _FOR_THE_COMMAND
     return failed(check, detail, cure or _LOG)
 
 
-def first_failures(error: Exception) -> tuple[Finding, ...]:
-    """The server could not even be asked who it is."""
+def identity_findings(error: Exception) -> tuple[Finding, ...]:
+    """Return the findings for a server that could not be identified."""
     if isinstance(error, AuthenticationError):
-        return REACHED, failure("key", error)
+        return REACHED, error_finding("key", error)
     if isinstance(error, ModelNotFoundError):
-        return REACHED, KEY_FITS, failure("model", error)
+        return REACHED, KEY_FITS, error_finding("model", error)
     if isinstance(error, ProtocolError | RouteNotFoundError | BadRequestError):
         return REACHED, failed("server", _parts(error)[0], _ANOTHER_SERVER)
-    return (failure("reach", error),)
+    return (error_finding("reach", error),)
 
 
-def discovery_failure(error: Exception, *, head_named: bool) -> Finding:
-    """There is no way to a reward.
+def discovery_finding(error: Exception, *, head_named: bool) -> Finding:
+    """Return the finding for a server on which no strategy gives rewards.
 
     Args:
-        error: Why.
-        head_named: Whether the caller or a recipe says what kind of model is served.
+        error: The error of the discovery.
+        head_named: True if the caller or a recipe names the kind of model.
     """
     if isinstance(error, RewardClientError) and (error.endpoint or "").endswith("tokenize"):
-        return tokens_failure(error)
+        return tokens_finding(error)
     if isinstance(error, RecipeError) and error.__cause__ is None:
-        detail, instead = _parts(error)  # a refusal
+        detail, instead = _parts(error)  # the recipe refuses this server
         return failed("recipe", detail, instead or _RECIPE)
     if isinstance(error, RouteNotFoundError) and head_named:
         detail, cure = _parts(error)
         return failed("route", detail, cure + _OTHER_HEAD)
-    for kind, check in _DISCOVERY:
+    for kind, check in _CHECKS:
         if isinstance(error, kind):
-            return failure(check, error)
-    return failure("route", error)
+            return error_finding(check, error)
+    return error_finding("route", error)
 
 
-def tokens_failure(error: Exception) -> Finding:
-    """The sample could not be tokenized."""
+def tokens_finding(error: Exception) -> Finding:
+    """Return the finding for a sample that could not be tokenized."""
     if isinstance(error, BadRequestError):
         return failed("tokens", _parts(error)[0], _TEMPLATE)
     if isinstance(error, RouteNotFoundError):
         return failed("tokens", _parts(error)[0], _GATEWAY)
-    return failure("tokens", error)
+    return error_finding("tokens", error)
 
 
-def what_happened(error: RewardClientError) -> str:
-    """The error without its advice."""
+def without_hint(error: RewardClientError) -> str:
+    """Return the message of an error without its hint."""
     return _parts(error)[0]
 
 
-def in_two(text: str) -> tuple[str, str]:
-    """A message's first sentence, and the others: what happened, and what to do."""
-    first, *others = _NEXT_SENTENCE.split(text, maxsplit=1)
-    return first, "".join(others)
+def split_hint(message: str) -> tuple[str, str]:
+    """Split a message into its first sentence, the problem, and the others, the hint."""
+    problem, *hint = _SENTENCE_BREAK.split(message, maxsplit=1)
+    return problem, "".join(hint)
 
 
 def _parts(error: RewardClientError) -> tuple[str, str]:
-    """What happened, and where; and what to do."""
+    """Return the problem with its place, and the hint."""
     message = str(error.args[0])
     where = str(error).removeprefix(message)
     if isinstance(error, StatusError) and error.server_message:
-        # The server's own words may be any number of sentences.
-        status, said, advice = message.partition(f": {error.server_message}")
-        if said:
-            return f"{status}{said.rstrip('.')}.{where}", advice.lstrip(". ")
+        # The server's own message may have any number of sentences.
+        status, quoted, hint = message.partition(f": {error.server_message}")
+        if quoted:
+            return f"{status}{quoted.rstrip('.')}.{where}", hint.lstrip(". ")
     if isinstance(error, RecipeError) and isinstance(error.__cause__, RewardClientError):
-        return f"{in_two(message)[0]} {what_happened(error.__cause__)}", ""
-    happened, advice = in_two(message)
-    return f"{happened}{where}", advice
+        return f"{split_hint(message)[0]} {without_hint(error.__cause__)}", ""
+    problem, hint = split_hint(message)
+    return f"{problem}{where}", hint

@@ -1,4 +1,4 @@
-"""What becomes of a conversation on its way to token IDs. Pure."""
+"""Checks of the token IDs that the server makes of a conversation. Pure."""
 
 from __future__ import annotations
 
@@ -6,58 +6,59 @@ from collections.abc import Sequence
 
 from reward_client._base.samples import Conversation, Prompt
 from reward_client._base.token_ids import TokenIds
-from reward_client._doctor.findings import failed, ok, warning
-from reward_client._doctor.report import Finding
+from reward_client._doctor.report import Finding, failed, ok, warning
 from reward_client._tokenization import PromptRules
 
-_SHOWN_CHARACTERS = 200
+_MAX_SHOWN_CHARACTERS = 200
 _OTHER_TEMPLATE = "Start the server with the model's own chat template: --chat-template FILE."
 
 
 def tokens(count: int, text: str) -> Finding:
-    """What the sample becomes; without its text, where that is not to be had."""
+    """Report the number of tokens and their text; an empty text is unknown."""
     return ok("tokens", f"{count}: {_shortened(text)!r}" if text else f"{count}.")
 
 
 def bos(rules: PromptRules, ids: TokenIds, prompt: Prompt) -> Finding:
-    """Whether the prompt starts with as many BOS tokens as the model wants.
+    """Compare the number of BOS tokens at the start of the prompt with the model's rules.
 
     Args:
-        rules: What is known of the model's prompts.
-        ids: As the server's tokenizer made them.
-        prompt: The sample.
+        rules: The rules of the model's prompts.
+        ids: The token IDs of the prompt, as the server's tokenizer made them.
+        prompt: The prompt.
     """
     token, count = rules.bos_token_id, rules.bos_count(ids)
     cure = (
         _OTHER_TEMPLATE
         if isinstance(prompt, Conversation)
-        else "Correct the sample: its text or token IDs are taken as they are."
+        else "Correct the sample: the client changes neither its text nor its token IDs."
     )
     if token is None:
         if rules.bos:
             return failed(
                 "BOS",
-                "One is demanded, and the server's tokenizer adds none to a text.",
+                "The model requires a BOS, but the server's tokenizer adds none to a text.",
                 "Serve the model with its own tokenizer, or name the right recipe.",
             )
-        return ok("BOS", "The tokenizer has none that it adds to a text.")
+        return ok("BOS", "The tokenizer adds no BOS to a text.")
     if count > 1:
-        return failed("BOS", f"The prompt starts with {count} of them (ID {token}).", cure)
+        return failed("BOS", f"The prompt starts with {count} BOS tokens (ID {token}).", cure)
     if rules.bos is False:
         if count:
-            return failed("BOS", f"The prompt starts with one (ID {token}), none is right.", cure)
-        return ok("BOS", "None, as it must be.")
+            return failed(
+                "BOS", f"The prompt starts with a BOS (ID {token}), but must have none.", cure
+            )
+        return ok("BOS", "The prompt starts without a BOS, as required.")
     if count:
-        return ok("BOS", f"The prompt starts with one (ID {token}).")
+        return ok("BOS", f"The prompt starts with one BOS (ID {token}).")
     if rules.bos and isinstance(prompt, Conversation):
-        return ok("BOS", f"The chat template writes none; the client adds it (ID {token}).")
+        return ok("BOS", f"The chat template writes no BOS; the client adds it (ID {token}).")
     if rules.bos:
-        return failed("BOS", f"The sample has none, and one is demanded (ID {token}).", cure)
+        return failed("BOS", f"The sample has no BOS, but the model requires one ({token}).", cure)
     return warning(
         "BOS",
-        f"The tokenizer puts one before a text (ID {token}), and this prompt has none.",
-        "If the model was trained with one, say bos=True or name its recipe; a chat template that "
-        "writes none on purpose is right as it is.",
+        f"The tokenizer adds a BOS to a text (ID {token}), but this prompt has none.",
+        "If the model was trained with a BOS, give bos=True or name its recipe. If its chat "
+        "template omits the BOS on purpose, change nothing.",
     )
 
 
@@ -65,51 +66,50 @@ def generation_prompt(
     closed: Sequence[int],
     opened: Sequence[int],
     *,
-    demanded: bool,
+    required: bool,
     text: str,
     turns: Sequence[str],
 ) -> Finding:
-    """Whether the template can end the prompt as the model wants it.
+    """Compare the prompt with and without a generation prompt.
 
     Args:
         closed: The token IDs without a generation prompt.
-        opened: With one.
-        demanded: Whether the model wants one.
-        text: The prompt as text; empty where that is not to be had.
+        opened: The token IDs with a generation prompt.
+        required: True if the model needs a generation prompt.
+        text: The prompt as text; empty if unknown.
         turns: The texts of the last two turns.
     """
     if list(closed) != list(opened):
         added = f"+{len(opened) - len(closed)}"
-        if demanded:
+        if required:
             return ok(
                 "generation prompt",
-                f"Asked for ({added} tokens), as the recipe or the method demands.",
+                f"Requested ({added} tokens), as the recipe or the method requires.",
             )
         return ok(
             "generation prompt",
-            f"Left out: nothing opens another turn. /tokenize by itself would add one ({added} "
-            "tokens).",
+            f"Omitted: nothing opens another turn. /tokenize adds one by default ({added} tokens).",
         )
-    if demanded:
+    if required:
         return failed(
             "generation prompt",
-            "The recipe demands one, and the chat template takes no notice of it.",
+            "The recipe requires one, but the chat template ignores the request.",
             _OTHER_TEMPLATE,
         )
     between, after = _around(text, turns)
     if after and after == between:
         return warning(
             "generation prompt",
-            f"The chat template takes no notice of it, and writes {after!r} after the answer, as "
-            "it does before it.",
-            "If that opens another turn, the model sees a turn that nobody took: correct the chat "
-            "template, unless the model was trained so.",
+            f"The chat template ignores the request, and writes {after!r} after the answer, as it "
+            "does before the answer.",
+            "If that text opens another turn, the prompt ends with an empty turn. Correct the chat "
+            "template, unless the model was trained with it.",
         )
     return ok("generation prompt", "The chat template never writes one.")
 
 
 def lost_turns(conversation: Conversation, text: str) -> list[str]:
-    """The roles of messages whose text is not in the prompt; tokenizers may change its spaces."""
+    """Return the roles of messages whose text is not in the prompt, apart from white space."""
     whole = _squeezed(text)
     return [
         str(message.get("role"))
@@ -118,52 +118,52 @@ def lost_turns(conversation: Conversation, text: str) -> list[str]:
     ]
 
 
-def template(lost: Sequence[str], refusal: str | None) -> Finding:
-    """Whether all messages of a conversation are in its prompt.
+def template(lost: Sequence[str], refused: str | None) -> Finding:
+    """Report the messages of a conversation that are not in its prompt.
 
     Args:
-        lost: The roles of those that are not.
-        refusal: What conversations the template refuses, in words.
+        lost: The roles of these messages.
+        refused: The kind of conversations that the template refuses, in words.
     """
     if lost:
         return warning(
             "template",
-            f"It leaves out or rewrites messages of these roles: {', '.join(lost)}.",
-            "Rewards do not depend on what is left out. If the model was not trained so, start the "
-            "server with its own chat template: --chat-template FILE.",
+            f"The chat template drops or rewrites messages of these roles: {', '.join(lost)}.",
+            "Rewards do not depend on dropped text. If the model was trained with another "
+            "template, start the server with it: --chat-template FILE.",
         )
-    if refusal is not None:
-        return ok("template", f"It refuses {refusal}: such samples are errors, not wrong rewards.")
+    if refused is not None:
+        return ok("template", f"It refuses {refused}: such samples become errors.")
     return ok("template", "Every message is in the prompt.")
 
 
 def text_path(ids: Sequence[int], plain: Sequence[int], special: Sequence[int]) -> Finding:
-    """Whether the prompt as a string would be scored as the same tokens.
+    """Compare the prompt's token IDs with those of its text.
 
     Args:
-        ids: The prompt's token IDs.
-        plain: Those of its text, as `FormattedText` is tokenized.
-        special: Those of its text with special tokens, as a server tokenizes a string by itself.
+        ids: The token IDs of the prompt.
+        plain: The token IDs of its text, as the server tokenizes `FormattedText`.
+        special: The token IDs of its text with special tokens, the default of scoring routes.
     """
     if list(plain) != list(ids):
         return warning(
             "text path",
-            f"The prompt's text becomes {len(plain)} tokens that are not the prompt's {len(ids)}.",
-            "Score conversations or token IDs, and not FormattedText.",
+            f"The prompt has {len(ids)} tokens; its text gives {len(plain)} different ones.",
+            "Score conversations or token IDs instead of FormattedText.",
         )
-    same = "The prompt's text becomes the same tokens."
+    same = "The prompt's text gives the same tokens."
     added = len(special) - len(plain)
     if not added:
         return ok("text path", same)
     return ok(
         "text path",
-        f"{same} A string that is sent to the scoring route gets {added} more (a doubled BOS, "
-        "mostly): this client never sends it so.",
+        f"{same} By default, a scoring route adds {added} to a text (usually a second BOS). This "
+        "client avoids that.",
     )
 
 
 def _around(text: str, turns: Sequence[str]) -> tuple[str, str]:
-    """What stands between the last two turns, and after the last one."""
+    """Return the text between the last two turns, and the text after the last turn."""
     if len(turns) < 2 or any(turn not in text for turn in turns):
         return "", ""
     before, after = text.rsplit(turns[-1], maxsplit=1)
@@ -175,5 +175,5 @@ def _squeezed(text: str) -> str:
 
 
 def _shortened(text: str) -> str:
-    half = _SHOWN_CHARACTERS // 2
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:half]} … {text[-half:]}"
+    half = _MAX_SHOWN_CHARACTERS // 2
+    return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:half]} … {text[-half:]}"

@@ -1,4 +1,4 @@
-"""What a look at a server found."""
+"""The report of an examination: findings, and the diagnosis that collects them."""
 
 from __future__ import annotations
 
@@ -33,52 +33,57 @@ Check: TypeAlias = Literal[
     "reference value",
     "replicas",
 ]
-"""What is looked at; docs/how-to/doctor.md says what each is about."""
+"""The names of the checks; docs/how-to/doctor.md explains each."""
 
-Verdict: TypeAlias = Literal["ok", "warning", "failed", "not checked"]
+FindingStatus: TypeAlias = Literal["ok", "warning", "failed", "not checked"]
 
-_MARKS: dict[Verdict, str] = {"ok": "ok", "warning": "WARN", "failed": "FAIL", "not checked": "-"}
-_COLUMN = 25
-"""Where the details begin: after the mark, and the longest name of a check."""
-_NARROWEST, _UNWRAPPED = 60, 10**6
+_LABELS: dict[FindingStatus, str] = {
+    "ok": "ok",
+    "warning": "WARN",
+    "failed": "FAIL",
+    "not checked": "-",
+}
+_DETAIL_COLUMN = 25
+"""The column of the details, after the label and the longest name of a check."""
+_MIN_WIDTH, _UNWRAPPED = 60, 10**6
 
 
 class Finding(BaseModel):
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        check: What was looked at.
-        verdict: ``"failed"`` where no reward or a wrong one is likely, ``"warning"`` where it
-            depends on the model, ``"not checked"`` where it could not be looked at.
-        detail: What was seen.
-        cure: What to do about it: always there for ``"failed"`` and ``"warning"``.
+        check: The name of the check.
+        verdict: ``"ok"``; ``"failed"`` if missing or wrong rewards are likely; ``"warning"`` if
+            that depends on the model; ``"not checked"`` if the check was impossible.
+        detail: The observation.
+        cure: The remedy, for every ``"failed"`` and ``"warning"``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     check: Check
-    verdict: Verdict
+    verdict: FindingStatus
     detail: str
     cure: str | None = None
 
     def __str__(self) -> str:
-        """The finding as it is printed: as wide as the terminal; where there is none, as it is."""
-        width = max(shutil.get_terminal_size((_UNWRAPPED, 0)).columns, _NARROWEST)
-        lines = [_wrapped(f"{_MARKS[self.verdict]:4}  {self.check:17}  ", self.detail, width)]
+        """Format the finding for the terminal, wrapped at its width; unwrapped elsewhere."""
+        width = max(shutil.get_terminal_size((_UNWRAPPED, 0)).columns, _MIN_WIDTH)
+        lines = [_wrapped(f"{_LABELS[self.verdict]:4}  {self.check:17}  ", self.detail, width)]
         if self.cure is not None:
-            lines.append(_wrapped(f"{'':{_COLUMN}}cure: ", self.cure, width))
+            lines.append(_wrapped(f"{'':{_DETAIL_COLUMN}}cure: ", self.cure, width))
         return "\n".join(lines)
 
 
 class Diagnosis(BaseModel):
-    """All that was found out about a server.
+    """The findings about one server.
 
     Attributes:
         url: The server's base URL.
-        findings: In the order in which they were made.
-        profile: What is known of the server, where a way to its rewards was found.
-        tokens: The token IDs of the sample, where it could be tokenized.
-        reward: Its reward, where it was scored.
+        findings: The findings in the order of the checks.
+        profile: The server's profile, if its rewards can be requested.
+        tokens: The token IDs of the sample, if the server could tokenize it.
+        reward: The reward of the sample, if the server scored it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,20 +96,44 @@ class Diagnosis(BaseModel):
 
     @property
     def status(self) -> int:
-        """0 for a healthy server, 1 with warnings, 2 where no or wrong rewards are likely."""
+        """0 for a healthy server, 1 with warnings, 2 if missing or wrong rewards are likely."""
         verdicts = {finding.verdict for finding in self.findings}
         return 2 if "failed" in verdicts else int("warning" in verdicts)
 
     def __str__(self) -> str:
-        """The findings, one below the other, and what they come to."""
+        """Format the findings, one below the other, with a conclusion."""
         counts = Counter(finding.verdict for finding in self.findings)
         counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-        closing = (
-            "Nothing wrong was found.",
-            "Look at the warnings: whether they matter depends on the model.",
-            "Do not trust this server: no rewards, or wrong ones, are likely.",
+        conclusion = (
+            "No problem found.",
+            "Read the warnings: their effect depends on the model.",
+            "Do not trust this server: missing or wrong rewards are likely.",
         )[self.status]
-        return "\n".join([self.url, *map(str, self.findings), f"{closing} ({counted})"])
+        return "\n".join([self.url, *map(str, self.findings), f"{conclusion} ({counted})"])
+
+
+def ok(check: Check, detail: str) -> Finding:
+    """Return a finding without a problem."""
+    return Finding(check=check, verdict="ok", detail=detail)
+
+
+def not_checked(check: Check, reason: str) -> Finding:
+    """Return a finding for an impossible check."""
+    return Finding(check=check, verdict="not checked", detail=reason)
+
+
+def warning(check: Check, detail: str, cure: str) -> Finding:
+    """Return a finding whose effect depends on the model."""
+    return Finding(check=check, verdict="warning", detail=detail, cure=cure)
+
+
+def failed(check: Check, detail: str, cure: str) -> Finding:
+    """Return a finding that makes missing or wrong rewards likely."""
+    return Finding(check=check, verdict="failed", detail=detail, cure=cure)
+
+
+REACHED = ok("reach", "The server answers.")
+KEY_FITS = ok("key", "/v1/models answers: the API key is right, or the server needs none.")
 
 
 def _wrapped(lead: str, text: str, width: int) -> str:
@@ -112,13 +141,13 @@ def _wrapped(lead: str, text: str, width: int) -> str:
         _printable(text),
         width,
         initial_indent=lead,
-        subsequent_indent=" " * _COLUMN,
+        subsequent_indent=" " * _DETAIL_COLUMN,
         break_on_hyphens=False,
     )
 
 
 def _printable(text: str) -> str:
-    """Without what a server could steer a terminal by."""
+    """Escape control characters, by which a server could control the terminal."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )

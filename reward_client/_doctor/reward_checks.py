@@ -1,13 +1,12 @@
-"""Rewards, and what they are compared with: published values, and other servers. Pure."""
+"""Checks of rewards against published values and other servers. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from reward_client._base.results import Reward
-from reward_client._doctor.error_findings import failure, in_two
-from reward_client._doctor.findings import failed, not_checked, ok, warning
-from reward_client._doctor.report import Diagnosis, Finding
+from reward_client._doctor.error_findings import error_finding, split_hint
+from reward_client._doctor.report import Diagnosis, Finding, failed, not_checked, ok, warning
 from reward_client._replicas.comparison import Fingerprint, compare
 from reward_client._server.manifest_checks import agrees, reported
 from reward_client.errors import ReplicaMismatchError
@@ -17,52 +16,52 @@ from reward_client.recipes.formatting import expected_in_words
 
 
 def sample(reward: Reward) -> Finding:
-    """The sample's reward and where it came from."""
+    """Report the sample's reward with its provenance."""
     known = reward.provenance.model_dump(exclude_none=True).items()
     origin = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in known)
     tokens = "" if reward.token_count is None else f", for {reward.token_count} tokens"
-    return ok("sample", f"{_numbers(reward)}{tokens}. From {origin}.")
+    return ok("sample", f"{_in_words(reward)}{tokens}. From {origin}.")
 
 
 def reference(known: Reference, reward: Reward) -> Finding:
-    """Whether a reward is the published one."""
+    """Compare a reward with its published value."""
     found = reported(known, Scores(reward.scalar, reward.steps, reward.objectives))
     published = f"published: {expected_in_words(known)} ({known.source})."
     if agrees(known, found):
-        return ok("reference value", f"{_listed(found)}; {published}")
-    wanted = len(known.expected) if isinstance(known.expected, tuple) else 1
-    if len(found) != wanted:
+        return ok("reference value", f"{_joined(found)}; {published}")
+    expected = len(known.expected) if isinstance(known.expected, tuple) else 1
+    if len(found) != expected:
         return failed(
             "reference value",
-            f"{len(found)} values came; {published}",
-            "Name the recipe of the model that is served, or correct its head.",
+            f"The server gave {len(found)} values; {published}",
+            "Name the recipe of the served model, or correct its head.",
         )
     return failed(
         "reference value",
-        f"{_listed(found)}; {published}",
-        "The server runs other weights, another chat template or another precision than the "
-        "published model: compare its `vllm serve` command with that of `reward-client recipe`.",
+        f"{_joined(found)}; {published}",
+        "The weights, the chat template or the precision differ from the published model's. "
+        "Compare the server's `vllm serve` command with that of `reward-client recipe`.",
     )
 
 
 def replica_findings(diagnoses: Sequence[Diagnosis]) -> list[Finding]:
-    """Whether several servers give the same rewards as the first of them that gives any."""
+    """Compare several servers with the first of them that gave a reward."""
     return list(_replica_findings(diagnoses)) if len(diagnoses) > 1 else []
 
 
 def _replica_findings(diagnoses: Sequence[Diagnosis]) -> Iterator[Finding]:
     first: Fingerprint | None = None
     for diagnosis in diagnoses:
-        replica = _replica(diagnosis)
-        if replica is None:
+        fingerprint = _fingerprint(diagnosis)
+        if fingerprint is None:
             yield not_checked("replicas", f"{diagnosis.url} gave no reward to compare.")
         elif first is None:
-            first = replica
+            first = fingerprint
         else:
-            yield _compared(first, replica)
+            yield _compared(first, fingerprint)
 
 
-def _replica(diagnosis: Diagnosis) -> Fingerprint | None:
+def _fingerprint(diagnosis: Diagnosis) -> Fingerprint | None:
     if diagnosis.profile is None or diagnosis.tokens is None or diagnosis.reward is None:
         return None
     return Fingerprint(diagnosis.profile, diagnosis.tokens, diagnosis.reward)
@@ -72,24 +71,20 @@ def _compared(first: Fingerprint, other: Fingerprint) -> Finding:
     try:
         difference = compare(first, other)
     except ReplicaMismatchError as error:
-        return failure("replicas", error)
+        return error_finding("replicas", error)
     if difference is not None:
-        return warning("replicas", *in_two(difference))
+        return warning("replicas", *split_hint(difference))
     urls = other.profile.url, first.profile.url
     return ok("replicas", "{} gives the same tokens and reward as {}.".format(*urls))
 
 
-def _scalar(reward: Reward) -> list[float]:
-    return [] if reward.scalar is None else [reward.scalar]
-
-
-def _numbers(reward: Reward) -> str:
-    parts = [f"reward {value:.6g}" for value in _scalar(reward)]
+def _in_words(reward: Reward) -> str:
+    parts = [] if reward.scalar is None else [f"reward {reward.scalar:.6g}"]
     parts += [f"{name} {value:.6g}" for name, value in reward.objectives.items()]
     if reward.steps:
-        parts.append(f"steps {_listed([step.value for step in reward.steps])}")
+        parts.append(f"steps {_joined([step.value for step in reward.steps])}")
     return ", ".join(parts)
 
 
-def _listed(values: Sequence[float]) -> str:
+def _joined(values: Sequence[float]) -> str:
     return ", ".join(f"{value:.6g}" for value in values)

@@ -1,10 +1,9 @@
-"""What a server says of itself, and the way to its rewards that was found. Pure."""
+"""Checks of the server's profile and of the strategy that gives its rewards. Pure."""
 
 from __future__ import annotations
 
 from reward_client._base.activation import Activation
-from reward_client._doctor.findings import failed, not_checked, ok, warning
-from reward_client._doctor.report import Finding
+from reward_client._doctor.report import Finding, failed, not_checked, ok, warning
 from reward_client._protocols.vllm import Layout
 from reward_client._protocols.vllm.versions import UNKNOWN_VERSION, version_range_of
 from reward_client._server.identity import Identity
@@ -12,186 +11,180 @@ from reward_client._server.manifest_checks import provable
 from reward_client._server.state import ServerState
 from reward_client.recipes import Recipe
 
-# sigmoid(0) and sigmoid(1): where a sigmoid of a sigmoid lies (reward-hub met it on vLLM 0.13).
+# The range of a sigmoid of a sigmoid: sigmoid(0) to sigmoid(1). reward-hub met it on vLLM 0.13.
 _TWICE_SQUASHED = (0.5, 0.7311)
 _PROVE = (
-    "Pass the manifest that lies in the exported folder, which holds reference values: --recipe "
+    "Pass the manifest in the exported folder, which holds reference values: --recipe "
     ".../reward_client.json, or recipe= in Python."
 )
 _VERIFY = (
-    "Its manifest has no reference value for this server: `reward-client export SOURCE DESTINATION "
-    "--verify` writes some."
+    "Its manifest has no reference value for this server. Run `reward-client export SOURCE "
+    "DESTINATION --verify`, which writes some."
 )
-_COMPARE = "Compare the sample's reward with one from the model's own code."
+_COMPARE = "Compare the sample's reward with a reward from the model's own code."
 
 
-def version(identity: Identity, *, way_found: bool) -> Finding:
-    """Whether the version table knows the server."""
+def version(identity: Identity, *, discovered: bool) -> Finding:
+    """Look the server's version up in the version table."""
     if version_range_of(identity.version) is not UNKNOWN_VERSION:
         return ok("version", f"vLLM {identity.version}.")
-    found = ", and the values proved that they are raw" if way_found else ""
-    tried = f"the newest way was tried{found}."
+    proven = ", and the values proved to be raw" if discovered else ""
+    tried = f"The client tried the newest kind of request{proven}."
     if identity.version is None:
         return warning(
             "version",
-            f"The server does not say which it is: {tried}",
-            "Let the gateway pass /version on, if there is one.",
+            f"The server does not report its version. {tried}",
+            "If there is a gateway, let it forward /version.",
         )
     return warning(
         "version",
-        f"vLLM {identity.version} is not in the version table: {tried}",
+        f"vLLM {identity.version} is not in the version table. {tried}",
         "Use a released vLLM, or a newer reward_client.",
     )
 
 
 def model(identity: Identity) -> Finding:
-    """What is served."""
-    return ok("model", f"{identity.model}, loaded from {identity.root or 'where it does not say'}.")
+    """Report the served model."""
+    return ok("model", f"{identity.model}, loaded from {identity.root or 'an unknown path'}.")
 
 
-def recipe_known(recipe: Recipe | None, identity: Identity) -> Finding:
-    """Whether the model is known."""
-    if recipe is None:
-        return not_checked("recipe", f"None is followed for {identity.root or identity.model}.")
-    source = f", the manifest of an export of {recipe.export.source}" if recipe.export else ""
-    return ok("recipe", f"{recipe.name} (digest {recipe.digest[:12]}){source}.")
+def recipe(known: Recipe | None, identity: Identity) -> Finding:
+    """Report the recipe of the model."""
+    if known is None:
+        return not_checked("recipe", f"No recipe applies to {identity.root or identity.model}.")
+    source = f", the manifest of an export of {known.export.source}" if known.export else ""
+    return ok("recipe", f"{known.name} (digest {known.digest[:12]}){source}.")
 
 
-def length_limit(limit: int | None, recipe: Recipe | None) -> Finding:
-    """Whether longer samples are scored than the model was made for."""
+def length_limit(limit: int | None, known: Recipe | None) -> Finding:
+    """Compare the server's length limit with the lengths that the model was trained on."""
     if limit is None:
-        return not_checked("length limit", "The server does not say how many tokens it takes.")
-    trained = recipe.prompt.max_tokens if recipe else None
+        return not_checked("length limit", "The server does not report its length limit.")
+    trained = known.prompt.max_tokens if known else None
     if trained is not None and limit > trained:
         return warning(
             "length limit",
-            f"The server takes {limit} tokens, and the model was trained on up to {trained}.",
-            f"Start it with --max-model-len {trained}: then longer samples are refused.",
+            f"The server accepts {limit} tokens, but the model was trained on at most {trained}.",
+            f"Start the server with --max-model-len {trained}, so that it refuses longer samples.",
         )
     return ok("length limit", f"{limit} tokens.")
 
 
-def route(serving: ServerState, chosen: str) -> Finding:
-    """Which route is used, and why.
+def route(state: ServerState, chosen: str) -> Finding:
+    """Report the scoring request with the reason for its choice.
 
     Args:
-        serving: The server as it was found.
-        chosen: What the caller said: ``"auto"``, or a route.
+        state: The discovered server.
+        chosen: The caller's choice: ``"auto"``, or a route.
     """
-    ask = serving.request
-    sent = [f"task {ask.task}"] if ask.task else []
-    sent += [f"{key} {str(value).lower()}" for key, value in ask.switches.items()]
-    how = ", ".join([f"POST {ask.path}", *sent, "token IDs" if ask.sends == "ids" else "text"])
-    why = (
-        f"the first way of this version whose answer the head reads ({_shape(serving.layout)})"
+    request = state.request
+    sent = [f"task {request.task}"] if request.task else []
+    sent += [f"{key} {str(value).lower()}" for key, value in request.switches.items()]
+    form = "token IDs" if request.sends == "ids" else "text"
+    reason = (
+        "the first of this version's requests whose response the head reads"
         if chosen == "auto"
-        else f"the one that was asked for; it answers {_shape(serving.layout)}"
+        else "the route that the caller named"
     )
-    return ok("route", f"{how}: {why}.")
+    described = ", ".join([f"POST {request.path}", *sent, form])
+    return ok("route", f"{described}: {reason} ({_shape(state.layout)}).")
 
 
-def head(serving: ServerState) -> Finding:
-    """What reads the reward out of the answer."""
-    described = serving.provenance.head
+def head(state: ServerState) -> Finding:
+    """Report the head that reads the reward from a response."""
+    described = state.provenance.head
     if "assumed" not in described:
         return ok("head", f"{described}.")
     return warning(
         "head",
-        f"{described}: the server answers a value for each token, and nobody says that the last "
-        "one is the reward.",
-        "Of Qwen2ForRewardModel and its like it is: say head=ScalarHead(). Of a process reward "
-        "model it is not: say head=StepHead(…), or name the model by --recipe.",
+        f"{described}: the server gives a value per token, and only an assumption makes the last "
+        "value the reward.",
+        "For Qwen2ForRewardModel and similar models, confirm it by head=ScalarHead(). For a "
+        "process reward model, give head=StepHead(…), or name the model by --recipe.",
     )
 
 
-def activation(serving: ServerState) -> Finding:
-    """What the server does to its values, how that is known, and whether the values agree."""
-    found, scores = serving.activation, serving.scores
-    if serving.provenance.head == "text":
-        return not_checked("activation", "What the model writes counts, and no number of it.")
-    how = _activation_in_words(serving)
+def activation(state: ServerState) -> Finding:
+    """Report the server's activation with its source, and compare it with the probes' values."""
+    found, scores = state.activation, state.scores
+    if state.provenance.head == "text":
+        return not_checked("activation", "The reward is in generated text, not in a raw number.")
+    described = _activation_in_words(state)
     low, high = _TWICE_SQUASHED
-    # A published value that agrees proves more than where the probes lie.
-    if serving.layout.width == 1 and found.known_by != "reference":
+    # An agreement with a published value is a stronger proof than the range of the probes' values.
+    if state.layout.width == 1 and found.known_by != "reference":
         if all(low <= score <= high for score in scores):
             return failed(
                 "activation",
-                f"{how} But all {len(scores)} values of the probes lie in [{low}, {high}], as "
-                "after a sigmoid of a sigmoid.",
-                "See whether the model's own code (config.json, a plugin) applies one and vLLM "
-                f"another. {_COMPARE}",
+                f"{described} But all {len(scores)} values of the probes lie in [{low}, {high}], "
+                "as after a sigmoid of a sigmoid.",
+                "Check whether the model's own code (config.json, a plugin) applies a sigmoid, and "
+                f"vLLM another one. {_COMPARE}",
             )
         if found.name == "none" and all(0 <= score <= 1 for score in scores):
             return warning(
                 "activation",
-                f"{how} But all {len(scores)} values of the probes lie in [0, 1], as after a "
+                f"{described} But all {len(scores)} values of the probes lie in [0, 1], as after a "
                 "sigmoid.",
-                f"See whether the model's own code applies one. {_COMPARE}",
+                f"Check whether the model's own code applies a sigmoid. {_COMPARE}",
             )
-    recipe = serving.recipe
-    if serving.strategy.exported and not is_proven(serving) and not (recipe and recipe.references):
+    known = state.recipe
+    if state.strategy.exported and not is_proven(state) and not (known and known.references):
         return warning(
             "activation",
-            f"{how} The head seems to lie in Dense modules of an exported checkpoint, and nothing "
-            "proves that the server loaded all of them.",
-            _PROVE if recipe is None or recipe.export is None else _VERIFY,
+            f"{described} The head seems to consist of Dense modules of an exported checkpoint, "
+            "and nothing proves that the server loaded all of them.",
+            _PROVE if known is None or known.export is None else _VERIFY,
         )
     if found.name == "sigmoid":
         return warning(
             "activation",
-            how,
-            f"Start the server with {_flag(serving)}: then rewards keep all their digits.",
+            described,
+            f"Start the server with {state.strategy.flag}, so that rewards keep all their digits.",
         )
-    return ok("activation", how)
+    return ok("activation", described)
 
 
-def is_proven(serving: ServerState) -> bool:
-    """Whether the references of a manifest were found to agree."""
-    return serving.strategy.exported and serving.activation.known_by == "reference"
+def is_proven(state: ServerState) -> bool:
+    """Return True if the reference values of a manifest agreed."""
+    return state.strategy.exported and state.activation.known_by == "reference"
 
 
-def references(serving: ServerState) -> Finding:
-    """How many of them proved the head; the client scores them before it believes any reward."""
-    count = len(provable(serving.recipe, serving.profile.max_model_len))
-    return ok("reference value", f"The whole head is proven by {count} values of the manifest.")
+def references(state: ServerState) -> Finding:
+    """Report the number of reference values that proved the head, before any reward."""
+    count = len(provable(state.recipe, state.max_model_len))
+    return ok("reference value", f"{count} values of the manifest prove the whole head.")
 
 
-def _activation_in_words(serving: ServerState) -> str:
-    found, switches = serving.activation, serving.request.switches
+def _activation_in_words(state: ServerState) -> str:
+    found = state.activation
     if found.name == "softmax":
-        return "The server applies a softmax, as the steps' probabilities need; no logits come."
+        return "The server applies a softmax, as step probabilities need; it gives no logits."
     if found.name == "sigmoid":
         return (
             f"The server applies a sigmoid ({_known_by(found)}). The client inverts it, and "
-            "refuses values that are too close to 0 or 1 for that."
+            "refuses values too close to 0 or 1."
         )
-    if is_proven(serving):
-        return "None, and the whole exported head is loaded: the manifest's reference values agree."
+    if is_proven(state):
+        return "None. The whole exported head is loaded: the manifest's reference values agree."
     if found.known_by == "request":
-        sent = ", ".join(f"{key} {str(value).lower()}" for key, value in switches.items())
-        return f"None: the server is asked for raw values ({sent})."
+        switches = state.request.switches.items()
+        sent = ", ".join(f"{key} {str(value).lower()}" for key, value in switches)
+        return f"None: the client requests raw values ({sent})."
     if found.known_by == "probe":
-        return f"None: not all of the {len(serving.scores)} values of the probes lie in [0, 1]."
+        return f"None: not all of the {len(state.scores)} values of the probes lie in [0, 1]."
     if found.known_by == "task":
-        return "None: this version applies none to embeddings of such a model."
+        return "None: this version applies none to the embeddings of such a model."
     return f"None ({_known_by(found)})."
 
 
 def _known_by(found: Activation) -> str:
     if found.known_by == "caller":
-        return "server_activation= says so"
-    return "a reference value of the recipe proves it"
-
-
-def _flag(serving: ServerState) -> str:
-    """The flag of this version that switches the activation off."""
-    version_range = version_range_of(serving.identity.version)
-    named = (way for ways in version_range.if_named.values() for way in ways)
-    ways = [*version_range.strategies.values(), *named]
-    return next(way.flag for way in ways if way.request == serving.request)
+        return "as server_activation= says"
+    return "as a reference value of the recipe proves"
 
 
 def _shape(layout: Layout) -> str:
     values = "one value" if layout.width == 1 else f"{layout.width} values"
-    owner = {"vector": "a conversation", "per token": "each token", "per step": "each step"}
-    return f"{values} for {owner[layout.kind]}"
+    unit = {"vector": "conversation", "per token": "token", "per step": "step"}
+    return f"{values} per {unit[layout.kind]}"

@@ -1,4 +1,4 @@
-"""What the server's tokenizer and chat template make of a sample: what is asked to find out."""
+"""Checks of the server's tokenizer and chat template, with the requests that they need."""
 
 from __future__ import annotations
 
@@ -10,18 +10,12 @@ from pathlib import Path
 from reward_client._base.results import TokenizedSample
 from reward_client._base.samples import Conversation, Message, Prompt
 from reward_client._base.token_ids import TokenIds
-from reward_client._doctor import prompt_checks as prompts
-from reward_client._doctor.error_findings import failure, what_happened
-from reward_client._doctor.findings import not_checked, ok, warning
-from reward_client._doctor.report import Finding
+from reward_client._doctor import prompt_checks
+from reward_client._doctor.error_findings import error_finding, without_hint
+from reward_client._doctor.report import Finding, not_checked, ok, warning
 from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm.tokenize import (
-    detokenize_request,
-    server_ids,
-    text_of,
-    text_request,
-    token_ids,
-)
+from reward_client._protocols.vllm.tokenize import detokenize, tokenize_prompt, tokenize_text
+from reward_client._replicas.comparison import QUESTION, comparison_sample
 from reward_client._server.identity import Identity
 from reward_client._tokenization import LocalTokenizer, PromptRules, Tokenized
 from reward_client._tokenization.local_tokenizer import Proof, is_plain
@@ -33,14 +27,12 @@ from reward_client.errors import (
 )
 
 _SYSTEM = {"role": "system", "content": "You are a careful judge of answers."}
-_QUESTION = {"role": "user", "content": "What is 2 + 2?"}
-_ANSWER = ("Two and two are added.", "2 + 2 = 4.")
 _SEVERAL_TURNS = (
-    _QUESTION,
+    QUESTION,
     {"role": "assistant", "content": "That is 4."},
     {"role": "user", "content": "And twice as much?"},
 )
-# What a chat template is tried on, and what it refuses if it refuses that.
+# The turns before the answer, and the kind of conversations that a template refuses with them.
 _TRIED: Sequence[tuple[Sequence[Message], str]] = (
     ((_SYSTEM, *_SEVERAL_TURNS), "system messages"),
     (_SEVERAL_TURNS, "conversations of several turns"),
@@ -48,165 +40,154 @@ _TRIED: Sequence[tuple[Sequence[Message], str]] = (
 
 
 @dataclass(frozen=True, slots=True)
-class ServerTokenizer:
-    """The server's tokenizer, and what is known of the prompts that it makes.
-
-    Attributes:
-        max_model_len: The most tokens that the server takes, if it says so.
-    """
-
-    transport: Transport
-    identity: Identity
-    rules: PromptRules
-    max_model_len: int | None
-
-    async def ids(self, prompt: Prompt, *, opened: bool | None = None) -> TokenIds:
-        """The token IDs of a prompt.
-
-        Args:
-            prompt: With its step tokens.
-            opened: Whether another turn is opened; None for what the model needs.
-        """
-        return await server_ids(
-            self.transport,
-            self.identity.model,
-            self.identity.version,
-            prompt,
-            generation_prompt=self.rules.generation_prompt if opened is None else opened,
-        )
-
-    async def text(self, ids: Sequence[int]) -> str:
-        """The text of token IDs."""
-        return text_of(await self.transport.send(detokenize_request(self.identity.model, ids)))
-
-    async def text_ids(self, text: str, *, add_special_tokens: bool) -> TokenIds:
-        """The token IDs of a text."""
-        call = text_request(self.identity.model, text, add_special_tokens=add_special_tokens)
-        return token_ids(await self.transport.send(call))
-
-
-@dataclass(frozen=True, slots=True)
 class TokenChecks:
-    """A sample that was tokenized, and what is then looked at.
+    """A tokenized sample with its checks.
 
     Attributes:
-        sample: What is scored.
+        sample: The sample.
         tokens: Its token IDs.
     """
 
     sample: Prompt
     tokens: TokenizedSample
-    _server: ServerTokenizer
-    _is_given: bool
-    _prompt: Prompt
-    _made: TokenIds
+    _transport: Transport
+    _identity: Identity
+    _rules: PromptRules
+    _is_callers: bool
+    _prompt: Prompt  # with step tokens
+    _server_ids: TokenIds  # before the client adds a BOS
     _text: str
-    _textless: str
+    _no_text: str  # the reason, if the text is unknown
 
     @classmethod
-    async def begin(cls, server: ServerTokenizer, given: Prompt | None) -> TokenChecks:
-        """Tokenizes a sample.
+    async def begin(
+        cls,
+        transport: Transport,
+        identity: Identity,
+        rules: PromptRules,
+        given: Prompt | None,
+    ) -> TokenChecks:
+        """Tokenize a sample.
 
         Args:
-            server: Makes the token IDs.
-            given: The caller's sample; None for one of the doctor's own.
+            transport: The connection to the server.
+            identity: The version and the model of the server.
+            rules: The rules of the model's prompts.
+            given: The caller's sample; None for the built-in conversation.
 
         Raises:
-            RewardClientError: It cannot be tokenized.
+            RewardClientError: If the sample cannot be tokenized.
         """
-        rules = server.rules
-        sample = _own_conversation(rules, [_QUESTION]) if given is None else given
+        sample = _built_in(rules) if given is None else given
         prompt = rules.with_steps(sample)
-        made = await server.ids(prompt)
+        server_ids = await tokenize_prompt(
+            transport,
+            identity.model,
+            identity.version,
+            prompt,
+            generation_prompt=rules.generation_prompt,
+        )
         try:
-            ids = rules.finished(made, prompt)
+            ids = rules.finished(server_ids, prompt)
         except InputError:
-            ids = made  # the check of the BOS, or the sample's reward, will say why
-        text, textless = "", ""
+            ids = server_ids  # the check of the BOS, or the sample's reward, reports the reason
+        text, no_text = "", ""
         try:
-            text = await server.text(ids)
+            text = await detokenize(transport, identity.model, ids)
         except RewardClientError as error:
-            textless = f"The tokens are not to be had as text: {what_happened(error)}"
+            no_text = f"The server gave no text for the tokens: {without_hint(error)}"
         return cls(
             sample=sample,
-            tokens=Tokenized(ids, rules.bos_count(ids), server.max_model_len).sample(),
-            _server=server,
-            _is_given=given is not None,
+            tokens=Tokenized(ids, rules.bos_count(ids), rules.max_model_len).sample(),
+            _transport=transport,
+            _identity=identity,
+            _rules=rules,
+            _is_callers=given is not None,
             _prompt=prompt,
-            _made=made,
+            _server_ids=server_ids,
             _text=text,
-            _textless=textless,
+            _no_text=no_text,
         )
 
     def tokenized(self) -> tuple[Finding, Finding]:
-        """What the sample became, and how it starts."""
+        """Report the tokens of the sample, and its BOS."""
         return (
-            prompts.tokens(len(self.tokens.token_ids), self._text),
-            prompts.bos(self._server.rules, self._made, self._prompt),
+            prompt_checks.tokens(len(self.tokens.token_ids), self._text),
+            prompt_checks.bos(self._rules, self._server_ids, self._prompt),
         )
 
     async def generation_prompt(self) -> Finding:
-        """With and without it."""
+        """Tokenize the sample without and with a generation prompt."""
         if not isinstance(self._prompt, Conversation):
-            return not_checked("generation prompt", "The sample is no conversation.")
-        return prompts.generation_prompt(
-            await self._server.ids(self._prompt, opened=False),
-            await self._server.ids(self._prompt, opened=True),
-            demanded=self._server.rules.generation_prompt,
+            return not_checked("generation prompt", "The sample is not a conversation.")
+        return prompt_checks.generation_prompt(
+            await self._ids(self._prompt, generation_prompt=False),
+            await self._ids(self._prompt, generation_prompt=True),
+            required=self._rules.generation_prompt,
             text=self._text,
             turns=[str(message.get("content")) for message in self._prompt.messages[-2:]],
         )
 
     async def template(self) -> Finding:
-        """The caller's conversation, or one with a system message and several turns."""
-        if self._textless:
-            return not_checked("template", self._textless)
-        if self._is_given and isinstance(self._prompt, Conversation):
-            return prompts.template(prompts.lost_turns(self._prompt, self._text), None)
-        rules, refusal = self._server.rules, None
-        for messages, refused in _TRIED:
-            prompt = rules.with_steps(_own_conversation(rules, messages))
-            assert isinstance(prompt, Conversation)  # noqa: S101 - steps keep the kind
+        """Look for each message in the prompt of the caller's or a longer built-in conversation."""
+        if self._no_text:
+            return not_checked("template", self._no_text)
+        if self._is_callers and isinstance(self._prompt, Conversation):
+            lost = prompt_checks.lost_turns(self._prompt, self._text)
+            return prompt_checks.template(lost, None)
+        refused: str | None = None
+        for turns, description in _TRIED:
+            prompt = self._rules.with_steps(_built_in(self._rules, turns))
+            assert isinstance(prompt, Conversation)  # noqa: S101 - steps keep the type
             try:
-                ids = await self._server.ids(prompt)
+                ids = await self._ids(prompt, generation_prompt=self._rules.generation_prompt)
             except BadRequestError:
-                refusal = refused
+                refused = description
                 continue
-            lost = prompts.lost_turns(prompt, await self._server.text(ids))
-            return prompts.template(lost, refusal)
-        return prompts.template([], refusal)
+            text = await detokenize(self._transport, self._identity.model, ids)
+            return prompt_checks.template(prompt_checks.lost_turns(prompt, text), refused)
+        return prompt_checks.template([], refused)
 
     async def text_path(self) -> Finding:
-        """The prompt's text, as it is and with special tokens."""
-        if self._textless:
-            return not_checked("text path", self._textless)
+        """Tokenize the prompt's text without and with special tokens."""
+        if self._no_text:
+            return not_checked("text path", self._no_text)
         plain, special = [
-            await self._server.text_ids(self._text, add_special_tokens=added)
+            await tokenize_text(
+                self._transport, self._identity.model, self._text, add_special_tokens=added
+            )
             for added in (False, True)
         ]
-        return prompts.text_path(self.tokens.token_ids, plain, special)
+        return prompt_checks.text_path(self.tokens.token_ids, plain, special)
 
     async def local_tokenizer(self) -> Finding:
-        """The tokenizer of the model's folder, where that lies on this machine."""
-        root, prompt = self._server.identity.root, self._prompt
+        """Compare the tokenizer in the model's folder, if this machine has the folder."""
+        root, prompt = self._identity.root, self._prompt
         if root is None or not await asyncio.to_thread(Path(root).is_dir):
             return not_checked("local tokenizer", "The model's folder is not on this machine.")
         if not is_plain(prompt):
-            return not_checked("local tokenizer", "The sample is of a kind that servers prepare.")
-        local, opened = LocalTokenizer(root), self._server.rules.generation_prompt
+            return not_checked("local tokenizer", "Only the server can tokenize such a sample.")
+        local, opened = LocalTokenizer(root), self._rules.generation_prompt
         try:
             await asyncio.to_thread(local.load)
-            Proof(local).compare(prompt, local.ids(prompt, generation_prompt=opened), self._made)
+            local_ids = local.ids(prompt, generation_prompt=opened)
+            Proof(local).compare(prompt, local_ids, self._server_ids)
         except TokenizerMismatchError as error:
-            found = failure("local tokenizer", error)
-            return warning("local tokenizer", found.detail, found.cure or "")
+            finding = error_finding("local tokenizer", error)
+            return warning("local tokenizer", finding.detail, finding.cure or "")
         except (ImportError, InputError) as error:
             return not_checked("local tokenizer", str(error))
-        return ok("local tokenizer", f"That of {root} makes the same tokens as the server.")
+        return ok("local tokenizer", f"The tokenizer in {root} makes the same tokens.")
+
+    async def _ids(self, prompt: Prompt, *, generation_prompt: bool) -> TokenIds:
+        return await tokenize_prompt(
+            self._transport,
+            self._identity.model,
+            self._identity.version,
+            prompt,
+            generation_prompt=generation_prompt,
+        )
 
 
-def _own_conversation(rules: PromptRules, messages: Sequence[Message]) -> Conversation:
-    """The messages with the doctor's answer: in steps, where steps are scored."""
-    if rules.step is not None:
-        return Conversation(messages, steps=_ANSWER)
-    return Conversation([*messages, {"role": "assistant", "content": " ".join(_ANSWER)}])
+def _built_in(rules: PromptRules, turns: Sequence[Message] = (QUESTION,)) -> Conversation:
+    return comparison_sample(turns, in_steps=rules.step is not None)

@@ -32,17 +32,18 @@ def alter_replies(
         body = await whole_body(exchange.receive)
         request = json.loads(body) if body else {}
         exchange = replace(exchange, receive=replaying(request, exchange.receive))
-        answer = await exchange.true_response()
-        response = json.loads(answer.body)
-        change(request, response)
-        answer.body = json.dumps(response).encode()
-        length = str(len(answer.body)).encode()
-        answer.headers = [
-            (name, length if name == b"content-length" else value) for name, value in answer.headers
+        response = await exchange.true_response()
+        changed = json.loads(response.body)
+        change(request, changed)
+        response.body = json.dumps(changed).encode()
+        length = str(len(response.body)).encode()
+        response.headers = [
+            (name, length if name == b"content-length" else value)
+            for name, value in response.headers
         ]
-        await exchange.respond(answer)
+        await exchange.respond(response)
 
-    server.inject(Fault("altered reply", act), path=path, times=ALWAYS)
+    server.inject(Fault("altered response", act), path=path, times=ALWAYS)
 
 
 async def whole_body(receive: Callable[[], Any]) -> bytes:

@@ -160,7 +160,7 @@ SITUATIONS = [
     Situation(
         "no models",
         2,
-        {"model": ("failed", "it lists: none.", "A vLLM lists one at least")},
+        {"model": ("failed", "it lists: none.", "vLLM lists at least one")},
         wrong=lambda server: alter_replies(
             server, "/v1/models", lambda _, response: response.update(data=[])
         ),
@@ -180,7 +180,7 @@ SITUATIONS = [
     Situation(
         "a gateway without a server",
         2,
-        {"reach": ("failed", "HTTP 502", "log of the server, and of the proxy")},
+        {"reach": ("failed", "HTTP 502", "log of the server, and the log of any proxy")},
         wrong=failing("/v1/models", Fault.html(502)),
     ),
     Situation(
@@ -215,17 +215,17 @@ SITUATIONS = [
     Situation(
         "no version",
         1,
-        {"version": ("warning", "does not say which", "/version")},
+        {"version": ("warning", "does not report its version", "/version")},
         serves={"version": None},
     ),
     Situation(
         "a version that cannot be told raw",
         2,
         {
-            "version": ("warning", "the newest way was tried.", "newer"),
+            "version": ("warning", "tried the newest kind of request.", "newer"),
             "activation": ("failed", "all values seen lie in [0, 1]", '"use_activation": false'),
             "tokens": OK,
-            "sample": ("not checked", "no way", ""),
+            "sample": ("not checked", "cannot be scored", ""),
         },
         serves={"version": "0.99.0", "values": between(0, 1)},
     ),
@@ -234,7 +234,7 @@ SITUATIONS = [
         1,
         {
             "recipe": ("ok", "mine (digest", ""),
-            "length limit": ("warning", "takes 1024 tokens", "--max-model-len 512"),
+            "length limit": ("warning", "accepts 1024 tokens", "--max-model-len 512"),
         },
         client=named(recipe(prompt={"max_tokens": 512})),
     ),
@@ -265,7 +265,7 @@ SITUATIONS = [
         {
             "recipe": (
                 "failed",
-                "mine does not fit this server. ",
+                "mine does not fit this server. Cannot read a scalar reward",
                 "`reward-client recipe`",
             )
         },
@@ -275,7 +275,7 @@ SITUATIONS = [
     Situation(
         "a recipe of a kind without a route",
         2,
-        {"route": ("failed", "No route", "no model of the recipe or head that was named")},
+        {"route": ("failed", "No route", "recipe or head does not fit the model")},
         client=named(recipe(head=STEPS_RECIPE)),
     ),
     # Heads.
@@ -352,14 +352,14 @@ SITUATIONS = [
     Situation(
         "a sigmoid that the caller knows of",
         1,
-        {"activation": ("warning", "server_activation= says so", """'{"softmax": false}'""")},
+        {"activation": ("warning", "as server_activation= says", """'{"softmax": false}'""")},
         serves={"dialect": "0.8", "raw": True, "version": "0.9.0.1", "values": between(0.02, 0.9)},
         client=lambda _: {"server_activation": "sigmoid"},
     ),
     Situation(
         "within 0.5 and 0.7311, as published",
         0,
-        {"activation": ("ok", "a reference value of the recipe proves it", "")},
+        {"activation": ("ok", "as a reference value of the recipe proves", "")},
         serves={"dialect": "0.8", "raw": True, "version": "0.9.0.1", "values": between(0.5, 0.73)},
         client=named(
             recipe(
@@ -385,8 +385,8 @@ SITUATIONS = [
         0,
         {
             "recipe": ("ok", "the manifest of an export of my/judge", ""),
-            "activation": ("ok", "the whole exported head is loaded", ""),
-            "reference value": ("ok", "proven by 2 values of the manifest", ""),
+            "activation": ("ok", "The whole exported head is loaded", ""),
+            "reference value": ("ok", "2 values of the manifest prove the whole head", ""),
         },
         serves={"head": "export"},
         client=exported,
@@ -394,7 +394,7 @@ SITUATIONS = [
     Situation(
         "an exported head of steps with its manifest",
         0,
-        {"reference value": ("ok", "proven by 2 values of the manifest", "")},
+        {"reference value": ("ok", "2 values of the manifest prove the whole head", "")},
         serves={"head": "export-steps"},
         client=lambda server: {"recipe": manifests.of_sum_judge(server, manifests.STEPS)},
     ),
@@ -435,7 +435,7 @@ SITUATIONS = [
     Situation(
         "a softmax where probabilities are wanted",
         0,
-        {"activation": ("ok", "no logits come", "")},
+        {"activation": ("ok", "gives no logits", "")},
         serves={"dialect": "0.10", "head": "steps"},
         client=lambda _: {"head": STEP_HEAD},
     ),
@@ -449,7 +449,7 @@ SITUATIONS = [
     Situation(
         "other tokens are scored",
         2,
-        {"route": ("failed", "the server scored", "without the proxy or router")},
+        {"route": ("failed", "the server scored", "without a proxy or router")},
         wrong=failing("/pooling", Fault.wrong_usage()),
     ),
     Situation(
@@ -475,7 +475,7 @@ SITUATIONS = [
         "no /tokenize",
         2,
         {
-            "tokens": ("failed", "HTTP 404", "Let the gateway pass /tokenize"),
+            "tokens": ("failed", "HTTP 404", "Let the gateway forward /tokenize"),
             "keep-alive": OK,
             "sample": ("not checked", "", ""),
         },
@@ -511,7 +511,7 @@ SITUATIONS = [
     Situation(
         "a doubled BOS",
         2,
-        {"BOS": ("failed", "starts with 2 of them (ID 1)", "--chat-template FILE")},
+        {"BOS": ("failed", "starts with 2 BOS tokens (ID 1)", "--chat-template FILE")},
         wrong=tokens(lambda ids: [1, *ids]),
     ),
     Situation(
@@ -531,7 +531,7 @@ SITUATIONS = [
         "a doubled BOS where one is demanded",
         2,
         {
-            "BOS": ("failed", "starts with 2 of them", "--chat-template FILE"),
+            "BOS": ("failed", "starts with 2 BOS tokens", "--chat-template FILE"),
             "sample": ("failed", "exactly one BOS token is demanded", "log"),
         },
         wrong=tokens(lambda ids: [1, *ids]),
@@ -540,20 +540,20 @@ SITUATIONS = [
     Situation(
         "a BOS where none is right",
         2,
-        {"BOS": ("failed", "none is right", "--chat"), "sample": ("failed", "no BOS token", "")},
+        {"BOS": ("failed", "must have none", "--chat"), "sample": ("failed", "no BOS token", "")},
         client=lambda _: {"bos": False},
     ),
     Situation(
         "no BOS, as it must be",
         0,
-        {"BOS": ("ok", "None, as it must be", "")},
+        {"BOS": ("ok", "starts without a BOS", "")},
         wrong=tokens(lambda ids: ids[1:]),
         client=lambda _: {"bos": False},
     ),
     Situation(
         "a template that always opens a turn",
         1,
-        {"generation prompt": ("warning", "'<|end|><|assistant|>' after the answer", "correct")},
+        {"generation prompt": ("warning", "'<|end|><|assistant|>' after the answer", "Correct")},
         wrong=asking(lambda body: body.update(add_generation_prompt=True)),
     ),
     Situation(
@@ -565,14 +565,14 @@ SITUATIONS = [
     Situation(
         "a template that never opens the turn that the model needs",
         2,
-        {"generation prompt": ("failed", "The recipe demands one", "--chat-template FILE")},
+        {"generation prompt": ("failed", "The recipe requires one", "--chat-template FILE")},
         wrong=asking(lambda body: body.update(add_generation_prompt=False)),
         client=named(recipe(prompt={"generation_prompt": True})),
     ),
     Situation(
         "a model that needs the generation prompt",
         0,
-        {"generation prompt": ("ok", "as the recipe or the method demands", "")},
+        {"generation prompt": ("ok", "as the recipe or the method requires", "")},
         client=named(recipe(prompt={"generation_prompt": True})),
     ),
     Situation(
@@ -617,7 +617,10 @@ SITUATIONS = [
     Situation(
         "another reward than the published one",
         2,
-        {"sample": OK, "reference value": ("failed", "± 0.01 (its card).", "other weights")},
+        {
+            "sample": OK,
+            "reference value": ("failed", "± 0.01 (its card).", "differ from the published"),
+        },
         client=lambda server: knowing_the_reward(server, off=0.011),
     ),
     Situation(
@@ -629,14 +632,14 @@ SITUATIONS = [
     Situation(
         "other steps than the published ones",
         2,
-        {"reference value": ("failed", "published: 0.5, 0.5 ± 0.01", "other weights")},
+        {"reference value": ("failed", "published: 0.5, 0.5 ± 0.01", "differ from the published")},
         serves={"head": "steps"},
         client=named(recipe(head=STEPS_RECIPE, references=[reference([0.5, 0.5], **IN_STEPS)])),
     ),
     Situation(
         "a published number of what has none",
         2,
-        {"reference value": ("failed", "0 values came", "correct its head")},
+        {"reference value": ("failed", "The server gave 0 values", "correct its head")},
         serves={"head": "labels"},
         client=named(recipe(references=[reference(1.0)]), head=ObjectiveHead(5)),
     ),
@@ -650,7 +653,7 @@ SITUATIONS = [
     Situation(
         "one objective is another than the published one",
         2,
-        {"reference value": ("failed", "± 0.01 (its card).", "other weights")},
+        {"reference value": ("failed", "± 0.01 (its card).", "differ from the published")},
         serves={"head": "labels"},
         client=lambda server: knowing_the_labels(server, off=0.011),
     ),

@@ -61,14 +61,14 @@ def test_healthy(serve: Serve, run) -> None:
     first, *lines, closing, empty = out.splitlines()
     assert (status, err, first, empty) == (0, "", server.url, "")
     assert [line[6:23].strip() for line in lines] == HEALTHY
-    assert closing == "Nothing wrong was found. (15 ok, 3 not checked)"
+    assert closing == "No problem found. (15 ok, 3 not checked)"
 
 
 def test_warnings(serve: Serve, run) -> None:
     status, out, _ = run(serve(head="token").url)
     assert status == 1
     assert "WARN  head               scalar (last token, assumed)" in out
-    assert "\n                         cure: Of Qwen2ForRewardModel" in out
+    assert "\n                         cure: For Qwen2ForRewardModel" in out
 
 
 def test_failures(serve: Serve, run) -> None:
@@ -135,7 +135,7 @@ KNOWN = "Skywork/Skywork-Reward-V2-Llama-3.1-8B"
     [
         ([], "skywork-reward-v2-llama (digest ", 2),  # its published values are not met
         (["--recipe", KNOWN], "skywork-reward-v2-llama (digest ", 2),
-        (["--recipe", "none"], f"None is followed for {KNOWN}.", 0),
+        (["--recipe", "none"], f"No recipe applies to {KNOWN}.", 0),
         (["--recipe", "mine.toml"], "mine (digest ", 0),
     ],
 )
@@ -156,7 +156,7 @@ def test_the_recipe(
     [
         (["ftp://127.0.0.1"], "base_url must look like"),
         (["http://me:a-password@127.0.0.1"], "no user or password"),
-        (["--recipe", "missing.toml"], "Cannot read the recipe"),
+        (["--recipe", "missing.toml"], "Cannot read the recipe missing.toml"),
         (["--recipe", "no-such-model"], "There is no recipe for 'no-such-model'"),
         (["--api-key", "two\nlines"], "printable ASCII"),
     ],

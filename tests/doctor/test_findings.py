@@ -22,8 +22,13 @@ from reward_client import (
 )
 from reward_client._base.token_ids import TokenIds
 from reward_client._doctor import prompt_checks as prompts
-from reward_client._doctor.error_findings import discovery_failure, failure, first_failures, in_two
-from reward_client._doctor.report import Verdict
+from reward_client._doctor.error_findings import (
+    discovery_finding,
+    error_finding,
+    identity_findings,
+    split_hint,
+)
+from reward_client._doctor.report import FindingStatus
 from reward_client._tokenization import PromptRules
 
 CHAT = Conversation([{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}])
@@ -82,13 +87,13 @@ OPEN, CLOSED = [1, 2, 3, 9], [1, 2, 3]
 )
 def test_generation_prompt(closed, opened, demanded, text, verdict) -> None:
     finding = prompts.generation_prompt(
-        closed, opened, demanded=demanded, text=text, turns=["q", "a"]
+        closed, opened, required=demanded, text=text, turns=["q", "a"]
     )
     assert finding.verdict == verdict
 
 
 def test_a_generation_prompt_after_one_turn() -> None:
-    found = prompts.generation_prompt([1], [1], demanded=False, text="U:q;", turns=["q"])
+    found = prompts.generation_prompt([1], [1], required=False, text="U:q;", turns=["q"])
     assert found.verdict == "ok"
 
 
@@ -117,9 +122,9 @@ def test_parts_are_not_looked_for() -> None:
     ("plain", "special", "verdict", "words"),
     [
         ([7, 8], [7, 8], "ok", "the same tokens."),
-        ([7, 8], [1, 7, 8], "ok", "gets 1 more"),
-        ([7, 9], [1, 7, 9], "warning", "2 tokens that are not the prompt's 2"),
-        ([7], [7], "warning", "1 tokens"),
+        ([7, 8], [1, 7, 8], "ok", "adds 1 to a text"),
+        ([7, 9], [1, 7, 9], "warning", "2 tokens; its text gives 2 different ones"),
+        ([7], [7], "warning", "its text gives 1 different"),
     ],
 )
 def test_text_path(plain, special, verdict, words) -> None:
@@ -143,8 +148,8 @@ def test_a_long_prompt_is_shortened() -> None:
         ("", ("", "")),
     ],
 )
-def test_in_two(text: str, parts: tuple[str, str]) -> None:
-    assert in_two(text) == parts
+def test_split_hint(text: str, parts: tuple[str, str]) -> None:
+    assert split_hint(text) == parts
 
 
 KINDS = [
@@ -159,10 +164,10 @@ KINDS = [
 def test_every_error_becomes_a_finding_with_a_cure(kind, message: str) -> None:
     error = kind(message)
     for finding in (
-        failure("sample", error),
-        discovery_failure(error, head_named=True),
-        discovery_failure(error, head_named=False),
-        first_failures(error)[-1],
+        error_finding("sample", error),
+        discovery_finding(error, head_named=True),
+        discovery_finding(error, head_named=False),
+        identity_findings(error)[-1],
     ):
         assert finding.verdict == "failed"
         assert finding.cure
@@ -189,7 +194,7 @@ def test_the_servers_own_words(said: str, detail: str) -> None:
         endpoint="POST http://x/pooling",
         request_id="rc-1",
     )
-    finding = failure("sample", error)
+    finding = error_finding("sample", error)
     assert finding.detail == detail
     assert "please report" in (finding.cure or "")
 
@@ -210,7 +215,7 @@ def test_the_servers_own_words(said: str, detail: str) -> None:
     ],
 )
 def test_what_keeps_one_from_the_server(error: Exception, check: str) -> None:
-    *before, last = first_failures(error)
+    *before, last = identity_findings(error)
     assert last.check == check
     assert [finding.verdict for finding in before] == ["ok"] * len(before)
     assert [finding.check for finding in before] == (
@@ -234,18 +239,18 @@ def test_what_keeps_one_from_the_server(error: Exception, check: str) -> None:
     ],
 )
 def test_what_keeps_one_from_a_reward(error: Exception, check: str) -> None:
-    assert discovery_failure(error, head_named=False).check == check
+    assert discovery_finding(error, head_named=False).check == check
 
 
 def test_a_recipe_that_does_not_fit_says_why() -> None:
     error = RecipeError("The recipe x does not fit. The model answers with 5 values. Give it.")
     error.__cause__ = ShapeError("The model answers with 5 values. Give it.")
-    finding = failure("recipe", error)
+    finding = error_finding("recipe", error)
     assert finding.detail == "The recipe x does not fit. The model answers with 5 values."
     assert "--recipe" in (finding.cure or "")
 
 
-def diagnosis(*verdicts: Verdict) -> Diagnosis:
+def diagnosis(*verdicts: FindingStatus) -> Diagnosis:
     findings = [
         Finding(check="sample", verdict=verdict, detail="It is so.", cure="Do that.")
         for verdict in verdicts
@@ -256,9 +261,9 @@ def diagnosis(*verdicts: Verdict) -> Diagnosis:
 @pytest.mark.parametrize(
     ("verdicts", "status", "closing"),
     [
-        ((), 0, "Nothing wrong"),
-        (("ok", "not checked"), 0, "Nothing wrong was found. (1 ok, 1 not checked)"),
-        (("ok", "warning", "ok"), 1, "Look at the warnings"),
+        ((), 0, "No problem"),
+        (("ok", "not checked"), 0, "No problem found. (1 ok, 1 not checked)"),
+        (("ok", "warning", "ok"), 1, "Read the warnings"),
         (("warning", "failed", "ok"), 2, "Do not trust this server"),
     ],
 )

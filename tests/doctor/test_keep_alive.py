@@ -121,5 +121,5 @@ def test_the_doctor_says_so(server, connect: Connect) -> None:
     diagnosis = client.diagnose()
     finding = found(diagnosis, "keep-alive")
     assert finding.verdict == "warning"
-    assert "a proxy before the server" in (finding.cure or "")
+    assert "a proxy in front of the server" in (finding.cure or "")
     assert diagnosis.reward is not None  # it works, and is slow

@@ -33,7 +33,7 @@ from .conftest import Connect, Serve
 from .situations import ANSWERED, KEY, complaints, tokens
 
 ONCE = RetryPolicy(attempts=1)
-OURS = "fault of reward_client"
+OURS = "bug in reward_client"
 
 
 def found(diagnosis: Diagnosis, check: str) -> Finding:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reward_client import Conversation, FormattedText, InputError, Reward
 from reward_client._base.samples import Prompt, parse_sample, refuse_single_sample, responses_to
-from reward_client._protocols.vllm.tokenize import chat_call
+from reward_client._protocols.vllm.tokenize import chat_request
 
 from .objects import anything, conversations, keys, made, texts, token_lists
 from .running import Running, check_error, count, ended, examples
@@ -67,7 +67,7 @@ def read(make: Made) -> Prompt | None:
 def test_what_is_accepted_can_be_sent(make: Made) -> None:
     prompt = read(make)
     if isinstance(prompt, Conversation):
-        call = chat_call("m", "0.32.0", prompt, generation_prompt=False)
+        call = chat_request("m", "0.32.0", prompt, generation_prompt=False)
         sent = orjson.loads(orjson.dumps(call.body))
         assert sent["messages"] == prompt.messages
         assert isinstance(sent.get("tools", []), list)
@@ -151,5 +151,5 @@ def test_responses(prompt: Any, responses: Any) -> None:
         return
     ended["a reading"] += 1
     for conversation in found:
-        call = chat_call("m", "0.32.0", conversation, generation_prompt=False)
+        call = chat_request("m", "0.32.0", conversation, generation_prompt=False)
         assert orjson.loads(orjson.dumps(call.body))["messages"] == conversation.messages

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeGuard, cast
 
+from reward_client._base.wording import describe_type
+
 _DEEPEST = 128
 """Levels of lists and dicts; orjson writes up to 254."""
 _MOST_VALUES = 100_000
@@ -94,13 +96,13 @@ class _Copying:
             return {key: self.copied(inner, depth + 1) for key, inner in _items(mapping)}
         if sequence is not None:
             return [self.copied(inner, depth + 1) for inner in elements(sequence)]
-        raise NotJsonError(f"a {type(value).__name__} is not JSON")
+        raise NotJsonError(f"{describe_type(value)} is not JSON")
 
 
 def _items(mapping: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     for key in islice(cast("Mapping[object, object]", mapping), len(mapping)):
         if not isinstance(key, str):
-            raise NotJsonError(f"a key is a {type(key).__name__}, not a str")
+            raise NotJsonError(f"a key is {describe_type(key)}, not a str")
         yield _text(key), mapping[key]
 
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from reward_client._base.json_values import as_mapping
 
 BASE_URL_VARIABLE = "REWARD_CLIENT_BASE_URL"
 API_KEY_VARIABLE = "REWARD_CLIENT_API_KEY"
@@ -14,8 +25,32 @@ RouteChoice: TypeAlias = Literal["auto", "embeddings", "pooling", "classify"]
 ServerActivation: TypeAlias = Literal["none", "sigmoid"]
 
 
+# From httpx, openai and other batching clients.
+_SPELLINGS: Mapping[str, str] = {
+    "max_attempts": "attempts=",
+    "max_connections": "max_concurrency=",
+    "max_pack_items": "max_batch_items=",
+    "max_pack_tokens": "max_batch_tokens=",
+    "max_retries": "attempts= (the first one included)",
+    "max_workers": "max_concurrency=",
+    "pool": "total=",
+    "proxies": "proxy=",
+    "timeout": "total=",
+    "write": "read=",
+}
+
+
 class _Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_right_spelling(cls, given: object) -> object:
+        for name in as_mapping(given) or {}:
+            spelling = _SPELLINGS.get(name)
+            if spelling is not None and spelling.split("=")[0] in cls.model_fields:
+                raise ValueError(f"{cls.__name__} takes no {name}=: write {spelling}.")
+        return given
 
 
 class Timeouts(_Options):

@@ -19,6 +19,7 @@ from reward_client._base.json_values import (
     to_json_value,
 )
 from reward_client._base.token_ids import MAX_TOKEN_ID, TokenIds, checked
+from reward_client._base.wording import describe_type
 from reward_client.errors import InputError
 
 Message: TypeAlias = Mapping[str, object]
@@ -48,7 +49,7 @@ def _guarded(read: Callable[P, T]) -> Callable[P, T]:
             raise
         except Exception as error:
             raise InputError(
-                f"What was given cannot be read: it raised a {type(error).__name__}."
+                f"What was given cannot be read: it raised {describe_type(error)}."
             ) from error
 
     return reading
@@ -336,7 +337,7 @@ def _describe(value: object) -> str:
         return repr(value)
     if type(value) is int:
         return repr(value) if value.bit_length() <= _SHOWN_BITS else "a huge integer"
-    return f"a {type(value).__name__}"
+    return describe_type(value)
 
 
 def _list_hint(value: object) -> str:

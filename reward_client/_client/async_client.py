@@ -20,6 +20,7 @@ from reward_client._base.samples import Message, Sample
 from reward_client._client.base_url import BaseUrl
 from reward_client._client.config import Config, HeadChoice, RecipeChoice, SharedOptions
 from reward_client._client.session import Session
+from reward_client._client.spelling import checks_spelling, refuse_unknown
 from reward_client._client.streaming import AsyncRewardStream, OnError
 from reward_client._doctor.report import Diagnosis
 from reward_client._tokenization import TokenizerChoice
@@ -79,6 +80,7 @@ class AsyncRewardClient:
             ``timeout`` and ``connection`` check their own values: pydantic's ``ValidationError``.)
     """
 
+    @checks_spelling
     def __init__(
         self,
         base_url: BaseUrl | None = None,
@@ -93,9 +95,9 @@ class AsyncRewardClient:
         bos: bool | None = None,
         on_overlong: OnOverlong = "raise",
         server_activation: ServerActivation | None = None,
-        retry: RetryPolicy = RetryPolicy(),
+        retry: RetryPolicy | int = RetryPolicy(),
         limits: Limits = Limits(),
-        timeout: Timeouts = Timeouts(),
+        timeout: Timeouts | float = Timeouts(),
         connection: Connection = Connection(),
         headers: Mapping[str, str] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -144,6 +146,7 @@ class AsyncRewardClient:
         """
         from reward_client._transport.backends.openai import as_async
 
+        refuse_unknown("AsyncRewardClient.from_openai", options, SharedOptions.__annotations__)
         self = cls.__new__(cls)
         carrier = as_async(client)
         self._start(Config(base_url=str(carrier.base_url), openai=carrier, **options))

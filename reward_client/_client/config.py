@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
 from os import PathLike
+from sys import float_info
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast, get_args
 
 from reward_client._base.options import (
@@ -16,6 +17,7 @@ from reward_client._base.options import (
     ServerActivation,
     Timeouts,
 )
+from reward_client._base.wording import describe_type
 from reward_client._client.base_url import BaseUrl, environment_key, request_headers, server_urls
 from reward_client._scoring.factory import verdict_of
 from reward_client._tokenization import LocalTokenizer, TokenizerChoice
@@ -41,16 +43,13 @@ if TYPE_CHECKING:
 HeadChoice: TypeAlias = Head | Literal["auto"]
 RecipeChoice: TypeAlias = Recipe | str | PathLike[str] | None
 
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "model": (str, type(None)),
-    "retry": (RetryPolicy,),
-    "limits": (Limits,),
-    "timeout": (Timeouts,),
-    "connection": (Connection,),
-    "bos": (bool, type(None)),
-    "tokenizer": (str, PathLike, LocalTokenizer),
+_TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "model": ((str, type(None)), "a str or None"),
+    "limits": ((Limits,), "a Limits, such as Limits(max_concurrency=8)"),
+    "connection": ((Connection,), "a Connection, such as Connection(proxy=…)"),
+    "bos": ((bool, type(None)), "True, False or None"),
+    "tokenizer": ((str, PathLike, LocalTokenizer), "a str, a path or a LocalTokenizer"),
 }
-
 
 _HEADS = (ScalarHead, StepHead, ObjectiveHead, LinearHead)
 
@@ -67,9 +66,9 @@ class SharedOptions(TypedDict, total=False):
     bos: bool | None
     on_overlong: OnOverlong
     server_activation: ServerActivation | None
-    retry: RetryPolicy
+    retry: RetryPolicy | int
     limits: Limits
-    timeout: Timeouts
+    timeout: Timeouts | float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +92,16 @@ class Config:
     bos: bool | None = None
     on_overlong: OnOverlong = "raise"
     server_activation: ServerActivation | None = None
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: RetryPolicy | int = field(default_factory=RetryPolicy)
     limits: Limits = field(default_factory=Limits)
-    timeout: Timeouts = field(default_factory=Timeouts)
+    timeout: Timeouts | float = field(default_factory=Timeouts)
     connection: Connection = field(default_factory=Connection)
     transport: httpx.AsyncBaseTransport | None = field(default=None, repr=False)
     openai: openai.AsyncOpenAI | None = field(default=None, repr=False)
     urls: tuple[str, ...] = field(init=False)
     request_headers: Mapping[str, str] = field(init=False, repr=False)
+    retry_policy: RetryPolicy = field(init=False)
+    timeouts: Timeouts = field(init=False)
     known_recipe: Recipe | Literal["auto"] | None = field(init=False)
     critics: Config | None = field(init=False)
 
@@ -116,14 +117,14 @@ class Config:
         if not isinstance(cast("object", self.method), (*get_args(Method), type(None))):
             raise InputError(
                 "method= must be one of reward_client.methods with its arguments, such as YesNo(), "
-                f"not a {type(self.method).__name__}."
+                f"not {describe_type(self.method)}."
             )
-        for name, types in _TYPES.items():
+        for name, (types, expected) in _TYPES.items():
             given = getattr(self, name)
             if not isinstance(given, types):
-                raise InputError(
-                    f"{name}= must be a {types[0].__name__}, not a {type(given).__name__}."
-                )
+                raise InputError(f"{name}= must be {expected}, not {describe_type(given)}.")
+        object.__setattr__(self, "retry_policy", _retry_policy(self.retry))
+        object.__setattr__(self, "timeouts", _timeouts(self.timeout))
         recipe = _recipe(self.recipe)
         object.__setattr__(self, "known_recipe", recipe)
         if isinstance(recipe, Recipe) and self.method is None:
@@ -215,6 +216,39 @@ class Config:
         """As a client shows itself."""
         where = self.urls[0] if len(self.urls) == 1 else list(self.urls)
         return f"({where!r}, model={self.model!r})"
+
+
+def _retry_policy(retry: object) -> RetryPolicy:
+    """Return the policy that ``retry=`` stands for: an integer counts the attempts."""
+    if isinstance(retry, RetryPolicy):
+        return retry
+    if type(retry) is int and retry > 0:
+        return RetryPolicy(attempts=retry)
+    if type(retry) is int:
+        raise InputError(
+            f"retry={retry} is no number of attempts, the first one included. "
+            "Write retry=1 to switch retries off."
+        )
+    raise InputError(
+        "retry= must be a number of attempts, such as retry=3, or a RetryPolicy, such as "
+        f"RetryPolicy(attempts=3, budget=60), not {describe_type(retry)}."
+    )
+
+
+def _timeouts(timeout: object) -> Timeouts:
+    """Return the deadlines that ``timeout=`` stands for: a number is the total for one sample."""
+    if isinstance(timeout, Timeouts):
+        return timeout
+    if isinstance(timeout, int | float) and not isinstance(timeout, bool):
+        if 0 < timeout <= float_info.max:
+            return Timeouts(total=timeout)
+        raise InputError(
+            f"timeout={timeout} is no number of seconds above 0. Leave timeout= out for no limit."
+        )
+    raise InputError(
+        "timeout= must be seconds for one sample, such as timeout=30, or a Timeouts, such as "
+        f"Timeouts(connect=5, read=60), not {describe_type(timeout)}."
+    )
 
 
 def _recipe(choice: RecipeChoice) -> Recipe | Literal["auto"] | None:

@@ -202,7 +202,7 @@ class Session:
 
     @asynccontextmanager
     async def _deadline(self) -> AsyncGenerator[None]:
-        total = self.config.timeout.total
+        total = self.config.timeouts.total
         deadline = asyncio.timeout(total)
         try:
             async with deadline:
@@ -268,7 +268,7 @@ class Session:
                 url,
                 _open_backend(config, url),
                 headers=config.request_headers,
-                retry=config.retry,
+                retry=config.retry_policy,
                 limits=config.limits,
                 has_stand_in=has_stand_in,
             )
@@ -313,11 +313,11 @@ def _open_backend(config: Config, url: str) -> Backend:
     if config.openai is not None:
         from reward_client._transport.backends.openai import OpenAIBackend
 
-        return OpenAIBackend(config.openai, url, config.timeout, limit)
+        return OpenAIBackend(config.openai, url, config.timeouts, limit)
     if config.transport is not None:
         from reward_client._transport.backends.httpx import HttpxBackend
 
-        return HttpxBackend(url, config.timeout, limit, config.transport)
+        return HttpxBackend(url, config.timeouts, limit, config.transport)
     from reward_client._transport.backends.aiohttp import AiohttpBackend
 
-    return AiohttpBackend(url, config.timeout, config.connection, limit)
+    return AiohttpBackend(url, config.timeouts, config.connection, limit)

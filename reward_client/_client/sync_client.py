@@ -33,6 +33,7 @@ from reward_client._client.base_url import BaseUrl
 from reward_client._client.config import Config, HeadChoice, RecipeChoice, SharedOptions
 from reward_client._client.loop_thread import LoopThread
 from reward_client._client.session import Session
+from reward_client._client.spelling import checks_spelling, refuse_unknown
 from reward_client._client.streaming import OnError, Window, progress_bar, result_of
 from reward_client._doctor.report import Diagnosis
 from reward_client._tokenization import TokenizerChoice
@@ -195,6 +196,7 @@ class RewardClient:
         ...     float(reward)
     """
 
+    @checks_spelling
     def __init__(
         self,
         base_url: BaseUrl | None = None,
@@ -209,9 +211,9 @@ class RewardClient:
         bos: bool | None = None,
         on_overlong: OnOverlong = "raise",
         server_activation: ServerActivation | None = None,
-        retry: RetryPolicy = RetryPolicy(),
+        retry: RetryPolicy | int = RetryPolicy(),
         limits: Limits = Limits(),
-        timeout: Timeouts = Timeouts(),
+        timeout: Timeouts | float = Timeouts(),
         connection: Connection = Connection(),
         headers: Mapping[str, str] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -276,6 +278,7 @@ class RewardClient:
         """
         from reward_client._transport.backends.openai import as_async
 
+        refuse_unknown("RewardClient.from_openai", options, SharedOptions.__annotations__)
         self = cls.__new__(cls)
         carrier = as_async(client)
         self._start(Config(base_url=str(carrier.base_url), openai=carrier, **options))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
 from reward_client._base.json_values import as_mapping
+from reward_client._base.wording import describe_type
 from reward_client.errors import (
     EngineDeadError,
     ProtocolError,
@@ -64,7 +65,7 @@ class Response:
         if fields is None:
             raise self.error(
                 ProtocolError,
-                f"A JSON object was expected, and a {type(self.payload).__name__} came. "
+                f"A JSON object was expected, and {describe_type(self.payload)} came. "
                 "Does base_url point at a vLLM server?",
             )
         return fields

@@ -9,6 +9,7 @@ from os import PathLike, fspath
 from typing import Any, cast
 
 from reward_client._base.samples import Message
+from reward_client._base.wording import describe_type
 from reward_client._tokenization.local_tokenizer import load_tokenizer, render
 from reward_client.errors import InputError, TokenizerMismatchError
 
@@ -137,7 +138,7 @@ def _loaded(given: object, *, trust_remote_code: bool) -> Any:
     if not (hasattr(given, "apply_chat_template") and hasattr(given, "get_vocab")):
         raise InputError(
             "Retokenizer takes a folder, a name on the hub or a tokenizer of transformers, "
-            f"not a {type(given).__name__}."
+            f"not {describe_type(given)}."
         )
     return given
 

@@ -1,10 +1,14 @@
 """Never run: what callers see of the public types, checked by mypy and pyright."""
 
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import assert_type
+
+import openai
 
 from reward_client import (
     AsyncRewardClient,
@@ -15,6 +19,7 @@ from reward_client import (
     LinearHead,
     ObjectiveHead,
     Ranking,
+    RetryPolicy,
     Reward,
     RewardClient,
     RewardClientError,
@@ -24,6 +29,7 @@ from reward_client import (
     Settings,
     StepHead,
     StepReward,
+    Timeouts,
     TokenizedSample,
 )
 from reward_client.files import ScoreSummary, score_file
@@ -52,6 +58,16 @@ def synchronous() -> None:
         assert_type(client.diagnose(), Diagnosis)
         assert_type(client.settings(), Settings)
         assert_type(score_file(client, "in.jsonl", Path("out.jsonl")), ScoreSummary)
+
+
+def options(carrier: openai.AsyncOpenAI) -> None:
+    RewardClient("http://localhost:8000", retry=3, timeout=30)
+    AsyncRewardClient("http://localhost:8000", retry=RetryPolicy(), timeout=Timeouts(read=60))
+    assert_type(RewardClient.from_openai(carrier, retry=3, timeout=0.5), RewardClient)
+    assert_type(AsyncRewardClient.from_openai(carrier, retry=3, timeout=0.5), AsyncRewardClient)
+    RewardClient("http://localhost:8000", max_retries=3)  # type: ignore[call-arg]
+    AsyncRewardClient("http://localhost:8000", retry="3")  # type: ignore[arg-type]
+    RewardClient.from_openai(carrier, max_retries=3)  # type: ignore[call-arg]
 
 
 def heads() -> None:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
+import re
+from collections.abc import Callable
 from typing import Any
 
+import httpx
+import numpy as np
+import openai
 import pytest
 from pydantic import ValidationError
 
@@ -19,6 +26,7 @@ from reward_client import (
 )
 from reward_client._client.base_url import server_urls
 from reward_client._client.config import Config
+from reward_client._client.spelling import SPELLINGS
 
 
 @pytest.mark.parametrize(
@@ -93,11 +101,13 @@ def test_secrets_are_not_shown() -> None:
         ({"head": "steps"}, "head="),
         ({"route": "classify-me"}, "route="),
         ({"server_activation": "softmax"}, "server_activation="),
-        ({"retry": 5}, "retry= must be a RetryPolicy"),
-        ({"limits": {"max_concurrency": 5}}, "limits= must be a Limits"),
-        ({"timeout": 30}, "timeout= must be a Timeouts"),
-        ({"connection": None}, "connection= must be a Connection"),
-        ({"model": 5}, "model= must be a str"),
+        ({"limits": {"max_concurrency": 5}}, "limits= must be a Limits, such as"),
+        ({"limits": httpx.Limits()}, "not an httpx.Limits."),
+        ({"connection": None}, "connection= must be a Connection, such as"),
+        ({"model": 5}, "model= must be a str or None, not an int."),
+        ({"bos": "yes"}, "bos= must be True, False or None, not a str."),
+        ({"tokenizer": None}, "tokenizer= must be a str, a path or a LocalTokenizer, not None."),
+        ({"method": "YesNo"}, "not a str."),
     ],
 )
 def test_wrong_options(options: Any, hint: str) -> None:
@@ -106,6 +116,153 @@ def test_wrong_options(options: Any, hint: str) -> None:
             client("http://host", **options)
         assert hint in str(caught.value)
         assert "secret" not in str(caught.value)
+
+
+def make_direct(kind: type[RewardClient | AsyncRewardClient], **options: Any) -> Config:
+    return kind("http://host", **options).__getstate__()
+
+
+def make_from_openai(kind: type[RewardClient | AsyncRewardClient], **options: Any) -> Config:
+    carrier = openai.AsyncOpenAI(base_url="http://host", api_key="key")
+    return kind.from_openai(carrier, **options)._core.config
+
+
+@pytest.fixture(params=[make_direct, make_from_openai])
+def make(request: pytest.FixtureRequest) -> Callable[..., Config]:
+    maker: Callable[..., Config] = request.param
+    return maker
+
+
+@pytest.fixture(params=[RewardClient, AsyncRewardClient])
+def kind(request: pytest.FixtureRequest) -> type[RewardClient | AsyncRewardClient]:
+    client: type[RewardClient | AsyncRewardClient] = request.param
+    return client
+
+
+@pytest.mark.parametrize(
+    ("given", "policy"),
+    [
+        (1, RetryPolicy(attempts=1)),
+        (3, RetryPolicy(attempts=3)),
+        (RetryPolicy(budget=5), RetryPolicy(budget=5)),
+    ],
+)
+def test_retry_is_a_number_of_attempts_or_a_policy(
+    make: Any, kind: Any, given: Any, policy: RetryPolicy
+) -> None:
+    assert make(kind, retry=given).retry_policy == policy
+    assert make(kind).retry_policy == RetryPolicy()
+
+
+@pytest.mark.parametrize(
+    ("given", "timeouts"),
+    [
+        (30, Timeouts(total=30)),
+        (0.5, Timeouts(total=0.5)),
+        (np.float64(2), Timeouts(total=2)),
+        (Timeouts(read=5), Timeouts(read=5)),
+    ],
+)
+def test_timeout_is_seconds_for_one_sample_or_deadlines(
+    make: Any, kind: Any, given: Any, timeouts: Timeouts
+) -> None:
+    assert make(kind, timeout=given).timeouts == timeouts
+    assert make(kind).timeouts == Timeouts()
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"retry": 0}, "retry=0 is no number of attempts, the first one included. Write retry=1"),
+        ({"retry": -1}, "retry=-1 is no number of attempts"),
+        ({"retry": True}, "RetryPolicy(attempts=3, budget=60), not a bool."),
+        ({"retry": 3.0}, "retry= must be a number of attempts, such as retry=3"),
+        ({"retry": None}, "not None."),
+        ({"timeout": 0}, "timeout=0 is no number of seconds above 0."),
+        ({"timeout": -0.5}, "timeout=-0.5 is no number of seconds above 0."),
+        ({"timeout": float("nan")}, "timeout=nan is no number of seconds above 0."),
+        ({"timeout": float("inf")}, "Leave timeout= out for no limit."),
+        ({"timeout": 10**400}, "is no number of seconds above 0."),
+        ({"timeout": True}, "Timeouts(connect=5, read=60), not a bool."),
+        ({"timeout": None}, "not None."),
+        ({"timeout": (5, 60)}, "not a tuple."),
+        ({"timeout": "30"}, "timeout= must be seconds for one sample, such as timeout=30"),
+        ({"timeout": httpx.Timeout(10)}, "Timeouts(connect=5, read=60), not an httpx.Timeout."),
+    ],
+)
+def test_wrong_simple_spellings(make: Any, kind: Any, options: Any, hint: str) -> None:
+    with pytest.raises(InputError) as caught:
+        make(kind, **options)
+    assert hint in str(caught.value)
+
+
+def test_a_client_with_simple_spellings_pickles(kind: Any) -> None:
+    twin = pickle.loads(pickle.dumps(kind("http://host", retry=3, timeout=30)))
+    assert twin.__getstate__() == make_direct(kind, retry=3, timeout=30)
+    assert twin.__getstate__().timeouts == Timeouts(total=30)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("max_retries", ": write retry=3 (attempts, the first one included)."),
+        ("max_workers", ": write limits=Limits(max_concurrency=8)."),
+        ("concurrency", ": write limits=Limits(max_concurrency=8)."),
+        ("batch_size", ": write limits=Limits(max_batch_items=32)."),
+        ("timeouts", ": did you mean timeout=?"),
+        ("unheard_of", "."),
+    ],
+)
+def test_an_unknown_option_names_the_known_one(make: Any, kind: Any, name: str, hint: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        make(kind, **{name: 3})
+    where = kind.__name__ if make is make_direct else f"{kind.__name__}.from_openai"
+    assert str(caught.value) == f"{where}() takes no {name}={hint}"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("verify", "connection=Connection(verify=…)"),
+        ("proxy", 'connection=Connection(proxy="http://…")'),
+        ("proxies", 'connection=Connection(proxy="http://…")'),
+        ("http_client", "transport=httpx.AsyncHTTPTransport(…)"),
+        ("default_headers", "headers={…}"),
+        ("organization", 'headers={"openai-organization": "…"}'),
+        ("url", 'base_url="http://localhost:8000"'),
+    ],
+)
+def test_the_openai_client_brings_the_connection(kind: Any, name: str, hint: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"takes no {name}=: write {hint}.")):
+        make_direct(kind, **{name: 3})
+    with pytest.raises(TypeError, match=f"takes no {name}=: set it on the OpenAI client."):
+        make_from_openai(kind, **{name: 3})
+
+
+def test_every_spelling_is_of_an_option(kind: Any) -> None:
+    known = inspect.signature(kind).parameters
+    for name, spelling in SPELLINGS.items():
+        assert name not in known
+        assert spelling.split("=")[0] in known
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "hint"),
+    [
+        (Limits, "max_pack_items", "Limits takes no max_pack_items=: write max_batch_items=."),
+        (Limits, "max_pack_tokens", "write max_batch_tokens=."),
+        (Limits, "max_connections", "write max_concurrency=."),
+        (RetryPolicy, "max_retries", "write attempts= (the first one included)."),
+        (Timeouts, "write", "write read=."),
+        (Timeouts, "pool", "write total=."),
+        (Connection, "proxies", "write proxy=."),
+        (Connection, "write", "Extra inputs are not permitted"),
+    ],
+)
+def test_an_unknown_value_names_the_known_one(kind: Any, name: str, hint: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        kind(**{name: 3})
+    assert hint in str(caught.value)
 
 
 @pytest.mark.parametrize(

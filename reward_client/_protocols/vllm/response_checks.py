@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from reward_client._base.json_values import as_list, as_mapping
+from reward_client._base.wording import describe_type
 from reward_client._protocols.http import Response
 from reward_client._protocols.vllm.pooled_output import MissingLogprobError, PooledOutput
 from reward_client.errors import (
@@ -73,7 +74,7 @@ def _checked(
 def _check_usage(response: Response, fields: Mapping[str, object], tokens: range) -> None:
     counted = (as_mapping(fields.get("usage")) or {}).get("prompt_tokens")
     if type(counted) not in (int, float) or counted not in tokens:
-        scored = counted if isinstance(counted, int | None) else f"a {type(counted).__name__}"
+        scored = counted if isinstance(counted, int | None) else describe_type(counted)
         sent = tokens[0] if len(tokens) == 1 else f"{tokens[0]} to {tokens[-1]}"
         raise response.error(
             ResponseMismatchError,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from reward_client._base.json_values import as_list
 from reward_client._base.samples import Conversation, Prompt
 from reward_client._base.token_ids import TokenIds, checked
+from reward_client._base.wording import describe_type
 from reward_client._protocols.http import Request, Response, Transport
 from reward_client._protocols.vllm.versions import template_keys
 from reward_client.errors import InputError, ProtocolError, ResponseMismatchError
@@ -118,7 +119,7 @@ def token_ids(response: Response) -> TokenIds:
         raise response.error(ProtocolError, "The reply of /tokenize holds what is not a token ID.")
     count = fields.get("count")
     if type(count) is not int or count != len(tokens):
-        counted = count if type(count) is int else f"a {type(count).__name__}"
+        counted = count if type(count) is int else describe_type(count)
         raise response.error(
             ResponseMismatchError, f"/tokenize counts {counted} tokens and gives {len(tokens)}."
         )

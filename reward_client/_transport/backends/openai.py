@@ -9,6 +9,7 @@ import openai
 import orjson
 
 from reward_client._base.options import Timeouts
+from reward_client._base.wording import describe_type
 from reward_client._transport.backends.base import RawResponse
 from reward_client._transport.network_errors import NetworkError, NetworkErrorKind, classify
 from reward_client.errors import InputError
@@ -103,7 +104,7 @@ def as_async(client: openai.OpenAI | openai.AsyncOpenAI) -> openai.AsyncOpenAI:
     if isinstance(given, openai.AsyncOpenAI):
         return given
     if not isinstance(given, openai.OpenAI):
-        raise InputError(f"from_openai needs an OpenAI client, not a {type(given).__name__}.")
+        raise InputError(f"from_openai needs an OpenAI client, not {describe_type(given)}.")
     custom = type(given._client).__name__ != "SyncHttpxClientWrapper"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     if custom or type(given) is not openai.OpenAI or not given.api_key:
         raise InputError(

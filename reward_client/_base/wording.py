@@ -1,0 +1,27 @@
+"""Wording that error messages share."""
+
+from __future__ import annotations
+
+import re
+
+# By the sound: "an int" and "an httpx.Timeout", but "a UserDict".
+_TAKES_AN = re.compile(r"[aeio]|httpx|u(?!ni|s)", re.IGNORECASE)
+_UNNAMED_MODULES = frozenset({"builtins", "__main__"})
+
+
+def describe_type(value: object) -> str:
+    """Return the type of a value, such as ``"an int"``, ``"a numpy.ndarray"`` or ``"None"``.
+
+    The value itself is not shown: it may hold a prompt or a secret.
+    """
+    if value is None:
+        return "None"
+    package, name = type(value).__module__.split(".")[0], type(value).__name__
+    if package not in _UNNAMED_MODULES:
+        name = f"{package}.{name}"
+    return f"{'an' if _TAKES_AN.match(name) else 'a'} {name}"
+
+
+def shorten(text: str, length: int) -> str:
+    """Return a text, cut to a number of characters with an ellipsis at its end."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -16,11 +16,9 @@ from reward_client._doctor.findings import not_checked, ok, warning
 from reward_client._doctor.report import Finding
 from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.tokenize import (
-    detokenize_request,
-    server_ids,
-    text_of,
-    text_request,
-    token_ids,
+    detokenize,
+    tokenize_prompt,
+    tokenize_text,
 )
 from reward_client._server.identity import Identity
 from reward_client._tokenization import LocalTokenizer, PromptRules, Tokenized
@@ -67,7 +65,7 @@ class ServerTokenizer:
             prompt: With its step tokens.
             opened: Whether another turn is opened; None for what the model needs.
         """
-        return await server_ids(
+        return await tokenize_prompt(
             self.transport,
             self.identity.model,
             self.identity.version,
@@ -77,12 +75,13 @@ class ServerTokenizer:
 
     async def text(self, ids: Sequence[int]) -> str:
         """The text of token IDs."""
-        return text_of(await self.transport.send(detokenize_request(self.identity.model, ids)))
+        return await detokenize(self.transport, self.identity.model, ids)
 
     async def text_ids(self, text: str, *, add_special_tokens: bool) -> TokenIds:
         """The token IDs of a text."""
-        call = text_request(self.identity.model, text, add_special_tokens=add_special_tokens)
-        return token_ids(await self.transport.send(call))
+        return await tokenize_text(
+            self.transport, self.identity.model, text, add_special_tokens=add_special_tokens
+        )
 
 
 @dataclass(frozen=True, slots=True)

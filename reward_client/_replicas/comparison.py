@@ -9,6 +9,7 @@ from math import isclose
 from reward_client._base.options import Limits
 from reward_client._base.results import Reward, ServerProfile, TokenizedSample
 from reward_client._base.samples import Conversation, Prompt
+from reward_client._base.sequences import common_prefix_length
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Transport
 from reward_client._server.requests import fit_to_server, reward_of, score_tokens
@@ -92,7 +93,7 @@ def compare(first: Fingerprint, other: Fingerprint, tolerance: float = _TOLERANC
             one, two, f"vLLM {one.version} takes {one.sends}, {two.version} {two.sends}"
         )
     if first.tokens.token_ids != other.tokens.token_ids:
-        index = _first_difference(first.tokens.token_ids, other.tokens.token_ids)
+        index = common_prefix_length(first.tokens.token_ids, other.tokens.token_ids)
         raise _mismatch(
             one, two, f"different token IDs for the same sample, from position {index} on"
         )
@@ -141,8 +142,3 @@ def _basename(root: str) -> str:
 
 def _minor(version: str | None) -> tuple[str, ...]:
     return tuple((version or "").split(".")[:2])
-
-
-def _first_difference(one: Sequence[int], two: Sequence[int]) -> int:
-    pairs = zip(one, two, strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(two)))

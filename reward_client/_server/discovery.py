@@ -9,7 +9,7 @@ from dataclasses import replace
 from reward_client._base.activation import Activation
 from reward_client._base.samples import parse_sample
 from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm.tokenize import server_ids
+from reward_client._protocols.vllm.tokenize import tokenize_prompt
 from reward_client._protocols.vllm.versions import UNKNOWN_VERSION, VersionRange, version_range_of
 from reward_client._server.activation_check import (
     Reads,
@@ -245,7 +245,7 @@ async def _activation_by_reference(
         if not isinstance(reference.expected, float) or request.sends != "ids":
             continue
         prompt = parse_sample(reference.sample)
-        ids = await server_ids(
+        ids = await tokenize_prompt(
             transport, model, identity.version, prompt, generation_prompt=rules.generation_prompt
         )
         ids = rules.finished(ids, prompt)

@@ -10,10 +10,10 @@ from reward_client._base.json_values import as_count
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.tokenize import (
-    detokenize_request,
-    text_of,
+    detokenize,
     text_request,
     token_ids,
+    tokenize_text,
 )
 from reward_client._tokenization.prompt_rules import StepToken
 from reward_client.errors import InputError
@@ -52,7 +52,7 @@ async def tokenize_probes(transport: Transport, model: str, step: StepToken | No
     """Make the probes; for step rewards each holds one to three step tokens."""
     response = await transport.send(text_request(model, _TEXT, add_special_tokens=True))
     ids = token_ids(response)
-    bare = token_ids(await transport.send(text_request(model, _TEXT, add_special_tokens=False)))
+    bare = await tokenize_text(transport, model, _TEXT, add_special_tokens=False)
     return Probes(
         ids=tuple(_piece(bare, number, step) for number in range(_COUNT)),
         bos=ids[0] if ids[1 : 1 + len(bare)] == bare else None,
@@ -66,8 +66,9 @@ async def text_probes(transport: Transport, model: str) -> tuple[list[str], list
         _TEXT[number * _CHARACTERS : (number + 1) * _CHARACTERS + _STRIDE * number]
         for number in range(_COUNT)
     ]
-    requests = [text_request(model, text, add_special_tokens=True) for text in texts]
-    return texts, [token_ids(await transport.send(request)) for request in requests]
+    return texts, [
+        await tokenize_text(transport, model, text, add_special_tokens=True) for text in texts
+    ]
 
 
 async def token_ids_of(
@@ -100,7 +101,7 @@ async def step_token(transport: Transport, model: str, head: StepHead) -> StepTo
     given = head.step_token
     if isinstance(given, str):
         return StepToken(await _single_token(transport, model, given, "step_token="), given)
-    text = text_of(await transport.send(detokenize_request(model, [given])))
+    text = await detokenize(transport, model, [given])
     if not text or "\ufffd" in text:
         raise InputError(
             f"step_token={given} has no text in this model ({text!r}), and cannot separate steps. "
@@ -116,7 +117,7 @@ async def _single_token(transport: Transport, model: str, text: str, option: str
         InputError: If the text is not one token.
         RewardClientError: As `Transport.send`.
     """
-    ids = token_ids(await transport.send(text_request(model, text, add_special_tokens=False)))
+    ids = await tokenize_text(transport, model, text, add_special_tokens=False)
     if len(ids) != 1:
         raise InputError(
             f"{option}{text!r} is {len(ids)} tokens of this model ({[*ids[:8]]}) and must be one. "

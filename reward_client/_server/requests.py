@@ -15,10 +15,8 @@ from reward_client._base.samples import Conversation
 from reward_client._protocols.http import Request, Response, Transport
 from reward_client._protocols.vllm import MissingLogprobError, PooledOutput, ScoringRequest
 from reward_client._protocols.vllm.tokenize import (
-    detokenize_request,
-    text_of,
-    text_request,
-    token_ids,
+    detokenize,
+    tokenize_text,
 )
 from reward_client._server.state import ServerState
 from reward_client._tokenization import Tokenized
@@ -204,10 +202,8 @@ async def fit_to_server(transport: Transport, state: ServerState, tokens: Tokeni
     ids = tokens.ids
     # The server adds special tokens itself.
     bare = ids[1:] if ids.leading(state.rules.bos_token_id) else ids[:]
-    text = text_of(await transport.send(detokenize_request(state.model, bare)))
-    retokenized = token_ids(
-        await transport.send(text_request(state.model, text, add_special_tokens=True))
-    )
+    text = await detokenize(transport, state.model, bare)
+    retokenized = await tokenize_text(transport, state.model, text, add_special_tokens=True)
     if retokenized != ids:
         raise InputError(
             f"Cannot score these {len(ids)} token IDs on vLLM {state.identity.version}: it takes "

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, TypeGuard, cast
 
 from reward_client._base.samples import Conversation, FormattedText, Message, Prompt
+from reward_client._base.sequences import common_prefix_length
 from reward_client._base.token_ids import TokenIds, checked
 from reward_client._tokenization.spot_checks import INTERVAL, SpotChecks
 from reward_client.errors import InputError, TokenizerMismatchError
@@ -221,11 +222,7 @@ class Proof:
         if list(local) == list(server):
             self.spot_checks.mark_agreed(prompt)
             return
-        pairs = zip(local, server, strict=False)
-        position = next(
-            (place for place, (mine, theirs) in enumerate(pairs) if mine != theirs),
-            min(len(local), len(server)),
-        )
+        position = common_prefix_length(local, server)
         piece = slice(max(0, position - 1), position + _SHOWN)
         late = (
             f" Up to {INTERVAL} samples since the last comparison may have been scored as other "

@@ -10,15 +10,15 @@ from itertools import product
 from os import PathLike
 
 from reward_client._base.samples import Conversation, Message, parse_token_ids
+from reward_client._base.sequences import common_prefix_length
 from reward_client._tokenization.policy_tokenizer import PolicyTokenizer, any_of
 from reward_client._tokenization.template_parser import (
-    UNKNOWN,
+    PLACEHOLDER,
     Difference,
-    alike,
-    around_unknown,
+    around_placeholders,
     contents_between,
     joined,
-    unknown,
+    placeholder_turns,
 )
 from reward_client.errors import InputError, TokenizerMismatchError
 
@@ -156,7 +156,7 @@ class Retokenizer:
         position = 0
         for before, content, after in zip(pieces, contents, pieces[1:], strict=False):
             position += len(before)
-            around = joined([before, after], [UNKNOWN])
+            around = joined([before, after], [PLACEHOLDER])
             if self._marks.findall(before + content + after) != self._marks.findall(around):
                 inside = self._marks.search(content)
                 return Difference.between("", text, position + (inside.start() if inside else 0))
@@ -170,16 +170,16 @@ class Retokenizer:
 
         And with it, what the template writes there itself.
         """
-        turns = unknown(roles)
+        turns = placeholder_turns(roles)
         with suppress(InputError):
-            pieces = around_unknown(self._policy.rendered([*known, *turns]), len(turns))
+            pieces = around_placeholders(self._policy.rendered([*known, *turns]), len(turns))
             if pieces is None:
                 return
             yield pieces, pieces
             # What a template writes before an answer, a model that thinks may write itself.
             prompt = [*known, *turns[:-1]]
             opened = self._policy.rendered(prompt, generation_prompt=True)
-            before = around_unknown(opened, len(turns) - 1)
+            before = around_placeholders(opened, len(turns) - 1)
             if before is not None and opened != self._policy.rendered(prompt):
                 own = [*before, pieces[-1]]
                 yield own, pieces if pieces[-2].startswith(own[-2]) else own
@@ -187,7 +187,9 @@ class Retokenizer:
     def _before_answers(self) -> str:
         """What stands between a user's turn and each answer; there are as many as answers."""
         both = [piece for pieces, _ in self._pieces([], _EXCHANGE * 2) for piece in pieces[1::2]]
-        common = reduce(lambda one, other: one[: alike(one, other)], both or [""]).strip()
+        common = reduce(
+            lambda one, other: one[: common_prefix_length(one, other)], both or [""]
+        ).strip()
         if not common:
             raise InputError(
                 f"The chat template of {self._policy.name!r} does not tell turns apart: messages "

@@ -1,4 +1,4 @@
-"""Which prompts are compared, where token IDs come another way than by the server's /tokenize."""
+"""Which prompts are compared with the server, if token IDs come from somewhere else."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from reward_client._base.samples import Conversation, FormattedText
 
 _FIRST = 8
 INTERVAL = 64
-"""After the first ones of its form, each prompt with such a number is compared."""
+"""After the first prompts of a form, one prompt of this many is compared."""
 
 
 class SpotChecks:
-    """The first prompts are compared, then some; belongs to one event loop.
+    """Selects the first prompts of each form, then one of `INTERVAL`. For one event loop.
 
-    Texts prove nothing of the chat template, nor do conversations without a system message of what
-    it makes of one: each form of prompt is proven by itself.
+    Each form of prompt is proven separately: plain text does not exercise the chat template, and a
+    conversation without a system message does not exercise the template's system part.
     """
 
     def __init__(self) -> None:
@@ -29,11 +29,11 @@ class SpotChecks:
         self._changed = asyncio.Event()
 
     def is_proven(self, prompt: Conversation | FormattedText) -> bool:
-        """Whether the first prompts of this form agreed."""
+        """Return whether the first prompts of this form agreed."""
         return self._agreed[_form(prompt)] >= _FIRST
 
     def may_skip(self, prompt: Conversation | FormattedText) -> bool:
-        """Whether this prompt need not be compared; it is counted."""
+        """Count a prompt, and return whether it needs no comparison."""
         form = _form(prompt)
         self._seen[form] += 1
         if self._agreed[form] < _FIRST:
@@ -44,9 +44,10 @@ class SpotChecks:
 
     @asynccontextmanager
     async def turn(self, prompt: Conversation | FormattedText) -> AsyncGenerator[bool]:
-        """For a prompt that did not pass: whether it is to be compared in this context.
+        """Yield whether to compare a prompt that `may_skip` did not let pass.
 
-        No more are than prove its form: the others wait for them, and need not be compared then.
+        No more prompts are compared at a time than prove the form: the others wait for them, and
+        need no comparison afterwards.
         """
         form = _form(prompt)
         while self._agreed[form] < _FIRST <= self._agreed[form] + self._under_way[form]:
@@ -63,12 +64,12 @@ class SpotChecks:
             self._changed = asyncio.Event()
 
     def mark_agreed(self, prompt: Conversation | FormattedText) -> None:
-        """Notes that a prompt was compared and is the same."""
+        """Count a prompt that was compared and agreed."""
         self._agreed[_form(prompt)] += 1
 
 
 def _form(prompt: Conversation | FormattedText) -> Hashable:
-    """Which parts of the chat template a prompt goes through, roughly."""
+    """Return a key for the parts of the chat template that a prompt goes through, roughly."""
     if isinstance(prompt, FormattedText):
         return None
     roles = frozenset(message["role"] for message in prompt.messages)

@@ -1,4 +1,4 @@
-"""A conversation as a chat template writes it around contents that are not known."""
+"""The text that a chat template writes around the contents of messages. Pure."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from itertools import chain
 from typing import NamedTuple, Self
 
 from reward_client._base.samples import Message
+from reward_client._base.sequences import common_prefix_length
 
-_SHOWN = 24
+_SHOWN_CHARACTERS = 24
 
-UNKNOWN = "zq0qz"
-"""A content that holds nothing of a template's."""
+PLACEHOLDER = "zq0qz"
+"""A content that shares nothing with the text of a template."""
 
-# Letters and digits: no template has a reason to change these.
-_UNKNOWN = re.compile(r"zq(\d+)qz")
+# Letters and digits: no template has a reason to change them.
+_PLACEHOLDER = re.compile(r"zq(\d+)qz")
 
 
 class Difference(NamedTuple):
-    """Where a text is not what a template writes, with a little of both."""
+    """The first position at which a text differs from a template, with an excerpt of both."""
 
     position: int
     template: str
@@ -27,52 +28,54 @@ class Difference(NamedTuple):
 
     @classmethod
     def between(cls, template: str, text: str, start: int = 0) -> Self:
-        """Of a text from `start` on."""
-        same = alike(template, text[start:])
-        place = start + same
-        return cls(place, template[same : same + _SHOWN], text[place : place + _SHOWN])
+        """Compare a template with a text from `start` on."""
+        same = common_prefix_length(template, text[start:])
+        position = start + same
+        return cls(
+            position,
+            template[same : same + _SHOWN_CHARACTERS],
+            text[position : position + _SHOWN_CHARACTERS],
+        )
 
 
-def alike(one: str, other: str) -> int:
-    """How many characters two texts begin with that are the same."""
-    pairs = enumerate(zip(one, other, strict=False))
-    different = (place for place, (mine, theirs) in pairs if mine != theirs)
-    return next(different, min(len(one), len(other)))
+def placeholder_turns(roles: Sequence[str]) -> list[Message]:
+    """Return one turn for each role, with a numbered placeholder as its content."""
+    return [{"role": role, "content": f"zq{number}qz"} for number, role in enumerate(roles)]
 
 
-def unknown(roles: Sequence[str]) -> list[Message]:
-    """Turns of these roles, whose contents are not known."""
-    return [{"role": role, "content": f"zq{place}qz"} for place, role in enumerate(roles)]
+def around_placeholders(text: str, count: int) -> list[str] | None:
+    """Split a rendered text at the placeholders of `placeholder_turns`.
 
+    Args:
+        text: The rendered text.
+        count: The number of turns.
 
-def around_unknown(text: str, contents: int) -> list[str] | None:
-    """What stands before, between and after the contents of `unknown`, all of them in their order.
-
-    None where a template does otherwise, or has nothing but white space between two of them: a
-    text could be parted in many ways.
+    Returns:
+        The pieces before, between and after the placeholders. None if the template reorders them,
+        or leaves only white space between two of them: such a text has several readings.
     """
-    parts = _UNKNOWN.split(text)
+    parts = _PLACEHOLDER.split(text)
     pieces, numbers = parts[::2], parts[1::2]
-    told_apart = all(piece.strip() for piece in pieces[1:-1])
-    return pieces if told_apart and numbers == [*map(str, range(contents))] else None
+    distinct = all(piece.strip() for piece in pieces[1:-1])
+    return pieces if distinct and numbers == [*map(str, range(count))] else None
 
 
 def joined(pieces: Sequence[str], contents: Sequence[str]) -> str:
-    """The text of pieces with contents between them."""
+    """Join pieces with the contents between them."""
     return "".join(chain.from_iterable(zip(pieces, [*contents, ""], strict=True)))
 
 
 def contents_between(pieces: Sequence[str], text: str) -> list[str] | Difference:
-    """The contents that a text has between the pieces; the last goes on to the text's end."""
+    """Return the contents between the pieces in a text; the last one reaches to its end."""
     start, *inner, _ = pieces
     if not text.startswith(start):
         return Difference.between(start, text)
     position = len(start)
     contents: list[str] = []
     for piece in inner:
-        place = text.find(piece, position)
-        if place < 0:
+        found = text.find(piece, position)
+        if found < 0:
             return Difference.between(piece, text, position)
-        contents.append(text[position:place])
-        position = place + len(piece)
+        contents.append(text[position:found])
+        position = found + len(piece)
     return [*contents, text[position:]]

@@ -14,7 +14,7 @@ from reward_client._base.results import ServerProfile, TokenizedSample
 from reward_client._base.samples import Conversation, FormattedText, Prompt
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm.tokenize import server_ids
+from reward_client._protocols.vllm.tokenize import tokenize_prompt
 from reward_client._tokenization.local_tokenizer import LocalTokenizer, Proof, is_plain
 from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client._tokenization.truncation import fit
@@ -280,7 +280,7 @@ class Tokenizer:
 async def _server_ids(
     transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
 ) -> TokenIds:
-    return await server_ids(
+    return await tokenize_prompt(
         transport,
         profile.model,
         profile.version,

@@ -1,4 +1,4 @@
-"""Conversations that are too long: which turns may go. Pure."""
+"""Truncation of conversations that are too long. Pure."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from reward_client._base.samples import Conversation, Message
 
 FitT = TypeVar("FitT")
 
-_KEPT = ("system", "developer")
+_KEPT_ROLES = ("system", "developer")
 
 
 async def fit(
     conversation: Conversation, attempt: Callable[[Conversation], Awaitable[FitT | None]]
 ) -> FitT | None:
-    """What comes of the conversation without as few of its oldest exchanges as must go.
+    """Drop the fewest of the oldest exchanges so that the conversation fits.
 
-    An exchange is a user's turn and what follows it up to the next one; system messages stay, and
-    so does the last exchange.
+    An exchange is a user's turn with all turns up to the next user's turn. System messages and the
+    last exchange stay.
 
     Args:
-        conversation: One that is too long.
-        attempt: What comes of a shorter one; None where that is too long, too.
+        conversation: A conversation that is too long.
+        attempt: Returns the result for a shorter conversation; None if it is too long as well.
 
     Returns:
-        None where the last exchange alone is too long.
+        The result of the longest conversation that fits; None if the last exchange alone is too
+        long.
     """
-    starts = _exchanges(conversation.messages)
-    low, high = 1, len(starts)  # how many exchanges may have to go
+    starts = _exchange_starts(conversation.messages)
+    low, high = 1, len(starts)  # the number of exchanges to drop
     best: FitT | None = None
     while low < high:
         middle = (low + high) // 2
-        fitting = await attempt(_without(conversation, starts[middle]))
+        fitting = await attempt(_drop_before(conversation, starts[middle]))
         if fitting is None:
             low = middle + 1
         else:
@@ -41,22 +42,22 @@ async def fit(
     return best
 
 
-def _exchanges(messages: Sequence[Message]) -> list[int]:
-    """Where each exchange begins."""
+def _exchange_starts(messages: Sequence[Message]) -> list[int]:
+    """Return the index of each exchange's first message."""
     starts: list[int] = []
     previous: object = None
-    for place, message in enumerate(messages):
+    for index, message in enumerate(messages):
         role = message.get("role")
-        if role in _KEPT:
+        if role in _KEPT_ROLES:
             continue
         if previous is None or (role == "user" and previous != "user"):
-            starts.append(place)
+            starts.append(index)
         previous = role
     return starts
 
 
-def _without(conversation: Conversation, start: int) -> Conversation:
-    """The system messages, and all others from `start` on."""
+def _drop_before(conversation: Conversation, start: int) -> Conversation:
+    """Return the conversation without the messages before `start`, except system messages."""
     messages = conversation.messages
-    kept = [message for message in messages[:start] if message.get("role") in _KEPT]
+    kept = [message for message in messages[:start] if message.get("role") in _KEPT_ROLES]
     return replace(conversation, messages=[*kept, *messages[start:]])

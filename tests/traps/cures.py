@@ -304,8 +304,8 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "Formatted text is tokenized without a further BOS.",
                 "_protocols/vllm/tokenize.py",
-                "request = text_request(model, prompt.text, add_special_tokens=False)",
-                "request = text_request(model, prompt.text, add_special_tokens=True)",
+                "tokenize_text(transport, model, prompt.text, add_special_tokens=False)",
+                "tokenize_text(transport, model, prompt.text, add_special_tokens=True)",
                 (PROMPTS + "test_10_formatted_text_gets_no_second_bos",),
             ),
             Cure(
@@ -1005,9 +1005,9 @@ TRAPS: dict[int, Trap] = {
             ),
             Cure(
                 "It reads only the beginning of an error.",
-                "_transport/backends/aiohttp.py",
-                "limit = MAX_ERROR_BYTES if failed else self._max_response_bytes",
-                "limit = self._max_response_bytes",
+                "_transport/backends/base.py",
+                "limit = MAX_ERROR_BYTES if failed else max_bytes",
+                "limit = max_bytes",
                 (REPLIES + "test_31_an_error_is_not_read_to_its_end",),
             ),
             Cure(

@@ -1,4 +1,4 @@
-"""Token IDs by the server: requests to ``/tokenize`` and ``/detokenize``, and what they answer."""
+"""Requests to ``/tokenize`` and ``/detokenize``, and their responses."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from collections.abc import Mapping, Sequence
 from reward_client._base.json_values import as_list
 from reward_client._base.samples import Conversation, Prompt
 from reward_client._base.token_ids import TokenIds, checked
-from reward_client._base.wording import describe_type
+from reward_client._base.wording import describe_type, shorten
 from reward_client._protocols.http import Request, Response, Transport
 from reward_client._protocols.vllm.versions import template_keys
 from reward_client.errors import InputError, ProtocolError, ResponseMismatchError
 
 PATH = "/tokenize"
 
-_SHOWN_CHARACTERS = 40
 
-
-async def server_ids(
+async def tokenize_prompt(
     transport: Transport,
     model: str,
     version: str | None,
@@ -26,25 +24,45 @@ async def server_ids(
     generation_prompt: bool,
     continues: bool = False,
 ) -> TokenIds:
-    """The token IDs of a prompt by the server; token IDs stay as they are.
+    """Return the token IDs that the server makes of a prompt; token IDs stay as they are.
 
     Raises:
-        InputError: The prompt needs something that this server would silently ignore.
+        InputError: If the prompt needs something that this server would silently ignore.
         RewardClientError: As `Transport.send`.
     """
     if isinstance(prompt, TokenIds):
         return prompt
-    if isinstance(prompt, Conversation):
-        request = chat_request(
-            model, version, prompt, generation_prompt=generation_prompt, continues=continues
-        )
-    else:
-        request = text_request(model, prompt.text, add_special_tokens=False)
+    if not isinstance(prompt, Conversation):
+        return await tokenize_text(transport, model, prompt.text, add_special_tokens=False)
+    request = chat_request(
+        model, version, prompt, generation_prompt=generation_prompt, continues=continues
+    )
     return token_ids(await transport.send(request))
 
 
+async def tokenize_text(
+    transport: Transport, model: str, text: str, *, add_special_tokens: bool
+) -> TokenIds:
+    """Return the token IDs that the server makes of plain text.
+
+    Raises:
+        RewardClientError: As `Transport.send`.
+    """
+    request = text_request(model, text, add_special_tokens=add_special_tokens)
+    return token_ids(await transport.send(request))
+
+
+async def detokenize(transport: Transport, model: str, ids: Sequence[int]) -> str:
+    """Return the text that the server makes of token IDs, special tokens included.
+
+    Raises:
+        RewardClientError: As `Transport.send`.
+    """
+    return text_of(await transport.send(detokenize_request(model, ids)))
+
+
 def text_request(model: str, text: str, *, add_special_tokens: bool) -> Request:
-    """The request for the token IDs of plain text."""
+    """Build the request for the token IDs of plain text."""
     return Request(
         "POST",
         PATH,
@@ -61,22 +79,29 @@ def chat_request(
     generation_prompt: bool,
     continues: bool = False,
 ) -> Request:
-    """The request for the token IDs of a conversation, whose last turn may be left open.
+    """Build the request for the token IDs of a conversation.
+
+    Args:
+        model: The model's name.
+        version: The server's vLLM version.
+        conversation: The conversation.
+        generation_prompt: True if the template opens another assistant turn at the end.
+        continues: True if the last turn is left open.
 
     Raises:
-        InputError: The conversation needs something that this server would silently ignore, or
-            holds what no token ID stands for.
+        InputError: If the conversation needs something that this server would silently ignore, or
+            holds content that no token ID stands for.
     """
     others = conversation.other_parts()
     if others:
         # There are placeholder tokens for an image; the image itself would be lost.
         raise InputError(
-            f"The messages hold parts other than text ({', '.join(others)[:_SHOWN_CHARACTERS]}), "
-            "which a reward from token IDs would ignore: give method=Messages(), and no tools, "
-            "steps or arguments for the chat template with them."
+            f"Cannot score parts other than text ({shorten(', '.join(others), 40)}) by token IDs, "
+            "which would ignore them. Give method=Messages(), without tools, steps or arguments "
+            "for the chat template."
         )
     # Both flags are always sent: /tokenize adds a generation prompt by default, and checks one
-    # flag against the other only where both are named.
+    # flag against the other only if the request names both.
     body: dict[str, object] = {
         "model": model,
         "messages": list(conversation.messages),
@@ -100,23 +125,24 @@ def chat_request(
 
 
 def detokenize_request(model: str, ids: Sequence[int]) -> Request:
-    """The request for the text of token IDs, special tokens included."""
+    """Build the request for the text of token IDs."""
     return Request("POST", "/detokenize", {"model": model, "tokens": list(ids)}, prepares=True)
 
 
 def token_ids(response: Response) -> TokenIds:
-    """The token IDs of a reply.
+    """Read the token IDs of a response of ``/tokenize``.
 
     Raises:
-        ProtocolError: It holds none, or not as many as it says.
+        ProtocolError: If the response holds no token IDs.
+        ResponseMismatchError: If their number is not the one that the response names.
     """
     fields = response.fields()
     tokens = as_list(fields.get("tokens"))
     if not tokens:
-        raise response.error(ProtocolError, "The reply of /tokenize holds no token IDs.")
+        raise response.error(ProtocolError, "The response of /tokenize holds no token IDs.")
     ids = checked(tokens)
     if ids is None:
-        raise response.error(ProtocolError, "The reply of /tokenize holds what is not a token ID.")
+        raise response.error(ProtocolError, "The response of /tokenize holds invalid token IDs.")
     count = fields.get("count")
     if type(count) is not int or count != len(tokens):
         counted = count if type(count) is int else describe_type(count)
@@ -127,12 +153,12 @@ def token_ids(response: Response) -> TokenIds:
 
 
 def text_of(response: Response) -> str:
-    """The text of a reply of ``/detokenize``.
+    """Read the text of a response of ``/detokenize``.
 
     Raises:
-        ProtocolError: It holds none.
+        ProtocolError: If the response holds no text.
     """
     text = response.fields().get("prompt")
     if not isinstance(text, str):
-        raise response.error(ProtocolError, "The reply of /detokenize holds no text.")
+        raise response.error(ProtocolError, "The response of /detokenize holds no text.")
     return text

@@ -1,9 +1,8 @@
-"""The wire over the client's own connections, which are aiohttp's."""
+"""The backend over the client's own connections, made by aiohttp."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -13,31 +12,28 @@ import yarl
 from reward_client._base.options import Connection, Timeouts
 from reward_client._transport.backends.base import (
     ENCODINGS,
-    MAX_ERROR_BYTES,
     RawResponse,
-    check_encoding,
-    reason,
+    raise_network_error,
+    read_body,
     request_url,
 )
 from reward_client._transport.connections import find_proxy, open_session, tls_context
-from reward_client._transport.network_errors import NetworkError, NetworkErrorKind, classify
 
-# aiohttp warns about larger bodies in one piece: they hold up the event loop.
-_LARGEST_PIECE = 2**19
-_GZIP_OR_ZLIB = 32  # what zlib adds to the size of its window to tell the two apart
+# aiohttp warns about larger bodies in one piece: they block the event loop.
+_MAX_PIECE_BYTES = 2**19
 
 
 class AiohttpBackend:
-    """Connections of one event loop to one server; the first request opens the first.
+    """The connections of one event loop to one server; the first request opens the first one.
 
     Args:
-        base_url: Without ``/v1`` and without a slash at its end.
-        timeouts: Deadlines for connecting and reading.
+        base_url: The server's URL, without ``/v1`` and without a final slash.
+        timeouts: The deadlines for connecting and reading.
         connection: TLS and proxy.
-        max_response_bytes: What a reply may have at most, decompressed.
+        max_response_bytes: The limit for one response, decompressed.
 
     Raises:
-        InputError: A certificate or the proxy's address cannot be read.
+        InputError: If a certificate or the proxy's address is unreadable.
     """
 
     def __init__(
@@ -53,8 +49,8 @@ class AiohttpBackend:
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
         self._timeout = aiohttp.ClientTimeout(
-            # The first is the deadline for name, connection and TLS together; no connection is
-            # waited for.
+            # The first covers name lookup, connection and TLS together; the pool has no limit, so
+            # no request waits for a free connection.
             connect=timeouts.connect,
             sock_connect=timeouts.connect,
             sock_read=timeouts.read,
@@ -64,7 +60,7 @@ class AiohttpBackend:
         self._proxy_headers = dict(proxy.headers) if proxy else None
         schemes = {urlsplit(base_url).scheme, proxy.url.scheme if proxy else None}
         self._tls = tls_context(connection) if "https" in schemes else None
-        # A tunnel is asked for with the proxy's headers; else they go with each request.
+        # With https, the proxy's headers go with the CONNECT request; else with each request.
         tunnelled = urlsplit(base_url).scheme == "https"
         self._also_sent = {} if tunnelled else self._proxy_headers or {}
 
@@ -84,7 +80,7 @@ class AiohttpBackend:
             self._urls[path] = url
         headers = {"accept-encoding": ENCODINGS, **headers, **self._also_sent}
         data: bytes | AsyncIterator[bytes] | None = body
-        if body is not None and len(body) > _LARGEST_PIECE:
+        if body is not None and len(body) > _MAX_PIECE_BYTES:
             headers["content-length"] = str(len(body))
             data = _in_pieces(body)
         reading = False
@@ -100,51 +96,24 @@ class AiohttpBackend:
                 proxy_headers=self._proxy_headers,
             ) as response:
                 reading = True
-                content = await self._read(response)
+                content = await read_body(
+                    response.content.iter_any(),
+                    status=response.status,
+                    encoding=response.headers.get("content-encoding", ""),
+                    max_bytes=self._max_response_bytes,
+                    packed=True,
+                )
                 return RawResponse(response.status, response.headers, content, headers)
-        except NetworkError:
-            raise
-        except Exception as error:
-            kind = NetworkErrorKind.CLOSED if self._closed else classify(error, reading=reading)
-            if kind is None:
-                raise
-            raise NetworkError(kind, reason(error)) from error
-
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        failed = response.status >= 400
-        limit = MAX_ERROR_BYTES if failed else self._max_response_bytes
-        body = bytearray()
-        try:
-            unpack = _unpacking(response.headers.get("content-encoding", ""))
-            async for chunk in response.content.iter_any():
-                # No further than the limit: a few bytes may unpack to gigabytes.
-                body += unpack(chunk, limit + 1 - len(body)) if unpack else chunk
-                if len(body) > limit:
-                    break
-        except (zlib.error, NetworkError) as error:
-            if isinstance(error, zlib.error) and not failed:
-                raise NetworkError(NetworkErrorKind.NOT_HTTP, reason(error)) from error
-            if not failed:  # else the status says enough
-                raise
-        if len(body) > limit and not failed:
-            raise NetworkError(NetworkErrorKind.TOO_LARGE, f"more than {limit} bytes")
-        return bytes(memoryview(body)[:limit])
+        except Exception as error:  # noqa: BLE001 - raised again
+            raise_network_error(error, reading=reading, closed=self._closed)
 
     async def aclose(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self._closed = True
         if self._session is not None:
             await self._session.close()
 
 
-def _unpacking(encoding: str) -> Callable[[bytes, int], bytes] | None:
-    """Unpacks the pieces of a reply, each to a number of bytes at most; None for a plain one."""
-    check_encoding(encoding)
-    if encoding.strip().lower() in {"", "identity"}:
-        return None
-    return zlib.decompressobj(zlib.MAX_WBITS | _GZIP_OR_ZLIB).decompress
-
-
 async def _in_pieces(body: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(body), _LARGEST_PIECE):
-        yield body[start : start + _LARGEST_PIECE]
+    for start in range(0, len(body), _MAX_PIECE_BYTES):
+        yield body[start : start + _MAX_PIECE_BYTES]

@@ -1,30 +1,33 @@
-"""The wire: one request's bytes to the server, and its reply's bytes back."""
+"""The interface of a backend, and the parts that the backends share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NoReturn, Protocol
 
 import httpx
 
-from reward_client._transport.network_errors import NetworkError, NetworkErrorKind
+from reward_client._transport.network_errors import NetworkError, NetworkErrorKind, classify
 from reward_client.errors import InputError
 
 # Enough for any message; vLLM was seen to echo 184 kB of input.
 MAX_ERROR_BYTES = 65_536
-# Of these, a piece of a reply unpacks to a thousand times its size at most, and is counted then.
+# One chunk in these encodings unpacks to at most a thousand times its size, which is counted then.
 ENCODINGS = "gzip, deflate"
+# Added to zlib's window size, this detects gzip and zlib headers.
+_GZIP_OR_ZLIB = 32
 
 
 @dataclass(frozen=True, slots=True)
 class RawResponse:
-    """A reply as it came; header names in any case.
+    """An HTTP response before it is parsed.
 
     Attributes:
         status: The HTTP status.
-        headers: Of the reply.
-        body: Unpacked.
+        headers: The response headers; names in any case.
+        body: The unpacked body.
         sent: The headers of the request.
     """
 
@@ -35,12 +38,12 @@ class RawResponse:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the status says so."""
+        """True for a status of 2xx."""
         return 200 <= self.status < 300
 
 
 class Backend(Protocol):
-    """Sends one request, once."""
+    """An HTTP library that sends one request, once."""
 
     async def send(
         self,
@@ -49,43 +52,98 @@ class Backend(Protocol):
         body: bytes | None,
         headers: Mapping[str, str],
     ) -> RawResponse:
-        """Sends one request and reads its reply.
+        """Send one request and read its response.
 
         Raises:
-            NetworkError: No reply, or not a whole one.
-            InputError: The options cannot make a request.
+            NetworkError: If no response arrives, or only a part of one.
+            InputError: If the options do not make a valid request.
         """
         ...
 
     async def aclose(self) -> None:
-        """Closes every connection."""
+        """Close every connection."""
         ...
 
 
 def request_url(base_url: str, path: str) -> httpx.URL:
-    """The URL of a route.
+    """Return the URL of a route.
 
     Raises:
-        InputError: The base URL makes none.
+        InputError: If the base URL is invalid.
     """
     try:
         return httpx.URL(base_url + path)
     except httpx.InvalidURL as error:
-        raise InputError(f"base_url cannot be read as a URL: {error}.") from error
+        raise InputError(f"Cannot read base_url as a URL: {error}.") from error
 
 
-def check_encoding(encoding: str) -> None:
-    """Refuses what was not asked for: packed twice, a few bytes unpack to gigabytes in one go."""
+async def read_body(
+    chunks: AsyncIterable[bytes], *, status: int, encoding: str, max_bytes: int, packed: bool
+) -> bytes:
+    """Read the body of a response, up to a limit.
+
+    The body of an error is cut at `MAX_ERROR_BYTES`, and may be damaged: its status says enough.
+
+    Args:
+        chunks: The body in pieces.
+        status: The HTTP status.
+        encoding: The header ``content-encoding``.
+        max_bytes: The limit for the unpacked body of a success.
+        packed: True if the chunks are still encoded.
+
+    Raises:
+        NetworkError: If the body of a success is too large, or its encoding is wrong.
+    """
+    failed = status >= 400
+    limit = MAX_ERROR_BYTES if failed else max_bytes
+    body = bytearray()
+    try:
+        _check_encoding(encoding)
+        unpack = None
+        if packed and encoding.strip().lower() not in {"", "identity"}:
+            unpack = zlib.decompressobj(zlib.MAX_WBITS | _GZIP_OR_ZLIB).decompress
+        async for chunk in chunks:
+            # Unpack no further than the limit: a few bytes may unpack to gigabytes.
+            body += unpack(chunk, limit + 1 - len(body)) if unpack else chunk
+            if len(body) > limit:
+                break
+    except (zlib.error, httpx.DecodingError) as error:
+        if not failed:
+            raise NetworkError(NetworkErrorKind.NOT_HTTP, reason(error)) from error
+    except NetworkError:
+        if not failed:
+            raise
+    if len(body) > limit and not failed:
+        raise NetworkError(NetworkErrorKind.TOO_LARGE, f"more than {limit} bytes")
+    return bytes(memoryview(body)[:limit])
+
+
+def raise_network_error(error: Exception, *, reading: bool, closed: bool) -> NoReturn:
+    """Raise the `NetworkError` of an HTTP library's exception; re-raise any other exception.
+
+    Args:
+        error: The exception of the HTTP library.
+        reading: True if the status line and headers had arrived before.
+        closed: True if the client was closed meanwhile.
+    """
+    if isinstance(error, NetworkError):
+        raise error
+    kind = NetworkErrorKind.CLOSED if closed else classify(error, reading=reading)
+    if kind is None:
+        raise error
+    raise NetworkError(kind, reason(error)) from error
+
+
+def _check_encoding(encoding: str) -> None:
+    """Refuse encodings that were not requested: packed twice, a few bytes unpack to gigabytes."""
     if encoding.strip().lower() not in {"", "identity", *ENCODINGS.split(", ")}:
-        raise NetworkError(
-            NetworkErrorKind.NOT_HTTP, f"an answer in the content encoding {encoding!r}"
-        )
+        raise NetworkError(NetworkErrorKind.NOT_HTTP, f"unrequested content encoding {encoding!r}")
 
 
 def reason(error: BaseException) -> str:
-    """The innermost cause that says something: it names the system's error."""
-    said = error
+    """Return the innermost cause that has a text: it names the error of the operating system."""
+    named = error
     while error.__cause__ is not None:
         error = error.__cause__
-        said = error if str(error) else said
-    return f"{type(said).__name__}: {said}"
+        named = error if str(error) else named
+    return f"{type(named).__name__}: {named}"

@@ -1,4 +1,4 @@
-"""The wire over a transport that the caller brings, by httpx's interface."""
+"""The backend over an httpx transport that the caller brings."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ import httpx
 from reward_client._base.options import Timeouts
 from reward_client._transport.backends.base import (
     ENCODINGS,
-    MAX_ERROR_BYTES,
     RawResponse,
-    check_encoding,
-    reason,
+    raise_network_error,
+    read_body,
     request_url,
 )
-from reward_client._transport.network_errors import NetworkError, NetworkErrorKind, classify
 
 
 class HttpxBackend:
-    """A transport, called directly: no cookies, redirects or netrc, and less CPU.
+    """Sends requests directly through a transport.
+
+    Without an ``httpx.AsyncClient`` there are no cookies, redirects or netrc files, and less CPU
+    is spent.
 
     Args:
-        base_url: Without ``/v1`` and without a slash at its end.
-        timeouts: Deadlines for connecting and reading.
-        max_response_bytes: What a reply may have at most, decompressed.
-        transport: It stays the caller's to close.
+        base_url: The server's URL, without ``/v1`` and without a final slash.
+        timeouts: The deadlines for connecting and reading.
+        max_response_bytes: The limit for one response, decompressed.
+        transport: The caller's transport, which only the caller closes.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class HttpxBackend:
             "connect": timeouts.connect,
             "read": timeouts.read,
             "write": timeouts.read,
-            "pool": None,  # it would be a wait for a free connection
+            "pool": None,  # the deadline for a free connection; the caller's pool decides
         }
 
     async def send(
@@ -68,35 +69,19 @@ class HttpxBackend:
             response = await self._transport.handle_async_request(request)
             reading = True
             try:
-                body_read = await self._read(response)
-                return RawResponse(response.status_code, response.headers, body_read, headers)
+                content = await read_body(
+                    response.aiter_bytes(),
+                    status=response.status_code,
+                    encoding=response.headers.get("content-encoding", ""),
+                    max_bytes=self._max_response_bytes,
+                    packed=False,
+                )
+                return RawResponse(response.status_code, response.headers, content, headers)
             finally:
                 await response.aclose()
-        except NetworkError:
-            raise
-        except Exception as error:
-            kind = NetworkErrorKind.CLOSED if self._closed else classify(error, reading=reading)
-            if kind is None:
-                raise
-            raise NetworkError(kind, reason(error)) from error
-
-    async def _read(self, response: httpx.Response) -> bytes:
-        failed = response.status_code >= 400
-        limit = MAX_ERROR_BYTES if failed else self._max_response_bytes
-        body = bytearray()
-        try:
-            check_encoding(response.headers.get("content-encoding", ""))
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > limit:
-                    break
-        except (httpx.DecodingError, NetworkError):
-            if not failed:  # else the status says enough
-                raise
-        if len(body) > limit and not failed:
-            raise NetworkError(NetworkErrorKind.TOO_LARGE, f"more than {limit} bytes")
-        return bytes(memoryview(body)[:limit])
+        except Exception as error:  # noqa: BLE001 - raised again
+            raise_network_error(error, reading=reading, closed=self._closed)
 
     async def aclose(self) -> None:
-        """Nothing is the client's own."""
+        """Close nothing: the transport belongs to the caller."""
         self._closed = True

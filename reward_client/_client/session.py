@@ -129,7 +129,7 @@ class Session:
         reward waits for no other sample. A deadline for each sample also needs a task for each.
         """
         config = self.config
-        if config.timeout.total is not None:
+        if config.timeouts.total is not None:
             return 1
         if config.tokenizer == "server" and not isinstance(config.method, Messages):
             is_ids = is_list(sample) and bool(sample) and isinstance(sample[0], int)

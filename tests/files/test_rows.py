@@ -126,10 +126,7 @@ def test_ids_are_kept_to_the_last_digit(results: Results, row: Any, given: Any) 
         ({"messages": [QUESTION], "prompt": "2 + 2?"}, "Cannot combine messages with prompt"),
         ({"text": "4", "prompt": "2 + 2?"}, "Cannot combine text with prompt"),
         ({"token_ids": [1], "tools": []}, "Cannot combine token_ids with tools"),
-        (
-            {"prompt": "a", "responses": ["b"], "steps": ["c"]},
-            "Cannot combine responses with steps",
-        ),
+        ({"prompt": "a", "responses": ["b"], "steps": ["c"]}, "Cannot combine responses with steps"),
         ({"messages": []}, "non-empty list"),
         ({"messages": "What is 12 + 30?"}, "non-empty list"),
         ({"messages": [{"role": "user", "content": 5}]}, "content of message 0"),

@@ -124,7 +124,7 @@ def make_direct(kind: type[RewardClient | AsyncRewardClient], **options: Any) ->
 
 def make_from_openai(kind: type[RewardClient | AsyncRewardClient], **options: Any) -> Config:
     carrier = openai.AsyncOpenAI(base_url="http://host", api_key="key")
-    return kind.from_openai(carrier, **options)._core.config
+    return kind.from_openai(carrier, **options)._session.config
 
 
 @pytest.fixture(params=[make_direct, make_from_openai])

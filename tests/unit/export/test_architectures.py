@@ -85,10 +85,7 @@ class TestBackboneOf:
             ),
             (config("gemma3", "Gemma3ForConditionalGeneration", text_config={}), "multimodal"),
             (config("qwen2_vl", "Qwen2VLForReward", vision_config={}), "multimodal"),
-            (
-                config("mamba", "MambaForCausalLM"),
-                "'mamba': this type is unknown.*Known types are.*llama",
-            ),
+            (config("mamba", "MambaForCausalLM"), "'mamba': this type is unknown.*Known types are.*llama"),
             (config(None, "LlamaForCausalLM"), "model_type"),
             ({}, "model_type"),
         ],

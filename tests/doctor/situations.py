@@ -636,7 +636,7 @@ SITUATIONS = [
     Situation(
         "a published number of what has none",
         2,
-        {"reference value": ("failed", "0 values came", "correct its head")},
+        {"reference value": ("failed", "0 values in", "correct its head")},
         serves={"head": "labels"},
         client=named(recipe(references=[reference(1.0)]), head=ObjectiveHead(5)),
     ),

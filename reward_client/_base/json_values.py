@@ -1,4 +1,4 @@
-"""From "some JSON", or some object that a caller gave, to what can be relied on."""
+"""Checked JSON values, from parsed JSON or from the objects of a caller."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from typing import TypeGuard, cast
 
 from reward_client._base.wording import describe_type
 
-_DEEPEST = 128
+_MAX_DEPTH = 128
 """Levels of lists and dicts; orjson writes up to 254."""
-_MOST_VALUES = 100_000
-"""A list that holds another twice, which holds another twice, is small and has no end in JSON."""
+_MAX_VALUES = 100_000
+"""A few lists that hold one another twice are small in memory and endless in JSON."""
 _INTEGERS = range(-(2**63), 2**64)
-"""What orjson writes."""
+"""The integers that orjson writes."""
 
 
 class NotJsonError(Exception):
-    """Why JSON cannot hold an object; the text shows nothing of it."""
+    """JSON cannot hold an object. The text gives the reason and shows nothing of the object."""
 
 
 def as_count(value: object) -> int | None:
-    """The value, if it is an integer above 0."""
+    """Return the value if it is an integer above 0, else None."""
     return value if type(value) is int and value > 0 else None
 
 
 def as_mapping(value: object) -> Mapping[str, object] | None:
-    """The value, if it is a mapping (a JSON object)."""
-    if _is_dict(value):  # which takes a tenth of the time of the other question
+    """Return the value if it is a mapping (a JSON object), else None."""
+    if _is_dict(value):  # takes a tenth of the time of the next check
         return value
     return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None
 
 
 def as_list(value: object) -> list[object] | None:
-    """The value, if it is a list (a JSON array)."""
+    """Return the value if it is a list (a JSON array), else None."""
     return value if is_list(value) else None
 
 
 def is_list(value: object) -> TypeGuard[list[object]]:
-    """Whether it is a list, of no subclass."""
+    """Return whether the value is a list, and of no subclass."""
     return type(value) is list
 
 
@@ -48,19 +48,19 @@ def _is_dict(value: object) -> TypeGuard[dict[str, object]]:
 
 
 def as_sequence(value: object) -> Sequence[object] | None:
-    """The value, if it is a sequence of things: a list or tuple, not text or bytes."""
+    """Return the value if it is a sequence such as a list or tuple, but not text or bytes."""
     if isinstance(value, str | bytes | bytearray | memoryview) or not isinstance(value, Sequence):
         return None
     return cast("Sequence[object]", value)
 
 
 def elements(sequence: Sequence[object]) -> list[object]:
-    """The elements, as many as the sequence says that it has: iterating over it may not end."""
+    """Return as many elements as `len` counts: an iteration over the sequence may never end."""
     return list(islice(sequence, len(sequence)))
 
 
 def is_text(value: object) -> TypeGuard[str]:
-    """Whether it is a str, of no subclass, that can be written as UTF-8."""
+    """Return whether the value is a str of no subclass that UTF-8 can hold."""
     if type(value) is not str:
         return False
     try:
@@ -70,22 +70,22 @@ def is_text(value: object) -> TypeGuard[str]:
 
 
 def to_json_value(value: object) -> object:
-    """A copy of a caller's object, made of dict, list, str, int, float, bool and None alone.
+    """Return a copy of a caller's object, made only of JSON's types.
 
     Raises:
-        NotJsonError: JSON cannot hold it.
-        Exception: Whatever the object's own methods raise.
+        NotJsonError: If JSON cannot hold the object.
+        Exception: The errors of the object's own methods.
     """
     return _Copying().copied(value, depth=0)
 
 
 class _Copying:
     def __init__(self) -> None:
-        self._left = _MOST_VALUES
+        self._left = _MAX_VALUES
 
     def copied(self, value: object, depth: int) -> object:
         self._left -= 1
-        if depth > _DEEPEST or self._left < 0:
+        if depth > _MAX_DEPTH or self._left < 0:
             raise NotJsonError("it is nested too deeply, or holds itself")
         if value is None or value is True or value is False:
             return value
@@ -107,7 +107,7 @@ def _items(mapping: Mapping[str, object]) -> Iterator[tuple[str, object]]:
 
 
 def _atom(value: str | float) -> str | float:
-    """The value without the subclass that it may be of."""
+    """Return the value as an instance of the builtin type, not of a subclass."""
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, int):

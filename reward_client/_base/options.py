@@ -1,4 +1,4 @@
-"""What a caller can set: deadlines, retries, limits, connection; and the environment names."""
+"""The option objects (deadlines, retries, limits, connection) and the environment variables."""
 
 from __future__ import annotations
 
@@ -57,11 +57,12 @@ class Timeouts(_Options):
     """Deadlines in seconds.
 
     Attributes:
-        connect: For one connection to be made.
-        read: For the next bytes of a reply. Long by default: vLLM queues without bound and never
-            answers 429, so a short read timeout only makes its queue longer.
-        total: For one sample with everything it needs (waiting for its turn among the requests in
-            flight, tokenizing, scoring, retries); None is no limit.
+        connect: The deadline for one connection.
+        read: The deadline for the next bytes of a response; None for no limit. Long by default:
+            vLLM queues without bound and never answers 429, so a short deadline only makes its
+            queue longer.
+        total: The deadline for one sample with all its work (waiting for a free request,
+            tokenizing, scoring, retries); None for no limit.
     """
 
     connect: PositiveFloat = 30
@@ -70,13 +71,14 @@ class Timeouts(_Options):
 
 
 class RetryPolicy(_Options):
-    """How often and how long one HTTP call is tried again; scoring is repeatable.
+    """The retries of one HTTP request. Scoring is repeatable, so retries are safe.
 
     Attributes:
-        attempts: Tries of one call, the first included; 1 switches retries off.
-        budget: Seconds that one HTTP call may spend before it starts its last attempt.
-        max_wait: The longest wait in seconds that the client chooses by itself (full jitter). A
-            ``Retry-After`` of the server is followed exactly, or raised if it exceeds the budget.
+        attempts: The number of attempts, the first one included; 1 switches retries off.
+        budget: The seconds after which no further attempt starts.
+        max_wait: The longest wait between two attempts in seconds; the client chooses a random wait
+            below it (full jitter). A ``Retry-After`` of the server is followed exactly. If it
+            exceeds the budget, the request fails at once.
     """
 
     attempts: PositiveInt = 5
@@ -85,15 +87,15 @@ class RetryPolicy(_Options):
 
 
 class Limits(_Options):
-    """Bounds on what the client does at a time.
+    """Bounds on requests, batches and responses, and the tolerance between replicas.
 
     Attributes:
-        max_concurrency: HTTP requests in flight at one server, over all calls of one client.
-        max_batch_items: Samples that share a request to be scored.
-        max_batch_tokens: Their tokens together; a longer sample goes alone.
-        max_response_bytes: The largest reply that is read; a longer one is an error.
-        replica_tolerance: How far the rewards of replicas for one sample may lie apart, as a part
-            of them or absolute; bfloat16 and other GPUs move a reward.
+        max_concurrency: The most HTTP requests in flight at one server, over all calls of a client.
+        max_batch_items: The most samples in one scoring request.
+        max_batch_tokens: The most tokens in one scoring request. A longer sample goes alone.
+        max_response_bytes: The largest response. A larger one is an error.
+        replica_tolerance: The relative and absolute tolerance between the rewards of two replicas
+            for one sample. Rounding in bfloat16 and different GPUs shift rewards.
     """
 
     max_concurrency: PositiveInt = 64
@@ -107,10 +109,10 @@ class Connection(_Options):
     """TLS and proxy.
 
     Attributes:
-        verify: Check the server's certificate; or the path of a CA bundle.
-        cert: A client certificate: the path of a PEM file, or (certificate, key).
-        proxy: URL of an HTTP proxy.
-        trust_env: Take proxy and CA settings from the usual environment variables.
+        verify: True checks the server's certificate; a path names a CA bundle to check it with.
+        cert: A client certificate: the path of a PEM file, or the paths (certificate, key).
+        proxy: The URL of an HTTP proxy.
+        trust_env: True reads proxy and CA settings from the usual environment variables.
     """
 
     verify: bool | str = True

@@ -1,4 +1,4 @@
-"""What comes back: rewards, rankings, and where each number came from."""
+"""Rewards, rankings, server profiles and provenance."""
 
 from __future__ import annotations
 
@@ -20,31 +20,33 @@ class _Result(BaseModel):
 
 
 class ServerProfile(_Result):
-    """What is known of a server, and how it is therefore asked.
+    """The discovered properties of a server, and the requests that follow from them.
 
     Attributes:
-        url: Its base URL, without ``/v1``.
-        version: What ``/version`` says, or None where that is not to be had.
-        version_known: Whether the version table covers it; if not, the route was found by probing.
+        url: The base URL, without ``/v1``.
+        version: The vLLM version that ``/version`` names; None if the server hides it.
+        version_known: True if the version table covers the version. Otherwise probes found the
+            route.
         model: The model's name on the server.
-        root: Where the server loaded it from, if it says so.
-        max_model_len: The most tokens of one sample, if the server says so.
+        root: The folder or repository that the server loaded the model from; None if unknown.
+        max_model_len: The largest number of tokens for one sample; None if unknown.
         route: ``"embeddings"``, ``"pooling"``, ``"classify"`` or ``"completions"``.
-        sends: What the route is sent: ``"ids"``, or ``"text"`` that was proven to be tokenized to
-            the same IDs (vLLM 0.10.0 to 0.11.0 for sequence classifiers).
-        task: The pooling task that is sent, if any.
-        switches: The keys sent to have the raw value.
+        sends: The content of a scoring request: ``"ids"``, or ``"text"``. The client verifies that
+            the text becomes the same IDs (vLLM 0.10.0 to 0.11.0, sequence classifiers).
+        task: The pooling task in a scoring request, if any.
+        switches: The keys in a scoring request that select raw values.
         shape: ``"vector"`` (one row of values for a conversation), ``"per token"`` or
             ``"per step"``.
-        width: How many values a row has.
-        activation: What the server applies to the values it sends: ``"none"``, ``"sigmoid"``
-            (then the client inverts it), or ``"softmax"`` (only where steps are scored, whose
-            rewards are probabilities).
-        activation_known_by: ``"request"`` (this version's switch is sent), ``"task"`` (an embedding
-            task applies none), ``"probe"`` (eight values showed it), ``"reference"`` (a reference
-            value of the recipe did) or ``"caller"`` (``server_activation=``).
-        bos_token_id: The token that starts a text, if the tokenizer adds one.
-        recipe: The name of the recipe that was followed, if any.
+        width: The number of values in a row.
+        activation: The activation that the server applies to the values it sends: ``"none"``,
+            ``"sigmoid"`` (the client inverts it), or ``"softmax"`` (only for steps, whose rewards
+            are probabilities).
+        activation_known_by: The evidence for `activation`: ``"request"`` (the request switches it
+            off), ``"task"`` (an embedding task applies none), ``"probe"`` (the values of eight
+            probes), ``"reference"`` (a reference value of the recipe) or ``"caller"``
+            (``server_activation=``).
+        bos_token_id: The BOS token, if the tokenizer adds one to texts.
+        recipe: The name of the recipe, if any.
     """
 
     url: str
@@ -66,28 +68,29 @@ class ServerProfile(_Result):
 
 
 class Provenance(_Result):
-    """Where a reward came from; one object is shared by all rewards of a server profile.
+    """The origin of a reward. All rewards of one server share one object.
 
     Attributes:
         model: The model's name on the server.
-        server_version: vLLM's version.
+        server_version: The server's vLLM version; None if unknown.
         route: As in `ServerProfile`.
         method: ``"pooled"``, ``"messages"``, ``"logit of token …"``, ``"yes or no"``,
-            ``"critique"`` or ``"verdict"``: what the client was told.
-        method_digest: SHA-256 (hex) of all that the method was told, prompts above all; where
-            its critic is and the key for it are left out.
-        votes: How often a model wrote for each sample, if one did.
-        temperature: With which temperature, if it wrote.
-        seed: The seed of the first vote, if it wrote; each further one had the next number.
-        author: The model that wrote, where its server loaded it from, and that server's version.
-        activation: What the server applied, as in `ServerProfile`.
+            ``"critique"`` or ``"verdict"``.
+        method_digest: The SHA-256 (hex) of the method's options, such as its prompts, without the
+            URL and key of a critic. None for methods without prompts.
+        votes: The number of texts that a model generated for each sample, if any.
+        temperature: The sampling temperature of these texts.
+        seed: The seed of the first text. Each further text has the next number.
+        author: The model that generated them, the place its server loaded it from, and that
+            server's version.
+        activation: As in `ServerProfile`.
         activation_known_by: As in `ServerProfile`.
-        head: The head in words: ``"scalar"``, or ``"scalar (last token, assumed)"`` where the
-            server answers one value for each token and nobody said that the last one counts.
-        recipe: The name of the recipe that was followed, if any.
-        recipe_digest: SHA-256 (hex) of that recipe.
-        tokenizer: Who was told to make the token IDs, as ``tokenizer=`` says it. A local tokenizer
-            is proven equal to the server's on samples; token IDs are not tokenized.
+        head: The head in words, such as ``"scalar"``. ``"scalar (last token, assumed)"`` if the
+            server sends one value for each token and no option or recipe selects the last one.
+        recipe: The name of the recipe, if any.
+        recipe_digest: The SHA-256 (hex) of the recipe.
+        tokenizer: The source of token IDs, as given by ``tokenizer=``. A local tokenizer is proven
+            on samples to give the server's IDs. Samples of token IDs are not tokenized.
         client_version: The version of this package.
     """
 
@@ -110,16 +113,17 @@ class Provenance(_Result):
 
 
 class Settings(Provenance):
-    """What all rewards of a client depend on, besides their samples.
+    """Everything that the rewards of a client depend on, besides the samples.
 
     Attributes:
-        root: Where the server loaded the model from, if it says so.
-        head_digest: SHA-256 (hex) of the head with all its parameters.
-        bos: As the client was told.
-        on_overlong: As the client was told.
-        max_model_len: The most tokens of one sample, where longer ones are cut by it; else None.
-        probe_scores: What the server gave for eight fixed prompts when it was found out: another
-            checkpoint under the same name gives other scores.
+        root: As in `ServerProfile`.
+        head_digest: The SHA-256 (hex) of the head with all its parameters.
+        bos: The client's option.
+        on_overlong: The client's option.
+        max_model_len: The largest number of tokens for one sample under
+            ``on_overlong="drop_turns"``; otherwise None, since it changes no reward.
+        probe_scores: The server's values for eight fixed prompts at discovery. Another checkpoint
+            under the same name gives other values.
     """
 
     root: str | None
@@ -131,14 +135,14 @@ class Settings(Provenance):
 
 
 class TokenizedSample(_Result):
-    """The token IDs that are scored for a sample.
+    """The token IDs of a sample, as `RewardClient.score` would send them.
 
     Attributes:
-        token_ids: As the tokenizer gave them, or the caller did, with what the model's recipe adds.
-        max_model_len: The most tokens that the server takes, if it says so.
-        bos_count: How many BOS tokens the IDs start with; 2 is a common mistake. 0 also where the
-            tokenizer adds none to a text, so that there is nothing to count.
-        truncated: Whether old turns were left out, as ``on_overlong="drop_turns"`` allows.
+        token_ids: The IDs of the tokenizer or the caller, with the additions of the recipe.
+        max_model_len: The largest number of tokens that the server takes; None if unknown.
+        bos_count: The number of BOS tokens at the start; 2 is a common mistake. 0 if the tokenizer
+            has no BOS token.
+        truncated: True if ``on_overlong="drop_turns"`` dropped old turns.
     """
 
     token_ids: tuple[int, ...]
@@ -152,10 +156,9 @@ class StepReward(_Result):
 
     Attributes:
         value: The probability that the step is good, from 0 to 1.
-        logits: The raw values of the step's row; None where the server applied an activation.
-        start: Position of the step's first token among the scored ones; the first step starts
-            where the prompt does.
-        end: Position after its step token.
+        logits: The raw values of the step's row; None if the server applied an activation.
+        start: The position of the step's first token. The first step starts at 0, with the prompt.
+        end: The position after the step token.
     """
 
     value: float
@@ -165,11 +168,11 @@ class StepReward(_Result):
 
 
 class Usage(_Result):
-    """What a reward cost, where a model wrote for it.
+    """The tokens that generated texts cost.
 
     Attributes:
-        prompt_tokens: How many tokens it read, all its texts together.
-        generated_tokens: How many it wrote.
+        prompt_tokens: The number of tokens read, over all texts.
+        generated_tokens: The number of tokens generated, over all texts.
     """
 
     prompt_tokens: int
@@ -177,19 +180,21 @@ class Usage(_Result):
 
 
 class Reward(_Result):
-    """The reward of one conversation. It has no order of its own: compare ``value``.
+    """The reward of one conversation.
+
+    ``float(reward)`` is `value`. Rewards have no order: compare their values.
 
     Attributes:
-        steps: One entry for each step, where a process reward model scored them.
-        objectives: Raw values by name, where the model has several labels.
-        token_count: How many tokens were scored. Of what was scored by ``method=Messages()`` only
-            the server knows the tokens: then this is None, and so are the next two.
-        token_digest: SHA-256 (hex) of the token IDs as little-endian 32-bit integers.
+        steps: The rewards of the steps, from a process reward model; otherwise empty.
+        objectives: The raw values by name, from a model with several labels; otherwise empty.
+        token_count: The number of scored tokens. None under ``method=Messages()``, together with
+            `token_digest` and `bos_count`: only the server knows the tokens.
+        token_digest: The SHA-256 (hex) of the token IDs as little-endian 32-bit integers.
         bos_count: As in `TokenizedSample`.
         truncated: As in `TokenizedSample`.
-        provenance: Which server, model and route gave the number, and how.
-        critiques: What a model wrote, each vote's text, where a method has it written.
-        usage: What that cost.
+        provenance: The server, model, route and method behind the reward.
+        critiques: The generated texts, one for each vote, of methods that generate some.
+        usage: The tokens that these texts cost.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -218,13 +223,14 @@ class Reward(_Result):
         truncated: bool,
         provenance: Provenance,
     ) -> Self:
-        """A reward of values that need no validation: in half the time, and of a single object.
+        """Build a reward from valid values, without pydantic's checks.
 
-        Millions of them may be kept, and Python's garbage collector looks at each object. One whose
-        attributes are set one by one has no dict until somebody asks for it.
+        This takes half the time and makes a single object: attributes that are set one by one need
+        no dict. A caller may keep millions of rewards, and Python's garbage collector visits each
+        object.
         """
         reward = cls.__new__(cls)
-        given = object.__setattr__  # the class is frozen; a loop over the fields takes half again
+        given = object.__setattr__  # the class is frozen; a loop takes half as long again
         given(reward, "scalar", scalar)
         given(reward, "steps", steps)
         given(reward, "objectives", objectives)
@@ -242,39 +248,42 @@ class Reward(_Result):
 
     @property
     def value(self) -> float:
-        """What the model's head gives, raw. That is a logit and not a probability.
+        """The raw reward: the output of the model's head, which is a logit and no probability.
 
-        Of a process reward model it is the aggregate of the steps' probabilities, of objectives
-        their weighted sum.
+        For a process reward model, the aggregate of the steps' probabilities. For several
+        objectives, their weighted sum.
 
         Raises:
-            TypeError: There are only objectives, without weights that make one number of them.
+            TypeError: If there are several objectives and no weights.
         """
         if self.scalar is None:
             raise TypeError(
-                "This reward has objectives and no single value: read reward.objectives, or give "
-                "head=ObjectiveHead(names, weights)."
+                "This reward has several objectives and no single value. Read reward.objectives, "
+                "or give head=ObjectiveHead(names, weights)."
             )
         return self.scalar
 
     def sigmoid(self) -> float:
-        """The sigmoid of the raw value, applied here and nowhere before.
+        """Return the sigmoid of the raw value, 1 / (1 + exp(-value)).
 
         Raises:
-            TypeError: There is no single value, or the steps' probabilities make it one already.
+            TypeError: If there is no single value, or the value comes from the steps'
+                probabilities.
         """
         if self.steps:
-            raise TypeError("The value of a reward in steps comes from probabilities already.")
+            raise TypeError(
+                "Cannot take a sigmoid: the value of a reward in steps comes from probabilities."
+            )
         return sigmoid(self.value)
 
     def softmax(self) -> dict[str, float]:
-        """The softmax over the raw objectives, by name, applied here and nowhere before.
+        """Return the softmax over the raw objectives, by name.
 
         Raises:
-            TypeError: There are no objectives.
+            TypeError: If there are no objectives.
         """
         if not self.objectives:
-            raise TypeError("This reward has no objectives to take a softmax over.")
+            raise TypeError("Cannot take a softmax: this reward has no objectives.")
         return dict(zip(self.objectives, softmax([*self.objectives.values()]), strict=True))
 
     def __float__(self) -> float:
@@ -282,7 +291,7 @@ class Reward(_Result):
         return self.value
 
     def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
-        """The fields by the names they are given and written under."""
+        """Yield the fields under their public names."""
         for name, value in super().__repr_args__():
             yield ("value" if name == "scalar" else name), value
 
@@ -291,14 +300,14 @@ _ALL_FIELDS = set(Reward.model_fields)
 
 
 class Comparison(_Result):
-    """What a judge of two made of a pair of responses.
+    """A judge's comparison of two responses.
 
     Attributes:
-        first: The position of the response that it was shown first.
-        second: That of the other one.
-        preference: From -1, the second is better, to 1, the first is; the mean of all votes.
-        critiques: What it wrote, each vote's text.
-        usage: What that cost.
+        first: The index of the response that the judge read first.
+        second: The index of the other response.
+        preference: The mean of all votes, from -1 (the second is better) to 1 (the first is).
+        critiques: The judge's texts, one for each vote.
+        usage: The tokens that these texts cost.
     """
 
     first: int
@@ -312,11 +321,11 @@ class Ranking(_Result):
     """Responses to one prompt, best first.
 
     Attributes:
-        best: The response with the highest reward; of equal ones the first given.
-        best_index: Its position in the responses given.
-        order: Positions from best to worst; equal rewards keep the order given.
-        rewards: The rewards in the order given.
-        comparisons: What they come from, where a judge compared the responses.
+        best: The response with the highest reward; the first one if several are equal.
+        best_index: The index of that response.
+        order: The indices of all responses, from best to worst. Equal rewards keep their order.
+        rewards: The rewards in the order of the responses.
+        comparisons: The comparisons behind the rewards, if a judge compared the responses.
     """
 
     best: str
@@ -328,12 +337,12 @@ class Ranking(_Result):
 
 @dataclass(frozen=True, slots=True)
 class ScoreResult:
-    """The outcome of one sample of a stream: either a reward or an error.
+    """The outcome of one sample in a stream: a reward or an error.
 
     Attributes:
-        index: The sample's position in the input, from 0.
-        reward: The reward, or None where it failed.
-        error: Why it failed, or None.
+        index: The index of the sample in the input, from 0.
+        reward: The reward; None if the sample failed.
+        error: The error; None if the sample succeeded.
     """
 
     index: int
@@ -346,14 +355,14 @@ def ranking(
     rewards: Sequence[Reward],
     comparisons: Sequence[Comparison] = (),
 ) -> Ranking:
-    """Orders responses by their rewards, best first; equal ones keep their order.
+    """Rank responses by their rewards, best first. Equal rewards keep their order.
 
     Raises:
-        InputError: The rewards have no single value.
+        InputError: If the rewards have no single value.
     """
     if any(reward.scalar is None for reward in rewards):
         raise InputError(
-            "These rewards have objectives and no single value to rank by: give "
+            "Cannot rank: these rewards have several objectives and no single value. Give "
             "head=ObjectiveHead(names, weights)."
         )
     order = sorted(range(len(rewards)), key=lambda index: -rewards[index].value)

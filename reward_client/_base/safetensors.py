@@ -1,8 +1,8 @@
-"""Safetensors files, read and written without NumPy and without loading what is not asked for.
+"""Readers and writers of safetensors files, without NumPy and without loading whole files.
 
-The format: eight bytes of header length (little-endian), a JSON header of name to dtype, shape and
-data_offsets, then the data (github.com/huggingface/safetensors, "Format"). The package of that name
-gives bfloat16, which most checkpoints are in, to torch only.
+The format (github.com/huggingface/safetensors, "Format"): eight bytes of header length,
+little-endian; a JSON header from names to dtype, shape and data_offsets; the data. The package of
+that name decodes bfloat16, the type of most checkpoints, for torch only.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import BinaryIO, TypeGuard
 
 from reward_client._base.json_values import as_list, as_mapping
+from reward_client._base.wording import shorten
 from reward_client.errors import InputError
 
 _MAX_HEADER_BYTES = 100_000_000  # the format's own limit
-_FORMATS = {"F64": "d", "F32": "f", "F16": "e"}  # as of struct
+_FORMATS = {"F64": "d", "F32": "f", "F16": "e"}  # in the letters of struct
 _SIZES = {
     **dict.fromkeys(("F64", "I64", "U64", "C64"), 8),
     **dict.fromkeys(("F32", "I32", "U32"), 4),
@@ -29,22 +30,21 @@ _SIZES = {
     **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E8M0", "I8", "U8", "BOOL"), 1),
 }
 _ALIGNMENT = 8
-_SHOWN = 80
 
 DECODABLE = (*_FORMATS, "BF16")
-"""The types whose numbers can be read here."""
+"""The types that this module decodes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A tensor as a file's header describes it.
+    """A tensor in the header of a file.
 
     Attributes:
-        name: Its name.
-        dtype: Its type, as the format writes it: ``"BF16"``.
-        shape: Its shape.
-        start: Its first byte, counted from the beginning of the file.
-        end: The byte after its last.
+        name: The tensor's name.
+        dtype: The type in the letters of the format, such as ``"BF16"``.
+        shape: The shape.
+        start: The position of the first byte in the file.
+        end: The position after the last byte.
     """
 
     name: str
@@ -55,65 +55,68 @@ class Entry:
 
 
 def read_tensor(path: str | PathLike[str], name: str) -> list[float] | list[list[float]]:
-    """A vector, or the rows of a matrix.
+    """Read a vector, or the rows of a matrix.
 
     Raises:
-        InputError: The file cannot be read, has no such tensor, or one of another kind.
+        InputError: If the file is unreadable, or has no such vector or matrix.
     """
     try:
         with Path(path).open("rb") as file:
             return _read(file, name)
     except (OSError, ValueError, RecursionError, struct.error) as error:
-        raise InputError(f"{path}: tensor {name!r} cannot be read: {error}.") from error
+        raise InputError(f"Cannot read tensor {name!r} of {path}: {error}.") from error
 
 
 def read_entries(file: BinaryIO) -> tuple[tuple[Entry, ...], Mapping[str, object]]:
-    """All tensors of a file in the order of their data, and the header's metadata.
+    """Read all tensor entries, in the order of their data, and the metadata of a header.
 
     Raises:
-        ValueError: The file is none of this format, or not whole.
-        OSError: It cannot be read.
+        ValueError: If the file has another format, or is damaged.
+        OSError: If the file is unreadable.
     """
     try:
         header, data_start = _header(file)
     except (struct.error, RecursionError) as error:
-        raise ValueError(f"this is no safetensors file: {error}") from error
+        raise ValueError(f"it is no safetensors file: {error}") from error
     metadata = as_mapping(header.get("__metadata__")) or {}
     named = ((name, value) for name, value in header.items() if name != "__metadata__")
     entries = sorted(
         (_entry(name, value, data_start) for name, value in named),
-        key=lambda entry: (entry.start, entry.end),  # an empty one lies where the next begins
+        key=lambda entry: (
+            entry.start,
+            entry.end,
+        ),  # empty ones come first
     )
-    place = data_start
+    position = data_start
     for entry in entries:
-        if entry.start != place:
+        if entry.start != position:
             raise ValueError(f"the data of {entry.name!r} overlap, or leave a hole")
-        place = entry.end
+        position = entry.end
     size = file.seek(0, os.SEEK_END)
-    if size != place:
-        raise ValueError(f"the header tells of {place} bytes, and the file has {size}")
+    if size != position:
+        raise ValueError(f"the header describes {position} bytes, but the file has {size}")
     return tuple(entries), metadata
 
 
 def encoded_header(entries: Sequence[Entry], metadata: Mapping[str, object]) -> bytes:
-    """The beginning of a file whose data are those of these entries, one after the other."""
+    """Encode the header of a file that holds the data of these entries in their order."""
     header: dict[str, object] = {"__metadata__": metadata} if metadata else {}
-    place = 0
+    position = 0
     for entry in entries:
-        end = place + entry.end - entry.start
+        end = position + entry.end - entry.start
         header[entry.name] = {
             "dtype": entry.dtype,
             "shape": entry.shape,
-            "data_offsets": (place, end),
+            "data_offsets": (position, end),
         }
-        place = end
+        position = end
     written = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     written += b" " * (-len(written) % _ALIGNMENT)
     return struct.pack("<Q", len(written)) + written
 
 
 def decoded(data: bytes, dtype: str) -> list[float]:
-    """The numbers of a type in `DECODABLE`, each exactly."""
+    """Decode the numbers of a type in `DECODABLE`, without rounding."""
     if dtype == "BF16":  # the upper halves of float32
         widened = bytearray(2 * len(data))
         widened[2::4], widened[3::4] = data[0::2], data[1::2]
@@ -127,16 +130,16 @@ def _read(file: BinaryIO, name: str) -> list[float] | list[list[float]]:
     described = as_mapping(header.get(name))
     if described is None:
         names = sorted(key for key in header if key != "__metadata__")
-        raise ValueError(f"the file has none of this name; it has {names[:20]}")
+        raise ValueError(f"the file has only {names[:20]}")
     dtype, shape = described.get("dtype"), as_list(described.get("shape"))
     if dtype not in DECODABLE or not _are_counts(shape) or len(shape) not in (1, 2) or 0 in shape:
         raise ValueError(
-            f"it has dtype {_shown(dtype)} and shape {_shown(shape)}, and a vector or a matrix of "
-            f"{', '.join(DECODABLE)} is needed"
+            f"it has dtype {_shown(dtype)} and shape {_shown(shape)}, but must be a vector or a "
+            f"matrix of {', '.join(DECODABLE)}"
         )
     entry = _entry(name, described, data_start)
     if entry.end > file.seek(0, os.SEEK_END):
-        raise ValueError("the file ends before it does")
+        raise ValueError("the file ends within it")
     file.seek(entry.start)
     values = decoded(file.read(entry.end - entry.start), entry.dtype)
     if len(shape) == 1:
@@ -146,10 +149,10 @@ def _read(file: BinaryIO, name: str) -> list[float] | list[list[float]]:
 
 
 def _header(file: BinaryIO) -> tuple[Mapping[str, object], int]:
-    """What the file says it holds, and where the data begin."""
+    """Return the header, and the position of the data."""
     (size,) = struct.unpack("<Q", file.read(8))
     if size > _MAX_HEADER_BYTES:
-        raise ValueError(f"this is no safetensors file, or its header has {size} bytes")
+        raise ValueError(f"it is no safetensors file, or its header has {size} bytes")
     return as_mapping(json.loads(file.read(size))) or {}, 8 + size
 
 
@@ -167,7 +170,9 @@ def _entry(name: str, described: object, data_start: int) -> Entry:
         or offsets[0] > offsets[1]
         or (size is not None and offsets[1] - offsets[0] != count * size)
     ):
-        raise ValueError(f"its {count} numbers of {dtype} are said to lie at {_shown(offsets)}")
+        raise ValueError(
+            f"its {count} numbers of {dtype} do not fit data_offsets {_shown(offsets)}"
+        )
     return Entry(name, dtype, tuple(shape), data_start + offsets[0], data_start + offsets[1])
 
 
@@ -176,5 +181,4 @@ def _are_counts(values: list[object] | None) -> TypeGuard[list[int]]:
 
 
 def _shown(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return shorten(str(value), 80)

@@ -1,4 +1,4 @@
-"""What a caller can have scored, and what is refused because it would give a wrong reward."""
+"""Samples: their kinds, and the checks against input that would give a wrong reward."""
 
 from __future__ import annotations
 
@@ -28,18 +28,17 @@ Message: TypeAlias = Mapping[str, object]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_SHOWN_CHARACTERS = 40
 _SHOWN_BITS = 128
 
-# Arguments of the template call that the client sets itself: a second, hidden way to set them
-# would score another prompt than the one reported.
+# The client sets these arguments of the template itself. A second way to set them would score
+# another prompt than the one it reports.
 _RESERVED_TEMPLATE_ARGUMENTS = frozenset(
     {"add_generation_prompt", "chat_template", "continue_final_message", "messages", "tools"}
 )
 
 
 def _guarded(read: Callable[P, T]) -> Callable[P, T]:
-    """A function that runs methods of a caller's objects: what they raise is an `InputError`."""
+    """Wrap a function that runs methods of a caller's objects: their errors become `InputError`."""
 
     @wraps(read)
     def reading(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -49,7 +48,7 @@ def _guarded(read: Callable[P, T]) -> Callable[P, T]:
             raise
         except Exception as error:
             raise InputError(
-                f"What was given cannot be read: it raised {describe_type(error)}."
+                f"Cannot read the input: its own methods raised {describe_type(error)}."
             ) from error
 
     return reading
@@ -57,20 +56,20 @@ def _guarded(read: Callable[P, T]) -> Callable[P, T]:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A conversation with what its chat template takes besides the messages.
+    """A conversation, with the other arguments of its chat template.
 
-    It holds copies: what becomes of the objects it was made from does not change it.
+    The object holds copies of its arguments.
 
     Attributes:
-        messages: The turns, oldest first. Parts other than text (images) are for
-            ``method=Messages()`` only.
-        tools: Tool definitions as in the OpenAI API.
+        messages: The turns, oldest first, as in the OpenAI API. Parts other than text (images)
+            need ``method=Messages()``.
+        tools: The tool definitions, as in the OpenAI API.
         chat_template_kwargs: Further arguments of the model's chat template.
-        steps: The assistant's answer in steps, for a process reward model: it becomes the last
+        steps: The assistant's response in steps, for a process reward model. It becomes the last
             turn, with the model's step token after each step.
 
     Raises:
-        InputError: The messages are empty or malformed.
+        InputError: If the messages are empty or malformed.
     """
 
     messages: Sequence[Message]
@@ -90,11 +89,12 @@ class Conversation:
             object.__setattr__(self, name, copy)
         if self.steps is not None and self.messages[-1]["role"] == "assistant":
             raise InputError(
-                "steps= becomes the assistant's turn: leave that turn out of the messages."
+                "Cannot take steps= after an assistant's turn: steps= becomes that turn. Leave the "
+                "turn out of the messages."
             )
 
     def other_parts(self) -> tuple[str, ...]:
-        """The types of parts other than text, each once."""
+        """Return the types of parts other than text, each once."""
         contents = (message.get("content") for message in self.messages)
         parts = chain.from_iterable(
             as_sequence(content) or () for content in contents if not isinstance(content, str)
@@ -105,9 +105,15 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class FormattedText:
-    """Text that has been through the model's chat template already (special tokens included).
+    """Text after the model's chat template, special tokens included.
 
-    It is tokenized as it stands: no BOS is added, so it must hold one if the model needs one.
+    The tokenizer adds nothing to it. If the model needs a BOS token, the text must hold one.
+
+    Attributes:
+        text: The text.
+
+    Raises:
+        InputError: If the text is empty or no str.
     """
 
     text: str
@@ -128,10 +134,10 @@ Prompt: TypeAlias = Conversation | FormattedText | TokenIds
 
 @_guarded
 def parse_sample(sample: Sample) -> Prompt:
-    """Decides what a sample is, and checks it.
+    """Check a sample and return it as a prompt of its kind.
 
     Raises:
-        InputError: It is none of the kinds of `Sample`, or not a valid one.
+        InputError: If the sample is of no kind of `Sample`, or invalid.
     """
     given: object = sample
     items: tuple[object, ...]
@@ -142,7 +148,7 @@ def parse_sample(sample: Sample) -> Prompt:
     else:
         items = _items(given)
     if not items:
-        raise InputError("An empty sample: neither messages nor token IDs.")
+        raise InputError("Cannot score an empty sample: it holds neither messages nor token IDs.")
     if isinstance(items[0], int):
         return _token_ids(items)
     return Conversation(cast("Sequence[Message]", items))
@@ -150,10 +156,10 @@ def parse_sample(sample: Sample) -> Prompt:
 
 @_guarded
 def parse_token_ids(given: object) -> TokenIds:
-    """Token IDs where nothing else will do.
+    """Check a list of token IDs.
 
     Raises:
-        InputError: They are no list of token IDs, or an empty one.
+        InputError: If it is no list of token IDs, or empty.
     """
     sequence = as_sequence(given)
     items = elements(sequence) if sequence is not None else []
@@ -165,41 +171,41 @@ def parse_token_ids(given: object) -> TokenIds:
 
 
 def _items(given: object) -> tuple[object, ...]:
-    """A copy of what is given as a sequence that is no list."""
+    """Return the items of a sequence that is no list."""
     if isinstance(given, str):
         raise InputError(
-            "A bare string is ambiguous, and the wrong reading gives a plausible, wrong reward. "
+            "Cannot score a bare string: its wrong reading would give a plausible, wrong reward. "
             'Write [{"role": "user", "content": …}, {"role": "assistant", "content": …}] for a '
-            "conversation, or FormattedText(text) for text that has been through the chat template."
+            "conversation, or FormattedText(text) for text after the chat template."
         )
     if isinstance(given, Mapping):
         raise InputError(
-            "A single message is not a conversation: write a list of messages, such as "
+            "Cannot score a single message as a conversation. Write a list of messages, such as "
             '[{"role": "user", "content": …}, {"role": "assistant", "content": …}].'
         )
     sequence = as_sequence(given)
     if sequence is None:
         raise InputError(
-            "A sample is a list of messages, Conversation, FormattedText or a list of token IDs, "
-            f"not {_describe(given)}{_list_hint(given)}."
+            "A sample is a list of messages, a Conversation, a FormattedText or a list of token "
+            f"IDs, not {_describe(given)}{_list_hint(given)}."
         )
     return tuple(elements(sequence))
 
 
 @_guarded
 def refuse_single_sample(samples: object) -> None:
-    """Refuses one sample where many are expected.
+    """Refuse a single sample in the place of many.
 
     Raises:
-        InputError: It is one conversation, one text, or one list of token IDs.
+        InputError: If the argument is one conversation, one text or one list of token IDs.
     """
     first = next(iter(as_sequence(samples) or ()), None)
     if isinstance(samples, str | bytes | Mapping | Conversation | FormattedText) or isinstance(
         first, Mapping | int
     ):
         raise InputError(
-            "Many samples are expected here, and this is a single one: write [sample], "
-            "or call score(sample)."
+            "Many samples are expected, but this is a single one. Write [sample], or call "
+            "score(sample)."
         )
     if not isinstance(samples, Iterable) and not hasattr(samples, "__aiter__"):
         raise InputError(f"An iterable of samples is expected, not {_describe(samples)}.")
@@ -209,20 +215,21 @@ def refuse_single_sample(samples: object) -> None:
 def responses_to(
     prompt: str | Sequence[Message], responses: Sequence[str]
 ) -> tuple[Conversation, ...]:
-    """One conversation for each response: the prompt's turns and the response as assistant turn.
+    """Return one conversation for each response, with the response as the assistant's turn.
 
     Raises:
-        InputError: The prompt is no text or messages, or the responses are no list of texts.
+        InputError: If the prompt is neither text nor messages, or the responses are no list of
+            texts.
     """
     sequence = as_sequence(responses)
     if sequence is None:
-        raise InputError("rank needs a list of responses: write rank(prompt, [response, …]).")
+        raise InputError("rank() needs a list of responses. Write rank(prompt, [response, …]).")
     texts = elements(sequence)
     if not texts:
-        raise InputError("rank needs at least one response.")
+        raise InputError("rank() needs at least one response.")
     wrong = [index for index, text in enumerate(texts) if not _is_str(text)]
     if wrong:
-        raise InputError(f"Responses must be str; those at {wrong[:10]} are not.")
+        raise InputError(f"Responses must be str. Those at {wrong[:10]} are not.")
     turns = _messages([{"role": "user", "content": prompt}] if _is_str(prompt) else prompt)
     return tuple(Conversation([*turns, {"role": "assistant", "content": text}]) for text in texts)
 
@@ -237,8 +244,8 @@ def _token_ids(items: Sequence[object]) -> TokenIds:
         if type(token) is not int or not 0 <= token <= MAX_TOKEN_ID
     )
     raise InputError(
-        "Token IDs are integers from 0 up to the vocabulary's size; "
-        f"position {position} holds {_describe(token)}{_list_hint(token)}."
+        "Token IDs are integers from 0 up to the size of the vocabulary. "
+        f"Position {position} holds {_describe(token)}{_list_hint(token)}."
     )
 
 
@@ -256,8 +263,8 @@ def _message(position: int, item: object) -> Message:
     given = as_mapping(item)
     if given is None:
         raise InputError(
-            f"Message {position} is {_describe(item)}, not a dict with a role; "
-            "for a pydantic object write message.model_dump(exclude_none=True)."
+            f"Message {position} is {_describe(item)}, not a dict with a role. "
+            "For a pydantic object write message.model_dump(exclude_none=True)."
         )
     if type(item) is dict and len(given) == 2:
         role, content = given.get("role"), given.get("content")
@@ -265,7 +272,7 @@ def _message(position: int, item: object) -> Message:
             return dict(given)
     message = cast("Message", _json(given, f"message {position}"))
     if not _is_str(message.get("role")):
-        raise InputError(f'Message {position} has no role: write {{"role": "user", …}}.')
+        raise InputError(f'Message {position} has no role. Write {{"role": "user", …}}.')
     content = message.get("content")
     parts = as_sequence(content)
     if parts is not None:
@@ -279,11 +286,11 @@ def _check_parts(position: int, parts: Sequence[object]) -> None:
     fields = [as_mapping(part) or {} for part in parts]
     if not all(_is_str(part.get("type")) for part in fields):
         raise InputError(
-            f'A part of message {position} has no type: write {{"type": "text", "text": …}}.'
+            f'A part of message {position} has no type. Write {{"type": "text", "text": …}}.'
         )
     if not all(_is_str(part.get("text")) for part in fields if part["type"] == "text"):
         raise InputError(
-            f'A part of message {position} has no text: write {{"type": "text", "text": …}}.'
+            f'A part of message {position} has no text. Write {{"type": "text", "text": …}}.'
         )
 
 
@@ -305,7 +312,7 @@ def _template_arguments(given: object) -> Mapping[str, object] | None:
     reserved = _RESERVED_TEMPLATE_ARGUMENTS & arguments.keys()
     if reserved:
         raise InputError(
-            f"chat_template_kwargs must not hold {sorted(reserved)}: the client sets these itself."
+            f"chat_template_kwargs= must not hold {sorted(reserved)}: the client sets these itself."
         )
     return arguments
 
@@ -320,11 +327,11 @@ def _steps(given: object) -> list[str] | None:
 
 
 def _json(value: object, name: str) -> object:
-    """A copy as JSON can hold it."""
+    """Return a copy that JSON can hold."""
     try:
         return to_json_value(value)
     except NotJsonError as error:
-        raise InputError(f"The {name} cannot be written as JSON: {error}.") from error
+        raise InputError(f"Cannot write the {name} as JSON: {error}.") from error
 
 
 def _is_str(value: object) -> TypeGuard[str]:
@@ -332,7 +339,7 @@ def _is_str(value: object) -> TypeGuard[str]:
 
 
 def _describe(value: object) -> str:
-    """What a value is, without showing a prompt."""
+    """Describe a value without showing a prompt."""
     if value is None or value is True or value is False or type(value) is float:
         return repr(value)
     if type(value) is int:

@@ -1,4 +1,4 @@
-"""Token IDs, checked once, with what is made of all of them: their JSON and their digest."""
+"""Token IDs that are checked once, with their JSON and their digest."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _BYTES = 4
 class TokenIds(Sequence[int]):
     """Integers from 0 to `MAX_TOKEN_ID`, made by `checked`.
 
-    They are kept as bytes: as Python's integers, the garbage collector would look at each of the
-    millions that may be under way.
+    They are stored as bytes: millions of token IDs may be in progress, and the garbage collector
+    would visit each tuple of Python integers.
 
     Attributes:
-        written: As JSON, as they are sent.
-        digest: SHA-256 (hex) of them as little-endian 32-bit integers.
+        written: The IDs as a JSON array.
+        digest: The SHA-256 (hex) of the IDs as little-endian 32-bit integers.
     """
 
     __slots__ = ("_packed", "digest", "written")
@@ -35,27 +35,27 @@ class TokenIds(Sequence[int]):
 
     @classmethod
     def of(cls, ids: Sequence[int]) -> TokenIds:
-        """The same, of integers that were checked before.
+        """Build from integers that were checked before.
 
         Raises:
-            ValueError: They were not.
+            ValueError: If they are no token IDs.
         """
-        made = checked(ids)
-        if made is None:
+        token_ids = checked(ids)
+        if token_ids is None:
             raise ValueError("These are no token IDs.")
-        return made
+        return token_ids
 
     def __len__(self) -> int:
         return len(self._packed) // _BYTES
 
     @overload
-    def __getitem__(self, place: int) -> int: ...
+    def __getitem__(self, index: int) -> int: ...
 
     @overload
-    def __getitem__(self, place: slice) -> tuple[int, ...]: ...
+    def __getitem__(self, index: slice) -> tuple[int, ...]: ...
 
-    def __getitem__(self, place: int | slice) -> int | tuple[int, ...]:
-        return self._unpacked()[place]
+    def __getitem__(self, index: int | slice) -> int | tuple[int, ...]:
+        return self._unpacked()[index]
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._unpacked())
@@ -72,30 +72,30 @@ class TokenIds(Sequence[int]):
         return f"TokenIds({len(self)})"
 
     def leading(self, token: int | None) -> int:
-        """How many of the first ones are this token."""
+        """Return how many times this token stands at the start."""
         if token is None or not self._packed.startswith(token.to_bytes(_BYTES, "little")):
             return 0
         ids = self._unpacked()
-        return next((place for place, each in enumerate(ids) if each != token), len(ids))
+        return next((index for index, other in enumerate(ids) if other != token), len(ids))
 
     def _unpacked(self) -> tuple[int, ...]:
         return struct.unpack(f"<{len(self)}i", self._packed)
 
 
 def checked(items: Sequence[object]) -> TokenIds | None:
-    """A list or tuple as token IDs; None if any is not of the type int itself, from 0 to 31 bits.
+    """Return a list or tuple as token IDs; None unless each item is an int of 0 to 31 bits.
 
-    bool is an int to Python, and a negative ID kills the engine of vLLM 0.10 to 0.27. Looking at
-    each number in Python takes three times as long. struct takes integers alone, of 32 bits; what
-    it takes for one, and is none, orjson refuses, or writes other than in digits.
+    A bool is an int to Python, and a negative ID kills the engine of vLLM 0.10 to 0.27. A loop in
+    Python takes three times as long as this check: `struct` accepts only 32-bit integers and
+    integer-like objects, and orjson refuses the latter or writes them without digits.
     """
     try:
-        # First, as the rest may be endless in JSON. A Struct takes a tuple as it is; struct.pack,
-        # with the format before it, has it copied twice, which is a third of its time.
+        # First, since other items may be endless in JSON. A Struct takes the tuple as it is;
+        # struct.pack, with the format as its first argument, copies it twice (a third of its time).
         packed = struct.Struct(f"<{len(items)}i").pack(*items)
         written = orjson.dumps(items, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
     except (struct.error, TypeError):
         return None
-    if b"-" in written or b"e" in written:  # as in true and false
+    if b"-" in written or b"e" in written:  # negative, or true and false
         return None
-    return TokenIds(packed, bytes(memoryview(written)))  # orjson's own holds 130 kB for 3
+    return TokenIds(packed, bytes(memoryview(written)))  # orjson's buffer holds 130 kB for 3 bytes

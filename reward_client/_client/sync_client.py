@@ -1,4 +1,4 @@
-"""The synchronous client: a facade over an event loop in a thread of its own."""
+"""The synchronous client: a facade over an event loop in its own thread."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A stream reads samples for so long before it looks for results again.
+# The longest time a stream reads samples before it looks for results again.
 _READING_SECONDS = 0.001
 
 
@@ -56,9 +56,9 @@ class _Run(Protocol):
 
 
 class RewardStream:
-    """Results of a stream of samples: an iterator and a context manager.
+    """The results of `RewardClient.stream`: an iterator and context manager of `ScoreResult`.
 
-    Leaving the context, or closing the stream, stops what is still under way.
+    Leaving the context, or `close`, stops the work.
     """
 
     def __init__(
@@ -99,12 +99,12 @@ class RewardStream:
         return self._taken.popleft()
 
     def _read(self) -> None:
-        """Starts samples until a result is there: slow input must not hold it back."""
+        """Submit samples until a result is ready: slow input must not delay results."""
         while not self._exhausted and self._window.room > 0 and not self._window.ready:
             self._run(self._window.submit(self._read_quickly()))
 
     def _read_quickly(self) -> list[Sample]:
-        """The next samples, as many as come at once: to hand them over costs as much as one."""
+        """Read the samples that come at once: submitting many costs as much as submitting one."""
         samples: list[Sample] = []
         enough = time.monotonic() + _READING_SECONDS
         while len(samples) < self._window.room:
@@ -132,7 +132,7 @@ class RewardStream:
         self.close()
 
     def close(self) -> None:
-        """Stops reading samples and scoring them."""
+        """Stop reading and scoring samples."""
         if self._closed:
             return
         self._closed = True
@@ -143,51 +143,57 @@ class RewardStream:
 
 
 class RewardClient:
-    """Scores conversations by a reward model on a vLLM server.
+    """A client that scores conversations by a reward model on a vLLM server.
 
-    Blocking, and safe to share between threads; it works inside notebooks and running event loops
+    The methods block. Threads may share a client. It works in notebooks, under a running event loop
     and after a fork. Use it as a context manager, or call `close`.
 
     Args:
-        base_url: The server's URL, with or without ``/v1``; by default the environment's
-            ``REWARD_CLIENT_BASE_URL``. A list of URLs for replicas, which share the work: they
-            are compared before the first reward, and a failing one is left out until it is back.
-        model: The model's name on the server; None for its only one.
-        api_key: Sent as a bearer token with every request; by default the environment's
-            ``REWARD_CLIENT_API_KEY``.
-        method: None has token IDs scored. Others are in ``reward_client.methods``: ``Messages`` (in
-            the scoring request), ``TokenLogit``, ``YesNo``, ``CritiqueThenScore``, ``Verdict``.
-        head: What reads the reward out of the pooled output: `ScalarHead`, `StepHead`,
-            `ObjectiveHead` or `LinearHead`. ``"auto"`` takes the recipe's, or a scalar, and notes
-            in the provenance where it had to assume that the last token's value counts.
+        base_url: The server's URL, with or without ``/v1``; by default the environment variable
+            ``REWARD_CLIENT_BASE_URL``. A list of URLs names replicas, which share the work: the
+            client compares them before the first reward, and takes a failing one out of rotation.
+        model: The model's name on the server; None for the only model.
+        api_key: The key, sent as a bearer token with every request; by default the environment
+            variable ``REWARD_CLIENT_API_KEY``.
+        method: One of `reward_client.methods`: ``Messages``, ``TokenLogit``, ``YesNo``,
+            ``CritiqueThenScore`` or ``Verdict``. None scores token IDs by the model's head.
+        head: The head that reads the reward from the pooled output: `ScalarHead`, `StepHead`,
+            `ObjectiveHead` or `LinearHead`. ``"auto"`` takes the head of the recipe, or a scalar.
+            If the client has to assume that the last token's value counts, the provenance says so.
         route: ``"auto"``, or the only route to try: ``"embeddings"``, ``"pooling"`` or
             ``"classify"``.
-        tokenizer: ``"server"``; ``"local"`` for the tokenizer of the server's model by
-            transformers (extra ``local``), proven on samples to give the server's token IDs; a
-            folder or hub name to load it from, or a `reward_client.tokenizing.LocalTokenizer`;
-            ``"auto"`` for the local one where it can be had and proven, and the server otherwise.
-        recipe: What is known of the model: ``"auto"`` looks it up by the server's model root; a
-            recipe's name, the path of a file (TOML, or the manifest ``reward_client.json`` of an
-            exported checkpoint), or a `reward_client.recipes.Recipe`; None for nothing. Other
-            arguments go before what it says.
-        bos: True demands that every sample starts with exactly one BOS token, and adds it to
-            conversations whose template writes none; False demands none; None takes what the
-            recipe says, or the template writes.
-        on_overlong: What becomes of a conversation with more tokens than the server takes:
-            ``"raise"``, or ``"drop_turns"``: its oldest exchanges go (system messages stay, and
-            so does the last exchange), and ``Reward.truncated`` says so.
-        server_activation: What the server does to its values, for versions that can neither be
-            asked for raw ones nor seen to send them: ``"none"`` or ``"sigmoid"``.
-        retry: How often and how long a request is tried again.
-        limits: Requests in flight, size of a reply, tolerance between replicas.
-        timeout: Deadlines.
+        tokenizer: The source of token IDs. ``"server"`` asks the server. ``"local"`` loads the
+            tokenizer of the server's model by transformers (extra ``local``), and proves on samples
+            that it gives the server's token IDs. A folder, a name on the Hugging Face hub or a
+            `reward_client.tokenizing.LocalTokenizer` names another source. ``"auto"`` is
+            ``"local"`` if that works, and ``"server"`` otherwise.
+        recipe: The facts about the model. ``"auto"`` finds the recipe by the server's model root.
+            Otherwise the name of a recipe, the path of a file (TOML, or the manifest
+            ``reward_client.json`` of an exported checkpoint), or a `reward_client.recipes.Recipe`.
+            None uses no recipe. Other arguments override the recipe.
+        bos: True requires exactly one BOS token at the start of every sample, and adds one to
+            conversations whose template writes none. False requires no BOS token. None follows the
+            recipe, or the template.
+        on_overlong: ``"raise"``, or ``"drop_turns"`` for conversations with more tokens than the
+            server takes. ``"drop_turns"`` drops the oldest exchanges, keeps system messages and the
+            last exchange, and sets ``Reward.truncated``.
+        server_activation: The activation that the server applies to its values: ``"none"`` or
+            ``"sigmoid"``. Only for servers whose activation the client cannot detect.
+        retry: The number of attempts for one request, the first one included, such as ``3``; or a
+            `RetryPolicy`.
+        limits: The bounds on requests in flight, batches and responses, and the tolerance between
+            replicas.
+        timeout: The seconds for one sample in total, such as ``30``; or `Timeouts`.
         connection: TLS and proxy.
-        headers: Sent with every request.
-        transport: Carries the requests instead of own connections; stays the caller's to close.
+        headers: Headers sent with every request.
+        transport: An httpx transport that carries the requests instead of the client's own
+            connections. Only the caller closes it.
 
     Raises:
-        InputError: An option cannot be meant so. (The objects for ``retry``, ``limits``,
-            ``timeout`` and ``connection`` check their own values: pydantic's ``ValidationError``.)
+        InputError: If an option is invalid. The objects for ``retry``, ``limits``, ``timeout`` and
+            ``connection`` check their own values and raise pydantic's ``ValidationError``.
+        RecipeError: If the recipe does not exist or is invalid.
+        TypeError: If an option is unknown. The message names the right one.
 
     Example:
         >>> with RewardClient("http://localhost:8000") as client:  # doctest: +SKIP
@@ -248,7 +254,7 @@ class RewardClient:
         return self._loop_thread().run(coroutine)
 
     def _loop_thread(self) -> LoopThread:
-        # A thread does not survive a fork, and a lock may not either: one for each process.
+        # A thread does not survive a fork, and a lock may not: each process has its own.
         pid = os.getpid()
         thread = self._threads.get(pid)
         if thread is None:
@@ -260,21 +266,23 @@ class RewardClient:
     def from_openai(
         cls, client: openai.OpenAI | openai.AsyncOpenAI, **options: Unpack[SharedOptions]
     ) -> Self:
-        """A client whose requests all go through an OpenAI client.
+        """Create a client that sends every request through an OpenAI client.
 
-        Its key, headers, proxies and TLS settings hold; its retries are off, ours hold. Needs the
-        extra ``openai``.
+        The OpenAI client's key, headers, proxies and TLS settings apply; its retries do not. Needs
+        the extra ``openai``.
 
         Args:
-            client: A synchronous client with the usual connections, or an asynchronous one that is
-                used nowhere else meanwhile; it stays the caller's to close.
+            client: A synchronous client with the usual connections, or an asynchronous one that
+                is used nowhere else meanwhile. Only the caller closes it.
             **options: ``model``, ``method``, ``head``, ``route``, ``tokenizer``, ``recipe``,
                 ``bos``, ``on_overlong``, ``server_activation``, ``retry``, ``limits`` and
-                ``timeout``, as for the class; the rest is the OpenAI client's. The
-                environment's ``REWARD_CLIENT_API_KEY`` is not sent.
+                ``timeout``, as in the constructor. The environment variable
+                ``REWARD_CLIENT_API_KEY`` is ignored.
 
         Raises:
-            InputError: The client has settings that cannot be carried over.
+            InputError: If an option is invalid, or the OpenAI client has settings that an
+                asynchronous client cannot take over.
+            TypeError: If an option is unknown. The message names the right one.
         """
         from reward_client._transport.backends.openai import as_async
 
@@ -285,17 +293,18 @@ class RewardClient:
         return self
 
     def score(self, sample: Sample) -> Reward:
-        """The reward of one sample.
+        """Return the reward of one sample.
 
         Args:
-            sample: Messages, `Conversation`, `FormattedText` or token IDs.
+            sample: Messages, a `Conversation`, a `FormattedText` or token IDs. The conversation
+                ends with the response to score.
 
         Raises:
-            InputError: The sample cannot be meant so, or is too long.
-            TransportError: The server gave no usable reply.
-            StatusError: The server answered with an error.
-            ProtocolError: The server answered with something that cannot be believed.
-            ReplicaMismatchError: The servers are no replicas of each other.
+            InputError: If the sample is invalid or too long.
+            TransportError: If the server gives no usable response.
+            StatusError: If the server answers with an error.
+            ProtocolError: If the response fails a check, such as a wrong number of values.
+            ReplicaMismatchError: If the servers are not replicas of one another.
         """
         return self._run(self._session.score(sample))
 
@@ -316,102 +325,106 @@ class RewardClient:
     def score_many(
         self, samples: Iterable[Sample], *, on_error: OnError = "raise", progress: bool = False
     ) -> list[Reward] | list[Reward | RewardClientError]:
-        """The rewards of many samples, in the order given.
+        """Return the rewards of many samples, in their order.
 
         Args:
-            samples: Any number of samples; for more than fit in memory there is `stream`.
-            on_error: ``"raise"`` stops at the first failure; ``"return"`` puts the error in the
-                sample's place.
-            progress: Show a progress bar.
+            samples: Any number of samples. Use `stream` if they or their rewards do not fit in
+                memory.
+            on_error: ``"raise"`` stops at the first failure. ``"return"`` puts the error in the
+                place of the sample's reward.
+            progress: True shows a progress bar.
 
         Raises:
-            BatchError: A sample failed under ``"raise"``; it holds what was scored.
-            InputError: ``samples`` is a single sample.
+            BatchError: If a sample fails under ``"raise"``. The error holds all rewards so far.
+            InputError: If ``samples`` is a single sample.
         """
         refuse_single_sample(samples)
-        given = tuple(samples)  # read here: an iterator may be bound to the calling thread
+        given = tuple(samples)  # read here: the iterator may belong to the calling thread
         results = self._run(self._session.score_many(given, on_error=on_error, progress=progress))
         return cast("list[Reward] | list[Reward | RewardClientError]", results)
 
     def stream(
         self, samples: Iterable[Sample], *, ordered: bool = True, progress: bool = False
     ) -> RewardStream:
-        """Results one by one, while the next samples are scored; memory stays flat.
+        """Score a stream of samples in constant memory.
 
         Args:
-            samples: May be endless; read in the calling thread, a bounded number ahead.
-            ordered: Results in the order of the samples; otherwise as they come.
-            progress: Show a progress bar.
+            samples: An iterable, which may be endless. The calling thread reads a bounded number of
+                samples ahead.
+            ordered: True yields results in the order of the samples, False as they arrive.
+            progress: True shows a progress bar.
 
         Returns:
-            An iterator and context manager of `ScoreResult`; leaving it stops its work.
+            An iterator and context manager of `ScoreResult`. Leaving the context stops the work.
 
         Raises:
-            InputError: ``samples`` is a single sample.
+            InputError: If ``samples`` is a single sample.
         """
         refuse_single_sample(samples)
         window = self._session.window(ordered=ordered)
         return RewardStream(window, samples, self._run, progress=progress)
 
     def rank(self, prompt: str | Sequence[Message], responses: Sequence[str]) -> Ranking:
-        """Responses to one prompt, ranked by their rewards.
+        """Rank responses to one prompt by their rewards, best first.
 
-        A judge of two (``Verdict``) compares each with each; ``method.calls(len(responses))`` says
-        beforehand how many texts it writes.
+        A judge of pairs (``Verdict``) compares each response with each other one. It writes
+        ``method.calls(len(responses))`` texts.
 
         Args:
             prompt: One user turn as text, or the messages before the response.
-            responses: The texts of the assistant's answers.
+            responses: The texts of the assistant's responses.
 
         Raises:
-            BatchError: A response could not be scored.
-            InputError: The prompt or the responses cannot be meant so.
+            BatchError: If a response cannot be scored.
+            InputError: If the prompt or a response is invalid, or the rewards have several
+                objectives without weights.
         """
         return self._run(self._session.rank(prompt, responses))
 
     def tokenize(self, sample: Sample) -> TokenizedSample:
-        """The token IDs that a sample would be scored as.
+        """Return the token IDs that `score` would send for a sample.
 
         Raises:
-            RewardClientError: As for `score`, except that no length is refused.
+            RewardClientError: As `score`, but samples of any length are allowed.
         """
         return self._run(self._session.tokenize(sample))
 
     def servers(self) -> tuple[ServerProfile, ...]:
-        """What was found out about each server in use, asking it where that was not done yet.
+        """Return the profile of each server in rotation, after discovery.
 
         Raises:
-            RewardClientError: As for `score`.
+            RewardClientError: As `score`.
         """
         return self._run(self._session.servers())
 
     def settings(self) -> Settings:
-        """What all rewards of this client depend on: equal settings, comparable rewards.
+        """Return all that rewards depend on. Clients with equal settings give comparable rewards.
 
         Raises:
-            RewardClientError: As for `score`.
+            RewardClientError: As `score`.
         """
         return self._run(self._session.settings())
 
     def diagnose(self, sample: Sample | None = None) -> Diagnosis:
-        """Whether each step from a conversation to its reward is as it should be, on this server.
+        """Check each step from a conversation to its reward on this server.
 
-        Of several replicas it looks at the first; ``reward-client doctor URL URL`` compares them.
+        The checks cover the first server of several. ``reward-client doctor URL URL`` compares
+        replicas.
 
         Args:
-            sample: What to score for it; by default a conversation about 2 + 2.
+            sample: The sample to check with; by default a conversation about 2 + 2.
 
         Returns:
-            Findings, each with a verdict and, where something is wrong, what to do. Failures of
-            the server are findings too.
+            Findings, each with a verdict, and with advice if something is wrong. Failures of the
+            server are findings as well.
 
         Raises:
-            InputError: The sample cannot be meant so.
+            InputError: If the sample is invalid.
         """
         return self._run(self._session.diagnose(sample))
 
     def close(self) -> None:
-        """Stops what is under way, closes the connections, and ends the client's thread."""
+        """Stop all work, close the connections and end the client's thread."""
         self._session.close()
         self._loop_thread().close()
 
@@ -430,10 +443,10 @@ class RewardClient:
         return f"RewardClient{self._session.config}"
 
     def __getstate__(self) -> Config:
-        """The options: what pickles, for Ray and multiprocessing."""
+        """Return the options: a client pickles as these, for Ray and multiprocessing."""
         if self._session.config.openai is not None:
             raise TypeError(
-                "A client made by from_openai cannot be pickled: its OpenAI client can't."
+                "Cannot pickle a client made by from_openai: OpenAI clients do not pickle."
             )
         return self._session.config
 

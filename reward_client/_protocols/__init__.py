@@ -1,1 +1,1 @@
-"""What servers speak: requests out, responses in."""
+"""The HTTP APIs of servers: requests out, responses in. One package for each kind of server."""

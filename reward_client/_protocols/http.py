@@ -1,4 +1,4 @@
-"""One HTTP call as plain data: what the pure parts of the package build and read."""
+"""Requests and responses as plain data, and the interface of a transport."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from reward_client.errors import (
 )
 
 RESTART_SECONDS = 4.0
-"""A vLLM takes longer to start (19.5 s was the quickest recorded: 0.8.5, a tiny model, on a CPU).
-So whoever heard from a server within this time is talking to the same process, or has seen it
-refuse a connection."""
+"""vLLM takes longer to start (19.5 s was the quickest recorded: 0.8.5, a tiny model, on a CPU).
+Two responses within this time come from the same process, unless a connection was refused between
+them."""
 
 SERVER_FAILURES = (TransportError, ServerError, EngineDeadError)
-"""What says that the server is the trouble: another one may do what this one failed at."""
+"""Errors that blame the server: another replica may succeed."""
 
 MAX_DEATHS = 2
 """How many servers may die over one piece of work: at the second death its input is the suspect."""
@@ -36,9 +36,9 @@ class Request:
 
     Attributes:
         method: The HTTP method.
-        path: Such as ``"/tokenize"``.
-        body: What is sent as JSON; None sends no body.
-        prepares: Whether it only prepares a scoring: those that are ready to score go first.
+        path: The path, such as ``"/tokenize"``.
+        body: The JSON body; None sends no body.
+        prepares: True for a request that only prepares a scoring request. Scoring goes first.
     """
 
     method: Literal["GET", "POST"]
@@ -49,40 +49,40 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A successful answer: its JSON, and where it came from."""
+    """A successful response: its JSON and its origin."""
 
     payload: object
     endpoint: str
     request_id: str
 
     def fields(self) -> Mapping[str, object]:
-        """The JSON object of the reply.
+        """Return the JSON object of the response.
 
         Raises:
-            ProtocolError: It is another kind of JSON.
+            ProtocolError: If it is another kind of JSON.
         """
         fields = as_mapping(self.payload)
         if fields is None:
             raise self.error(
                 ProtocolError,
-                f"A JSON object was expected, and {describe_type(self.payload)} came. "
+                f"A JSON object was expected, but {describe_type(self.payload)} came. "
                 "Does base_url point at a vLLM server?",
             )
         return fields
 
     @property
     def model(self) -> str | None:
-        """The model that the reply says it is of, if it does."""
+        """The model that the response names, if any."""
         model = self.fields().get("model")
         return model if isinstance(model, str) else None
 
     def error(self, kind: type[ErrorT], message: str) -> ErrorT:
-        """An error about this reply, which names its origin."""
+        """Build an error about this response that names its origin."""
         return kind(message, endpoint=self.endpoint, request_id=self.request_id)
 
 
 class Transport(Protocol):
-    """Makes calls to one server."""
+    """Sends requests to one server."""
 
     @property
     def url(self) -> str:
@@ -91,20 +91,20 @@ class Transport(Protocol):
 
     @property
     def epoch(self) -> int:
-        """How often the server was seen to be gone; grows when another may have come up."""
+        """The number of times that the server was lost; another one may have come up since."""
         ...
 
     def mark_lost(self) -> None:
-        """Notes that another server may have come up."""
+        """Start a new epoch: another server may have come up."""
         ...
 
     async def send(self, request: Request) -> Response:
         """Send a request, with the retries that its failures allow.
 
         Raises:
-            TransportError: No usable reply.
-            StatusError: The server answered with an error.
-            ProtocolError: The reply is not JSON.
-            InputError: The body cannot be written as JSON.
+            TransportError: If no usable response arrives.
+            StatusError: If the server answers with an error.
+            ProtocolError: If the response is not JSON.
+            InputError: If JSON cannot hold the body.
         """
         ...

@@ -183,7 +183,7 @@ def test_a_critique_that_is_cut(kind: Kind) -> None:
     servers = two()
     with (
         closing(servers.client(kind, max_tokens=5)) as client,
-        pytest.raises(GenerationError, match="cut by the limit") as caught,
+        pytest.raises(GenerationError, match="reached its length limit") as caught,
     ):
         client.score(CHAT)
     assert caught.value.text == " It i"

@@ -184,7 +184,7 @@ def test_a_gateway_that_drops_a_key(kind: Kind, dropped: str) -> None:
     with (
         RewardServer(logprobs="raw_logits") as server,
         client_of(kind, server, transport=Changed(dropped=dropped)) as client,
-        pytest.raises(ShapeError, match="no numbers of the kind"),
+        pytest.raises(ShapeError, match="no numbers of the requested kind"),
     ):
         client.score(CHATS[0])
 

@@ -209,7 +209,7 @@ def test_one_vote_is_the_likeliest_text() -> None:
 
 def test_a_thought_that_is_cut() -> None:
     scribe = Scribe(lambda prompt, seed: "x" * 50)
-    with pytest.raises(GenerationError, match="cut by the limit of its length") as caught:
+    with pytest.raises(GenerationError, match="reached its length limit") as caught:
         score("sync", scribe, method=YesNo(reasoning=THINK, max_tokens=20))
     assert caught.value.text == "x" * 20
 

@@ -171,7 +171,7 @@ def test_7_a_reply_of_another_shape(connect: Connect) -> None:
     server = FakeVllm(
         pool=lambda ids: [[0.5], [1.5], [2.5], [3.5]] if ids == CHAT_TOKENS else by_length(ids)
     )
-    with pytest.raises(ShapeError, match="4 values came in 4 rows for 4 tokens"):
+    with pytest.raises(ShapeError, match="4 values in 4 rows came for 4 tokens"):
         connect(server).score(FAKE_CHAT)
 
 

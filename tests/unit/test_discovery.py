@@ -332,7 +332,7 @@ def test_servers_that_change_all_the_time() -> None:
 
 def test_a_wrong_shape_is_an_error_when_the_server_is_still_the_same() -> None:
     server = FakeVllm(pool=lambda ids: [1.5, 2.0] if ids == CHAT_TOKENS else [len(ids) - 5.5])
-    with pytest.raises(ShapeError, match="2 values came"):
+    with pytest.raises(ShapeError, match="2 values in no rows came"):
         score(server)
     assert len(server.asked("/v1/models")) == 2
 

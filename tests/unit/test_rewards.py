@@ -49,7 +49,7 @@ def test_objectives_without_weights_have_no_value() -> None:
 
 def test_no_sigmoid_over_probabilities() -> None:
     step = StepReward(value=0.9, logits=(0.0, 2.2), start=0, end=3)
-    with pytest.raises(TypeError, match="probabilities already"):
+    with pytest.raises(TypeError, match="comes from probabilities"):
         reward(0.9, steps=(step,)).sigmoid()
 
 

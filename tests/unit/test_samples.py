@@ -34,7 +34,7 @@ def test_each_kind_of_sample() -> None:
     [
         ("2+2?", "FormattedText(text)"),
         (b"2+2?", "a list of messages"),
-        (TURNS[0], "write a list of messages"),
+        (TURNS[0], "Write a list of messages"),
         ([], "empty sample"),
         ((), "empty sample"),
         (None, "not None"),
@@ -52,14 +52,14 @@ def test_each_kind_of_sample() -> None:
         ([{"role": "user", "content": ["text"]}], "has no type"),
         ([{"role": "user", "content": "x", "score": float("nan")}], "JSON"),
         ([{"role": "user", "content": "x", "score": {1, 2}}], "JSON"),
-        ([1, -1], "position 1 holds -1"),
-        ([True, 2], "position 0 holds True"),
-        ([1, 2.0], "position 1 holds 2.0"),
-        ([1, float("nan")], "position 1 holds nan"),
-        ([1, None], "position 1 holds None"),
-        ([1, "2"], "position 1 holds a str"),
-        ([1, 2**31], "position 1 holds 2147483648"),
-        ([1, 2**80], "up to the vocabulary's size"),
+        ([1, -1], "Position 1 holds -1"),
+        ([True, 2], "Position 0 holds True"),
+        ([1, 2.0], "Position 1 holds 2.0"),
+        ([1, float("nan")], "Position 1 holds nan"),
+        ([1, None], "Position 1 holds None"),
+        ([1, "2"], "Position 1 holds a str"),
+        ([1, 2**31], "Position 1 holds 2147483648"),
+        ([1, 2**80], "up to the size of the vocabulary"),
     ],
 )
 def test_what_is_refused(sample: Any, hint: str) -> None:
@@ -94,7 +94,7 @@ def test_template_arguments_cannot_change_what_the_client_sets() -> None:
             Conversation(TURNS, chat_template_kwargs={key: True})
     with pytest.raises(InputError, match="JSON"):
         Conversation(TURNS, chat_template_kwargs={"x": float("inf")})
-    with pytest.raises(InputError, match="tools cannot be written as JSON"):
+    with pytest.raises(InputError, match="Cannot write the tools as JSON"):
         Conversation(TURNS, tools=[{"x": object()}])
     recursive: list[Any] = []
     recursive.append(recursive)

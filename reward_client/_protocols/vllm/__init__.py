@@ -1,4 +1,4 @@
-"""Ways over the wire from token IDs to pooled output. Pure: a call is built, its reply is read."""
+"""The HTTP API of vLLM. Pure: functions build requests and read responses."""
 
 from reward_client._protocols.vllm.pooled_output import (
     Layout,

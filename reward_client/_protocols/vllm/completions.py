@@ -1,4 +1,4 @@
-"""``/v1/completions`` of a generating server: a text that follows token IDs."""
+"""Generated text by ``/v1/completions``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from reward_client.errors import GenerationError, ResponseMismatchError
 
 
 class Written(NamedTuple):
-    """What a model wrote.
+    """A generated text.
 
     Attributes:
-        text: Without the special token that ends it.
-        prompt_tokens: How many tokens it read.
-        generated_tokens: How many it wrote, with the one that ends it.
+        text: The text, without the special token that ends it.
+        prompt_tokens: The number of tokens read.
+        generated_tokens: The number of tokens generated, the last special token included.
     """
 
     text: str
@@ -31,14 +31,14 @@ class Written(NamedTuple):
 def generation_request(
     model: str, ids: TokenIds, *, max_tokens: int, temperature: float, seed: int
 ) -> Request:
-    """The request for the text that follows a token list.
+    """Build the request for a text that continues token IDs.
 
     Args:
         model: The model's name.
-        ids: The token list.
-        max_tokens: The most tokens of the text.
-        temperature: 0 for the likeliest text.
-        seed: What it is sampled by.
+        ids: The token IDs.
+        max_tokens: The largest number of tokens to generate.
+        temperature: The sampling temperature; 0 for the most likely text.
+        seed: The sampling seed.
     """
     body: dict[str, object] = {
         "model": model,
@@ -46,7 +46,7 @@ def generation_request(
         "max_tokens": max_tokens,
         "temperature": temperature,
         "seed": seed,
-        # Else those of the model's generation_config.json hold (vLLM 0.7 and later).
+        # Without these, the model's generation_config.json applies (vLLM 0.7 and later).
         "top_p": 1.0,
         "top_k": -1,
         "min_p": 0.0,
@@ -56,11 +56,11 @@ def generation_request(
 
 
 def read_written(response: Response, ids: Sequence[int]) -> Written:
-    """The text of a reply.
+    """Read the generated text of a response.
 
     Raises:
-        GenerationError: It was cut by its length limit, or otherwise not finished.
-        ResponseMismatchError: It is the answer to another request.
+        GenerationError: If the length limit cut the text, or the server did not finish it.
+        ResponseMismatchError: If the response answers another request.
     """
     fields = response.fields()
     usage = as_mapping(fields.get("usage")) or {}
@@ -71,20 +71,19 @@ def read_written(response: Response, ids: Sequence[int]) -> Written:
     if read != len(ids) or type(wrote) is not int or choice is None or not isinstance(text, str):
         raise response.error(
             ResponseMismatchError,
-            f"{len(ids)} token IDs were sent for one text. The reply holds {len(choices)}, or what "
-            "is no text, or is that to another request: it counts "
-            f"{read if isinstance(read, int | None) else 'no'} tokens read.",
+            f"The response does not fit the request, which sent {len(ids)} token IDs for one text: "
+            f"it holds {len(choices)} texts and counts "
+            f"{read if isinstance(read, int | None) else 'no'} prompt tokens.",
         )
     reason = choice.get("finish_reason")
     if reason != "stop":
         cut = (
-            "was cut by the limit of its length: a larger max_tokens= may help, or the server's "
-            "--max-model-len"
+            "reached its length limit: raise max_tokens=, or the server's --max-model-len"
             if reason == "length"
             else "was not finished by the server"
         )
         raise GenerationError(
-            f"What the model wrote ({wrote} tokens) {cut}. The text is in error.text.",
+            f"The generated text ({wrote} tokens) {cut}. The text is in error.text.",
             text=text,
             endpoint=response.endpoint,
             request_id=response.request_id,

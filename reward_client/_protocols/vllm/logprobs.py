@@ -1,9 +1,9 @@
-"""``/v1/completions`` of a generating server: the numbers of tokens at the next position.
+"""Logits and logprobs of tokens at the next position, by ``/v1/completions``.
 
-With a single allowed token the server "generates" it, and reports its number: the raw logit where
-it was started with ``--logprobs-mode raw_logits`` or ``processed_logits``, else a log-probability.
-Seen on vLLM 0.10.2, 0.12.0, 0.16.0, 0.20.2, 0.25.1 and 0.32.0. The difference of two tokens'
-numbers is that of their logits either way.
+With a single allowed token the server "generates" that token and reports its number. The number is
+the raw logit if the server runs with ``--logprobs-mode raw_logits`` or ``processed_logits``, and a
+log-probability otherwise (seen on vLLM 0.10.2, 0.12.0, 0.16.0, 0.20.2, 0.25.1 and 0.32.0). Either
+way, the difference between the numbers of two tokens equals the difference of their logits.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ PATH = "/v1/completions"
 ITEM_KEY = "logprobs"
 
 _FLOOR = -9999.0
-"""What vLLM writes for negative infinity in the replies that it has from OpenAI."""
+"""vLLM's value for negative infinity in responses of the OpenAI API."""
 
-_MOST_LOGPROBS = 20
-"""The most that a server tells, unless it was started with another ``--max-logprobs``."""
+_MAX_LOGPROBS = 20
+"""The largest number of logprobs in a response, unless ``--max-logprobs`` sets another."""
 
-_MISSING = "the number of token {missing} is not among the {count} that the server tells."
+_MISSING = "the logprob of token {missing} is not among the {count} in the response."
 
 
 def options(tokens: Sequence[int], *, by_name: bool) -> dict[str, object]:
-    """What is asked of each prompt: the numbers of one or two tokens, or of the likeliest one.
+    """Return the options that request the numbers of tokens for each prompt.
 
     Args:
-        tokens: The tokens.
-        by_name: Whether the server tells the numbers of those it is given (vLLM 0.26 and later).
+        tokens: One or two tokens; none for the most likely token.
+        by_name: True if the server reports the numbers of named tokens (vLLM 0.26 and later).
     """
-    asked: dict[str, object] = {
+    requested: dict[str, object] = {
         "max_tokens": 1,
         "temperature": 0,
-        "logprobs": 1 if by_name or len(tokens) < 2 else _MOST_LOGPROBS,
-        # A model's generation_config.json may hold another, which changes processed logits.
+        "logprobs": 1 if by_name or len(tokens) < 2 else _MAX_LOGPROBS,
+        # Another value in the model's generation_config.json would change processed logits.
         "repetition_penalty": 1.0,
-        # Else several tokens that are no whole characters have one name.
+        # As text, several tokens that are no whole characters would share one name.
         "return_tokens_as_token_ids": True,
     }
     if tokens:
-        asked["logprob_token_ids" if by_name else "allowed_token_ids"] = [*tokens]
-    return asked
+        requested["logprob_token_ids" if by_name else "allowed_token_ids"] = [*tokens]
+    return requested
 
 
 def number_of(tokens: Sequence[int], value: object) -> PooledOutput | str | None:
-    """Reads the number of a token, or of the likeliest, or the difference of two.
+    """Read the number of one token, or the difference between the numbers of two.
 
     Returns:
-        None if another token's number came; a text if that of one of two did not.
+        None if the response holds another token; a text if one of two numbers is missing.
     """
     return _difference(tokens, value) if len(tokens) == 2 else _number(tokens, value)
 
@@ -67,8 +67,9 @@ def _number(tokens: Sequence[int], value: object) -> PooledOutput | None:
 
 
 def _difference(tokens: Sequence[int], value: object) -> PooledOutput | str | None:
-    told = as_list((as_mapping(value) or {}).get("top_logprobs"))
-    numbers = as_mapping(told[0]) if told is not None and len(told) == 1 else None
+    positions = as_list((as_mapping(value) or {}).get("top_logprobs"))
+    single = positions is not None and len(positions) == 1
+    numbers = as_mapping(positions[0]) if positions and single else None
     if numbers is None:
         return None
     missing = [token for token in tokens if _name(token) not in numbers]

@@ -1,4 +1,4 @@
-"""Pooled output as numbers, and the shapes it comes in."""
+"""Pooled output as numbers, and its layouts."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from reward_client.errors import NotARewardError, ShapeError
 LayoutKind: TypeAlias = Literal["vector", "per token", "per step"]
 
 _MAX_LABELS = 64
-"""Wider vectors are hidden states: no reward model has as many labels."""
+"""Wider rows are hidden states: no reward model has as many labels."""
 
 _NOT_A_REWARD = (
-    "The server answers with vectors of {width} numbers: hidden states of a model served for "
-    "embeddings, not rewards. Serve the reward model as one: `vllm serve MODEL --runner pooling` "
-    "(`--task classify` or `--task reward` up to 0.9), for a model whose config.json names a "
-    "...ForSequenceClassification or ...RewardModel architecture. Or give the weights of its head: "
-    "head=LinearHead(weight, bias)."
+    "The server answers with vectors of {width} numbers, which are hidden states and not rewards: "
+    "it serves the model for embeddings. Serve it as a reward model: `vllm serve MODEL --runner "
+    "pooling` (`--task classify` or `--task reward` up to 0.9). Its config.json must name a "
+    "...ForSequenceClassification or ...RewardModel architecture. Or give the weights of its "
+    "head: head=LinearHead(weight, bias)."
 )
 
 
 class PooledOutput(NamedTuple):
-    """What the server sent for one token list.
+    """The numbers that the server sent for one token list.
 
     Attributes:
         values: All numbers, row by row.
-        rows: How many rows they came in; None for a flat vector, and for an encoding that does not
-            tell (base64).
+        rows: The number of rows; None for a flat vector, and for base64, which has no shape.
     """
 
     values: Sequence[float]
@@ -36,43 +35,43 @@ class PooledOutput(NamedTuple):
 
 
 class MissingLogprobError(ShapeError):
-    """A reply that is right, and leaves out the number that was asked for."""
+    """A valid response that leaves out the requested logprob."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The shape that a server was found to answer in.
+    """The shape of a server's pooled output.
 
     Attributes:
-        kind: What a row of numbers belongs to: a whole token list (``"vector"``), each of its
-            tokens, or each of its step tokens.
-        width: Numbers in a row; 0 where there was not one row for each step token.
+        kind: The unit of a row: ``"vector"`` for a whole token list, ``"per token"`` or
+            ``"per step"``.
+        width: The numbers in a row; 0 if the output has not one row for each step token.
     """
 
     kind: LayoutKind
     width: int
 
     def row_count(self, token_count: int, step_count: int) -> int:
-        """How many rows belong to a token list."""
+        """Return the number of rows for a token list."""
         if self.kind == "vector":
             return 1
         return token_count if self.kind == "per token" else step_count
 
     def problem(self, output: PooledOutput, token_count: int, step_count: int) -> str | None:
-        """What is wrong with an output, or None if it has this shape."""
+        """Return the reason why an output does not have this layout; None if it has."""
         rows = self.row_count(token_count, step_count)
         nested = None if self.kind == "vector" else rows
         unlike = output.rows is not None and output.rows != nested
         if len(output.values) == rows * self.width and not unlike:
             return None
         return (
-            f"{len(output.values)} values came in {output.rows or 'no'} rows for {token_count} "
-            f"tokens with {step_count} step tokens, and {rows * self.width} ({self.kind}) are "
-            "right for this model."
+            f"{len(output.values)} values in {output.rows or 'no'} rows came for {token_count} "
+            f"tokens with {step_count} step tokens. This model needs {rows * self.width} "
+            f"({self.kind})."
         )
 
     def rows(self, output: PooledOutput) -> list[Sequence[float]]:
-        """The numbers of an output of this shape, row by row."""
+        """Return the rows of an output with this layout."""
         values, width = output.values, self.width
         if len(values) == width:
             return [values]
@@ -80,7 +79,7 @@ class Layout:
 
 
 def not_a_reward(layout: Layout) -> NotARewardError | None:
-    """The error for rows too wide to be labels, None for others."""
+    """Return the error for rows that are too wide for labels, else None."""
     if layout.width <= _MAX_LABELS:
         return None
     return NotARewardError(_NOT_A_REWARD.format(width=layout.width))
@@ -89,10 +88,10 @@ def not_a_reward(layout: Layout) -> NotARewardError | None:
 def find_layout(
     outputs: Sequence[PooledOutput], token_counts: Sequence[int], step_counts: Sequence[int]
 ) -> Layout | None:
-    """The one shape that fits all outputs, None if none does.
+    """Return the layout that fits all outputs; None if none does.
 
-    The token lists must differ in length, and not in step with their numbers of step tokens, so
-    that a flat list of numbers can be told apart.
+    A flat list of numbers is only unambiguous if the token lists differ in length, and their
+    lengths are not proportional to their numbers of step tokens.
     """
     size = len(outputs[0].values)
     candidates = [Layout("vector", size) if size else Layout("per step", 0)]
@@ -104,7 +103,7 @@ def find_layout(
     ]
     for layout in candidates:
         counts = zip(outputs, token_counts, step_counts, strict=True)
-        if all(layout.problem(*each) is None for each in counts):
+        if all(layout.problem(*item) is None for item in counts):
             return layout
-    # Rows that are neither one nor as many as tokens: for steps that others than these tokens end.
+    # Neither one row nor one for each token: other tokens end the steps of this model.
     return None if any(output.rows is None for output in outputs) else Layout("per step", 0)

@@ -1,4 +1,4 @@
-"""Checks that every reply with pooled output must pass before a number in it is believed."""
+"""The checks of every response with pooled output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reward_client.errors import (
 )
 
 _LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
-"""vLLM's numbers are float32: a larger one stands for an infinite one."""
+"""vLLM's numbers are float32: a larger one stands for infinity."""
 
 
 def read_items(
@@ -27,21 +27,23 @@ def read_items(
     item_key: str,
     read_item: Callable[[object], PooledOutput | str | None],
 ) -> list[PooledOutput | ProtocolError]:
-    """The pooled outputs of a reply, sorted by index and checked against the request.
+    """Read the pooled outputs of a response, sorted by index and checked against the request.
 
-    An item that is of no use stands there as its error: `NonFiniteRewardError` for NaN, infinity or
-    null, `ShapeError` for what is not made of numbers.
+    An unusable item becomes an error in its place: `NonFiniteRewardError` for NaN, infinity or
+    null; `MissingLogprobError` for a missing logprob; `ShapeError` for anything else.
 
     Args:
-        response: The reply.
-        count: How many items were asked for.
-        tokens: How many tokens the server may say that it has scored.
-        list_key: Where the items are.
-        item_key: Where an item holds its output.
-        read_item: Reads that; None for what is not made of numbers, and in words what was left out.
+        response: The response.
+        count: The number of items requested.
+        tokens: The possible numbers of tokens that the server scored.
+        list_key: The key of the items.
+        item_key: The key of an item's output.
+        read_item: Reads an item. It returns None if the item holds no numbers, and a text if a
+            logprob is missing.
 
     Raises:
-        ResponseMismatchError: Items are missing, doubled or extra, or other tokens were scored.
+        ResponseMismatchError: If items are missing, doubled or extra, or the server scored other
+            tokens.
     """
     fields = response.fields()
     _check_usage(response, fields, tokens)
@@ -55,18 +57,18 @@ def _checked(
     response: Response, index: int, output: PooledOutput | str | None
 ) -> PooledOutput | ProtocolError:
     if isinstance(output, str):
-        return response.error(MissingLogprobError, f"Item {index} of the reply: {output}")
+        return response.error(MissingLogprobError, f"Item {index} of the response: {output}")
     if output is None:
         return response.error(
             ShapeError,
-            f"Item {index} of the reply holds no numbers of the kind that was asked for. "
-            "If a gateway drops keys of the request, ask the server itself.",
+            f"Item {index} of the response holds no numbers of the requested kind. "
+            "If a gateway drops keys of the request, send it to the server directly.",
         )
     if _are_finite(output.values):
         return output
     return response.error(
         NonFiniteRewardError,
-        f"Item {index} of the reply holds NaN, infinity or null. The model overflowed (float16 "
+        f"Item {index} of the response holds NaN, infinity or null. The model overflowed (float16 "
         "does; try --dtype bfloat16 or float32), or its weights are broken.",
     )
 
@@ -78,8 +80,8 @@ def _check_usage(response: Response, fields: Mapping[str, object], tokens: range
         sent = tokens[0] if len(tokens) == 1 else f"{tokens[0]} to {tokens[-1]}"
         raise response.error(
             ResponseMismatchError,
-            f"{sent} token IDs were sent and the server scored {scored}: it truncated them, added "
-            "to them, or answered another request.",
+            f"{sent} token IDs were sent, but the server scored {scored}: it truncated them, added "
+            "tokens, or answered another request.",
         )
 
 
@@ -95,8 +97,8 @@ def _sorted_items(
     if len(items) != count or by_index.keys() != set(range(count)):
         raise response.error(
             ResponseMismatchError,
-            f"Items asked for: {count}; in the reply: {len(items)}, with the indices "
-            f"{sorted(by_index)[:20]}. A proxy or a fault of the server mixed up replies.",
+            f"{count} items were requested, and the response holds {len(items)} with the indices "
+            f"{sorted(by_index)[:20]}. A proxy or the server mixed up responses.",
         )
     return [by_index[index] for index in range(count)]
 
@@ -106,6 +108,6 @@ def _are_finite(values: Sequence[float]) -> bool:
         for value in values:
             if not -_LARGEST_FLOAT32 <= value <= _LARGEST_FLOAT32:
                 return False
-    except TypeError:  # null: how vLLM with orjson writes NaN
+    except TypeError:  # null: vLLM with orjson writes NaN like this
         return False
     return True

@@ -1,4 +1,4 @@
-"""One way to ask a server for pooled output, over any route."""
+"""Requests for pooled output over every route, and their responses."""
 
 from __future__ import annotations
 
@@ -53,18 +53,18 @@ _READ_ITEM: Mapping[Encoding, Callable[[object], PooledOutput | str | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class ScoringRequest:
-    """One way to ask a server for pooled output.
+    """A form of the request for pooled output; `build` fills in the inputs.
 
     Attributes:
         route: The route.
-        task: The pooling task to name, None to name none.
-        switches: Keys that ask for the raw value; exactly those that the version knows.
-        raw_by: Why the values are known to be raw, None where only the values can tell.
-        sends: ``"ids"``, or ``"text"`` where the route takes nothing else.
-        tokens: The token whose number a generating server is asked for, or two of which the first
-            one's less the second one's is; none for the number of the likeliest one.
-        names_tokens: Whether the server tells the numbers of any tokens that it is given the names
-            of; else only these tokens are allowed to come.
+        task: The pooling task to name; None to name none.
+        switches: The keys that select raw values, exactly those that the version knows.
+        raw_by: The reason why the values are raw; None if only the values can show it.
+        sends: ``"ids"``, or ``"text"`` if the route takes nothing else.
+        tokens: For a generating server: one token, whose number is the output; or two tokens,
+            whose difference (first minus second) is; or none, for the most likely token's number.
+        names_tokens: True if the server reports the numbers of named tokens. Otherwise the request
+            allows only these tokens.
     """
 
     route: RouteName
@@ -82,7 +82,7 @@ class ScoringRequest:
 
     @property
     def encoding(self) -> Encoding:
-        """What the numbers are asked for as."""
+        """The encoding of the numbers in the response."""
         return _ROUTES[self.route].encoding
 
     def build(
@@ -91,27 +91,27 @@ class ScoringRequest:
         inputs: Sequence[Sequence[int] | str],
         encoding: Encoding | None = None,
     ) -> Request:
-        """The request for the pooled output of several token lists, or of their texts.
+        """Build the request for the pooled output of token lists or texts.
 
         Args:
             model: The model's name.
             inputs: The token lists or texts.
-            encoding: Another encoding than the route's usual one.
+            encoding: An encoding other than the route's usual one.
         """
         key = _ROUTES[self.route].input_key
-        return self._build(model, {key: [_written(each) for each in inputs]}, encoding)
+        return self._build(model, {key: [_written(item) for item in inputs]}, encoding)
 
     def build_chat(
         self, model: str, conversations: Sequence[bytes], *, generation_prompt: bool
     ) -> Request:
-        """The request for the pooled output of conversations, which the server tokenizes.
+        """Build the request for the pooled output of conversations that the server tokenizes.
 
         Args:
             model: The model's name.
-            conversations: The messages of each, as JSON.
-            generation_prompt: Whether the template opens another assistant turn at the end.
+            conversations: The messages of each conversation, as JSON.
+            generation_prompt: True if the template opens another assistant turn at the end.
         """
-        written = [orjson.Fragment(each) for each in conversations]
+        written = [orjson.Fragment(messages) for messages in conversations]
         content = {
             "messages": written[0] if len(written) == 1 else written,
             "add_generation_prompt": generation_prompt,
@@ -137,12 +137,13 @@ class ScoringRequest:
     def read(
         self, response: Response, inputs: Sequence[Sequence[int]], encoding: Encoding | None = None
     ) -> list[PooledOutput]:
-        """The pooled outputs, in the order of the token lists.
+        """Read the pooled outputs, in the order of the token lists.
 
         Raises:
-            ResponseMismatchError: Items are missing, doubled or extra, or other tokens were scored.
-            NonFiniteRewardError: A value is NaN, infinite or null.
-            ShapeError: An item is not made of numbers.
+            ResponseMismatchError: If items are missing, doubled or extra, or the server scored
+                other tokens.
+            NonFiniteRewardError: If a value is NaN, infinite or null.
+            ShapeError: If an item is not made of numbers.
         """
         outputs: list[PooledOutput] = []
         for output in self.read_each(response, inputs, encoding):
@@ -154,10 +155,10 @@ class ScoringRequest:
     def read_each(
         self, response: Response, inputs: Sequence[Sequence[int]], encoding: Encoding | None = None
     ) -> list[PooledOutput | ProtocolError]:
-        """The same, with an error in the place of an output that is of no use.
+        """Read the pooled outputs, with an error in the place of an unusable one.
 
         Raises:
-            ResponseMismatchError: Items are missing, doubled or extra, or other tokens were scored.
+            ResponseMismatchError: As `read`.
         """
         tokens = sum(map(len, inputs))
         return self._read_items(response, len(inputs), range(tokens, tokens + 1), encoding)
@@ -165,16 +166,15 @@ class ScoringRequest:
     def read_conversations(
         self, response: Response, count: int, tokens: range
     ) -> list[PooledOutput | ProtocolError]:
-        """The same for conversations that the server tokenized.
+        """Read the pooled outputs of conversations, as `read_each`.
 
         Args:
-            response: The reply.
-            count: How many there were.
-            tokens: How many tokens they may have had.
+            response: The response.
+            count: The number of conversations.
+            tokens: The possible numbers of tokens of all conversations.
 
         Raises:
-            ResponseMismatchError: Items are missing, doubled or extra, or there were more tokens or
-                fewer.
+            ResponseMismatchError: As `read`.
         """
         return self._read_items(response, count, tokens)
 
@@ -188,5 +188,5 @@ class ScoringRequest:
         return read_items(response, count, tokens, route.list_key, route.item_key, read_item)
 
 
-def _written(given: Sequence[int] | str) -> Sequence[int] | str | orjson.Fragment:
-    return orjson.Fragment(given.written) if isinstance(given, TokenIds) else given
+def _written(item: Sequence[int] | str) -> Sequence[int] | str | orjson.Fragment:
+    return orjson.Fragment(item.written) if isinstance(item, TokenIds) else item

@@ -1,6 +1,7 @@
-"""What each range of vLLM versions needs, as data with its source. A new version is a new row.
+"""The requests that each range of vLLM versions needs, as data. A new version is a new row.
 
-"live" means seen on a running server of that version; "code" means read in its source.
+In `VersionRange.source`, "live" means seen on a running server of the version, and "code" means
+read in its source.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from reward_client._protocols.vllm import ScoringRequest
 from reward_client._protocols.vllm.pooled_output import LayoutKind
 
 NEWEST = (0, 33)
-"""The last version whose answers are known; later ones are probed like unknown ones."""
+"""The last known version; later ones are probed like unknown ones."""
 
 ModelKind: TypeAlias = Literal[
     "sequence",
@@ -29,36 +30,43 @@ ModelKind: TypeAlias = Literal[
     "difference",
     "text",
 ]
-"""What is served: a ``...ForSequenceClassification`` (one label or more; a causal model with
-``classifier_from_token`` too); a head at each token (``Qwen2ForRewardModel``); a process reward
-model (``Qwen2ForProcessRewardModel``); a backbone that embeds; a checkpoint whose head lies in
-sentence-transformers ``Dense`` modules, applied to the last token or to each; a language model that
-generates, of which a token's logit is asked, or by how much it exceeds another's; one that only has
-to write."""
+"""The kind of the served model and of its output:
+
+* ``"sequence"``: a ``...ForSequenceClassification`` with one label or more, or a causal model with
+  ``classifier_from_token``;
+* ``"token"``: a head at each token (``Qwen2ForRewardModel``);
+* ``"steps"``: a process reward model (``Qwen2ForProcessRewardModel``);
+* ``"hidden"``: a backbone that embeds;
+* ``"exported"``, ``"exported steps"``: a checkpoint whose head is in sentence-transformers
+  ``Dense`` modules, applied to the last token or to each token;
+* ``"logit"``, ``"difference"``: a generative model read by one token's logit, or by the difference
+  of two;
+* ``"text"``: a model used only to generate text.
+"""
 
 DefaultActivation: TypeAlias = Literal["none", "sigmoid", "softmax", "normalized", "log-softmax"]
-"""What a server applies to the values unless a request or its own flags say otherwise. "sigmoid"
-is that of one label; several labels get a softmax in all versions."""
+"""The activation that a server applies unless a request or its flags say otherwise. "sigmoid"
+applies to one label; several labels get a softmax in all versions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """How one kind of model is asked for raw values.
+    """The request for the raw values of one kind of model.
 
     Attributes:
         request: The request.
-        shape: What a row of the reply belongs to.
-        default_activation: What the server applies by default.
-        flag: The server's flag that gives raw values where no request can ask for them.
-        exceptions: Models that this version treats otherwise.
-        wrong_if_served: A request that the server must refuse: where it is answered, the server was
-            started in a way that makes this one's values wrong.
-        wrong_because: Why that is so, and what to do.
-        exported: Whether the head lies in ``Dense`` modules: vLLM only logs that it could not load
-            them, and answers what comes of the others.
-        live: The versions that were seen to answer it, where not all did that were seen running.
-        fallback: What gives the same and is tried where this is not served.
-        conversations: The request that takes many conversations, if there is one.
+        shape: The unit of a row in the response.
+        default_activation: The activation that the server applies by default.
+        flag: The server's flag for raw values, in case no request can ask for them.
+        exceptions: The models that this version treats otherwise.
+        wrong_if_served: A request that the server must refuse. If the server answers it, its
+            configuration makes the values of `request` wrong.
+        wrong_because: The reason for `wrong_if_served`, and advice.
+        exported: True if the head is in ``Dense`` modules. vLLM only logs that it could not load
+            some, and then answers the output of the others.
+        live: The versions that answered the request; None if all running versions did.
+        fallback: A strategy with the same output, for servers that do not serve this one.
+        conversations: The request that takes several conversations, if there is one.
     """
 
     request: ScoringRequest
@@ -76,19 +84,19 @@ class Strategy:
 
 @dataclass(frozen=True, slots=True)
 class VersionRange:
-    """A range of versions.
+    """A range of versions with the same requests.
 
     Attributes:
-        since: The first version (major, minor, patch) of the range; it ends where the next begins.
+        since: The first version (major, minor, patch). The range ends before the next one.
         strategies: The strategy for each kind. No server publishes its kind: the client tries the
             strategies of all kinds that fit the head, in turn.
-        errors: The form of an error's body: ``"flat"`` (``{"object": "error", "message": …}``) or
+        errors: The form of an error body: ``"flat"`` (``{"object": "error", "message": …}``) or
             ``"nested"`` (``{"error": {"message": …}}``).
-        hint: What to do when no way works.
-        source: Where the row comes from.
+        hint: The advice if no strategy works.
+        source: The origin of the row.
         live: The versions of the range that were seen running.
-        if_named: Further ways, which give the same and are tried only where the caller names their
-            route.
+        if_named: Further strategies with the same output, which are tried only if the caller names
+            their route.
     """
 
     since: tuple[int, int, int]
@@ -128,7 +136,7 @@ _TOKEN_CLASSIFY = ScoringRequest("pooling", "token_classify", _RAW, raw_by="requ
 
 
 def _all_by(request: ScoringRequest, sequence: DefaultActivation) -> dict[ModelKind, Strategy]:
-    """The ways of versions that cannot be asked for raw values, over one route."""
+    """Return the strategies of versions whose requests cannot select raw values, for one route."""
     return {
         "sequence": Strategy(request, "vector", sequence, _SOFTMAX_FLAG),
         "token": Strategy(request, "per token", "none", _SOFTMAX_FLAG),
@@ -157,8 +165,8 @@ _EXPORTED_STEPS = Strategy(
     live=("0.16.0", "0.32.0"),
 )
 
-# Without the flag, which came with 0.10.0, the numbers are log-probabilities. Up to 0.9 they are
-# those among the allowed tokens: 0 for a single one (seen on 0.8.5).
+# Without the flag, which came with 0.10.0, the numbers are log-probabilities. Up to 0.9 these are
+# relative to the allowed tokens: 0 for a single one (seen on 0.8.5).
 _LOGIT = Strategy(
     ScoringRequest("completions"),
     "vector",
@@ -167,8 +175,9 @@ _LOGIT = Strategy(
     live=("0.10.2", "0.12.0", "0.16.0", "0.20.2", "0.25.1", "0.32.0"),
 )
 
-# Both are allowed to come, and both numbers are told: of the likeliest 20 of all tokens, or, as on
-# 0.8.5 and with "--logprobs-mode processed_…", of the allowed ones. Seen on 0.8.5 to 0.25.1.
+# The request allows both tokens, and the response holds both numbers: among the most likely 20 of
+# all tokens, or, on 0.8.5 and with "--logprobs-mode processed_…", of the allowed ones. Seen on
+# 0.8.5 to 0.25.1.
 _DIFFERENCE = Strategy(
     ScoringRequest("completions"),
     "vector",
@@ -203,7 +212,7 @@ _V0_6_5 = VersionRange(
     strategies={"hidden": _HIDDEN_UNASKED},
     errors="flat",
     source="code of 0.6.5",
-    hint="vLLM 0.6.5 has no way to a reward over HTTP (issue 11446): upgrade it.",
+    hint="vLLM 0.6.5 serves no rewards over HTTP (issue 11446 of vLLM): upgrade it.",
 )
 _V0_6_6 = VersionRange(
     since=(0, 6, 6),
@@ -253,7 +262,7 @@ _V0_10_0 = replace(
     since=(0, 10, 0),
     strategies={
         **_all_by(_POOLING, "sigmoid"),
-        # Sequence classifiers have no route from token IDs, only one from texts.
+        # Sequence classifiers have no route for token IDs, only one for texts.
         "sequence": Strategy(
             ScoringRequest("classify", sends="text"),
             "vector",
@@ -362,8 +371,8 @@ _V0_19 = replace(
     source="live on 0.20.2; code of 0.19.1 to 0.23.0",
     live=("0.20.2",),
 )
-# /v1/embeddings takes many conversations there, for which it reads each token ID as five kinds of
-# request: 110 ms for 32 lists of 358, and /pooling 0.2 ms (0.32.0).
+# /v1/embeddings takes several conversations from here on. To do so it validates each token ID
+# against five kinds of request: 110 ms for 32 lists of 358, while /pooling takes 0.2 ms (0.32.0).
 _EMBEDDINGS_OF_MANY = replace(_EXPORTED, conversations=_EXPORTED.request)
 _V0_24 = replace(
     _V0_19,
@@ -398,13 +407,13 @@ VERSION_RANGES = (
     *(_V0_6_3, _V0_6_5, _V0_6_6, _V0_9_0, _V0_9_1, _V0_10_0, _V0_10_1),
     *(_V0_10_2, _V0_11_1, _V0_15, _V0_16, _V0_19, _V0_24, _V0_26, _V0_33),
 )
-"""All ranges, the oldest first."""
+"""All ranges, oldest first."""
 
 UNKNOWN_VERSION = replace(
     _V0_33,
     since=(0, 0, 0),
     strategies={**_V0_33.strategies, "exported": replace(_EXPORTED, request=_EMBEDDINGS)},
-    source="none: the newest way is tried first, and the values must prove that they are raw",
+    source="none: the newest request is tried first, and the values must prove that they are raw",
 )
 
 
@@ -421,7 +430,7 @@ def version_range_of(version: str | None) -> VersionRange:
 
 
 def first_version_with(kind: ModelKind) -> str:
-    """The first version that has a way for a kind."""
+    """Return the first version with a strategy for a kind."""
     return ".".join(
         map(
             str,
@@ -434,7 +443,7 @@ def first_version_with(kind: ModelKind) -> str:
     )
 
 
-# Keys that older servers ignore in silence, so that another prompt would be tokenized.
+# Older servers ignore these keys silently, and would tokenize another prompt.
 _TEMPLATE_KEYS_SINCE = {
     "chat_template_kwargs": (0, 6, 6),  # code of 0.6.6.post1; absent in 0.6.3
     "tools": (0, 9, 1),  # code of 0.9.1; absent in 0.8.5
@@ -442,7 +451,7 @@ _TEMPLATE_KEYS_SINCE = {
 
 
 def template_keys(version: str | None) -> frozenset[str]:
-    """The optional keys that ``/tokenize`` of a version understands."""
+    """Return the optional keys that ``/tokenize`` of a version understands."""
     release = _release(version)
     return frozenset(
         key for key, since in _TEMPLATE_KEYS_SINCE.items() if release is None or release >= since

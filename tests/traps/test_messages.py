@@ -33,6 +33,7 @@ FIRST, EVERY = 8, 64
 
 QUESTION = {"role": "user", "content": "What is 37 + 45?"}
 CHATS = [[QUESTION, {"role": "assistant", "content": f"It is {number}."}] for number in range(150)]
+FEWER = CHATS[:80]
 
 
 @pytest.fixture(params=list(OPENERS))
@@ -69,18 +70,18 @@ def test_the_rewards_are_those_of_the_token_ids(
     kind: Kind, dialect: str, head: str, path: str, most: int
 ) -> None:
     with RewardServer(version=dialect, head=head) as server:
-        expected = by_ids(kind, server, CHATS)
+        expected = by_ids(kind, server, FEWER)
         since = len(server.requests)
         with client_of(kind, server, method=Messages()) as client:
-            rewards = client.score_many(CHATS)
+            rewards = client.score_many(FEWER)
         for reward, value in zip(rewards, expected, strict=True):
             assert reward.value == pytest.approx(value, abs=TOLERANCE)
         sent = [body["messages"] for body in asked(server, path, since=since) if "messages" in body]
         batcher = [len(each) if isinstance(each[0], list) else 1 for each in sent]
         assert max(batcher) == most
-        assert sum(batcher) == len(CHATS)
+        assert sum(batcher) == len(FEWER)
         told = [reward for reward in rewards if reward.token_count is not None]
-        assert FIRST <= len(told) <= FIRST + len(CHATS) // EVERY
+        assert FIRST <= len(told) <= FIRST + len(FEWER) // EVERY
         chats = [body for body in asked(server, "/tokenize", since=since) if "messages" in body]
         assert len(chats) == len(told)
         assert all(reward.token_digest is None for reward in rewards if reward not in told)
@@ -124,7 +125,7 @@ def test_no_more_in_a_request_than_the_limits(kind: Kind, limit: int) -> None:
         RewardServer(head="export") as server,
         client_of(kind, server, method=Messages(), limits=Limits(max_batch_items=limit)) as client,
     ):
-        assert len(client.score_many(CHATS)) == len(CHATS)
+        assert len(client.score_many(FEWER)) == len(FEWER)
         sent = [b["messages"] for b in asked(server, "/v1/embeddings") if "messages" in b]
     assert max(len(each) if isinstance(each[0], list) else 1 for each in sent) == limit
 

@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tests.server.torch_process import TorchProcess
+
 from benchmarks import latency, workload
 from benchmarks.competitors import BY_HAND, OURS, TOKEN_IDS
 from benchmarks.conversations import (
@@ -29,7 +31,6 @@ from benchmarks.conversations import (
 )
 from benchmarks.real_server import Cell, Cells, RealServer
 from benchmarks.results import Json, Run, Runs, Settings, demand, findings, ratios, table
-from tests.server.torch_process import TorchProcess
 
 LATENCIES = 200
 OFFLINE = "LLM.encode, token IDs, no server"

@@ -16,7 +16,7 @@ from reward_client import FileError, RewardClient, RewardClientError
 from reward_client.files import reader as source_module
 from reward_client.files import score_file
 
-from ..fake_vllm import FakeVllm
+from ..support.fake_vllm import FakeVllm
 from .conftest import read_rows, token_rows, value_of, write_rows
 
 GOOD = b'{"id": "g", "token_ids": [100, 7]}'
@@ -195,7 +195,7 @@ import resource, sys
 from reward_client import FileError, RewardClient
 from reward_client.files import score_file
 sys.path.insert(0, {root!r})
-from tests.fake_vllm import FakeVllm
+from tests.support.fake_vllm import FakeVllm
 from tests.files.conftest import value_of
 client = RewardClient("http://fake", transport=FakeVllm(pool=value_of).transport())
 client.settings()

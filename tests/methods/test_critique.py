@@ -35,8 +35,8 @@ from reward_client._base.options import RetryPolicy
 from reward_client.files import score_file
 from reward_client.methods import CritiqueThenScore, TokenLogit, YesNo
 
-from ..either import OPENERS, EitherClient, Kind
-from .scribe import ROOM, YES, Scribe, rendered
+from ..support.either import OPENERS, EitherClient, Kind
+from ..support.scribe import ROOM, YES, Scribe, rendered
 
 CHAT = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
 LEAD_IN = (

@@ -1,9 +1,10 @@
-"""Takes cures out of a copy of the package, and looks whether their tests notice."""
+"""Take measures out of a copy of the package, and look whether their tests notice."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,7 @@ sys.exit(pytest.main(sys.argv[1:], plugins=[Report()]))
 """
 _BROKEN = ("NameError", "ImportError", "ModuleNotFoundError", "SyntaxError", "UnboundLocalError")
 _FAILED = 1
+_CLOSING = (")", "]", "}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +96,37 @@ def look(cure: Cure, test: str) -> Outcome:
         copy = _copy(Path(folder))
         path = copy / cure.file
         text = path.read_text(encoding="utf-8")
-        if text.count(cure.present) != 1:
+        if len(places(text, cure.present)) != 1:
             return Outcome(failed=False, problem=f"{cure.file} has changed", seconds=0)
-        path.write_text(text.replace(cure.present, cure.absent), encoding="utf-8")
+        path.write_text(mutated(text, cure), encoding="utf-8")
         return _run(copy, test)
+
+
+def places(source: str, present: str) -> list[tuple[int, int]]:
+    """Return where a source has these tokens, however they are spaced and broken into lines."""
+    tokens = re.findall(r"\w+|[^\w\s]", present)
+    pattern = r"(?<!\w)" if tokens[0][0].isalnum() else ""
+    for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
+        if token == "," and following in _CLOSING:
+            continue  # a formatter adds and removes these
+        pattern += rf"(?:\s*,)?\s*{re.escape(token)}" if token in _CLOSING else re.escape(token)
+        pattern += r"\s+" if token[-1].isalnum() and following[:1].isalnum() else r"\s*"
+    pattern = pattern[:-3] + (r"(?!\w)" if tokens[-1][-1].isalnum() else "")
+    return [match.span() for match in re.finditer(pattern, source)]
+
+
+def mutated(source: str, cure: Cure) -> str:
+    """Return a source without a measure that it has once."""
+    [(start, end)] = places(source, cure.present)
+    line = source.rfind("\n", 0, start) + 1
+    indent = source[line:start]
+    if not cure.absent.strip() and not indent.strip() and source[end : end + 1] == "\n":
+        return source[:line] + source[end + 1 :]
+    written = cure.present[: len(cure.present) - len(cure.present.lstrip())].rpartition("\n")[2]
+    lines = cure.absent.strip().split("\n")
+    if written and not indent.strip():
+        lines[1:] = [indent + rest.removeprefix(written) for rest in lines[1:]]
+    return source[:start] + "\n".join(lines) + source[end:]
 
 
 def _copy(folder: Path) -> Path:

@@ -16,7 +16,8 @@ class Cure:
     Attributes:
         does: What it does, in words.
         file: Where, below `reward_client/`.
-        present: The text that does it, which occurs once in the file.
+        present: The code that does it, which occurs once in the file, however it is spaced and broken
+            into lines.
         absent: What stands there without the cure: code that is wrong and not broken.
         tests: Those that fail without it, each of them, below `tests/`.
     """
@@ -112,8 +113,8 @@ TRAPS: dict[int, Trap] = {
             Cure(
                 "If all values lie between 0 and 1, it checks that the switch makes a difference.",
                 DISCOVERY,
-                "        raw_by = None\n",
-                '        raw_by = "request"\n',
+                "found, identity):\n        raw_by = None\n",
+                'found, identity):\n        raw_by = "request"\n',
                 ("server/test_discovery.py::test_a_switch_that_changes_nothing_proves_nothing",),
             ),
             Cure(

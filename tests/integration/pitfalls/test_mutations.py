@@ -10,7 +10,7 @@ import pytest
 
 import reward_client
 
-from .mutate import look
+from .mutate import look, mutated, places
 from .mutations import TRAPS, Cure
 
 PACKAGE = Path(reward_client.__file__).parent
@@ -29,12 +29,35 @@ def test_every_trap_has_a_cure() -> None:
 
 @pytest.mark.parametrize(("number", "cure"), CURES, ids=name)
 def test_a_cure_is_in_the_package_once(number: int, cure: Cure) -> None:
-    """Where the code has changed, say in `cures.py` how the cure is taken out of it now."""
+    """If the code has changed, say in `mutations.py` how the measure is taken out of it now."""
     source = (PACKAGE / cure.file).read_text(encoding="utf-8")
-    assert source.count(cure.present) == 1
-    changed = source.replace(cure.present, cure.absent)
+    assert len(places(source, cure.present)) == 1
     if cure.file.endswith(".py"):
-        assert ast.dump(ast.parse(changed)) != ast.dump(ast.parse(source))
+        assert ast.dump(ast.parse(mutated(source, cure))) != ast.dump(ast.parse(source))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "if a:\n        f(x, [y])\n",
+        "if a:\n    f(\n        x,\n        [y],\n    )\n",
+        "if a: f( x ,[ y ] )\n",
+    ],
+)
+def test_formatting_hides_no_measure(written: str) -> None:
+    cure = Cure("", "a.py", "    f(x, [y])\n", "    g(x)\n    h(y)\n", ())
+    source = f"ff(x, [y])\n{written}f(x, [y, z])\n"
+    [(start, end)] = places(source, cure.present)
+    assert "".join(source[start:end].split()) in ("f(x,[y])", "f(x,[y],)")
+    if "\n " in written:
+        assert ast.unparse(ast.parse(mutated(source, cure))) == (
+            "ff(x, [y])\nif a:\n    g(x)\n    h(y)\nf(x, [y, z])"
+        )
+
+
+def test_a_measure_without_a_substitute_takes_its_line_along() -> None:
+    cure = Cure("", "a.py", "    f(x)\n", "", ())
+    assert mutated("if a:\n        f( x )\n        y\n", cure) == "if a:\n        y\n"
 
 
 @pytest.mark.parametrize(("number", "cure"), CURES, ids=name)

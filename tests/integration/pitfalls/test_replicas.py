@@ -107,4 +107,4 @@ def test_25_the_doctor_compares_them(capsys: pytest.CaptureFixture[str]) -> None
         assert "are not replicas of each other: vLLM 0.32.0 and 0.25.1" in capsys.readouterr().out
     with RewardServer() as one, RewardServer(max_model_len=512) as two:
         assert main(["doctor", one.url, two.url]) == 1
-        assert "a long sample is scored by one and refused by the other" in capsys.readouterr().out
+        assert "scores a long sample and the other refuses it" in capsys.readouterr().out

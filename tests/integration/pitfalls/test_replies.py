@@ -40,7 +40,7 @@ BAD_INPUT: list[tuple[str, Any]] = [
     ("a lone surrogate", [{"role": "user", "content": "\ud800"}]),
     ("NaN in a message", [{"role": "user", "content": "82", "weight": math.nan}]),
     ("a set in a message", [{"role": "user", "content": "82", "tags": {1}}]),
-    ("1 MB of text", [{"role": "user", "content": "82 " * 350_000}]),
+    ("500 kB of text", [{"role": "user", "content": "82 " * 170_000}]),
     ("an id beyond the vocabulary", [5, 10**6]),
     ("an unknown role", [{"role": "\u202eresu", "content": "82"}]),
 ]

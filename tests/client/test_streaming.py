@@ -198,7 +198,7 @@ def test_a_cancelled_wait_loses_no_result() -> None:
     assert run(main) == [1, 2, 3]
 
 
-def test_what_the_source_raises_comes_after_the_results_before_it() -> None:
+def test_an_error_of_the_source_follows_the_earlier_results() -> None:
     def source() -> Iterator[list[int]]:
         yield [0]
         yield [1]

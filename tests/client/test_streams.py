@@ -25,7 +25,7 @@ def client() -> Iterator[RewardClient]:
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-def test_samples_are_read_in_the_calling_thread_and_not_far_ahead(
+def test_samples_are_read_in_the_calling_thread_just_in_time(
     client: RewardClient, *, ordered: bool
 ) -> None:
     read = 0

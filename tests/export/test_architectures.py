@@ -148,7 +148,7 @@ class TestBackboneConfig:
 
         assert written == {"architectures": ["LlamaModel"], "model_type": "llama", "hidden_size": 8}
 
-    def test_the_bias_of_a_beavers_head_is_not_taken_for_the_attentions(self) -> None:
+    def test_the_bias_of_a_beaver_head_is_not_the_attentions(self) -> None:
         source = config(
             "llama", "LlamaForScore", bias=True, score_type="cost", do_normalize=False, mean=[0.0]
         )
@@ -179,7 +179,7 @@ class TestBackboneConfig:
 
         assert written["auto_map"] == {"AutoTokenizer": ["tokenization_rm.Tokenizer", None]}
 
-    def test_code_of_a_backbone_that_needs_it_stays_with_the_bare_class(self) -> None:
+    def test_custom_code_of_a_backbone_stays_with_the_bare_class(self) -> None:
         auto_map = {
             "AutoConfig": "configuration_internlm2.InternLM2Config",
             "AutoModel": "internlm/reward--modeling_internlm2.InternLM2ForRewardModel",
@@ -206,9 +206,7 @@ class TestBackboneConfig:
 
 class TestTables:
     @pytest.mark.parametrize("model_type", sorted(BACKBONES))
-    def test_every_row_has_its_source_and_a_version_that_was_looked_into(
-        self, model_type: str
-    ) -> None:
+    def test_every_row_has_a_source_and_an_inspected_version(self, model_type: str) -> None:
         known = BACKBONES[model_type]
 
         assert known.source.startswith("vLLM's registry.py: ")

@@ -203,7 +203,7 @@ def test_the_digest_of_a_probe_is_in_the_manifest(tmp_path: Path) -> None:
     assert found == hashlib.sha256(probe.read_bytes()).hexdigest()
 
 
-def test_tokens_are_found_in_a_unigram_vocabulary_and_among_those_added(tmp_path: Path) -> None:
+def test_tokens_are_found_in_unigram_and_added_vocabularies(tmp_path: Path) -> None:
     source = checkpoint(tmp_path / "source", {**backbone(), **LM_HEAD}, **CAUSAL)
     content = {
         "model": {"type": "Unigram", "vocab": [["<s>", 0.0], ["▁Good", -1.0]]},

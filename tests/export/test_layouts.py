@@ -379,7 +379,7 @@ def test_a_process_recipe_of_the_source_says_what_ends_a_step(tmp_path: Path) ->
     assert (head["type"], head["good_label"], head["step_token"]) == ("steps", 1, "<extra_0>")
 
 
-def test_a_folder_called_like_a_model_that_it_is_not_has_no_recipe(tmp_path: Path) -> None:
+def test_a_folder_with_the_name_of_another_model_has_no_recipe(tmp_path: Path) -> None:
     source = checkpoint(tmp_path / "Qwen2.5-Math-PRM-7B", seqcls(2))
     manifest = export_checkpoint(source, tmp_path / "exported").manifest
     assert manifest.model_dump(by_alias=True)["head"]["type"] == "objectives"

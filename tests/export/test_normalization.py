@@ -97,7 +97,7 @@ def test_stored_statistics_win_over_those_of_the_configuration(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("mean", "var"), [([2.0], [4.0]), (2, 4.0)])
-def test_statistics_of_the_configuration_serve_where_none_are_stored(
+def test_statistics_of_the_configuration_if_none_are_stored(
     mean: Any, var: Any, tmp_path: Path
 ) -> None:
     report = beaver(tmp_path, do_normalize=True, mean=mean, var=var)

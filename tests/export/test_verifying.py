@@ -82,7 +82,9 @@ def test_samples_keep_what_their_chat_template_takes(tmp_path: Path) -> None:
 
 
 def test_what_a_server_prepares_is_not_tokenized_here(tmp_path: Path) -> None:
-    with resources.as_file(resources.files("reward_client.testing") / "model") as model:
+    with resources.as_file(
+        resources.files("reward_client.testing") / "_model" / "checkpoint"
+    ) as model:
         manifest = export_checkpoint(model, tmp_path / "exported").manifest
     local = ExportTokenizer(tmp_path / "exported", manifest)
     chat = [{"role": "user", "content": "What is 1 + 1?"}]
@@ -91,7 +93,7 @@ def test_what_a_server_prepares_is_not_tokenized_here(tmp_path: Path) -> None:
         local.ids(Conversation(chat, tools=[{"type": "function", "function": {"name": "add"}}]))
 
 
-def test_a_process_head_whose_steps_are_not_known_cannot_be_verified(tmp_path: Path) -> None:
+def test_a_process_head_of_unknown_steps_cannot_be_verified(tmp_path: Path) -> None:
     head = {"score.0.weight": numbers(8, 8), "score.2.weight": numbers(2, 8)}
     architecture = {"architectures": ["Qwen2ForProcessRewardModel"], "model_type": "qwen2"}
     source = checkpoint(tmp_path / "source", {**backbone(), **head}, **architecture)

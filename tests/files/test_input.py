@@ -119,7 +119,7 @@ def test_a_broken_gzip_file_costs_nothing_that_came_before(
     assert (summary.rows, summary.kept) == (4000, len(written))
 
 
-def test_what_is_no_gzip_behind_its_header(
+def test_a_gzip_header_before_other_bytes(
     client: RewardClient, tmp_path: Path, output: Path
 ) -> None:
     (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(GOOD)[:10] + b"\xff" * 50)
@@ -166,9 +166,9 @@ def test_outputs_that_cannot_be_written(
         ("in.jsonl/out.jsonl", "in.jsonl"),
         ("folder", "not a regular file"),
         ("pipe", "not a regular file"),
-        ("in.jsonl", "both the input and the output"),
-        ("link", "both the input and the output"),
-        ("out.jsonl.gz", "not compressed"),
+        ("in.jsonl", "as both input and output"),
+        ("link", "as both input and output"),
+        ("out.jsonl.gz", "Cannot write compressed results"),
         ("loop", "oop|symbolic links"),
         ("a\0b", "null"),
         ("x" * 300, "too long"),

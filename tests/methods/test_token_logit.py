@@ -81,7 +81,7 @@ class Changed(httpx.AsyncBaseTransport):
 
 @pytest.mark.parametrize("mode", ["raw_logits", "processed_logits"])
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_it_is_the_logit(kind: Kind, dialect: str, mode: Any) -> None:
+def test_the_reward_is_the_logit(kind: Kind, dialect: str, mode: Any) -> None:
     with (
         RewardServer(dialect=dialect, logprobs=mode) as server,
         client_of(kind, server) as client,

@@ -282,7 +282,7 @@ def test_exported_heads_are_served_since_0_10_2(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", between("0.10.2", "0.33.0"))
-def test_embeddings_takes_many_conversations_since_0_24_and_ids_slowly(version: str) -> None:
+def test_embeddings_takes_many_conversations_since_0_24(version: str) -> None:
     way = version_range_of(version).strategies["exported"]
     if version in between("0.10.2", "0.23.0"):
         assert (way.conversations, way.fallback) == (None, None)

@@ -170,7 +170,7 @@ def test_the_tolerance_is_the_callers(connect: Connect) -> None:
         connect(*close, limits=Limits(replica_tolerance=0.001)).servers()
 
 
-def test_a_model_without_a_chat_template_is_compared_by_token_ids(connect: Connect) -> None:
+def test_a_model_without_chat_template_is_compared_by_ids(connect: Connect) -> None:
     def before(request: httpx.Request) -> httpx.Response | None:
         if b"messages" in request.content:
             return saying(400, "no chat template")(request)

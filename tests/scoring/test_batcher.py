@@ -322,7 +322,7 @@ def test_closing_leaves_no_sample_without_an_outcome(samples: list[Any], turns: 
 
 
 @pytest.mark.parametrize("kind", OPENERS)
-def test_what_is_ready_is_scored_while_others_wait_to_be_tokenized(kind: Kind) -> None:
+def test_ready_samples_are_scored_while_others_are_tokenized(kind: Kind) -> None:
     """In the order in which they ask, the server would tokenize first and score afterwards."""
 
     def before(request: httpx.Request) -> httpx.Response | None:

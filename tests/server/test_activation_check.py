@@ -275,7 +275,7 @@ def test_published_references(sent: float, expected: float, found: str | None) -
     assert (activation and activation.name) == found
 
 
-def test_a_reference_in_bfloat16_leaves_what_is_above_it_undecided() -> None:
+def test_a_bfloat16_reference_leaves_larger_values_undecided() -> None:
     activation = reference_decides(bfloat16(0.6831), 0.7676, 0.02)
     assert activation is not None
     assert activation.bits == 8

@@ -198,7 +198,7 @@ def test_after_a_refused_connection_it_is_found_out_anew() -> None:
 
 
 @pytest.mark.parametrize("change", ["weights", "tokenizer", "name", "version"])
-def test_what_another_server_gave_for_the_tokens_of_the_first_is_not_believed(change: str) -> None:
+def test_a_score_from_another_server_than_the_tokens_is_rejected(change: str) -> None:
     server = FakeVllm()
 
     def replace() -> None:
@@ -301,7 +301,7 @@ def test_after_a_silence_it_is_asked_who_is_there(monkeypatch: pytest.MonkeyPatc
     asyncio.run(main())
 
 
-def test_after_a_silence_the_probes_are_repeated_where_only_they_could_tell(
+def test_probes_are_repeated_after_a_silence_if_only_they_tell(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same old server, started again without the flag that gives raw values."""
@@ -330,7 +330,7 @@ def test_servers_that_change_all_the_time() -> None:
         score(server)
 
 
-def test_a_wrong_shape_is_an_error_when_the_server_is_still_the_same() -> None:
+def test_a_wrong_shape_from_the_same_server_is_an_error() -> None:
     server = FakeVllm(pool=lambda ids: [1.5, 2.0] if ids == CHAT_TOKENS else [len(ids) - 5.5])
     with pytest.raises(ShapeError, match="2 values came"):
         score(server)
@@ -422,7 +422,7 @@ def test_a_switch_that_changes_nothing_proves_nothing(version: str) -> None:
     assert inverted.provenance.activation_known_by == "caller"
 
 
-def test_a_switch_that_is_heeded_proves_that_small_values_are_raw() -> None:
+def test_an_effective_switch_proves_small_values_raw() -> None:
     assert profile(FakeVllm(pool=lambda ids: [1 / len(ids)])).activation_known_by == "request"
 
 

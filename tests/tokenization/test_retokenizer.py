@@ -491,13 +491,13 @@ def test_reasoning_that_the_template_writes_again_is_kept() -> None:
     assert messages_of("thinking", ids_of("thinking", later)) == later
 
 
-def test_what_the_template_writes_before_the_answer_is_no_part_of_it() -> None:
+def test_text_of_the_template_before_the_answer_is_left_out() -> None:
     assert "<think>\n\n</think>\n\n4" in rendered("thinking", CHAT)
     assert messages_of("thinking", ids_of("thinking", CHAT)) == CHAT
 
 
 @pytest.mark.parametrize("response", ["4", "<think>\nTwo and", "4 "])
-def test_an_answer_without_the_reasoning_that_the_template_writes(response: str) -> None:
+def test_an_answer_without_the_reasoning_of_the_template(response: str) -> None:
     """A rollout that was cut while it reasoned, for one."""
     text = rendered("thinking", CHAT[:1], add_generation_prompt=True) + response
     assert messages_of("thinking", text_ids("thinking", text)) == chat("hello .", response)

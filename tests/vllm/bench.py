@@ -76,7 +76,7 @@ class Bench:
         self.torch = torch
         self._folder = folder
         self._ready = {
-            SHIPPED: Path(reward_client.__file__).parent / "testing" / "model",
+            SHIPPED: Path(reward_client.__file__).parent / "testing" / "_model" / "checkpoint",
             LANGUAGE_MODEL: language_model(python.parents[1]),
         }
         self._references: dict[tuple[str, tuple[str, ...]], dict[str, Reference]] = {}

@@ -60,7 +60,7 @@ def test_both_clients_agree_and_values_are_finite(
     assert scored >= len(samples) / 2
 
 
-def test_token_ids_are_the_ones_of_the_server_without_a_generation_prompt(
+def test_token_ids_equal_the_servers_without_generation_prompt(
     scorers: list[EitherClient], samples: dict[str, Messages], url: str
 ) -> None:
     template = {"add_generation_prompt": False, "continue_final_message": False}

@@ -147,7 +147,7 @@ TRAPS: dict[int, Trap] = {
                 VERSIONS,
                 '_RAW = MappingProxyType({"use_activation": False})',
                 '_RAW = MappingProxyType({"use_activation": False, "activation": False})',
-                (RAW_VALUES + "test_4_one_activation_key_and_no_second",),
+                (RAW_VALUES + "test_4_only_one_activation_key_is_sent",),
             ),
         ),
     ),
@@ -374,10 +374,7 @@ TRAPS: dict[int, Trap] = {
                 "_client/streaming.py",
                 "isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError):",
                 "isinstance(outcome, Exception):",
-                (
-                    REPLIES
-                    + "test_12_bad_input_is_a_typed_error_and_its_neighbours_keep_their_rewards",
-                ),
+                (REPLIES + "test_12_bad_input_is_a_typed_error_and_spares_its_neighbours",),
             ),
             Cure(
                 "The client splits a refused request until it knows the culprit.",
@@ -560,10 +557,7 @@ TRAPS: dict[int, Trap] = {
                 "_transport/connections.py",
                 "_KEEPALIVE_SECONDS = 4.0",
                 "_KEEPALIVE_SECONDS = 60.0",
-                (
-                    CONNECTIONS
-                    + "test_19_idle_connections_are_given_up_before_the_server_closes_them",
-                ),
+                (CONNECTIONS + "test_19_idle_connections_close_before_the_servers_timeout",),
             ),
             Cure(
                 "It repeats a call at once if its connection was reset before the response.",
@@ -1066,14 +1060,14 @@ TRAPS: dict[int, Trap] = {
                 "_protocols/vllm/scoring_request.py",
                 "            **self.switches,\n",
                 '            **self.switches,\n            "logprobs": 1,\n',
-                (REQUESTS + "test_34_log_probabilities_are_never_asked_for",),
+                (REQUESTS + "test_34_log_probabilities_are_never_requested",),
             ),
             Cure(
                 "It uses no route that the server does not list.",
                 DISCOVERY,
                 "if mounted is None or strategy.request.path in mounted",
                 "if mounted is None or strategy.request.path",
-                (REQUESTS + "test_34_nor_is_generative_scoring",),
+                (REQUESTS + "test_34_generative_scoring_is_never_requested",),
             ),
             Cure(
                 "It requests each token with a missing number alone.",
@@ -1094,7 +1088,7 @@ TRAPS: dict[int, Trap] = {
                 "_protocols/vllm/logprobs.py",
                 '"return_tokens_as_token_ids": True,',
                 '"return_tokens_as_token_ids": False,',
-                ("methods/test_token_logit.py::test_it_is_the_logit",),
+                ("methods/test_token_logit.py::test_the_reward_is_the_logit",),
             ),
         ),
     ),

@@ -42,7 +42,7 @@ DEAD = {
 IDLE_SECONDS = 4.5
 
 
-def test_19_idle_connections_are_given_up_before_the_server_closes_them() -> None:
+def test_19_idle_connections_close_before_the_servers_timeout() -> None:
     """Both clients in one test, since both must wait."""
     with RawServer(answer) as server:
         clients = [

@@ -88,7 +88,7 @@ def test_the_rewards_are_those_of_the_token_ids(
         assert rewards[0].provenance.tokenizer == "server, with the messages"
 
 
-def test_all_else_goes_by_its_token_ids(kind: Kind) -> None:
+def test_other_samples_are_sent_as_token_ids(kind: Kind) -> None:
     samples = [
         [1, 5, 6],
         FormattedText("<|bos|>4"),

@@ -94,7 +94,7 @@ READS = "protocols/test_responses.py::test_items_are_sorted_by_index"
     ],
     ids=["no change", "noticed", "broken", "not even Python"],
 )
-def test_what_counts_as_noticed(absent: str, failed: bool, problem: str) -> None:
+def test_which_outcomes_prove_a_mutation_noticed(absent: str, failed: bool, problem: str) -> None:
     cure = Cure("", "_base/json_values.py", "is_list(value) else None", absent, (READS,))
     outcome = look(cure, READS)
     assert outcome.failed is failed

@@ -90,7 +90,7 @@ def test_3_a_softmax_over_one_label(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("head", ["sequence", "token"])
-def test_4_one_activation_key_and_no_second(connect: Connect, head: Any) -> None:
+def test_4_only_one_activation_key_is_sent(connect: Connect, head: Any) -> None:
     with RewardServer(dialect="0.12", head=head) as server:
         client = connect(server)
         reward = client.score(CHAT)

@@ -47,7 +47,7 @@ BAD_INPUT: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize("bad", [row[1] for row in BAD_INPUT], ids=[row[0] for row in BAD_INPUT])
-def test_12_bad_input_is_a_typed_error_and_its_neighbours_keep_their_rewards(
+def test_12_bad_input_is_a_typed_error_and_spares_its_neighbours(
     connect: Connect, bad: Any
 ) -> None:
     with RewardServer() as server:

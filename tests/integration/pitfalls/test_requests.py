@@ -175,13 +175,13 @@ def test_32_never_two_contents_in_one_body(sent: list[RecordedRequest]) -> None:
         assert len(request.json.keys() & {"messages", "input", "prompt", "tokens"}) == 1
 
 
-def test_34_log_probabilities_are_never_asked_for(sent: list[RecordedRequest]) -> None:
+def test_34_log_probabilities_are_never_requested(sent: list[RecordedRequest]) -> None:
     assert {request.path for request in sent} <= {"/tokenize", "/detokenize", *SCORING}
     keys = {key for request in sent for key in request.json}
     assert not [key for key in keys if "logprob" in key or "token_ids" in key]
 
 
-def test_34_nor_is_generative_scoring(connect: Connect) -> None:
+def test_34_generative_scoring_is_never_requested(connect: Connect) -> None:
     """A server that has nothing else to offer is refused, and not asked."""
     server = OddVllm(paths=["/tokenize", "/detokenize", "/generative_scoring", "/v1/completions"])
     with pytest.raises(RouteNotFoundError, match="No route of this server gives a reward"):

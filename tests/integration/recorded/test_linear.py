@@ -99,7 +99,7 @@ def test_several_outputs_and_a_bias() -> None:
         for version in ("0.8.5", "0.9.2")
     ],
 )
-def test_normalized_states_are_refused_where_no_request_can_turn_that_off(version: str) -> None:
+def test_normalized_states_are_refused_if_no_switch_exists(version: str) -> None:
     with pytest.raises(ActivationError) as caught:
         score(Recording(f"{version}-causal-embed"), head=LinearHead(WEIGHT))
     assert """--override-pooler-config '{"normalize": false}'""" in str(caught.value)

@@ -165,7 +165,7 @@ def test_rewards_equal_the_reference(name: str) -> None:
 
 
 @cell("0.32.0", "one label", "pooling", "raw")
-def test_a_classifier_made_of_two_tokens_gives_the_difference_of_their_logits() -> None:
+def test_a_two_token_classifier_gives_the_difference_of_logits() -> None:
     recording = Recording(YES_MINUS_NO)
     rewards = score_all(recording)
     logits = [reference["logits"] for reference in recording.reference]
@@ -193,7 +193,7 @@ def test_what_is_no_scalar_reward_is_refused(name: str) -> None:
 
 
 @cell("0.9.2", "one label", "pooling", "recovered")
-def test_rewards_are_recovered_where_the_caller_knows_the_activation() -> None:
+def test_rewards_are_recovered_if_the_activation_is_named() -> None:
     recording = Recording("0.9.2-seqcls")
     rewards = score_all(recording, server_activation="sigmoid")
     assert [reward.value for reward in rewards] == pytest.approx(recording.rewards, abs=TOLERANCE)
@@ -206,7 +206,7 @@ def test_the_template_that_writes_the_bos_gives_one_and_not_two() -> None:
 
 
 @pytest.mark.parametrize("name", ["0.8.5-seqcls-raw", "0.8.5-token-reward"])
-def test_the_embeddings_request_is_the_recorded_one_byte_for_byte(name: str) -> None:
+def test_the_embeddings_request_equals_the_recorded_bytes(name: str) -> None:
     recording = Recording(name)
     score(recording)
     body = {

@@ -75,7 +75,7 @@ def _check_logits(reward: Reward, reference: dict[str, Any], *, raw: bool) -> No
 
 
 @pytest.mark.parametrize("version", ACTIVATIONS)
-def test_a_model_that_scores_every_token_scores_steps_by_their_last(version: str) -> None:
+def test_a_token_model_scores_a_step_by_its_last_token(version: str) -> None:
     recording = Recording(f"{version}-token-reward")
     reference = next(each for each in recording.reference if each["tokens"].count(STEP_TOKEN_ID))
     head = StepHead(step_token=STEP_TOKEN, good_label=None, aggregate="product")

@@ -3,7 +3,7 @@
     python -m benchmarks [PART ...] [--server-python PYTHON] [--package NAME=FOLDER]
                          [--rounds 5] [--scale 1] [--json FILE]
 
-PYTHON is the interpreter of an environment with vLLM (`tests/server/install.py` makes one). The
+PYTHON is the interpreter of an environment with vLLM (`tests/vllm/install.py` makes one). The
 part `real` needs it. FOLDER is another checkout of reward_client, which the parts `overhead` and
 `latency` measure in the same rounds. `--rounds 1 --scale 0.05` is a quick look. The results of
 other parts stay in FILE; `python -m benchmarks.report FILE` writes all tables into the

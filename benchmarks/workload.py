@@ -100,7 +100,6 @@ def make_checkpoint(folder: Path, torch: TorchProcess) -> None:
     """
     import numpy as np
     from safetensors.numpy import save_file
-
     from tests.server.models import MADE
 
     torch.make(folder, MADE["llama"])

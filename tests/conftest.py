@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from . import cells
+from .support import cells
 
 # The same examples in each run, and no measured time: a test fails by its code only, however busy
 # the machine is. `REWARD_CLIENT_FUZZ=full` (`nox -s fuzz`) tries four times as many, and
@@ -30,7 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "cell(version, kind, route, outcome): see tests/cells.py")
+    config.addinivalue_line(
+        "markers", "cell(version, kind, route, outcome): see tests/support/cells.py"
+    )
     # pytest-xdist tells its workers the terminal's size, which would wrap what the tests read.
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)

@@ -14,7 +14,7 @@ import httpx
 
 from reward_client.testing import RecordedRequest, RewardServer
 
-from ..methods.scribe import Scribe
+from ..support.scribe import Scribe
 
 __all__ = ["DEFAULT", "SERVERS", "ScribeServer", "Stage", "logits", "pooled", "writes"]
 

@@ -14,7 +14,7 @@ import pytest
 
 from reward_client.testing import demo_pairs
 
-from ..methods.scribe import rendered
+from ..support.scribe import rendered
 from . import pages
 from .servers import DEFAULT, Stage, logits, pooled, writes
 

@@ -11,7 +11,7 @@ import pytest
 from reward_client import RetryPolicy
 from reward_client.testing import RewardServer
 
-from ..either import OPENERS, EitherClient
+from ..support.either import OPENERS, EitherClient
 
 Serve = Callable[..., RewardServer]
 Connect = Callable[..., EitherClient]

@@ -11,7 +11,7 @@ from reward_client import Finding, ObjectiveHead, ScalarHead, StepHead
 from reward_client.recipes import Recipe
 from reward_client.testing import Fault, RewardServer
 
-from .. import manifests
+from ..support import manifests
 from .altered import ALWAYS, alter_replies, alter_requests
 
 KEY = "sk-a-key-0123456789"

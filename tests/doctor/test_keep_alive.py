@@ -13,7 +13,7 @@ import pytest
 from reward_client import Connection
 from reward_client._transport.keep_alive import keeps_alive
 
-from ..faults.raw_server import (
+from ..support.raw_server import (
     Action,
     RawServer,
     Request,
@@ -23,7 +23,7 @@ from ..faults.raw_server import (
     then_reset,
     then_silent,
 )
-from ..faults.vllm_answers import answer
+from ..support.vllm_answers import answer
 from .conftest import Connect
 from .test_mishaps import found
 

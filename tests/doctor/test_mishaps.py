@@ -26,8 +26,8 @@ from reward_client import (
 from reward_client._doctor import prompt_checks as prompts
 from reward_client.testing import Fault, RewardServer, create_app
 
-from ..either import BlockingAsyncClient, EitherClient
-from ..fake_vllm import FakeVllm
+from ..support.either import BlockingAsyncClient, EitherClient
+from ..support.fake_vllm import FakeVllm
 from .altered import ALWAYS
 from .conftest import Connect, Serve
 from .situations import ANSWERED, KEY, complaints, tokens

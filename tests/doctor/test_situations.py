@@ -90,7 +90,7 @@ def test_every_version_and_head(head: str, dialect: str, serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("head", ["sequence", "labels", "embed"])
-def test_the_flag_that_is_the_cure(head: str, serve: Serve) -> None:
+def test_the_recommended_flag_solves_the_problem(head: str, serve: Serve) -> None:
     wrong, mended = (serve(dialect="0.8", head=head, raw=raw) for raw in (False, True))
     statuses: list[int] = []
     for server in (wrong, mended):

@@ -13,7 +13,7 @@ import pytest
 
 from reward_client import Limits, RetryPolicy, RewardClient
 
-from ..fake_vllm import FakeVllm
+from ..support.fake_vllm import FakeVllm
 
 Connect = Callable[..., RewardClient]
 

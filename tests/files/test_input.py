@@ -16,7 +16,7 @@ from reward_client import FileError, RewardClient, RewardClientError
 from reward_client.files import reader as source_module
 from reward_client.files import score_file
 
-from ..fake_vllm import FakeVllm
+from ..support.fake_vllm import FakeVllm
 from .conftest import read_rows, token_rows, value_of, write_rows
 
 GOOD = b'{"id": "g", "token_ids": [100, 7]}'
@@ -119,7 +119,7 @@ def test_a_broken_gzip_file_costs_nothing_that_came_before(
     assert (summary.rows, summary.kept) == (4000, len(written))
 
 
-def test_what_is_no_gzip_behind_its_header(
+def test_a_gzip_header_before_other_bytes(
     client: RewardClient, tmp_path: Path, output: Path
 ) -> None:
     (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(GOOD)[:10] + b"\xff" * 50)
@@ -168,7 +168,7 @@ def test_outputs_that_cannot_be_written(
         ("pipe", "not a regular file"),
         ("in.jsonl", "as both input and output"),
         ("link", "as both input and output"),
-        ("out.jsonl.gz", "compressed results"),
+        ("out.jsonl.gz", "Cannot write compressed results"),
         ("loop", "oop|symbolic links"),
         ("a\0b", "null"),
         ("x" * 300, "too long"),
@@ -195,7 +195,7 @@ import resource, sys
 from reward_client import FileError, RewardClient
 from reward_client.files import score_file
 sys.path.insert(0, {root!r})
-from tests.fake_vllm import FakeVllm
+from tests.support.fake_vllm import FakeVllm
 from tests.files.conftest import value_of
 client = RewardClient("http://fake", transport=FakeVllm(pool=value_of).transport())
 client.settings()

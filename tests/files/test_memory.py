@@ -17,7 +17,7 @@ from reward_client.files import score_file
 from reward_client.files import summary as summary_module
 from reward_client.files.summary import Tally
 
-from ..fake_vllm import FakeVllm
+from ..support.fake_vllm import FakeVllm
 from .conftest import read_rows, write_rows
 
 FEW, MANY = 600, 2400

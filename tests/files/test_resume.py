@@ -18,7 +18,7 @@ from reward_client import FileError, ObjectiveHead, RetryPolicy, RewardClient, S
 from reward_client.files import score_file
 from reward_client.files.results import Results
 
-from ..fake_vllm import FakeVllm, card
+from ..support.fake_vllm import FakeVllm, card
 from .conftest import Connect, read_rows, scored_lists, token_rows, value_of, write_rows
 
 

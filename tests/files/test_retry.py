@@ -14,7 +14,7 @@ from reward_client import FileError, Limits, RewardClient, ServerUnreachableErro
 from reward_client.files import score_file
 from reward_client.files.results import Results
 
-from ..fake_vllm import FakeVllm
+from ..support.fake_vllm import FakeVllm
 from .conftest import Connect, read_rows, scored_lists, token_rows, write_rows
 
 ROWS = [

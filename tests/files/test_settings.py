@@ -16,7 +16,7 @@ from reward_client import (
 )
 from reward_client.heads import Head, head_digest
 
-from ..fake_vllm import FakeVllm
+from ..support.fake_vllm import FakeVllm
 from .conftest import Connect
 
 

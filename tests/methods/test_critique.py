@@ -35,8 +35,8 @@ from reward_client._base.options import RetryPolicy
 from reward_client.files import score_file
 from reward_client.methods import CritiqueThenScore, TokenLogit, YesNo
 
-from ..either import OPENERS, EitherClient, Kind
-from .scribe import ROOM, YES, Scribe, rendered
+from ..support.either import OPENERS, EitherClient, Kind
+from ..support.scribe import ROOM, YES, Scribe, rendered
 
 CHAT = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
 LEAD_IN = (
@@ -386,7 +386,7 @@ def test_turns_are_not_dropped_for_what_is_written() -> None:
 
 
 @pytest.mark.parametrize("kind", OPENERS)
-def test_what_is_written_is_scored_before_too_much_else_is_written(kind: Kind) -> None:
+def test_generated_texts_are_scored_before_many_more_follow(kind: Kind) -> None:
     servers = two()
     chats = [[CHAT[0], {"role": "assistant", "content": "4" * n}] for n in range(1, 101)]
     at_first: list[int] = []
@@ -428,7 +428,7 @@ def test_a_file_of_rewards(tmp_path: Path) -> None:
     assert [row["reward"] for row in rows] == [rows[0]["reward"]] * 5
 
 
-def test_another_critic_under_the_same_name_is_seen_in_the_settings() -> None:
+def test_settings_show_another_critic_of_the_same_name() -> None:
     """Rewards after its critiques do not go into the file of the other's."""
     seen = []
     for root in ("critic-v1", "critic-v2"):

@@ -20,8 +20,8 @@ from reward_client import (
 from reward_client.methods import Messages, YesNo
 from reward_client.testing import RewardServer
 
-from ..either import OPENERS, Kind
-from .scribe import Scribe, rendered
+from ..support.either import OPENERS, Kind
+from ..support.scribe import Scribe, rendered
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 SEEN = [

@@ -25,7 +25,7 @@ from reward_client import (
 from reward_client.methods import TokenLogit
 from reward_client.testing import RewardServer
 
-from ..either import OPENERS, EitherClient, Kind
+from ..support.either import OPENERS, EitherClient, Kind
 
 TOLERANCE = 1e-4  # two float32 computations of the same sums, in other company
 DIALECTS = ("0.10", "0.12", "0.16", "0.20", "0.25", "0.32")
@@ -81,7 +81,7 @@ class Changed(httpx.AsyncBaseTransport):
 
 @pytest.mark.parametrize("mode", ["raw_logits", "processed_logits"])
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_it_is_the_logit(kind: Kind, dialect: str, mode: Any) -> None:
+def test_the_reward_is_the_logit(kind: Kind, dialect: str, mode: Any) -> None:
     with (
         RewardServer(dialect=dialect, logprobs=mode) as server,
         client_of(kind, server) as client,

@@ -31,8 +31,8 @@ from reward_client import (
 )
 from reward_client.methods import Verdict
 
-from ..either import OPENERS, EitherClient, Kind
-from .scribe import Scribe, rendered
+from ..support.either import OPENERS, EitherClient, Kind
+from ..support.scribe import Scribe, rendered
 
 CHAT = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
 MARK = Verdict(r"\[RESULT\] ([1-5])", "Q: {conversation}\nA: {response}\nMark it.")

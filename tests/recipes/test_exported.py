@@ -18,11 +18,11 @@ from reward_client import (
 from reward_client.recipes import catalogue
 from reward_client.testing import RewardServer
 
-from ..fake_vllm import CHAT as FAKE_CHAT
-from ..fake_vllm import CHAT_TOKENS, by_length
-from ..manifests import STEPS, layer, manifest, of_sum_judge, recipe, reference, write
-from ..traps.conftest import Connect, connect
-from ..traps.odd_vllm import OddVllm, embedding_server
+from ..integration.pitfalls.conftest import Connect, connect
+from ..integration.pitfalls.odd_vllm import OddVllm, embedding_server
+from ..support.fake_vllm import CHAT as FAKE_CHAT
+from ..support.fake_vllm import CHAT_TOKENS, by_length
+from ..support.manifests import STEPS, layer, manifest, of_sum_judge, recipe, reference, write
 
 __all__ = ["connect"]
 

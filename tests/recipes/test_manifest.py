@@ -19,7 +19,7 @@ from reward_client import (
 from reward_client.cli import main
 from reward_client.recipes import load_recipe
 
-from ..manifests import layer, manifest, reference, write
+from ..support.manifests import layer, manifest, reference, write
 
 STEPS = {"type": "steps", "step_token": 7, "good_label": 1, "aggregate": "min"}
 TWO = {"type": "objectives", "names": ["help", "harm"]}

@@ -250,7 +250,7 @@ source = "card"
         ),
     ],
 )
-def test_a_broken_file_is_an_error_that_names_file_field_and_reason(load, text, field, reason):
+def test_the_error_of_a_broken_file_names_field_and_reason(load, text, field, reason):
     with pytest.raises(RecipeError) as caught:
         load(text, "broken.toml")
     message = str(caught.value)

@@ -233,7 +233,7 @@ def test_the_first_stop_text_counts(servers):
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("given", ["ids", "text"])
-def test_room(servers, dialect, given):
+def test_limits_of_a_prompt_and_its_completion(servers, dialect, given):
     """Of 64 positions, as many are left as the prompt leaves; what is then said has the numbers."""
     logprobs = "processed_logprobs" if dialect == "0.8" else "raw_logits"
     client = servers(logprobs, dialect=dialect, max_model_len=64)
@@ -344,13 +344,13 @@ def test_generative_scoring_is_not_guarded():
         {"prompt_logprobs": 0},
     ],
 )
-def test_what_is_not_done_is_said(servers, asked):
+def test_unsupported_options_are_named(servers, asked):
     response = ask(servers(), **asked)
     assert response.status_code == 501
     assert f"`{next(iter(asked))}`" in response.json()["error"]["message"]
 
 
-def test_what_asks_for_nothing_is_taken(servers):
+def test_neutral_values_of_unsupported_options_are_accepted(servers):
     asked = {"n": 1, "stream": False, "echo": None, "top_k": -1, "logit_bias": None, "user": "me"}
     assert choice(servers(), max_tokens=20, **GREEDY, **asked)["text"] == "82"
 
@@ -364,7 +364,7 @@ def test_negative_token_ids(servers, dialect):
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_what_is_listed(servers, dialect):
+def test_listed_paths(servers, dialect):
     listed = of_dialect(servers, dialect).get("/openapi.json").json()["paths"]
     assert "/v1/completions" in listed
     assert ("/generative_scoring" in listed) == (dialect in ("0.20", "0.25", "0.32"))

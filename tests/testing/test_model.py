@@ -65,7 +65,7 @@ def test_accuracy_on_held_out_pairs():
     assert max(map(max, scores)) > 2
 
 
-def test_files_are_small_and_say_nothing_of_the_machine_they_were_made_on():
+def test_files_are_small_and_name_no_machine():
     assert (CHECKPOINT / "model.safetensors").stat().st_size < 1_500_000
     for path in CHECKPOINT.glob("*.json"):
         assert "_name_or_path" not in path.read_text("utf-8")

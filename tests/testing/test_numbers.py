@@ -254,7 +254,7 @@ def test_started_without_an_activation(clients, dialect, head, path):
 
 
 @pytest.mark.parametrize("dialect", ["0.8", *ALL.split()])
-def test_no_step_token_no_row(clients, dialect):
+def test_no_rows_without_a_step_token(clients, dialect):
     ids = ids_of(TEXT.replace("~", ""))
     client = clients(dialect, "steps")
     assert pooled(client.post("/pooling", json={"input": ids})) == [[]]

@@ -1,0 +1,159 @@
+"""`reward-client score`: what it prints, its exit status, and its progress bar."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reward_client.cli import main
+from reward_client.testing import RewardServer
+
+from ..files.conftest import read_rows, write_rows
+from ..files.killing import COMMAND, ROOT
+
+CHAT = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]
+ROWS = [{"id": n, "messages": CHAT} for n in range(20)]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RewardServer]:
+    with RewardServer() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: str) -> int:
+    return main(["score", "in.jsonl", "out.jsonl", *arguments])
+
+
+def test_all_scored(server: RewardServer, capsys: pytest.CaptureFixture[str]) -> None:
+    write_rows(Path("in.jsonl"), ROWS)
+    assert run("--url", server.url) == 0
+    out, err = capsys.readouterr()
+    assert re.fullmatch(
+        r"20 rows: 20 scored, 0 failed\n"
+        r"rewards: min (\S+), 5% \1, 25% \1, 50% \1, 75% \1, 95% \1, max \1\n"
+        r"20 conversations in \d+\.\d s: [\d,]+ conv/s, [\d,]+ tokens/s\n",
+        out,
+    )
+    assert err == ""
+    assert [row["id"] for row in read_rows(Path("out.jsonl"))] == list(range(20))
+    assert run("--url", server.url) == 0
+    assert capsys.readouterr().out.startswith(
+        "20 rows: 20 scored, 0 failed; 20 of them in earlier runs\n"
+    )
+
+
+def test_some_failed(server: RewardServer, capsys: pytest.CaptureFixture[str]) -> None:
+    write_rows(Path("in.jsonl"), [*ROWS, {"text": ""}, {"token_ids": [1] * 2000}, {"text": 3}])
+    assert run("--url", server.url) == 3
+    out = capsys.readouterr().out
+    assert out.startswith(
+        "23 rows: 20 scored, 3 failed (2 InputError, 1 PromptTooLongError)\nrewards: "
+    )
+    assert out.endswith("Add --retry-failed to score the failed rows again.\n")
+    assert run("--url", server.url, "--retry-failed") == 3
+    out = capsys.readouterr().out
+    assert "; 20 of them in earlier runs\n" in out
+    assert "--retry-failed" not in out
+
+
+def test_nothing_to_score(server: RewardServer, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("in.jsonl").write_bytes(b"")
+    assert run("--url", server.url) == 0
+    assert capsys.readouterr().out == "0 rows: 0 scored, 0 failed\n"
+    assert Path("out.jsonl").read_bytes() == b""
+
+
+def test_what_cannot_be_done_is_said_in_one_line(
+    server: RewardServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--url", server.url) == 1
+    write_rows(Path("in.jsonl"), ROWS)
+    assert run("--url", server.url, "--model", "nobody") == 1
+    assert run("--url", server.url, "--recipe", "nothing") == 1
+    assert run() == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("reward-client: ") for line in lines)
+    assert lines[0] == "reward-client: Cannot read in.jsonl: No such file or directory."
+    assert not Path("out.jsonl").exists()
+
+
+def test_options_reach_the_server(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows(Path("in.jsonl"), ROWS)
+    with RewardServer(api_key="secret", model_name="judge", root="someone/ours") as server:
+        monkeypatch.setenv("REWARD_CLIENT_BASE_URL", server.url)
+        options = ["--api-key", "secret", "--model", "judge", "--recipe", "none"]
+        options += ["--tokenizer", str(RewardServer.checkpoint)]
+        assert run(*options) == 0, capsys.readouterr().err
+    settings = json.loads(Path("out.jsonl.settings.json").read_text())
+    assert settings["model"] == "judge"
+    assert settings["root"] == "someone/ours"
+    assert settings["recipe"] is None
+    assert settings["tokenizer"] == str(RewardServer.checkpoint)
+    assert "secret" not in json.dumps(settings) + Path("out.jsonl").read_text()
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_progress_on_a_terminal(server: RewardServer, *, piped: bool) -> None:
+    write_rows(Path("in.jsonl"), ROWS * 5)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))
+    source = "/dev/stdin" if piped else "in.jsonl"
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "score", source, "out.jsonl", "--url", server.url],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        process.communicate(Path("in.jsonl").read_bytes())
+    shown = os.read(ours, 1 << 20).decode()
+    os.close(ours)
+    assert process.returncode == 0, shown
+    *_, last = shown.strip().split("\r")
+    if piped:
+        assert re.search(r"100 rows, [\d,]+ conv/s \[00:\d\d\]", last)
+    else:
+        assert re.search(r"100%\|█+\| 100 rows, [\d,]+ conv/s \[00:\d\d<00:00\]", last)
+
+
+def test_interrupted(server: RewardServer) -> None:
+    write_rows(Path("in.jsonl"), [{"id": n, "token_ids": [1, n % 99]} for n in range(30_000)])
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "score", "in.jsonl", "out.jsonl", "--url", server.url],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not Path("out.jsonl").exists() or not Path("out.jsonl").read_bytes():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert process.returncode == 130
+    assert (out, err) == ("", "reward-client: stopped; run the same command to resume.\n")
+    rows = read_rows(Path("out.jsonl"))
+    assert [row["row"] for row in rows] == list(range(len(rows)))

@@ -1,0 +1,237 @@
+"""Requests that go through a caller's OpenAI client: its key and headers, our errors."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from typing import Any, Self
+
+import pytest
+
+from reward_client import (
+    AsyncRewardClient,
+    AuthenticationError,
+    BadRequestError,
+    InputError,
+    Limits,
+    ProtocolError,
+    RateLimitedError,
+    RetryPolicy,
+    RewardClient,
+    RewardTimeoutError,
+    ServerError,
+    ServerUnreachableError,
+    StatusError,
+    Timeouts,
+    TransportError,
+)
+
+from ...support.either import BlockingAsyncClient, EitherClient
+from ...support.raw_server import (
+    RawServer,
+    http,
+    response,
+    sending,
+    then_closed,
+    then_reset,
+    then_silent,
+)
+from ...support.vllm_answers import CONVERSATION, answer, expected
+
+openai = pytest.importorskip("openai")
+
+KEY = "sk-the-openai-key-0123456789"
+TENANT = {"X-Tenant": "tenant-0123456789"}
+HALF = b'HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"data": ['
+
+VERSION = tuple(map(int, openai.VERSION.split(".")[:2]))
+
+Connect = Callable[..., EitherClient]
+
+
+def open_sync(url: str, **options: Any) -> EitherClient:
+    carrier = openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, default_headers=TENANT)
+    return RewardClient.from_openai(carrier, **options)
+
+
+class OverAsyncOpenAI(BlockingAsyncClient):
+    """Closes the OpenAI client too, as its owner has to."""
+
+    @classmethod
+    def open(cls, url: str, **options: Any) -> Self:
+        carrier = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY, default_headers=TENANT)
+        self = cls(AsyncRewardClient.from_openai(carrier, **options))
+        self.carrier = carrier
+        return self
+
+    def close(self) -> None:
+        self.run(self.carrier.close())
+        super().close()
+
+
+@pytest.fixture(params=[open_sync, OverAsyncOpenAI.open], ids=["sync", "async"])
+def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
+    """Opens a client over an OpenAI client."""
+    with ExitStack() as opened:
+
+        def open_client(url: str, **options: object) -> EitherClient:
+            options.setdefault("retry", RetryPolicy(attempts=3))
+            return opened.enter_context(closing(request.param(url, **options)))
+
+        yield open_client
+
+
+def test_requests_go_through_it(server, connect):
+    assert connect(server.url).score(CONVERSATION).value == expected()
+
+    assert server.requests
+    for request in server.requests:
+        assert request.headers["authorization"] == f"Bearer {KEY}"
+        assert request.headers["x-tenant"] == TENANT["X-Tenant"]
+        assert "OpenAI" in request.headers["user-agent"]
+        assert request.id.startswith("rc-")
+
+
+@pytest.mark.parametrize(
+    ("action", "error", "says", "requests"),
+    [
+        pytest.param(then_reset(b""), TransportError, "before the reply", 4, id="reset"),
+        pytest.param(then_closed(b""), TransportError, "before the reply", 4, id="closed"),
+        pytest.param(then_closed(HALF), TransportError, "during the reply", 3, id="cut"),
+        pytest.param(then_silent(b""), RewardTimeoutError, "Timeouts(read", 1, id="silent"),
+        pytest.param(then_silent(HALF), RewardTimeoutError, "Timeouts(read", 1, id="slow body"),
+        pytest.param(then_closed(b"SSH-2.0\r\n\r\n"), ProtocolError, "base_url", 1, id="no HTTP"),
+        pytest.param(sending(http(b"")), ProtocolError, "base_url", 1, id="empty"),
+        pytest.param(sending(http(b'{"da')), ProtocolError, "proxy", 1, id="truncated JSON"),
+        pytest.param(sending(http(b"", 500)), ServerError, "500", 3, id="500"),
+        pytest.param(sending(http(b"", 429)), RateLimitedError, "429", 3, id="429"),
+        pytest.param(sending(http(b"", 401)), AuthenticationError, "key", 1, id="401"),
+        pytest.param(
+            response({"error": {"message": "no", "code": 400}}), BadRequestError, "no", 1, id="200"
+        ),
+        pytest.param(
+            sending(http(b"[" + b"1," * 500_000 + b"1]")),
+            ProtocolError,
+            "Limits(max_response_bytes",
+            1,
+            id="too large",
+        ),
+    ],
+)
+def test_faults_are_told_apart(server, connect, action, error, says, requests):
+    client = connect(
+        server.url, timeout=Timeouts(read=0.5), limits=Limits(max_response_bytes=500_000)
+    )
+    client.servers()
+    server.forget()
+    server.plan("/pooling", *[action] * 9)
+
+    with pytest.raises(error) as caught:
+        client.score(CONVERSATION)
+
+    seen = server.seen("/pooling")
+    assert type(caught.value) is error
+    assert says in str(caught.value)
+    assert caught.value.request_id == seen[-1].id
+    assert len(seen) == len({request.id for request in seen}) == requests
+    assert len(server.seen("/tokenize")) == 1
+
+
+def test_refused(connect):
+    with RawServer(answer) as gone:
+        pass
+
+    with pytest.raises(ServerUnreachableError, match="Is the server up") as caught:
+        connect(gone.url).score(CONVERSATION)
+
+    assert caught.value.attempts == ("connection refused",) * 2
+
+
+def test_redirects_are_not_followed(server, connect):
+    with RawServer(answer) as elsewhere:
+        client = connect(server.url)
+        client.servers()
+        target = {"location": f"{elsewhere.url}/pooling"}
+        server.plan("/pooling", sending(http(b"", 307, target)))
+
+        with pytest.raises(StatusError, match="final address"):
+            client.score(CONVERSATION)
+        if VERSION >= (1, 83):
+            assert not elsewhere.connections
+
+
+@pytest.mark.parametrize("before", ["", "x" * 290])
+def test_an_error_that_repeats_the_key(server, connect, caplog, before):
+    caplog.set_level(logging.DEBUG, "reward_client")
+    client = connect(server.url)
+    client.servers()
+    echo = f"{before}{KEY} of {TENANT['X-Tenant']} is wrong"
+    server.plan("/pooling", *[response({"error": {"message": echo}}, 401)] * 3)
+
+    with pytest.raises(AuthenticationError) as caught:
+        client.score(CONVERSATION)
+
+    for secret in (KEY, TENANT["X-Tenant"]):
+        assert secret[:8] not in str(caught.value)
+        assert secret[:8] not in caplog.text
+
+
+def test_event_loops_in_a_row(server):
+    """Connections of a client made from a synchronous one are our own, as without OpenAI."""
+    carrier = openai.OpenAI(base_url=f"{server.url}/v1", api_key=KEY)
+    client = AsyncRewardClient.from_openai(carrier)
+
+    async def score() -> float:
+        async with asyncio.timeout(60):
+            value = (await client.score(CONVERSATION)).value
+        await client._session._close_links(also=asyncio.get_running_loop())
+        return value
+
+    assert [asyncio.run(score()) for _ in range(3)] == [expected()] * 3
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_openai_client_of_another_event_loop(server):
+    """openai's own calls fail like this, too: its connections belong to the first loop."""
+    carrier = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key=KEY)
+    client = AsyncRewardClient.from_openai(carrier)
+    asyncio.run(client.servers())
+
+    with pytest.raises(InputError, match="one for each event loop"):
+        asyncio.run(client.score(CONVERSATION))
+
+    del client, carrier
+    gc.collect()
+
+
+def test_an_asynchronous_one_for_the_synchronous_client(server):
+    carrier = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key=KEY)
+    with RewardClient.from_openai(carrier) as client:
+        assert client.score(CONVERSATION).value == expected()
+        client._run(carrier.close())
+
+
+def test_nothing_is_left_open(server):
+    """What closing leaves behind would be an error here: a ResourceWarning."""
+    carrier = openai.OpenAI(base_url=f"{server.url}/v1", api_key=KEY)
+    with RewardClient.from_openai(carrier) as client:
+        client.score(CONVERSATION)
+    carrier.close()
+    del client
+    gc.collect()
+
+
+def test_a_client_that_cannot_be_carried_over():
+    httpx = pytest.importorskip("httpx2" if VERSION >= (3, 0) else "httpx")
+    with httpx.Client() as custom:
+        carrier = openai.OpenAI(base_url="http://far", api_key=KEY, http_client=custom)
+        with pytest.raises(InputError, match="AsyncOpenAI"):
+            RewardClient.from_openai(carrier)
+
+
+def test_something_else():
+    with pytest.raises(InputError, match="OpenAI client"):
+        RewardClient.from_openai(object())

@@ -1,0 +1,1100 @@
+"""The traps, what the client does about each, and the tests that fail without it.
+
+`python tests/integration/pitfalls/mutations.py` takes one cure after the other out of a copy of the package and runs
+its tests, which must fail then; `--trap 5 13` does so for some traps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Cure:
+    """Something that the client does, and how to take it out.
+
+    Attributes:
+        does: What it does, in words.
+        file: Where, below `reward_client/`.
+        present: The code that does it, which occurs once in the file, however it is spaced and broken
+            into lines.
+        absent: What stands there without the cure: code that is wrong and not broken.
+        tests: Those that fail without it, each of them, below `tests/`.
+    """
+
+    does: str
+    file: str
+    present: str
+    absent: str
+    tests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trap:
+    """Something that gives a wrong reward, or none, where nobody looks.
+
+    Attributes:
+        wrong: What goes wrong.
+        cures: What the client does about it.
+        limit: What it does not do, if there is something to say.
+    """
+
+    wrong: str
+    cures: tuple[Cure, ...]
+    limit: str = ""
+
+
+VERSIONS = "_protocols/vllm/versions.py"
+EVIDENCE = "_server/activation_check.py"
+DISCOVERY = "_server/discovery.py"
+PROVING = "_server/proof.py"
+RULES = "_tokenization/prompt_rules.py"
+CALLER = "_transport/http_transport.py"
+STATUSES = "_transport/status_errors.py"
+
+RAW_VALUES = "integration/pitfalls/test_raw_values.py::"
+REQUESTS = "integration/pitfalls/test_requests.py::"
+PROMPTS = "integration/pitfalls/test_prompts.py::"
+REPLIES = "integration/pitfalls/test_replies.py::"
+CONNECTIONS = "integration/pitfalls/test_connections.py::"
+REPLICAS = "integration/pitfalls/test_replicas.py::"
+FLEET = "replicas/test_pool.py::"
+KILLED = "integration/faults/test_replicas.py::"
+FAULTS = "transport/test_network_errors.py::"
+OBJECTIVES = "integration/recorded/test_objectives.py::"
+STEPS = "integration/recorded/test_steps.py::"
+
+TRAPS: dict[int, Trap] = {
+    1: Trap(
+        "`/tokenize` opens another assistant turn after the answer, unless the request forbids it",
+        (
+            Cure(
+                "The client sends `add_generation_prompt` with each conversation.",
+                "_protocols/vllm/tokenize.py",
+                '        "add_generation_prompt": generation_prompt,\n',
+                "",
+                (REQUESTS + "test_1_no_generation_prompt",),
+            ),
+            Cure(
+                "It also sends `continue_final_message`, so that the server checks one against "
+                "the other.",
+                "_protocols/vllm/tokenize.py",
+                '        "continue_final_message": continues,\n',
+                "",
+                (REQUESTS + "test_1_no_generation_prompt",),
+            ),
+            Cure(
+                "It opens a turn if the model's recipe says that the model was trained so.",
+                DISCOVERY,
+                "generation_prompt=output.opens_turn or (prompt is not None and prompt.generation_prompt),",
+                "generation_prompt=False,",
+                (REQUESTS + "test_1_unless_the_recipe_says_so",),
+            ),
+        ),
+    ),
+    2: Trap(
+        "A sigmoid squashes the values of heads with one label (from 0.9.0 on), of "
+        "`Qwen2ForRewardModel` (0.11.1 to 0.15) and of InternLM2 (from 0.10.1 on)",
+        (
+            Cure(
+                "The client sends `use_activation: false` to versions that know it.",
+                VERSIONS,
+                '_RAW = MappingProxyType({"use_activation": False})',
+                "_RAW: Mapping[str, bool] = MappingProxyType({})",
+                (RAW_VALUES + "test_2_no_sigmoid",),
+            ),
+            Cure(
+                "It sends `activation: false` to `/classify` of 0.10.1 to 0.11.0.",
+                VERSIONS,
+                'ScoringRequest("classify", None, {"activation": False}, raw_by="request", sends="text")',
+                'ScoringRequest("classify", None, {}, raw_by="request", sends="text")',
+                (RAW_VALUES + "test_2_no_sigmoid",),
+            ),
+            Cure(
+                "If all values lie between 0 and 1, it checks that the switch makes a difference.",
+                DISCOVERY,
+                "found, identity):\n        raw_by = None\n",
+                'found, identity):\n        raw_by = "request"\n',
+                ("server/test_discovery.py::test_a_switch_that_changes_nothing_proves_nothing",),
+            ),
+            Cure(
+                "It trusts no value to be raw if no request can ask for raw values.",
+                VERSIONS,
+                '_POOLING = ScoringRequest("pooling")',
+                '_POOLING = ScoringRequest("pooling", raw_by="request")',
+                (RAW_VALUES + "test_2_a_sigmoid_that_no_request_turns_off",),
+            ),
+        ),
+    ),
+    3: Trap(
+        "vLLM 0.6.6 to 0.8.5 applies a softmax over the one label: every reward is 1.0",
+        (
+            Cure(
+                "If all probes are 1.0, the client raises `ActivationError` with the server flag "
+                "that helps.",
+                EVIDENCE,
+                "        _refuse_constant_ones([row[0] for row in rows], raw_by, flag)",
+                "        pass",
+                (RAW_VALUES + "test_3_a_softmax_over_one_label",),
+            ),
+        ),
+    ),
+    4: Trap(
+        "On 0.11.1 to 0.13, a second activation key turns the activation on",
+        (
+            Cure(
+                "The client sends exactly one key, from the version table.",
+                VERSIONS,
+                '_RAW = MappingProxyType({"use_activation": False})',
+                '_RAW = MappingProxyType({"use_activation": False, "activation": False})',
+                (RAW_VALUES + "test_4_only_one_activation_key_is_sent",),
+            ),
+        ),
+    ),
+    5: Trap(
+        "Up to 0.10.0 (for `/pooling`, up to 0.11.0), no request can ask for raw values",
+        (
+            Cure(
+                "The client examines eight different token lists.",
+                "_server/probes.py",
+                "_COUNT = 8",
+                "_COUNT = 1",
+                ("server/test_discovery.py::test_the_probes_are_eight_and_differ_in_length",),
+            ),
+            Cure(
+                "If all values lie between 0 and 1 and nothing else decides, it raises "
+                "`ActivationError`.",
+                EVIDENCE,
+                "    if declared is None:\n        return None\n",
+                '    if declared is None:\n        return Activation("none", "probe")\n',
+                (RAW_VALUES + "test_5_values_inside_of_0_to_1_may_be_squashed",),
+            ),
+            Cure(
+                'It rejects `server_activation="sigmoid"` if a value outside 0 to 1 came.',
+                EVIDENCE,
+                'if declared == "sigmoid":',
+                'if declared == "never":',
+                (RAW_VALUES + "test_5_a_value_outside_of_0_to_1_proves_that_they_are_raw",),
+            ),
+            Cure(
+                "A recipe's reference value decides which activation the server applies.",
+                DISCOVERY,
+                "if activation is None and isinstance(head, ScalarHead) and recipe is not None:",
+                "if activation is None and isinstance(head, LinearHead) and recipe is not None:",
+                (RAW_VALUES + "test_5_a_reference_value_tells_what_the_server_applies",),
+            ),
+            Cure(
+                "It does not invert a sigmoid so close to 0 or 1 that many rewards share the "
+                "value.",
+                "_base/activation.py",
+                "if not 0 < value < 1 or self._doubt(value) > _TOLERANCE:",
+                "if not 0 < value < 1:",
+                (RAW_VALUES + "test_5_a_saturated_sigmoid_is_not_inverted",),
+            ),
+        ),
+    ),
+    6: Trap(
+        "A version refuses keys that it does not know (up to 0.6.4; `normalize` from 0.26 on), or"
+        " silently ignores them",
+        (
+            Cure(
+                "The client asks for raw hidden states with the key of the version.",
+                VERSIONS,
+                '_HIDDEN_BY_ACTIVATION = ScoringRequest("embeddings", None, _RAW, raw_by="request")',
+                '_HIDDEN_BY_ACTIVATION = ScoringRequest("embeddings", None, _NORMALIZE, raw_by="request")',
+                (REQUESTS + "test_6_exactly_the_keys_of_the_version",),
+            ),
+            Cure(
+                "It sends no switch to versions that know none.",
+                VERSIONS,
+                '_EMBEDDINGS = ScoringRequest("embeddings")',
+                '_EMBEDDINGS = ScoringRequest("embeddings", switches=_RAW)',
+                (
+                    REQUESTS + "test_6_exactly_the_keys_of_the_version",
+                    REQUESTS + "test_6_the_first_versions_refuse_any_other_key",
+                ),
+            ),
+            Cure(
+                "It raises `InputError` for tools and template arguments that `/tokenize` would "
+                "ignore.",
+                "_protocols/vllm/tokenize.py",
+                "if key not in template_keys(version):",
+                "if key not in wanted:",
+                ("server/test_discovery.py::test_old_servers_would_ignore_tools",),
+            ),
+        ),
+    ),
+    7: Trap(
+        "Without its `task`, `/pooling` answers rows for each token (0.13 to 0.18), hidden states"
+        " (0.10) or an error",
+        (
+            Cure(
+                "The client names the task.",
+                VERSIONS,
+                '_CLASSIFY = ScoringRequest("pooling", "classify", _RAW, raw_by="request")',
+                '_CLASSIFY = ScoringRequest("pooling", None, _RAW, raw_by="request")',
+                (RAW_VALUES + "test_7_the_task_is_named",),
+            ),
+            Cure(
+                "It checks the shape of each response.",
+                "_server/state.py",
+                "        if problem is not None:",
+                "        if problem is not None and not output.values:",
+                (RAW_VALUES + "test_7_a_reply_of_another_shape",),
+            ),
+        ),
+    ),
+    8: Trap(
+        "The vector of a hidden state comes back instead of a reward",
+        (
+            Cure(
+                "The client reads a scalar from exactly one value, never from the first of many.",
+                "heads/scalar.py",
+                "layout.width == 1:",
+                "layout.width >= 1:",
+                (
+                    RAW_VALUES + "test_8_hidden_states_are_no_reward",
+                    RAW_VALUES + "test_8_a_wide_vector",
+                ),
+            ),
+            Cure(
+                "It raises `NotARewardError` with the command that serves the model.",
+                "_protocols/vllm/pooled_output.py",
+                "_MAX_LABELS = 64",
+                "_MAX_LABELS = 100_000",
+                (
+                    RAW_VALUES + "test_8_hidden_states_are_no_reward",
+                    RAW_VALUES + "test_8_a_wide_vector",
+                ),
+            ),
+        ),
+    ),
+    9: Trap(
+        "`/v1/embeddings` answers 500 for a model with a value for each token, except in base64 "
+        "(0.6.6 to 0.9.0)",
+        (
+            Cure(
+                "The client asks for base64.",
+                "_protocols/vllm/scoring_request.py",
+                '"/v1/embeddings", "embedding", "base64"',
+                '"/v1/embeddings", "embedding", "float"',
+                (RAW_VALUES + "test_9_base64_where_float_breaks",),
+            ),
+            Cure(
+                "It splits the flat numbers into rows by the number of tokens or steps.",
+                "_protocols/vllm/pooled_output.py",
+                "return [values[start : start + width] for start in range(0, len(values), width)]",
+                "return [values]",
+                (
+                    RAW_VALUES + "test_9_base64_where_float_breaks",
+                    RAW_VALUES + "test_9_rows_of_steps_in_base64",
+                ),
+            ),
+        ),
+    ),
+    10: Trap(
+        "The prompt starts with two BOS tokens, or with none (Skywork V1)",
+        (
+            Cure(
+                "Each reward holds the number of BOS tokens.",
+                RULES,
+                "return ids.leading(self.bos_token_id)",
+                "return int(self.bos_token_id in ids)",
+                (PROMPTS + "test_10_a_doubled_bos_is_counted",),
+            ),
+            Cure(
+                "Formatted text is tokenized without a further BOS.",
+                "_protocols/vllm/tokenize.py",
+                "tokenize_text(transport, model, prompt.text, add_special_tokens=False)",
+                "tokenize_text(transport, model, prompt.text, add_special_tokens=True)",
+                (PROMPTS + "test_10_formatted_text_gets_no_second_bos",),
+            ),
+            Cure(
+                "`bos=` demands exactly one, or none.",
+                RULES,
+                "        if count == int(self.bos):",
+                "        if not self.bos or count >= 1:",
+                (PROMPTS + "test_10_exactly_one_bos_is_demanded",),
+            ),
+            Cure(
+                "A recipe can demand it too.",
+                DISCOVERY,
+                "bos=options.bos if options.bos is not None or prompt is None else prompt.bos,",
+                "bos=options.bos,",
+                (PROMPTS + "test_10_exactly_one_bos_is_demanded",),
+            ),
+            Cure(
+                "The doctor reports the number.",
+                "_doctor/prompt_checks.py",
+                "    if count > 1:",
+                "    if count > 2:",
+                (PROMPTS + "test_10_the_doctor_reports_it",),
+            ),
+        ),
+    ),
+    11: Trap(
+        "Truncation by the server keeps the wrong end from 0.16 on: the answer is cut off",
+        (
+            Cure(
+                "The client raises `PromptTooLongError` before it sends anything.",
+                "_scoring/pooled.py",
+                "    if isinstance(tokenized, Tokenized) and not tokenized.fits:\n",
+                "    if tokenized is None:\n",
+                (PROMPTS + "test_11_too_long_is_refused_before_it_is_sent",),
+            ),
+            Cure(
+                '`on_overlong="drop_turns"` drops turns on the client.',
+                "_tokenization/tokenizer.py",
+                'if whole.fits or self._on_overlong == "raise" or not isinstance',
+                "if whole.fits or self._on_overlong or not isinstance",
+                (PROMPTS + "test_11_the_oldest_turns_go_and_the_answer_stays",),
+            ),
+            Cure(
+                "The oldest turns go first.",
+                "_tokenization/truncation.py",
+                "messages=[*kept, *messages[start:]]",
+                "messages=[*kept, *messages[: len(messages) - start]]",
+                (PROMPTS + "test_11_the_oldest_turns_go_and_the_answer_stays",),
+            ),
+            Cure(
+                "The client never asks the server to truncate.",
+                "_protocols/vllm/scoring_request.py",
+                "            **self.switches,\n",
+                '            **self.switches,\n            "truncate_prompt_tokens": -1,\n',
+                (PROMPTS + "test_11_the_server_is_never_told_to_truncate",),
+            ),
+        ),
+    ),
+    12: Trap(
+        "One bad input fails the whole request that contains it",
+        (
+            Cure(
+                "The error stands in the place of the bad input, and the other samples get their "
+                "rewards.",
+                "_client/streaming.py",
+                "isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError):",
+                "isinstance(outcome, Exception):",
+                (REPLIES + "test_12_bad_input_is_a_typed_error_and_spares_its_neighbours",),
+            ),
+            Cure(
+                "The client splits a refused request until it knows the culprit.",
+                "_scoring/bisect.py",
+                "        outcomes = await _bisect(transport, state, samples)\n",
+                "        raise outcomes\n",
+                ("scoring/test_batcher.py::test_culprits_among_others",),
+            ),
+            Cure(
+                "It does not split a request that failed for a reason that no sample causes.",
+                "_scoring/bisect.py",
+                "if len(samples) == 1 or await _refuses_probe(transport, state):",
+                "if len(samples) == 1:",
+                ("scoring/test_batcher.py::test_what_no_sample_causes_is_not_taken_apart",),
+            ),
+        ),
+    ),
+    13: Trap(
+        "The items of a response come in another order, or are missing, doubled or too many",
+        (
+            Cure(
+                "The client sorts by the index of an item and ignores its place.",
+                "_protocols/vllm/response_checks.py",
+                "items = as_list(fields.get(list_key)) or []",
+                'items = [\n        {**(as_mapping(item) or {}), "index": place}\n        '
+                "for place, item in enumerate((as_list(fields.get(list_key)) or [])[:count])\n"
+                "    ]",
+                (
+                    REPLIES + "test_13_items_are_put_in_order_by_their_index",
+                    "protocols/test_responses.py::test_items_are_sorted_by_index",
+                    "protocols/test_responses.py::test_missing_doubled_and_extra_items",
+                ),
+            ),
+            Cure(
+                "Each index must occur once, and the number of items must match the request.",
+                "_protocols/vllm/response_checks.py",
+                "if len(items) != count or by_index.keys() != set(range(count)):",
+                "if not by_index.keys() >= set(range(count)):",
+                ("protocols/test_responses.py::test_missing_doubled_and_extra_items",),
+            ),
+        ),
+    ),
+    14: Trap(
+        "NaN, infinity or null comes instead of a number",
+        (
+            Cure(
+                "The client raises `NonFiniteRewardError`, and never returns 0.",
+                "_protocols/vllm/response_checks.py",
+                "    if _are_finite(output.values):",
+                "    if output.values or _are_finite(output.values):",
+                (
+                    REPLIES + "test_14_what_is_no_number_is_an_error",
+                    "protocols/test_responses.py::test_not_finite",
+                    "protocols/test_responses.py::test_not_finite_in_base64",
+                ),
+            ),
+        ),
+    ),
+    15: Trap(
+        "The server scored other tokens than those sent: truncated, or from another request",
+        (
+            Cure(
+                "The client compares `usage.prompt_tokens` with the number of tokens sent.",
+                "_protocols/vllm/response_checks.py",
+                "if type(counted) not in (int, float) or counted not in tokens:",
+                "if counted == -1:",
+                (
+                    REPLIES + "test_15_other_tokens_than_were_sent",
+                    "protocols/test_responses.py::test_other_tokens_were_scored",
+                ),
+            ),
+        ),
+    ),
+    16: Trap(
+        "The rows of a process reward model do not match the steps of the answer",
+        (
+            Cure(
+                "The client rejects a step token in the question, or within a step.",
+                RULES,
+                "        self._check_places(messages, text)\n",
+                "",
+                (PROMPTS + "test_16_a_step_token_in_the_question",),
+            ),
+            Cure(
+                "It counts the step tokens after tokenizing.",
+                RULES,
+                "if expected is not None and count != expected:",
+                "if expected is not None and count < 0:",
+                (PROMPTS + "test_16_the_tokens_hold_another_number_of_steps",),
+            ),
+            Cure(
+                "It rejects a sample without a step.",
+                RULES,
+                "        if count == 0:\n            raise InputError(\n"
+                '                f"The sample has no step token',
+                "        if count < 0:\n            raise InputError(\n"
+                '                f"The sample has no step token',
+                (PROMPTS + "test_16_no_step",),
+            ),
+            Cure(
+                "From rows for all tokens, it takes the rows at the step tokens.",
+                "heads/steps.py",
+                "values = [rows.values[position] for position in rows.steps]",
+                "values = list(rows.values[: len(rows.steps)])",
+                (PROMPTS + "test_16_rows_of_every_token_are_taken_at_the_step_tokens",),
+            ),
+            Cure(
+                "It raises `ShapeError` if the server ends steps with another token.",
+                "heads/steps.py",
+                "        if layout.width == 0:\n",
+                "        if layout.width < 0:\n",
+                (PROMPTS + "test_16_a_server_with_another_step_token",),
+            ),
+            Cure(
+                "It reports where each step begins and ends.",
+                "heads/steps.py",
+                "                end=position + 1,\n",
+                "                end=position,\n",
+                (
+                    PROMPTS + "test_16_each_row_belongs_to_the_step_token_at_its_place",
+                    "integration/recorded/test_steps.py::test_the_steps_tile_the_tokens_up_to_the_last_step_token",
+                ),
+            ),
+        ),
+    ),
+    17: Trap(
+        "A sigmoid is applied twice: all values lie between 0.5 and 0.7311",
+        (
+            Cure(
+                "The doctor reports it.",
+                "_doctor/server_checks.py",
+                "_TWICE_SQUASHED = (0.5, 0.7311)",
+                "_TWICE_SQUASHED = (0.5, 0.5)",
+                (RAW_VALUES + "test_17_a_sigmoid_applied_twice",),
+            ),
+            Cure(
+                "The doctor compares the reference values of a recipe.",
+                "_doctor/reward_checks.py",
+                "if agrees(known, found):",
+                "if found:",
+                (RAW_VALUES + "test_17_a_recipe_that_knows_better",),
+            ),
+        ),
+        limit="The client itself compares reference values only if a version has no switch for "
+        "raw values, and the values of a manifest (pitfall 27). Otherwise the doctor "
+        "compares them.",
+    ),
+    18: Trap(
+        "Some models need more than a server provides: InternLM2 a final token, GRM-sftreg a head"
+        " that vLLM silently drops, Beaver's cost models the opposite sign",
+        (
+            Cure(
+                "The client appends the tokens that the recipe names.",
+                RULES,
+                "if tail and finished[-len(tail) :] != tail:",
+                "if not tail:",
+                (PROMPTS + "test_18_the_token_that_carries_the_reward_is_appended",),
+            ),
+            Cure(
+                "The catalogue knows InternLM2's token.",
+                "recipes/catalogue/internlm2-reward.toml",
+                "append_tokens = [92527]",
+                "append_tokens = []",
+                ("recipes/test_catalogue.py::test_the_traps_that_recipes_are_for",),
+            ),
+            Cure(
+                "The client raises `RecipeError` for models that no stock server serves correctly.",
+                DISCOVERY,
+                "if recipe is not None and recipe.refusal:",
+                'if recipe is not None and recipe.refusal and options.recipe != "auto":',
+                (PROMPTS + "test_18_models_that_no_server_serves_rightly",),
+            ),
+        ),
+    ),
+    19: Trap(
+        "The server closes an idle connection after 5 s, just when a request uses it again",
+        (
+            Cure(
+                "The client drops idle connections after 4 s.",
+                "_transport/connections.py",
+                "_KEEPALIVE_SECONDS = 4.0",
+                "_KEEPALIVE_SECONDS = 60.0",
+                (CONNECTIONS + "test_19_idle_connections_close_before_the_servers_timeout",),
+            ),
+            Cure(
+                "It repeats a call at once if its connection was reset before the response.",
+                CALLER,
+                "if not self._was_reset and _is_reset(outcome):",
+                "if self._was_reset and _is_reset(outcome):",
+                ("integration/faults/test_connection.py::test_stale_connection_costs_no_attempt",),
+            ),
+            Cure(
+                "It does so once for each call: a second reset costs an attempt.",
+                CALLER,
+                "            self._was_reset = True\n",
+                "",
+                ("integration/faults/test_connection.py::test_every_reply_fails",),
+            ),
+            Cure(
+                "It distinguishes a reset from a refused connection by the cause.",
+                "_transport/network_errors.py",
+                "chain = list(_causes(error))",
+                "chain = [error]",
+                (
+                    "integration/faults/test_connection.py::test_every_reply_fails",
+                    FAULTS + "test_the_cause_counts_more_than_what_it_was_mapped_to",
+                ),
+            ),
+        ),
+    ),
+    20: Trap(
+        "A repeated `X-Request-Id` fails (up to 0.13)",
+        (
+            Cure(
+                "Each attempt has its own ID.",
+                CALLER,
+                'request_id = f"rc-{uuid.uuid4().hex}"',
+                'request_id = f"rc-{id(self)}"',
+                ("integration/faults/test_connection.py::test_every_reply_fails",),
+            ),
+        ),
+    ),
+    21: Trap(
+        "Errors are flat, nested, a bare string, empty, or a proxy's page",
+        (
+            Cure(
+                "The client reads the bare string of a 401.",
+                STATUSES,
+                "    elif error:\n",
+                "    elif error and not isinstance(error, str):\n",
+                ("transport/test_status_errors.py::test_json_bodies",),
+            ),
+            Cure(
+                "It reads the flat errors of versions up to 0.10.0.",
+                STATUSES,
+                'elif fields.get("object") != "error":',
+                "else:",
+                ("transport/test_status_errors.py::test_json_bodies",),
+            ),
+            Cure(
+                "It reads any bytes.",
+                STATUSES,
+                'body.decode("utf-8", "replace")',
+                'body.decode("utf-8")',
+                ("transport/test_status_errors.py::test_any_bytes",),
+            ),
+        ),
+    ),
+    22: Trap(
+        "The key guards only `/v1`: `/tokenize` and `/pooling` answer without it",
+        (
+            Cure(
+                "The client checks the key on `/v1/models`, before anything else.",
+                "_server/identity.py",
+                '    response = await transport.send(Request("GET", "/v1/models"))\n',
+                "    try:\n"
+                '        response = await transport.send(Request("GET", "/v1/models"))\n'
+                "    except AuthenticationError:\n"
+                '        return Identity(await _version(transport), model or "", None, None)\n',
+                (
+                    REQUESTS + "test_22_the_key_is_tested_where_the_server_looks_at_it",
+                    "server/test_discovery.py::test_the_key_is_checked_first",
+                ),
+            ),
+            Cure(
+                "It sends the key with every request.",
+                CALLER,
+                'headers = {**self._headers, "x-request-id": request_id}',
+                'headers = {**(self._headers if "/v1" in call.path else {}), '
+                '"x-request-id": request_id}',
+                (
+                    REQUESTS + "test_22_the_key_is_tested_where_the_server_looks_at_it",
+                    "integration/faults/test_secrets.py::test_the_key_goes_with_every_call",
+                ),
+            ),
+        ),
+    ),
+    23: Trap(
+        "Permanent errors are retried, and temporary ones are not",
+        (
+            Cure(
+                "The client gives up at once on a permanent status.",
+                STATUSES,
+                "return STATUS_RULES.get(status, (False, ",
+                "return STATUS_RULES.get(status, (True, ",
+                ("integration/faults/test_retries.py::test_permanent",),
+            ),
+            Cure(
+                "It retries after a 429.",
+                STATUSES,
+                "429: (True,",
+                "429: (False,",
+                ("integration/faults/test_retries.py::test_passing",),
+            ),
+            Cure(
+                "It waits as long as `Retry-After` says.",
+                "_transport/retry.py",
+                "            return error.retry_after\n",
+                "            return self._jitter(state)\n",
+                ("integration/faults/test_retries.py::test_retry_after_is_followed",),
+            ),
+            Cure(
+                "It raises the error if that wait exceeds the budget.",
+                "_transport/retry.py",
+                "stop_before_delay(left)",
+                "stop_before_delay(1e9)",
+                ("integration/faults/test_retries.py::test_retry_after_beyond_the_budget",),
+            ),
+        ),
+    ),
+    24: Trap(
+        "A retry of the scoring tokenizes again",
+        (
+            Cure(
+                "The client repeats one HTTP request, not the chain.",
+                "_scoring/pooled.py",
+                "            scored = await self._score_once(baseline, [prompts[index] for index in waiting])\n"
+                "            for index, outcome in zip(waiting, scored, strict=True):\n"
+                "                outcomes[index] = outcome\n",
+                "            transport = self.pool.replicas[0].transport\n"
+                "            transport._policy = transport._once\n"
+                "            scored = await self._score_once(baseline, [prompts[index] for index in waiting])\n"
+                "            for index, outcome in zip(waiting, scored, strict=True):\n"
+                "                outcomes[index] = None if isinstance(outcome, Exception) else outcome\n",
+                ("integration/faults/test_connection.py::test_one_fault_is_overcome",),
+            ),
+        ),
+    ),
+    25: Trap(
+        "Replicas run different models, templates or versions",
+        (
+            Cure(
+                "The client compares the place that the model was loaded from.",
+                "_replicas/comparison.py",
+                "if _basename(one.root or one.model) != _basename(two.root or two.model):",
+                'if _basename(one.root or one.model) == "":',
+                (REPLICAS + "test_25_what_tells_them_apart",),
+            ),
+            Cure(
+                "It ignores the folder above that place.",
+                "_replicas/comparison.py",
+                'return root.rstrip("/").rpartition("/")[2].lower()',
+                "return root",
+                (REPLICAS + "test_25_the_same",),
+            ),
+            Cure(
+                "It compares the version.",
+                "_replicas/comparison.py",
+                "if _minor(one.version) != _minor(two.version):",
+                "if _minor(one.version) is _minor(two.version):",
+                (
+                    REPLICAS + "test_25_what_tells_them_apart",
+                    REPLICAS + "test_25_the_doctor_compares_them",
+                ),
+            ),
+            Cure(
+                "It reports a difference that is only in the patch version.",
+                "_replicas/comparison.py",
+                'return tuple((version or "").split(".")[:2])',
+                'return tuple((version or "").split(".")[:3])',
+                (REPLICAS + "test_25_what_only_deserves_a_look",),
+            ),
+            Cure(
+                "It compares the token IDs of a sample.",
+                "_replicas/comparison.py",
+                "if first.tokens.token_ids != other.tokens.token_ids:",
+                "if len(first.tokens.token_ids) == 0:",
+                (REPLICAS + "test_25_token_ids_differ_from_a_position_on",),
+            ),
+            Cure(
+                "It compares the sample's reward, within 2 % or 0.02.",
+                "_base/options.py",
+                "replica_tolerance: NonNegativeFloat = 0.02",
+                "replica_tolerance: NonNegativeFloat = 0.2",
+                (
+                    REPLICAS + "test_25_rewards_within_2_percent_or_a_fiftieth",
+                    FLEET + "test_the_tolerance_is_the_callers",
+                ),
+            ),
+            Cure(
+                "It compares all servers before its first reward.",
+                "_replicas/pool.py",
+                "remark = compare(first, fingerprint, self._tolerance)",
+                "remark = None",
+                (
+                    FLEET + "test_what_tells_them_apart_at_the_start",
+                    KILLED + "test_one_is_another_model",
+                ),
+            ),
+            Cure(
+                "It compares a replica again before the replica returns to the rotation.",
+                "_replicas/pool.py",
+                "        replica.transport.mark_lost()  # it is discovered and compared again before its next work\n",
+                "",
+                (FLEET + "test_one_that_comes_back_as_another_model_stays_out",),
+            ),
+        ),
+        limit="Each URL must lead to one server: replicas behind a load balancer cannot be "
+        "distinguished.",
+    ),
+    26: Trap(
+        "The engine dies: errors first, then refused connections",
+        (
+            Cure(
+                "After two engines died under a sample, the client sends it to no third engine.",
+                CALLER,
+                "if self._deaths == MAX_DEATHS:",
+                "if self._deaths == 1000:",
+                ("integration/faults/test_retries.py::test_a_dead_engine_is_tried_once_more",),
+            ),
+            Cure(
+                "After two replicas failed over a sample, it sends it to no third replica.",
+                "_replicas/pool.py",
+                "if deaths == MAX_DEATHS or",
+                "if deaths == 1000 or",
+                (
+                    FLEET + "test_what_was_in_flight_at_two_deaths_is_sent_to_no_third",
+                    KILLED + "test_a_sample_that_kills_is_sent_to_two",
+                ),
+            ),
+            Cure(
+                "Another replica takes over the work of a failed one at once.",
+                "_replicas/pool.py",
+                "            if deaths == MAX_DEATHS or (is_last and not is_ejected):\n",
+                "            if is_ejected or is_last:\n",
+                (
+                    FLEET + "test_another_takes_over_at_once",
+                    KILLED + "test_one_of_four_is_killed_and_comes_back",
+                ),
+            ),
+            Cure(
+                "The client tries a replica out of rotation again.",
+                "_replicas/pool.py",
+                "if replica not in self._checks and now - ejection.checked >= pause:",
+                "if replica not in self._checks and now < 0:",
+                (FLEET + "test_one_that_comes_back_is_compared_and_gets_work_again",),
+            ),
+            Cure(
+                "It does not wait for a lost server with each further sample.",
+                CALLER,
+                "self._unreachable = True",
+                "self._unreachable = False  # still",
+                (
+                    CONNECTIONS + "test_26_a_server_that_is_gone_fails_fast",
+                    "server/test_discovery.py::test_a_dead_server_fails_fast",
+                ),
+            ),
+            Cure(
+                '`on_error="return"` keeps the earlier rewards.',
+                "_client/streaming.py",
+                "isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError):",
+                "isinstance(outcome, Exception):",
+                (CONNECTIONS + "test_26_what_was_scored_before_the_engine_died_is_kept",),
+            ),
+            Cure(
+                "Otherwise `BatchError.results` holds them.",
+                "_client/streaming.py",
+                "results=scored,",
+                "results=(),",
+                (CONNECTIONS + "test_26_the_batch_ends_at_the_first_death",),
+            ),
+        ),
+    ),
+    27: Trap(
+        "The server failed to load an exported head, and at most its log says so: hidden states "
+        "come, a normalized number, or the result of a part of the head",
+        (
+            Cure(
+                "The client scores the manifest's reference values before it trusts any reward. "
+                "If one differs, it raises `NotARewardError` with the cause.",
+                PROVING,
+                "        if error is not None:\n",
+                "        if error is not None and not reference.token_ids:\n",
+                (
+                    RAW_VALUES + "test_27_a_part_of_the_head_gives_a_plausible_number",
+                    RAW_VALUES + "test_27_a_step_of_several_differs",
+                    RAW_VALUES + "test_27_one_objective_of_several_differs",
+                ),
+            ),
+            Cure(
+                "It scores them again if another server may have come up.",
+                "_replicas/monitor.py",
+                'if state.strategy.exported or state.activation.known_by in ("probe", "reference"):',
+                'if state.activation.known_by == "probe":',
+                (RAW_VALUES + "test_27_another_checkpoint_comes_up_behind_the_same_name",),
+            ),
+            Cure(
+                "It raises `NotARewardError` with the cause for rows of another width than the "
+                "manifest's head.",
+                "_server/manifest_checks.py",
+                "if export is None:",
+                "if export is None or layout:",
+                (
+                    RAW_VALUES + "test_27_hidden_states_where_a_manifest_says_otherwise",
+                    RAW_VALUES + "test_27_hidden_states_of_each_token",
+                ),
+            ),
+            Cure(
+                "It rejects a manifest on versions that apply no Dense modules.",
+                DISCOVERY,
+                "    if error is not None:\n        raise error\n",
+                "    if error is not None and not manifest:\n        raise error\n",
+                (RAW_VALUES + "test_27_versions_that_apply_no_dense_modules",),
+            ),
+            Cure(
+                "It scores one probe alone in the other encoding, and compares.",
+                DISCOVERY,
+                "    if found.strategy.exported:\n",
+                "    if not found.strategy.exported:\n",
+                (RAW_VALUES + "test_27_a_gateway_that_changes_values",),
+            ),
+            Cure(
+                "It logs a warning without a manifest, or if the manifest has no reference values.",
+                DISCOVERY,
+                "if found.strategy.exported and not references:",
+                "if found.strategy.exported and references:",
+                (
+                    RAW_VALUES + "test_27_a_manifest_that_was_not_verified",
+                    RAW_VALUES + "test_27_no_manifest",
+                ),
+            ),
+            Cure(
+                "It raises `NotARewardError` if all values are 1 or -1.",
+                EVIDENCE,
+                "if any(abs(value) != 1 for value in values):",
+                "if any(value != 1 for value in values):",
+                (RAW_VALUES + "test_27_a_normalized_reward_is_1_or_minus_1",),
+            ),
+            Cure(
+                "It raises `NotARewardError` for hidden states, even without a manifest.",
+                "heads/scalar.py",
+                "layout.width == 1:",
+                "layout.width >= 1:",
+                (RAW_VALUES + "test_27_hidden_states_where_the_head_was_not_loaded",),
+            ),
+            Cure(
+                "The doctor reports that nothing proves the head without a manifest.",
+                "_doctor/server_checks.py",
+                "if state.strategy.exported and not is_proven(state) and not",
+                "if not state.strategy.exported and not is_proven(state) and not",
+                (RAW_VALUES + "test_27_the_doctor_says_that_the_head_is_not_proven",),
+            ),
+        ),
+        limit="Without the manifest as recipe, a part of the head cannot be distinguished from "
+        "the whole.",
+    ),
+    28: Trap(
+        "HTTP 200 with an error in the body (up to 0.17.1; a dead engine on 0.16)",
+        (
+            Cure(
+                "The client reads the body before the status.",
+                CALLER,
+                "error = read_error(response.body, payload, response.sent)",
+                "error = (\n"
+                "            None\n"
+                "            if response.status < 300 and payload is not None\n"
+                "            else read_error(response.body, payload, response.sent)\n"
+                "        )",
+                (
+                    REPLIES + "test_28_a_route_that_is_mounted_and_not_served",
+                    REPLIES + "test_28_an_error_of_status_200",
+                    REPLIES + "test_28_a_dead_engine_of_status_200",
+                    "integration/faults/test_retries.py::test_error_in_a_body_of_200",
+                ),
+            ),
+        ),
+    ),
+    29: Trap(
+        "A negative token ID kills the whole server (0.10 to 0.27)",
+        (
+            Cure(
+                "The client raises `InputError` for a negative ID.",
+                "_base/token_ids.py",
+                'b"-" in written or ',
+                "",
+                (REPLIES + "test_29_token_ids_are_checked_before_they_are_sent",),
+            ),
+            Cure(
+                "It raises `InputError` for anything but an integer.",
+                "_base/token_ids.py",
+                ' or b"e" in written',
+                "",
+                (REPLIES + "test_29_token_ids_are_checked_before_they_are_sent",),
+            ),
+            Cure(
+                "It also rejects such an ID from `/tokenize`.",
+                "_protocols/vllm/tokenize.py",
+                "ids = checked(tokens)",
+                "ids = tokens",
+                (REPLIES + "test_29_nor_does_the_server_make_the_client_send_one",),
+            ),
+        ),
+        limit="No server reports the size of its vocabulary. The server refuses an ID beyond it; "
+        "vLLM up to 0.25 (for some models also later) accepts the first IDs beyond it.",
+    ),
+    30: Trap(
+        "A dead engine answers 200, 400 or 500, depending on the version",
+        (
+            Cure(
+                "The client recognizes it by its message, whatever the status.",
+                STATUSES,
+                "    if _DEAD_ENGINE.search(error.message):",
+                "    if status >= 500 and _DEAD_ENGINE.search(error.message):",
+                (
+                    "transport/test_status_errors.py::test_recorded_deaths",
+                    "integration/faults/test_retries.py::test_a_dead_engine_is_tried_once_more",
+                ),
+            ),
+        ),
+    ),
+    31: Trap(
+        "Errors repeat the whole input (184 kB were seen), with prompts and paths",
+        (
+            Cure(
+                "The client cuts off the repeated input.",
+                STATUSES,
+                "text = _ECHO.split(text, maxsplit=1)[0]",
+                "text = text.strip()",
+                (
+                    REPLIES + "test_31_an_echoed_input_goes_nowhere",
+                    "transport/test_status_errors.py::test_an_echoed_input_is_left_out",
+                ),
+            ),
+            Cure(
+                "It reads only the beginning of an error.",
+                "_transport/backends/base.py",
+                "limit = MAX_ERROR_BYTES if failed else max_bytes",
+                "limit = max_bytes",
+                (REPLIES + "test_31_an_error_is_not_read_to_its_end",),
+            ),
+            Cure(
+                "It shows at most 300 characters.",
+                STATUSES,
+                "_SHOWN_CHARACTERS = 300",
+                "_SHOWN_CHARACTERS = 100_000",
+                ("transport/test_status_errors.py::test_a_long_body_is_cut",),
+            ),
+            Cure(
+                "It logs no word of a server's error.",
+                "_transport/retry.py",
+                "        _last_failure(state).summary,",
+                "        _last_failure(state).error,",
+                (REPLIES + "test_31_nothing_of_a_sample_is_logged",),
+            ),
+        ),
+    ),
+    32: Trap(
+        "If a body has both `messages` and `input` (or `prompt`), versions disagree on which one "
+        "counts",
+        (
+            Cure(
+                "The client sends exactly one of them.",
+                "_protocols/vllm/tokenize.py",
+                '        "messages": list(conversation.messages),\n',
+                '        "messages": list(conversation.messages),\n        "prompt": "",\n',
+                (REQUESTS + "test_32_never_two_contents_in_one_body",),
+            ),
+        ),
+    ),
+    33: Trap(
+        "`classifier_from_token` loads nothing on 0.11.1 to 0.14.1: values around 1e-42, all "
+        "labels equal",
+        (
+            Cure(
+                "The client raises `NotARewardError`.",
+                EVIDENCE,
+                "    _refuse_dead_heads(rows)\n",
+                "",
+                (
+                    RAW_VALUES + "test_33_a_head_that_was_not_loaded",
+                    OBJECTIVES + "test_a_classifier_whose_weights_were_not_loaded_is_refused",
+                ),
+            ),
+        ),
+    ),
+    34: Trap(
+        "Log-probabilities mislead: versions before 0.26 ignore `logprob_token_ids`, "
+        "`/generative_scoring` on raw logits answers exp(logit), and tokens that are not UTF-8 "
+        "share a key",
+        (
+            Cure(
+                "The client requests no log-probability where it reads a head.",
+                "_protocols/vllm/scoring_request.py",
+                "            **self.switches,\n",
+                '            **self.switches,\n            "logprobs": 1,\n',
+                (REQUESTS + "test_34_log_probabilities_are_never_requested",),
+            ),
+            Cure(
+                "It uses no route that the server does not list.",
+                DISCOVERY,
+                "if mounted is None or strategy.request.path in mounted",
+                "if mounted is None or strategy.request.path",
+                (REQUESTS + "test_34_generative_scoring_is_never_requested",),
+            ),
+            Cure(
+                "It requests each token with a missing number alone.",
+                "_server/requests.py",
+                "    if missing:\n",
+                "    if not missing:\n",
+                ("methods/test_yes_no.py::test_the_difference_of_two_logits",),
+            ),
+            Cure(
+                "It rejects a log-probability in the place of a logit.",
+                "_server/proof.py",
+                "    if max(numbers) > _LOGPROB_ROUNDING:\n",
+                "    if numbers:\n",
+                ("methods/test_token_logit.py::test_a_log_probability_is_no_logit",),
+            ),
+            Cure(
+                "It names tokens by their IDs.",
+                "_protocols/vllm/logprobs.py",
+                '"return_tokens_as_token_ids": True,',
+                '"return_tokens_as_token_ids": False,',
+                ("methods/test_token_logit.py::test_the_reward_is_the_logit",),
+            ),
+        ),
+    ),
+}
+
+if __name__ == "__main__":
+    from mutate import main
+
+    raise SystemExit(main(TRAPS))

@@ -1,0 +1,238 @@
+"""Methods by which a model writes, with SmolLM2-135M-Instruct, against transformers and torch."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from math import exp, log
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from reward_client import (
+    BadRequestError,
+    GenerationError,
+    Reward,
+    RewardClient,
+    RewardClientError,
+)
+from reward_client.methods import CritiqueThenScore, Messages, TokenLogit, Verdict, YesNo
+
+from ..support.either import OPENERS, Kind
+from .ledger import TOLERANCE, difference
+from .models import LANGUAGE_MODEL, WRITER
+from .servers import MODEL_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .bench import Bench
+    from .conversations import Sample
+    from .torch_process import Text
+
+HEAD = "exported dense and out_proj"
+pytestmark = pytest.mark.beside(HEAD)
+
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
+    "gg=="
+)
+QUESTION = "Is the answer correct (Yes/No)?"
+LEAD_IN = "In short, your answer is"
+THINK = "In one short sentence: is that right?"
+ROOM = 64  # tokens of a text
+CHATS = [
+    [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    for question, answer in [
+        ("What is 2+2?", "4"),
+        ("What is 2+2?", "It is 5, of course."),
+        ("Which city is the capital of France?", "Paris."),
+        ("Which city is the capital of France?", "It is Berlin."),
+        ("Write a haiku about the sea.", "The sea is blue.\nIt is wide.\nThe end."),
+        ("Translate 'cat' into Spanish.", "gato"),
+    ]
+]
+
+
+_TEXTS: dict[str, list[Text]] = {}
+
+
+@pytest.fixture(scope="module")
+def writer(bench: Bench) -> Iterator[str]:
+    server = bench.serve_beside(WRITER)
+    yield server.url
+    bench.beside.stop()
+
+
+def turn(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def yes_above_no(bench: Bench, chats: Sequence[Sample]) -> list[float]:
+    """By torch, at the first token of the answer to the question that follows."""
+    asked = [[*chat, turn("user", QUESTION)] for chat in chats]
+    folder = bench.checkpoint(LANGUAGE_MODEL)
+    rows = bench.torch.score(folder, asked, ("Yes", "No"), opened=True)
+    return [row.last[0] - row.last[1] for row in rows]
+
+
+def texts(bench: Bench, chats: Sequence[Sample], *, continues: bool = False) -> list[Text]:
+    key = json.dumps([chats, continues])
+    if key not in _TEXTS:  # torch takes longer than the servers
+        folder = bench.checkpoint(LANGUAGE_MODEL)
+        _TEXTS[key] = bench.torch.write(folder, chats, ROOM, continues=continues)
+    return _TEXTS[key]
+
+
+def assert_near(values: Sequence[float], expected: Sequence[float]) -> None:
+    """Float32 in two engines: other orders of the same sums."""
+    off = [difference(value, right) for value, right in zip(values, expected, strict=True)]
+    assert max(off) <= TOLERANCE, off
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+def test_yes_or_no(bench: Bench, writer: str, kind: Kind) -> None:
+    with closing(OPENERS[kind](writer, method=YesNo())) as client:
+        rewards = client.score_many(CHATS)
+    assert_near([reward.value for reward in rewards], yes_above_no(bench, CHATS))
+    assert len({reward.value for reward in rewards}) == len(CHATS)
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize("model", ["yes minus no"])
+def test_yes_or_no_by_a_pooling_server(bench: Bench, model: str, kind: Kind) -> None:
+    url = bench.serve(model).url
+    with closing(OPENERS[kind](url, method=YesNo())) as client:
+        rewards = client.score_many(CHATS)
+    assert_near([reward.value for reward in rewards], yes_above_no(bench, CHATS))
+    assert rewards[0].provenance.route == "pooling"
+
+
+def test_the_server_says_the_same_of_yes_and_no(writer: str) -> None:
+    """/generative_scoring answers the probability itself, to fewer digits of its logit."""
+    labels: list[int] = []
+    for word in ("Yes", "No"):
+        body = {"model": MODEL_NAME, "prompt": word, "add_special_tokens": False}
+        labels += httpx.post(f"{writer}/tokenize", json=body).json()["tokens"]
+    with RewardClient(writer, method=YesNo()) as client:
+        for chat in CHATS:
+            *query, last = client.tokenize(chat).token_ids
+            body = {"query": query, "items": [[last]], "label_token_ids": labels}
+            response = httpx.post(
+                f"{writer}/generative_scoring", json={"model": MODEL_NAME, **body}
+            )
+            (item,) = response.json()["data"]
+            assert client.score(chat).sigmoid() == pytest.approx(item["score"], abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+def test_yes_or_no_after_a_chain_of_thought(bench: Bench, writer: str, kind: Kind) -> None:
+    method = YesNo(reasoning=THINK, max_tokens=ROOM)
+    with closing(OPENERS[kind](writer, method=method)) as client:
+        outcomes = client.score_many(CHATS, on_error="return")
+    written = texts(bench, [[*chat, turn("user", THINK)] for chat in CHATS])
+    rewards = finished(outcomes, written)
+    longer = [
+        [*chat, turn("user", THINK), turn("assistant", text.text)]
+        for chat, text in zip(CHATS, written, strict=True)
+        if text.ended
+    ]
+    assert_near([reward.value for reward in rewards], yes_above_no(bench, longer))
+
+
+def finished(
+    outcomes: Sequence[Reward | RewardClientError], written: Sequence[Text]
+) -> list[Reward]:
+    """The rewards after texts that ended; all texts are, token by token, those of torch."""
+    rewards: list[Reward] = []
+    for outcome, text in zip(outcomes, written, strict=True):
+        if isinstance(outcome, Reward):
+            assert text.ended
+            assert outcome.critiques == (text.text,)
+            assert outcome.usage is not None
+            assert outcome.usage.prompt_tokens == len(text.ids)
+            assert outcome.usage.generated_tokens == len(text.written)
+            rewards.append(outcome)
+        else:
+            assert isinstance(outcome, GenerationError)
+            assert (text.ended, outcome.text) == (False, text.text)
+    assert len(rewards) >= 2
+    return rewards
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+def test_votes(bench: Bench, writer: str, kind: Kind) -> None:
+    method = YesNo(reasoning=THINK, votes=3, max_tokens=400, seed=7)
+    with closing(OPENERS[kind](writer, method=method)) as client:
+        reward = client.score(CHATS[0])
+    assert len(set(reward.critiques)) == 3
+    longer = [
+        [*CHATS[0], turn("user", THINK), turn("assistant", text)] for text in reward.critiques
+    ]
+    mean = sum(1 / (1 + exp(-value)) for value in yes_above_no(bench, longer)) / 3
+    assert_near([reward.value], [log(mean / (1 - mean))])
+
+
+def critiqued(
+    bench: Bench, kind: Kind, url: str, method: CritiqueThenScore
+) -> tuple[list[Reward], list[Sample]]:
+    """The rewards after critiques that are torch's, and the conversations with these."""
+    with closing(OPENERS[kind](url, method=method)) as client:
+        outcomes = client.score_many(CHATS, on_error="return")
+    written = texts(bench, [[*chat, turn("user", LEAD_IN)] for chat in CHATS], continues=True)
+    longer: list[Sample] = [
+        [*chat, turn("user", LEAD_IN + text.text)]
+        for chat, text in zip(CHATS, written, strict=True)
+        if text.ended
+    ]
+    return finished(outcomes, written), longer
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+def test_a_critique_on_one_server(bench: Bench, writer: str, kind: Kind) -> None:
+    """The user's turn is continued, and a token's logit read after it."""
+    method = CritiqueThenScore(lead_in=LEAD_IN, reward=TokenLogit("Yes"), max_tokens=ROOM)
+    rewards, longer = critiqued(bench, kind, writer, method)
+    rows = bench.torch.score(bench.checkpoint(LANGUAGE_MODEL), longer, ("Yes",))
+    assert_near([reward.value for reward in rewards], [row.reward for row in rows])
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize("model", [HEAD])
+def test_a_critique_on_two_servers(bench: Bench, writer: str, model: str, kind: Kind) -> None:
+    """CLoud's head, exported, reads what another model wrote."""
+    url = bench.serve(model).url
+    method = CritiqueThenScore(lead_in=LEAD_IN, critic=writer, max_tokens=ROOM)
+    rewards, longer = critiqued(bench, kind, url, method)
+    references = bench.references(model, longer)
+    assert_near([reward.value for reward in rewards], [each.reward for each in references])
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize("model", [HEAD, "llama"])
+def test_an_image_for_a_model_of_text_is_refused(bench: Bench, model: str, kind: Kind) -> None:
+    url = f"data:image/png;base64,{PIXEL}"
+    image = {"type": "image_url", "image_url": {"url": url}}
+    seen = [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, image]}]
+    with closing(OPENERS[kind](bench.serve(model).url, method=Messages())) as client:
+        error, reward = client.score_many([seen, CHATS[0]], on_error="return")
+    assert isinstance(reward, Reward)
+    assert isinstance(error, BadRequestError)
+    assert "multimodal model" in str(error)
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+def test_a_verdict(bench: Bench, writer: str, kind: Kind) -> None:
+    prompt = "{conversation}\n\nAnswer: {response}\n\nMark the answer from 1 to 10."
+    method = Verdict(r"(\d+)", prompt, max_tokens=ROOM)
+    with closing(OPENERS[kind](writer, method=method)) as client:
+        outcomes = client.score_many(CHATS, on_error="return")
+    asked = [list(method.judge_prompt(chat[:1], [chat[1]["content"]]).messages) for chat in CHATS]
+    for outcome, text in zip(outcomes, texts(bench, asked), strict=True):
+        if isinstance(outcome, Reward):
+            assert outcome.critiques == (text.text,)
+            assert outcome.value == method.value(text.text)
+        else:
+            assert isinstance(outcome, GenerationError)
+            assert outcome.text == text.text

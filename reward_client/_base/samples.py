@@ -154,6 +154,11 @@ def parse_sample(sample: Sample) -> Prompt:
     return Conversation(cast("Sequence[Message]", items))
 
 
+def is_token_ids(sample: Sample) -> bool:
+    """Return True if a sample looks like token IDs; `parse_sample` checks that it is."""
+    return isinstance(sample, list | tuple) and bool(sample) and isinstance(sample[0], int)
+
+
 @_guarded
 def parse_token_ids(given: object) -> TokenIds:
     """Check a list of token IDs.

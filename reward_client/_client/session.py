@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reward_client._base.json_values import is_list
 from reward_client._base.results import (
     Ranking,
     Reward,
@@ -22,6 +21,7 @@ from reward_client._base.samples import (
     Message,
     Prompt,
     Sample,
+    is_token_ids,
     parse_sample,
     refuse_single_sample,
     responses_to,
@@ -118,23 +118,13 @@ class Session:
 
     def window(self, *, ordered: bool) -> Window:
         """Return a bounded window of samples in progress."""
-        limits = self.config.limits
-        size = limits.max_concurrency * limits.max_batch_items * len(self.config.urls)
-        return Window(self.score_group, self._group_size, size, ordered=ordered)
-
-    def _group_size(self, sample: Sample) -> int:
-        """Return how many samples may share a task with this one.
-
-        A sample that the server tokenizes has a request of its own, and so has its own task: its
-        reward waits for no other sample. A deadline for each sample also needs a task for each.
-        """
-        config = self.config
-        if config.timeouts.total is not None:
-            return 1
-        if config.tokenizer == "server" and not isinstance(config.method, Messages):
-            is_ids = is_list(sample) and bool(sample) and isinstance(sample[0], int)
-            return config.limits.max_batch_items if is_ids else 1
-        return config.limits.max_batch_items
+        config, limits = self.config, self.config.limits
+        size = limits.max_concurrency * limits.max_batch_items * len(config.urls)
+        # A deadline for each sample needs a task for each.
+        group_size = limits.max_batch_items if config.timeouts.total is None else 1
+        by_server = config.tokenizer == "server" and not isinstance(config.method, Messages)
+        joins_group = is_token_ids if by_server else _always
+        return Window(self.score_group, size, group_size, joins_group, ordered=ordered)
 
     async def rank(self, prompt: str | Sequence[Message], responses: Sequence[str]) -> Ranking:
         """Rank responses to one prompt by their rewards, or by a judge's comparisons."""
@@ -286,6 +276,10 @@ class Session:
             if config is not None:
                 message = redact(message, config.request_headers)
         _logger.log(level, "%s", message)
+
+
+def _always(_: Sample) -> bool:
+    return True
 
 
 def _parse(sample: Sample) -> Prompt | InputError:

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Sized,
+)
 from copy import copy
+from itertools import islice
 from operator import itemgetter
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias
@@ -32,24 +42,27 @@ class Window:
 
     Args:
         score_group: Scores a group of samples.
-        group_size: The size of the group that a sample may join; 1 for a sample that needs requests
-            of its own.
         size: The number of samples in the window.
+        group_size: The most samples of a group.
+        joins_group: Returns False for a sample that needs requests of its own: it is a group of its
+            own, so that its outcome waits for no other sample.
         ordered: True to take outcomes in the order of the samples, False as they come.
     """
 
     def __init__(
         self,
         score_group: Callable[[Sequence[Sample]], Awaitable[list[Reward | Exception]]],
-        group_size: Callable[[Sample], int],
         size: int,
+        group_size: int,
+        joins_group: Callable[[Sample], bool],
         *,
         ordered: bool,
     ) -> None:
         self._score = score_group
-        self._group_size = group_size
-        self._ordered = ordered
         self._size = size
+        self._group_size = group_size
+        self._joins_group = joins_group
+        self._ordered = ordered
         self._group: list[Sample] = []
         self._started = 0
         self._taken = 0
@@ -61,35 +74,34 @@ class Window:
 
     @property
     def waiting(self) -> int:
-        """The number of samples that were started and not taken."""
-        return self._started - self._taken
+        """The number of samples that were given and not taken."""
+        return self._started + len(self._group) - self._taken
 
     @property
     def room(self) -> int:
         """The number of samples that can start before an outcome must be taken."""
-        return self._size - self._started + self._taken
+        return self._size - self.waiting
 
     @property
     def ready(self) -> bool:
         """True if `take` returns an outcome at once."""
         return self._taken in self._outcomes if self._ordered else bool(self._outcomes)
 
-    def start(self, sample: Sample) -> None:
-        """Start to score a sample, together with the samples that start in this turn."""
-        group_size = self._group_size(sample)
-        if len(self._group) >= group_size:
-            self._start_group()
-        self._group.append(sample)
-        self._started += 1
-        if len(self._group) >= group_size:
-            self._start_group()
-        elif len(self._group) == 1:
+    def start(self, samples: Iterable[Sample]) -> None:
+        """Start to score samples, in groups with those that start in the same turn of the loop."""
+        for sample in samples:
+            joins = self._joins_group(sample)
+            if not joins:
+                self._start_group()
+            self._group.append(sample)
+            if not joins or len(self._group) == self._group_size:
+                self._start_group()
+        if self._group:
             asyncio.get_running_loop().call_soon(self._start_group)
 
     async def submit(self, samples: Iterable[Sample]) -> None:
         """Start samples, for a caller on another thread."""
-        for sample in samples:
-            self.start(sample)
+        self.start(samples)
 
     def end(self) -> None:
         """Note that no sample follows, so that `take` can tell the end."""
@@ -152,7 +164,8 @@ class Window:
     def _start_group(self) -> None:
         group, self._group = self._group, []
         if group:
-            task = asyncio.create_task(self._run_group(self._started - len(group), group))
+            task = asyncio.create_task(self._run_group(self._started, group))
+            self._started += len(group)
             self._running.add(task)
             task.add_done_callback(self._end_group)
 
@@ -241,17 +254,25 @@ class AsyncRewardStream:
         try:
             if isinstance(self._samples, AsyncIterable):
                 async for sample in self._samples:
-                    self._window.start(sample)
+                    self._window.start([sample])
                     await self._room()
             else:
-                for number, sample in enumerate(self._samples, start=1):
-                    self._window.start(sample)
-                    if number % _READ_AT_ONCE == 0:
-                        await asyncio.sleep(0)
-                    if self._window.room <= 0:
-                        await self._room()
+                samples = iter(self._samples)
+                while self._read(samples):
+                    await asyncio.sleep(0)
+                    await self._room()
         finally:
             self._window.end()
+
+    def _read(self, samples: Iterator[Sample]) -> bool:
+        """Start the next samples; return False after the last one."""
+        count = min(_READ_AT_ONCE, self._window.room)
+        read: list[Sample] = []
+        try:
+            read.extend(islice(samples, count))
+        finally:  # also those before an error of the iterator
+            self._window.start(read)
+        return len(read) == count
 
     async def _room(self) -> None:
         while self._window.room <= 0:

@@ -47,7 +47,7 @@ def window(score: Any, size: int, *, ordered: bool, group: int = 3) -> Window:
     async def score_group(group: Sequence[Any]) -> list[Any]:
         return await asyncio.gather(*map(one, group))
 
-    return Window(score_group, lambda _: group, size, ordered=ordered)
+    return Window(score_group, size, group, lambda _: True, ordered=ordered)
 
 
 def stream(

@@ -678,7 +678,8 @@ def test_the_error_shows_where_and_not_the_prompt() -> None:
     with pytest.raises(TokenizerMismatchError) as caught:
         messages_of("headers", wrong)
     position = len(rendered("headers", chat(secret, "4"))) - len("<|eot|>")
-    assert f"first at character {position}: '' in the template, '<|eot|>and more' in the token IDs" in str(caught.value)
+    difference = f"{position}: '' in the template, '<|eot|>and more' in the token IDs"
+    assert f"first at character {difference}" in str(caught.value)
     assert str(caught.value).count("secret") <= 3
     changed = rendered("headers", chat(secret, "4")).replace("<|header|>user", "<|header|>usher")
     with pytest.raises(TokenizerMismatchError) as caught:
@@ -703,7 +704,8 @@ def test_the_error_says_what_is_missing() -> None:
     with pytest.raises(TokenizerMismatchError) as caught:
         messages_of("chatml", text_ids("chatml", text))
     missing = repr("<|im_end|>\n<|im_start|>assistant\n"[:24])
-    assert f"first at character {position}: {missing} in the template, 'hello' in the token IDs" in str(caught.value)
+    difference = f"{position}: {missing} in the template, 'hello' in the token IDs"
+    assert f"first at character {difference}" in str(caught.value)
 
 
 @pytest.mark.parametrize("prompt", [[], "2+2?", [{"content": "2+2?"}], [5]])

@@ -1,4 +1,4 @@
-"""What a client was told, checked once and shared by both clients. It pickles; sockets do not."""
+"""The options of a client, checked once and shared by both clients. They pickle."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _HEADS = (ScalarHead, StepHead, ObjectiveHead, LinearHead)
 
 
 class SharedOptions(TypedDict, total=False):
-    """The options that hold whoever makes the connections; `RewardClient` explains each."""
+    """The options that do not depend on the connections; `RewardClient` documents each."""
 
     model: str | None
     method: Method | None
@@ -73,11 +73,11 @@ class SharedOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The options of `RewardClient`, with the URLs and the headers as they are used.
+    """The options of `RewardClient`, and the values that follow from them.
 
     Raises:
-        InputError: An option has a wrong type or value.
-        RecipeError: There is no such recipe, or it is broken.
+        InputError: If an option has a wrong type or value.
+        RecipeError: If the recipe does not exist or is invalid.
     """
 
     base_url: InitVar[BaseUrl | None]
@@ -145,7 +145,10 @@ class Config:
 
     def _spell_out(self, method: Pooled) -> None:
         if (self.head, self.route) != ("auto", "auto"):
-            raise InputError("head= and route= are short for method=Pooled(…): give one of them.")
+            raise InputError(
+                "Cannot combine head= or route= with method=Pooled(…), which they are short for. "
+                "Give one of them."
+            )
         for name, value in (("head", method.head), ("route", method.route), ("method", None)):
             object.__setattr__(self, name, value)
 
@@ -153,8 +156,8 @@ class Config:
         method = self.method
         if isinstance(method, Messages) and self.on_overlong != "raise":
             raise InputError(
-                "method=Messages() leaves the tokens to the server, so that turns cannot be "
-                'dropped until they fit: leave on_overlong="drop_turns" out.'
+                "Cannot drop turns under method=Messages(): only the server knows the tokens. "
+                'Leave out on_overlong="drop_turns".'
             )
         if (
             isinstance(method, GeneratingMethod)
@@ -162,14 +165,14 @@ class Config:
             and self.on_overlong != "raise"
         ):
             raise InputError(
-                "What a model writes is about the whole conversation: leave "
-                'on_overlong="drop_turns" out.'
+                "Cannot drop turns if a model generates text about the whole conversation. "
+                'Leave out on_overlong="drop_turns".'
             )
         recipe = self.known_recipe
         if isinstance(method, Verdict) and isinstance(recipe, Recipe) and recipe.verdict is None:
             raise InputError(
-                f"The recipe {recipe.name} is of a model with a head, and Verdict reads what a "
-                "judge writes: leave one of them out."
+                f"Cannot combine the recipe {recipe.name} with Verdict: the recipe is of a model "
+                "with a head, and Verdict reads the text of a judge. Leave out one of them."
             )
         reads = method.reward if isinstance(method, CritiqueThenScore) else method
         if isinstance(reads, TokenLogit | YesNo | Verdict) and (self.head, self.route) != (
@@ -177,20 +180,21 @@ class Config:
             "auto",
         ):
             raise InputError(
-                f"{type(reads).__name__}(…) says what is read: leave head= and route= out."
+                f"Cannot combine {type(reads).__name__}(…) with head= or route=: the method "
+                "chooses the values itself. Leave them out."
             )
         if isinstance(method, CritiqueThenScore) and isinstance(self.head, StepHead):
-            raise InputError("A critique has no steps: StepHead cannot score it.")
+            raise InputError("Cannot score a critique by StepHead: a critique has no steps.")
 
     def _critics(self) -> Config | None:
-        """The options for the servers that write, where they are others."""
+        """Return the options for the critic's servers, if they are other servers."""
         method = self.method
         if not isinstance(method, CritiqueThenScore) or method.critic is None:
             return None
         if self.openai is not None:
             raise InputError(
-                "from_openai() sends every request through one OpenAI client, which knows one "
-                "server: use RewardClient(…) for a critic of its own."
+                "Cannot reach a separate critic through from_openai(): the OpenAI client knows one "
+                "server. Use RewardClient(…)."
             )
         critic = method.critic
         critics = Config(
@@ -204,20 +208,20 @@ class Config:
             connection=self.connection,
             transport=self.transport,
         )
-        # Not the key of the environment either: that is for the servers of the client.
+        # The key of the environment is for the servers of the client, not for the critic.
         headers = request_headers(method.critic_key, None)
         object.__setattr__(critics, "request_headers", headers)
         return critics
 
     @property
     def tokenizer_name(self) -> str:
-        """Who makes the token IDs, for `Provenance`."""
+        """The source of token IDs, for `Provenance`."""
         if isinstance(self.method, Messages):
             return "server, with the messages"
         return "server" if isinstance(self.method, Verdict) else str(self.tokenizer)
 
     def __str__(self) -> str:
-        """As a client shows itself."""
+        """Return the arguments in the repr of a client."""
         where = self.urls[0] if len(self.urls) == 1 else list(self.urls)
         return f"({where!r}, model={self.model!r})"
 
@@ -256,7 +260,7 @@ def _timeouts(timeout: object) -> Timeouts:
 
 
 def _recipe(choice: RecipeChoice) -> Recipe | Literal["auto"] | None:
-    """The recipe that was named, by its name, a model's, or the path of a file."""
+    """Return the recipe that ``recipe=`` names: a recipe, a model or the path of a file."""
     if choice is None or isinstance(choice, Recipe):
         return choice
     if choice == "auto":

@@ -1,4 +1,4 @@
-"""From a prompt to the token IDs that are scored."""
+"""Token IDs of prompts: by the server, by a local tokenizer, and from a policy's rollout."""
 
 from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client._tokenization.prompt_rules import PromptRules, StepToken

@@ -1,4 +1,4 @@
-"""Token IDs by a tokenizer on the client, and the proof that they are the server's."""
+"""A tokenizer on the client, and the proof that it gives the server's token IDs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reward_client._base.token_ids import TokenIds, checked
 from reward_client._tokenization.spot_checks import INTERVAL, SpotChecks
 from reward_client.errors import InputError, TokenizerMismatchError
 
-_SHOWN = 6
+_SHOWN_TOKENS = 6
 
 
 class LocalTokenizer:
@@ -22,8 +22,8 @@ class LocalTokenizer:
 
     Args:
         source: A folder with the model's tokenizer files, or its name on the Hugging Face hub.
-        trust_remote_code: Run Python code that comes with the tokenizer. Without it, a tokenizer
-            that needs its own code is an error.
+        trust_remote_code: True runs Python code that comes with the tokenizer. Otherwise such a
+            tokenizer is an error.
     """
 
     def __init__(self, source: str | PathLike[str], *, trust_remote_code: bool = False) -> None:
@@ -32,29 +32,29 @@ class LocalTokenizer:
         self._tokenizer: Any = None  # transformers is not typed
 
     def load(self) -> None:
-        """Reads the files; takes seconds, the first time.
+        """Load the tokenizer, which takes seconds the first time.
 
         Raises:
-            InputError: The tokenizer cannot be loaded.
-            ImportError: transformers is not installed.
+            InputError: If loading fails.
+            ImportError: If transformers is not installed.
         """
         if self._tokenizer is not None:
             return
         if not self.source:
             raise InputError(
-                "The server does not say where its model comes from: give the tokenizer's folder "
-                "or name by tokenizer=."
+                "Cannot find the tokenizer: the server hides the source of its model. Give the "
+                "tokenizer's folder or name as tokenizer=."
             )
         self._tokenizer = load_tokenizer(
             self.source, trust_remote_code=self.trust_remote_code, needed_by="tokenizer="
         )
 
     def ids(self, prompt: Conversation | FormattedText, *, generation_prompt: bool) -> TokenIds:
-        """The token IDs of a plain prompt, as ``/tokenize`` is asked for them.
+        """Return the token IDs of a plain prompt, as ``/tokenize`` would.
 
         Raises:
-            InputError: There is no chat template, or it refuses the conversation; or nothing is
-                left of the prompt.
+            InputError: If the tokenizer has no chat template, the template refuses the
+                conversation, or the prompt has no tokens.
         """
         (ids,) = self._encoded([self._text_of(prompt, generation_prompt=generation_prompt)])
         return ids
@@ -62,32 +62,32 @@ class LocalTokenizer:
     def ids_of_each(
         self, prompts: Sequence[Conversation | FormattedText], *, generation_prompt: bool
     ) -> list[TokenIds | None]:
-        """The same for many at once, which takes less time; None where `ids` would raise."""
-        made: list[TokenIds | None] = [None] * len(prompts)
+        """Return the token IDs of many prompts at once; None for those that `ids` would refuse."""
+        results: list[TokenIds | None] = [None] * len(prompts)
         texts = self._texts_of(prompts, generation_prompt=generation_prompt)
         with suppress(InputError):
             lists = self._encoded([*texts.values()])
-            for place, ids in zip(texts, lists, strict=True):
-                made[place] = ids
-        return made
+            for index, ids in zip(texts, lists, strict=True):
+                results[index] = ids
+        return results
 
     def _texts_of(
         self, prompts: Sequence[Conversation | FormattedText], *, generation_prompt: bool
     ) -> dict[int, str]:
-        """By their places, those that the template takes."""
+        """Return the texts that the template accepts, by the index of their prompt."""
         bare = [
             prompt.messages
             for prompt in prompts
             if isinstance(prompt, Conversation) and prompt.chat_template_kwargs is None
         ]
         if len(bare) == len(prompts):
-            with suppress(InputError):  # in one call, which takes a third less
+            with suppress(InputError):  # one call takes a third less time
                 rendered = render(self._tokenizer, bare, generation_prompt=generation_prompt)
                 return dict(enumerate(rendered))
         texts: dict[int, str] = {}
-        for place, prompt in enumerate(prompts):
+        for index, prompt in enumerate(prompts):
             with suppress(InputError):
-                texts[place] = self._text_of(prompt, generation_prompt=generation_prompt)
+                texts[index] = self._text_of(prompt, generation_prompt=generation_prompt)
         return texts
 
     def _text_of(self, prompt: Conversation | FormattedText, *, generation_prompt: bool) -> str:
@@ -101,26 +101,28 @@ class LocalTokenizer:
 
     @property
     def bos_token_id(self) -> int | None:
-        """The token that starts a text, where the tokenizer has one."""
+        """The BOS token, if the tokenizer has one."""
         token: int | None = self._tokenizer.bos_token_id
         return token
 
     def text(self, ids: Sequence[int]) -> str:
-        """The text of token IDs, special tokens included."""
+        """Return the text of token IDs, special tokens included."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
 
     def _encoded(self, texts: Sequence[str]) -> list[TokenIds]:
-        # What transformers has tokenizers do, without the places in the text: a third less CPU.
+        # The same work as in transformers, without the offsets into the text: a third less CPU.
         backend = getattr(self._tokenizer, "backend_tokenizer", None)
         if backend is None:
-            made = self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+            lists_of_ids = self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         else:
             encoded = backend.encode_batch_fast(list(texts), add_special_tokens=False)
-            made = [each.ids for each in encoded]
-        lists = [checked(ids) for ids in made]
+            lists_of_ids = [encoding.ids for encoding in encoded]
+        lists = [checked(ids) for ids in lists_of_ids]
         whole = [ids for ids in lists if ids]
         if len(whole) != len(lists):
-            raise InputError(f"The tokenizer of {self.source!r} makes no tokens of a prompt.")
+            raise InputError(
+                f"Cannot tokenize a prompt: the tokenizer of {self.source!r} gives no token IDs."
+            )
         return whole
 
     def __repr__(self) -> str:
@@ -135,11 +137,11 @@ class LocalTokenizer:
 
 
 def load_tokenizer(source: str, *, trust_remote_code: bool, needed_by: str) -> Any:
-    """The tokenizer of a folder or of a name on the hub.
+    """Load a tokenizer from a folder or by its name on the hub.
 
     Raises:
-        InputError: It cannot be loaded.
-        ImportError: transformers is not installed.
+        InputError: If loading fails.
+        ImportError: If transformers is not installed.
     """
     try:
         from transformers import AutoTokenizer
@@ -150,11 +152,11 @@ def load_tokenizer(source: str, *, trust_remote_code: bool, needed_by: str) -> A
     try:
         load = cast("Any", AutoTokenizer).from_pretrained
         tokenizer = load(source, trust_remote_code=trust_remote_code)
-        # The first call switches off what the files say of truncation and padding, which in
-        # transformers 4 is an error while another thread encodes.
+        # The first call switches off the truncation and padding of the files. In transformers 4,
+        # doing so is an error while another thread encodes.
         tokenizer.encode("", add_special_tokens=False)
     except Exception as error:
-        raise InputError(f"The tokenizer of {source!r} cannot be loaded: {error}") from error
+        raise InputError(f"Cannot load the tokenizer of {source!r}: {error}") from error
     return tokenizer
 
 
@@ -165,10 +167,10 @@ def render(
     *,
     generation_prompt: bool,
 ) -> list[str]:
-    """What a tokenizer's chat template writes of each conversation.
+    """Render conversations by a tokenizer's chat template.
 
     Raises:
-        InputError: There is no template, or it refuses a conversation.
+        InputError: If there is no template, or it refuses a conversation.
     """
     try:
         texts: list[str] = tokenizer.apply_chat_template(
@@ -184,10 +186,10 @@ def render(
 
 
 def is_plain(prompt: Prompt) -> TypeGuard[Conversation | FormattedText]:
-    """Whether a prompt needs nothing of the server's own preparation of messages.
+    """Return whether a local tokenizer can render a prompt as the server does.
 
-    vLLM rewrites content that comes in parts, and the arguments of tool calls, before the template
-    sees them; such conversations are left to the server.
+    vLLM rewrites content in parts, and the arguments of tool calls, before it renders the template.
+    The server tokenizes such conversations.
     """
     if isinstance(prompt, Conversation):
         return prompt.tools is None and all(
@@ -214,25 +216,25 @@ class Proof:
     def compare(
         self, prompt: Conversation | FormattedText, local: Sequence[int], server: Sequence[int]
     ) -> None:
-        """Notes that a prompt was compared.
+        """Compare the token IDs of a prompt.
 
         Raises:
-            TokenizerMismatchError: The token IDs differ.
+            TokenizerMismatchError: If they differ.
         """
         if list(local) == list(server):
             self.spot_checks.mark_agreed(prompt)
             return
         position = common_prefix_length(local, server)
-        piece = slice(max(0, position - 1), position + _SHOWN)
+        piece = slice(max(0, position - 1), position + _SHOWN_TOKENS)
         late = (
-            f" Up to {INTERVAL} samples since the last comparison may have been scored as other "
-            "tokens."
+            f" Up to {INTERVAL} samples since the last comparison may have been scored with wrong "
+            "token IDs."
         )
         failure = TokenizerMismatchError(
             f"The tokenizer of {self.tokenizer.source!r} gives other token IDs than the server's "
             f"/tokenize, first at position {position}: {self.tokenizer.text(local[piece])!r} here, "
-            f"{self.tokenizer.text(server[piece])!r} there. Its files or its chat template are not "
-            'the ones that the server runs; use tokenizer="server".'
+            f"{self.tokenizer.text(server[piece])!r} there. Its files or its chat template differ "
+            'from those of the server. Use tokenizer="server".'
             + (late if self.spot_checks.is_proven(prompt) else "")
         )
         self.failure = failure

@@ -1,4 +1,4 @@
-"""The tokenizer of a policy: the text of its token IDs, and what its template makes of messages."""
+"""The tokenizer of a policy: the text of token IDs, and the rendering of messages."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class PolicyTokenizer:
 
     Args:
         given: A folder, a name on the Hugging Face hub, or a tokenizer of transformers.
-        trust_remote_code: Run Python code that comes with a folder or a name.
+        trust_remote_code: True runs Python code that comes with a folder or a name.
 
     Attributes:
-        name: What it was loaded from.
-        eos: The text of the token that ends a text; empty where there is none.
-        special: The texts of all special tokens, and of others that the template parts turns by.
+        name: The source of the tokenizer.
+        eos: The text of the EOS token; empty if there is none.
+        special: The texts of all special tokens, and of other tokens that separate turns.
 
     Raises:
-        InputError: The tokenizer cannot be loaded, or has no chat template.
-        ImportError: transformers is not installed.
+        InputError: If the tokenizer cannot be loaded, or has no chat template.
+        ImportError: If transformers is not installed.
     """
 
     def __init__(self, given: object, *, trust_remote_code: bool) -> None:
@@ -41,7 +41,7 @@ class PolicyTokenizer:
         self._exact = True
         roles = ("user", "assistant") * 2
         example = self.rendered([{"role": role, "content": _PROBE} for role in roles])
-        # Some files do not call the tokens special that stand between their turns.
+        # In some files, the tokens between turns are not marked as special.
         self._special = {
             token: str(added.content)
             for token, added in self._tokenizer.added_tokens_decoder.items()
@@ -50,25 +50,25 @@ class PolicyTokenizer:
         self.special = frozenset(self._special.values())
         self._special_text = re.compile(any_of(self.special))
         ids = self._ids(example)
-        # Some put a space after each special token: then texts are compared as they are decoded.
+        # Some tokenizers put a space after each special token. Then decoded texts are compared.
         self._exact = self._decoded(ids) == example
         self._bos = [token for token in ids[:1] if token == self._tokenizer.bos_token_id]
 
     def rendered(self, messages: Sequence[Message], *, generation_prompt: bool = False) -> str:
-        """The text of messages, as the tokenizer decodes it.
+        """Render messages, as the tokenizer decodes them.
 
         Raises:
-            InputError: The template refuses them.
+            InputError: If the template refuses the messages.
         """
         (text,) = render(self._tokenizer, [messages], generation_prompt=generation_prompt)
         return text if self._exact else self._decoded(self._ids(text))
 
     def text(self, token_ids: Sequence[int]) -> str:
-        """The text of a whole conversation, without padding, with a BOS as the template has it.
+        """Return the text of a whole conversation, without padding, with the template's BOS.
 
         Raises:
-            InputError: They are not of this vocabulary, or are no UTF-8.
-            TokenizerMismatchError: Other tokens spell a special token out.
+            InputError: If a token ID is not in the vocabulary, or the text is no UTF-8.
+            TokenizerMismatchError: If ordinary tokens spell out a special token.
         """
         ids = self._without_padding(token_ids)
         ids = ids[_leading(ids, self._tokenizer.pad_token_id, len(ids)) :]
@@ -77,27 +77,27 @@ class PolicyTokenizer:
         return self._checked(self._decoded(ids), ids)
 
     def continuation(self, token_ids: Sequence[int]) -> str:
-        """The text of token IDs that go on with a text, without the padding after them.
+        """Return the text of token IDs that continue a text, without the padding after them.
 
         Raises:
-            InputError: They are not of this vocabulary, or are no UTF-8.
-            TokenizerMismatchError: Other tokens spell a special token out.
+            InputError: As `text`.
+            TokenizerMismatchError: As `text`.
         """
         ids = self._without_padding(token_ids)
-        # Some tokenizers leave out the space before the first word of a text.
+        # Some tokenizers drop the space before the first word of a text.
         before = self._ids(_PROBE)
         text = self._decoded([*before, *ids]).removeprefix(self._decoded(before))
         return self._checked(text, ids)
 
     def _without_padding(self, token_ids: Sequence[int]) -> list[int]:
-        """Without padding at the end, which may be the EOS again and again: then one stays."""
+        """Drop the padding at the end. If the padding token is the EOS, one EOS stays."""
         ids = list(token_ids)
-        foreign = (place for place, token in enumerate(ids) if token not in self._vocabulary)
-        place = next(foreign, None)
-        if place is not None:
+        foreign = (index for index, token in enumerate(ids) if token not in self._vocabulary)
+        index = next(foreign, None)
+        if index is not None:
             raise InputError(
-                f"The tokenizer of {self.name!r} has no token {ids[place]}, at position {place}: "
-                "the token IDs are of another tokenizer."
+                f"The tokenizer of {self.name!r} has no token {ids[index]}, at position {index}: "
+                "the token IDs come from another tokenizer."
             )
         eos = self._tokenizer.eos_token_id
         ending = {self._tokenizer.pad_token_id, eos}
@@ -108,14 +108,14 @@ class PolicyTokenizer:
         if "\ufffd" in text:
             raise InputError(
                 f"The token IDs are no UTF-8 at character {text.index(chr(0xFFFD))}: a character "
-                "was cut in two, or U+FFFD stands there."
+                "was cut, or it is U+FFFD."
             )
         tokens = iter([self._special[token] for token in ids if token in self._special])
         for found in self._special_text.finditer(text):
             if found[0] != next(tokens, None):
                 raise TokenizerMismatchError(
-                    f"Up to character {found.end()}, other tokens spell {found[0]!r} out, which is "
-                    f"a special token of {self.name!r}: as text, it would be taken for that."
+                    f"Ordinary tokens spell out {found[0]!r} up to character {found.end()}. As "
+                    f"text they would become the special token of {self.name!r}."
                 )
         return text
 
@@ -124,7 +124,7 @@ class PolicyTokenizer:
         return ids
 
     def _decoded(self, ids: Sequence[int]) -> str:
-        # Some files ask for a clean-up, which takes spaces out of the text.
+        # The clean-up that some files request removes spaces from the text.
         text: str = self._tokenizer.decode(
             list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
@@ -143,11 +143,11 @@ def _loaded(given: object, *, trust_remote_code: bool) -> Any:
     return given
 
 
-def _leading(ids: Sequence[int], token: int | None, most: int) -> int:
-    """How many of the first ones are this token, `most` at most."""
-    return len([*takewhile(lambda each: each == token, ids[:most])])
+def _leading(ids: Sequence[int], token: int | None, maximum: int) -> int:
+    """Return how many times this token stands at the start, up to a maximum."""
+    return len([*takewhile(lambda other: other == token, ids[:maximum])])
 
 
 def any_of(texts: Collection[str]) -> str:
-    """A pattern for any of some texts, the longest first."""
+    """Return a pattern that matches any of the texts, the longest first."""
     return "|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or "(?!)"

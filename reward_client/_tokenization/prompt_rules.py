@@ -1,4 +1,4 @@
-"""What a model needs of its prompts, beyond the chat template. Pure."""
+"""The rules of a model for its prompts, beyond the chat template. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reward_client.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class StepToken:
-    """The token that ends each step: its ID, and the text that becomes it."""
+    """The token that ends each step: its ID and its text."""
 
     token_id: int
     text: str
@@ -21,20 +21,20 @@ class StepToken:
 
 @dataclass(frozen=True, slots=True)
 class PromptRules:
-    """What a model needs of its prompts.
+    """The rules of a model for its prompts.
 
     Attributes:
-        generation_prompt: Whether the template opens another assistant turn at the end.
-        bos: True demands exactly one BOS token and adds it to conversations whose template writes
-            none; False demands none; None takes what the template writes.
-        bos_token_id: That token, where the tokenizer has one.
-        append: Token IDs that the prompt must end with; added where they are not there yet.
+        generation_prompt: True if the template opens another assistant turn at the end.
+        bos: True requires exactly one BOS token, and adds one to conversations whose template
+            writes none. False requires no BOS token. None follows the template.
+        bos_token_id: The BOS token, if the tokenizer has one.
+        append: The token IDs at the end of the prompt, which are added if they are missing.
         step: The step token of a process reward model.
-        separator: Splits the last assistant turn into steps, where the caller gave none; the step
-            token takes its place.
-        question: What follows the conversation as the user's turn.
-        continues: Whether that turn is left open, for the model to go on with it.
-        answers: Whether the model is asked something, by `question` or by the conversation itself.
+        separator: The text that separates the steps in the last assistant turn, if the caller gives
+            no steps. The step token replaces it.
+        question: The question to add as the user's turn.
+        continues: True if the last turn is left open, for the model to continue.
+        answers: True if the model answers, to `question` or to the conversation itself.
         max_model_len: The most tokens of a prompt, if there is a limit.
     """
 
@@ -50,53 +50,55 @@ class PromptRules:
     max_model_len: int | None = None
 
     def with_question(self, prompt: Prompt) -> Prompt:
-        """The prompt with the question that follows it.
+        """Add the question to a prompt.
 
         Raises:
-            InputError: It is no conversation that ends with an answer.
+            InputError: If the prompt is no conversation that ends with an answer.
         """
         if self.question is None:
             if self.answers and _is_answered(prompt):
                 raise InputError(
-                    "The model answers after the conversation, and its last turn is an answer: end "
-                    "it with the question, as the user's turn."
+                    "The model answers after the conversation, but the last turn is an answer. End "
+                    "the conversation with the question, as the user's turn."
                 )
             return prompt
         if not isinstance(prompt, Conversation):
             raise InputError(
-                "The method asks a question after the conversation, which it cannot do after text "
-                "or token IDs: give messages (or YesNo(question=None), and the question in them)."
+                "Cannot add the method's question to text or token IDs. Give messages, or "
+                "YesNo(question=None) with the question in the text."
             )
         if not _is_answered(prompt):
             raise InputError(
-                "The method asks about the assistant's answer, and the last message is not one."
+                "The method asks about the assistant's answer, but the last message is not one. "
+                "End the conversation with the answer."
             )
         asked = {"role": "user", "content": self.question}
         return replace(prompt, messages=[*prompt.messages, asked])
 
     def bos_count(self, ids: TokenIds) -> int:
-        """How many BOS tokens the IDs start with."""
+        """Return the number of BOS tokens at the start."""
         return ids.leading(self.bos_token_id)
 
     def step_places(self, ids: Sequence[int]) -> tuple[int, ...]:
-        """Where the step tokens are; nowhere for models without steps."""
+        """Return the positions of the step tokens; none for models without steps."""
         if self.step is None:
             return ()
-        return tuple(place for place, token in enumerate(ids) if token == self.step.token_id)
+        return tuple(index for index, token in enumerate(ids) if token == self.step.token_id)
 
     def with_steps(self, prompt: Prompt) -> Prompt:
-        """The prompt with a step token after each step.
+        """Add a step token after each step of a prompt.
 
         Raises:
-            InputError: It has steps and the model takes none, or the other way round; or a step
-                token stands where no step ends.
+            InputError: If the prompt has steps and the model takes none, or the reverse; or a step
+                token is not at the end of a step.
         """
         if not isinstance(prompt, Conversation):
             return prompt
         if self.step is None:
             if prompt.steps is not None:
                 raise InputError(
-                    "This conversation has steps=, and the client no StepHead that scores them."
+                    "This conversation has steps=, but the client has no StepHead to score them. "
+                    "Give head=StepHead(…)."
                 )
             return prompt
         messages, text = prompt.messages, self.step.text
@@ -110,11 +112,11 @@ class PromptRules:
         return replace(prompt, messages=messages, steps=None)
 
     def _check_places(self, messages: Sequence[Message], text: str) -> None:
-        """Only the answer may hold step tokens: one in the question would count as a step."""
-        for place, message in enumerate(messages[:-1]):
+        """Refuse step tokens outside of the answer, which would count as steps."""
+        for index, message in enumerate(messages[:-1]):
             if text in _text(message):
                 raise InputError(
-                    f"Message {place} holds the step token {text!r}, which would count as a step."
+                    f"Message {index} holds the step token {text!r}, which would count as a step."
                 )
         if text not in _text(messages[-1]):
             raise InputError(
@@ -123,17 +125,17 @@ class PromptRules:
             )
 
     def step_count(self, prompt: Prompt) -> int | None:
-        """How many step tokens the text of a prompt holds, None for token IDs."""
+        """Return the number of step tokens in the text of a prompt; None for token IDs."""
         if self.step is None or isinstance(prompt, TokenIds):
             return None
         text = prompt.text if isinstance(prompt, FormattedText) else _text(prompt.messages[-1])
         return text.count(self.step.text)
 
     def finished(self, ids: TokenIds, prompt: Prompt) -> TokenIds:
-        """The token IDs with all that the model needs.
+        """Apply the rules to the token IDs of a prompt.
 
         Raises:
-            InputError: They cannot be had so.
+            InputError: If the token IDs cannot follow the rules.
         """
         finished = self._with_bos(ids, prompt)
         tail = self.append
@@ -149,11 +151,13 @@ class PromptRules:
         if count == int(self.bos):
             return ids
         if token is None:
-            raise InputError("One BOS token is demanded, and the server's tokenizer has none.")
+            raise InputError(
+                "Cannot add a BOS token: the server's tokenizer has none. Give bos=None."
+            )
         if self.bos and count == 0 and isinstance(prompt, Conversation):
             return TokenIds.of((token, *ids))
-        demanded = "exactly one BOS token" if self.bos else "no BOS token"
-        raise InputError(f"The sample starts with {count} BOS tokens, and {demanded} is demanded.")
+        required = "exactly one BOS token" if self.bos else "no BOS token"
+        raise InputError(f"The sample starts with {count} BOS tokens, but {required} is required.")
 
     def _check_steps(self, ids: Sequence[int], prompt: Prompt) -> None:
         if self.step is None:
@@ -161,12 +165,12 @@ class PromptRules:
         count, expected = ids.count(self.step.token_id), self.step_count(prompt)
         if expected is not None and count != expected:
             raise InputError(
-                f"The text holds {expected} step tokens {self.step.text!r}, and its token IDs "
+                f"The text holds {expected} step tokens {self.step.text!r}, but its token IDs hold "
                 f"{count} of ID {self.step.token_id}: the tokenizer does not keep it whole."
             )
         if count == 0:
             raise InputError(
-                f"The sample has no step token (ID {self.step.token_id}), so no step to score."
+                f"Cannot score steps: the sample has no step token (ID {self.step.token_id})."
             )
 
 
@@ -175,21 +179,21 @@ def _is_answered(prompt: Prompt) -> bool:
 
 
 def _split(answer: Message, separator: str) -> list[str]:
-    """The steps of an answer."""
+    """Split an answer into its steps."""
     content = answer.get("content")
     if answer.get("role") != "assistant" or not isinstance(content, str):
-        raise InputError("The last turn must be the assistant's text, to be split into steps.")
+        raise InputError("Cannot split the last turn into steps: it must be text of the assistant.")
     steps = [step for step in content.split(separator) if step.strip()]
     if not steps:
-        raise InputError("The last turn is empty: there is no step to score.")
+        raise InputError("Cannot score steps: the last turn is empty.")
     return steps
 
 
 def _joined(steps: Sequence[str], token: str) -> str:
-    """The steps with the step token after each."""
-    for place, step in enumerate(steps):
+    """Join the steps with the step token after each."""
+    for index, step in enumerate(steps):
         if token in step:
-            raise InputError(f"Step {place} holds the step token {token!r}.")
+            raise InputError(f"Step {index} holds the step token {token!r}.")
     return "".join(step + token for step in steps)
 
 

@@ -1,4 +1,4 @@
-"""From the token IDs of a policy back to the messages that they were made of."""
+"""From the token IDs of a policy back to the messages behind them."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ _EXCHANGE = ("user", "assistant")
 class Retokenizer:
     """Turns the token IDs of a policy into a `Conversation`, which any reward model can score.
 
-    The policy's chat template is rendered around contents that are not known, to find them in the
-    decoded text. Rendered with them, it must give that text again: otherwise there is an error.
+    The policy's chat template, rendered around placeholders, shows where the contents of the
+    messages are in the decoded text. Rendered with these contents, the template must give the same
+    text again. Otherwise the conversion is an error.
 
     Args:
         policy_tokenizer: A folder with the policy's tokenizer files, its name on the Hugging Face
-            hub, or the tokenizer itself, as transformers loaded it (extra ``local``).
-        trust_remote_code: Run Python code that comes with the tokenizer.
+            hub, or the tokenizer itself, as transformers loads it (extra ``local``).
+        trust_remote_code: True runs Python code that comes with the tokenizer.
 
     Raises:
-        InputError: The tokenizer cannot be loaded, or its chat template is missing or does not tell
-            turns apart.
-        ImportError: transformers is not installed.
+        InputError: If the tokenizer cannot be loaded, has no chat template, or its template does
+            not separate turns.
+        ImportError: If transformers is not installed.
     """
 
     def __init__(
@@ -51,25 +52,25 @@ class Retokenizer:
         self._policy = PolicyTokenizer(policy_tokenizer, trust_remote_code=trust_remote_code)
         self._answer = self._before_answers()
         marks = {*self._policy.special, *self._between_turns()}
-        # Marks may overlap, and so are looked for at every character.
+        # Marks may overlap, so the pattern looks for one at every character.
         self._marks = re.compile(f"(?=({any_of(marks)}))")
 
     def conversation(
         self, token_ids: Sequence[int], *, prompt: Sequence[Message] | None = None
     ) -> Conversation:
-        """The conversation of a rollout.
+        """Return the conversation of a rollout.
 
-        The last turn is the assistant's, with or without its end. Padding, a BOS that is missing or
-        doubled, and an EOS after the end make no difference.
+        The last turn is the assistant's, with or without its end-of-turn token. Padding, a missing
+        or doubled BOS, and an EOS after the end make no difference.
 
         Args:
-            token_ids: The prompt and the response in the policy's chat template; with ``prompt``,
-                those of the response alone.
-            prompt: The messages before the response, where they are known.
+            token_ids: The token IDs of prompt and response, in the policy's chat template. With
+                ``prompt``, the token IDs of the response alone.
+            prompt: The messages before the response, if they are known.
 
         Raises:
-            InputError: They are no token IDs of this policy, are no UTF-8, or hold no response.
-            TokenizerMismatchError: The policy's chat template does not give their text again.
+            InputError: If these are no token IDs of this policy, are no UTF-8, or hold no response.
+            TokenizerMismatchError: If the policy's chat template does not give their text again.
         """
         ids = parse_token_ids(token_ids)
         if prompt is not None:
@@ -78,17 +79,17 @@ class Retokenizer:
             return self._read(turns, [["assistant"]], before + self._policy.continuation(ids))
         text = self._policy.text(ids)
         exchanges = [*_EXCHANGE] * max(1, text.count(self._answer))
-        # A system turn that the template writes by itself is no message: without one goes first.
+        # A system turn that the template writes itself is no message, so try without one first.
         return self._read([], [exchanges, ["system", *exchanges]], text)
 
     def _read(
         self, known: Sequence[Message], shapes: Sequence[Sequence[str]], text: str
     ) -> Conversation:
-        """The conversation of a text: messages that are known, and turns of the first such roles.
+        """Parse a text: known messages, then turns of the first roles that fit.
 
         Raises:
-            InputError: There is no response.
-            TokenizerMismatchError: The text is not what the template writes of such messages.
+            InputError: If the text holds no response.
+            TokenizerMismatchError: If the template does not give the text for such messages.
         """
         differences: list[Difference] = []
         for roles in shapes:
@@ -99,15 +100,16 @@ class Retokenizer:
                 differences.append(found)
         if not differences:
             raise InputError(
-                f"The chat template of {self._policy.name!r} does not take such messages."
+                f"Cannot parse the rollout: the chat template of {self._policy.name!r} refuses "
+                "such messages."
             )
         furthest = max(differences)
         raise TokenizerMismatchError(
-            f"The token IDs are not what the chat template of {self._policy.name!r} makes of "
-            f"messages, first at character {furthest.position}: {furthest.template!r} there, "
-            f"{furthest.text!r} here. They are of another model, or have turns other than at most "
-            "one of the system and then the user's and the assistant's by turns; or the template "
-            "leaves something out, or writes it otherwise."
+            f"The token IDs do not follow the chat template of {self._policy.name!r}, first at "
+            f"character {furthest.position}: {furthest.template!r} in the template, "
+            f"{furthest.text!r} in the token IDs. Either they come from another model; or they "
+            "hold turns other than one of the system, then the user's and the assistant's in "
+            "alternation; or the template drops or rewrites content."
         )
 
     def _found(
@@ -123,7 +125,7 @@ class Retokenizer:
             return contents
         *earlier, rest = contents
         if not rest:
-            raise InputError("The token IDs hold no response: they end where it would begin.")
+            raise InputError("The token IDs hold no response: they end before it.")
         response = rest.removesuffix(self._ending(rest, pieces[-1]))
         contents = [*earlier, response]
         inside = self._mark_inside(pieces, contents, text)
@@ -132,18 +134,18 @@ class Retokenizer:
         turns = zip(roles, contents, strict=True)
         messages = [*known, *({"role": role, "content": content} for role, content in turns)]
         rendered = self._policy.rendered(messages)
-        # A template may trim the response, or write more before it than the policy did. The
-        # policy's words are known all the same.
+        # A template may trim the response, or write more before it than the policy did. In both
+        # cases the policy's words are known.
         answers = (response, response.strip())
         frames = (pieces, whole)
-        if any(rendered == joined(each, [*earlier, a]) for each in frames for a in answers):
+        if any(rendered == joined(frame, [*earlier, a]) for frame in frames for a in answers):
             return Conversation(messages)
         return Difference.between(rendered, joined(pieces, contents))
 
     def _ending(self, rest: str, end: str) -> str:
-        """The end of the last turn, as much of it as there is, and the EOS."""
+        """Return the end of the last turn in the text, complete or partial, with the EOS."""
         eos = self._policy.eos
-        # Some templates write an EOS after the last turn's own end.
+        # Some templates write an EOS after the end of the last turn.
         own = end.removesuffix(eos)
         own = own if own.strip() else end
         endings = (end + eos, end, own, own.rstrip() + eos, own.rstrip(), eos)
@@ -152,7 +154,7 @@ class Retokenizer:
     def _mark_inside(
         self, pieces: Sequence[str], contents: Sequence[str], text: str
     ) -> Difference | None:
-        """What parts turns, in a content: the text could be parted in another way as well."""
+        """Return the position of a turn separator within a content: such a text is ambiguous."""
         position = 0
         for before, content, after in zip(pieces, contents, pieces[1:], strict=False):
             position += len(before)
@@ -166,9 +168,9 @@ class Retokenizer:
     def _pieces(
         self, known: Sequence[Message], roles: Sequence[str]
     ) -> Iterator[tuple[list[str], list[str]]]:
-        """What a text may have before, between and after contents that are not known.
+        """Yield the pieces that a text may have around the contents of its turns.
 
-        And with it, what the template writes there itself.
+        Each comes with the pieces that the template itself writes.
         """
         turns = placeholder_turns(roles)
         with suppress(InputError):
@@ -176,7 +178,7 @@ class Retokenizer:
             if pieces is None:
                 return
             yield pieces, pieces
-            # What a template writes before an answer, a model that thinks may write itself.
+            # A thinking model may write the opening of its answer itself, instead of the template.
             prompt = [*known, *turns[:-1]]
             opened = self._policy.rendered(prompt, generation_prompt=True)
             before = around_placeholders(opened, len(turns) - 1)
@@ -185,22 +187,22 @@ class Retokenizer:
                 yield own, pieces if pieces[-2].startswith(own[-2]) else own
 
     def _before_answers(self) -> str:
-        """What stands between a user's turn and each answer; there are as many as answers."""
+        """Return the text between a user's turn and an answer; its count is that of the answers."""
         both = [piece for pieces, _ in self._pieces([], _EXCHANGE * 2) for piece in pieces[1::2]]
         common = reduce(
             lambda one, other: one[: common_prefix_length(one, other)], both or [""]
         ).strip()
         if not common:
             raise InputError(
-                f"The chat template of {self._policy.name!r} does not tell turns apart: messages "
-                "cannot be found in its text."
+                f"Cannot find messages in a text: the chat template of {self._policy.name!r} does "
+                "not separate turns."
             )
         return common
 
     def _between_turns(self) -> set[str]:
         pairs = product(_ROLES, repeat=2)
-        skeletons = (each for roles in (_EXCHANGE * 2, *pairs) for each in self._pieces([], roles))
-        return {piece.strip() for pieces, _ in skeletons for piece in pieces[1:]} - {""}
+        frames = (frame for roles in (_EXCHANGE * 2, *pairs) for frame in self._pieces([], roles))
+        return {piece.strip() for pieces, _ in frames for piece in pieces[1:]} - {""}
 
     def __repr__(self) -> str:
         return f"Retokenizer({self._policy.name!r})"

@@ -1,4 +1,4 @@
-"""Prompts to token IDs: by the server or locally, with what the model needs, short enough."""
+"""Token IDs of prompts, by the server or a local tokenizer, by the rules and limit of the model."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ from reward_client.errors import InputError, PromptTooLongError, TokenizerMismat
 _logger = logging.getLogger("reward_client")
 
 TokenizerChoice: TypeAlias = str | PathLike[str] | LocalTokenizer
-"""``"server"``, ``"local"``, ``"auto"``, or where the tokenizer is to be had."""
+"""``"server"``, ``"local"``, ``"auto"``, or the source of a local tokenizer."""
 
 
 class Tokenized(NamedTuple):
-    """The token IDs that a prompt is scored as.
+    """The token IDs of a prompt; `ids`, `bos_count` and more are those of `TokenizedSample`.
 
     Attributes:
-        ids: As in `TokenizedSample`, and so are the three that follow.
-        text: What the server is sent in their place, if it takes nothing else; it becomes them.
+        text: The text to send instead, for a server that takes no token IDs; it becomes the IDs.
     """
 
     ids: TokenIds
@@ -42,39 +41,39 @@ class Tokenized(NamedTuple):
 
     @classmethod
     def of(cls, rules: PromptRules, ids: TokenIds, prompt: Prompt) -> Tokenized:
-        """The token IDs of a prompt with all that the model needs.
+        """Apply the rules of the model to the token IDs of a prompt.
 
         Raises:
-            InputError: They cannot be had so.
+            InputError: If the token IDs cannot follow the rules.
         """
         finished = rules.finished(ids, prompt)
         return cls(finished, rules.bos_count(finished), rules.max_model_len)
 
     @property
     def size(self) -> int:
-        """How many tokens there are."""
+        """The number of tokens."""
         return len(self.ids)
 
     @property
     def key(self) -> str:
-        """Equal for equal token IDs."""
+        """A key that is equal for equal token IDs."""
         return self.ids.digest
 
     @property
     def fits(self) -> bool:
-        """Whether the server takes as many."""
+        """True if the server takes this many tokens."""
         return self.max_model_len is None or len(self.ids) <= self.max_model_len
 
     def too_long(self) -> PromptTooLongError:
-        """The error for more tokens than `max_model_len`, which the server refuses or truncates."""
+        """Build the error for more tokens than `max_model_len`."""
         return PromptTooLongError(
-            f"The sample has {len(self.ids)} tokens and the server takes {self.max_model_len} "
+            f"The sample has {len(self.ids)} tokens, but the server takes {self.max_model_len} "
             "(max_model_len). Shorten the conversation, or start the server with a larger "
             "--max-model-len."
         )
 
     def sample(self) -> TokenizedSample:
-        """The same, for callers."""
+        """Return the public form."""
         return TokenizedSample(
             token_ids=tuple(self.ids),
             max_model_len=self.max_model_len,
@@ -84,11 +83,11 @@ class Tokenized(NamedTuple):
 
 
 class Tokenizer:
-    """Makes token IDs of prompts, for one server or several equal ones.
+    """Tokenizes prompts for one server, or for replicas.
 
     Args:
-        choice: Who tokenizes.
-        on_overlong: What becomes of conversations that are too long.
+        choice: The source of token IDs.
+        on_overlong: The treatment of conversations that are too long.
     """
 
     def __init__(self, choice: TokenizerChoice, on_overlong: OnOverlong) -> None:
@@ -186,8 +185,8 @@ class Tokenizer:
         }
         if not proven:
             return {}
-        # One group after the other: several at once would all be done late, and keep Python's lock
-        # from the event loop, which has the first ones to send.
+        # One group at a time: several at once would all finish late, and would hold Python's lock
+        # while the event loop could already send the first ones.
         async with self._rendering:
             lists = await asyncio.to_thread(
                 proof.tokenizer.ids_of_each,
@@ -249,11 +248,11 @@ class Tokenizer:
             if self._choice != "auto" or proof.spot_checks.is_proven(prompt):
                 raise
             if is_news:
-                _logger.warning("tokenized by the server from now on: %s", type(error).__name__)
+                _logger.warning("the server tokenizes from now on: %s", type(error).__name__)
         return server
 
     async def _proof_for(self, profile: ServerProfile) -> Proof:
-        """The proof for this server, begun anew for another."""
+        """Return the proof for this server; another server starts a new one."""
         async with self._loading:
             if self._proof is None or self._proven_for is not profile:
                 self._proof = await self._begun_proof(profile)
@@ -267,7 +266,7 @@ class Tokenizer:
         except (InputError, ImportError) as error:
             proof.failure = error
             if self._choice == "auto":
-                _logger.warning("tokenized by the server: %s", error)
+                _logger.warning("the server tokenizes: %s", error)
         return proof
 
     def _local(self, profile: ServerProfile) -> LocalTokenizer:

@@ -1,6 +1,6 @@
-"""One HTTP call: connection, deadline, retries, errors. The only part that knows an HTTP library.
+"""HTTP requests: connections, deadlines, retries, errors. Only this package uses HTTP libraries.
 
-Imported at the first call, so that ``import reward_client`` does not load the HTTP stack.
+It is imported at the first request, so ``import reward_client`` does not load the HTTP stack.
 """
 
 from reward_client._transport.backends.base import Backend

@@ -1,4 +1,4 @@
-"""How connections are made: aiohttp's sockets, TLS, proxies."""
+"""Connections of aiohttp: sockets, TLS, proxies."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from aiohttp.tracing import Trace
 from reward_client._base.options import Connection
 from reward_client.errors import InputError
 
-# vLLM closes idle connections after 5 s (uvicorn's default): be earlier.
+# vLLM closes idle connections after 5 s (uvicorn's default). The client closes them earlier.
 _KEEPALIVE_SECONDS = 4.0
-# aiohttp refuses longer header lines at 8,190 bytes by default; gateways send such.
+# By default aiohttp refuses header lines beyond 8,190 bytes, which some gateways send.
 _MAX_HEADER_BYTES = 65_536
-# With aiohttp's default of 64 kB a large reply stops and starts its socket many times.
+# With aiohttp's default of 64 kB a large response stops and starts its socket many times.
 _READ_BUFFER_BYTES = 2**20
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Gives up idle connections on which something came that nobody asked for.
+    """A connector that closes idle connections with unrequested bytes.
 
-    aiohttp would take it for the reply to the next request, and so on with each one after it.
+    aiohttp would read these bytes as the response to the next request, and shift every response
+    after it.
     """
 
     async def connect(
@@ -35,7 +36,7 @@ class _Connector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
     ) -> connector.Connection:
-        """A connection that is as it should be; a new one if none is idle."""
+        """Return a clean connection, which is new if none is idle."""
         while True:
             connection = await super().connect(req, traces, timeout)
             if connection.protocol is None or not connection.protocol.should_close:
@@ -44,14 +45,14 @@ class _Connector(aiohttp.TCPConnector):
 
 
 def open_session(context: ssl.SSLContext | None) -> aiohttp.ClientSession:
-    """Connections of the running event loop.
+    """Open a session for the running event loop.
 
     Args:
-        context: For TLS; None where there is none.
+        context: The TLS context; None without TLS.
     """
     return aiohttp.ClientSession(
         connector=_Connector(
-            limit=0,  # the caller's semaphore is the limit
+            limit=0,  # the semaphore of `HttpTransport` is the limit
             keepalive_timeout=_KEEPALIVE_SECONDS,
             ssl=context if context is not None else True,
         ),
@@ -59,29 +60,29 @@ def open_session(context: ssl.SSLContext | None) -> aiohttp.ClientSession:
         read_bufsize=_READ_BUFFER_BYTES,
         max_line_size=_MAX_HEADER_BYTES,
         max_field_size=_MAX_HEADER_BYTES,
-        auto_decompress=False,  # it takes encodings that were not asked for, before the status
-        trust_env=False,  # it would send a password from ~/.netrc; proxies are looked up here
+        auto_decompress=False,  # would accept unrequested encodings, before the status
+        trust_env=False,  # would send a password from ~/.netrc; `find_proxy` reads proxies
     )
 
 
 def find_proxy(base_url: str, connection: Connection) -> httpx.Proxy | None:
-    """The proxy to use, with its user and password as a header; None for a direct connection.
+    """Return the proxy, with user and password as a header; None for a direct connection.
 
     Raises:
-        InputError: Its address cannot be read.
+        InputError: If the proxy's address is unreadable.
     """
     url = connection.proxy or (_environment_proxy(base_url) if connection.trust_env else None)
     if not url:
         return None
     try:
-        # Without a scheme as everybody reads HTTP_PROXY=host:port.
+        # HTTP_PROXY=host:port without a scheme means http, by convention.
         proxy = httpx.Proxy(url if "://" in url else f"http://{url}")
-    except (ValueError, httpx.InvalidURL):  # their texts hold the password
+    except (ValueError, httpx.InvalidURL):  # the text of these errors holds the password
         proxy = None
     if proxy is None or proxy.url.scheme not in {"http", "https"}:
         raise InputError(
-            "A proxy must look like http://host:port or https://host:port: give one by "
-            "Connection(proxy=…), or ignore the environment's by Connection(trust_env=False)."
+            "A proxy must look like http://host:port or https://host:port. Give it as "
+            "Connection(proxy=…), or ignore the environment with Connection(trust_env=False)."
         )
     if proxy.auth is None:
         return proxy
@@ -98,10 +99,10 @@ def _environment_proxy(base_url: str) -> str | None:
 
 
 def tls_context(connection: Connection) -> ssl.SSLContext:
-    """What TLS is checked by.
+    """Return the TLS context.
 
     Raises:
-        InputError: A certificate cannot be read.
+        InputError: If a certificate is unreadable.
     """
     verify, cert = connection.verify, connection.cert
     try:
@@ -113,7 +114,7 @@ def tls_context(connection: Connection) -> ssl.SSLContext:
             context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
     except OSError as error:
         raise InputError(
-            f"A certificate file cannot be read ({error}): check Connection(verify=…, cert=…) and "
+            f"Cannot read a certificate file: {error}. Check Connection(verify=…, cert=…) and "
             "SSL_CERT_FILE."
         ) from error
     return context

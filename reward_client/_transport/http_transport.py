@@ -1,4 +1,4 @@
-"""One call to one server: attempts, request ids, the key, and errors that say what to do."""
+"""Requests to one server, with attempts, request IDs, the API key, and errors that advise."""
 
 from __future__ import annotations
 
@@ -49,26 +49,24 @@ from reward_client.errors import (
 
 _logger = logging.getLogger("reward_client")
 
-_SHOWN_CHARACTERS = 200
+_RESERVED_SLOTS = 8
+"""The requests in flight that are reserved for scoring."""
 
-_KEPT_FREE = 8
-"""Requests in flight that are kept free for scoring."""
-
-# As made below. vLLM builds the id of a pooling reply from it, and can be told to send it back.
+# vLLM builds the ID of a pooling response from the request ID, and can be told to return it.
 _REQUEST_ID = re.compile(r"rc-[0-9a-f]{32}")
 
 
 class HttpTransport:
-    """Implements `reward_client.calls.Transport` over a wire; belongs to one event loop.
+    """The `Transport` over a backend. For one event loop.
 
     Args:
         url: The server's base URL, for messages.
-        backend: Sends the bytes.
-        headers: Sent with every call, the API key among them.
+        backend: The HTTP library.
+        headers: The headers of every request, the API key included.
         retry: The retry policy.
-        limits: Its `max_concurrency` bounds the requests in flight.
-        has_stand_in: Whether another server can take over now: then a failing one is not waited
-            for.
+        limits: The limits; `max_concurrency` bounds the requests in flight.
+        has_stand_in: Returns whether another replica can take over now. If so, a failing server
+            gets no further attempts.
     """
 
     def __init__(
@@ -88,11 +86,11 @@ class HttpTransport:
         self._policy = retry
         self._once = retry.model_copy(update={"attempts": 1})
         self._unreachable = False
-        most = limits.max_concurrency
-        self._slots = asyncio.Semaphore(most)
-        # Thousands may wait to be tokenized: what is ready to be scored must not wait behind them,
-        # or the server tokenizes first and scores afterwards, and never does both.
-        self._preparing = asyncio.Semaphore(most - min(_KEPT_FREE, most // 2))
+        slots = limits.max_concurrency
+        self._slots = asyncio.Semaphore(slots)
+        # Thousands of samples may wait for their tokens. If scoring requests waited behind them,
+        # the server would first tokenize all samples and then score them, never both at once.
+        self._preparing = asyncio.Semaphore(slots - min(_RESERVED_SLOTS, slots // 2))
 
     def mark_lost(self) -> None:
         """See `Transport`."""
@@ -101,16 +99,16 @@ class HttpTransport:
     async def send(self, request: Request) -> Response:
         """See `Transport`.
 
-        A server that was not to be reached through all attempts of a call is not waited for by each
-        further call as well: they get one attempt, until it answers.
+        If all attempts of one request fail to reach the server, each further request gets only one
+        attempt until the server answers.
         """
         attempts = _Attempts(self, request)
         policy, started = self._once if self._unreachable else self._policy, time.monotonic()
         outcome: Response | Failure = await attempts.next()
         if isinstance(outcome, Failure) and outcome.retried:
-            # Begun only here: it costs a fifth of a call that succeeds.
+            # Only here: the retry object costs a fifth of a successful request.
             retry = retrying(policy, spent=time.monotonic() - started)
-            outcome = await retry(attempts.from_the(outcome))
+            outcome = await retry(attempts.after(outcome))
         if isinstance(outcome, Response):
             return outcome
         if (
@@ -123,13 +121,13 @@ class HttpTransport:
         raise error
 
     async def aclose(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         await self._backend.aclose()
 
     async def send_once(
         self, request: Request, body: bytes | None, request_id: str
     ) -> Response | Failure:
-        """One request; what it met is returned, never raised, so that the cause can be weighed."""
+        """Send one request; return a failure instead of raising it, so that it can be retried."""
         headers = {**self._headers, "x-request-id": request_id}
         if body is not None:
             headers["content-type"] = "application/json"
@@ -138,13 +136,13 @@ class HttpTransport:
             async with self._preparing if request.prepares else nullcontext(), self._slots:
                 response = await self._backend.send(request.method, request.path, body, headers)
         except NetworkError as error:
-            return self._failed_on_the_wire(error, endpoint, request_id)
+            return self._failed_by_network(error, endpoint, request_id)
         self._unreachable = False
         return self._read(response, endpoint, request_id)
 
     def _read(self, response: RawResponse, endpoint: str, request_id: str) -> Response | Failure:
         payload = _json_or_none(response.body)
-        # The body comes before the status: vLLM up to 0.17.1 answers some errors with HTTP 200.
+        # The body decides before the status: vLLM up to 0.17.1 sends some errors with HTTP 200.
         error = read_error(response.body, payload, response.sent)
         if response.succeeded:
             if error is None:
@@ -156,11 +154,11 @@ class HttpTransport:
                 return Failure(
                     ProtocolError(
                         f"HTTP {response.status} without JSON: {error.message!r}. "
-                        "Does base_url point at a vLLM server, and is a proxy cutting replies?",
+                        "Does base_url point at a vLLM server? Does a proxy cut responses?",
                         endpoint=endpoint,
                         request_id=request_id,
                     ),
-                    summary="a reply that is not JSON",
+                    summary="a response that is not JSON",
                     retried=False,
                 )
         return self._failed_by_status(response, error or ErrorBody(""), endpoint, request_id)
@@ -169,15 +167,15 @@ class HttpTransport:
         self, response: RawResponse, error: ErrorBody, endpoint: str, request_id: str
     ) -> Failure:
         status = error.code or (500 if response.succeeded else response.status)
-        kind, advice = error_kind(status, error)
+        kind, hint = error_kind(status, error)
         if issubclass(kind, EngineDeadError | ModelNotFoundError):
             self.mark_lost()
-        said = error.message
+        message = error.message
         return Failure(
             kind(
-                f"HTTP {status}{f': {said}' if said else ' with an empty body'}. {advice}",
+                f"HTTP {status}{f': {message}' if message else ' with an empty body'}. {hint}",
                 status=status,
-                server_message=said,
+                server_message=message,
                 retry_after=retry_after(response.headers),
                 endpoint=endpoint,
                 request_id=request_id,
@@ -186,11 +184,11 @@ class HttpTransport:
             retried=is_retried(kind, status),
         )
 
-    def _failed_on_the_wire(self, error: NetworkError, endpoint: str, request_id: str) -> Failure:
+    def _failed_by_network(self, error: NetworkError, endpoint: str, request_id: str) -> Failure:
         rule = NETWORK_ERROR_RULES[error.kind]
         if rule.server_lost:
             self.mark_lost()
-        reason = redact(str(error), self._headers)[:_SHOWN_CHARACTERS]
+        reason = redact(str(error), self._headers)[:200]
         message = f"{reason[:1].upper()}{reason[1:]}. {rule.hint}"
         return Failure(
             rule.error(message, endpoint=endpoint, request_id=request_id),
@@ -201,7 +199,7 @@ class HttpTransport:
 
 
 class _Attempts:
-    """The attempts of one call, and what they met."""
+    """The attempts of one request, with a summary of each failure."""
 
     def __init__(self, transport: HttpTransport, request: Request) -> None:
         self._transport = transport
@@ -212,23 +210,23 @@ class _Attempts:
         self._failing_since = 0.0
         self.summaries: list[str] = []
 
-    def from_the(self, first: Failure) -> Callable[[], Awaitable[Response | Failure]]:
-        """All attempts, of which the first was made already."""
-        met: list[Failure] = [first]
+    def after(self, first: Failure) -> Callable[[], Awaitable[Response | Failure]]:
+        """Return a function that returns the first failure, and then makes further attempts."""
+        earlier: list[Failure] = [first]
 
         async def attempt() -> Response | Failure:
-            return met.pop() if met else await self.next()
+            return earlier.pop() if earlier else await self.next()
 
         return attempt
 
     async def next(self) -> Response | Failure:
-        """One attempt."""
+        """Make one attempt."""
         if self.summaries and time.monotonic() - self._failing_since > RESTART_SECONDS:
-            # Another may answer by now: a gateway hides that the first one refused meanwhile.
+            # Another server may answer by now: a gateway hides that the first one was down.
             self._transport.mark_lost()
         outcome = await self._send()
         if not self._was_reset and _is_reset(outcome):
-            # Mostly an idle connection that the server had closed already: at once, once.
+            # Mostly an idle connection that the server had closed: repeat at once, and only once.
             self._was_reset = True
             outcome = await self._send()
         if isinstance(outcome, Failure) and isinstance(outcome.error, EngineDeadError):
@@ -240,7 +238,7 @@ class _Attempts:
         return outcome
 
     async def _send(self) -> Response | Failure:
-        # vLLM up to 0.13 refuses an id that is still in flight there, so each attempt has its own.
+        # vLLM up to 0.13 refuses an ID that is still in flight, so each attempt has its own.
         request_id = f"rc-{uuid.uuid4().hex}"
         outcome = await self._transport.send_once(self._request, self._body, request_id)
         summary = outcome.summary if isinstance(outcome, Failure) else "ok"
@@ -255,9 +253,9 @@ class _Attempts:
 
 
 def _other_request(payload: object, headers: Mapping[str, str], request_id: str) -> str | None:
-    """The request of ours that a reply belongs to, if it says that it is not this one."""
-    said = (as_mapping(payload) or {}).get("id")
-    for text in (said, headers.get("x-request-id")):
+    """Return the ID of another request of this client that a response names, if it names one."""
+    response_id = (as_mapping(payload) or {}).get("id")
+    for text in (response_id, headers.get("x-request-id")):
         named = _REQUEST_ID.search(text) if isinstance(text, str) else None
         if named is not None and named[0] != request_id:
             return named[0]
@@ -267,12 +265,12 @@ def _other_request(payload: object, headers: Mapping[str, str], request_id: str)
 def _answer_to(other: str, endpoint: str, request_id: str) -> Failure:
     return Failure(
         ResponseMismatchError(
-            f"The reply is the one to another request, {other}: a proxy mixes up replies, sends "
-            "them twice, or keeps them.",
+            f"The response belongs to another request, {other}. A proxy mixes up, repeats or "
+            "caches responses.",
             endpoint=endpoint,
             request_id=request_id,
         ),
-        summary="a reply to another request",
+        summary="a response to another request",
         retried=True,
     )
 
@@ -285,7 +283,7 @@ def _encode(body: dict[str, object]) -> bytes:
     try:
         return orjson.dumps(body)
     except TypeError as error:
-        raise InputError(f"The sample cannot be sent as JSON: {error}.") from error
+        raise InputError(f"Cannot write the sample as JSON: {error}.") from error
 
 
 def _json_or_none(body: bytes) -> object:
@@ -294,9 +292,8 @@ def _json_or_none(body: bytes) -> object:
     except ValueError:
         if b"NaN" not in body and b"Infinity" not in body:
             return None
-    # Python servers write these numbers in JSON, orjson refuses them, and whoever reads the reply
-    # has to say that they are the trouble: they become null, and nothing else passes that orjson
-    # would refuse.
+    # Python servers write NaN and Infinity in JSON, which orjson refuses. They become null here, so
+    # that the reader of the response can name them. Nothing else passes that orjson would refuse.
     try:
         return cast("object", orjson.loads(orjson.dumps(json.loads(body))))
     except (ValueError, TypeError, RecursionError):

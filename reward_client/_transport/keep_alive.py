@@ -1,4 +1,4 @@
-"""Whether a server lets a connection be used twice: the doctor's only look below the HTTP API."""
+"""The check whether a server reuses connections, for the doctor."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from reward_client._base.options import Connection
 from reward_client._transport.connections import find_proxy
 
 _DEADLINE = aiohttp.ClientTimeout(total=10)
-_MOST_BYTES = 2**20
+_MAX_BYTES = 2**20
 
 
 async def keeps_alive(url: str, headers: Mapping[str, str], connection: Connection) -> bool | None:
-    """Whether two requests, one after the other, share a connection.
+    """Return whether two requests, one after the other, share a connection.
 
     Returns:
-        None where that cannot be seen: through a proxy, which has connections of its own, with
-        certificates of the caller's, or if the requests fail.
+        None if the check is impossible: behind a proxy, which has its own connections; with
+        certificates of the caller; or if the requests fail.
     """
     own_tls = connection.verify is not True or connection.cert is not None
     if own_tls or find_proxy(url, connection) is not None:
@@ -48,12 +48,12 @@ async def keeps_alive(url: str, headers: Mapping[str, str], connection: Connecti
 
 
 async def _read_whole(session: aiohttp.ClientSession, url: str) -> bool:
-    """Whether a reply came to its end; only then its connection can be used again."""
+    """Read a response; return whether it ended, since only then its connection can be reused."""
     async with session.get(url, allow_redirects=False) as response:
-        body = response.content.iter_chunked(_MOST_BYTES)
+        body = response.content.iter_chunked(_MAX_BYTES)
         size = 0
         async for chunk in body:
             size += len(chunk)
-            if size > _MOST_BYTES:
+            if size > _MAX_BYTES:
                 return False
     return True

@@ -1,4 +1,4 @@
-"""What can go wrong on a connection, told apart by its real cause, and what is done about it."""
+"""Failures of a connection: their kinds, and the error, retries and advice for each kind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reward_client.errors import (
 
 
 class NetworkErrorKind(Enum):
-    """A failure of the connection, before or during a reply."""
+    """The kind of a connection's failure, before or during a response."""
 
     REFUSED = "connection refused"
     UNKNOWN_HOST = "unknown host"
@@ -25,24 +25,24 @@ class NetworkErrorKind(Enum):
     PROXY = "proxy failure"
     PROXY_REFUSAL = "refused by the proxy"
     CONNECT_TIMEOUT = "connect timeout"
-    RESET = "connection reset before the reply"
-    CUT = "connection cut during the reply"
+    RESET = "connection reset before the response"
+    CUT = "connection cut during the response"
     READ_TIMEOUT = "read timeout"
-    NOT_HTTP = "not an HTTP reply"
-    TOO_LARGE = "reply too large"
+    NOT_HTTP = "not an HTTP response"
+    TOO_LARGE = "response too large"
     CLOSED = "client closed"
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkErrorRule:
-    """What a fault becomes.
+    """The treatment of a kind of network error.
 
     Attributes:
-        error: The error that is raised when retries are off or used up.
-        retried: Whether another attempt is made.
-        server_lost: Whether another server may have come up since.
-        why: The reason for the choice.
-        hint: What the caller can do, for the message.
+        error: The error to raise when retries are off or used up.
+        retried: True if another attempt follows.
+        server_lost: True if another server may have come up since.
+        why: The reason for the treatment.
+        hint: The advice to the caller, for the message.
     """
 
     error: type[RewardClientError]
@@ -64,14 +64,14 @@ NETWORK_ERROR_RULES = {
         ServerUnreachableError,
         retried=True,
         server_lost=True,
-        why="name services of clusters fail for moments",
-        hint="Check the host name in base_url, and of the proxy if there is one.",
+        why="the name service of a cluster may fail for a moment",
+        hint="Check the host name in base_url, and that of the proxy if there is one.",
     ),
     NetworkErrorKind.TLS: NetworkErrorRule(
         ServerUnreachableError,
         retried=False,
         server_lost=False,
-        why="a certificate does not become valid by asking again",
+        why="another attempt does not make a certificate valid",
         hint="Check https:// against http://, and Connection(verify=…, cert=…).",
     ),
     NetworkErrorKind.PROXY: NetworkErrorRule(
@@ -85,7 +85,7 @@ NETWORK_ERROR_RULES = {
         ServerUnreachableError,
         retried=False,
         server_lost=False,
-        why="the proxy has decided",
+        why="the proxy will refuse again",
         hint="Check user and password in Connection(proxy=…) or the proxy environment variables.",
     ),
     NetworkErrorKind.CONNECT_TIMEOUT: NetworkErrorRule(
@@ -100,59 +100,59 @@ NETWORK_ERROR_RULES = {
         retried=True,
         server_lost=False,
         why="mostly an idle connection that the server closed (vLLM does after 5 s)",
-        hint="If it goes on, look into the server's log.",
+        hint="If the error persists, read the server's log.",
     ),
     NetworkErrorKind.CUT: NetworkErrorRule(
         TransportError,
         retried=True,
         server_lost=False,
         why="scoring is repeatable",
-        hint="If it goes on, look into the server's log and the proxies between.",
+        hint="If the error persists, read the logs of the server and of proxies before it.",
     ),
     NetworkErrorKind.READ_TIMEOUT: NetworkErrorRule(
         RewardTimeoutError,
         retried=False,
         server_lost=False,
-        why="the server may be busy with it still; asking again doubles its load",
+        why="the server may still be busy with it, and a retry would double its load",
         hint="The server may be overloaded; Timeouts(read=…) sets the deadline.",
     ),
     NetworkErrorKind.NOT_HTTP: NetworkErrorRule(
         ProtocolError,
         retried=False,
         server_lost=False,
-        why="another kind of server answers there",
+        why="another kind of server answers at this address",
         hint="Does base_url point at a vLLM server, with the right scheme and port?",
     ),
     NetworkErrorKind.TOO_LARGE: NetworkErrorRule(
         ProtocolError,
         retried=False,
         server_lost=False,
-        why="the same request has the same reply",
-        hint="A reward is small: hidden states may be coming back. "
+        why="the same request gets the same response",
+        hint="Rewards are small: the server may be sending hidden states. "
         "Limits(max_response_bytes=…) sets the limit.",
     ),
     NetworkErrorKind.CLOSED: NetworkErrorRule(
         RewardClientError,
         retried=False,
         server_lost=False,
-        why="the caller wants no more",
-        hint="The client was closed while this call was under way.",
+        why="the caller closed the client",
+        hint="The client was closed during this request.",
     ),
 }
 
 
 class NetworkError(Exception):
-    """A fault on the wire; turned into the error of its rule before anybody sees it."""
+    """A failure of the connection. Callers see the error of its rule instead."""
 
     def __init__(self, kind: NetworkErrorKind, reason: str) -> None:
         super().__init__(f"{kind.value}: {reason}")
         self.kind = kind
 
 
-# Transports that callers bring wrap what they met (httpx-aiohttp 0.2 reports refused, unknown host,
-# reset and proxy failure all as ConnectTimeout), so the whole chain of causes is searched, and the
-# most telling class in it decides. Names instead of classes: aiohttp, httpx, httpcore and httpx2
-# (openai) use the same ones; none is imported here.
+# The transports of callers wrap their errors: httpx-aiohttp 0.2 reports a refused connection, an
+# unknown host, a reset and a proxy failure all as ConnectTimeout. So the whole chain of causes is
+# searched, and the first class of this list decides. The list has names, not classes: aiohttp,
+# httpx, httpcore and httpx2 (openai) share them, and none is imported here.
 _BY_CLASS_NAME = (
     ("ClientConnectorDNSError", NetworkErrorKind.UNKNOWN_HOST),
     ("gaierror", NetworkErrorKind.UNKNOWN_HOST),
@@ -185,29 +185,29 @@ _BY_CLASS_NAME = (
     ("PoolTimeout", NetworkErrorKind.CONNECT_TIMEOUT),
 )
 
-# How both libraries begin to say that CONNECT was answered with a status.
+# The beginning of both libraries' message for a status in response to CONNECT.
 _PROXY_REFUSED = re.compile(r"40[0-7]\b")
 
 
 def classify(error: BaseException, *, reading: bool) -> NetworkErrorKind | None:
-    """The fault behind an exception of an HTTP library, or None if it is not one.
+    """Return the kind of network error behind an exception; None if it is another error.
 
     Args:
-        error: What was raised.
-        reading: Whether the status line and headers of the reply had arrived before.
+        error: The exception of an HTTP library.
+        reading: True if the status line and headers of the response had arrived before.
     """
     chain = list(_causes(error))
     names = {cls.__name__ for link in chain for cls in type(link).__mro__}
     if "RemoteProtocolError" in names:
-        # h11 has one class for a peer that left and for one that speaks something else.
+        # h11 has one class for a peer that left and a peer that speaks another protocol.
         text = " ".join(map(str, chain))
         if "peer closed" in text:
             return NetworkErrorKind.CUT
         return NetworkErrorKind.RESET if "disconnected" in text else NetworkErrorKind.NOT_HTTP
-    fault = next((fault for name, fault in _BY_CLASS_NAME if name in names), None)
-    if fault is NetworkErrorKind.PROXY and any(_PROXY_REFUSED.match(str(link)) for link in chain):
+    kind = next((kind for name, kind in _BY_CLASS_NAME if name in names), None)
+    if kind is NetworkErrorKind.PROXY and any(_PROXY_REFUSED.match(str(link)) for link in chain):
         return NetworkErrorKind.PROXY_REFUSAL
-    return NetworkErrorKind.CUT if reading and fault is NetworkErrorKind.RESET else fault
+    return NetworkErrorKind.CUT if reading and kind is NetworkErrorKind.RESET else kind
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

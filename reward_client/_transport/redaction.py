@@ -1,4 +1,4 @@
-"""What must never be shown: the values of headers, which a server or proxy may repeat in errors."""
+"""Redaction of header values, which a server or proxy may repeat in errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import quote
 _SHORTEST_SECRET = 6
 """Shorter header values are no secrets, and replacing them would garble messages."""
 
-# Set by HTTP libraries, or by us.
+# Set by HTTP libraries, or by this package.
 _HARMLESS = frozenset(
     {
         "accept",
@@ -25,10 +25,10 @@ _HARMLESS = frozenset(
 
 
 def redact(text: str, sent: Mapping[str, str]) -> str:
-    """The text without what the headers of its request hold, plain or as URLs and JSON write it.
+    """Replace the values of the request's headers in a text, plain or as URLs and JSON write them.
 
     Args:
-        text: May repeat a header.
+        text: A text that may repeat a header.
         sent: The headers of the request; names in any case.
     """
     for secret in sorted(set(_secrets(sent)), key=len, reverse=True):

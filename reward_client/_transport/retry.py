@@ -1,4 +1,4 @@
-"""When a call is tried again, as tenacity objects."""
+"""The retry policy as tenacity objects."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from reward_client.errors import RewardClientError, StatusError
 _logger = logging.getLogger("reward_client")
 
 _FIRST_WAIT = 0.5
-"""Seconds; the upper end of the first wait, doubled for each further one."""
+"""The upper end of the first wait in seconds; it doubles with each further wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What an attempt ended with instead of a reply.
+    """The failure of an attempt.
 
     Attributes:
-        error: What is raised if no attempt follows.
+        error: The error to raise if no attempt follows.
         summary: One line without any text of the server, for logs and `error.attempts`.
-        retried: Whether another attempt can help.
-        network_error: What happened on the wire, if that is where it failed.
+        retried: True if another attempt can help.
+        network_error: The kind of network error, if the attempt failed by one.
     """
 
     error: RewardClientError
@@ -44,15 +44,14 @@ class Failure:
 
 
 def retrying(policy: RetryPolicy, spent: float) -> AsyncRetrying:
-    """A retry loop around a coroutine function that returns a reply or a `Failure`.
+    """Build a retry loop for a coroutine function that returns a response or a `Failure`.
 
-    It waits with full jitter, or exactly as long as the server asks; gives the last failure back
-    when attempts or budget are used up; and lets every exception pass, so that cancellation is
-    never retried.
+    It waits with full jitter, or exactly as long as the server asks. It returns the last failure
+    when attempts or budget are used up. Exceptions pass, so a cancellation is never retried.
 
     Args:
-        policy: How often, and how long.
-        spent: Seconds of its budget that are gone.
+        policy: The retry policy.
+        spent: The seconds of the budget that are already spent.
     """
     left = policy.budget - spent
     return AsyncRetrying(

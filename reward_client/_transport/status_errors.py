@@ -1,4 +1,4 @@
-"""What an HTTP status and an error body mean, and which are worth another attempt."""
+"""HTTP statuses and error bodies: the error, retries and advice for each."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from types import MappingProxyType
 import orjson
 
 from reward_client._base.json_values import as_mapping
+from reward_client._base.wording import shorten
 from reward_client._transport.redaction import redact
 from reward_client.errors import (
     AuthenticationError,
@@ -27,20 +28,20 @@ from reward_client.errors import (
 
 # vLLM up to 0.31 echoes the whole input in validation errors (184 kB seen).
 _SHOWN_CHARACTERS = 300
-# What is searched for those: patterns take quadratic time on hostile pages.
+# The patterns search no further: they take quadratic time on hostile pages.
 _READ_CHARACTERS = 4_096
 
 STATUS_RULES = {
-    408: (True, "the server gave up waiting for the request, not on it"),
+    408: (True, "the server stopped waiting for the request and did not process it"),
     425: (True, "the server asks for it"),
     429: (True, "the server or a gateway asks to come back later"),
-    500: (True, "vLLM up to 0.17 answers so while its engine fails, gateways while they restart"),
+    500: (True, "vLLM up to 0.17 sends it when its engine fails, gateways when they restart"),
     502: (True, "a gateway has lost its server for a moment"),
     503: (True, "the server scales or starts"),
     504: (True, "a gateway has lost its server for a moment"),
 }
-"""Status → (retried, why). Every status not named here is permanent: the same request would get
-the same answer."""
+"""Status → (retried, why). Every other status is permanent: the same request would get the same
+response."""
 
 # Recorded from 0.8.5, 0.10.2, 0.12.0, 0.16.0, 0.20.2 and 0.25.1 after their engine died.
 _DEAD_ENGINE = re.compile(
@@ -49,25 +50,25 @@ _DEAD_ENGINE = re.compile(
     re.IGNORECASE,
 )
 _UNKNOWN_MODEL = re.compile(r"\bmodel\b.*does not exist", re.IGNORECASE | re.DOTALL)
-# What vLLM 0.8.5 to 0.32.0 say when a route or a pooling task is not served for the model.
+# The messages of vLLM 0.8.5 to 0.32.0 for a route or pooling task that the model does not have.
 _NOT_SERVED = re.compile(
     r"does not support \w[\w ()]* API|Unsupported task|Task \w+ is not supported"
     r"|pooling_task must be one of|switching the model's pooling_task|task was removed",
     re.IGNORECASE,
 )
-# What a prompt stands behind: pydantic's validation errors repeat the input, as a list of dicts, as
-# JSON (also within a text of JSON) or as text, and a reply of /detokenize may come cut off.
+# The text before a prompt. pydantic's validation errors repeat the input: as a list of dicts, as
+# JSON (also within a JSON text) or as text. A response of /detokenize may be cut within the prompt.
 _ECHO = re.compile(r"""\\*['"](?:input|prompt|messages|content)\\*['"]\s*:|input_value=""")
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """What an error reply says.
+    """The content of an error response.
 
     Attributes:
-        message: The server's words, shortened and without echoed input.
-        type: vLLM's error type, such as ``"NotFoundError"``; empty where there is none.
-        code: The status inside the body, which counts more than the one outside.
+        message: The server's message, shortened and without echoed input.
+        type: vLLM's error type, such as ``"NotFoundError"``; empty if there is none.
+        code: The status in the body, which overrides the HTTP status.
     """
 
     message: str
@@ -78,43 +79,43 @@ class ErrorBody:
 def read_error(
     body: bytes, payload: object, sent: Mapping[str, str] = MappingProxyType({})
 ) -> ErrorBody | None:
-    """The error in a reply of any status, or None if there is none in it.
+    """Read the error in a response of any status; None if it holds none.
 
-    Understands vLLM's flat (up to 0.10.0) and nested errors, a bare string (401), FastAPI's
-    ``detail``, and whatever a proxy sends.
+    The forms: vLLM's flat (up to 0.10.0) and nested errors, a bare string (401), FastAPI's
+    ``detail``, and the pages of proxies.
 
     Args:
-        body: The reply as it came.
-        payload: The reply as JSON, None where it is not.
-        sent: The headers of the request, which must not be shown where the reply repeats them.
+        body: The raw body.
+        payload: The body as JSON; None if it is no JSON.
+        sent: The headers of the request, which are redacted if the response repeats them.
     """
     fields = as_mapping(payload)
     if fields is None:
         if payload is not None:
             return None
-        return ErrorBody(_shown(body.decode("utf-8", "replace"), sent))
+        return ErrorBody(_message(body.decode("utf-8", "replace"), sent))
     error = fields.get("error")
     nested = as_mapping(error)
     if nested:
         fields = nested
     elif error:
-        return ErrorBody(_shown(error, sent))
+        return ErrorBody(_message(error, sent))
     elif "detail" in fields:
-        return ErrorBody(_shown(fields["detail"], sent))
+        return ErrorBody(_message(fields["detail"], sent))
     elif fields.get("object") != "error":
         return None
     message, kind, code = fields.get("message"), fields.get("type"), fields.get("code")
     return ErrorBody(
-        message=_shown(message, sent),
+        message=_message(message, sent),
         type=kind if isinstance(kind, str) else "",
         code=code if isinstance(code, int) and 400 <= code <= 599 else None,
     )
 
 
 def error_kind(status: int, error: ErrorBody) -> tuple[type[StatusError], str]:
-    """The class of a status error, and what the caller can do about it."""
+    """Return the class of a status error, and the advice to the caller."""
     if _DEAD_ENGINE.search(error.message):
-        return EngineDeadError, "vLLM's engine has died: start the server again; its log says why."
+        return EngineDeadError, "vLLM's engine has died. Read the server's log and restart it."
     if _NOT_SERVED.search(error.message):
         return RouteNotFoundError, "The server does not serve this model's task on this route."
     if status == 404 and (error.type == "NotFoundError" or _UNKNOWN_MODEL.search(error.message)):
@@ -123,38 +124,39 @@ def error_kind(status: int, error: ErrorBody) -> tuple[type[StatusError], str]:
         case 401 | 403:
             return AuthenticationError, "Check api_key= (or REWARD_CLIENT_API_KEY)."
         case 407:
-            return StatusError, "The proxy wants a user and password: Connection(proxy=…)."
+            return StatusError, "The proxy needs a user and password: give Connection(proxy=…)."
         case 404 | 405 | 501:
             return RouteNotFoundError, "Does base_url point at a vLLM server?"
         case 408 | 425:
-            return ServerError, "It asked to try again, and that did not help."
+            return ServerError, "The server asked for retries, which did not help."
         case 429:
             return RateLimitedError, "Lower Limits(max_concurrency=…) or try again later."
         case _ if 300 <= status < 400:
-            return StatusError, "Redirects are not followed: give the final address as base_url."
+            return (
+                StatusError,
+                "The client follows no redirects: give the final address as base_url.",
+            )
         case _ if 400 <= status < 500:
-            return BadRequestError, "Sending it again would give the same answer."
+            return BadRequestError, "The same request would get the same response."
         case _:
-            return ServerError, "The server, or a proxy before it, failed; its log says more."
+            return ServerError, "The server or a proxy before it failed. Read its log."
 
 
 def is_retried(kind: type[StatusError], status: int) -> bool:
-    """Whether another attempt can help."""
+    """Return whether another attempt can help."""
     if issubclass(kind, EngineDeadError):
-        return True  # once: the caller of this counts deaths, the input may be the killer
+        return True  # but only once: the input may be what kills the engine
     if issubclass(kind, RouteNotFoundError | ModelNotFoundError):
         return False
     return STATUS_RULES.get(status, (False, ""))[0]
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds to wait as the server asks, from ``retry-after-ms`` or ``retry-after``.
-
-    The latter may be seconds or a date.
+    """Return the seconds in ``retry-after-ms`` or ``retry-after``, if the server sent either.
 
     Args:
-        headers: With lower-case names.
-        now: The time that a date is compared with.
+        headers: The response headers, with lower-case names.
+        now: The time to compare a date in ``retry-after`` with.
     """
     milliseconds = _non_negative(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
@@ -180,20 +182,20 @@ def _non_negative(text: str) -> float | None:
     return number if math.isfinite(number) and number >= 0 else None
 
 
-def _shown(value: object, sent: Mapping[str, str]) -> str:
-    """What may be shown of the server's words."""
+def _message(value: object, sent: Mapping[str, str]) -> str:
+    """Return the part of a server's message that may be shown."""
     text = value if isinstance(value, str) else _dump(value)
-    text = redact(text, sent)[:_READ_CHARACTERS]  # in this order: no half of a secret stays
+    text = redact(text, sent)[:_READ_CHARACTERS]  # in this order, so that no half of a secret stays
     text = _ECHO.split(text, maxsplit=1)[0]
     if "<html" in text[:1000].lower() or "<!doctype" in text[:1000].lower():
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
         text = f"an HTML page{f' titled {title[1].strip()!r}' if title else ''}"
     text = " ".join(text.split())
-    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+    return shorten(text, _SHOWN_CHARACTERS)
 
 
 def _dump(value: object) -> str:
     try:
         return orjson.dumps(value).decode() if value is not None else ""
-    except TypeError:  # more deeply nested than orjson writes
+    except TypeError:  # orjson refuses deeper nesting
         return "a deeply nested error"

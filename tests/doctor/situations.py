@@ -192,7 +192,7 @@ SITUATIONS = [
     Situation(
         "resets",
         2,
-        {"reach": ("failed", "reset before the reply", "server's log")},
+        {"reach": ("failed", "reset before the response", "server's log")},
         wrong=failing("/v1/models", Fault.reset()),
     ),
     Situation(
@@ -532,7 +532,7 @@ SITUATIONS = [
         2,
         {
             "BOS": ("failed", "starts with 2 BOS tokens", "--chat-template FILE"),
-            "sample": ("failed", "exactly one BOS token is demanded", "log"),
+            "sample": ("failed", "exactly one BOS token is required", "log"),
         },
         wrong=tokens(lambda ids: [1, *ids]),
         client=named(recipe(prompt={"bos": True})),

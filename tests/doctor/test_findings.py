@@ -188,7 +188,7 @@ def test_every_error_becomes_a_finding_with_a_cure(kind, message: str) -> None:
 def test_the_servers_own_words(said: str, detail: str) -> None:
     happened = f": {said}" if said else " with an empty body"
     error = BadRequestError(
-        f"HTTP 400{happened}. Sending it again would give the same answer.",
+        f"HTTP 400{happened}. The same request would get the same response.",
         status=400,
         server_message=said,
         endpoint="POST http://x/pooling",

@@ -89,7 +89,7 @@ def test_closed_by_another_thread_during_a_call(server: RewardServer) -> None:
         while not any(request.path == "/pooling" for request in server.requests[before:]):
             time.sleep(0.01)
         client.close()
-        with pytest.raises(RewardClientError, match="closed while"):
+        with pytest.raises(RewardClientError, match="closed during"):
             waiting.result(5)
 
 

@@ -419,14 +419,14 @@ def test_auto_falls_back_on_a_form_that_is_new(
 def test_a_difference_that_comes_later_is_an_error(
     choice: str, connect: Connect, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Samples since the last comparison may have been scored as other tokens: that is said."""
+    """Samples since the last comparison may have been scored with wrong token IDs: that is said."""
     client = connect(choice)
     for number in range(FIRST):
         client.ids(chat(str(number)))
     server.alter = later
     for number in range(FIRST, EVERY - 1):
         client.ids(chat(str(number)))
-    with pytest.raises(TokenizerMismatchError, match="may have been scored as other tokens"):
+    with pytest.raises(TokenizerMismatchError, match="may have been scored with wrong token IDs"):
         client.ids(chat("4"))
     if choice == "auto":
         assert client.ids(chat("4")) == connect("server").ids(chat("4"))
@@ -476,9 +476,9 @@ def without_files(tmp_path: Path) -> tuple[TokenizerChoice, ServerProfile]:
 
 
 CANNOT_BE_HAD = [
-    (without_root, "does not say where its model comes from"),
+    (without_root, "hides the source of its model"),
     (without_folder, "nowhere"),
-    (without_files, "cannot be loaded"),
+    (without_files, "Cannot load the tokenizer"),
 ]
 
 
@@ -717,7 +717,7 @@ def test_what_nothing_can_be_dropped_from_stays_too_long(sample: Any, server: Se
     kept = too_long("server", sample, 50, server)
     assert not kept.truncated
     assert not kept.fits
-    assert f"{len(kept.ids)} tokens and the server" in str(kept.too_long())
+    assert f"{len(kept.ids)} tokens, but the server" in str(kept.too_long())
 
 
 def test_a_limit_that_nobody_names_is_none(server: Server) -> None:

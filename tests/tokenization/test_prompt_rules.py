@@ -120,11 +120,11 @@ def test_step_tokens_where_none_belong(messages: Any, steps: Any, hint: str) -> 
 @pytest.mark.parametrize(
     ("messages", "hint"),
     [
-        ([QUESTION], "must be the assistant's text"),
-        ([QUESTION, answer(None, tool_calls=[])], "must be the assistant's text"),
-        ([QUESTION, answer([{"type": "text", "text": "4"}])], "must be the assistant's text"),
-        ([QUESTION, answer("")], "no step to score"),
-        ([QUESTION, answer("\n\n \n\n")], "no step to score"),
+        ([QUESTION], "must be text of the assistant"),
+        ([QUESTION, answer(None, tool_calls=[])], "must be text of the assistant"),
+        ([QUESTION, answer([{"type": "text", "text": "4"}])], "must be text of the assistant"),
+        ([QUESTION, answer("")], "Cannot score steps"),
+        ([QUESTION, answer("\n\n \n\n")], "Cannot score steps"),
         ([QUESTION, answer("One\n\ntwo<extra_0>")], "Step 1 holds the step token"),
         ([{"role": "user", "content": MARKED}, answer("4")], "Message 0 holds"),
     ],
@@ -169,7 +169,11 @@ def test_as_many_step_tokens_as_the_text_has(prompt: Prompt, ids: tuple[int, ...
     ("prompt", "ids", "hint"),
     [
         (ANSWERED, (1, 9, 5, 9, 8, 7), "does not keep it whole"),
-        (ANSWERED, (1, 9, 5, 9, 5, 5), "2 step tokens '<extra_0>', and its token IDs 3 of ID 5"),
+        (
+            ANSWERED,
+            (1, 9, 5, 9, 5, 5),
+            "2 step tokens '<extra_0>', but its token IDs hold 3 of ID 5",
+        ),
         (ANSWERED, (1, 9), "does not keep it whole"),
         (FormattedText("x<extra_0>"), (9, 5, 5), "does not keep it whole"),
         (FormattedText("x"), (9, 5), "does not keep it whole"),
@@ -219,7 +223,7 @@ def test_a_missing_bos_is_added_to_conversations_only() -> None:
     rules = PromptRules(bos=True, bos_token_id=BOS)
     assert rules.finished(TokenIds.of((9, BOS)), CONVERSATION) == (BOS, 9, BOS)
     for prompt in (TEXT, IDS):
-        with pytest.raises(InputError, match="starts with 0 BOS tokens, and exactly one"):
+        with pytest.raises(InputError, match="starts with 0 BOS tokens, but exactly one"):
             rules.finished(TokenIds.of((9, BOS)), prompt)
 
 
@@ -227,10 +231,10 @@ def test_a_missing_bos_is_added_to_conversations_only() -> None:
 @pytest.mark.parametrize(
     ("bos", "given_ids", "hint"),
     [
-        (True, (BOS, BOS, 9), "starts with 2 BOS tokens, and exactly one"),
-        (True, (BOS, BOS, BOS), "starts with 3 BOS tokens, and exactly one"),
-        (False, (BOS, 9), "starts with 1 BOS tokens, and no BOS"),
-        (False, (BOS, BOS, 9), "starts with 2 BOS tokens, and no BOS"),
+        (True, (BOS, BOS, 9), "starts with 2 BOS tokens, but exactly one"),
+        (True, (BOS, BOS, BOS), "starts with 3 BOS tokens, but exactly one"),
+        (False, (BOS, 9), "starts with 1 BOS tokens, but no BOS"),
+        (False, (BOS, BOS, 9), "starts with 2 BOS tokens, but no BOS"),
     ],
 )
 def test_a_wrong_bos_is_refused(

@@ -517,10 +517,10 @@ def test_reasoning_of_the_last_turn_alone() -> None:
 def test_reasoning_that_the_template_drops_is_an_error() -> None:
     opened = rendered("forgetting", CHAT[:1], add_generation_prompt=True)
     response = text_ids("forgetting", "Two and two.\n</think>4")
-    with pytest.raises(TokenizerMismatchError, match="leaves something out"):
+    with pytest.raises(TokenizerMismatchError, match="drops or rewrites content"):
         messages_of("forgetting", text_ids("forgetting", opened) + response)
     for drops in (response, text_ids("forgetting", "Two and")):
-        with pytest.raises(TokenizerMismatchError, match="leaves something out"):
+        with pytest.raises(TokenizerMismatchError, match="drops or rewrites content"):
             messages_of("forgetting", drops, prompt=CHAT[:1])
     text = rendered("thinking", chat("hello .", "3", "Sure?", "4")).replace("3", THOUGHT)
     with pytest.raises(TokenizerMismatchError):
@@ -587,9 +587,9 @@ def test_a_known_prompt_may_hold_what_a_response_may_not() -> None:
 @pytest.mark.parametrize("special", ["<|im_end|>", "<|im_start|>", "<|endoftext|>"])
 def test_a_special_token_that_other_tokens_spell(special: str) -> None:
     ids = [*ids_of("chatml", CHAT)[:-2], *spelled("chatml", special)]
-    with pytest.raises(TokenizerMismatchError, match=r"spell .* out"):
+    with pytest.raises(TokenizerMismatchError, match=r"spell out"):
         messages_of("chatml", ids)
-    with pytest.raises(TokenizerMismatchError, match=r"spell .* out"):
+    with pytest.raises(TokenizerMismatchError, match=r"spell out"):
         messages_of("chatml", spelled("chatml", special), prompt=CHAT[:1])
 
 
@@ -619,7 +619,7 @@ OTHER_TURNS = [
 @pytest.mark.parametrize("family", ["chatml", "headers", "plain"])
 @pytest.mark.parametrize("messages", OTHER_TURNS)
 def test_other_turns_are_an_error(family: str, messages: Any) -> None:
-    with pytest.raises(TokenizerMismatchError, match="by turns"):
+    with pytest.raises(TokenizerMismatchError, match="in alternation"):
         messages_of(family, ids_of(family, messages))
 
 
@@ -678,14 +678,15 @@ def test_the_error_shows_where_and_not_the_prompt() -> None:
     with pytest.raises(TokenizerMismatchError) as caught:
         messages_of("headers", wrong)
     position = len(rendered("headers", chat(secret, "4"))) - len("<|eot|>")
-    assert f"first at character {position}: '' there, '<|eot|>and more' here" in str(caught.value)
+    difference = f"{position}: '' in the template, '<|eot|>and more' in the token IDs"
+    assert f"first at character {difference}" in str(caught.value)
     assert str(caught.value).count("secret") <= 3
     changed = rendered("headers", chat(secret, "4")).replace("<|header|>user", "<|header|>usher")
     with pytest.raises(TokenizerMismatchError) as caught:
         messages_of("headers", text_ids("headers", changed))
     position = changed.index("usher") + 2
     assert f"first at character {position}: 'er<|/header|>" in str(caught.value)
-    assert "there, 'her<|/header|>" in str(caught.value)
+    assert "in the template, 'her<|/header|>" in str(caught.value)
     assert str(caught.value).count("secret") <= 3
 
 
@@ -703,7 +704,8 @@ def test_the_error_says_what_is_missing() -> None:
     with pytest.raises(TokenizerMismatchError) as caught:
         messages_of("chatml", text_ids("chatml", text))
     missing = repr("<|im_end|>\n<|im_start|>assistant\n"[:24])
-    assert f"first at character {position}: {missing} there, 'hello' here" in str(caught.value)
+    difference = f"{position}: {missing} in the template, 'hello' in the token IDs"
+    assert f"first at character {difference}" in str(caught.value)
 
 
 @pytest.mark.parametrize("prompt", [[], "2+2?", [{"content": "2+2?"}], [5]])
@@ -716,7 +718,7 @@ def test_a_prompt_that_the_template_refuses() -> None:
     four = text_ids("turns", "4")
     with pytest.raises(InputError, match="There is no system role"):
         messages_of("turns", four, prompt=chat("hello .", system="Judge."))
-    with pytest.raises(InputError, match="does not take such messages"):
+    with pytest.raises(InputError, match="refuses such messages"):
         messages_of("turns", four, prompt=CHAT)
 
 
@@ -797,7 +799,7 @@ def test_no_tokenizer(given_tokenizer: Any) -> None:
 
 
 def test_a_folder_without_a_tokenizer(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with pytest.raises(InputError, match="Cannot load the tokenizer"):
         Retokenizer(tmp_path)
 
 
@@ -806,9 +808,9 @@ def test_a_folder_without_a_tokenizer(tmp_path: Path) -> None:
     [
         (None, "chat template"),
         ("{{ raise_exception('No.') }}", "No."),
-        ("{{ messages[-1]['content'] }}", "does not tell turns apart"),
-        ("{% for m in messages %}{{ m['content'] }}\n{% endfor %}", "does not tell turns apart"),
-        ("{{ messages | map(attribute='role') | join }}", "does not tell turns apart"),
+        ("{{ messages[-1]['content'] }}", "does not separate turns"),
+        ("{% for m in messages %}{{ m['content'] }}\n{% endfor %}", "does not separate turns"),
+        ("{{ messages | map(attribute='role') | join }}", "does not separate turns"),
     ],
 )
 def test_a_template_of_no_use(template: str | None, hint: str) -> None:
@@ -864,5 +866,5 @@ def test_marks_that_the_tokenizer_does_not_call_special() -> None:
     spelled_out = policy.encode("<U>one<A>two", add_special_tokens=False)
     for mark in ("<U>", "<A>"):
         spelled_out += [*(letters[letter] for letter in mark), *policy.encode("one")]
-    with pytest.raises(TokenizerMismatchError, match=r"spell '<U>' out"):
+    with pytest.raises(TokenizerMismatchError, match=r"spell out '<U>'"):
         Retokenizer(policy).conversation(spelled_out)

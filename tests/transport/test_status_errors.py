@@ -217,7 +217,7 @@ def test_recorded_deaths(death):
     kind, advice = error_kind(status, error)
     assert kind is EngineDeadError
     assert is_retried(kind, status)
-    assert "start the server again" in advice
+    assert "restart it" in advice
 
 
 @pytest.mark.parametrize(

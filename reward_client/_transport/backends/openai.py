@@ -1,4 +1,4 @@
-"""The wire over a caller's OpenAI client: its key, proxies, TLS and headers; our retries."""
+"""The backend over a caller's OpenAI client: its key, proxies, TLS and headers."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from reward_client.errors import InputError
 
 
 class AsyncOpenAI(openai.AsyncOpenAI):
-    """Has the settings of a synchronous client, which has no connections for us."""
+    """A copy of a synchronous client's settings; its connections are those of the backend."""
 
 
 class OpenAIBackend:
-    """Sends every request through an `openai.AsyncOpenAI`; it stays the caller's to close.
+    """Sends every request through an `openai.AsyncOpenAI`, which only the caller closes.
 
     Args:
         client: The OpenAI client.
-        base_url: The server's URL without ``/v1``.
-        timeouts: Deadlines for connecting and reading.
-        max_response_bytes: What a reply may have at most.
+        base_url: The server's URL, without ``/v1``.
+        timeouts: The deadlines for connecting and reading.
+        max_response_bytes: The limit for one response.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class OpenAIBackend:
         max_response_bytes: int,
     ) -> None:
         self._owned = isinstance(client, AsyncOpenAI)
-        # Connections belong to one event loop, as this object does.
+        # Connections belong to one event loop, like this object.
         own = openai.DefaultAsyncHttpxClient() if self._owned else None
         self._client = client.with_options(http_client=own) if self._owned else client
         self._timeout = openai.Timeout(timeouts.read, connect=timeouts.connect)
@@ -55,9 +55,9 @@ class OpenAIBackend:
         url = self._base_url + path
         options: openai.RequestOptions = {"headers": headers, "follow_redirects": False}
         try:
-            # Each time, since the caller may give the client another key.
+            # For each request, since the caller may change the client's key.
             client = self._client.with_options(max_retries=0, timeout=self._timeout)
-            # The one public type that gives the reply as it came, in openai 1.x to 3.x.
+            # The only public type that returns the raw response, in openai 1.x to 3.x.
             raw = openai.HttpxBinaryResponseContent
             if method == "GET":
                 content = await client.get(url, cast_to=raw, options=options)
@@ -71,15 +71,15 @@ class OpenAIBackend:
             cause = error.__cause__ or error
             if isinstance(cause, RuntimeError):
                 raise InputError(
-                    f"The OpenAI client cannot be used ({cause}). It must be open, and its "
-                    "connections belong to one event loop: make one for each event loop, or use "
-                    "RewardClient, which keeps one event loop."
+                    f"Cannot use the OpenAI client: {cause}. It must be open, and its connections "
+                    "belong to one event loop. Make one for each event loop, or use RewardClient, "
+                    "which keeps one event loop."
                 ) from error
             kind = classify(error, reading=False)
             if kind is None:
                 raise
             raise NetworkError(kind, type(cause).__name__) from error
-        # openai before 1.83 follows redirects, whatever is asked for.
+        # openai before 1.83 always follows redirects.
         response = response.history[0] if response.history else response
         if len(response.content) > self._max_response_bytes:
             raise NetworkError(
@@ -89,16 +89,16 @@ class OpenAIBackend:
         return RawResponse(response.status_code, response.headers, response.content, sent)
 
     async def aclose(self) -> None:
-        """Closes what is not the caller's."""
+        """Close the connections, unless they are the caller's."""
         if self._owned:
             await self._client.close()
 
 
 def as_async(client: openai.OpenAI | openai.AsyncOpenAI) -> openai.AsyncOpenAI:
-    """An asynchronous client with the settings of the one given.
+    """Return an asynchronous client with the settings of the given one.
 
     Raises:
-        InputError: It has settings that cannot be carried over.
+        InputError: If an asynchronous client cannot take over the settings.
     """
     given = cast("object", client)
     if isinstance(given, openai.AsyncOpenAI):
@@ -108,8 +108,8 @@ def as_async(client: openai.OpenAI | openai.AsyncOpenAI) -> openai.AsyncOpenAI:
     custom = type(given._client).__name__ != "SyncHttpxClientWrapper"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     if custom or type(given) is not openai.OpenAI or not given.api_key:
         raise InputError(
-            "This OpenAI client has an http_client, a subclass or a key function of its own, which "
-            "cannot be carried over to asynchronous requests: pass an openai.AsyncOpenAI with its "
+            "Cannot take over this OpenAI client: it has its own http_client, subclass or key "
+            "function, which asynchronous requests cannot use. Pass an openai.AsyncOpenAI with the "
             "asynchronous counterpart, such as AsyncOpenAI(http_client=DefaultAsyncHttpxClient(…))."
         )
     return AsyncOpenAI(
@@ -117,7 +117,7 @@ def as_async(client: openai.OpenAI | openai.AsyncOpenAI) -> openai.AsyncOpenAI:
         organization=given.organization,
         project=given.project,
         base_url=given.base_url,
-        # The public default_headers holds openai's own headers as well.
+        # The public default_headers also holds openai's own headers.
         default_headers=given._custom_headers,  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         default_query=given.default_query,
     )

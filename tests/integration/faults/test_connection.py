@@ -57,13 +57,13 @@ class Case:
     options: Any = None
 
 
-RESET = "connection reset before the reply"
-CUT = "connection cut during the reply"
+RESET = "connection reset before the response"
+CUT = "connection cut during the response"
 SHORT = {"timeout": Timeouts(read=0.3)}
 
 CASES = (
     # Three attempts, and one that is not counted.
-    Case("reset before the reply", then_reset(b""), TransportError, "log", 4, (RESET,) * 3),
+    Case("reset before the response", then_reset(b""), TransportError, "log", 4, (RESET,) * 3),
     Case("closed before the reply", then_closed(b""), TransportError, "log", 4, (RESET,) * 3),
     Case("closed in the body", then_closed(HALF), TransportError, "proxies", 3, (CUT,) * 2),
     Case("reset in the body", then_reset(HALF), TransportError, "proxies", 3, (CUT,) * 2),
@@ -144,7 +144,7 @@ def test_every_reply_fails(server, connect, case: Case):
 @pytest.mark.parametrize(
     "action",
     [
-        pytest.param(then_reset(b""), id="reset before the reply"),
+        pytest.param(then_reset(b""), id="reset before the response"),
         pytest.param(then_closed(b""), id="closed before the reply"),
         pytest.param(then_closed(HALF), id="closed in the body"),
         pytest.param(then_reset(HALF), id="reset in the body"),

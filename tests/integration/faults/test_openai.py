@@ -98,9 +98,9 @@ def test_requests_go_through_it(server, connect):
 @pytest.mark.parametrize(
     ("action", "error", "says", "requests"),
     [
-        pytest.param(then_reset(b""), TransportError, "before the reply", 4, id="reset"),
-        pytest.param(then_closed(b""), TransportError, "before the reply", 4, id="closed"),
-        pytest.param(then_closed(HALF), TransportError, "during the reply", 3, id="cut"),
+        pytest.param(then_reset(b""), TransportError, "before the response", 4, id="reset"),
+        pytest.param(then_closed(b""), TransportError, "before the response", 4, id="closed"),
+        pytest.param(then_closed(HALF), TransportError, "during the response", 3, id="cut"),
         pytest.param(then_silent(b""), RewardTimeoutError, "Timeouts(read", 1, id="silent"),
         pytest.param(then_silent(HALF), RewardTimeoutError, "Timeouts(read", 1, id="slow body"),
         pytest.param(then_closed(b"SSH-2.0\r\n\r\n"), ProtocolError, "base_url", 1, id="no HTTP"),

@@ -141,7 +141,7 @@ def test_a_sample_that_kills_is_sent_to_two(connect: Connect, servers: list[RawS
     for place, outcome in enumerate(outcomes):
         if place == 13:
             assert isinstance(outcome, Exception)
-            assert "reset before the reply" in str(outcome)
+            assert "reset before the response" in str(outcome)
         else:
             assert outcome.value == pytest.approx(reward_of(samples[place]))
     killed = [server for server in servers if any(b"[7,7,7]" in r.body for r in server.requests)]

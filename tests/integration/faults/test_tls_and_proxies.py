@@ -94,7 +94,7 @@ def test_plain_to_a_tls_port(tls_server, connect):
     with pytest.raises(TransportError) as caught:
         connect(tls_server.url.replace("https:", "http:")).score(CONVERSATION)
 
-    assert "before the reply" in str(caught.value)
+    assert "before the response" in str(caught.value)
 
 
 @pytest.mark.parametrize("option", ["verify", "cert"])

@@ -469,9 +469,9 @@ TRAPS: dict[int, Trap] = {
                 "It rejects a sample without a step.",
                 RULES,
                 "        if count == 0:\n            raise InputError(\n"
-                '                f"The sample has no step token',
+                '                f"Cannot score steps: the sample has no step token',
                 "        if count < 0:\n            raise InputError(\n"
-                '                f"The sample has no step token',
+                '                f"Cannot score steps: the sample has no step token',
                 (PROMPTS + "test_16_no_step",),
             ),
             Cure(

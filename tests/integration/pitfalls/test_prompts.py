@@ -78,7 +78,7 @@ def test_10_exactly_one_bos_is_demanded(connect: Connect, said: str) -> None:
     assert client.score(FAKE_CHAT).bos_count == 1
     assert bare.asked("/pooling")[-1]["input"] == [[BOS, 10, 11, 12]]
     for wrong in ([BOS, BOS, 10], [10, 11]):
-        with pytest.raises(InputError, match="exactly one BOS token is demanded"):
+        with pytest.raises(InputError, match="exactly one BOS token is required"):
             client.score(wrong)
     doubled = FakeVllm(chat_tokens=[BOS, *CHAT_TOKENS])
     with pytest.raises(InputError, match="starts with 2 BOS tokens"):

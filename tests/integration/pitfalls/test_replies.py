@@ -137,7 +137,7 @@ def test_28_a_dead_engine_of_status_200(connect: Connect) -> None:
         client = connect(server)
         client.servers()
         server.inject(Fault.status(200, body=json.dumps(dead).encode()), path="/pooling", times=2)
-        with pytest.raises(EngineDeadError, match="start the server again"):
+        with pytest.raises(EngineDeadError, match="restart it"):
             client.score(CHAT)
 
 

@@ -263,6 +263,7 @@ def test_two_servers_have_two_ports():
 
 
 def test_public_names_report_the_package() -> None:
-    package = reward_client.testing
-    modules = {getattr(package, name).__module__ for name in package.__all__}
+    from reward_client import testing
+
+    modules = {getattr(testing, name).__module__ for name in testing.__all__}
     assert modules == {"reward_client.testing"}

@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
-from tests.server.servers import MODEL_NAME, Stand
-from tests.server.torch_process import TorchProcess
-
 from benchmarks import offline, vllm_parsing, workload
 from benchmarks.baselines import BATCH_SIZE, Samples, Target
 from benchmarks.competitors import TOKEN_IDS
@@ -19,6 +16,8 @@ from benchmarks.conversations import CONVERSATIONS, MESSAGE_BATCHES
 from benchmarks.process import call
 from benchmarks.results import Run, Settings, compete
 from benchmarks.timing import timed
+from tests.vllm.servers import MODEL_NAME, Stand
+from tests.vllm.torch_process import TorchProcess
 
 COMPETITORS = {**TOKEN_IDS, **CONVERSATIONS, **MESSAGE_BATCHES}
 _TOLERANCE = 1e-4

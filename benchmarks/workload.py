@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from tests.server.torch_process import TorchProcess
+    from tests.vllm.torch_process import TorchProcess
 
 Conversation = list[dict[str, str]]
 
@@ -100,7 +100,8 @@ def make_checkpoint(folder: Path, torch: TorchProcess) -> None:
     """
     import numpy as np
     from safetensors.numpy import save_file
-    from tests.server.models import MADE
+
+    from tests.vllm.models import MADE
 
     torch.make(folder, MADE["llama"])
     path = folder / "config.json"

@@ -35,7 +35,7 @@ napoleon_use_ivar = True
 # values are listed where they are used.
 nitpick_ignore_regex = [
     ("py:class", r"(collections\.abc|httpx|openai|pathlib)\..*"),
-    ("py:class", r"(NonNegative|Positive)(Float|Int)|Aggregate|Check"),
+    ("py:class", r"(NonNegative|Positive)(Float|Int)|Aggregate|Check|FindingStatus"),
     ("py:class", r"Head|HeadChoice|OnOverlong|RecipeChoice|RouteChoice|ServerActivation"),
     ("py:class", r"BaseUrl|LogprobsMode|Method|SharedOptions|TokenizerChoice|(os\.)?PathLike"),
     ("py:class", r"reward_client\.recipes\.schema\.(\w+Table|Turn|Digest)"),

@@ -12,6 +12,7 @@ pytest finds the fixture `reward_server` by itself.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,13 @@ def __getattr__(name: str) -> Any:
             "Run: pip install 'reward-client[testing]'",
             name=error.name,
         ) from error
-    # Reprs, pickles and the documentation show the module that callers import from.
-    value.__module__ = __name__
+    _report_public_module()
     return value
+
+
+def _report_public_module() -> None:
+    """Let reprs, pickles and the documentation show the module that callers import from."""
+    for name, module in _MODULES.items():
+        item = getattr(sys.modules.get(f"{__name__}.{module}"), name, None)
+        if item is not None:
+            item.__module__ = __name__

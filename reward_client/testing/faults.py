@@ -211,7 +211,7 @@ class Fault:
 
     @classmethod
     def wrong_usage(cls) -> Fault:
-        """Count one token more in `usage` than the request holds."""
+        """Count one token more in ``usage`` than the request holds."""
 
         def miscount(body: dict[str, Any]) -> None:
             body["usage"]["prompt_tokens"] += 1

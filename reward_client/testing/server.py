@@ -187,7 +187,7 @@ class RewardServer:
             times: The number of requests that the fault hits.
 
         Raises:
-            ValueError: If `times` is less than 1.
+            ValueError: If ``times`` is less than 1.
         """
         if times < 1:
             raise ValueError(

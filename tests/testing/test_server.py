@@ -260,3 +260,10 @@ def test_unknown_name():
 def test_two_servers_have_two_ports():
     with RewardServer() as one, RewardServer() as two:
         assert one.url != two.url
+
+
+def test_public_names_report_the_package() -> None:
+    from reward_client import testing
+
+    modules = {getattr(testing, name).__module__ for name in testing.__all__}
+    assert modules == {"reward_client.testing"}

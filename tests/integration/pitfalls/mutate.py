@@ -140,7 +140,8 @@ def _run(package: Path, *tests: str) -> Outcome:
     """The tests, with this copy of the package."""
     started = time.monotonic()
     environment = {
-        **os.environ,
+        # What is measured is the coverage of the package, not that of its copies.
+        **{name: os.environ[name] for name in os.environ if not name.startswith("COVERAGE_")},
         "PYTHONPATH": os.fspath(package.parent),
         "PYTHONDONTWRITEBYTECODE": "1",
         "HYPOTHESIS_STORAGE_DIRECTORY": os.fspath(package.parent / "hypothesis"),

@@ -75,7 +75,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Every test but those on a real vLLM, on the Python that runs nox."""
+    """Run every test except those on a real vLLM, on the Python that runs nox."""
     run_tests(session)
 
 
@@ -102,13 +102,13 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, default=False)
 def pythons(session: nox.Session) -> None:
-    """The tests on every supported Python."""
+    """Run the tests on every supported Python."""
     run_tests(session)
 
 
 @nox.session(python=PYTHONS[0], default=False)
 def minimums(session: nox.Session) -> None:
-    """The tests with the lowest versions that pyproject.toml allows."""
+    """Run the tests with the lowest versions that pyproject.toml allows."""
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
     lines = project["dependencies"] + [line for extra in EXTRAS for line in extras[extra]]
@@ -123,7 +123,7 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def cures(session: nox.Session) -> None:
-    """What the client does about each trap is taken out, and its tests must fail then."""
+    """Take each measure against a pitfall out of a copy of the package; its tests must fail."""
     session.install(PACKAGE, *group("tests"))
     session.run("python", "tests/integration/pitfalls/mutations.py", *session.posargs)
 
@@ -147,7 +147,7 @@ def package(session: nox.Session) -> None:
 
 @nox.session(python="3.11", default=False)
 def benchmarks(session: nox.Session) -> None:
-    """The client beside others: `-- --rounds 1 --scale 0.05` for a quick look."""
+    """Measure the client beside others: `-- --rounds 1 --scale 0.05` for a quick look."""
     session.install(PACKAGE, *BESIDE)
     python = vllm_python(session)
     session.run("python", "-m", "benchmarks", f"--server-python={python}", *session.posargs)

@@ -643,7 +643,7 @@ PITFALLS: dict[int, Pitfall] = {
                 "It sends the key with every request.",
                 CALLER,
                 'headers = {**self._headers, "x-request-id": request_id}',
-                'headers = {**(self._headers if "/v1" in call.path else {}), '
+                'headers = {**(self._headers if "/v1" in request.path else {}), '
                 '"x-request-id": request_id}',
                 (
                     REQUESTS + "test_22_the_key_is_tested_where_the_server_looks_at_it",

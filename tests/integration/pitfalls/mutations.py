@@ -579,7 +579,7 @@ PITFALLS: dict[int, Pitfall] = {
                 "chain = list(_causes(error))",
                 "chain = [error]",
                 (
-                    "integration/faults/test_connection.py::test_every_reply_fails",
+                    "integration/faults/test_openai.py::test_faults_are_told_apart",
                     FAULTS + "test_the_cause_counts_more_than_what_it_was_mapped_to",
                 ),
             ),

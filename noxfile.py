@@ -46,12 +46,6 @@ def vllm_python(session: nox.Session) -> Path:
     return server / "bin" / "python"
 
 
-def sysmon_measures_branches(session: nox.Session) -> bool:
-    """Return whether this Python tells coverage about branches without being slowed down."""
-    code = "import sys; print(sys.version_info >= (3, 14))"
-    return str(session.run("python", "-c", code, silent=True)).strip() == "True"
-
-
 def run_tests(session: nox.Session, *requirements: str) -> None:
     session.install(PACKAGE, *group("tests"), *requirements)
     session.run("pytest", *PARALLEL, *session.posargs)
@@ -81,7 +75,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Every test but those on a real vLLM, on the Python that runs nox."""
+    """Run every test except those on a real vLLM, on the Python that runs nox."""
     run_tests(session)
 
 
@@ -89,11 +83,10 @@ def tests(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """Measure which lines and branches the tests reach; the floor is in pyproject.toml.
 
-    It has a session of its own, because on Python 3.11 measuring costs 60 % more CPU time.
-    `sys.monitoring` would be cheap, but came with Python 3.12.
+    It has a session of its own, because measuring takes 60 % more CPU time on Python 3.11.
+    coverage measures branches by the cheap `sys.monitoring` from Python 3.14 on.
     """
     session.install(PACKAGE, *group("tests"), *group("coverage"))
-    session.env["COVERAGE_CORE"] = "sysmon" if sysmon_measures_branches(session) else "ctrace"
     session.run("coverage", "erase")
     session.run("pytest", "--cov", "--cov-report=", *PARALLEL, *session.posargs)
     session.run("coverage", "report", "--skip-covered")
@@ -109,13 +102,13 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, default=False)
 def pythons(session: nox.Session) -> None:
-    """The tests on every supported Python."""
+    """Run the tests on every supported Python."""
     run_tests(session)
 
 
 @nox.session(python=PYTHONS[0], default=False)
 def minimums(session: nox.Session) -> None:
-    """The tests with the lowest versions that pyproject.toml allows."""
+    """Run the tests with the lowest versions that pyproject.toml allows."""
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
     lines = project["dependencies"] + [line for extra in EXTRAS for line in extras[extra]]
@@ -130,7 +123,7 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def cures(session: nox.Session) -> None:
-    """What the client does about each trap is taken out, and its tests must fail then."""
+    """Take each measure against a pitfall out of a copy of the package; its tests must fail."""
     session.install(PACKAGE, *group("tests"))
     session.run("python", "tests/integration/pitfalls/mutations.py", *session.posargs)
 
@@ -154,7 +147,7 @@ def package(session: nox.Session) -> None:
 
 @nox.session(python="3.11", default=False)
 def benchmarks(session: nox.Session) -> None:
-    """The client beside others: `-- --rounds 1 --scale 0.05` for a quick look."""
+    """Measure the client beside others: `-- --rounds 1 --scale 0.05` for a quick look."""
     session.install(PACKAGE, *BESIDE)
     python = vllm_python(session)
     session.run("python", "-m", "benchmarks", f"--server-python={python}", *session.posargs)

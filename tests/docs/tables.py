@@ -248,7 +248,7 @@ def _known() -> Iterator[tuple[str, Recipe]]:
 def _pitfalls() -> Iterator[str]:
     for number, trap in _listed_traps().items():
         yield from (f"**{number}. {trap.wrong}.**", "")
-        for cure in trap.cures:
+        for cure in trap.mutations:
             tests = ", ".join(dict.fromkeys(f"`{test.partition('::')[2]}`" for test in cure.tests))
             yield f"* {cure.does} ({tests})"
         yield ""
@@ -262,7 +262,7 @@ def _limits() -> Iterator[tuple[str, ...]]:
 
 def _listed_traps() -> dict[int, Any]:
     traps: dict[int, Any] = run_path(str(DOCS.parent / "tests/integration/pitfalls/mutations.py"))[
-        "TRAPS"
+        "PITFALLS"
     ]
     return traps
 

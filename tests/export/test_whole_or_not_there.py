@@ -34,7 +34,7 @@ from .checkpoints import (
 )
 
 REST = tuple(backbone())
-UNFINISHED, REPLACED = ".exported.unfinished", ".exported.replaced"
+UNFINISHED = ".exported.unfinished"
 
 
 @pytest.fixture

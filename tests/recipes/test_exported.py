@@ -19,9 +19,8 @@ from reward_client.recipes import catalogue
 from reward_client.testing import RewardServer
 
 from ..integration.pitfalls.conftest import Connect, connect
-from ..integration.pitfalls.odd_vllm import OddVllm, embedding_server
 from ..support.fake_vllm import CHAT as FAKE_CHAT
-from ..support.fake_vllm import CHAT_TOKENS, by_length
+from ..support.fake_vllm import CHAT_TOKENS, EmbeddingVllm, by_length, embedding_server
 from ..support.manifests import STEPS, layer, manifest, of_sum_judge, recipe, reference, write
 
 __all__ = ["connect"]
@@ -144,7 +143,7 @@ def test_the_references_are_one_request(connect: Connect) -> None:
     assert formats == ["base64", "float", "base64", "base64"]
 
 
-class Base64Only(OddVllm):
+class Base64Only(EmbeddingVllm):
     """Behind a gateway that does not heed `encoding_format`."""
 
     def _embedded(self, body):
@@ -159,7 +158,7 @@ def test_a_gateway_that_always_answers_base64(connect: Connect) -> None:
 def test_rounding_of_an_engine_is_no_other_value(connect: Connect) -> None:
     """bfloat16 moves a reward by that much when it is computed among others."""
 
-    class Rounding(OddVllm):
+    class Rounding(EmbeddingVllm):
         def _embedded(self, body):
             response = super()._embedded(body)
             if body["encoding_format"] == "float":

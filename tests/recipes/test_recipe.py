@@ -239,7 +239,7 @@ source = "card"
             + REFERENCE.replace('text = "a"', 'steps = ["a"]')
             + '[[references.messages]]\nrole = "assistant"\ncontent = "q"',
             "references.0",
-            "leave that turn out",
+            "Leave the turn out",
         ),
         (
             SCALAR

@@ -308,21 +308,3 @@ class InternLM2ForRewardModel(Published):
         for old, new in names.items():
             name = name.replace(f".{old}.", f".{new}.")
         return name
-
-
-ARCHITECTURES = {
-    cls.__name__: cls
-    for cls in (
-        EurusRewardModel,
-        FeedbackRewardModel,
-        GPTNeoXRewardModel,
-        GPTRewardModel,
-        GRewardModel,
-        INFORMForSequenceClassification,
-        InternLM2ForRewardModel,
-        LlamaForScore,
-        LlamaRewardModel,
-        Qwen2ForPrmModel,
-        RewardModel,
-    )
-}

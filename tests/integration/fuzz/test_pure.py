@@ -335,9 +335,7 @@ DATA = struct.pack("<4f", 1, 2, 3, 4)
 @given(
     header=st.binary(max_size=60)
     | JSON.map(written)
-    | st.lists(edits, max_size=2).map(
-        lambda found: written(_edited({"__metadata__": {"format": "pt"}, "w": ENTRY}, found))
-    ),
+    | st.lists(edits, max_size=2).map(lambda found: written(_edited(HEADER, found))),
     data=st.just(DATA) | st.binary(max_size=40),
     size=st.none() | st.none() | st.integers(0, 2**64 - 1) | st.integers(0, 80),
 )

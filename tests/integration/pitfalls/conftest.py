@@ -1,4 +1,4 @@
-"""What the tests of traps share: both clients, on the test server or on a fake one."""
+"""What the tests of pitfalls share: both clients, on the test server or on a fake one."""
 
 from __future__ import annotations
 

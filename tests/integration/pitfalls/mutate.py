@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mutations import Cure, Trap
+    from mutations import Mutation, Pitfall
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "reward_client"
@@ -60,45 +60,47 @@ class Outcome:
     seconds: float
 
 
-def main(traps: Mapping[int, Trap]) -> int:
-    """Prints a table; 1 if a cure can be taken out unnoticed."""
+def main(pitfalls: Mapping[int, Pitfall]) -> int:
+    """Prints a table; 1 if a measure can be taken out unnoticed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trap", type=int, nargs="+", choices=traps, metavar="N")
-    chosen = parser.parse_args().trap or traps
+    parser.add_argument("--pitfall", type=int, nargs="+", choices=pitfalls, metavar="N")
+    chosen = parser.parse_args().pitfall or pitfalls
     removals = [
-        (number, cure, test)
+        (number, mutation, test)
         for number in chosen
-        for cure in traps[number].cures
-        for test in cure.tests
+        for mutation in pitfalls[number].mutations
+        for test in mutation.tests
     ]
     with TemporaryDirectory() as folder:
         whole = _run(_copy(Path(folder)), *dict.fromkeys(test for *_, test in removals))
     if whole.failed or whole.problem:
         print(f"The tests fail with the package as it is. {whole.problem}")
         return _FAILED
-    print("| Trap | Cure | Test | Fails without it | Seconds |\n|---|---|---|---|---|")
+    print("| Pitfall | Mutation | Test | Fails without it | Seconds |\n|---|---|---|---|---|")
     unnoticed = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         outcomes = pool.map(lambda removal: look(*removal[1:]), removals)
-        for (number, cure, test), outcome in zip(removals, outcomes, strict=True):
+        for (number, mutation, test), outcome in zip(removals, outcomes, strict=True):
             noticed = outcome.failed and not outcome.problem
             unnoticed += not noticed
             said = "yes" if noticed else f"no {outcome.problem}"
-            cells = (str(number), cure.does, test, said, f"{outcome.seconds:.1f}")
+            cells = (str(number), mutation.does, test, said, f"{outcome.seconds:.1f}")
             print(f"| {' | '.join(cells)} |", flush=True)
-    print(f"{len(removals)} tests without the cure that they are for, {unnoticed} do not notice.")
+    print(
+        f"{len(removals)} tests without the measure that they are for, {unnoticed} do not notice."
+    )
     return _FAILED if unnoticed else 0
 
 
-def look(cure: Cure, test: str) -> Outcome:
-    """Runs a test without the cure."""
+def look(mutation: Mutation, test: str) -> Outcome:
+    """Runs a test without the measure."""
     with TemporaryDirectory() as folder:
         copy = _copy(Path(folder))
-        path = copy / cure.file
+        path = copy / mutation.file
         text = path.read_text(encoding="utf-8")
-        if len(places(text, cure.present)) != 1:
-            return Outcome(failed=False, problem=f"{cure.file} has changed", seconds=0)
-        path.write_text(mutated(text, cure), encoding="utf-8")
+        if len(places(text, mutation.present)) != 1:
+            return Outcome(failed=False, problem=f"{mutation.file} has changed", seconds=0)
+        path.write_text(mutated(text, mutation), encoding="utf-8")
         return _run(copy, test)
 
 
@@ -115,15 +117,15 @@ def places(source: str, present: str) -> list[tuple[int, int]]:
     return [match.span() for match in re.finditer(pattern, source)]
 
 
-def mutated(source: str, cure: Cure) -> str:
+def mutated(source: str, mutation: Mutation) -> str:
     """Return a source without a measure that it has once."""
-    [(start, end)] = places(source, cure.present)
+    [(start, end)] = places(source, mutation.present)
     line = source.rfind("\n", 0, start) + 1
     indent = source[line:start]
-    if not cure.absent.strip() and not indent.strip() and source[end : end + 1] == "\n":
+    if not mutation.absent.strip() and not indent.strip() and source[end : end + 1] == "\n":
         return source[:line] + source[end + 1 :]
-    written = cure.present[: len(cure.present) - len(cure.present.lstrip())].rpartition("\n")[2]
-    lines = cure.absent.strip().split("\n")
+    written = mutation.present.removesuffix(mutation.present.lstrip()).rpartition("\n")[2]
+    lines = mutation.absent.strip().split("\n")
     if written and not indent.strip():
         lines[1:] = [indent + rest.removeprefix(written) for rest in lines[1:]]
     return source[:start] + "\n".join(lines) + source[end:]
@@ -138,7 +140,8 @@ def _run(package: Path, *tests: str) -> Outcome:
     """The tests, with this copy of the package."""
     started = time.monotonic()
     environment = {
-        **os.environ,
+        # What is measured is the coverage of the package, not that of its copies.
+        **{name: os.environ[name] for name in os.environ if not name.startswith("COVERAGE_")},
         "PYTHONPATH": os.fspath(package.parent),
         "PYTHONDONTWRITEBYTECODE": "1",
         "HYPOTHESIS_STORAGE_DIRECTORY": os.fspath(package.parent / "hypothesis"),

@@ -1,7 +1,7 @@
-"""The traps, what the client does about each, and the tests that fail without it.
+"""The pitfalls, what the client does about each, and the tests that fail without it.
 
-`python tests/integration/pitfalls/mutations.py` takes one cure after the other out of a copy of the package and runs
-its tests, which must fail then; `--trap 5 13` does so for some traps.
+`python tests/integration/pitfalls/mutations.py` takes one measure after the other out of a copy of the package and runs
+its tests, which must fail then; `--pitfall 5 13` does so for some of them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Cure:
+class Mutation:
     """Something that the client does, and how to take it out.
 
     Attributes:
@@ -18,7 +18,7 @@ class Cure:
         file: Where, below `reward_client/`.
         present: The code that does it, which occurs once in the file, however it is spaced and broken
             into lines.
-        absent: What stands there without the cure: code that is wrong and not broken.
+        absent: What stands there without the measure: code that is wrong and not broken.
         tests: Those that fail without it, each of them, below `tests/`.
     """
 
@@ -30,17 +30,17 @@ class Cure:
 
 
 @dataclass(frozen=True, slots=True)
-class Trap:
+class Pitfall:
     """Something that gives a wrong reward, or none, where nobody looks.
 
     Attributes:
         wrong: What goes wrong.
-        cures: What the client does about it.
+        mutations: What the client does about it.
         limit: What it does not do, if there is something to say.
     """
 
     wrong: str
-    cures: tuple[Cure, ...]
+    mutations: tuple[Mutation, ...]
     limit: str = ""
 
 
@@ -64,18 +64,18 @@ FAULTS = "transport/test_network_errors.py::"
 OBJECTIVES = "integration/recorded/test_objectives.py::"
 STEPS = "integration/recorded/test_steps.py::"
 
-TRAPS: dict[int, Trap] = {
-    1: Trap(
+PITFALLS: dict[int, Pitfall] = {
+    1: Pitfall(
         "`/tokenize` opens another assistant turn after the answer, unless the request forbids it",
         (
-            Cure(
+            Mutation(
                 "The client sends `add_generation_prompt` with each conversation.",
                 "_protocols/vllm/tokenize.py",
                 '        "add_generation_prompt": generation_prompt,\n',
                 "",
                 (REQUESTS + "test_1_no_generation_prompt",),
             ),
-            Cure(
+            Mutation(
                 "It also sends `continue_final_message`, so that the server checks one against "
                 "the other.",
                 "_protocols/vllm/tokenize.py",
@@ -83,7 +83,7 @@ TRAPS: dict[int, Trap] = {
                 "",
                 (REQUESTS + "test_1_no_generation_prompt",),
             ),
-            Cure(
+            Mutation(
                 "It opens a turn if the model's recipe says that the model was trained so.",
                 DISCOVERY,
                 "generation_prompt=output.opens_turn or (prompt is not None and prompt.generation_prompt),",
@@ -92,32 +92,32 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    2: Trap(
+    2: Pitfall(
         "A sigmoid squashes the values of heads with one label (from 0.9.0 on), of "
         "`Qwen2ForRewardModel` (0.11.1 to 0.15) and of InternLM2 (from 0.10.1 on)",
         (
-            Cure(
+            Mutation(
                 "The client sends `use_activation: false` to versions that know it.",
                 VERSIONS,
                 '_RAW = MappingProxyType({"use_activation": False})',
                 "_RAW: Mapping[str, bool] = MappingProxyType({})",
                 (RAW_VALUES + "test_2_no_sigmoid",),
             ),
-            Cure(
+            Mutation(
                 "It sends `activation: false` to `/classify` of 0.10.1 to 0.11.0.",
                 VERSIONS,
                 'ScoringRequest("classify", None, {"activation": False}, raw_by="request", sends="text")',
                 'ScoringRequest("classify", None, {}, raw_by="request", sends="text")',
                 (RAW_VALUES + "test_2_no_sigmoid",),
             ),
-            Cure(
+            Mutation(
                 "If all values lie between 0 and 1, it checks that the switch makes a difference.",
                 DISCOVERY,
                 "found, identity):\n        raw_by = None\n",
                 'found, identity):\n        raw_by = "request"\n',
                 ("server/test_discovery.py::test_a_switch_that_changes_nothing_proves_nothing",),
             ),
-            Cure(
+            Mutation(
                 "It trusts no value to be raw if no request can ask for raw values.",
                 VERSIONS,
                 '_POOLING = ScoringRequest("pooling")',
@@ -126,10 +126,10 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    3: Trap(
+    3: Pitfall(
         "vLLM 0.6.6 to 0.8.5 applies a softmax over the one label: every reward is 1.0",
         (
-            Cure(
+            Mutation(
                 "If all probes are 1.0, the client raises `ActivationError` with the server flag "
                 "that helps.",
                 EVIDENCE,
@@ -139,10 +139,10 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    4: Trap(
+    4: Pitfall(
         "On 0.11.1 to 0.13, a second activation key turns the activation on",
         (
-            Cure(
+            Mutation(
                 "The client sends exactly one key, from the version table.",
                 VERSIONS,
                 '_RAW = MappingProxyType({"use_activation": False})',
@@ -151,17 +151,17 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    5: Trap(
+    5: Pitfall(
         "Up to 0.10.0 (for `/pooling`, up to 0.11.0), no request can ask for raw values",
         (
-            Cure(
+            Mutation(
                 "The client examines eight different token lists.",
                 "_server/probes.py",
                 "_COUNT = 8",
                 "_COUNT = 1",
                 ("server/test_discovery.py::test_the_probes_are_eight_and_differ_in_length",),
             ),
-            Cure(
+            Mutation(
                 "If all values lie between 0 and 1 and nothing else decides, it raises "
                 "`ActivationError`.",
                 EVIDENCE,
@@ -169,21 +169,21 @@ TRAPS: dict[int, Trap] = {
                 '    if declared is None:\n        return Activation("none", "probe")\n',
                 (RAW_VALUES + "test_5_values_inside_of_0_to_1_may_be_squashed",),
             ),
-            Cure(
+            Mutation(
                 'It rejects `server_activation="sigmoid"` if a value outside 0 to 1 came.',
                 EVIDENCE,
                 'if declared == "sigmoid":',
                 'if declared == "never":',
                 (RAW_VALUES + "test_5_a_value_outside_of_0_to_1_proves_that_they_are_raw",),
             ),
-            Cure(
+            Mutation(
                 "A recipe's reference value decides which activation the server applies.",
                 DISCOVERY,
                 "if activation is None and isinstance(head, ScalarHead) and recipe is not None:",
                 "if activation is None and isinstance(head, LinearHead) and recipe is not None:",
                 (RAW_VALUES + "test_5_a_reference_value_tells_what_the_server_applies",),
             ),
-            Cure(
+            Mutation(
                 "It does not invert a sigmoid so close to 0 or 1 that many rewards share the "
                 "value.",
                 "_base/activation.py",
@@ -193,18 +193,18 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    6: Trap(
+    6: Pitfall(
         "A version refuses keys that it does not know (up to 0.6.4; `normalize` from 0.26 on), or"
         " silently ignores them",
         (
-            Cure(
+            Mutation(
                 "The client asks for raw hidden states with the key of the version.",
                 VERSIONS,
                 '_HIDDEN_BY_ACTIVATION = ScoringRequest("embeddings", None, _RAW, raw_by="request")',
                 '_HIDDEN_BY_ACTIVATION = ScoringRequest("embeddings", None, _NORMALIZE, raw_by="request")',
                 (REQUESTS + "test_6_exactly_the_keys_of_the_version",),
             ),
-            Cure(
+            Mutation(
                 "It sends no switch to versions that know none.",
                 VERSIONS,
                 '_EMBEDDINGS = ScoringRequest("embeddings")',
@@ -214,7 +214,7 @@ TRAPS: dict[int, Trap] = {
                     REQUESTS + "test_6_the_first_versions_refuse_any_other_key",
                 ),
             ),
-            Cure(
+            Mutation(
                 "It raises `InputError` for tools and template arguments that `/tokenize` would "
                 "ignore.",
                 "_protocols/vllm/tokenize.py",
@@ -224,18 +224,18 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    7: Trap(
+    7: Pitfall(
         "Without its `task`, `/pooling` answers rows for each token (0.13 to 0.18), hidden states"
         " (0.10) or an error",
         (
-            Cure(
+            Mutation(
                 "The client names the task.",
                 VERSIONS,
                 '_CLASSIFY = ScoringRequest("pooling", "classify", _RAW, raw_by="request")',
                 '_CLASSIFY = ScoringRequest("pooling", None, _RAW, raw_by="request")',
                 (RAW_VALUES + "test_7_the_task_is_named",),
             ),
-            Cure(
+            Mutation(
                 "It checks the shape of each response.",
                 "_server/state.py",
                 "        if problem is not None:",
@@ -244,10 +244,10 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    8: Trap(
+    8: Pitfall(
         "The vector of a hidden state comes back instead of a reward",
         (
-            Cure(
+            Mutation(
                 "The client reads a scalar from exactly one value, never from the first of many.",
                 "heads/scalar.py",
                 "layout.width == 1:",
@@ -257,7 +257,7 @@ TRAPS: dict[int, Trap] = {
                     RAW_VALUES + "test_8_a_wide_vector",
                 ),
             ),
-            Cure(
+            Mutation(
                 "It raises `NotARewardError` with the command that serves the model.",
                 "_protocols/vllm/pooled_output.py",
                 "_MAX_LABELS = 64",
@@ -269,18 +269,18 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    9: Trap(
+    9: Pitfall(
         "`/v1/embeddings` answers 500 for a model with a value for each token, except in base64 "
         "(0.6.6 to 0.9.0)",
         (
-            Cure(
+            Mutation(
                 "The client asks for base64.",
                 "_protocols/vllm/scoring_request.py",
                 '"/v1/embeddings", "embedding", "base64"',
                 '"/v1/embeddings", "embedding", "float"',
                 (RAW_VALUES + "test_9_base64_where_float_breaks",),
             ),
-            Cure(
+            Mutation(
                 "It splits the flat numbers into rows by the number of tokens or steps.",
                 "_protocols/vllm/pooled_output.py",
                 "return [values[start : start + width] for start in range(0, len(values), width)]",
@@ -292,38 +292,38 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    10: Trap(
+    10: Pitfall(
         "The prompt starts with two BOS tokens, or with none (Skywork V1)",
         (
-            Cure(
+            Mutation(
                 "Each reward holds the number of BOS tokens.",
                 RULES,
                 "return ids.leading(self.bos_token_id)",
                 "return int(self.bos_token_id in ids)",
                 (PROMPTS + "test_10_a_doubled_bos_is_counted",),
             ),
-            Cure(
+            Mutation(
                 "Formatted text is tokenized without a further BOS.",
                 "_protocols/vllm/tokenize.py",
                 "tokenize_text(transport, model, prompt.text, add_special_tokens=False)",
                 "tokenize_text(transport, model, prompt.text, add_special_tokens=True)",
                 (PROMPTS + "test_10_formatted_text_gets_no_second_bos",),
             ),
-            Cure(
+            Mutation(
                 "`bos=` demands exactly one, or none.",
                 RULES,
                 "        if count == int(self.bos):",
                 "        if not self.bos or count >= 1:",
                 (PROMPTS + "test_10_exactly_one_bos_is_demanded",),
             ),
-            Cure(
+            Mutation(
                 "A recipe can demand it too.",
                 DISCOVERY,
                 "bos=options.bos if options.bos is not None or prompt is None else prompt.bos,",
                 "bos=options.bos,",
                 (PROMPTS + "test_10_exactly_one_bos_is_demanded",),
             ),
-            Cure(
+            Mutation(
                 "The doctor reports the number.",
                 "_doctor/prompt_checks.py",
                 "    if count > 1:",
@@ -332,31 +332,31 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    11: Trap(
+    11: Pitfall(
         "Truncation by the server keeps the wrong end from 0.16 on: the answer is cut off",
         (
-            Cure(
+            Mutation(
                 "The client raises `PromptTooLongError` before it sends anything.",
                 "_scoring/pooled.py",
                 "    if isinstance(tokenized, Tokenized) and not tokenized.fits:\n",
                 "    if tokenized is None:\n",
                 (PROMPTS + "test_11_too_long_is_refused_before_it_is_sent",),
             ),
-            Cure(
+            Mutation(
                 '`on_overlong="drop_turns"` drops turns on the client.',
                 "_tokenization/tokenizer.py",
                 'if whole.fits or self._on_overlong == "raise" or not isinstance',
                 "if whole.fits or self._on_overlong or not isinstance",
                 (PROMPTS + "test_11_the_oldest_turns_go_and_the_answer_stays",),
             ),
-            Cure(
+            Mutation(
                 "The oldest turns go first.",
                 "_tokenization/truncation.py",
                 "messages=[*kept, *messages[start:]]",
                 "messages=[*kept, *messages[: len(messages) - start]]",
                 (PROMPTS + "test_11_the_oldest_turns_go_and_the_answer_stays",),
             ),
-            Cure(
+            Mutation(
                 "The client never asks the server to truncate.",
                 "_protocols/vllm/scoring_request.py",
                 "            **self.switches,\n",
@@ -365,10 +365,10 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    12: Trap(
+    12: Pitfall(
         "One bad input fails the whole request that contains it",
         (
-            Cure(
+            Mutation(
                 "The error stands in the place of the bad input, and the other samples get their "
                 "rewards.",
                 "_client/streaming.py",
@@ -376,14 +376,14 @@ TRAPS: dict[int, Trap] = {
                 "isinstance(outcome, Exception):",
                 (REPLIES + "test_12_bad_input_is_a_typed_error_and_spares_its_neighbours",),
             ),
-            Cure(
+            Mutation(
                 "The client splits a refused request until it knows the culprit.",
                 "_scoring/bisect.py",
                 "        outcomes = await _bisect(transport, state, samples)\n",
                 "        raise outcomes\n",
                 ("scoring/test_batcher.py::test_culprits_among_others",),
             ),
-            Cure(
+            Mutation(
                 "It does not split a request that failed for a reason that no sample causes.",
                 "_scoring/bisect.py",
                 "if len(samples) == 1 or await _refuses_probe(transport, state):",
@@ -392,10 +392,10 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    13: Trap(
+    13: Pitfall(
         "The items of a response come in another order, or are missing, doubled or too many",
         (
-            Cure(
+            Mutation(
                 "The client sorts by the index of an item and ignores its place.",
                 "_protocols/vllm/response_checks.py",
                 "items = as_list(fields.get(list_key)) or []",
@@ -408,7 +408,7 @@ TRAPS: dict[int, Trap] = {
                     "protocols/test_responses.py::test_missing_doubled_and_extra_items",
                 ),
             ),
-            Cure(
+            Mutation(
                 "Each index must occur once, and the number of items must match the request.",
                 "_protocols/vllm/response_checks.py",
                 "if len(items) != count or by_index.keys() != set(range(count)):",
@@ -417,10 +417,10 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    14: Trap(
+    14: Pitfall(
         "NaN, infinity or null comes instead of a number",
         (
-            Cure(
+            Mutation(
                 "The client raises `NonFiniteRewardError`, and never returns 0.",
                 "_protocols/vllm/response_checks.py",
                 "    if _are_finite(output.values):",
@@ -433,10 +433,10 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    15: Trap(
+    15: Pitfall(
         "The server scored other tokens than those sent: truncated, or from another request",
         (
-            Cure(
+            Mutation(
                 "The client compares `usage.prompt_tokens` with the number of tokens sent.",
                 "_protocols/vllm/response_checks.py",
                 "if type(counted) not in (int, float) or counted not in tokens:",
@@ -448,24 +448,24 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    16: Trap(
+    16: Pitfall(
         "The rows of a process reward model do not match the steps of the answer",
         (
-            Cure(
+            Mutation(
                 "The client rejects a step token in the question, or within a step.",
                 RULES,
                 "        self._check_places(messages, text)\n",
                 "",
                 (PROMPTS + "test_16_a_step_token_in_the_question",),
             ),
-            Cure(
+            Mutation(
                 "It counts the step tokens after tokenizing.",
                 RULES,
                 "if expected is not None and count != expected:",
                 "if expected is not None and count < 0:",
                 (PROMPTS + "test_16_the_tokens_hold_another_number_of_steps",),
             ),
-            Cure(
+            Mutation(
                 "It rejects a sample without a step.",
                 RULES,
                 "        if count == 0:\n            raise InputError(\n"
@@ -474,21 +474,21 @@ TRAPS: dict[int, Trap] = {
                 '                f"Cannot score steps: the sample has no step token',
                 (PROMPTS + "test_16_no_step",),
             ),
-            Cure(
+            Mutation(
                 "From rows for all tokens, it takes the rows at the step tokens.",
                 "heads/steps.py",
                 "values = [rows.values[position] for position in rows.steps]",
                 "values = list(rows.values[: len(rows.steps)])",
                 (PROMPTS + "test_16_rows_of_every_token_are_taken_at_the_step_tokens",),
             ),
-            Cure(
+            Mutation(
                 "It raises `ShapeError` if the server ends steps with another token.",
                 "heads/steps.py",
                 "        if layout.width == 0:\n",
                 "        if layout.width < 0:\n",
                 (PROMPTS + "test_16_a_server_with_another_step_token",),
             ),
-            Cure(
+            Mutation(
                 "It reports where each step begins and ends.",
                 "heads/steps.py",
                 "                end=position + 1,\n",
@@ -500,17 +500,17 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    17: Trap(
+    17: Pitfall(
         "A sigmoid is applied twice: all values lie between 0.5 and 0.7311",
         (
-            Cure(
+            Mutation(
                 "The doctor reports it.",
                 "_doctor/server_checks.py",
                 "_TWICE_SQUASHED = (0.5, 0.7311)",
                 "_TWICE_SQUASHED = (0.5, 0.5)",
                 (RAW_VALUES + "test_17_a_sigmoid_applied_twice",),
             ),
-            Cure(
+            Mutation(
                 "The doctor compares the reference values of a recipe.",
                 "_doctor/reward_checks.py",
                 "if agrees(known, found):",
@@ -522,25 +522,25 @@ TRAPS: dict[int, Trap] = {
         "raw values, and the values of a manifest (pitfall 27). Otherwise the doctor "
         "compares them.",
     ),
-    18: Trap(
+    18: Pitfall(
         "Some models need more than a server provides: InternLM2 a final token, GRM-sftreg a head"
         " that vLLM silently drops, Beaver's cost models the opposite sign",
         (
-            Cure(
+            Mutation(
                 "The client appends the tokens that the recipe names.",
                 RULES,
                 "if tail and finished[-len(tail) :] != tail:",
                 "if not tail:",
                 (PROMPTS + "test_18_the_token_that_carries_the_reward_is_appended",),
             ),
-            Cure(
+            Mutation(
                 "The catalogue knows InternLM2's token.",
                 "recipes/catalogue/internlm2-reward.toml",
                 "append_tokens = [92527]",
                 "append_tokens = []",
                 ("recipes/test_catalogue.py::test_the_traps_that_recipes_are_for",),
             ),
-            Cure(
+            Mutation(
                 "The client raises `RecipeError` for models that no stock server serves correctly.",
                 DISCOVERY,
                 "if recipe is not None and recipe.refusal:",
@@ -549,46 +549,46 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    19: Trap(
+    19: Pitfall(
         "The server closes an idle connection after 5 s, just when a request uses it again",
         (
-            Cure(
+            Mutation(
                 "The client drops idle connections after 4 s.",
                 "_transport/connections.py",
                 "_KEEPALIVE_SECONDS = 4.0",
                 "_KEEPALIVE_SECONDS = 60.0",
                 (CONNECTIONS + "test_19_idle_connections_close_before_the_servers_timeout",),
             ),
-            Cure(
+            Mutation(
                 "It repeats a call at once if its connection was reset before the response.",
                 CALLER,
                 "if not self._was_reset and _is_reset(outcome):",
                 "if self._was_reset and _is_reset(outcome):",
                 ("integration/faults/test_connection.py::test_stale_connection_costs_no_attempt",),
             ),
-            Cure(
+            Mutation(
                 "It does so once for each call: a second reset costs an attempt.",
                 CALLER,
                 "            self._was_reset = True\n",
                 "",
                 ("integration/faults/test_connection.py::test_every_reply_fails",),
             ),
-            Cure(
+            Mutation(
                 "It distinguishes a reset from a refused connection by the cause.",
                 "_transport/network_errors.py",
                 "chain = list(_causes(error))",
                 "chain = [error]",
                 (
-                    "integration/faults/test_connection.py::test_every_reply_fails",
+                    "integration/faults/test_openai.py::test_faults_are_told_apart",
                     FAULTS + "test_the_cause_counts_more_than_what_it_was_mapped_to",
                 ),
             ),
         ),
     ),
-    20: Trap(
+    20: Pitfall(
         "A repeated `X-Request-Id` fails (up to 0.13)",
         (
-            Cure(
+            Mutation(
                 "Each attempt has its own ID.",
                 CALLER,
                 'request_id = f"rc-{uuid.uuid4().hex}"',
@@ -597,24 +597,24 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    21: Trap(
+    21: Pitfall(
         "Errors are flat, nested, a bare string, empty, or a proxy's page",
         (
-            Cure(
+            Mutation(
                 "The client reads the bare string of a 401.",
                 STATUSES,
                 "    elif error:\n",
                 "    elif error and not isinstance(error, str):\n",
                 ("transport/test_status_errors.py::test_json_bodies",),
             ),
-            Cure(
+            Mutation(
                 "It reads the flat errors of versions up to 0.10.0.",
                 STATUSES,
                 'elif fields.get("object") != "error":',
                 "else:",
                 ("transport/test_status_errors.py::test_json_bodies",),
             ),
-            Cure(
+            Mutation(
                 "It reads any bytes.",
                 STATUSES,
                 'body.decode("utf-8", "replace")',
@@ -623,10 +623,10 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    22: Trap(
+    22: Pitfall(
         "The key guards only `/v1`: `/tokenize` and `/pooling` answer without it",
         (
-            Cure(
+            Mutation(
                 "The client checks the key on `/v1/models`, before anything else.",
                 "_server/identity.py",
                 '    response = await transport.send(Request("GET", "/v1/models"))\n',
@@ -639,11 +639,11 @@ TRAPS: dict[int, Trap] = {
                     "server/test_discovery.py::test_the_key_is_checked_first",
                 ),
             ),
-            Cure(
+            Mutation(
                 "It sends the key with every request.",
                 CALLER,
                 'headers = {**self._headers, "x-request-id": request_id}',
-                'headers = {**(self._headers if "/v1" in call.path else {}), '
+                'headers = {**(self._headers if "/v1" in request.path else {}), '
                 '"x-request-id": request_id}',
                 (
                     REQUESTS + "test_22_the_key_is_tested_where_the_server_looks_at_it",
@@ -652,31 +652,31 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    23: Trap(
+    23: Pitfall(
         "Permanent errors are retried, and temporary ones are not",
         (
-            Cure(
+            Mutation(
                 "The client gives up at once on a permanent status.",
                 STATUSES,
                 "return STATUS_RULES.get(status, (False, ",
                 "return STATUS_RULES.get(status, (True, ",
                 ("integration/faults/test_retries.py::test_permanent",),
             ),
-            Cure(
+            Mutation(
                 "It retries after a 429.",
                 STATUSES,
                 "429: (True,",
                 "429: (False,",
                 ("integration/faults/test_retries.py::test_passing",),
             ),
-            Cure(
+            Mutation(
                 "It waits as long as `Retry-After` says.",
                 "_transport/retry.py",
                 "            return error.retry_after\n",
                 "            return self._jitter(state)\n",
                 ("integration/faults/test_retries.py::test_retry_after_is_followed",),
             ),
-            Cure(
+            Mutation(
                 "It raises the error if that wait exceeds the budget.",
                 "_transport/retry.py",
                 "stop_before_delay(left)",
@@ -685,10 +685,10 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    24: Trap(
+    24: Pitfall(
         "A retry of the scoring tokenizes again",
         (
-            Cure(
+            Mutation(
                 "The client repeats one HTTP request, not the chain.",
                 "_scoring/pooled.py",
                 "            scored = await self._score_once(baseline, [prompts[index] for index in waiting])\n"
@@ -703,24 +703,24 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    25: Trap(
+    25: Pitfall(
         "Replicas run different models, templates or versions",
         (
-            Cure(
+            Mutation(
                 "The client compares the place that the model was loaded from.",
                 "_replicas/comparison.py",
                 "if _basename(one.root or one.model) != _basename(two.root or two.model):",
                 'if _basename(one.root or one.model) == "":',
                 (REPLICAS + "test_25_what_tells_them_apart",),
             ),
-            Cure(
+            Mutation(
                 "It ignores the folder above that place.",
                 "_replicas/comparison.py",
                 'return root.rstrip("/").rpartition("/")[2].lower()',
                 "return root",
                 (REPLICAS + "test_25_the_same",),
             ),
-            Cure(
+            Mutation(
                 "It compares the version.",
                 "_replicas/comparison.py",
                 "if _minor(one.version) != _minor(two.version):",
@@ -730,21 +730,21 @@ TRAPS: dict[int, Trap] = {
                     REPLICAS + "test_25_the_doctor_compares_them",
                 ),
             ),
-            Cure(
+            Mutation(
                 "It reports a difference that is only in the patch version.",
                 "_replicas/comparison.py",
                 'return tuple((version or "").split(".")[:2])',
                 'return tuple((version or "").split(".")[:3])',
                 (REPLICAS + "test_25_what_only_deserves_a_look",),
             ),
-            Cure(
+            Mutation(
                 "It compares the token IDs of a sample.",
                 "_replicas/comparison.py",
                 "if first.tokens.token_ids != other.tokens.token_ids:",
                 "if len(first.tokens.token_ids) == 0:",
                 (REPLICAS + "test_25_token_ids_differ_from_a_position_on",),
             ),
-            Cure(
+            Mutation(
                 "It compares the sample's reward, within 2 % or 0.02.",
                 "_base/options.py",
                 "replica_tolerance: NonNegativeFloat = 0.02",
@@ -754,7 +754,7 @@ TRAPS: dict[int, Trap] = {
                     FLEET + "test_the_tolerance_is_the_callers",
                 ),
             ),
-            Cure(
+            Mutation(
                 "It compares all servers before its first reward.",
                 "_replicas/pool.py",
                 "remark = compare(first, fingerprint, self._tolerance)",
@@ -764,7 +764,7 @@ TRAPS: dict[int, Trap] = {
                     KILLED + "test_one_is_another_model",
                 ),
             ),
-            Cure(
+            Mutation(
                 "It compares a replica again before the replica returns to the rotation.",
                 "_replicas/pool.py",
                 "        replica.transport.mark_lost()  # it is discovered and compared again before its next work\n",
@@ -775,17 +775,17 @@ TRAPS: dict[int, Trap] = {
         limit="Each URL must lead to one server: replicas behind a load balancer cannot be "
         "distinguished.",
     ),
-    26: Trap(
+    26: Pitfall(
         "The engine dies: errors first, then refused connections",
         (
-            Cure(
+            Mutation(
                 "After two engines died under a sample, the client sends it to no third engine.",
                 CALLER,
                 "if self._deaths == MAX_DEATHS:",
                 "if self._deaths == 1000:",
                 ("integration/faults/test_retries.py::test_a_dead_engine_is_tried_once_more",),
             ),
-            Cure(
+            Mutation(
                 "After two replicas failed over a sample, it sends it to no third replica.",
                 "_replicas/pool.py",
                 "if deaths == MAX_DEATHS or",
@@ -795,7 +795,7 @@ TRAPS: dict[int, Trap] = {
                     KILLED + "test_a_sample_that_kills_is_sent_to_two",
                 ),
             ),
-            Cure(
+            Mutation(
                 "Another replica takes over the work of a failed one at once.",
                 "_replicas/pool.py",
                 "            if deaths == MAX_DEATHS or (is_last and not is_ejected):\n",
@@ -805,14 +805,14 @@ TRAPS: dict[int, Trap] = {
                     KILLED + "test_one_of_four_is_killed_and_comes_back",
                 ),
             ),
-            Cure(
+            Mutation(
                 "The client tries a replica out of rotation again.",
                 "_replicas/pool.py",
                 "if replica not in self._checks and now - ejection.checked >= pause:",
                 "if replica not in self._checks and now < 0:",
                 (FLEET + "test_one_that_comes_back_is_compared_and_gets_work_again",),
             ),
-            Cure(
+            Mutation(
                 "It does not wait for a lost server with each further sample.",
                 CALLER,
                 "self._unreachable = True",
@@ -822,14 +822,14 @@ TRAPS: dict[int, Trap] = {
                     "server/test_discovery.py::test_a_dead_server_fails_fast",
                 ),
             ),
-            Cure(
+            Mutation(
                 '`on_error="return"` keeps the earlier rewards.',
                 "_client/streaming.py",
                 "isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError):",
                 "isinstance(outcome, Exception):",
                 (CONNECTIONS + "test_26_what_was_scored_before_the_engine_died_is_kept",),
             ),
-            Cure(
+            Mutation(
                 "Otherwise `BatchError.results` holds them.",
                 "_client/streaming.py",
                 "results=scored,",
@@ -838,11 +838,11 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    27: Trap(
+    27: Pitfall(
         "The server failed to load an exported head, and at most its log says so: hidden states "
         "come, a normalized number, or the result of a part of the head",
         (
-            Cure(
+            Mutation(
                 "The client scores the manifest's reference values before it trusts any reward. "
                 "If one differs, it raises `NotARewardError` with the cause.",
                 PROVING,
@@ -854,14 +854,14 @@ TRAPS: dict[int, Trap] = {
                     RAW_VALUES + "test_27_one_objective_of_several_differs",
                 ),
             ),
-            Cure(
+            Mutation(
                 "It scores them again if another server may have come up.",
                 "_replicas/monitor.py",
                 'if state.strategy.exported or state.activation.known_by in ("probe", "reference"):',
                 'if state.activation.known_by == "probe":',
                 (RAW_VALUES + "test_27_another_checkpoint_comes_up_behind_the_same_name",),
             ),
-            Cure(
+            Mutation(
                 "It raises `NotARewardError` with the cause for rows of another width than the "
                 "manifest's head.",
                 "_server/manifest_checks.py",
@@ -872,21 +872,21 @@ TRAPS: dict[int, Trap] = {
                     RAW_VALUES + "test_27_hidden_states_of_each_token",
                 ),
             ),
-            Cure(
+            Mutation(
                 "It rejects a manifest on versions that apply no Dense modules.",
                 DISCOVERY,
                 "    if error is not None:\n        raise error\n",
                 "    if error is not None and not manifest:\n        raise error\n",
                 (RAW_VALUES + "test_27_versions_that_apply_no_dense_modules",),
             ),
-            Cure(
+            Mutation(
                 "It scores one probe alone in the other encoding, and compares.",
                 DISCOVERY,
                 "    if found.strategy.exported:\n",
                 "    if not found.strategy.exported:\n",
                 (RAW_VALUES + "test_27_a_gateway_that_changes_values",),
             ),
-            Cure(
+            Mutation(
                 "It logs a warning without a manifest, or if the manifest has no reference values.",
                 DISCOVERY,
                 "if found.strategy.exported and not references:",
@@ -896,21 +896,21 @@ TRAPS: dict[int, Trap] = {
                     RAW_VALUES + "test_27_no_manifest",
                 ),
             ),
-            Cure(
+            Mutation(
                 "It raises `NotARewardError` if all values are 1 or -1.",
                 EVIDENCE,
                 "if any(abs(value) != 1 for value in values):",
                 "if any(value != 1 for value in values):",
                 (RAW_VALUES + "test_27_a_normalized_reward_is_1_or_minus_1",),
             ),
-            Cure(
+            Mutation(
                 "It raises `NotARewardError` for hidden states, even without a manifest.",
                 "heads/scalar.py",
                 "layout.width == 1:",
                 "layout.width >= 1:",
                 (RAW_VALUES + "test_27_hidden_states_where_the_head_was_not_loaded",),
             ),
-            Cure(
+            Mutation(
                 "The doctor reports that nothing proves the head without a manifest.",
                 "_doctor/server_checks.py",
                 "if state.strategy.exported and not is_proven(state) and not",
@@ -921,10 +921,10 @@ TRAPS: dict[int, Trap] = {
         limit="Without the manifest as recipe, a part of the head cannot be distinguished from "
         "the whole.",
     ),
-    28: Trap(
+    28: Pitfall(
         "HTTP 200 with an error in the body (up to 0.17.1; a dead engine on 0.16)",
         (
-            Cure(
+            Mutation(
                 "The client reads the body before the status.",
                 CALLER,
                 "error = read_error(response.body, payload, response.sent)",
@@ -942,24 +942,24 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    29: Trap(
+    29: Pitfall(
         "A negative token ID kills the whole server (0.10 to 0.27)",
         (
-            Cure(
+            Mutation(
                 "The client raises `InputError` for a negative ID.",
                 "_base/token_ids.py",
                 'b"-" in written or ',
                 "",
                 (REPLIES + "test_29_token_ids_are_checked_before_they_are_sent",),
             ),
-            Cure(
+            Mutation(
                 "It raises `InputError` for anything but an integer.",
                 "_base/token_ids.py",
                 ' or b"e" in written',
                 "",
                 (REPLIES + "test_29_token_ids_are_checked_before_they_are_sent",),
             ),
-            Cure(
+            Mutation(
                 "It also rejects such an ID from `/tokenize`.",
                 "_protocols/vllm/tokenize.py",
                 "ids = checked(tokens)",
@@ -970,10 +970,10 @@ TRAPS: dict[int, Trap] = {
         limit="No server reports the size of its vocabulary. The server refuses an ID beyond it; "
         "vLLM up to 0.25 (for some models also later) accepts the first IDs beyond it.",
     ),
-    30: Trap(
+    30: Pitfall(
         "A dead engine answers 200, 400 or 500, depending on the version",
         (
-            Cure(
+            Mutation(
                 "The client recognizes it by its message, whatever the status.",
                 STATUSES,
                 "    if _DEAD_ENGINE.search(error.message):",
@@ -985,10 +985,10 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    31: Trap(
+    31: Pitfall(
         "Errors repeat the whole input (184 kB were seen), with prompts and paths",
         (
-            Cure(
+            Mutation(
                 "The client cuts off the repeated input.",
                 STATUSES,
                 "text = _ECHO.split(text, maxsplit=1)[0]",
@@ -998,21 +998,21 @@ TRAPS: dict[int, Trap] = {
                     "transport/test_status_errors.py::test_an_echoed_input_is_left_out",
                 ),
             ),
-            Cure(
+            Mutation(
                 "It reads only the beginning of an error.",
                 "_transport/backends/base.py",
                 "limit = MAX_ERROR_BYTES if failed else max_bytes",
                 "limit = max_bytes",
                 (REPLIES + "test_31_an_error_is_not_read_to_its_end",),
             ),
-            Cure(
+            Mutation(
                 "It shows at most 300 characters.",
                 STATUSES,
                 "_SHOWN_CHARACTERS = 300",
                 "_SHOWN_CHARACTERS = 100_000",
                 ("transport/test_status_errors.py::test_a_long_body_is_cut",),
             ),
-            Cure(
+            Mutation(
                 "It logs no word of a server's error.",
                 "_transport/retry.py",
                 "        _last_failure(state).summary,",
@@ -1021,11 +1021,11 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    32: Trap(
+    32: Pitfall(
         "If a body has both `messages` and `input` (or `prompt`), versions disagree on which one "
         "counts",
         (
-            Cure(
+            Mutation(
                 "The client sends exactly one of them.",
                 "_protocols/vllm/tokenize.py",
                 '        "messages": list(conversation.messages),\n',
@@ -1034,11 +1034,11 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    33: Trap(
+    33: Pitfall(
         "`classifier_from_token` loads nothing on 0.11.1 to 0.14.1: values around 1e-42, all "
         "labels equal",
         (
-            Cure(
+            Mutation(
                 "The client raises `NotARewardError`.",
                 EVIDENCE,
                 "    _refuse_dead_heads(rows)\n",
@@ -1050,40 +1050,40 @@ TRAPS: dict[int, Trap] = {
             ),
         ),
     ),
-    34: Trap(
+    34: Pitfall(
         "Log-probabilities mislead: versions before 0.26 ignore `logprob_token_ids`, "
         "`/generative_scoring` on raw logits answers exp(logit), and tokens that are not UTF-8 "
         "share a key",
         (
-            Cure(
+            Mutation(
                 "The client requests no log-probability where it reads a head.",
                 "_protocols/vllm/scoring_request.py",
                 "            **self.switches,\n",
                 '            **self.switches,\n            "logprobs": 1,\n',
                 (REQUESTS + "test_34_log_probabilities_are_never_requested",),
             ),
-            Cure(
+            Mutation(
                 "It uses no route that the server does not list.",
                 DISCOVERY,
                 "if mounted is None or strategy.request.path in mounted",
                 "if mounted is None or strategy.request.path",
                 (REQUESTS + "test_34_generative_scoring_is_never_requested",),
             ),
-            Cure(
+            Mutation(
                 "It requests each token with a missing number alone.",
                 "_server/requests.py",
                 "    if missing:\n",
                 "    if not missing:\n",
                 ("methods/test_yes_no.py::test_the_difference_of_two_logits",),
             ),
-            Cure(
+            Mutation(
                 "It rejects a log-probability in the place of a logit.",
                 "_server/proof.py",
                 "    if max(numbers) > _LOGPROB_ROUNDING:\n",
                 "    if numbers:\n",
                 ("methods/test_token_logit.py::test_a_log_probability_is_no_logit",),
             ),
-            Cure(
+            Mutation(
                 "It names tokens by their IDs.",
                 "_protocols/vllm/logprobs.py",
                 '"return_tokens_as_token_ids": True,',
@@ -1097,4 +1097,4 @@ TRAPS: dict[int, Trap] = {
 if __name__ == "__main__":
     from mutate import main
 
-    raise SystemExit(main(TRAPS))
+    raise SystemExit(main(PITFALLS))

@@ -174,7 +174,6 @@ class Tampering:
         )
         self.extra_tokens = 0
         self.shift = 0.0
-        self.scored_messages = 0
 
     def answer(self, request: httpx.Request) -> httpx.Response | None:
         if request.url.path != "/v1/embeddings":
@@ -187,7 +186,6 @@ class Tampering:
             chats = (
                 body["messages"] if isinstance(body["messages"][0], list) else [body["messages"]]
             )
-            self.scored_messages += len(chats)
             values = [len(CHAT_TOKENS) - 5.5 + self.shift for _ in chats]
             tokens = (len(CHAT_TOKENS) + self.extra_tokens) * len(chats)
         data = [

@@ -1,4 +1,4 @@
-"""The list of cures fits the package and the tests; `nox -s cures` proves what it says."""
+"""The list of measures fits the package and the tests; `nox -s cures` proves what it says."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ import pytest
 import reward_client
 
 from .mutate import look, mutated, places
-from .mutations import TRAPS, Cure
+from .mutations import PITFALLS, Mutation
 
 PACKAGE = Path(reward_client.__file__).parent
 TESTS = Path(__file__).parents[2]
-CURES = [(number, cure) for number, trap in TRAPS.items() for cure in trap.cures]
+MUTATIONS = [
+    (number, mutation) for number, pitfall in PITFALLS.items() for mutation in pitfall.mutations
+]
 
 
 def name(value: object) -> str:
-    return value.does if isinstance(value, Cure) else str(value)
+    return value.does if isinstance(value, Mutation) else str(value)
 
 
-def test_every_trap_has_a_cure() -> None:
-    assert list(TRAPS) == list(range(1, 35))
-    assert all(trap.cures for trap in TRAPS.values())
+def test_every_pitfall_has_a_mutation() -> None:
+    assert list(PITFALLS) == list(range(1, 35))
+    assert all(pitfall.mutations for pitfall in PITFALLS.values())
 
 
-@pytest.mark.parametrize(("number", "cure"), CURES, ids=name)
-def test_a_cure_is_in_the_package_once(number: int, cure: Cure) -> None:
+@pytest.mark.parametrize(("number", "mutation"), MUTATIONS, ids=name)
+def test_a_measure_is_in_the_package_once(number: int, mutation: Mutation) -> None:
     """If the code has changed, say in `mutations.py` how the measure is taken out of it now."""
-    source = (PACKAGE / cure.file).read_text(encoding="utf-8")
-    assert len(places(source, cure.present)) == 1
-    if cure.file.endswith(".py"):
-        assert ast.dump(ast.parse(mutated(source, cure))) != ast.dump(ast.parse(source))
+    source = (PACKAGE / mutation.file).read_text(encoding="utf-8")
+    assert len(places(source, mutation.present)) == 1
+    if mutation.file.endswith(".py"):
+        assert ast.dump(ast.parse(mutated(source, mutation))) != ast.dump(ast.parse(source))
 
 
 @pytest.mark.parametrize(
@@ -45,33 +47,37 @@ def test_a_cure_is_in_the_package_once(number: int, cure: Cure) -> None:
     ],
 )
 def test_formatting_hides_no_measure(written: str) -> None:
-    cure = Cure("", "a.py", "    f(x, [y])\n", "    g(x)\n    h(y)\n", ())
+    mutation = Mutation("", "a.py", "    f(x, [y])\n", "    g(x)\n    h(y)\n", ())
     source = f"ff(x, [y])\n{written}f(x, [y, z])\n"
-    [(start, end)] = places(source, cure.present)
+    [(start, end)] = places(source, mutation.present)
     assert "".join(source[start:end].split()) in ("f(x,[y])", "f(x,[y],)")
     if "\n " in written:
-        assert ast.unparse(ast.parse(mutated(source, cure))) == (
+        assert ast.unparse(ast.parse(mutated(source, mutation))) == (
             "ff(x, [y])\nif a:\n    g(x)\n    h(y)\nf(x, [y, z])"
         )
 
 
 def test_a_measure_without_a_substitute_takes_its_line_along() -> None:
-    cure = Cure("", "a.py", "    f(x)\n", "", ())
-    assert mutated("if a:\n        f( x )\n        y\n", cure) == "if a:\n        y\n"
+    mutation = Mutation("", "a.py", "    f(x)\n", "", ())
+    assert mutated("if a:\n        f( x )\n        y\n", mutation) == "if a:\n        y\n"
 
 
-@pytest.mark.parametrize(("number", "cure"), CURES, ids=name)
-def test_its_tests_exist(number: int, cure: Cure) -> None:
-    assert cure.tests
-    for test in cure.tests:
+@pytest.mark.parametrize(("number", "mutation"), MUTATIONS, ids=name)
+def test_its_tests_exist(number: int, mutation: Mutation) -> None:
+    assert mutation.tests
+    for test in mutation.tests:
         file, _, function = test.partition("::")
         assert function in functions(TESTS / file)
 
 
-@pytest.mark.parametrize("number", TRAPS)
-def test_the_tests_that_are_named_after_a_trap_are_listed(number: int) -> None:
+@pytest.mark.parametrize("number", PITFALLS)
+def test_tests_named_after_a_pitfall_are_listed(number: int) -> None:
     """Else they would show no more than that the client works."""
-    listed = {test.partition("::")[2] for cure in TRAPS[number].cures for test in cure.tests}
+    listed = {
+        test.partition("::")[2]
+        for mutation in PITFALLS[number].mutations
+        for test in mutation.tests
+    }
     named = {
         function
         for file in Path(__file__).parent.glob("test_*.py")
@@ -95,8 +101,8 @@ READS = "protocols/test_responses.py::test_items_are_sorted_by_index"
     ids=["no change", "noticed", "broken", "not even Python"],
 )
 def test_which_outcomes_prove_a_mutation_noticed(absent: str, failed: bool, problem: str) -> None:
-    cure = Cure("", "_base/json_values.py", "is_list(value) else None", absent, (READS,))
-    outcome = look(cure, READS)
+    mutation = Mutation("", "_base/json_values.py", "is_list(value) else None", absent, (READS,))
+    outcome = look(mutation, READS)
     assert outcome.failed is failed
     assert outcome.problem.startswith(problem)
     assert bool(outcome.problem) is bool(problem)

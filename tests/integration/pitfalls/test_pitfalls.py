@@ -1,6 +1,6 @@
-"""What holds across the traps, over real HTTP, by both clients: the right reward or an error.
+"""What holds across the pitfalls, over real HTTP, by both clients: the right reward or an error.
 
-Each of the other files has the traps of one kind, numbered as in the documentation.
+Each of the other files has the pitfalls of one kind, numbered as in the documentation.
 """
 
 from __future__ import annotations

@@ -19,11 +19,10 @@ from reward_client import (
 from reward_client.recipes import Recipe
 from reward_client.testing import RewardServer
 
-from ...support.fake_vllm import BOS, CHAT_TOKENS, FakeVllm, card
+from ...support.fake_vllm import BOS, CHAT_TOKENS, EmbeddingVllm, FakeVllm, card
 from ...support.fake_vllm import CHAT as FAKE_CHAT
 from .conftest import Connect
 from .doctor import diagnose, finding
-from .odd_vllm import OddVllm
 from .samples import CHAT, QUESTION, SCORING, TOLERANCE, served
 
 LONG = {"role": "user", "content": "What is 1 + 1? " * 20}
@@ -224,7 +223,7 @@ def test_16_the_tokens_hold_another_number_of_steps(
     connect: Connect, chat_tokens: list[int]
 ) -> None:
     """A tokenizer that merges the step token with what stands beside it, or a template's own."""
-    server = OddVllm(
+    server = EmbeddingVllm(
         tasks=("token_classify",),
         pool=lambda ids: [[0.5, len(ids)] for token in ids if token == 5],
         chat_tokens=chat_tokens,

@@ -24,12 +24,18 @@ from reward_client.recipes import Recipe
 from reward_client.testing import RewardServer
 
 from ...support.fake_vllm import CHAT as FAKE_CHAT
-from ...support.fake_vllm import CHAT_TOKENS, FakeVllm, by_length
+from ...support.fake_vllm import (
+    CHAT_TOKENS,
+    EMBEDDINGS_ONLY,
+    EmbeddingVllm,
+    FakeVllm,
+    by_length,
+    embedding_server,
+)
 from ...support.manifests import STEPS, layer, manifest, of_sum_judge, reference
 from ...support.manifests import recipe as known
 from .conftest import Connect
 from .doctor import diagnose, finding
-from .odd_vllm import EMBEDDINGS_ONLY, OddVllm, embedding_server
 from .samples import CHAT, SCORING, TOLERANCE, WRONG, served
 
 # A version whose every request gets what the server was started to send.
@@ -219,24 +225,24 @@ def test_9_rows_of_steps_in_base64(connect: Connect) -> None:
 
 def test_17_a_sigmoid_applied_twice(connect: Connect) -> None:
     """vLLM turns its own sigmoid off, and another one is left in the model's code."""
-    twice = OddVllm(pool=lambda ids: [sigmoid(squashed(ids)[0])])
+    twice = EmbeddingVllm(pool=lambda ids: [sigmoid(squashed(ids)[0])])
     found = finding(diagnose(connect(twice)), "activation")
     assert found.verdict == "failed"
     assert "sigmoid of a sigmoid" in found.detail
-    once = finding(diagnose(connect(OddVllm(pool=squashed))), "activation")
+    once = finding(diagnose(connect(EmbeddingVllm(pool=squashed))), "activation")
     assert once.verdict == "warning"
     assert "as after a sigmoid" in once.detail
-    assert finding(diagnose(connect(OddVllm())), "activation").verdict == "ok"
+    assert finding(diagnose(connect(EmbeddingVllm())), "activation").verdict == "ok"
 
 
 def test_17_a_recipe_that_knows_better(connect: Connect) -> None:
     raw = by_length([0] * 5)[0]
-    twice = OddVllm(pool=lambda ids: [sigmoid(squashed(ids)[0])])
+    twice = EmbeddingVllm(pool=lambda ids: [sigmoid(squashed(ids)[0])])
     found = finding(diagnose(connect(twice, recipe=recipe(raw))), "reference value")
     assert found.verdict == "failed"
-    assert finding(diagnose(connect(OddVllm(), recipe=recipe(raw))), "reference value").verdict == (
-        "ok"
-    )
+    assert finding(
+        diagnose(connect(EmbeddingVllm(), recipe=recipe(raw))), "reference value"
+    ).verdict == ("ok")
     old = FakeVllm(**UNASKED, pool=twice.pool)
     with pytest.raises(ActivationError, match="cannot be asked for raw values"):
         connect(old, recipe=recipe(raw)).score(FAKE_CHAT)
@@ -355,7 +361,7 @@ def test_27_hidden_states_where_a_manifest_says_otherwise(
 
 def test_27_hidden_states_of_each_token(connect: Connect) -> None:
     """Such narrow ones would pass for labels, of which one is good."""
-    server = OddVllm(
+    server = EmbeddingVllm(
         tasks=("token_embed",),
         pool=lambda ids: [[math.sin(token * place) for place in range(1, 33)] for token in ids],
     )
@@ -382,7 +388,7 @@ def test_27_versions_that_apply_no_dense_modules(connect: Connect, version: str)
             connect(embedding_server(version=each), recipe=steps).score(FAKE_CHAT)
 
 
-class BigEndian(OddVllm):
+class BigEndian(EmbeddingVllm):
     """Behind a gateway that writes the numbers anew, the wrong way round."""
 
     def _embedded(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -394,7 +400,7 @@ class BigEndian(OddVllm):
         return response
 
 
-class MixedUp(OddVllm):
+class MixedUp(EmbeddingVllm):
     """Answers each sample of a request with the next one's value."""
 
     def _embedded(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -405,7 +411,7 @@ class MixedUp(OddVllm):
 @pytest.mark.parametrize("version", ["0.10.2", "0.32.0", None])
 @pytest.mark.parametrize("server", [BigEndian, MixedUp])
 def test_27_a_gateway_that_changes_values(
-    connect: Connect, server: type[OddVllm], version: str | None
+    connect: Connect, server: type[EmbeddingVllm], version: str | None
 ) -> None:
     # So far apart that the values of neighbours differ, and wrong ones are floats all the same.
     wrong = server(paths=EMBEDDINGS_ONLY, version=version, pool=lambda ids: [-3.25 * len(ids)])

@@ -155,7 +155,7 @@ def test_29_token_ids_are_checked_before_they_are_sent(connect: Connect) -> None
 
 def test_29_nor_does_the_server_make_the_client_send_one(connect: Connect) -> None:
     server = FakeVllm(chat_tokens=[1, -1, 5])
-    with pytest.raises(RewardClientError, match="not a token ID"):
+    with pytest.raises(RewardClientError, match="invalid token IDs"):
         connect(server).score(FAKE_CHAT)
     assert all(min(ids) >= 0 for body in server.asked("/pooling") for ids in body["input"])
 

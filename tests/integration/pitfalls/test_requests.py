@@ -25,9 +25,8 @@ from reward_client.testing.recording import RecordedRequest
 
 from ...support.either import OPENERS
 from ...support.fake_vllm import CHAT as FAKE_CHAT
-from ...support.fake_vllm import CHAT_TOKENS
+from ...support.fake_vllm import CHAT_TOKENS, EmbeddingVllm, embedding_server
 from .conftest import Connect
-from .odd_vllm import OddVllm, embedding_server
 from .samples import CHAT, SCORING, TOLERANCE, served
 
 DIALECTS = ("0.8", "0.10", "0.12", "0.16", "0.20", "0.25", "0.32")
@@ -183,7 +182,9 @@ def test_34_log_probabilities_are_never_requested(sent: list[RecordedRequest]) -
 
 def test_34_generative_scoring_is_never_requested(connect: Connect) -> None:
     """A server that has nothing else to offer is refused, and not asked."""
-    server = OddVllm(paths=["/tokenize", "/detokenize", "/generative_scoring", "/v1/completions"])
+    server = EmbeddingVllm(
+        paths=["/tokenize", "/detokenize", "/generative_scoring", "/v1/completions"]
+    )
     with pytest.raises(RouteNotFoundError, match="No route of this server gives a reward"):
         connect(server).score(FAKE_CHAT)
     assert {path for path, _ in server.requests} == {

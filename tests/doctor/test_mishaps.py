@@ -225,7 +225,7 @@ class TestLocalTokenizer:
         finding = found(connect(server.url).diagnose(), "local tokenizer")
         assert finding.verdict == "warning"
         assert "first at position 36" in finding.detail
-        assert "the ones that the server runs" in (finding.cure or "")
+        assert "differ from those of the server" in (finding.cure or "")
 
     def test_no_transformers(
         self, serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch

@@ -163,7 +163,7 @@ def test_what_is_no_token(token: Any) -> None:
 
 @pytest.mark.parametrize("client", [RewardClient, AsyncRewardClient])
 def test_it_says_what_is_read(client: Any) -> None:
-    with pytest.raises(InputError, match="leave head= and route= out"):
+    with pytest.raises(InputError, match="Leave them out"):
         client("http://127.0.0.1:1", method=TokenLogit(0), route="pooling")
 
 

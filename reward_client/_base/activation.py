@@ -13,7 +13,7 @@ ActivationName: TypeAlias = Literal["none", "sigmoid", "softmax"]
 KnownBy: TypeAlias = Literal["request", "task", "probe", "reference", "caller"]
 
 # Before 0.10.2, vLLM rounds to the model's type after a softmax or a normalization. For bfloat16
-# the relative error of each number is up to 2^-9, and so is that of their sum and their length.
+# each number, their sum and their length have a relative error of up to 2^-9.
 ROUNDING = 2.0**-8
 
 _FLOAT32, _FLOAT16, _BFLOAT16 = 24, 11, 8

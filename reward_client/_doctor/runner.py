@@ -125,7 +125,7 @@ class Doctor:
         yield problem
 
     async def _of_sample(self, identity: Identity, prompt: Prompt | None) -> AsyncIterator[Finding]:
-        """Follow a sample to its reward as far as possible."""
+        """Follow a sample to its reward until a step fails."""
         checks: list[_NamedCheck] = [("keep-alive", self._keep_alive), ("sample", self._sample)]
         tokenized = await _outcome(self._tokenized(identity, prompt))
         if isinstance(tokenized, Exception):

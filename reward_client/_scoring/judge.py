@@ -50,7 +50,7 @@ class JudgeScorer(Scorer):
         return await gather_outcomes(map(self._score_one, prompts))
 
     async def tokenize(self, prompt: Prompt) -> TokenizedSample:
-        """See `Scorer`. The IDs are those of the judge's prompt."""
+        """See `Scorer`. The IDs belong to the judge's prompt."""
         return await self._generator.tokenize(self._judge_prompt(prompt))
 
     async def rank(self, conversations: Sequence[Conversation]) -> Ranking:

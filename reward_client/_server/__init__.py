@@ -1,1 +1,1 @@
-"""What a server is, and how it is therefore asked."""
+"""One server: discovery, state and requests."""

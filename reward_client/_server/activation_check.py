@@ -1,4 +1,4 @@
-"""Whether the values that a server sends are raw: a pure decision on what was seen."""
+"""Decide from the values of a server if they are raw. Pure."""
 
 from __future__ import annotations
 
@@ -20,14 +20,11 @@ from reward_client.errors import ActivationError, NotARewardError
 Rows: TypeAlias = Sequence[Sequence[float]]
 
 Reads: TypeAlias = Literal["values", "probabilities", "states"]
-"""What the head makes of a row: of raw values, of probabilities (which may come as such), or of a
+"""The kind of row that the head reads: raw values, probabilities (which may come as such), or a
 hidden state."""
 
-# Old versions apply a softmax or normalize in the model's own type (code of 0.8.5 and 0.10.0): in
-# bfloat16, each number is rounded by up to a 512th of itself, and so their sum and their length.
-_ROUNDING = 2.0**-8
 # Weights that were not loaded give such numbers: denormal floats (seen on vLLM 0.12.0).
-_NOTHING = 1e-30
+_NEAR_ZERO = 1e-30
 
 
 def find_activation(
@@ -37,21 +34,21 @@ def find_activation(
     declared: ServerActivation | None,
     flag: str,
 ) -> Activation | None:
-    """What a server applies, from the rows that different inputs gave.
+    """Find the activation of a server from the rows for different inputs.
 
     Args:
-        rows: What came back, of equal widths.
-        reads: What the head makes of a row.
-        raw_by: Why the way of asking gives raw values, if it does.
-        declared: The caller's word.
+        rows: The rows, of equal widths.
+        reads: The kind of row that the head reads.
+        raw_by: The reason why the request gives raw values, if it does.
+        declared: The activation that the caller declared.
         flag: The server's flag that gives raw values, for the message.
 
     Returns:
-        None where the values may be squashed or raw, and nobody knows.
+        The activation; None if the values may be raw or squashed.
 
     Raises:
-        ActivationError: Values are lost, or contradict the caller.
-        NotARewardError: They are not the output of a reward head.
+        ActivationError: If raw values are lost, or contradict the caller.
+        NotARewardError: If the values are not the output of a reward head.
     """
     if len(rows[0]) == 1:
         _refuse_constant_ones([row[0] for row in rows], raw_by, flag)
@@ -61,8 +58,8 @@ def find_activation(
         if reads == "probabilities":
             return Activation("softmax", "probe")
         raise ActivationError(
-            "The server applies a softmax over the values of a row, behind which the raw ones are "
-            f"lost. {_cure(flag)}"
+            "The server applies a softmax over the values of a row, and the raw values are lost. "
+            f"{_cure(flag)}"
         )
     if len(rows[0]) > 1 and all(abs(math.hypot(*row) - 1) < ROUNDING for row in rows):
         raise _normalized(reads, flag)
@@ -81,11 +78,11 @@ def find_activation(
 
 
 def unknown_activation(flag: str, *, asked: bool) -> ActivationError:
-    """The error where `find_activation` could not tell, and nothing else could.
+    """Return the error for an activation that nothing determines.
 
     Args:
         flag: The server's flag that gives raw values.
-        asked: Whether the version has a switch for them, which made no difference.
+        asked: True if the version has a switch for raw values, which made no difference.
     """
     why = (
         "Asking for raw values makes no difference on this server (a gateway may drop the key)"
@@ -100,20 +97,20 @@ def unknown_activation(flag: str, *, asked: bool) -> ActivationError:
 
 
 def may_be_squashed(rows: Rows) -> bool:
-    """Whether all values are such as a sigmoid or a softmax gives."""
+    """Return True if a sigmoid or a softmax may have given all values."""
     return all(0 <= value <= 1 for value in chain.from_iterable(rows))
 
 
 def reference_decides(sent: float, expected: float, tolerance: float) -> Activation | None:
-    """What a server applies, from the value that it sends for a sample whose reward is known.
+    """Find the activation from the value of a sample whose raw reward is known.
 
     Args:
-        sent: The value that came.
+        sent: The value from the server.
         expected: The known raw reward.
-        tolerance: How far a raw value may be from it.
+        tolerance: The tolerance of the known reward.
 
     Returns:
-        None where neither reading agrees, or both do.
+        The activation; None if both or neither of raw and sigmoid explain the value.
     """
     raw = abs(sent - expected) <= tolerance
     squashed = sigmoid(expected - tolerance) <= sent <= sigmoid(expected + tolerance)
@@ -125,7 +122,7 @@ def reference_decides(sent: float, expected: float, tolerance: float) -> Activat
 def _refuse_constant_ones(
     values: Sequence[float], raw_by: Literal["request", "task"] | None, flag: str
 ) -> None:
-    """Refuses what is left of a single value after a normalization or a softmax."""
+    """Refuse single values that a normalization or a softmax turned into 1 or -1."""
     if any(abs(value) != 1 for value in values):
         return
     if raw_by == "task" or -1 in values:
@@ -137,25 +134,24 @@ def _refuse_constant_ones(
 
 
 def _refuse_dead_heads(rows: Rows) -> None:
-    nothing = all(abs(value) < _NOTHING for value in chain.from_iterable(rows))
+    nothing = all(abs(value) < _NEAR_ZERO for value in chain.from_iterable(rows))
     if nothing or (len(rows[0]) > 1 and all(len(set(row)) == 1 for row in rows)):
         raise NotARewardError(
-            "The server answers next to nothing, or the same for all labels, for every input: the "
-            "head's weights were not loaded (classifier_from_token does that on vLLM 0.11.1 to "
-            "0.14.1). Serve the model with another version."
+            "The server answers almost 0, or the same for all labels, for every input: the head's "
+            "weights were not loaded (with classifier_from_token on vLLM 0.11.1 to 0.14.1). Serve the model with another version."
         )
     if len(rows) > 1 and all(tuple(row) == tuple(rows[0]) for row in rows):
         raise NotARewardError(
-            f"The server answers the same, {list(rows[0])[:3]}, for every input: that is no output "
-            "of a reward head. Are its weights loaded?"
+            f"The server answers the same, {list(rows[0])[:3]}, for every input: no reward head "
+            "does. Check that its weights are loaded."
         )
 
 
 def _normalized(reads: Reads, flag: str) -> ActivationError | NotARewardError:
     if reads == "states":
         return ActivationError(
-            "The server normalizes the hidden states to length 1, behind which their scale is "
-            f"lost. {_cure(flag)}"
+            "The server normalizes the hidden states to length 1, and their scale is lost. "
+            f"{_cure(flag)}"
         )
     return NotARewardError(
         "The server answers vectors of length 1 (of a single value: 1 or -1) for every input: it "

@@ -1,4 +1,4 @@
-"""Who is there: the server's flavour, version and model."""
+"""Identify a server: flavour, version and model."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ OTHER_FLAVOURS: Mapping[str, str] = {
     "fastdeploy": "FastDeploy",
 }
 """Servers that are not vLLM, by the ``owned_by`` of their models (lower case), from their source
-code. Gateways put other words there, so that an unknown one proves nothing."""
+code. Gateways write other words there, so an unknown word proves nothing."""
 
 
-# As PEP 440 writes them. What is none is not taken for one: it would stand in logs and messages.
+# The characters of PEP 440. Other text is ignored: it would appear in logs and messages.
 _VERSION = re.compile(r"[0-9A-Za-z.!+_-]{1,64}")
 # Longer ones are shortened in messages.
 _SHOWN_NAMES = 20
@@ -38,12 +38,12 @@ _SHOWN_CHARACTERS = 80
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells one server from another behind the same URL.
+    """The facts that distinguish one server from another behind the same URL.
 
     Attributes:
-        version: What ``/version`` says, None where that is not to be had.
+        version: The version of ``/version``; None if the server does not tell it.
         model: The model's name.
-        root: Where the server loaded it from.
+        root: The path or hub name that the server loaded the model from.
         max_model_len: The most tokens of one sample.
     """
 
@@ -54,11 +54,11 @@ class Identity:
 
 
 async def identify(transport: Transport, model: str | None) -> Identity:
-    """Asks who is there; the key is checked by it, since ``/v1/models`` is guarded.
+    """Identify the server. This also checks the key, since ``/v1/models`` is guarded.
 
     Raises:
-        ModelNotFoundError: The model is not served, or several are and none was named.
-        ProtocolError: The server is known not to be vLLM.
+        ModelNotFoundError: If the model is not served, or several are and none was named.
+        ProtocolError: If the server is known not to be vLLM.
         RewardClientError: As `Transport.send`.
     """
     response = await transport.send(Request("GET", "/v1/models"))
@@ -90,7 +90,7 @@ async def identify(transport: Transport, model: str | None) -> Identity:
 
 
 async def mounted_paths(transport: Transport) -> Collection[str] | None:
-    """The routes that the server says it has; None if it does not say."""
+    """Return the routes that the server lists; None if it lists none."""
     paths = as_mapping((await _optional(transport, "/openapi.json")).get("paths"))
     return paths.keys() if paths is not None else None
 
@@ -102,7 +102,7 @@ async def _version(transport: Transport) -> str | None:
 
 
 async def _optional(transport: Transport, path: str) -> Mapping[str, object]:
-    """A JSON object that gateways may hide; empty where they do."""
+    """Return a JSON object that gateways may hide; an empty one if they do."""
     try:
         return (await transport.send(Request("GET", path))).fields()
     except (RouteNotFoundError, AuthenticationError, BadRequestError, ProtocolError):

@@ -1,8 +1,8 @@
-"""What must be true of a server that applies the whole head of an exported checkpoint. Pure.
+"""Check that a server applies the whole head of an exported checkpoint. Pure.
 
-vLLM at most logs that it could not load a ``Dense`` module, and answers what the others make of the
-hidden state, or the hidden state itself (code of 0.32.0, ``model_executor/models/adapters.py``; a
-file that is missing was not even logged there).
+If vLLM cannot load a ``Dense`` module, it at most logs that, and answers the output of the other
+modules or the hidden state itself (code of 0.32.0, ``model_executor/models/adapters.py``; it does
+not even log a missing file).
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from reward_client.heads import Head, Scores, StepHead
 from reward_client.recipes import ExportTable, Recipe, Reference
 
 _CAUSE = (
-    'The server did not load all of the Dense modules, which at most its log says ("ST projector '
-    'loading failed", "Failed to load"), or it serves another checkpoint than the manifest is of. '
-    "Look into its log, serve the folder that the manifest lies in, with vLLM 0.10.2 or later "
-    "(earlier ones apply no Dense modules), and export it anew if a file is missing."
+    "The server did not load all Dense modules, or it serves another checkpoint than the "
+    'manifest describes. Look into its log ("ST projector loading failed", "Failed to load"), '
+    "serve the folder of the manifest with vLLM 0.10.2 or later (earlier versions apply no Dense "
+    "modules), and export it again if a file is missing."
 )
 
 
 def provable(recipe: Recipe | None, limit: int | None) -> list[Reference]:
-    """The references of a manifest that prove its head: token IDs that the server takes."""
+    """Return the references of a manifest that prove its head: token IDs that the server takes."""
     if recipe is None or recipe.export is None:
         return []
     return [
@@ -37,22 +37,22 @@ def provable(recipe: Recipe | None, limit: int | None) -> list[Reference]:
 def unserved(
     version_range: VersionRange, head: Head | None, version: str | None
 ) -> NotARewardError | None:
-    """The error for a version that applies no exported head, None for others."""
+    """Return the error for a version that applies no exported head; None for other versions."""
     kind: ModelKind = "exported steps" if isinstance(head, StepHead) else "exported"
     if kind in version_range.strategies:
         return None
-    what = (
-        "has no task that answers what Dense modules make of each token"
+    gap = (
+        "has no task that applies Dense modules to each token"
         if kind == "exported steps"
-        else "applies no Dense modules: of an exported checkpoint it answers hidden states"
+        else "applies no Dense modules, and answers hidden states of an exported checkpoint"
     )
     return NotARewardError(
-        f"vLLM {version} {what}. Serve it with {first_version_with(kind)} or later."
+        f"vLLM {version} {gap}. Serve it with {first_version_with(kind)} or later."
     )
 
 
 def wrong_width(layout: Layout, export: ExportTable | None) -> NotARewardError | None:
-    """The error for rows of another width than a manifest's head gives, None for others."""
+    """Return the error for rows of another width than the manifest's head; None for others."""
     if export is None:
         return None
     first, last = export.layers[0], export.layers[-1]
@@ -60,20 +60,20 @@ def wrong_width(layout: Layout, export: ExportTable | None) -> NotARewardError |
         return None
     hidden = " (hidden states)" if layout.width == first.in_features else ""
     return NotARewardError(
-        f"The server answers rows of {layout.width} numbers{hidden}, and the head that the "
-        f"manifest tells of gives {last.out_features}. {_CAUSE}"
+        f"The server answers rows of {layout.width} numbers{hidden}, and the manifest's head gives "
+        f"{last.out_features}. {_CAUSE}"
     )
 
 
 def reported(reference: Reference, scores: Scores) -> list[float]:
-    """What was found where a reference says what is expected."""
+    """Return the values of the scores that the reference has expected values for."""
     if isinstance(reference.expected, tuple):
         return [step.value for step in scores.steps] or list(scores.objectives.values())
     return [] if scores.value is None else [scores.value]
 
 
 def agrees(reference: Reference, found: Sequence[float]) -> bool:
-    """Whether each value is the expected one, as far as its tolerance tells."""
+    """Return True if each value equals the expected one within the reference's tolerance."""
     expected = _expected(reference)
     return len(found) == len(expected) and all(
         abs(value - wanted) <= reference.tolerance
@@ -84,19 +84,19 @@ def agrees(reference: Reference, found: Sequence[float]) -> bool:
 def disagreement(
     reference: Reference, number: int, found: Sequence[float]
 ) -> NotARewardError | RecipeError | None:
-    """The error for values that are not those of a manifest's reference, None for others.
+    """Return the error for values that contradict a manifest's reference; None if they agree.
 
     Args:
         reference: The reference.
-        number: Which of the manifest's it is, from 1.
-        found: What the head reads of the server's reply.
+        number: Its number in the manifest, from 1.
+        found: The values that the head reads from the server's response.
     """
     expected = _expected(reference)
     if len(found) != len(expected):
         return RecipeError(
             f"Reference {number} of the manifest has {len(expected)} values, and the head reads "
-            f"{len(found)}: they are of another head. Leave head= to the manifest, or give the one "
-            "that it was verified with."
+            f"{len(found)}: the reference belongs to another head. Leave head= out, or give the "
+            "head that verified the manifest."
         )
     if agrees(reference, found):
         return None

@@ -59,7 +59,7 @@ class OutputSpec:
 
 @dataclass(frozen=True, slots=True)
 class DiscoveryOptions:
-    """What the caller said about the model and the server.
+    """The caller's options for one server.
 
     Attributes:
         model: The model's name on the server; None for the only one.

@@ -200,11 +200,11 @@ def is_plain(prompt: Prompt) -> TypeGuard[Conversation | FormattedText]:
 
 
 class Proof:
-    """That a local tokenizer gives the server's token IDs: on the first samples, then on some.
+    """The proof that a local tokenizer gives the server's token IDs, on spot checks.
 
     Attributes:
         tokenizer: The local tokenizer.
-        failure: Why it is of no use: it cannot be loaded, or disagreed.
+        failure: The error, if the tokenizer cannot be loaded or disagreed.
         spot_checks: The prompts that are compared.
     """
 

@@ -187,7 +187,7 @@ class Retokenizer:
                 yield own, pieces if pieces[-2].startswith(own[-2]) else own
 
     def _before_answers(self) -> str:
-        """Return the text between a user's turn and an answer; its count is that of the answers."""
+        """Return the text between a user's turn and an answer; it occurs once for each answer."""
         both = [piece for pieces, _ in self._pieces([], _EXCHANGE * 2) for piece in pieces[1::2]]
         common = reduce(
             lambda one, other: one[: common_prefix_length(one, other)], both or [""]

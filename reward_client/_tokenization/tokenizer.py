@@ -27,7 +27,7 @@ TokenizerChoice: TypeAlias = str | PathLike[str] | LocalTokenizer
 
 
 class Tokenized(NamedTuple):
-    """The token IDs of a prompt; `ids`, `bos_count` and more are those of `TokenizedSample`.
+    """The token IDs of a prompt. `TokenizedSample` explains the other attributes.
 
     Attributes:
         text: The text to send instead, for a server that takes no token IDs; it becomes the IDs.

@@ -16,7 +16,7 @@ from reward_client.errors import InputError
 
 
 class AsyncOpenAI(openai.AsyncOpenAI):
-    """A copy of a synchronous client's settings; its connections are those of the backend."""
+    """A copy of a synchronous client's settings; it uses the backend's connections."""
 
 
 class OpenAIBackend:

@@ -85,7 +85,7 @@ class Llama:
     def logits(self, token_ids: Sequence[int], cache: KeyValueCache | None = None) -> Array:
         """Return the raw logits of the next token; the embeddings are the LM head.
 
-        The arguments are those of `hidden_states`.
+        It takes the same arguments as `hidden_states`.
         """
         last = self.hidden_states(token_ids, cache)[-1:]
         logits: Array = linear(last, self._weights["model.embed_tokens.weight"])[0]

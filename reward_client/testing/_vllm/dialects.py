@@ -57,7 +57,7 @@ def _paths_of_heads(
     *,
     switches_tasks: bool = False,
 ) -> dict[Head, dict[str, tuple[str, ...]]]:
-    """Return the paths since 0.16, which are those of the head."""
+    """Return the paths since 0.16: each head has its own."""
     classify = ("/classify",)
     embeddings = ("/v1/embeddings", *_SCORES, *embedding)
     of_head: dict[Head, Iterable[str]] = {

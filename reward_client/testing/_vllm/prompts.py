@@ -174,7 +174,7 @@ def _check_room(served: ServedModel, tokens: int, max_tokens: int, *, is_text: b
         raise invalid_value(message, "max_tokens", max_tokens, dialect)
     room = limit if generation.shortens else limit - max_tokens
     if tokens > room:
-        # vLLM tokenizes a text only as far as it must to know that the text is too long.
+        # vLLM stops to tokenize a text once it knows that the text is too long.
         counted = min(tokens, room + 1) if is_text and not dialect.counts_overlong else tokens
         message = generation.too_long.format(
             limit=limit,

@@ -58,6 +58,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
+    session.run("python", "tools/check_prose.py")
     session.run("jactionlint")
     session.run("zizmor", "--offline", ".github")
     session.run("pre-commit", "validate-config")

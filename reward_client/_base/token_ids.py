@@ -91,7 +91,7 @@ def checked(items: Sequence[object]) -> TokenIds | None:
     """
     try:
         # First, since other items may be endless in JSON. A Struct takes the tuple as it is;
-        # `struct.pack`, with the format as its first argument, copies it twice (a third of its time).
+        # `struct.pack`, whose first argument is the format, copies it twice (a third of its time).
         packed = struct.Struct(f"<{len(items)}i").pack(*items)
         written = orjson.dumps(items, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
     except (struct.error, TypeError):

@@ -327,7 +327,7 @@ SITUATIONS = [
     Situation(
         "a head without weights",
         2,
-        {"head": ("failed", "answers the same", "Are its weights loaded")},
+        {"head": ("failed", "answers the same", "Check that its weights are loaded")},
         serves={"values": lambda _: 0.3},
     ),
     # Activation.

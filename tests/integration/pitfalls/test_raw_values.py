@@ -384,7 +384,7 @@ def test_27_versions_that_apply_no_dense_modules(connect: Connect, version: str)
         client.score(FAKE_CHAT)
     steps = known(manifest(head={**STEPS, "step_token": 25}, layers=[layer(128, 2)]))
     for each in (version, "0.10.2", "0.15.1"):
-        with pytest.raises(NotARewardError, match=r"of each token.*0\.16\.0 or later"):
+        with pytest.raises(NotARewardError, match=r"to each token.*0\.16\.0 or later"):
             connect(embedding_server(version=each), recipe=steps).score(FAKE_CHAT)
 
 

@@ -41,7 +41,7 @@ class ServerProfile(_Result):
         activation: The activation that the server applies to the values it sends: ``"none"``,
             ``"sigmoid"`` (the client inverts it), or ``"softmax"`` (only for steps, whose rewards
             are probabilities).
-        activation_known_by: The evidence for `activation`: ``"request"`` (the request switches it
+        activation_known_by: The evidence for ``activation``: ``"request"`` (the request switches it
             off), ``"task"`` (an embedding task applies none), ``"probe"`` (the values of eight
             probes), ``"reference"`` (a reference value of the recipe) or ``"caller"``
             (``server_activation=``).
@@ -188,7 +188,7 @@ class Reward(_Result):
         steps: The rewards of the steps, from a process reward model; otherwise empty.
         objectives: The raw values by name, from a model with several labels; otherwise empty.
         token_count: The number of scored tokens. None under ``method=Messages()``, together with
-            `token_digest` and `bos_count`: only the server knows the tokens.
+            ``token_digest`` and ``bos_count``: only the server knows the tokens.
         token_digest: The SHA-256 (hex) of the token IDs as little-endian 32-bit integers.
         bos_count: As in `TokenizedSample`.
         truncated: As in `TokenizedSample`.
@@ -248,7 +248,7 @@ class Reward(_Result):
 
     @property
     def value(self) -> float:
-        """The raw reward: the output of the model's head, which is a logit and no probability.
+        """The raw output of the model's head, which is a logit and no probability.
 
         For a process reward model, the aggregate of the steps' probabilities. For several
         objectives, their weighted sum.

@@ -45,7 +45,7 @@ class AsyncRewardClient:
         model: The model's name on the server; None for the only model.
         api_key: The key, sent as a bearer token with every request; by default the environment
             variable ``REWARD_CLIENT_API_KEY``.
-        method: One of `reward_client.methods`: ``Messages``, ``TokenLogit``, ``YesNo``,
+        method: One of ``reward_client.methods``: ``Messages``, ``TokenLogit``, ``YesNo``,
             ``CritiqueThenScore`` or ``Verdict``. None scores token IDs by the model's head.
         head: The head that reads the reward from the pooled output: `ScalarHead`, `StepHead`,
             `ObjectiveHead` or `LinearHead`. ``"auto"`` takes the head of the recipe, or a scalar.

@@ -126,7 +126,8 @@ class Reference(_Table):
     Attributes:
         models: Models of the recipe that the values hold for; empty for all models.
         messages: Chat messages.
-        steps: The assistant's answer to the messages, in steps, like ``steps`` of `Conversation`.
+        steps: The assistant's answer to the messages, in steps, like those of a
+            `reward_client.Conversation`.
         text: Text after the chat template.
         token_ids: Token IDs.
         expected: The raw reward. For a process reward model, the probability of each step; for

@@ -64,7 +64,7 @@ def run_export(bench: Bench, name: str, folder: Path, *options: str) -> str:
 
 
 def largest_difference(said: str) -> float:
-    found = re.search(r"largest difference ([-+.e\d]+)", said)
+    found = re.search(r"largest difference is ([-+.e\d]+)", said)
     assert found, said
     return float(found[1])
 

@@ -184,9 +184,7 @@ def test_labels_of_a_part_of_the_head(connect: Connect) -> None:
     """The first of two layers alone answers as many numbers as a classifier has labels."""
     layers = [layer(128, 16, "relu"), layer(16, 1)]
     server = embedding_server(pool=lambda ids: [math.sin(len(ids) * place) for place in range(16)])
-    with pytest.raises(
-        NotARewardError, match="rows of 16 numbers, and the manifest"
-    ) as caught:
+    with pytest.raises(NotARewardError, match="rows of 16 numbers, and the manifest") as caught:
         connect(server, recipe=recipe(manifest(layers=layers))).score(FAKE_CHAT)
     assert "hidden states)" not in str(caught.value)
     assert "Failed to load" in str(caught.value)

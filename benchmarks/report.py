@@ -35,8 +35,7 @@ def filled(text: str, results: Json) -> str:
 def main() -> None:
     file = Path(sys.argv[1]) if sys.argv[1:] else RESULTS
     results = json.loads(file.read_text(encoding="utf-8"))
-    (page,) = (ROOT / "docs").rglob("benchmarks.md")
-    page.write_text(filled(page.read_text(encoding="utf-8"), results), encoding="utf-8")
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), results), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -215,13 +215,13 @@ class Reward(_Result):
         cls,
         *,
         scalar: float | None,
-        steps: tuple[StepReward, ...],
-        objectives: dict[str, float],
-        token_count: int | None,
-        token_digest: str | None,
-        bos_count: int | None,
-        truncated: bool,
         provenance: Provenance,
+        steps: tuple[StepReward, ...] = (),
+        objectives: Mapping[str, float] | None = None,
+        token_count: int | None = None,
+        token_digest: str | None = None,
+        bos_count: int | None = None,
+        truncated: bool = False,
     ) -> Self:
         """Build a reward from valid values, without pydantic's checks.
 
@@ -233,7 +233,7 @@ class Reward(_Result):
         given = object.__setattr__  # the class is frozen; a loop takes half as long again
         given(reward, "scalar", scalar)
         given(reward, "steps", steps)
-        given(reward, "objectives", objectives)
+        given(reward, "objectives", dict(objectives) if objectives else {})
         given(reward, "token_count", token_count)
         given(reward, "token_digest", token_digest)
         given(reward, "bos_count", bos_count)

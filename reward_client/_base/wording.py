@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 # By the sound: "an int" and "an httpx.Timeout", but "a UserDict".
 _TAKES_AN = re.compile(r"[aeio]|httpx|u(?!ni|s)", re.IGNORECASE)
@@ -25,3 +26,8 @@ def describe_type(value: object) -> str:
 def shorten(text: str, length: int) -> str:
     """Return a text, cut to a number of characters with an ellipsis at its end."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def list_numbers(values: Iterable[float]) -> str:
+    """Return numbers with six digits, separated by commas."""
+    return ", ".join(f"{value:.6g}" for value in values)

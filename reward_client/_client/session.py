@@ -29,7 +29,7 @@ from reward_client._base.samples import (
 from reward_client._client.config import Config
 from reward_client._client.streaming import AsyncRewardStream, OnError, Window, collect
 from reward_client._replicas.pool import ReplicaPool
-from reward_client._scoring.base import Outcome, Scorer
+from reward_client._scoring.base import Outcome, Scorer, reward_or_raise
 from reward_client._scoring.factory import output_spec, scorer_of
 from reward_client._scoring.judge import JudgeScorer
 from reward_client._server.state import DiscoveryOptions, OutputSpec
@@ -80,15 +80,13 @@ class Session:
     async def score(self, sample: Sample) -> Reward:
         """Return the reward of one sample, within ``Timeouts.total``."""
         (outcome,) = await self.score_group([sample])
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        return reward_or_raise(outcome)
 
     async def score_group(self, samples: Sequence[Sample]) -> list[Outcome]:
         """Return the outcomes of samples that go together, within ``Timeouts.total``.
 
         Raises:
-            Exception: If no sample can be scored.
+            RewardClientError: If the deadline passes, or the client is closed.
         """
         async with self._deadline():
             parsed = [_parse(sample) for sample in samples]

@@ -89,6 +89,7 @@ class Window:
 
     def start(self, samples: Iterable[Sample]) -> None:
         """Start to score samples, in groups with those that start in the same turn of the loop."""
+        is_scheduled = bool(self._group)
         for sample in samples:
             joins = self._joins_group(sample)
             if not joins:
@@ -96,7 +97,7 @@ class Window:
             self._group.append(sample)
             if not joins or len(self._group) == self._group_size:
                 self._start_group()
-        if self._group:
+        if self._group and not is_scheduled:
             asyncio.get_running_loop().call_soon(self._start_group)
 
     async def submit(self, samples: Iterable[Sample]) -> None:

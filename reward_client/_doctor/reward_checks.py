@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from reward_client._base.results import Reward
+from reward_client._base.wording import list_numbers
 from reward_client._doctor.error_findings import error_finding, split_hint
 from reward_client._doctor.report import Diagnosis, Finding, failed, not_checked, ok, warning
 from reward_client._replicas.comparison import Fingerprint, compare
@@ -28,7 +29,7 @@ def reference(known: Reference, reward: Reward) -> Finding:
     found = reported(known, Scores(reward.scalar, reward.steps, reward.objectives))
     published = f"published: {expected_in_words(known)} ({known.source})."
     if agrees(known, found):
-        return ok("reference value", f"{_joined(found)}; {published}")
+        return ok("reference value", f"{list_numbers(found)}; {published}")
     expected = len(known.expected) if isinstance(known.expected, tuple) else 1
     if len(found) != expected:
         return failed(
@@ -38,7 +39,7 @@ def reference(known: Reference, reward: Reward) -> Finding:
         )
     return failed(
         "reference value",
-        f"{_joined(found)}; {published}",
+        f"{list_numbers(found)}; {published}",
         "The weights, the chat template or the precision differ from the published model's. "
         "Compare the server's `vllm serve` command with that of `reward-client recipe`.",
     )
@@ -82,9 +83,5 @@ def _in_words(reward: Reward) -> str:
     parts = [] if reward.scalar is None else [f"reward {reward.scalar:.6g}"]
     parts += [f"{name} {value:.6g}" for name, value in reward.objectives.items()]
     if reward.steps:
-        parts.append(f"steps {_joined([step.value for step in reward.steps])}")
+        parts.append(f"steps {list_numbers([step.value for step in reward.steps])}")
     return ", ".join(parts)
-
-
-def _joined(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.6g}" for value in values)

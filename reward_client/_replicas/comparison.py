@@ -11,6 +11,7 @@ from reward_client._base.results import Reward, ServerProfile, TokenizedSample
 from reward_client._base.samples import Conversation, Message, Prompt
 from reward_client._base.sequences import common_prefix_length
 from reward_client._base.token_ids import TokenIds
+from reward_client._base.wording import list_numbers
 from reward_client._protocols.http import Transport
 from reward_client._server.requests import fit_to_server, reward_of, score_tokens
 from reward_client._server.state import ServerState
@@ -102,7 +103,9 @@ def compare(first: Fingerprint, other: Fingerprint, tolerance: float = _TOLERANC
         isclose(value, another, rel_tol=tolerance, abs_tol=tolerance)
         for value, another in zip(values, others, strict=True)
     ):
-        raise _mismatch(one, two, f"{_listed(values)} and {_listed(others)} for the same sample")
+        raise _mismatch(
+            one, two, f"{list_numbers(values)} and {list_numbers(others)} for the same sample"
+        )
     if one.version != two.version:
         return (
             f"{one.url} runs vLLM {one.version}, {two.url} {two.version}. Run the same version on "
@@ -130,10 +133,6 @@ def _values(reward: Reward) -> tuple[float, ...]:
         return ()  # the likeliest token's logprob, which no reward depends on
     scalar = () if reward.scalar is None else (reward.scalar,)
     return (*scalar, *reward.objectives.values(), *steps)
-
-
-def _listed(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.6g}" for value in values)
 
 
 def _basename(root: str) -> str:

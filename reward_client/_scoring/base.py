@@ -28,11 +28,7 @@ class Scorer(ABC):
 
     @abstractmethod
     async def score(self, prompts: Sequence[Prompt]) -> list[Outcome]:
-        """Return the outcome of each prompt.
-
-        Raises:
-            Exception: If no prompt can be scored.
-        """
+        """Return the outcome of each prompt."""
 
     async def score_one(self, prompt: Prompt) -> Reward:
         """Return the reward of one prompt.
@@ -41,9 +37,7 @@ class Scorer(ABC):
             Exception: If it cannot be scored.
         """
         (outcome,) = await self.score([prompt])
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        return reward_or_raise(outcome)
 
     @abstractmethod
     async def tokenize(self, prompt: Prompt) -> TokenizedSample:
@@ -64,6 +58,13 @@ class Scorer(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Stop the work in progress, and wait until it has stopped."""
+
+
+def reward_or_raise(outcome: Outcome) -> Reward:
+    """Return the reward; raise the error that took its place."""
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 async def gather_outcomes(rewards: Iterable[Coroutine[object, object, Reward]]) -> list[Outcome]:

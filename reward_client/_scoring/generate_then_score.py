@@ -8,7 +8,13 @@ from typing import TypeAlias
 
 from reward_client._base.results import Provenance, Reward, TokenizedSample
 from reward_client._base.samples import Conversation, Prompt
-from reward_client._scoring.base import Outcome, Scorer, gather_outcomes, on_same_models
+from reward_client._scoring.base import (
+    Outcome,
+    Scorer,
+    gather_outcomes,
+    on_same_models,
+    reward_or_raise,
+)
 from reward_client._scoring.pooled import PooledScorer
 from reward_client._scoring.text_generator import TextGenerator, Texts
 from reward_client.errors import InputError
@@ -72,7 +78,8 @@ class GenerateThenScore(Scorer):
         async def generate_and_score() -> Reward:
             texts = await self._generator.generate(prompt)
             longer = [self._extend(prompt, self._instruction, text) for text in texts.each]
-            return self._merged(_rewards(await self._by_ids.score(longer)), texts)
+            rewards = map(reward_or_raise, await self._by_ids.score(longer))
+            return self._merged([*rewards], texts)
 
         async with self._generator.slots:
             return await on_same_models(self._pools, generate_and_score)
@@ -105,16 +112,6 @@ class GenerateThenScore(Scorer):
         if last is None or last[0] is not pooled or last[1].author != author:
             last = self._last = pooled, pooled.model_copy(update={"author": author})
         return last[1]
-
-
-def _rewards(outcomes: Sequence[Outcome]) -> list[Reward]:
-    """Return the rewards; raise the first error."""
-    rewards: list[Reward] = []
-    for outcome in outcomes:
-        if isinstance(outcome, Exception):
-            raise outcome
-        rewards.append(outcome)
-    return rewards
 
 
 def as_answer(conversation: Conversation, instruction: str, text: str) -> Conversation:

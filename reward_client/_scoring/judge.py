@@ -71,7 +71,8 @@ class JudgeScorer(Scorer):
         except RewardClientError as error:
             raise BatchError(f"Cannot compare two responses: {error}") from error
         rewards = [
-            _reward(_win_rate(index, comparisons), provenance) for index in range(len(responses))
+            Reward.of_checked(scalar=_win_rate(index, comparisons), provenance=provenance)
+            for index in range(len(responses))
         ]
         return ranking(responses, rewards, comparisons)
 
@@ -81,7 +82,7 @@ class JudgeScorer(Scorer):
     async def _score_one(self, prompt: Prompt) -> Reward:
         async with self._generator.slots:
             texts = await self._generator.generate(self._judge_prompt(prompt))
-        reward = _reward(self._mean(texts), texts.provenance)
+        reward = Reward.of_checked(scalar=self._mean(texts), provenance=texts.provenance)
         return reward.model_copy(update={"critiques": texts.each, "usage": texts.usage})
 
     def _judge_prompt(self, prompt: Prompt) -> Conversation:
@@ -133,16 +134,3 @@ def _win_rate(index: int, comparisons: Sequence[Comparison]) -> float:
         if index in (each.first, each.second)
     ]
     return arithmetic_mean(shares) if shares else 0.5
-
-
-def _reward(value: float, provenance: Provenance) -> Reward:
-    return Reward.of_checked(
-        scalar=value,
-        steps=(),
-        objectives={},
-        token_count=None,
-        token_digest=None,
-        bos_count=None,
-        truncated=False,
-        provenance=provenance,
-    )

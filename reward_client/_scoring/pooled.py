@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import Sequence
+from copy import copy
 
 from reward_client._base.results import TokenizedSample
 from reward_client._base.samples import Prompt
@@ -18,7 +19,7 @@ from reward_client.errors import InputError
 
 
 class BatchScorer(Scorer):
-    """A scorer whose samples share requests; they are scored again when the model has changed."""
+    """A scorer whose samples share requests; it scores them again after a change of the model."""
 
     def __init__(self, pool: ReplicaPool) -> None:
         self.pool = pool
@@ -28,15 +29,17 @@ class BatchScorer(Scorer):
         outcomes: list[Outcome | None] = [None] * len(prompts)
         for _ in range(MAX_CHANGES):
             waiting = [index for index, outcome in enumerate(outcomes) if outcome is None]
-            baseline = await self.pool.verified_baseline()
-            scored = await self._score_once(baseline, [prompts[index] for index in waiting])
+            try:
+                baseline = await self.pool.verified_baseline()
+                scored = await self._score_once(baseline, [prompts[index] for index in waiting])
+            except Exception as error:  # noqa: BLE001 - must not cost what is scored already
+                return _fill(outcomes, error)
             for index, outcome in zip(waiting, scored, strict=True):
                 outcomes[index] = outcome
             done = [outcome for outcome in outcomes if outcome is not None]
             if len(done) == len(outcomes):
                 return done
-        error = keeps_changing(self.pool.baseline.state.url)
-        return [error if outcome is None else outcome for outcome in outcomes]
+        return _fill(outcomes, keeps_changing(self.pool.baseline.state.url))
 
     @abstractmethod
     async def _score_once(
@@ -89,15 +92,9 @@ class PooledScorer(BatchScorer):
         local: Sequence[Tokenized | InputError | None] = [None] * len(prompts)
         if state.request.sends == "ids":
             local = await self._tokenizer.tokenize_locally(state.profile, state.rules, prompts)
-        tokenized = [each for each in local if each is not None]
-        if len(tokenized) == len(prompts):
-            return [_checked(each) for each in tokenized]
-        return await asyncio.gather(
-            *(
-                self._prepare_on_server(prompt) if each is None else _at_once(_checked(each))
-                for prompt, each in zip(prompts, local, strict=True)
-            )
-        )
+        missing = [prompt for prompt, each in zip(prompts, local, strict=True) if each is None]
+        prepared = iter(await asyncio.gather(*map(self._prepare_on_server, missing)))
+        return [next(prepared) if each is None else _checked(each) for each in local]
 
     async def _prepare_on_server(self, prompt: Prompt) -> Tokenized | Exception:
         async def prepare(replica: Replica, state: ServerState) -> Tokenized:
@@ -128,5 +125,6 @@ def _checked(tokenized: Tokenized | InputError) -> Tokenized | Exception:
     return tokenized
 
 
-async def _at_once(tokenized: Tokenized | Exception) -> Tokenized | Exception:
-    return tokenized
+def _fill(outcomes: Sequence[Outcome | None], error: Exception) -> list[Outcome]:
+    """Put a copy of the error in each empty place."""
+    return [copy(error) if outcome is None else outcome for outcome in outcomes]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reward_client._base.wording import list_numbers
 from reward_client._protocols.vllm import Layout
 from reward_client._protocols.vllm.versions import ModelKind, VersionRange, first_version_with
 from reward_client.errors import NotARewardError, RecipeError
@@ -101,8 +102,8 @@ def disagreement(
     if agrees(reference, found):
         return None
     return NotARewardError(
-        f"The server answers {_listed(found)} for reference {number} of the manifest "
-        f"({len(reference.token_ids or ())} tokens), and {_listed(expected)} ± "
+        f"The server answers {list_numbers(found)} for reference {number} of the manifest "
+        f"({len(reference.token_ids or ())} tokens), and {list_numbers(expected)} ± "
         f"{reference.tolerance:g} is right. {_CAUSE}"
     )
 
@@ -110,7 +111,3 @@ def disagreement(
 def _expected(reference: Reference) -> Sequence[float]:
     expected = reference.expected
     return expected if isinstance(expected, tuple) else (expected,)
-
-
-def _listed(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.6g}" for value in values)

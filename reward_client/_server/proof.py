@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import chain
 
 from reward_client._base.activation import Activation
+from reward_client._base.wording import list_numbers
 from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.scoring_request import Encoding
 from reward_client._server.manifest_checks import disagreement, reported
@@ -53,9 +54,10 @@ async def cross_check(transport: Transport, model: str, found: Negotiated) -> No
     ):
         raise response.error(
             ResponseMismatchError,
-            f"Cannot trust this server: one sample gets {_listed(alone)} alone, as {other}, and "
-            f"{_listed(batched)} in a batch, as {request.encoding}. A gateway changes the values, "
-            "or the server mixes up the samples of a request. Connect to the server itself.",
+            f"Cannot trust this server: one sample gets {list_numbers(alone[:3])} alone, as "
+            f"{other}, and {list_numbers(batched[:3])} in a batch, as {request.encoding}. A "
+            "gateway changes the values, or the server mixes up the samples of a request. "
+            "Connect to the server itself.",
         )
 
 
@@ -118,7 +120,3 @@ async def prove_logits(transport: Transport, model: str, found: Negotiated) -> A
         f"{max(numbers):.4g}, none above 0, so these are log-probabilities. Start the server with "
         f"{found.strategy.flag} (vLLM 0.10.0 and later).",
     )
-
-
-def _listed(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.6g}" for value in values[:3])

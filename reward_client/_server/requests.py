@@ -181,7 +181,7 @@ def reward_of(state: ServerState, sample: Scorable, scores: Scores) -> Reward:
     return Reward.of_checked(
         scalar=scores.value,
         steps=scores.steps,
-        objectives=dict(scores.objectives) if scores.objectives else {},
+        objectives=scores.objectives,
         token_count=tokenized.size if tokenized else None,
         token_digest=tokenized.ids.digest if tokenized else None,
         bos_count=tokenized.bos_count if tokenized else None,

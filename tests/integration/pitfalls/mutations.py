@@ -691,12 +691,20 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client repeats one HTTP request, not the chain.",
                 "_scoring/pooled.py",
-                "            scored = await self._score_once(baseline, [prompts[index] for index in waiting])\n"
+                "            try:\n"
+                "                baseline = await self.pool.verified_baseline()\n"
+                "                scored = await self._score_once(baseline, [prompts[index] for index in waiting])\n"
+                "            except Exception as error:  # noqa: BLE001 - must not cost what is scored already\n"
+                "                return _fill(outcomes, error)\n"
                 "            for index, outcome in zip(waiting, scored, strict=True):\n"
                 "                outcomes[index] = outcome\n",
                 "            transport = self.pool.replicas[0].transport\n"
                 "            transport._policy = transport._once\n"
-                "            scored = await self._score_once(baseline, [prompts[index] for index in waiting])\n"
+                "            try:\n"
+                "                baseline = await self.pool.verified_baseline()\n"
+                "                scored = await self._score_once(baseline, [prompts[index] for index in waiting])\n"
+                "            except Exception as error:  # noqa: BLE001 - must not cost what is scored already\n"
+                "                return _fill(outcomes, error)\n"
                 "            for index, outcome in zip(waiting, scored, strict=True):\n"
                 "                outcomes[index] = None if isinstance(outcome, Exception) else outcome\n",
                 ("integration/faults/test_connection.py::test_one_fault_is_overcome",),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from reward_client._base.activation import Activation
 from reward_client._doctor.report import Finding, failed, not_checked, ok, warning
 from reward_client._protocols.vllm import Layout
-from reward_client._protocols.vllm.versions import UNKNOWN_VERSION, version_range_of
 from reward_client._server.identity import Identity
 from reward_client._server.manifest_checks import provable
 from reward_client._server.state import ServerState
@@ -26,7 +25,7 @@ _COMPARE = "Compare the sample's reward with a reward from the model's own code.
 
 def version(identity: Identity, *, discovered: bool) -> Finding:
     """Look the server's version up in the version table."""
-    if version_range_of(identity.version) is not UNKNOWN_VERSION:
+    if identity.version_known:
         return ok("version", f"vLLM {identity.version}.")
     proven = ", and the values proved to be raw" if discovered else ""
     tried = f"The client tried the newest kind of request{proven}."

@@ -82,20 +82,6 @@ Work: TypeAlias = Callable[[Replica, ServerState], Awaitable[T]]
 """A coroutine function that does a piece of work on one replica."""
 
 
-@dataclass(eq=False, slots=True)
-class Baseline:
-    """The state that all replicas in rotation equal. A new model means a new baseline object.
-
-    Attributes:
-        state: The state of the first replica; its length limit is the smallest of all replicas.
-        sample: The prompt on which replicas are compared, and the first one's fingerprint; None for
-            a single server.
-    """
-
-    state: ServerState
-    sample: tuple[Prompt, Fingerprint] | None
-
-
 @dataclass(slots=True)
 class _Ejection:
     """When an ejected replica was last checked, and the pause until the next check."""
@@ -140,7 +126,8 @@ class ReplicaPool:
         self._options = options
         self._tolerance = tolerance
         self._log = log
-        self._baseline: Baseline | None = None
+        self._baseline: ServerState | None = None
+        self._sample: tuple[Prompt, Fingerprint] | None = None  # None for a single server
         self._founding = asyncio.Lock()
         self._start = SingleFlight()
         self._is_started = False
@@ -155,8 +142,10 @@ class ReplicaPool:
         return len(self._in_rotation)
 
     @property
-    def baseline(self) -> Baseline:
-        """The current baseline.
+    def baseline(self) -> ServerState:
+        """The state that all replicas in rotation equal; another model is another object.
+
+        It is the state of the first replica, with the smallest length limit of all replicas.
 
         Raises:
             RuntimeError: If no server was discovered yet.
@@ -165,7 +154,7 @@ class ReplicaPool:
             raise RuntimeError("No server was discovered yet.")
         return self._baseline
 
-    async def verified_baseline(self) -> Baseline:
+    async def verified_baseline(self) -> ServerState:
         """Return the current baseline; verify it first if no replica answered recently.
 
         Raises:
@@ -174,7 +163,7 @@ class ReplicaPool:
         if self._is_started and any(replica.monitor.current for replica in self._in_rotation):
             return self.baseline
 
-        async def read_baseline(_: Replica, __: ServerState) -> Baseline:
+        async def read_baseline(_: Replica, __: ServerState) -> ServerState:
             return self.baseline
 
         return await self.run(read_baseline, "tokenizing", 0)
@@ -298,7 +287,7 @@ class ReplicaPool:
         """
         async with self._founding:
             if self._baseline is None:
-                self._baseline = await self._new_baseline(replica, state)
+                await self._set_baseline(replica, state)
                 self._put_in(replica)
                 return
         try:
@@ -306,20 +295,21 @@ class ReplicaPool:
         except ReplicaMismatchError:
             if self.has_others(replica):
                 raise
-            self._baseline = await self._new_baseline(replica, state)
+            await self._set_baseline(replica, state)
         self._put_in(replica)
 
-    async def _new_baseline(self, replica: Replica, state: ServerState) -> Baseline:
-        compares = len(self.replicas) > 1
-        sample = await first_fingerprint(replica.transport, state) if compares else None
-        return Baseline(state, sample)
+    async def _set_baseline(self, replica: Replica, state: ServerState) -> None:
+        if len(self.replicas) > 1:
+            self._sample = await first_fingerprint(replica.transport, state)
+        self._baseline = state
 
-    async def _compare(self, baseline: Baseline, replica: Replica, state: ServerState) -> None:
-        if baseline.sample is None:
-            if not state.is_same_as(baseline.state):
+    async def _compare(self, baseline: ServerState, replica: Replica, state: ServerState) -> None:
+        sample = self._sample
+        if sample is None:
+            if not state.is_same_as(baseline):
                 raise ReplicaMismatchError(f"{replica.transport.url} is another server now.")
             return
-        prompt, first = baseline.sample
+        prompt, first = sample
         other = next((other for other in self._in_rotation if other is not replica), None)
         if other is not None:  # all in rotation equal the first one, which may be this one
             profile = first.profile.model_copy(update={"url": other.transport.url})
@@ -328,7 +318,8 @@ class ReplicaPool:
         remark = compare(first, fingerprint, self._tolerance)
         if remark is not None:
             self._log(logging.WARNING, remark)
-        baseline.state = baseline.state.with_shorter_limit(state.max_model_len)
+        if self._sample is sample:  # still the same model
+            self._baseline = self.baseline.with_shorter_limit(state.max_model_len)
 
     def _put_in(self, replica: Replica) -> None:
         if replica not in self._in_rotation and replica not in self._ejected:

@@ -107,4 +107,4 @@ async def on_same_models(pools: Sequence[ReplicaPool], work: Callable[[], Awaita
         result = await work()
         if all(pool.baseline is one for pool, one in zip(pools, before, strict=True)):
             return result
-    raise keeps_changing(pools[-1].baseline.state.url)
+    raise keeps_changing(pools[-1].baseline.url)

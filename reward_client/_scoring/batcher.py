@@ -10,7 +10,7 @@ from functools import partial
 from itertools import repeat
 
 from reward_client._base.options import Limits
-from reward_client._replicas.pool import Baseline, Replica, ReplicaPool
+from reward_client._replicas.pool import Replica, ReplicaPool
 from reward_client._scoring.base import Outcome
 from reward_client._scoring.bisect import score_each
 from reward_client._server.requests import Scorable, reward_of
@@ -45,7 +45,7 @@ class _Entry:
 
     __slots__ = ("baseline", "groups", "outcome", "sample", "size")
 
-    def __init__(self, baseline: Baseline, sample: Scorable, group: _Group) -> None:
+    def __init__(self, baseline: ServerState, sample: Scorable, group: _Group) -> None:
         self.baseline = baseline
         self.sample = sample
         self.size = sample.size
@@ -75,7 +75,9 @@ class Batcher:
         self._is_woken = False
         self._closed = False
 
-    async def score(self, baseline: Baseline, samples: Sequence[Scorable]) -> list[Outcome | None]:
+    async def score(
+        self, baseline: ServerState, samples: Sequence[Scorable]
+    ) -> list[Outcome | None]:
         """Return the outcome of each sample; None if the servers no longer equal the baseline.
 
         Args:
@@ -114,7 +116,7 @@ class Batcher:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _enqueue(self, baseline: Baseline, sample: Scorable, group: _Group) -> _Entry:
+    def _enqueue(self, baseline: ServerState, sample: Scorable, group: _Group) -> _Entry:
         key = sample.key
         entry = self._known.get(key)
         if entry is not None and entry.baseline is baseline:
@@ -203,7 +205,7 @@ class Batcher:
 
     async def _score_on(
         self,
-        baseline: Baseline,
+        baseline: ServerState,
         samples: Sequence[Scorable],
         replica: Replica,
         state: ServerState,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from reward_client._base.options import Limits
 from reward_client._base.results import Reward, TokenizedSample
 from reward_client._base.samples import Conversation, Prompt
-from reward_client._replicas.pool import Baseline, Replica
+from reward_client._replicas.pool import Replica
 from reward_client._scoring.base import Outcome
 from reward_client._scoring.batcher import Batcher
 from reward_client._scoring.pooled import BatchScorer, PooledScorer
@@ -25,7 +25,7 @@ from reward_client.heads import Scores
 class _Trial:
     """The batches and the spot checks of one baseline."""
 
-    baseline: Baseline
+    baseline: ServerState
     batcher: Batcher
     checks: SpotChecks = field(default_factory=SpotChecks)
 
@@ -63,10 +63,10 @@ class MessagesScorer(BatchScorer):
         await self._by_ids.aclose()
 
     async def _score_once(
-        self, baseline: Baseline, prompts: Sequence[Prompt]
+        self, baseline: ServerState, prompts: Sequence[Prompt]
     ) -> list[Outcome | None]:
         trial = self._trial_of(baseline)
-        check_takes_messages(baseline.state)
+        check_takes_messages(baseline)
         conversations = [prompt for prompt in prompts if isinstance(prompt, Conversation)]
         outcomes: list[Outcome | None] = [None] * len(conversations)
         unproven = [
@@ -83,10 +83,10 @@ class MessagesScorer(BatchScorer):
             outcomes[index] = outcome
         return outcomes
 
-    def _trial_of(self, baseline: Baseline) -> _Trial:
+    def _trial_of(self, baseline: ServerState) -> _Trial:
         if self._trial is None or self._trial.baseline is not baseline:
             limits = self._limits
-            if baseline.state.strategy.conversations is None:
+            if baseline.strategy.conversations is None:
                 limits = limits.model_copy(update={"max_batch_items": 1})
             self._trial = _Trial(baseline, Batcher(self.pool, limits))
         return self._trial

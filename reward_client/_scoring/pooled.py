@@ -9,7 +9,7 @@ from copy import copy
 
 from reward_client._base.results import TokenizedSample
 from reward_client._base.samples import Prompt
-from reward_client._replicas.pool import Baseline, Replica, ReplicaPool
+from reward_client._replicas.pool import Replica, ReplicaPool
 from reward_client._scoring.base import Outcome, Scorer
 from reward_client._scoring.batcher import Batcher
 from reward_client._server.requests import fit_to_server
@@ -39,11 +39,11 @@ class BatchScorer(Scorer):
             done = [outcome for outcome in outcomes if outcome is not None]
             if len(done) == len(outcomes):
                 return done
-        return _fill(outcomes, keeps_changing(self.pool.baseline.state.url))
+        return _fill(outcomes, keeps_changing(self.pool.baseline.url))
 
     @abstractmethod
     async def _score_once(
-        self, baseline: Baseline, prompts: Sequence[Prompt]
+        self, baseline: ServerState, prompts: Sequence[Prompt]
     ) -> list[Outcome | None]:
         """Return the outcome of each prompt; None if the model is no longer the baseline's."""
 
@@ -64,7 +64,7 @@ class PooledScorer(BatchScorer):
 
     async def tokenize(self, prompt: Prompt) -> TokenizedSample:
         """See `Scorer`."""
-        state = (await self.pool.verified_baseline()).state
+        state = await self.pool.verified_baseline()
         (tokenized,) = await self._tokenizer.tokenize_locally(state.profile, state.rules, [prompt])
         if isinstance(tokenized, InputError):
             raise tokenized
@@ -75,9 +75,9 @@ class PooledScorer(BatchScorer):
         await self._batcher.aclose()
 
     async def _score_once(
-        self, baseline: Baseline, prompts: Sequence[Prompt]
+        self, baseline: ServerState, prompts: Sequence[Prompt]
     ) -> list[Outcome | None]:
-        tokenized = await self._tokenize(baseline.state, prompts)
+        tokenized = await self._tokenize(baseline, prompts)
         ready = [each for each in tokenized if isinstance(each, Tokenized)]
         scored = await self._batcher.score(baseline, ready)
         if len(ready) == len(tokenized):
@@ -115,7 +115,7 @@ class PooledScorer(BatchScorer):
         return await self.pool.run(tokenize, "tokenizing", 1)
 
     async def _tokenize_on(self, prompt: Prompt, replica: Replica) -> Tokenized:
-        state = self.pool.baseline.state  # a tokenizer is proven for all equal replicas
+        state = self.pool.baseline  # a tokenizer is proven for all equal replicas
         return await self._tokenizer.tokenize(replica.transport, state.profile, state.rules, prompt)
 
 

@@ -98,7 +98,7 @@ class TextGenerator:
         Raises:
             RewardClientError: As `ReplicaPool.verified_baseline`.
         """
-        return (await self.pool.verified_baseline()).state.provenance
+        return (await self.pool.verified_baseline()).provenance
 
     async def author(self) -> str:
         """Return the model and the server that write.
@@ -106,7 +106,7 @@ class TextGenerator:
         Raises:
             RewardClientError: As `ReplicaPool.verified_baseline`.
         """
-        return _author((await self.pool.verified_baseline()).state)
+        return _author(await self.pool.verified_baseline())
 
     async def _tokenize_on(
         self, replica: Replica, state: ServerState, prompt: Conversation

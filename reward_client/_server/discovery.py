@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 
 from reward_client._base.activation import Activation
 from reward_client._base.samples import parse_sample
 from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.tokenize import tokenize_prompt
-from reward_client._protocols.vllm.versions import UNKNOWN_VERSION, VersionRange, version_range_of
+from reward_client._protocols.vllm.versions import VersionRange, version_range_of
 from reward_client._server.activation_check import (
     Reads,
     find_activation,
@@ -20,19 +19,19 @@ from reward_client._server.activation_check import (
 )
 from reward_client._server.identity import Identity, identify, mounted_paths
 from reward_client._server.manifest_checks import provable, unserved
-from reward_client._server.negotiation import (
-    Negotiated,
-    first_that_fits,
-    hint_for,
-    strategies_for,
+from reward_client._server.negotiation import first_that_fits, hint_for, strategies_for
+from reward_client._server.probes import (
+    cut_probes,
+    step_token,
+    token_ids_of,
+    tokenize_probe_text,
 )
-from reward_client._server.probes import Probes, step_token, token_ids_of, tokenize_probes
 from reward_client._server.proof import cross_check, prove_head, prove_logits
 from reward_client._server.state import DiscoveryOptions, ServerState, is_same
 from reward_client._tokenization.prompt_rules import PromptRules, StepToken
 from reward_client.errors import ProtocolError, RecipeError
 from reward_client.heads import Head, LinearHead, ScalarHead, StepHead
-from reward_client.recipes import ExportTable, Recipe, Reference, find_recipe
+from reward_client.recipes import ExportTable, Recipe, find_recipe
 
 _logger = logging.getLogger("reward_client")
 
@@ -52,11 +51,12 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     """
     identity = await identify(transport, options.model)
     recipe = _recipe(options, identity)
-    head = options.head or (recipe.head if recipe else None)
+    named_head = options.head or (recipe.head if recipe else None)
     versions, model = version_range_of(identity.version), identity.model
     export = recipe.export if recipe else None
     if recipe is not None and export is not None:
-        _refuse_unserved(recipe, head, versions, identity)
+        _refuse_unserved(recipe, named_head, versions, identity)
+    head = named_head or ScalarHead()
     mounted = await mounted_paths(transport)
     named = options.output.tokens
     if not named and recipe is not None and options.head is None:
@@ -72,45 +72,54 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     ]
     hint = hint_for(versions, head, options.route, export, tokens, generates=generates)
     step = await step_token(transport, model, head) if isinstance(head, StepHead) else None
-    probes = await tokenize_probes(transport, model, step)
-    rules = _rules(options, recipe, probes, step, head)
+    text, bos_token_id, limit = await tokenize_probe_text(transport, model)
+    probes = cut_probes(text, step)
+    rules = _rules(options, recipe, bos_token_id, step, head)
     try:
-        found = await first_that_fits(
+        strategy, layout, outputs, response = await first_that_fits(
             transport, model, strategies, probes, rules, head, hint, export
         )
     except ProtocolError as error:
         if recipe is None or export is not None or options.head is not None:
             raise
         raise RecipeError(f"The recipe {recipe.name} does not fit this server. {error}") from error
-    if found.strategy.exported:
-        await cross_check(transport, model, found)
-    limit = identity.max_model_len or probes.max_model_len
-    references = provable(recipe, limit)
-    activation = await _activation(
-        transport, found, identity, options, recipe, rules, versions, references
-    )
-    if activation.name != "none":
-        _logger.warning("the server applies a %s", activation.name)
-    if found.strategy.exported and not references:
-        _warn_unproven(export)
-    if limit is not None and found.strategy.request.route == "completions":
+    limit = identity.max_model_len or limit
+    if limit is not None and strategy.request.route == "completions":
         limit -= 1  # there must be room for the token that is generated
-    return ServerState(
+    promised = ServerState(
         url=transport.url,
         identity=identity,
-        versions=versions,
-        strategy=found.strategy,
-        head=found.head,
-        layout=found.layout,
-        activation=activation,
+        strategy=strategy,
+        head=head,
+        layout=layout,
+        activation=Activation("none", strategy.request.raw_by or "probe"),
         rules=replace(rules, max_model_len=limit),
         recipe=recipe,
         options=options,
         logit_tokens=tuple(named),
-        response_model=found.response.model,
-        probes=probes.ids,
-        scores=tuple(value for output in found.outputs for value in output.values),
+        response_model=response.model,
+        probes=probes,
+        outputs=tuple(outputs),
     )
+    return await _proven(transport, promised)
+
+
+async def _proven(transport: Transport, promised: ServerState) -> ServerState:
+    """Return the state with the activation that the server applies, not the promised one.
+
+    Raises:
+        ActivationError: If raw values cannot be recovered.
+        RewardClientError: As `cross_check` and `prove_head`.
+    """
+    exported, recipe = promised.strategy.exported, promised.recipe
+    if exported:
+        await cross_check(transport, promised)
+    activation = await _activation(transport, promised)
+    if activation.name != "none":
+        _logger.warning("the server applies a %s", activation.name)
+    if exported and not provable(recipe, promised.max_model_len):
+        _warn_unproven(recipe.export if recipe else None)
+    return replace(promised, activation=activation)
 
 
 def _warn_unproven(export: ExportTable | None) -> None:
@@ -166,15 +175,15 @@ def _recipe(options: DiscoveryOptions, identity: Identity) -> Recipe | None:
 def _rules(
     options: DiscoveryOptions,
     recipe: Recipe | None,
-    probes: Probes,
+    bos_token_id: int | None,
     step: StepToken | None,
-    head: Head | None,
+    head: Head,
 ) -> PromptRules:
     prompt, output = recipe.prompt if recipe else None, options.output
     return PromptRules(
         generation_prompt=output.opens_turn or (prompt is not None and prompt.generation_prompt),
         bos=options.bos if options.bos is not None or prompt is None else prompt.bos,
-        bos_token_id=probes.bos,
+        bos_token_id=bos_token_id,
         append=prompt.append_tokens if prompt and not output.opens_turn else (),
         step=step,
         separator=head.separator if isinstance(head, StepHead) else None,
@@ -183,74 +192,67 @@ def _rules(
     )
 
 
-async def _activation(
-    transport: Transport,
-    found: Negotiated,
-    identity: Identity,
-    options: DiscoveryOptions,
-    recipe: Recipe | None,
-    rules: PromptRules,
-    versions: VersionRange,
-    references: Sequence[Reference],
-) -> Activation:
+async def _activation(transport: Transport, promised: ServerState) -> Activation:
     """Find out what the server applies to its values.
 
     Raises:
         ActivationError: If raw values cannot be recovered.
         RewardClientError: As `prove_head`.
     """
-    request, flag = found.strategy.request, found.strategy.flag
+    request, flag, options = promised.request, promised.strategy.flag, promised.options
     if request.route == "completions":
         if len(request.tokens) == 2 or options.output.generates:
             # A normalization is the same for both tokens; of generated text nothing is read.
             return Activation("none", "request")
-        return await prove_logits(transport, identity.model, found)
-    raw_by = None if versions is UNKNOWN_VERSION else request.raw_by
-    head, rows = found.head, found.rows()
+        return await prove_logits(transport, promised)
+    raw_by = request.raw_by if promised.identity.version_known else None
+    head, rows = promised.head, promised.rows
     asked = raw_by == "request"
-    if asked and may_be_squashed(rows) and not await _heeds_switch(transport, found, identity):
+    if asked and may_be_squashed(rows) and not await _heeds_switch(transport, promised):
         raw_by = None
     activation = find_activation(rows, _reads(head), raw_by, options.activation, flag)
+    references = provable(promised.recipe, promised.max_model_len)
     if references:
         activation = replace(activation or Activation("none", "reference"), known_by="reference")
-        await prove_head(transport, identity.model, found, rules, activation, references)
-    if activation is None and isinstance(head, ScalarHead) and recipe is not None:
-        activation = await _activation_by_reference(transport, found, identity, recipe, rules)
+        await prove_head(transport, replace(promised, activation=activation), references)
+    if activation is None and isinstance(head, ScalarHead) and promised.recipe is not None:
+        activation = await _activation_by_reference(transport, promised, promised.recipe)
     if activation is None:
         raise unknown_activation(flag, asked=asked)
     return activation
 
 
-async def _heeds_switch(transport: Transport, found: Negotiated, identity: Identity) -> bool:
+async def _heeds_switch(transport: Transport, promised: ServerState) -> bool:
     """Return True if the switch for raw values makes a difference on this server."""
-    request = found.strategy.request
+    request, ids = promised.request, promised.probes
     if request.sends != "ids":
         return True
     turned = replace(request, switches={key: not on for key, on in request.switches.items()})
-    response = await transport.send(turned.build(identity.model, found.ids))
-    pairs = zip(found.outputs, turned.read(response, found.ids), strict=True)
+    response = await transport.send(turned.build(promised.model, ids))
+    pairs = zip(promised.outputs, turned.read(response, ids), strict=True)
     return not all(is_same(one.values, other.values) for one, other in pairs)
 
 
 async def _activation_by_reference(
-    transport: Transport,
-    found: Negotiated,
-    identity: Identity,
-    recipe: Recipe,
-    rules: PromptRules,
+    transport: Transport, promised: ServerState, recipe: Recipe
 ) -> Activation | None:
     """Find the activation by samples whose raw reward the recipe knows."""
-    model, request = identity.model, found.strategy.request
+    identity, request, rules = promised.identity, promised.request, promised.rules
     for reference in recipe.references:
         if not isinstance(reference.expected, float) or request.sends != "ids":
             continue
         prompt = parse_sample(reference.sample)
         ids = await tokenize_prompt(
-            transport, model, identity.version, prompt, generation_prompt=rules.generation_prompt
+            transport,
+            identity.model,
+            identity.version,
+            prompt,
+            generation_prompt=rules.generation_prompt,
         )
         ids = rules.finished(ids, prompt)
-        (output,) = request.read(await transport.send(request.build(model, [ids])), [ids])
-        value = found.layout.rows(output)[-1][0]
+        response = await transport.send(request.build(identity.model, [ids]))
+        (output,) = request.read(response, [ids])
+        value = promised.layout.rows(output)[-1][0]
         activation = reference_decides(value, reference.expected, reference.tolerance)
         if activation is not None:
             return activation

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from reward_client._base.json_values import as_count, as_list, as_mapping
 from reward_client._protocols.http import Request, Transport
+from reward_client._protocols.vllm.versions import UNKNOWN_VERSION, version_range_of
 from reward_client.errors import (
     AuthenticationError,
     BadRequestError,
@@ -51,6 +52,11 @@ class Identity:
     model: str
     root: str | None
     max_model_len: int | None
+
+    @property
+    def version_known(self) -> bool:
+        """True if the version table covers the version."""
+        return version_range_of(self.version) is not UNKNOWN_VERSION
 
 
 async def identify(transport: Transport, model: str | None) -> Identity:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from reward_client._base.options import RouteChoice
 from reward_client._protocols.http import Response, Transport
-from reward_client._protocols.vllm import Layout, PooledOutput, find_layout
+from reward_client._protocols.vllm import Layout, PooledOutput, ScoringRequest, find_layout
 from reward_client._protocols.vllm.versions import ModelKind, Strategy, VersionRange
 from reward_client._server.manifest_checks import wrong_width
-from reward_client._server.probes import Probes, text_probes
+from reward_client._server.probes import text_probes
 from reward_client._server.requests import pooled_outputs
 from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client.errors import ProtocolError, RouteNotFoundError, ShapeError
-from reward_client.heads import Head, LinearHead, ScalarHead, StepHead
+from reward_client.heads import Head, LinearHead, StepHead
 from reward_client.recipes import ExportTable
 
 _STEPS_FLAG = """--pooler-config '{"task": "token_embed"}'"""
@@ -34,31 +34,6 @@ _DIFFERENCE_HINT = (
     """--hf-overrides '{"architectures": ["LlamaForSequenceClassification"], """
     """"classifier_from_token": ["No", "Yes"], "method": "from_2_way_softmax"}'`."""
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Negotiated:
-    """A strategy that the server answers, with its answers to the probes.
-
-    Attributes:
-        strategy: The strategy.
-        head: The head that reads the answers.
-        layout: The shape of the answers.
-        ids: The token lists of the probes.
-        outputs: The answer to each probe.
-        response: The response that held them.
-    """
-
-    strategy: Strategy
-    head: Head
-    layout: Layout
-    ids: Sequence[Sequence[int]]
-    outputs: Sequence[PooledOutput]
-    response: Response
-
-    def rows(self) -> list[Sequence[float]]:
-        """The rows of all answers."""
-        return [row for output in self.outputs for row in self.layout.rows(output)]
 
 
 def strategies_for(
@@ -153,13 +128,16 @@ async def first_that_fits(
     transport: Transport,
     model: str,
     strategies: Iterable[Strategy],
-    probes: Probes,
+    probes: Sequence[Sequence[int]],
     rules: PromptRules,
-    head: Head | None,
+    head: Head,
     hint: str,
     export: ExportTable | None = None,
-) -> Negotiated:
-    """Return the first strategy whose answer the head can read, as wide as a manifest's head.
+) -> tuple[Strategy, Layout, list[PooledOutput], Response]:
+    """Find the first strategy whose answer the head can read, as wide as a manifest's head.
+
+    Returns:
+        The strategy; the shape of its answers, the answer to each probe, and their response.
 
     Raises:
         RouteNotFoundError: If the server answers none of them.
@@ -169,17 +147,20 @@ async def first_that_fits(
     not_served: RouteNotFoundError | None = None
     tried: set[str] = set()
     for strategy in strategies:
-        tried.add(strategy.request.path)
+        request = strategy.request
+        tried.add(request.path)
         try:
-            found = await _try(transport, model, strategy, probes, rules, head or ScalarHead())
+            layout, outputs, response = await _score_probes(
+                transport, model, request, probes, rules
+            )
         except RouteNotFoundError as error:
             not_served = error
             continue
-        problem = wrong_width(found.layout, export) or found.head.problem(found.layout)
+        problem = wrong_width(layout, export) or head.problem(layout)
         if problem is None:
             await _refuse_wrong_start(transport, model, strategy, probes)
-            return found
-        misfit = misfit or found.response.error(type(problem), str(problem))
+            return strategy, layout, outputs, response
+        misfit = misfit or response.error(type(problem), str(problem))
     if misfit is not None:
         raise misfit
     raise RouteNotFoundError(
@@ -191,32 +172,30 @@ async def first_that_fits(
 
 
 async def _refuse_wrong_start(
-    transport: Transport, model: str, strategy: Strategy, probes: Probes
+    transport: Transport, model: str, strategy: Strategy, probes: Sequence[Sequence[int]]
 ) -> None:
     """Refuse a server that answers a request which a right one refuses."""
     if strategy.wrong_if_served is None:
         return
     try:
-        response = await transport.send(strategy.wrong_if_served.build(model, probes.ids[:1]))
+        response = await transport.send(strategy.wrong_if_served.build(model, probes[:1]))
     except RouteNotFoundError:
         return
     raise response.error(ProtocolError, strategy.wrong_because)
 
 
-async def _try(
+async def _score_probes(
     transport: Transport,
     model: str,
-    strategy: Strategy,
-    probes: Probes,
+    request: ScoringRequest,
+    ids: Sequence[Sequence[int]],
     rules: PromptRules,
-    head: Head,
-) -> Negotiated:
-    """Send the probes by one strategy, and find the shape of the answers."""
-    ids: Sequence[Sequence[int]] = probes.ids
+) -> tuple[Layout, list[PooledOutput], Response]:
+    """Send the probes in one request, and find the shape of the answers."""
     inputs: Sequence[Sequence[int] | str] = ids
-    if strategy.request.sends == "text":
+    if request.sends == "text":
         inputs, ids = await text_probes(transport, model)
-    response, answers = await pooled_outputs(transport, strategy.request, model, inputs, ids)
+    response, answers = await pooled_outputs(transport, request, model, inputs, ids)
     outputs: list[PooledOutput] = []
     for answer in answers:
         if isinstance(answer, ProtocolError):
@@ -232,4 +211,4 @@ async def _try(
             f"Cannot read the responses to {lengths} tokens (with {steps} step tokens): they hold "
             f"{sizes} values, neither one row for each sample, nor for each token or step.",
         )
-    return Negotiated(strategy, head, layout, ids, outputs, response)
+    return layout, outputs, response

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import cycle, islice
 
 from reward_client._base.json_values import as_count
@@ -33,31 +32,25 @@ _MAX_STEPS = 3
 _CHARACTERS = 24
 
 
-@dataclass(frozen=True, slots=True)
-class Probes:
-    """The probes of one server.
+async def tokenize_probe_text(
+    transport: Transport, model: str
+) -> tuple[TokenIds, int | None, int | None]:
+    """Tokenize the text of all probes.
 
-    Attributes:
-        ids: Token lists of different lengths.
-        bos: The token that starts a text, if the tokenizer adds one.
-        max_model_len: The length limit that ``/tokenize`` names, if any.
+    Returns:
+        Its token IDs; the BOS token, if the tokenizer adds one; the length limit that ``/tokenize``
+        names, if any.
     """
-
-    ids: tuple[tuple[int, ...], ...]
-    bos: int | None
-    max_model_len: int | None
-
-
-async def tokenize_probes(transport: Transport, model: str, step: StepToken | None) -> Probes:
-    """Make the probes; for step rewards each holds one to three step tokens."""
     response = await transport.send(text_request(model, _TEXT, add_special_tokens=True))
     ids = token_ids(response)
     bare = await tokenize_text(transport, model, _TEXT, add_special_tokens=False)
-    return Probes(
-        ids=tuple(_piece(bare, number, step) for number in range(_COUNT)),
-        bos=ids[0] if ids[1 : 1 + len(bare)] == bare else None,
-        max_model_len=as_count(response.fields().get("max_model_len")),
-    )
+    bos = ids[0] if ids[1 : 1 + len(bare)] == bare else None
+    return bare, bos, as_count(response.fields().get("max_model_len"))
+
+
+def cut_probes(text: Sequence[int], step: StepToken | None) -> tuple[tuple[int, ...], ...]:
+    """Cut a text into probes; for step rewards each holds one to three step tokens."""
+    return tuple(_piece(text, number, step) for number in range(_COUNT))
 
 
 async def text_probes(transport: Transport, model: str) -> tuple[list[str], list[TokenIds]]:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
 
 from reward_client._base.activation import Activation
 from reward_client._base.wording import list_numbers
 from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.scoring_request import Encoding
 from reward_client._server.manifest_checks import disagreement, reported
-from reward_client._server.negotiation import Negotiated
-from reward_client._server.state import is_same
-from reward_client._tokenization.prompt_rules import PromptRules
+from reward_client._server.state import ServerState, is_same
 from reward_client.errors import ActivationError, RecipeError, ResponseMismatchError, ShapeError
-from reward_client.heads import Rows
 from reward_client.recipes import Reference
 
 # The tolerance between the values of one sample, alone and in a batch, as a share of the range of
@@ -28,7 +24,7 @@ _LOGPROB_ROUNDING = 1e-3
 _OTHER_ENCODING: dict[Encoding, Encoding] = {"base64": "float", "float": "base64"}
 
 
-async def cross_check(transport: Transport, model: str, found: Negotiated) -> None:
+async def cross_check(transport: Transport, state: ServerState) -> None:
     """Score one probe alone, in the other encoding, and compare it with its value in the batch.
 
     A gateway may rewrite the numbers, and a server may mix up its batches.
@@ -37,17 +33,16 @@ async def cross_check(transport: Transport, model: str, found: Negotiated) -> No
         ResponseMismatchError: If the values differ.
         RewardClientError: As `Transport.send` and `ScoringRequest.read`.
     """
-    request, ids, batched = found.strategy.request, found.ids[-1], found.outputs[-1].values
+    request, ids, batched = state.request, state.probes[-1], state.outputs[-1].values
     other = _OTHER_ENCODING[request.encoding]
-    response = await transport.send(request.build(model, [ids], other))
+    response = await transport.send(request.build(state.model, [ids], other))
     try:
         (output,) = request.read(response, [ids], other)
     except ShapeError:
         # The server ignores encoding_format: the value may be right.
         (output,) = request.read(response, [ids])
     alone = output.values
-    values = list(chain.from_iterable(each.values for each in found.outputs))
-    rounding = _BATCH_TOLERANCE * (max(values) - min(values))
+    rounding = _BATCH_TOLERANCE * (max(state.scores) - min(state.scores))
     pairs = zip(alone, batched, strict=False)
     if len(alone) != len(batched) or not (
         is_same(alone, batched) or all(abs(one - two) <= rounding for one, two in pairs)
@@ -62,12 +57,7 @@ async def cross_check(transport: Transport, model: str, found: Negotiated) -> No
 
 
 async def prove_head(
-    transport: Transport,
-    model: str,
-    found: Negotiated,
-    rules: PromptRules,
-    activation: Activation,
-    references: Sequence[Reference],
+    transport: Transport, state: ServerState, references: Sequence[Reference]
 ) -> None:
     """Score the references of a manifest in one request, and compare the values.
 
@@ -76,31 +66,29 @@ async def prove_head(
         RecipeError: If the references belong to another head.
         RewardClientError: As `Transport.send` and `ScoringRequest.read`.
     """
+    request, rules = state.request, state.rules
     lists = [reference.token_ids or () for reference in references]
-    response = await transport.send(found.strategy.request.build(model, lists))
-    outputs = found.strategy.request.read(response, lists)
+    response = await transport.send(request.build(state.model, lists))
+    outputs = request.read(response, lists)
     for number, (reference, ids, output) in enumerate(
         zip(references, lists, outputs, strict=True), start=1
     ):
-        steps = rules.step_places(ids)
-        if rules.step is not None and not steps:
+        if rules.step is not None and not rules.step_places(ids):
             raise RecipeError(
                 f"Reference {number} of the manifest has no step token {rules.step.token_id}: it "
                 "belongs to another head, or to another tokenizer than the server's. Export the "
                 "checkpoint again."
             )
-        problem = found.layout.problem(output, len(ids), len(steps))
-        if problem is not None:
-            raise response.error(ShapeError, problem)
-        rows = Rows(found.layout.rows(output), found.layout.kind, steps)
-        error = disagreement(
-            reference, number, reported(reference, found.head.read(rows, activation))
-        )
+        try:
+            scores = state.read(output, ids)
+        except ShapeError as problem:
+            raise response.error(ShapeError, str(problem)) from None
+        error = disagreement(reference, number, reported(reference, scores))
         if error is not None:
             raise response.error(type(error), str(error))
 
 
-async def prove_logits(transport: Transport, model: str, found: Negotiated) -> Activation:
+async def prove_logits(transport: Transport, state: ServerState) -> Activation:
     """Prove that a generating server answers logits: the likeliest token's is above 0 somewhere.
 
     A log-probability is never above 0. No server says which of the two it answers.
@@ -109,14 +97,14 @@ async def prove_logits(transport: Transport, model: str, found: Negotiated) -> A
         ActivationError: If the numbers may be log-probabilities.
         RewardClientError: As `Transport.send`.
     """
-    likeliest = replace(found.strategy.request, tokens=())
-    response = await transport.send(likeliest.build(model, found.ids))
-    numbers = [output.values[0] for output in likeliest.read(response, found.ids)]
+    likeliest = replace(state.request, tokens=())
+    response = await transport.send(likeliest.build(state.model, state.probes))
+    numbers = [output.values[0] for output in likeliest.read(response, state.probes)]
     if max(numbers) > _LOGPROB_ROUNDING:
         return Activation("none", "probe")
     raise response.error(
         ActivationError,
         f"Cannot read logits: the likeliest tokens after {len(numbers)} probes have numbers up to "
         f"{max(numbers):.4g}, none above 0, so these are log-probabilities. Start the server with "
-        f"{found.strategy.flag} (vLLM 0.10.0 and later).",
+        f"{state.strategy.flag} (vLLM 0.10.0 and later).",
     )

@@ -12,7 +12,7 @@ from reward_client._base.activation import Activation
 from reward_client._base.options import OnOverlong, RouteChoice, ServerActivation
 from reward_client._base.results import Provenance, ServerProfile, Settings
 from reward_client._protocols.vllm import Layout, PooledOutput, ScoringRequest
-from reward_client._protocols.vllm.versions import UNKNOWN_VERSION, Strategy, VersionRange
+from reward_client._protocols.vllm.versions import Strategy
 from reward_client._server.identity import Identity
 from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client._version import __version__
@@ -89,7 +89,6 @@ class ServerState:
     Attributes:
         url: The base URL.
         identity: The version and the model.
-        versions: The row of the version table.
         strategy: The kind of request that gives raw values.
         head: The head that reads the values.
         layout: The shape of a response.
@@ -100,12 +99,11 @@ class ServerState:
         logit_tokens: The tokens whose logits are read.
         response_model: The model's name in responses.
         probes: The token lists that were scored for discovery.
-        scores: The values of the probes, in one row.
+        outputs: The pooled output of each probe.
     """
 
     url: str
     identity: Identity
-    versions: VersionRange
     strategy: Strategy
     head: Head
     layout: Layout
@@ -116,7 +114,7 @@ class ServerState:
     logit_tokens: tuple[int | str, ...]
     response_model: str | None
     probes: tuple[tuple[int, ...], ...]
-    scores: tuple[float, ...]
+    outputs: tuple[PooledOutput, ...]
 
     @property
     def model(self) -> str:
@@ -133,6 +131,16 @@ class ServerState:
         """The most tokens of one sample."""
         return self.rules.max_model_len
 
+    @property
+    def rows(self) -> list[Sequence[float]]:
+        """The rows of all probes."""
+        return [row for output in self.outputs for row in self.layout.rows(output)]
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """The values of all probes, in one row."""
+        return tuple(value for output in self.outputs for value in output.values)
+
     @cached_property
     def profile(self) -> ServerProfile:
         """The view of the server."""
@@ -140,7 +148,7 @@ class ServerState:
         return ServerProfile(
             url=self.url,
             version=identity.version,
-            version_known=self.versions is not UNKNOWN_VERSION,
+            version_known=identity.version_known,
             model=identity.model,
             root=identity.root,
             max_model_len=self.max_model_len,

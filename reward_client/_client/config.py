@@ -19,9 +19,8 @@ from reward_client._base.options import (
 )
 from reward_client._base.wording import describe_type
 from reward_client._client.base_url import BaseUrl, environment_key, request_headers, server_urls
-from reward_client._scoring.factory import verdict_of
 from reward_client._tokenization import LocalTokenizer, TokenizerChoice
-from reward_client.errors import InputError
+from reward_client.errors import InputError, RecipeError
 from reward_client.heads import Head, LinearHead, ObjectiveHead, ScalarHead, StepHead
 from reward_client.methods import (
     CritiqueThenScore,
@@ -257,6 +256,20 @@ def _timeouts(timeout: object) -> Timeouts:
         "timeout= must be seconds for one sample, such as timeout=30, or a Timeouts, such as "
         f"Timeouts(connect=5, read=60), not {describe_type(timeout)}."
     )
+
+
+def verdict_of(recipe: Recipe) -> Verdict | None:
+    """Return the method of a judge's recipe; None for other recipes.
+
+    Raises:
+        RecipeError: If the verdict of the recipe is invalid.
+    """
+    if recipe.verdict is None:
+        return None
+    try:
+        return Verdict(**dict(recipe.verdict))
+    except InputError as error:
+        raise RecipeError(f"The verdict of the recipe {recipe.name}: {error}") from error
 
 
 def _recipe(choice: RecipeChoice) -> Recipe | Literal["auto"] | None:

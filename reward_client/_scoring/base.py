@@ -108,3 +108,8 @@ async def on_same_models(pools: Sequence[ReplicaPool], work: Callable[[], Awaita
         if all(pool.baseline is one for pool, one in zip(pools, before, strict=True)):
             return result
     raise keeps_changing(pools[-1].baseline.url)
+
+
+def arithmetic_mean(values: Sequence[float]) -> float:
+    """Return the arithmetic mean."""
+    return sum(values) / len(values)

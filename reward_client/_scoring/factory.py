@@ -6,11 +6,10 @@ from dataclasses import replace
 
 from reward_client._base.options import Limits
 from reward_client._replicas.pool import ReplicaPool
-from reward_client._scoring.base import Scorer
+from reward_client._scoring.base import Scorer, arithmetic_mean
 from reward_client._scoring.batcher import Batcher
 from reward_client._scoring.generate_then_score import (
     GenerateThenScore,
-    arithmetic_mean,
     as_answer,
     as_question,
     logit_of_mean,
@@ -21,7 +20,6 @@ from reward_client._scoring.pooled import PooledScorer
 from reward_client._scoring.text_generator import TextGenerator
 from reward_client._server.state import OutputSpec
 from reward_client._tokenization import Tokenizer
-from reward_client.errors import InputError, RecipeError
 from reward_client.methods import Method
 from reward_client.methods.specs import (
     CritiqueThenScore,
@@ -31,21 +29,6 @@ from reward_client.methods.specs import (
     method_digest,
 )
 from reward_client.methods.verdict import Verdict
-from reward_client.recipes import Recipe
-
-
-def verdict_of(recipe: Recipe) -> Verdict | None:
-    """Return the method of a judge's recipe; None for other recipes.
-
-    Raises:
-        RecipeError: If the verdict of the recipe is invalid.
-    """
-    if recipe.verdict is None:
-        return None
-    try:
-        return Verdict(**dict(recipe.verdict))
-    except InputError as error:
-        raise RecipeError(f"The verdict of the recipe {recipe.name}: {error}") from error
 
 
 def output_spec(method: Method | None) -> OutputSpec:

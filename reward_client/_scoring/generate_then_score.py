@@ -124,11 +124,6 @@ def as_question(conversation: Conversation, instruction: str, text: str) -> Conv
     return _extended(conversation, ("user", instruction + text))
 
 
-def arithmetic_mean(values: Sequence[float]) -> float:
-    """Return the arithmetic mean."""
-    return sum(values) / len(values)
-
-
 def logit_of_mean(values: Sequence[float]) -> float:
     """Return the logit of the mean of the logits' probabilities.
 

@@ -18,11 +18,11 @@ from reward_client._base.samples import Conversation, Message, Prompt
 from reward_client._scoring.base import (
     Outcome,
     Scorer,
+    arithmetic_mean,
     gather_or_stop,
     gather_outcomes,
     on_same_models,
 )
-from reward_client._scoring.generate_then_score import arithmetic_mean
 from reward_client._scoring.text_generator import TextGenerator, Texts
 from reward_client.errors import BatchError, InputError, RewardClientError
 from reward_client.methods.verdict import Verdict, text_of

@@ -86,6 +86,7 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     limit = identity.max_model_len or limit
     if limit is not None and strategy.request.route == "completions":
         limit -= 1  # there must be room for the token that is generated
+    # The request promises raw values; `_proven` finds out what the server does.
     promised = ServerState(
         url=transport.url,
         identity=identity,

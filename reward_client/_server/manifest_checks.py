@@ -36,7 +36,7 @@ def provable(recipe: Recipe | None, limit: int | None) -> list[Reference]:
 
 
 def unserved(
-    version_range: VersionRange, head: Head | None, version: str | None
+    version_range: VersionRange, head: Head, version: str | None
 ) -> NotARewardError | None:
     """Return the error for a version that applies no exported head; None for other versions."""
     kind: ModelKind = "exported steps" if isinstance(head, StepHead) else "exported"

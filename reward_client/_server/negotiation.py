@@ -38,7 +38,7 @@ _DIFFERENCE_HINT = (
 
 def strategies_for(
     versions: VersionRange,
-    head: Head | None,
+    head: Head,
     route: RouteChoice,
     export: ExportTable | None = None,
     tokens: Sequence[int] = (),
@@ -49,7 +49,7 @@ def strategies_for(
 
     Args:
         versions: The row of the version table.
-        head: The head, if it is known.
+        head: The head.
         route: The route that the caller named.
         export: The head of a manifest. Only strategies for exported heads are tried then.
         tokens: The token whose logit is the reward, or two tokens whose difference is.
@@ -72,7 +72,7 @@ def strategies_for(
     return strategies
 
 
-def _kinds(head: Head | None, tokens: Sequence[int]) -> tuple[ModelKind, ...]:
+def _kinds(head: Head, tokens: Sequence[int]) -> tuple[ModelKind, ...]:
     """Return the kinds of models whose output the head reads, or that give the tokens' logits."""
     if tokens:
         return ("sequence", "exported", "logit" if len(tokens) == 1 else "difference")
@@ -83,13 +83,13 @@ def _kinds(head: Head | None, tokens: Sequence[int]) -> tuple[ModelKind, ...]:
     return ("sequence", "token", "exported")
 
 
-def _exported_kinds(head: Head | None) -> tuple[ModelKind, ...]:
+def _exported_kinds(head: Head) -> tuple[ModelKind, ...]:
     return ("exported steps",) if isinstance(head, StepHead) else ("exported",)
 
 
 def hint_for(
     versions: VersionRange,
-    head: Head | None,
+    head: Head,
     route: RouteChoice,
     export: ExportTable | None = None,
     tokens: Sequence[int] = (),

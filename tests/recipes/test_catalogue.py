@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from reward_client import FormattedText, GenerationError, StepHead
-from reward_client._scoring.factory import verdict_of
+from reward_client._client.config import verdict_of
 from reward_client.recipes import catalogue, find_recipe, recipe_names
 
 RECIPES = catalogue()

@@ -113,8 +113,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "If all values lie between 0 and 1, it checks that the switch makes a difference.",
                 DISCOVERY,
-                "found, identity):\n        raw_by = None\n",
-                'found, identity):\n        raw_by = "request"\n',
+                "(transport, promised):\n        raw_by = None\n",
+                '(transport, promised):\n        raw_by = "request"\n',
                 ("server/test_discovery.py::test_a_switch_that_changes_nothing_proves_nothing",),
             ),
             Mutation(
@@ -179,8 +179,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "A recipe's reference value decides which activation the server applies.",
                 DISCOVERY,
-                "if activation is None and isinstance(head, ScalarHead) and recipe is not None:",
-                "if activation is None and isinstance(head, LinearHead) and recipe is not None:",
+                "if activation is None and isinstance(head, ScalarHead) and promised.recipe is not None:",
+                "if activation is None and isinstance(head, LinearHead) and promised.recipe is not None:",
                 (RAW_VALUES + "test_5_a_reference_value_tells_what_the_server_applies",),
             ),
             Mutation(
@@ -890,15 +890,15 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It scores one probe alone in the other encoding, and compares.",
                 DISCOVERY,
-                "    if found.strategy.exported:\n",
-                "    if not found.strategy.exported:\n",
+                "    if exported:\n        await",
+                "    if not exported:\n        await",
                 (RAW_VALUES + "test_27_a_gateway_that_changes_values",),
             ),
             Mutation(
                 "It logs a warning without a manifest, or if the manifest has no reference values.",
                 DISCOVERY,
-                "if found.strategy.exported and not references:",
-                "if found.strategy.exported and references:",
+                "if exported and not provable(recipe, promised.max_model_len):",
+                "if exported and provable(recipe, promised.max_model_len):",
                 (
                     RAW_VALUES + "test_27_a_manifest_that_was_not_verified",
                     RAW_VALUES + "test_27_no_manifest",

@@ -143,9 +143,9 @@ class ReplicaPool:
 
     @property
     def baseline(self) -> ServerState:
-        """The state that all replicas in rotation equal; another model is another object.
+        """The state that all replicas in rotation equal: the first one's, with the shortest limit.
 
-        It is the state of the first replica, with the smallest length limit of all replicas.
+        Another model, or a shorter length limit, is another object.
 
         Raises:
             RuntimeError: If no server was discovered yet.

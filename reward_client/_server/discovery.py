@@ -58,19 +58,18 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
         _refuse_unserved(recipe, named_head, versions, identity)
     head = named_head or ScalarHead()
     mounted = await mounted_paths(transport)
-    named = options.output.tokens
-    if not named and recipe is not None and options.head is None:
-        named = recipe.logit_tokens
-    tokens = await token_ids_of(transport, model, named)
+    logit_tokens = options.output.tokens
+    if not logit_tokens and recipe is not None and options.head is None:
+        logit_tokens = recipe.logit_tokens
+    tokens = await token_ids_of(transport, model, logit_tokens)
+    wanted = (versions, head, options.route, export, tokens)
     generates = options.output.generates
+    hint = hint_for(*wanted, generates=generates)
     strategies = [
         strategy
-        for strategy in strategies_for(
-            versions, head, options.route, export, tokens, generates=generates
-        )
+        for strategy in strategies_for(*wanted, generates=generates)
         if mounted is None or strategy.request.path in mounted
     ]
-    hint = hint_for(versions, head, options.route, export, tokens, generates=generates)
     step = await step_token(transport, model, head) if isinstance(head, StepHead) else None
     text, bos_token_id, limit = await tokenize_probe_text(transport, model)
     probes = cut_probes(text, step)
@@ -97,7 +96,7 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
         rules=replace(rules, max_model_len=limit),
         recipe=recipe,
         options=options,
-        logit_tokens=tuple(named),
+        logit_tokens=tuple(logit_tokens),
         response_model=response.model,
         probes=probes,
         outputs=tuple(outputs),

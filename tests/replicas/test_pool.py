@@ -520,6 +520,22 @@ def test_the_least_limit_holds_for_all(connect: Connect) -> None:
             client.score([1000, *range(20)])
 
 
+@pytest.mark.usefixtures("_no_pauses")
+def test_the_shorter_limit_of_one_that_comes_back_holds_for_all(connect: Connect) -> None:
+    """Samples in progress are checked against it, and lose no reward."""
+    one, other = replica(), replica()
+    client = connect(one, other, limits=Limits(max_batch_items=1))
+    client.servers()
+    until_left_out(client, other)
+    other.cards = [card("judge") | {"max_model_len": 20}]
+    other.before = lambda request: None
+    values = [reward.value for reward in client.score_many(lists(200))]
+    assert values == [place - 5.5 for place in range(200)]
+    assert len(client.servers()) == 2
+    with pytest.raises(PromptTooLongError, match="takes 20"):
+        client.score([1000, *range(20)])
+
+
 def test_provenance_names_the_server_that_scored(connect: Connect) -> None:
     client = connect(replica(), replica(version="0.32.1"), limits=Limits(max_batch_items=1))
     rewards = client.score_many(lists(20))

@@ -22,7 +22,7 @@ class OnlyFirst(BatchScorer):
 
     def __init__(self, failure: Exception | None, *, in_pool: bool) -> None:
         super().__init__(SimpleNamespace(verified_baseline=self.verify, baseline=self))  # type: ignore[arg-type]
-        self.state = SimpleNamespace(url="http://host")
+        self.url = "http://host"
         self.failure = failure
         self.in_pool = in_pool
         self.passes = 0

@@ -28,7 +28,7 @@ def as_count(value: object) -> int | None:
 
 def as_mapping(value: object) -> Mapping[str, object] | None:
     """Return the value if it is a mapping (a JSON object), else None."""
-    if _is_dict(value):  # takes a tenth of the time of the next check
+    if is_dict(value):  # takes a tenth of the time of the next check
         return value
     return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None
 
@@ -43,7 +43,8 @@ def is_list(value: object) -> TypeGuard[list[object]]:
     return type(value) is list
 
 
-def _is_dict(value: object) -> TypeGuard[dict[str, object]]:
+def is_dict(value: object) -> TypeGuard[dict[str, object]]:
+    """Return whether the value is a dict, and of no subclass."""
     return type(value) is dict
 
 

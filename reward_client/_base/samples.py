@@ -47,11 +47,13 @@ def _guarded(read: Callable[P, T]) -> Callable[P, T]:
         except InputError:
             raise
         except Exception as error:
-            raise InputError(
-                f"Cannot read the input: its own methods raised {describe_type(error)}."
-            ) from error
+            raise _unreadable(error) from error
 
     return reading
+
+
+def _unreadable(error: Exception) -> InputError:
+    return InputError(f"Cannot read the input: its own methods raised {describe_type(error)}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +134,32 @@ Sample: TypeAlias = Sequence[Message] | Conversation | FormattedText | Sequence[
 Prompt: TypeAlias = Conversation | FormattedText | TokenIds
 
 
-@_guarded
+def parse_each(samples: Iterable[Sample]) -> list[Prompt | InputError]:
+    """Check samples; return the prompt or the error of each."""
+    parsed: list[Prompt | InputError] = []
+    for sample in samples:
+        try:
+            parsed.append(_prompt(sample))
+        except InputError as error:
+            parsed.append(error)
+        except Exception as error:  # noqa: BLE001 - the methods of a caller's object
+            parsed.append(_unreadable(error))
+    return parsed
+
+
 def parse_sample(sample: Sample) -> Prompt:
     """Check a sample and return it as a prompt of its kind.
 
     Raises:
         InputError: If the sample is of no kind of `Sample`, or invalid.
     """
-    given: object = sample
+    (prompt,) = parse_each([sample])
+    if isinstance(prompt, InputError):
+        raise prompt
+    return prompt
+
+
+def _prompt(given: object) -> Prompt:
     items: tuple[object, ...]
     if is_list(given):
         items = tuple(given)

@@ -23,14 +23,16 @@ class TokenIds(Sequence[int]):
 
     Attributes:
         written: The IDs as a JSON array.
+        size: The number of IDs. `len` takes three times as long.
         digest: The SHA-256 (hex) of the IDs as little-endian 32-bit integers.
     """
 
-    __slots__ = ("_packed", "digest", "written")
+    __slots__ = ("_packed", "digest", "size", "written")
 
     def __init__(self, packed: bytes, written: bytes) -> None:
         self._packed = packed
         self.written = written
+        self.size = len(packed) // _BYTES
         self.digest = hashlib.sha256(packed).hexdigest()
 
     @classmethod
@@ -46,7 +48,7 @@ class TokenIds(Sequence[int]):
         return token_ids
 
     def __len__(self) -> int:
-        return len(self._packed) // _BYTES
+        return self.size
 
     @overload
     def __getitem__(self, index: int) -> int: ...
@@ -79,7 +81,7 @@ class TokenIds(Sequence[int]):
         return next((index for index, other in enumerate(ids) if other != token), len(ids))
 
     def _unpacked(self) -> tuple[int, ...]:
-        return struct.unpack(f"<{len(self)}i", self._packed)
+        return struct.unpack(f"<{self.size}i", self._packed)
 
 
 def checked(items: Sequence[object]) -> TokenIds | None:

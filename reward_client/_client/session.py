@@ -19,9 +19,9 @@ from reward_client._base.results import (
 )
 from reward_client._base.samples import (
     Message,
-    Prompt,
     Sample,
     is_token_ids,
+    parse_each,
     parse_sample,
     refuse_single_sample,
     responses_to,
@@ -89,7 +89,7 @@ class Session:
             RewardClientError: If the deadline passes, or the client is closed.
         """
         async with self._deadline():
-            parsed = [_parse(sample) for sample in samples]
+            parsed = parse_each(samples)
             prompts = [prompt for prompt in parsed if not isinstance(prompt, InputError)]
             if not prompts:
                 return [each for each in parsed if isinstance(each, InputError)]
@@ -278,13 +278,6 @@ class Session:
 
 def _always(_: Sample) -> bool:
     return True
-
-
-def _parse(sample: Sample) -> Prompt | InputError:
-    try:
-        return parse_sample(sample)
-    except InputError as error:
-        return error
 
 
 def _discovery_options(config: Config, output: OutputSpec) -> DiscoveryOptions:

@@ -43,11 +43,12 @@ class _Group:
 class _Entry:
     """A sample on its way, and the groups that wait for it: equal samples are sent once."""
 
-    __slots__ = ("baseline", "groups", "outcome", "sample", "size")
+    __slots__ = ("baseline", "groups", "key", "outcome", "sample", "size")
 
-    def __init__(self, baseline: ServerState, sample: Scorable, group: _Group) -> None:
+    def __init__(self, baseline: ServerState, sample: Scorable, key: str, group: _Group) -> None:
         self.baseline = baseline
         self.sample = sample
+        self.key = key
         self.size = sample.size
         self.groups = [group]
         self.outcome: Outcome | None = None
@@ -122,7 +123,7 @@ class Batcher:
         if entry is not None and entry.baseline is baseline:
             entry.groups.append(group)
             return entry
-        entry = self._known[key] = _Entry(baseline, sample, group)
+        entry = self._known[key] = _Entry(baseline, sample, key, group)
         self._queue.append(entry)
         return entry
 
@@ -139,8 +140,8 @@ class Batcher:
                 await asyncio.wait((task,))
 
     def _forget(self, entry: _Entry) -> None:
-        if self._known.get(entry.sample.key) is entry:
-            del self._known[entry.sample.key]
+        if self._known.get(entry.key) is entry:
+            del self._known[entry.key]
 
     def _send_batches(self) -> None:
         self._is_woken = False

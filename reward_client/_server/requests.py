@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
@@ -82,7 +82,7 @@ async def score_tokens(
     response, outputs = await pooled_outputs(
         transport, state.request, state.model, inputs, ids, state
     )
-    return [_read(state, response, output, each) for output, each in zip(outputs, ids, strict=True)]
+    return _read_each(state, response, zip(outputs, ids, strict=True))
 
 
 async def score_messages(
@@ -114,7 +114,7 @@ async def score_messages(
     if token_count is not None:
         expected = range(token_count, token_count + 1)
     outputs = request.read_conversations(response, count, expected)
-    return [_read(state, response, output, ()) for output in outputs]
+    return _read_each(state, response, ((output, ()) for output in outputs))
 
 
 async def pooled_outputs(
@@ -177,16 +177,20 @@ async def send(transport: Transport, request: Request, state: ServerState | None
 
 def reward_of(state: ServerState, sample: Scorable, scores: Scores) -> Reward:
     """Return the reward of a sample; only token IDs have a count and a digest."""
-    tokenized = sample if isinstance(sample, Tokenized) else None
+    scalar, steps, objectives = scores
+    if isinstance(sample, ChatPrompt):
+        return Reward.of_checked(
+            scalar=scalar, provenance=state.provenance, steps=steps, objectives=objectives
+        )
     return Reward.of_checked(
-        scalar=scores.value,
-        steps=scores.steps,
-        objectives=scores.objectives,
-        token_count=tokenized.size if tokenized else None,
-        token_digest=tokenized.ids.digest if tokenized else None,
-        bos_count=tokenized.bos_count if tokenized else None,
-        truncated=tokenized.truncated if tokenized else False,
+        scalar=scalar,
         provenance=state.provenance,
+        steps=steps,
+        objectives=objectives,
+        token_count=sample.ids.size,
+        token_digest=sample.ids.digest,
+        bos_count=sample.bos_count,
+        truncated=sample.truncated,
     )
 
 
@@ -236,19 +240,20 @@ def check_takes_messages(state: ServerState) -> None:
         )
 
 
-def _read(
+def _read_each(
     state: ServerState,
     response: Response,
-    output: PooledOutput | RewardClientError,
-    ids: Sequence[int],
-) -> Scores | RewardClientError:
-    if isinstance(output, RewardClientError):
-        return output
-    try:
-        return state.read(output, ids)
-    except RewardClientError as error:
-        error.endpoint, error.request_id = response.endpoint, response.request_id
-        return error
+    outputs: Iterable[tuple[PooledOutput | ProtocolError, Sequence[int]]],
+) -> list[Scores | RewardClientError]:
+    """Return the scores of each output and its token list, or the error."""
+    read: list[Scores | RewardClientError] = []
+    for output, ids in outputs:
+        try:
+            read.append(output if isinstance(output, ProtocolError) else state.read(output, ids))
+        except RewardClientError as error:
+            error.endpoint, error.request_id = response.endpoint, response.request_id
+            read.append(error)
+    return read
 
 
 def _difference(

@@ -16,7 +16,7 @@ from reward_client._protocols.vllm.versions import Strategy
 from reward_client._server.identity import Identity
 from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client._version import __version__
-from reward_client.errors import ResponseMismatchError, ShapeError
+from reward_client.errors import ResponseMismatchError
 from reward_client.heads import Head, Rows, Scores, head_digest
 from reward_client.recipes import Recipe
 
@@ -218,12 +218,11 @@ class ServerState:
             ShapeError: If the output has another shape than this server's, or than the head reads.
             NonFiniteRewardError: If the head's result is not finite.
         """
-        steps = self.rules.step_places(ids)
-        problem = self.layout.problem(output, len(ids), len(steps))
-        if problem is not None:
-            raise ShapeError(problem)
-        rows = Rows(self.layout.rows(output), self.layout.kind, steps)
-        return self.head.read(rows, self.activation)
+        layout = self.layout
+        steps = () if self.rules.step is None else self.rules.step_places(ids)
+        if not layout.fits(output, len(ids), len(steps)):
+            raise layout.misfit(output, len(ids), len(steps))
+        return self.head.read(Rows(layout.rows(output), layout.kind, steps), self.activation)
 
     def _facts(self) -> tuple[object, ...]:
         return (

@@ -137,40 +137,37 @@ class PromptRules:
         Raises:
             InputError: If the token IDs cannot follow the rules.
         """
-        finished = self._with_bos(ids, prompt)
+        finished = ids if self.bos is None else self._with_bos(ids, prompt, self.bos)
         tail = self.append
         if tail and finished[-len(tail) :] != tail:
             finished = TokenIds.of((*finished, *tail))
-        self._check_steps(finished, prompt)
+        if self.step is not None:
+            self._check_steps(finished, prompt, self.step)
         return finished
 
-    def _with_bos(self, ids: TokenIds, prompt: Prompt) -> TokenIds:
-        if self.bos is None:
-            return ids
+    def _with_bos(self, ids: TokenIds, prompt: Prompt, bos: bool) -> TokenIds:  # noqa: FBT001
         count, token = self.bos_count(ids), self.bos_token_id
-        if count == int(self.bos):
+        if count == int(bos):
             return ids
         if token is None:
             raise InputError(
                 "Cannot add a BOS token: the server's tokenizer has none. Give bos=None."
             )
-        if self.bos and count == 0 and isinstance(prompt, Conversation):
+        if bos and count == 0 and isinstance(prompt, Conversation):
             return TokenIds.of((token, *ids))
-        required = "exactly one BOS token" if self.bos else "no BOS token"
+        required = "exactly one BOS token" if bos else "no BOS token"
         raise InputError(f"The sample starts with {count} BOS tokens, but {required} is required.")
 
-    def _check_steps(self, ids: Sequence[int], prompt: Prompt) -> None:
-        if self.step is None:
-            return
-        count, expected = ids.count(self.step.token_id), self.step_count(prompt)
+    def _check_steps(self, ids: Sequence[int], prompt: Prompt, step: StepToken) -> None:
+        count, expected = ids.count(step.token_id), self.step_count(prompt)
         if expected is not None and count != expected:
             raise InputError(
-                f"The text holds {expected} step tokens {self.step.text!r}, but its token IDs hold "
-                f"{count} of ID {self.step.token_id}: the tokenizer does not keep it whole."
+                f"The text holds {expected} step tokens {step.text!r}, but its token IDs hold "
+                f"{count} of ID {step.token_id}: the tokenizer does not keep it whole."
             )
         if count == 0:
             raise InputError(
-                f"Cannot score steps: the sample has no step token (ID {self.step.token_id})."
+                f"Cannot score steps: the sample has no step token (ID {step.token_id})."
             )
 
 

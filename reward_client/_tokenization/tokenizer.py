@@ -47,12 +47,12 @@ class Tokenized(NamedTuple):
             InputError: If the token IDs cannot follow the rules.
         """
         finished = rules.finished(ids, prompt)
-        return cls(finished, rules.bos_count(finished), rules.max_model_len)
+        return cls(finished, finished.leading(rules.bos_token_id), rules.max_model_len)
 
     @property
     def size(self) -> int:
         """The number of tokens."""
-        return len(self.ids)
+        return self.ids.size
 
     @property
     def key(self) -> str:
@@ -62,12 +62,12 @@ class Tokenized(NamedTuple):
     @property
     def fits(self) -> bool:
         """True if the server takes this many tokens."""
-        return self.max_model_len is None or len(self.ids) <= self.max_model_len
+        return self.max_model_len is None or self.ids.size <= self.max_model_len
 
     def too_long(self) -> PromptTooLongError:
         """Build the error for more tokens than `max_model_len`."""
         return PromptTooLongError(
-            f"The sample has {len(self.ids)} tokens, but the server takes {self.max_model_len} "
+            f"The sample has {self.size} tokens, but the server takes {self.max_model_len} "
             "(max_model_len). Shorten the conversation, or start the server with a larger "
             "--max-model-len."
         )

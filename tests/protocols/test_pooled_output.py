@@ -140,4 +140,4 @@ def test_the_heads_to_choose_from_are_named(layout: Layout, named: str) -> None:
 def test_a_reply_has_the_shape_that_was_found(
     layout: Layout, output: PooledOutput, *, right: bool
 ) -> None:
-    assert (layout.problem(output, token_count=3, step_count=2) is None) == right
+    assert layout.fits(output, token_count=3, step_count=2) == right

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from base64 import b64decode
 from itertools import chain
-from typing import cast
+from typing import TypeGuard
 
 from reward_client._base.json_values import as_list, is_list
 from reward_client._protocols.vllm.pooled_output import PooledOutput
@@ -45,6 +45,8 @@ def read_lists(value: object) -> PooledOutput | None:
         if rows != len(items) or len(set(map(len, nested))) != 1:
             return None
         items = list(chain.from_iterable(nested))
-    if not _NUMBERS.issuperset(map(type, items)):
-        return None
-    return PooledOutput(cast("list[float]", items), rows)
+    return PooledOutput(items, rows) if _are_numbers(items) else None
+
+
+def _are_numbers(items: list[object]) -> TypeGuard[list[float]]:
+    return _NUMBERS.issuperset(map(type, items))

@@ -51,24 +51,12 @@ class Layout:
     kind: LayoutKind
     width: int
 
-    def row_count(self, token_count: int, step_count: int) -> int:
-        """Return the number of rows for a token list."""
+    def fits(self, output: PooledOutput, token_count: int, step_count: int) -> bool:
+        """Return True if the output for a token list has this layout."""
         if self.kind == "vector":
-            return 1
-        return token_count if self.kind == "per token" else step_count
-
-    def problem(self, output: PooledOutput, token_count: int, step_count: int) -> str | None:
-        """Return the reason why an output does not have this layout; None if it has."""
-        rows = self.row_count(token_count, step_count)
-        nested = None if self.kind == "vector" else rows
-        unlike = output.rows is not None and output.rows != nested
-        if len(output.values) == rows * self.width and not unlike:
-            return None
-        return (
-            f"{len(output.values)} values in {output.rows or 'no'} rows came for {token_count} "
-            f"tokens with {step_count} step tokens. This model needs {rows * self.width} "
-            f"({self.kind})."
-        )
+            return output.rows is None and len(output.values) == self.width
+        rows = token_count if self.kind == "per token" else step_count
+        return output.rows in (None, rows) and len(output.values) == rows * self.width
 
     def rows(self, output: PooledOutput) -> list[Sequence[float]]:
         """Return the rows of an output with this layout."""
@@ -76,6 +64,15 @@ class Layout:
         if len(values) == width:
             return [values]
         return [values[start : start + width] for start in range(0, len(values), width)]
+
+    def misfit(self, output: PooledOutput, token_count: int, step_count: int) -> ShapeError:
+        """Return the error for an output that does not have this layout."""
+        rows = {"vector": 1, "per token": token_count, "per step": step_count}[self.kind]
+        return ShapeError(
+            f"{len(output.values)} values in {output.rows or 'no'} rows came for {token_count} "
+            f"tokens with {step_count} step tokens. This model needs {rows * self.width} "
+            f"({self.kind})."
+        )
 
 
 def not_a_reward(layout: Layout) -> NotARewardError | None:
@@ -103,7 +100,7 @@ def find_layout(
     ]
     for layout in candidates:
         counts = zip(outputs, token_counts, step_counts, strict=True)
-        if all(layout.problem(*item) is None for item in counts):
+        if all(layout.fits(*item) for item in counts):
             return layout
     # Neither one row nor one for each token: other tokens end the steps of this model.
     return None if any(output.rows is None for output in outputs) else Layout("per step", 0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from operator import attrgetter
 
-from reward_client._base.json_values import as_list, as_mapping
+from reward_client._base.json_values import as_list, as_mapping, is_dict
 from reward_client._base.wording import describe_type
 from reward_client._protocols.http import Response
 from reward_client._protocols.vllm.pooled_output import MissingLogprobError, PooledOutput
@@ -17,6 +19,8 @@ from reward_client.errors import (
 
 _LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
 """vLLM's numbers are float32: a larger one stands for infinity."""
+
+_values: Callable[[PooledOutput], Sequence[float]] = attrgetter("values")
 
 
 def read_items(
@@ -47,10 +51,12 @@ def read_items(
     """
     fields = response.fields()
     _check_usage(response, fields, tokens)
-    return [
-        _checked(response, index, read_item(item.get(item_key)))
-        for index, item in enumerate(_sorted_items(response, fields, list_key, count))
-    ]
+    items = _sorted_items(response, fields, list_key, count)
+    outputs = [read_item(item.get(item_key)) for item in items]
+    read = [output for output in outputs if isinstance(output, PooledOutput)]
+    if len(read) == count and _are_finite([*chain.from_iterable(map(_values, read))]):
+        return [*read]  # one check for all outputs; the checks of each take longer than reading
+    return [_checked(response, index, output) for index, output in enumerate(outputs)]
 
 
 def _checked(
@@ -89,11 +95,9 @@ def _sorted_items(
     response: Response, fields: Mapping[str, object], list_key: str, count: int
 ) -> list[Mapping[str, object]]:
     items = as_list(fields.get(list_key)) or []
-    by_index: dict[int, Mapping[str, object]] = {}
-    for item in map(as_mapping, items):
-        index = item.get("index") if item is not None else None
-        if item is not None and type(index) is int:
-            by_index[index] = item
+    by_index = {
+        index: item for item in items if is_dict(item) and type(index := item.get("index")) is int
+    }
     if len(items) != count or by_index.keys() != set(range(count)):
         raise response.error(
             ResponseMismatchError,
@@ -105,9 +109,8 @@ def _sorted_items(
 
 def _are_finite(values: Sequence[float]) -> bool:
     try:
-        for value in values:
-            if not -_LARGEST_FLOAT32 <= value <= _LARGEST_FLOAT32:
-                return False
+        return sum(map(abs, values)) <= _LARGEST_FLOAT32 or all(
+            -_LARGEST_FLOAT32 <= value <= _LARGEST_FLOAT32 for value in values
+        )
     except TypeError:  # null: vLLM with orjson writes NaN like this
         return False
-    return True

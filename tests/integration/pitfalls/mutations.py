@@ -238,8 +238,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It checks the shape of each response.",
                 "_server/state.py",
-                "        if problem is not None:",
-                "        if problem is not None and not output.values:",
+                "        if not layout.fits(output, len(ids), len(steps)):",
+                "        if not output.values:",
                 (RAW_VALUES + "test_7_a_reply_of_another_shape",),
             ),
         ),
@@ -312,8 +312,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "`bos=` demands exactly one, or none.",
                 RULES,
-                "        if count == int(self.bos):",
-                "        if not self.bos or count >= 1:",
+                "        if count == int(bos):",
+                "        if not bos or count >= 1:",
                 (PROMPTS + "test_10_exactly_one_bos_is_demanded",),
             ),
             Mutation(

@@ -47,7 +47,7 @@ class Tokenized(NamedTuple):
             InputError: If the token IDs cannot follow the rules.
         """
         finished = rules.finished(ids, prompt)
-        return cls(finished, finished.leading(rules.bos_token_id), rules.max_model_len)
+        return cls(finished, rules.bos_count(finished), rules.max_model_len)
 
     @property
     def size(self) -> int:

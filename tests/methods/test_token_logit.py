@@ -72,7 +72,7 @@ class Changed(httpx.AsyncBaseTransport):
         if request.url.path == "/v1/completions":
             body.pop(self._dropped, None)
             request = httpx.Request(request.method, request.url, json=body)
-        async with httpx.AsyncHTTPTransport() as server:
+        async with httpx.AsyncHTTPTransport(verify=False) as server:
             response = await server.handle_async_request(request)
             answer = json.loads(await response.aread())
         if self._answered is not None and "allowed_token_ids" in (body or ()):

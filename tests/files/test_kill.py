@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ def test_two_at_a_time(tmp_path: Path) -> None:
         first = score(tmp_path, "out.jsonl", url)
         while not lines(tmp_path / "out.jsonl"):
             assert first.poll() is None
+            time.sleep(0.01)
         first.send_signal(signal.SIGSTOP)
         second = score(tmp_path, "out.jsonl", url)
         _, err = second.communicate()

@@ -16,6 +16,7 @@ from reward_client import (
     BadRequestError,
     FormattedText,
     InputError,
+    Limits,
     NonFiniteRewardError,
     PromptTooLongError,
     RewardClient,
@@ -37,7 +38,7 @@ CHATS = [
         {"role": "user", "content": "What is 37 + 45?"},
         {"role": "assistant", "content": f"It is {number}."},
     ]
-    for number in range(70)
+    for number in range(20)
 ]
 
 
@@ -71,7 +72,7 @@ class Changed(httpx.AsyncBaseTransport):
         if request.url.path == "/v1/completions":
             body.pop(self._dropped, None)
             request = httpx.Request(request.method, request.url, json=body)
-        async with httpx.AsyncHTTPTransport() as server:
+        async with httpx.AsyncHTTPTransport(verify=False) as server:
             response = await server.handle_async_request(request)
             answer = json.loads(await response.aread())
         if self._answered is not None and "allowed_token_ids" in (body or ()):
@@ -84,7 +85,7 @@ class Changed(httpx.AsyncBaseTransport):
 def test_the_reward_is_the_logit(kind: Kind, dialect: str, mode: Any) -> None:
     with (
         RewardServer(dialect=dialect, logprobs=mode) as server,
-        client_of(kind, server) as client,
+        client_of(kind, server, limits=Limits(max_batch_items=8)) as client,
     ):
         rewards = client.score_many(CHATS)
         for chat, reward in zip(CHATS, rewards, strict=True):

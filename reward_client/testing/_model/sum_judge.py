@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +60,14 @@ class SumJudge:
         self._labels = label_weights(self._model.score_weight)
         (self._step_token_id,) = self.tokenizer.encode(STEP_TOKEN, add_special_tokens=False)
         self.vocabulary_size = self._model.vocabulary_size
+        # Tests send the same few prompts again and again.
+        self._evaluated = lru_cache(maxsize=256)(self._evaluate)
 
     def evaluate(self, token_ids: Sequence[int]) -> Evaluation:
         """Run the model on one sequence."""
+        return self._evaluated(tuple(token_ids))
+
+    def _evaluate(self, token_ids: tuple[int, ...]) -> Evaluation:
         hidden = self._model.hidden_states(token_ids)
         steps = np.flatnonzero(np.asarray(token_ids) == self._step_token_id).tolist()
         return Evaluation(hidden, linear(hidden, self._labels), steps)

@@ -11,8 +11,8 @@ import httpx
 
 from reward_client.testing import RewardServer
 
-from ..support.fake_vllm import Scribe
 from ..support.raw_server import RawServer, answering
+from ..support.scribe import Scribe
 
 __all__ = ["DEFAULT", "SERVERS", "Stage", "logits", "pooled", "writes"]
 

@@ -36,7 +36,8 @@ from reward_client.files import score_file
 from reward_client.methods import CritiqueThenScore, TokenLogit, YesNo
 
 from ..support.either import OPENERS, EitherClient, Kind
-from ..support.fake_vllm import ROOM, YES, Scribe, rendered, text_of, transport_to
+from ..support.fake_vllm import YES, rendered, text_of, transport_to
+from ..support.scribe import ROOM, Scribe
 
 CHAT = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
 LEAD_IN = (

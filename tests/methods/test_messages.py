@@ -21,7 +21,8 @@ from reward_client.methods import Messages, YesNo
 from reward_client.testing import RewardServer
 
 from ..support.either import OPENERS, Kind
-from ..support.fake_vllm import Scribe, rendered
+from ..support.fake_vllm import rendered
+from ..support.scribe import Scribe
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 SEEN = [

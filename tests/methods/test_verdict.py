@@ -32,7 +32,8 @@ from reward_client import (
 from reward_client.methods import Verdict
 
 from ..support.either import OPENERS, EitherClient, Kind
-from ..support.fake_vllm import Scribe, rendered, text_of, transport_to
+from ..support.fake_vllm import rendered, text_of, transport_to
+from ..support.scribe import Scribe
 
 CHAT = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
 MARK = Verdict(r"\[RESULT\] ([1-5])", "Q: {conversation}\nA: {response}\nMark it.")

@@ -1,7 +1,7 @@
 """The stand-in in memory: a vLLM that answers as a test scripts it, without a socket.
 
-`FakeVllm` has fixed token IDs for every prompt, `TextVllm` a tokenizer; `Scribe` also writes.
-Their answers follow real servers, and share nothing with the client's own tables.
+`FakeVllm` has fixed token IDs for every prompt, and `TextVllm` a tokenizer. A test changes answers by
+`before` and `after`, or overrides a method. The answers share nothing with the client's own tables.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ BOS, STEP, YES, NO = 1, 5, 200_001, 200_002
 STEP_TEXT = "<step>"
 ITEM_KEY = {"/pooling": "data", "/v1/embeddings": "embedding", "/classify": "probs"}
 EMBEDDINGS_ONLY = ["/tokenize", "/detokenize", "/v1/embeddings", "/v1/models"]
-ROOM = 4096
 NESTED_404 = (404, {"detail": "Not Found"})
 _PROBE = list(range(20, 60))
 _SWITCHES = ("use_activation", "activation", "softmax", "normalize")
@@ -218,11 +217,12 @@ def ids_of(text: str) -> list[int]:
 
 def text_of(ids: Sequence[int]) -> str:
     """Detokenize; an ID that is no character's becomes U+FFFD."""
-    codes = (token - 10 for token in ids)
-    return "".join(
-        STEP_TEXT if code == STEP - 10 else chr(code) if 0 <= code < 0xD800 else "\ufffd"
-        for code in codes
-    )
+    return "".join(STEP_TEXT if token == STEP else _character(token - 10) for token in ids)
+
+
+def _character(code: int) -> str:
+    is_surrogate = 0xD800 <= code < 0xE000
+    return chr(code) if 0 <= code < 0x110000 and not is_surrogate else "\ufffd"
 
 
 def rendered(
@@ -247,87 +247,12 @@ class TextVllm(FakeVllm):
     bos: bool = True
 
     def ids(self, body: Mapping[str, Any]) -> list[int]:
-        text, special = body.get("prompt"), True
-        if text is None:
-            opened = body.get("add_generation_prompt", False)
-            ended = not body.get("continue_final_message")
-            text = rendered(body["messages"], opened=opened, ended=ended)
-        else:
-            special = body["add_special_tokens"]
-        return [BOS] * (self.bos and special) + ids_of(text)
+        if "prompt" in body:
+            return [BOS] * (self.bos and body["add_special_tokens"]) + ids_of(body["prompt"])
+        opened = body.get("add_generation_prompt", False)
+        ended = not body.get("continue_final_message")
+        text = rendered(body["messages"], opened=opened, ended=ended)
+        return [BOS] * self.bos + ids_of(text)
 
     def text(self, ids: list[int]) -> str:
         return text_of(ids)
-
-
-def no_text(prompt: str, seed: int) -> str:
-    raise AssertionError(f"Nothing was to be written after {prompt!r}.")
-
-
-class Scribe(TextVllm):
-    """A server whose texts and numbers follow from the text of the prompt.
-
-    Args:
-        writes: From a prompt and a seed to the text; `max_tokens` cuts it.
-        pools: From a prompt to the pooled value; None makes it a server that generates.
-        logits: The logit of each of the two words after a prompt.
-        tells: ``"named"`` tells the numbers of the tokens that are named (0.26 and later);
-            ``"likeliest"`` those of the likeliest 20, which hold neither word, and of the one that
-            is written; ``"allowed"`` those of the allowed tokens.
-        ending: The reason why its texts end.
-        sure: The number of the likeliest token.
-    """
-
-    def __init__(
-        self,
-        writes: Callable[[str, int], str] = no_text,
-        *,
-        pools: Callable[[str], float] | None = None,
-        logits: Callable[[str], tuple[float, float]] = lambda text: (len(text) / 10, -1.5),
-        tells: str = "named",
-        root: str = "root",
-        ending: str = "stop",
-        sure: float = 3.0,
-        **options: Any,
-    ) -> None:
-        cards = [card("scribe", root=root, limit=ROOM)]
-        super().__init__(cards=cards, paths=None, bos=False, **options)
-        self.writes, self.pools, self.logits = writes, pools, logits
-        self.tells, self.ending, self.sure = tells, ending, sure
-
-    def true_answer(self, path: str, body: Any) -> Answer:
-        if self.pools is not None:
-            self.pool = lambda ids: [self.pools(text_of(ids))]
-        elif path == "/v1/completions":
-            return 200, self._numbered(body) if "logprobs" in body else self._written(body)
-        elif path == "/pooling":
-            return NESTED_404
-        return super().true_answer(path, body)
-
-    def _written(self, body: Any) -> dict[str, Any]:
-        ids = body["prompt"]
-        text = self.writes(text_of(ids), body["seed"])
-        is_cut = len(text) >= body["max_tokens"]
-        text = text[: body["max_tokens"]]
-        choice = {"index": 0, "text": text, "finish_reason": "length" if is_cut else self.ending}
-        usage = {"prompt_tokens": len(ids), "completion_tokens": len(text) + (not is_cut)}
-        return {"model": "scribe", "choices": [choice], "usage": usage}
-
-    def _numbered(self, body: Any) -> dict[str, Any]:
-        values = [self._numbers(text_of(ids), body) for ids in body["prompt"]]
-        return self.envelope("choices", "logprobs", values, body["prompt"])
-
-    def _numbers(self, text: str, body: dict[str, Any]) -> dict[str, Any]:
-        logits = dict(zip((YES, NO), self.logits(text), strict=True))
-        allowed = body.get("allowed_token_ids", [])
-        named = body.get("logprob_token_ids", []) if self.tells == "named" else []
-        told = {f"token_id:{token}": self.sure for token in range(20)}
-        written = max(allowed, key=logits.__getitem__, default=0)
-        if allowed:
-            told[f"token_id:{written}"] = logits[written]
-        if self.tells == "allowed":
-            told = {f"token_id:{token}": logits[token] for token in allowed}
-        told |= {f"token_id:{token}": logits[token] for token in named}
-        name = f"token_id:{written}"
-        number = told.setdefault(name, self.sure)
-        return {"tokens": [name], "token_logprobs": [number], "top_logprobs": [told]}

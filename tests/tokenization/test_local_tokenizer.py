@@ -67,9 +67,8 @@ class Server(FakeVllm):
         body = dict(request.body or {})
         self.requests.append((request.path, body))
         await asyncio.sleep(0)
-        return Response(
-            self.true_answer(request.path, body)[1], "POST http://stub/tokenize", "rc-1"
-        )
+        _, payload = self.true_answer(request.path, body)
+        return Response(payload, "POST http://stub/tokenize", "rc-1")
 
     def ids(self, body: Mapping[str, Any]) -> list[int]:
         return self.alter(self.true_ids(body))

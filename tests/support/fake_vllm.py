@@ -1,7 +1,7 @@
 """The stand-in in memory: a vLLM that answers as a test scripts it, without a socket.
 
-`FakeVllm` has fixed token IDs for every prompt, and `TextVllm` a tokenizer. A test changes answers by
-`before` and `after`, or overrides a method. The answers share nothing with the client's own tables.
+`FakeVllm` has fixed token IDs for every prompt, and `TextVllm` a tokenizer. Tests change answers by
+`before` and `after`, or override a method. The answers share nothing with the client's own tables.
 """
 
 from __future__ import annotations

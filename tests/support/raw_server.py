@@ -268,24 +268,26 @@ def expected(messages: Sequence[Mapping[str, str]] = CONVERSATION) -> float:
     return reward_of([BOS, *ids_of(rendered(messages))])
 
 
-def body_of(request: Request) -> dict[str, Any]:
-    """The JSON body of the true answer; as vLLM does, it builds an id from that of the request."""
-    payload = TRUE.true_answer(request.path, request.json)[1]
-    return {**payload, "id": f"pool-{request.id}"} if "id" in payload else payload
+def answer(request: Request) -> Action:
+    """The true answer."""
+    return sending(true_reply(request))
 
 
 def true_reply(request: Request) -> bytes:
-    """The bytes of the true answer."""
-    return http(json.dumps(body_of(request)).encode())
+    """The bytes of the true answer; as in vLLM, its ID holds the ID of the request."""
+    status, payload = TRUE.true_answer(request.path, request.json)
+    if "id" in payload:
+        payload["id"] = f"pool-{request.id}"
+    return http(json.dumps(payload).encode(), status)
 
 
-def answer(request: Request) -> Action:
-    """The true answer."""
-    return response(body_of(request), TRUE.true_answer(request.path, request.json)[0])
+def body_of(request: Request) -> dict[str, Any]:
+    """The JSON body of the true answer."""
+    return json.loads(true_reply(request).partition(b"\r\n\r\n")[2])
 
 
 def answering(fake: FakeVllm) -> Answer:
-    """The answers of a fake, with all that a test has told it."""
+    """The answers of a fake, as a test scripts them."""
 
     def answer(request: Request) -> Action:
         url = f"http://{LOOPBACK}{request.target}"

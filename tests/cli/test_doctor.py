@@ -16,9 +16,9 @@ import pytest
 from reward_client import cli
 from reward_client.testing import Fault, RewardServer
 
-from ..doctor.altered import ALWAYS, alter_replies
 from ..doctor.conftest import Serve
 from ..doctor.situations import KEY, tokens
+from ..support.altered import ALWAYS, alter_replies
 
 NOBODY = "http://127.0.0.1:9"
 ROOT = Path(__file__).parents[2]

@@ -3,97 +3,24 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any
 
 import httpx
 
-from reward_client.testing import RecordedRequest, RewardServer
+from reward_client.testing import RewardServer
 
+from ..support.raw_server import RawServer, answering
 from ..support.scribe import Scribe
 
-__all__ = ["DEFAULT", "SERVERS", "ScribeServer", "Stage", "logits", "pooled", "writes"]
+__all__ = ["DEFAULT", "SERVERS", "Stage", "logits", "pooled", "writes"]
 
 DEFAULT = "http://localhost:8000"
 NEMOTRON = "nvidia/Llama-3.1-Nemotron-70B-Reward-HF"
-LOOPBACK = "127.0.0.1"
 
 _SUM = re.compile(r"(\d+) \+ (\d+)")
 _ANSWERS = re.compile(r"(?:<assistant>|Answer(?: [AB])?: )(\d+)")
-
-
-class ExampleServer(Protocol):
-    """The interface of a server that the examples and their checks use."""
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def requests(self) -> list[RecordedRequest]: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
-
-
-class ScribeServer:
-    """A `Scribe` behind a socket."""
-
-    def __init__(self, scribe: Scribe) -> None:
-        self.scribe = scribe
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def do_POST(self) -> None:
-                content = self.rfile.read(int(self.headers.get("content-length", 0)))
-                url = f"http://scribe{self.path}"
-                headers = dict(self.headers.items())
-                request = httpx.Request(self.command, url, headers=headers, content=content)
-                response = scribe.answer(request)
-                self.send_response(response.status_code)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(response.content)))
-                self.end_headers()
-                self.wfile.write(response.content)
-
-            do_GET = do_POST  # noqa: N815
-
-            def log_message(self, *args: object) -> None:
-                """Log nothing: standard error belongs to the test."""
-
-        self._server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-
-    @property
-    def url(self) -> str:
-        return f"http://{LOOPBACK}:{self._server.server_address[1]}"
-
-    @property
-    def requests(self) -> list[RecordedRequest]:
-        return [
-            RecordedRequest("POST" if body is not None else "GET", path, dict(headers), body)
-            for path, body, headers in [*self.scribe.requests]
-        ]
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def writes(prompt: str, seed: int) -> str:
@@ -130,11 +57,11 @@ def _read(prompt: str) -> tuple[int, list[int]]:
     return total, [int(answer) for answer in _ANSWERS.findall(prompt)]
 
 
-def _scribe() -> ScribeServer:
-    return ScribeServer(Scribe(writes, logits=logits))
+def _scribe() -> RawServer:
+    return RawServer(answering(Scribe(writes, logits=logits)))
 
 
-SERVERS: dict[str, Callable[[], ExampleServer]] = {
+SERVERS: dict[str, Callable[[], RewardServer | RawServer]] = {
     DEFAULT: RewardServer,
     "http://exported:8000": lambda: RewardServer(head="export"),
     "http://math-rm:8000": lambda: RewardServer(head="token"),
@@ -145,7 +72,7 @@ SERVERS: dict[str, Callable[[], ExampleServer]] = {
     ),
     "http://verifier:8000": _scribe,
     "http://critic:8000": _scribe,
-    "http://head:8000": lambda: ScribeServer(Scribe(pools=pooled)),
+    "http://head:8000": lambda: RawServer(answering(Scribe(pools=pooled))),
     "http://judge:8000": _scribe,
 }
 """The URLs in the examples, and the servers that answer instead."""
@@ -164,7 +91,7 @@ class Stage:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self.http = self._stack.enter_context(httpx.Client(trust_env=False))
-        self._running: dict[str, ExampleServer] = {}
+        self._running: dict[str, RewardServer | RawServer] = {}
         self._seen: dict[str, int] = {}
 
     def server(self, name: str) -> Any:

@@ -14,7 +14,8 @@ import pytest
 
 from reward_client.testing import demo_pairs
 
-from ..support.scribe import rendered
+from ..support import fake_vllm
+from ..support.fake_vllm import rendered, text_of
 from . import pages
 from .servers import DEFAULT, Stage, logits, pooled, writes
 
@@ -84,7 +85,7 @@ def about(*numbers: float) -> Any:
 def prompts(ran: Ran, name: str) -> list[str]:
     """Return the prompts that a model continued."""
     bodies = ran.stage.bodies(name, "/v1/completions")
-    return ["".join(map(chr, body["prompt"])) for body in bodies if "seed" in body]
+    return [text_of(body["prompt"]) for body in bodies if "seed" in body]
 
 
 def inputs(ran: Ran, path: str, name: str = DEFAULT) -> list[list[list[int]]]:
@@ -208,7 +209,7 @@ def cloud(ran: Ran) -> None:
     scored = rendered([*chat(), turn])
     assert ran.numbers[:1] == about(pooled(scored))
     assert critique in ran.printed
-    assert [[*map(ord, scored)]] in inputs(ran, "/pooling", "http://head:8000")
+    assert [fake_vllm.ids_of(scored)] in inputs(ran, "/pooling", "http://head:8000")
     assert ran.stage.bodies("http://head:8000", "/v1/completions") == []
 
 
@@ -227,7 +228,7 @@ def yes_or_no(ran: Ran) -> None:
     bodies = ran.stage.bodies("http://verifier:8000", "/v1/completions")
     lists = [ids for body in bodies for ids in body["prompt"]]
     for answer in ("88", "78"):
-        assert [*map(ord, rendered([*chat(answer), ASKED], opened=True))] in lists
+        assert fake_vllm.ids_of(rendered([*chat(answer), ASKED], opened=True)) in lists
     assert ran.stage.bodies("http://verifier:8000", "/v1/chat/completions") == []
 
 

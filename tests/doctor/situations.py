@@ -12,7 +12,7 @@ from reward_client.recipes import Recipe
 from reward_client.testing import Fault, RewardServer
 
 from ..support import manifests
-from .altered import ALWAYS, alter_replies, alter_requests
+from ..support.altered import ALWAYS, alter_replies, alter_requests
 
 KEY = "sk-a-key-0123456789"
 STEP_HEAD = StepHead(step_token=RewardServer.step_token, good_label=1, aggregate="min")

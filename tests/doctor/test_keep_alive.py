@@ -17,13 +17,13 @@ from ..support.raw_server import (
     Action,
     RawServer,
     Request,
+    answer,
     http,
     sending,
     then_closed,
     then_reset,
     then_silent,
 )
-from ..support.vllm_answers import answer
 from .conftest import Connect
 from .test_mishaps import found
 

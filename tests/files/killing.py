@@ -1,8 +1,8 @@
 """Scores a file while the process is killed again and again, and compares with an undisturbed run.
 
-    python tests/files/killing.py FOLDER [ROWS] [KILLS]
+    python -m tests.files.killing FOLDER [ROWS] [KILLS]
 
-An instant server in a process of its own answers: nothing but the client is at work.
+The server is scripted: nothing but the client is at work.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..support.raw_server import RawServer, answer
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "import sys; from reward_client.cli import main; sys.exit(main())"
@@ -31,18 +31,6 @@ class Killed:
     torn: int
     undisturbed_seconds: float
     seconds: float
-
-
-@contextmanager
-def instant_server() -> Iterator[str]:
-    """Its URL."""
-    server = ROOT / "benchmarks" / "null_server.py"
-    with subprocess.Popen([sys.executable, str(server)], stdout=subprocess.PIPE, text=True) as run:
-        assert run.stdout is not None
-        try:
-            yield run.stdout.readline().strip()
-        finally:
-            run.kill()
 
 
 def score(folder: Path, output: str, url: str, *options: str) -> subprocess.Popen[str]:
@@ -88,7 +76,8 @@ def kill_and_compare(folder: Path, rows: int, kills: int, *, sig: int = signal.S
     assert not any(folder.iterdir()), "the folder is not empty"
     write_input(folder, rows)
     rng = random.Random(2)
-    with instant_server() as url:
+    with RawServer(answer) as server:
+        url = server.url
         started = time.monotonic()
         finish(score(folder, "whole.jsonl", url), 3)
         undisturbed = time.monotonic() - started

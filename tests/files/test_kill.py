@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ..support.raw_server import RawServer, answer
 from .conftest import read_rows
-from .killing import finish, instant_server, kill_and_compare, lines, score, write_input
+from .killing import finish, kill_and_compare, lines, score, write_input
 
 ROWS = 3000
 
@@ -28,13 +29,13 @@ def test_killed_several_times(tmp_path: Path, sig: signal.Signals, times: int) -
 def test_two_at_a_time(tmp_path: Path) -> None:
     """One of them is refused, and disturbs nothing."""
     write_input(tmp_path, ROWS)
-    with instant_server() as url:
-        first = score(tmp_path, "out.jsonl", url)
+    with RawServer(answer) as server:
+        first = score(tmp_path, "out.jsonl", server.url)
         while not lines(tmp_path / "out.jsonl"):
             assert first.poll() is None
             time.sleep(0.01)
         first.send_signal(signal.SIGSTOP)
-        second = score(tmp_path, "out.jsonl", url)
+        second = score(tmp_path, "out.jsonl", server.url)
         _, err = second.communicate()
         first.send_signal(signal.SIGCONT)
         assert second.returncode == 1

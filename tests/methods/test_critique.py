@@ -36,7 +36,8 @@ from reward_client.files import score_file
 from reward_client.methods import CritiqueThenScore, TokenLogit, YesNo
 
 from ..support.either import OPENERS, EitherClient, Kind
-from ..support.scribe import ROOM, YES, Scribe, rendered
+from ..support.fake_vllm import YES, rendered, text_of, transport_to
+from ..support.scribe import ROOM, Scribe
 
 CHAT = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
 LEAD_IN = (
@@ -61,10 +62,7 @@ class Two:
         self.head, self.critic = head, critic
 
     def transport(self) -> httpx.AsyncBaseTransport:
-        def answer(request: httpx.Request) -> httpx.Response:
-            return (self.critic if request.url.host == "critic" else self.head).answer(request)
-
-        return httpx.MockTransport(answer)
+        return transport_to({"critic": self.critic, "": self.head})
 
     def client(
         self, kind: Kind, *, client: dict[str, Any] | None = None, **options: Any
@@ -86,7 +84,7 @@ def test_the_head_reads_the_end_of_the_turn_that_was_continued(kind: Kind) -> No
         reward = client.score(CHAT)
     asked = rendered([*CHAT, {"role": "user", "content": LEAD_IN}]).removesuffix("</>")
     (written,) = [body for body in servers.critic.asked("/v1/completions") if "seed" in body]
-    assert "".join(map(chr, written["prompt"])) == asked
+    assert text_of(written["prompt"]) == asked
     assert (written["temperature"], written["seed"], written["max_tokens"]) == (0, 0, 2048)
     scored = f"{asked} It is right</>"
     assert reward.value == pytest.approx(pooled(scored), abs=1e-6)
@@ -125,7 +123,7 @@ def test_a_critique_as_an_answer_of_its_own() -> None:
         reward = client.score(CHAT)
     told = [*CHAT, {"role": "user", "content": "Criticise it."}]
     prompts = [body["prompt"] for body in servers.critic.asked("/v1/completions") if "seed" in body]
-    assert ["".join(map(chr, ids)) for ids in prompts] == [rendered(told, opened=True)]
+    assert [text_of(ids) for ids in prompts] == [rendered(told, opened=True)]
     scored = rendered([*told, {"role": "assistant", "content": " It is right"}])
     assert reward.value == pytest.approx(pooled(scored), abs=1e-6)
 
@@ -263,20 +261,24 @@ def test_a_critic_that_writes_nothing_at_all() -> None:
 
 
 def test_each_server_gets_its_own_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    def keys_of(server: Scribe) -> set[str | None]:
+        keys: set[str | None] = set()
+        server.before = lambda request: keys.add(request.headers.get("authorization"))
+        return keys
+
     monkeypatch.setenv("REWARD_CLIENT_API_KEY", "sk-of-the-head")
     servers = two()
+    to_critic = keys_of(servers.critic)
     with closing(servers.client("sync")) as client:
         client.score(CHAT)
         assert "sk-" not in repr(client)
-    keys = {headers.get("authorization") for _, _, headers in servers.critic.requests}
-    assert keys == {None}
+    assert to_critic == {None}
     servers = two()
+    to_critic, to_head = keys_of(servers.critic), keys_of(servers.head)
     with closing(servers.client("sync", critic_key="sk-of-the-critic")) as client:
         client.score(CHAT)
-    keys = {headers.get("authorization") for _, _, headers in servers.critic.requests}
-    assert keys == {"Bearer sk-of-the-critic"}
-    keys = {headers.get("authorization") for _, _, headers in servers.head.requests}
-    assert keys == {"Bearer sk-of-the-head"}
+    assert to_critic == {"Bearer sk-of-the-critic"}
+    assert to_head == {"Bearer sk-of-the-head"}
     assert "sk-of" not in repr(CritiqueThenScore(critic="http://critic", critic_key="sk-of-x"))
 
 
@@ -332,7 +334,7 @@ def test_a_space_at_the_end_of_the_lead_in_makes_no_difference() -> None:
         client.score(CHAT)
     (written,) = [body for body in servers.critic.asked("/v1/completions") if "seed" in body]
     sent = [body["messages"][-1]["content"] for body in servers.head.asked("/tokenize")[-1:]]
-    assert "".join(map(chr, written["prompt"])).endswith("<user>Well:")
+    assert text_of(written["prompt"]).endswith("<user>Well:")
     assert sent == ["Well: It is right"]
     told = [body["messages"][-1]["content"] for body in servers.critic.asked("/tokenize")[-1:]]
     assert told == ["Well:"]

@@ -21,7 +21,8 @@ from reward_client.methods import Messages, YesNo
 from reward_client.testing import RewardServer
 
 from ..support.either import OPENERS, Kind
-from ..support.scribe import Scribe, rendered
+from ..support.fake_vllm import rendered
+from ..support.scribe import Scribe
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 SEEN = [
@@ -86,17 +87,12 @@ def test_with_what_messages_alone_cannot_say(extras: dict[str, Any]) -> None:
     ],
 )
 def test_the_checks_that_apply(kind: Kind, change: Any, error: type[Exception]) -> None:
-    class Changed(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            response = scribe.answer(request)
-            if request.url.path != "/pooling" or b'"messages"' not in request.content:
-                return response
-            payload = response.json()
+    def changed(request: httpx.Request, payload: Any) -> None:
+        if request.url.path == "/pooling" and b'"messages"' in request.content:
             change(payload)
-            return httpx.Response(200, json=payload)
 
-    scribe = Scribe(pools=pooled)
-    options: dict[str, Any] = {"transport": Changed(), "method": Messages()}
+    scribe = Scribe(pools=pooled, after=changed)
+    options: dict[str, Any] = {"transport": scribe.transport(), "method": Messages()}
     with closing(OPENERS[kind]("http://vllm", **options)) as client, pytest.raises(error):
         client.score(SEEN)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-import httpx
 import pytest
 
 from reward_client import (
@@ -26,11 +24,13 @@ from reward_client import (
 from reward_client.methods import TokenLogit
 from reward_client.testing import RewardServer
 
+from ..support.altered import alter_replies, alter_requests
 from ..support.either import OPENERS, EitherClient, Kind
 
 TOLERANCE = 1e-4  # two float32 computations of the same sums, in other company
 DIALECTS = ("0.10", "0.12", "0.16", "0.20", "0.25", "0.32")
 TOKEN = 57
+COMPLETIONS = "/v1/completions"
 NEMOTRON = "nvidia/Llama-3.1-Nemotron-70B-Reward-HF"
 
 CHATS = [
@@ -58,26 +58,6 @@ def client_of(
 
 def expected(server: RewardServer, client: EitherClient, sample: Any, token: int = TOKEN) -> float:
     return server.reference_logits(list(client.tokenize(sample).token_ids))[token]
-
-
-class Changed(httpx.AsyncBaseTransport):
-    """A gateway that changes the bodies of one route."""
-
-    def __init__(self, *, dropped: str = "", answered: float | None = None) -> None:
-        self._dropped = dropped
-        self._answered = answered
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        body = json.loads(request.content or b"null")
-        if request.url.path == "/v1/completions":
-            body.pop(self._dropped, None)
-            request = httpx.Request(request.method, request.url, json=body)
-        async with httpx.AsyncHTTPTransport(verify=False) as server:
-            response = await server.handle_async_request(request)
-            answer = json.loads(await response.aread())
-        if self._answered is not None and "allowed_token_ids" in (body or ()):
-            answer["choices"][0]["logprobs"]["token_logprobs"] = [self._answered]
-        return httpx.Response(response.status_code, json=answer)
 
 
 @pytest.mark.parametrize("mode", ["raw_logits", "processed_logits"])
@@ -182,21 +162,21 @@ def test_there_must_be_room_for_the_token(kind: Kind) -> None:
 
 @pytest.mark.parametrize("dropped", ["allowed_token_ids", "return_tokens_as_token_ids", "logprobs"])
 def test_a_gateway_that_drops_a_key(kind: Kind, dropped: str) -> None:
-    with (
-        RewardServer(logprobs="raw_logits") as server,
-        client_of(kind, server, transport=Changed(dropped=dropped)) as client,
-        pytest.raises(ShapeError, match="no numbers of the requested kind"),
-    ):
-        client.score(CHATS[0])
+    with RewardServer(logprobs="raw_logits") as server, client_of(kind, server) as client:
+        alter_requests(server, COMPLETIONS, lambda body: body.pop(dropped, None))
+        with pytest.raises(ShapeError, match="no numbers of the requested kind"):
+            client.score(CHATS[0])
 
 
 def test_minus_infinity_is_no_reward(kind: Kind) -> None:
-    with (
-        RewardServer(logprobs="raw_logits") as server,
-        client_of(kind, server, transport=Changed(answered=-9999.0)) as client,
-        pytest.raises(NonFiniteRewardError),
-    ):
-        client.score(CHATS[0])
+    def change(request: dict[str, Any], answer: dict[str, Any]) -> None:
+        if "allowed_token_ids" in request:
+            answer["choices"][0]["logprobs"]["token_logprobs"] = [-9999.0]
+
+    with RewardServer(logprobs="raw_logits") as server, client_of(kind, server) as client:
+        alter_replies(server, COMPLETIONS, change)
+        with pytest.raises(NonFiniteRewardError):
+            client.score(CHATS[0])
 
 
 def test_by_recipe(kind: Kind) -> None:

@@ -32,7 +32,8 @@ from reward_client import (
 from reward_client.methods import Verdict
 
 from ..support.either import OPENERS, EitherClient, Kind
-from ..support.scribe import Scribe, rendered
+from ..support.fake_vllm import rendered, text_of, transport_to
+from ..support.scribe import Scribe
 
 CHAT = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
 MARK = Verdict(r"\[RESULT\] ([1-5])", "Q: {conversation}\nA: {response}\nMark it.")
@@ -48,11 +49,7 @@ def client_of(kind: Kind, scribe: Scribe, method: Verdict, **options: Any) -> Ei
 
 
 def prompts_of(scribe: Scribe) -> list[str]:
-    return [
-        "".join(map(chr, body["prompt"]))
-        for body in scribe.asked("/v1/completions")
-        if "seed" in body
-    ]
+    return [text_of(body["prompt"]) for body in scribe.asked("/v1/completions") if "seed" in body]
 
 
 def better(prompt: str, seed: int) -> str:
@@ -72,7 +69,7 @@ def test_a_mark(kind: Kind) -> None:
         tokens = client.tokenize(CHAT).token_ids
     told = {"role": "user", "content": "Q: 2+2?\nA: 4\nMark it."}
     assert prompts_of(scribe) == [rendered([told], opened=True)]
-    assert "".join(map(chr, tokens)) == rendered([told], opened=True)
+    assert text_of(tokens) == rendered([told], opened=True)
     assert reward.value == 4.0  # the last one counts
     assert reward.critiques == ("Good. [RESULT] 1, or better: [RESULT] 4",)
     assert reward.usage is not None
@@ -362,14 +359,14 @@ def test_values_are_the_verdict_s_own() -> None:
 
 @pytest.mark.parametrize("kind", OPENERS)
 def test_the_deadline_holds_for_a_ranking(kind: Kind) -> None:
-    class Slow(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            if b'"seed"' in request.content:
-                await asyncio.sleep(60)
-            return scribe.answer(request)
+    async def slowly(request: httpx.Request) -> httpx.Response:
+        if b'"seed"' in request.content:
+            await asyncio.sleep(60)
+        return scribe.answer(request)
 
     scribe = Scribe(better)
-    options: dict[str, Any] = {"transport": Slow(), "timeout": Timeouts(total=0.3)}
+    transport = httpx.MockTransport(slowly)
+    options: dict[str, Any] = {"transport": transport, "timeout": Timeouts(total=0.3)}
     with (
         closing(OPENERS[kind]("http://vllm", method=PAIR, **options)) as client,
         pytest.raises(RewardTimeoutError),
@@ -419,12 +416,8 @@ def test_another_judge_in_the_middle_of_a_ranking(kind: Kind, what: str, value: 
 def test_replicas_of_a_judge_need_not_be_equally_sure(kind: Kind) -> None:
     one, other = Scribe(lambda p, s: "[RESULT] 3"), Scribe(lambda p, s: "[RESULT] 3")
     other.sure = 2.5
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        return (one if request.url.host == "one" else other).answer(request)
-
     urls = ["http://one", "http://other"]
-    transport = httpx.MockTransport(answer)
+    transport = transport_to({"one": one, "other": other})
     with closing(OPENERS[kind](urls, transport=transport, method=MARK)) as client:
         assert [reward.value for reward in client.score_many([CHAT] * 8)] == [3.0] * 8
         assert len(client.servers()) == 2
@@ -467,18 +460,13 @@ def test_options_of_wrong_types(options: dict[str, Any]) -> None:
     ],
 )
 def test_replies_that_cannot_be_believed(change: Any) -> None:
-    class Changed(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            response = scribe.answer(request)
-            if b'"seed"' not in request.content:
-                return response
-            payload = response.json()
+    def changed(request: httpx.Request, payload: Any) -> None:
+        if b'"seed"' in request.content:
             change(payload)
-            return httpx.Response(200, json=payload)
 
-    scribe = Scribe(lambda prompt, seed: "[RESULT] 3")
+    scribe = Scribe(lambda prompt, seed: "[RESULT] 3", after=changed)
     with (
-        closing(OPENERS["sync"]("http://vllm", transport=Changed(), method=MARK)) as client,
+        closing(client_of("sync", scribe, MARK)) as client,
         pytest.raises(ResponseMismatchError),
     ):
         client.score(CHAT)

@@ -24,7 +24,8 @@ from reward_client import (
 from reward_client.methods import CritiqueThenScore, TokenLogit, Verdict, YesNo
 
 from ..support.either import OPENERS, Kind
-from ..support.scribe import NO, YES, Scribe, rendered
+from ..support.fake_vllm import NO, YES, rendered
+from ..support.scribe import Scribe
 
 CHAT = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
 QUESTION = {"role": "user", "content": "Is the answer correct (Yes/No)?"}

@@ -146,8 +146,8 @@ def test_the_references_are_one_request(connect: Connect) -> None:
 class Base64Only(EmbeddingVllm):
     """Behind a gateway that does not heed `encoding_format`."""
 
-    def _embedded(self, body):
-        return super()._embedded({**body, "encoding_format": "base64"})
+    def pooled(self, path, body):
+        return super().pooled(path, {**body, "encoding_format": "base64"})
 
 
 def test_a_gateway_that_always_answers_base64(connect: Connect) -> None:
@@ -158,15 +158,12 @@ def test_a_gateway_that_always_answers_base64(connect: Connect) -> None:
 def test_rounding_of_an_engine_is_no_other_value(connect: Connect) -> None:
     """bfloat16 moves a reward by that much when it is computed among others."""
 
-    class Rounding(EmbeddingVllm):
-        def _embedded(self, body):
-            response = super()._embedded(body)
-            if body["encoding_format"] == "float":
-                for item in response["data"]:
-                    item["embedding"] = [value + 0.1 for value in item["embedding"]]
-            return response
+    def rounded(request, payload):
+        if b'"encoding_format":"float"' in request.content:
+            for item in payload["data"]:
+                item["embedding"] = [value + 0.1 for value in item["embedding"]]
 
-    server = Rounding(paths=["/v1/embeddings"])
+    server = EmbeddingVllm(paths=["/v1/embeddings"], after=rounded)
     assert connect(server).score(FAKE_CHAT).value == by_length(CHAT_TOKENS)[0]
 
 

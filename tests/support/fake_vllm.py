@@ -1,4 +1,8 @@
-"""A vLLM below the client that does as it is told, for what real servers cannot be made to do."""
+"""The stand-in in memory: a vLLM that answers as a test scripts it, without a socket.
+
+`FakeVllm` has fixed token IDs for every prompt, and `TextVllm` a tokenizer. Tests change answers by
+`before` and `after`, or override a method. The answers share nothing with the client's own tables.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ import asyncio
 import base64
 import json
 import math
+import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,14 +20,24 @@ import httpx
 
 CHAT = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
 CHAT_TOKENS = [1, 10, 11, 12]
-BOS = 1
-_PROBE = list(range(20, 60))
-
+BOS, STEP, YES, NO = 1, 5, 200_001, 200_002
+STEP_TEXT = "<step>"
+ITEM_KEY = {"/pooling": "data", "/v1/embeddings": "embedding", "/classify": "probs"}
+EMBEDDINGS_ONLY = ["/tokenize", "/detokenize", "/v1/embeddings", "/v1/models"]
 NESTED_404 = (404, {"detail": "Not Found"})
+_PROBE = list(range(20, 60))
+_SWITCHES = ("use_activation", "activation", "softmax", "normalize")
+_FLAT_ERRORS = ("0.6.", "0.8.", "0.9.")  # later versions put an error under "error"
+
+Answer = tuple[int, Any]
+"""A status and a JSON body."""
 
 
-def card(name: str, *, root: str | None = "root", parent: str | None = None) -> dict[str, Any]:
-    return {"id": name, "root": root, "parent": parent, "max_model_len": 1024}
+def card(
+    name: str, *, root: str | None = "root", parent: str | None = None, limit: int | None = 1024
+) -> dict[str, Any]:
+    named = {"id": name, "object": "model", "owned_by": "vllm", "root": root}
+    return {**named, "parent": parent, "max_model_len": limit}
 
 
 def by_length(ids: list[int]) -> list[float]:
@@ -32,119 +47,212 @@ def by_length(ids: list[int]) -> list[float]:
 
 @dataclass
 class FakeVllm:
-    """Attributes say what it serves; `requests` is what it was asked."""
+    """A server of one model.
+
+    Attributes:
+        cards: The models that it lists.
+        paths: The paths that it lists; None hides the list.
+        serves: The paths that it answers, besides those that every server has.
+        pool: From token IDs to the pooled output.
+        tasks: The pooling tasks that `/pooling` accepts.
+        takes_text: It pools texts instead of token IDs.
+        heeds_switch: It applies an activation to the pooled output if the request says so.
+        chat_tokens: The token IDs of every conversation.
+        probe: The token IDs of every text, without BOS.
+        before: Answers first, unless it returns None.
+        after: Changes the body of a true answer.
+        requests: The paths and bodies so far.
+    """
 
     version: Any = "0.32.0"
     cards: list[dict[str, Any]] = field(default_factory=lambda: [card("judge")])
     paths: list[str] | None = field(
         default_factory=lambda: ["/tokenize", "/pooling", "/classify", "/v1/models"]
     )
+    serves: tuple[str, ...] = ("/pooling",)
     pool: Callable[[list[int]], Any] = by_length
     tasks: tuple[str | None, ...] = ("classify",)
+    takes_text: bool = False
     heeds_switch: bool = True
     response_model: str | None = None
     chat_tokens: list[int] = field(default_factory=lambda: CHAT_TOKENS)
     probe: list[int] = field(default_factory=lambda: _PROBE)
     before: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
+    after: Callable[[httpx.Request, Any], object] = lambda request, payload: None
     requests: list[tuple[str, Any]] = field(default_factory=list)
 
     def transport(self) -> httpx.AsyncBaseTransport:
-        async def answer(request: httpx.Request) -> httpx.Response:
-            await asyncio.sleep(0)  # as a network would, it lets others run
-            return self.answer(request)
-
-        return httpx.MockTransport(answer)
+        return transport_to({"": self})
 
     def asked(self, path: str) -> list[Any]:
         return [body for asked, body in self.requests if asked == path]
 
     def answer(self, request: httpx.Request) -> httpx.Response:
-        path = request.url.path
-        body = json.loads(request.content) if request.content else None
+        path, body = request.url.path, json.loads(request.content or b"null")
         self.requests.append((path, body))
         early = self.before(request)
         if early is not None:
             return early
-        answers: dict[str, Callable[[Any], tuple[int, Any]]] = {
-            "/version": lambda _: (200, {"version": self.version}) if self.version else NESTED_404,
-            "/v1/models": lambda _: (200, {"object": "list", "data": self.cards}),
-            "/openapi.json": self._openapi,
-            "/tokenize": self._tokenize,
-            "/pooling": self._pooling,
-        }
-        status, payload = answers.get(path, lambda _: NESTED_404)(body)
+        status, payload = self.true_answer(path, body)
+        self.after(request, payload)
         return httpx.Response(status, json=payload)
 
-    def _openapi(self, _: Any) -> tuple[int, Any]:
-        return (200, {"paths": dict.fromkeys(self.paths)}) if self.paths is not None else NESTED_404
+    def true_answer(self, path: str, body: Any) -> Answer:
+        match path:
+            case "/version" if self.version:
+                return 200, {"version": self.version}
+            case "/v1/models":
+                return 200, {"object": "list", "data": self.cards}
+            case "/openapi.json" if self.paths is not None:
+                return 200, {"paths": {each: {"post": {}} for each in self.paths}}
+            case "/tokenize":
+                ids, limit = self.ids(body), self.cards[0]["max_model_len"]
+                return 200, {"count": len(ids), "max_model_len": limit, "tokens": ids}
+            case "/detokenize" if path in self.serves:
+                return 200, {"prompt": self.text(body["tokens"])}
+            case _ if path in self.serves:
+                return self.pooled(path, body)
+        return NESTED_404
 
-    def _tokenize(self, body: Any) -> tuple[int, Any]:
+    def ids(self, body: Mapping[str, Any]) -> list[int]:
+        """Tokenize the messages or the prompt of a request."""
         if "messages" in body:
-            tokens = self.chat_tokens
-        else:
-            tokens = [BOS, *self.probe] if body["add_special_tokens"] else self.probe
-        return 200, {"count": len(tokens), "max_model_len": 1024, "tokens": tokens}
+            return self.chat_tokens
+        return [BOS] * body["add_special_tokens"] + self.probe
 
-    def _pooling(self, body: Any) -> tuple[int, Any]:
-        if body.get("task") not in self.tasks:
-            message = f"Unsupported task: {body.get('task')!r}"
-            return 400, {"error": {"message": message, "type": "BadRequestError", "code": 400}}
-        if body["model"] not in {c["id"] for c in self.cards}:
-            message = f"The model `{body['model']}` does not exist."
-            return 404, {"error": {"message": message, "type": "NotFoundError", "code": 404}}
-        count = sum(map(len, body["input"]))
-        squash = self.heeds_switch and body.get("use_activation") is True
-        return 200, {
-            "model": self.response_model or body["model"],
-            "data": [
-                {"index": index, "data": _squashed(self.pool(ids)) if squash else self.pool(ids)}
-                for index, ids in enumerate(body["input"])
+    def text(self, ids: list[int]) -> str:
+        return " ".join(map(str, ids))
+
+    def pooled(self, path: str, body: Any) -> Answer:
+        if path == "/pooling" and body.get("task") not in self.tasks:
+            return self.error(f"Unsupported task: {body.get('task')!r}")
+        if body["model"] not in {each["id"] for each in self.cards}:
+            return self.error(f"The model `{body['model']}` does not exist.", 404, "NotFoundError")
+        inputs = body["input"] if "input" in body else [self.ids(body)]
+        if isinstance(inputs[0], str) != self.takes_text:
+            return self.error("Input should be a valid string")
+        if self.takes_text:
+            inputs = [self.ids({"prompt": text, "add_special_tokens": True}) for text in inputs]
+        values = [self.pool(ids) for ids in inputs]
+        if self.heeds_switch and any(body.get(switch) is True for switch in _SWITCHES):
+            values = list(map(squashed, values))
+        if path == "/v1/embeddings" and body["encoding_format"] == "base64":
+            values = list(map(packed, values))
+        return 200, self.envelope("data", ITEM_KEY[path], values, inputs)
+
+    def envelope(
+        self, items: str, item: str, values: list[Any], inputs: list[list[int]]
+    ) -> dict[str, Any]:
+        """Wrap a value for each input as vLLM does."""
+        count = sum(map(len, inputs))
+        return {
+            "id": "pool-1",
+            "object": "list",
+            "created": 1700000000,
+            "model": self.response_model or self.cards[0]["id"],
+            items: [
+                {"index": index, "object": "pooling", item: value}
+                for index, value in enumerate(values)
             ],
-            "usage": {"prompt_tokens": count},
+            "usage": {"prompt_tokens": count, "total_tokens": count, "completion_tokens": 0},
         }
 
+    def error(self, message: str, status: int = 400, kind: str = "BadRequestError") -> Answer:
+        said = {"message": message, "type": kind, "param": None, "code": status}
+        flat = str(self.version).startswith(_FLAT_ERRORS)
+        return status, {"object": "error", **said} if flat else {"error": said}
 
-def _squashed(values: Any) -> Any:
-    """The sigmoid of each number, however they are nested."""
-    if isinstance(values, list):
-        return [_squashed(value) for value in values]
-    return 1 / (1 + math.exp(-values))
+
+def transport_to(servers: Mapping[str, FakeVllm]) -> httpx.AsyncBaseTransport:
+    """Return a transport to servers by host name; the name "" stands for any other."""
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0)  # as a network would, it lets others run
+        server = servers[request.url.host if request.url.host in servers else ""]
+        return server.answer(request)
+
+    return httpx.MockTransport(answer)
+
+
+def softmax(row: Sequence[float]) -> list[float]:
+    exponentials = [math.exp(value - max(row)) for value in row]
+    return [value / sum(exponentials) for value in exponentials]
+
+
+def squashed(values: Any) -> Any:
+    """Apply vLLM's activation to a row or to each row: sigmoid to one number, softmax to more."""
+    if isinstance(values[0], list):
+        return [squashed(row) for row in values]
+    return [1 / (1 + math.exp(-values[0]))] if len(values) == 1 else softmax(values)
+
+
+def packed(values: Any) -> str:
+    """Encode a row, or rows one after the other, as base64 of float32."""
+    rows = values if isinstance(values[0], list) else [values]
+    return base64.b64encode(b"".join(struct.pack(f"<{len(row)}f", *row) for row in rows)).decode()
 
 
 @dataclass
 class EmbeddingVllm(FakeVllm):
-    """Also answers `/detokenize`, and `/v1/embeddings` with its values."""
+    """A server that also gives its pooled output as embeddings, and texts of token IDs."""
 
-    def answer(self, request: httpx.Request) -> httpx.Response:
-        path = request.url.path
-        if path not in ("/detokenize", "/v1/embeddings"):
-            return super().answer(request)
-        body = json.loads(request.content)
-        self.requests.append((path, body))
-        early = self.before(request)
-        if early is not None:
-            return early
-        if path == "/detokenize":
-            return httpx.Response(200, json={"prompt": " ".join(map(str, body["tokens"]))})
-        return httpx.Response(200, json=self._embedded(body))
-
-    def _embedded(self, body: dict[str, Any]) -> dict[str, Any]:
-        values = [self.pool(ids) for ids in body["input"]]
-        items = list(map(_base64, values)) if body["encoding_format"] == "base64" else values
-        return {
-            "model": self.cards[0]["id"],
-            "data": [{"index": index, "embedding": item} for index, item in enumerate(items)],
-            "usage": {"prompt_tokens": sum(map(len, body["input"]))},
-        }
-
-
-def _base64(row: list[float]) -> str:
-    return base64.b64encode(struct.pack(f"<{len(row)}f", *row)).decode()
-
-
-EMBEDDINGS_ONLY = ["/tokenize", "/detokenize", "/v1/embeddings", "/v1/models"]
+    serves: tuple[str, ...] = ("/pooling", "/v1/embeddings", "/detokenize")
 
 
 def embedding_server(**options: Any) -> EmbeddingVllm:
-    """One that has no other route to pooled output."""
+    """Return a server that has no other route to pooled output."""
     return EmbeddingVllm(paths=EMBEDDINGS_ONLY, **options)
+
+
+# Texts
+
+
+def ids_of(text: str) -> list[int]:
+    """Tokenize: one token for each character, and one for each of three words."""
+    if text in ("Yes", "No"):
+        return [YES if text == "Yes" else NO]
+    pieces = re.findall(f"{STEP_TEXT}|.", text, re.DOTALL)
+    return [STEP if piece == STEP_TEXT else 10 + ord(piece) for piece in pieces]
+
+
+def text_of(ids: Sequence[int]) -> str:
+    """Detokenize; an ID that is no character's becomes U+FFFD."""
+    return "".join(STEP_TEXT if token == STEP else _character(token - 10) for token in ids)
+
+
+def _character(code: int) -> str:
+    is_surrogate = 0xD800 <= code < 0xE000
+    return chr(code) if 0 <= code < 0x110000 and not is_surrogate else "\ufffd"
+
+
+def rendered(
+    messages: Sequence[Mapping[str, Any]], *, opened: bool = False, ended: bool = True
+) -> str:
+    """Apply the chat template."""
+    text = "".join(f"<{turn['role']}>{_content(turn.get('content'))}</>" for turn in messages)
+    return (text if ended else text.removesuffix("</>")) + "<assistant>" * opened
+
+
+def _content(content: Any) -> str:
+    """An image becomes as many tokens as its address has characters."""
+    if not isinstance(content, list):
+        return str(content).strip()
+    return "".join(part.get("text") or part.get("image_url", {}).get("url", "") for part in content)
+
+
+@dataclass
+class TextVllm(FakeVllm):
+    """A server with a tokenizer and a chat template."""
+
+    bos: bool = True
+
+    def ids(self, body: Mapping[str, Any]) -> list[int]:
+        if "prompt" in body:
+            return [BOS] * (self.bos and body["add_special_tokens"]) + ids_of(body["prompt"])
+        opened = body.get("add_generation_prompt", False)
+        ended = not body.get("continue_final_message")
+        text = rendered(body["messages"], opened=opened, ended=ended)
+        return [BOS] * self.bos + ids_of(text)
+
+    def text(self, ids: list[int]) -> str:
+        return text_of(ids)

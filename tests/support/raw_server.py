@@ -1,4 +1,7 @@
-"""A server that is scripted byte by byte: what it does to each request is up to the test."""
+"""The stand-in on real sockets: a test scripts each answer byte by byte, for faults.
+
+`answer` is the true answer of a server with a one-label classifier; `answering` that of any fake.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,17 @@ import json
 import socket
 import ssl
 import struct
+import sys
 import threading
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
+
+import httpx
+
+from .fake_vllm import BOS, CHAT, FakeVllm, TextVllm, card, ids_of, rendered
 
 LOOPBACK = "127.0.0.1"
 _LONGEST_REQUEST = 2**24
@@ -34,10 +42,11 @@ class Request:
 
     @property
     def id(self) -> str:
-        return self.headers["x-request-id"]
+        return self.headers.get("x-request-id", "1")
 
-    def json(self) -> dict[str, object]:
-        return json.loads(self.body)
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body or b"null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +89,13 @@ class RawServer:
     Args:
         answer: What to do with a request for which nothing is planned.
         tls: Speaks TLS with this.
+        port: Listens here; 0 takes a free port.
     """
 
-    def __init__(self, answer: Answer, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, answer: Answer, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.requests: list[Request] = []
         self.connections = 0
-        self.port = 0
+        self.port = port
         self.arrival = threading.Event()
         self.left = threading.Event()
         self.answer = answer
@@ -238,3 +248,69 @@ def then_silent(data: bytes) -> Action:
         await exchange.until_gone()
 
     return act
+
+
+# True answers
+
+CONVERSATION = CHAT
+
+
+def reward_of(ids: Sequence[int]) -> float:
+    """The reward that the model gives to token IDs."""
+    return sum(ids) / 128 - 3
+
+
+TRUE = TextVllm(cards=[card("tiny", root="tiny")], pool=lambda ids: [reward_of(ids)])
+
+
+def expected(messages: Sequence[Mapping[str, str]] = CONVERSATION) -> float:
+    """The reward of a conversation."""
+    return reward_of([BOS, *ids_of(rendered(messages))])
+
+
+def answer(request: Request) -> Action:
+    """The true answer."""
+    return sending(true_reply(request))
+
+
+def true_reply(request: Request) -> bytes:
+    """The bytes of the true answer; as in vLLM, its ID holds the ID of the request."""
+    status, payload = TRUE.true_answer(request.path, request.json)
+    if "id" in payload:
+        payload["id"] = f"pool-{request.id}"
+    return http(json.dumps(payload).encode(), status)
+
+
+def body_of(request: Request) -> dict[str, Any]:
+    """The JSON body of the true answer."""
+    return json.loads(true_reply(request).partition(b"\r\n\r\n")[2])
+
+
+def answering(fake: FakeVllm) -> Answer:
+    """The answers of a fake, as a test scripts them."""
+
+    def answer(request: Request) -> Action:
+        url = f"http://{LOOPBACK}{request.target}"
+        reply = fake.answer(httpx.Request(request.method, url, content=request.body))
+        return sending(http(reply.content, reply.status_code, reply.headers))
+
+    return answer
+
+
+async def as_it_is(exchange: Exchange) -> None:
+    """The true answer, in a plan between other things."""
+    await answer(exchange.request)(exchange)
+
+
+if __name__ == "__main__":  # a process that a test can kill: PORT DELAY_SECONDS
+
+    def late(request: Request) -> Action:
+        async def act(exchange: Exchange) -> None:
+            await asyncio.sleep(float(sys.argv[2]))
+            await as_it_is(exchange)
+
+        return act
+
+    with RawServer(late, port=int(sys.argv[1])) as server:
+        print(server.url, flush=True)
+        threading.Event().wait()

@@ -9,7 +9,7 @@ import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -42,18 +42,20 @@ from reward_client._tokenization import (
 )
 from reward_client.testing._model.chat_tokenizer import ChatTokenizer
 
+from ..support.fake_vllm import FakeVllm
+
 MODEL = Path(reward_client.testing.__file__).parent / "_model" / "checkpoint"
 FIRST, EVERY = 8, 64  # how many are compared at first, and each how many-th later
 
 
-class Server:
-    """The /tokenize of a server with the model's own tokenizer; it counts what it is asked."""
+class Server(FakeVllm):
+    """The /tokenize of a server with the model's own tokenizer, where a session would stand."""
 
     url = "http://stub"
     epoch = 0
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
+        super().__init__()
         self.alter: Callable[[list[int]], list[int]] = lambda ids: ids
         self._tokenizer = ChatTokenizer(MODEL)
 
@@ -62,14 +64,16 @@ class Server:
 
     async def send(self, request: Request) -> Response:
         assert (request.method, request.path) == ("POST", "/tokenize")
-        body: dict[str, Any] = dict(request.body or {})
-        self.asked.append(body)
+        body = dict(request.body or {})
+        self.requests.append((request.path, body))
         await asyncio.sleep(0)
-        ids = self.alter(self.ids(body))
-        response = {"count": len(ids), "max_model_len": 1024, "tokens": ids}
-        return Response(response, "POST http://stub/tokenize", "rc-1")
+        _, payload = self.true_answer(request.path, body)
+        return Response(payload, "POST http://stub/tokenize", "rc-1")
 
-    def ids(self, body: dict[str, Any]) -> list[int]:
+    def ids(self, body: Mapping[str, Any]) -> list[int]:
+        return self.alter(self.true_ids(body))
+
+    def true_ids(self, body: Mapping[str, Any]) -> list[int]:
         if "prompt" in body:
             return self._tokenizer.encode(
                 body["prompt"], add_special_tokens=body["add_special_tokens"]
@@ -187,7 +191,7 @@ def test_the_same_ids_as_the_servers(messages: list[dict[str, str]], opened: boo
     by_client = Client(LOADED, server, generation_prompt=opened)
     # Where they differed, this would be a TokenizerMismatchError.
     assert by_client.ids(messages) == by_server.ids(messages)
-    assert server.asked[0] == server.asked[1]
+    assert server.requests[0] == server.requests[1]
     by_server.close()
     by_client.close()
 
@@ -211,14 +215,14 @@ def test_each_way_to_name_the_tokenizer(
     choice: TokenizerChoice, sample: Any, connect: Connect, server: Server
 ) -> None:
     assert connect(choice).ids(sample) == connect("server").ids(sample)
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 def test_no_more_are_compared_at_once_than_prove_it(connect: Connect, server: Server) -> None:
     """The others wait for them: a /tokenize for each of thousands that begin would take long."""
     samples = [chat(str(number)) for number in range(EVERY - 1)]
     found = connect().together(samples)
-    assert len(server.asked) == FIRST
+    assert len(server.requests) == FIRST
     expected = [connect("server").ids(sample) for sample in samples]
     assert [tuple(made.ids) for made in found if isinstance(made, Tokenized)] == expected
 
@@ -236,7 +240,7 @@ def test_what_fails_to_be_compared_proves_nothing(connect: Connect, server: Serv
     found = connect().together([chat(str(number)) for number in range(EVERY - 1)])
     assert sum(isinstance(each, ServerError) for each in found) == 5
     assert sum(isinstance(each, Tokenized) for each in found) == EVERY - 1 - 5
-    assert len(server.asked) == FIRST + 5
+    assert len(server.requests) == FIRST + 5
 
 
 def test_the_first_samples_are_compared_and_later_each_64th(
@@ -245,9 +249,9 @@ def test_the_first_samples_are_compared_and_later_each_64th(
     client = connect()
     asked: list[int] = []
     for number in range(3 * EVERY):
-        before = len(server.asked)
+        before = len(server.requests)
         client.ids(chat(str(number)))
-        asked += [number] * (len(server.asked) - before)
+        asked += [number] * (len(server.requests) - before)
     assert asked == [*range(FIRST), EVERY - 1, 2 * EVERY - 1, 3 * EVERY - 1]
 
 
@@ -261,10 +265,10 @@ def test_each_form_of_prompt_is_proven_by_itself(connect: Connect, server: Serve
         lambda text: Conversation(chat(text), chat_template_kwargs={"date": "today"}),
     ]
     for form in forms:
-        before = len(server.asked)
+        before = len(server.requests)
         for number in range(EVERY - 1):
             client.ids(form(str(number)))
-        assert len(server.asked) == before + FIRST
+        assert len(server.requests) == before + FIRST
 
 
 def test_another_chat_template_is_seen_after_texts_agreed(connect: Connect, tmp_path: Path) -> None:
@@ -316,12 +320,12 @@ def test_what_the_server_prepares_itself_is_left_to_it(
     client = connect(MODEL / "no such folder")
     for _ in range(EVERY):
         assert client.ids(prompt)
-    assert len(server.asked) == EVERY
+    assert len(server.requests) == EVERY
 
 
 def test_token_ids_are_nobodys_to_make(connect: Connect, server: Server) -> None:
     assert connect(MODEL / "no such folder").ids([5, 6]) == (5, 6)
-    assert server.asked == []
+    assert server.requests == []
 
 
 # Other than the server's
@@ -382,7 +386,7 @@ def test_a_named_tokenizer_that_differs_is_refused_for_good(
         with pytest.raises(TokenizerMismatchError) as caught:
             client.ids(chat("4"))
         errors.append(caught.value)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     assert len(set(map(str, errors))) == 1
     assert len(set(map(id, errors))) == 3
     assert client.ids([5, 6]) == (5, 6)
@@ -440,17 +444,17 @@ def test_another_server_is_proven_anew(connect: Connect, server: Server) -> None
     client = connect("auto")
     for number in range(2 * FIRST):
         client.ids(chat(str(number)))
-    assert len(server.asked) == FIRST
+    assert len(server.requests) == FIRST
     server.alter = later
     another = profile(version="0.31.0")
     assert client.ids(chat("4"), another) == connect("server").ids(chat("4"))
     # And a third: what failed there is no failure here.
     server.alter = lambda ids: ids
-    server.asked.clear()
+    server.requests.clear()
     third = profile(version="0.30.0")
     for number in range(2 * FIRST):
         client.ids(chat(str(number)), third)
-    assert len(server.asked) == FIRST
+    assert len(server.requests) == FIRST
 
 
 def test_local_follows_the_servers_model(connect: Connect, tmp_path: Path) -> None:
@@ -494,7 +498,7 @@ def test_no_tokenizer(
         with pytest.raises(InputError, match=hint):
             client.ids(chat("4"), of)
     assert loads == [1]
-    assert client.server.asked == []
+    assert client.server.requests == []
 
 
 @pytest.mark.parametrize("root", [None, "nowhere", "."])
@@ -698,7 +702,7 @@ def test_old_turns_go_until_the_rest_fits(choice: str, server: Server) -> None:
     whole = too_long(choice, turns, 1024, server)
     assert not whole.truncated
     for limit in (len(whole.ids) - 1, len(whole.ids) // 2, 20):
-        server.asked.clear()
+        server.requests.clear()
         kept = too_long(choice, turns, limit, server)
         assert kept.truncated
         assert len(kept.ids) <= limit < len(kept.ids) + 12  # an exchange has 9 to 12
@@ -706,7 +710,7 @@ def test_old_turns_go_until_the_rest_fits(choice: str, server: Server) -> None:
         assert kept.ids[-1] == 7
         assert kept.bos_count == 1
         assert kept.max_model_len == limit
-        assert len(server.asked) <= 7
+        assert len(server.requests) <= 7
         assert kept.fits
 
 

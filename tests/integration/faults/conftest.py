@@ -12,8 +12,7 @@ from tenacity import AsyncRetrying
 from reward_client import RetryPolicy
 
 from ...support.either import OPENERS, EitherClient
-from ...support.raw_server import RawServer
-from ...support.vllm_answers import answer
+from ...support.raw_server import RawServer, answer
 
 Connect = Callable[..., EitherClient]
 

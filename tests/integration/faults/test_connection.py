@@ -26,18 +26,23 @@ from reward_client import (
 )
 
 from ...support.raw_server import (
+    CONVERSATION,
     LOOPBACK,
     Action,
     Exchange,
     RawServer,
+    answer,
+    as_it_is,
+    body_of,
+    expected,
     http,
     response,
     sending,
     then_closed,
     then_reset,
     then_silent,
+    true_reply,
 )
-from ...support.vllm_answers import CONVERSATION, answer, as_it_is, expected, pooled, true_reply
 
 HALF = b'HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"data": ['
 PAGE = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
@@ -248,7 +253,7 @@ def test_header_of_9_kb(server, connect):
     client.servers()
 
     async def with_long_header(exchange: Exchange) -> None:
-        body = json.dumps(pooled(exchange.request)).encode()
+        body = json.dumps(body_of(exchange.request)).encode()
         await exchange.send(http(body, headers={"x-long": "a" * 9_000}))
 
     server.plan("/pooling", with_long_header)
@@ -267,7 +272,7 @@ def test_large_request(server, connect):
     assert client.score([turn]).token_count == 3
 
     for request in server.seen("/tokenize"):
-        assert request.json()["messages"] == [turn]
+        assert request.json["messages"] == [turn]
         assert request.headers["content-length"] == str(len(request.body))
         assert "transfer-encoding" not in request.headers
 
@@ -293,7 +298,7 @@ def test_gzip(server, connect, chunked):
     client.servers()
 
     async def packed(exchange: Exchange) -> None:
-        body = gzip.compress(json.dumps(pooled(exchange.request)).encode())
+        body = gzip.compress(json.dumps(body_of(exchange.request)).encode())
         if not chunked:
             await exchange.send(http(body, headers={"content-encoding": "gzip"}))
             return
@@ -342,7 +347,7 @@ def test_stale_connection_costs_no_attempt(server, connect, sleeps):
     client = connect(server.url, retry=RetryPolicy(attempts=1))
     client.servers()
     server.forget()
-    server.plan("/tokenize", as_it_is(), then_reset(b""))
+    server.plan("/tokenize", as_it_is, then_reset(b""))
 
     assert client.score(CONVERSATION).value == expected()
     assert client.score([*CONVERSATION, {"role": "user", "content": "ok"}]).value
@@ -394,8 +399,8 @@ def test_a_number_that_is_none(server, connect, number):
     client.servers()
 
     async def spoilt(exchange: Exchange) -> None:
-        value = json.dumps(pooled(exchange.request)["data"][0]["data"]).encode()
-        body = json.dumps(pooled(exchange.request)).encode().replace(value, b"[" + number + b"]")
+        value = json.dumps(body_of(exchange.request)["data"][0]["data"]).encode()
+        body = json.dumps(body_of(exchange.request)).encode().replace(value, b"[" + number + b"]")
         await exchange.send(http(body))
 
     server.plan("/pooling", spoilt)

@@ -31,7 +31,10 @@ from reward_client import (
 
 from ...support.either import BlockingAsyncClient, EitherClient
 from ...support.raw_server import (
+    CONVERSATION,
     RawServer,
+    answer,
+    expected,
     http,
     response,
     sending,
@@ -39,7 +42,6 @@ from ...support.raw_server import (
     then_reset,
     then_silent,
 )
-from ...support.vllm_answers import CONVERSATION, answer, expected
 
 openai = pytest.importorskip("openai")
 

@@ -22,25 +22,36 @@ from reward_client import (
 )
 from reward_client._replicas import pool as fleet_module
 
+from ...support import raw_server
 from ...support.either import OPENERS, EitherClient, Kind
-from ...support.raw_server import Action, Exchange, RawServer, Request, response, then_reset
-from ...support.vllm_answers import CONVERSATION, answer, expected, pooled, reward_of
+from ...support.raw_server import (
+    CONVERSATION,
+    Action,
+    Exchange,
+    RawServer,
+    Request,
+    answer,
+    body_of,
+    expected,
+    response,
+    reward_of,
+    then_reset,
+)
 from .conftest import Connect
 
-INSTANT_SERVER = Path(__file__).parents[3] / "benchmarks" / "null_server.py"
+ROOT = Path(__file__).parents[3]
 
 
-class InstantServer:
-    """A process that can be killed and started again on its port."""
+class Process:
+    """A server in a process that can be killed and started again on its port."""
 
-    def __init__(self, delay_ms: int) -> None:
-        self._delay = str(delay_ms)
+    def __init__(self) -> None:
         self._port = "0"
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, str(INSTANT_SERVER), self._port, self._delay]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", raw_server.__name__, self._port, "0.04"]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert self._process.stdout is not None
         self.url = self._process.stdout.readline().strip()
         self._port = self.url.rpartition(":")[2]
@@ -51,31 +62,25 @@ class InstantServer:
 
 
 @pytest.fixture
-def instant_servers() -> Iterator[list[InstantServer]]:
-    servers: list[InstantServer] = []
-    try:
-        servers.extend(InstantServer(delay_ms=40) for _ in range(4))
-        yield servers
-    finally:
+def processes() -> Iterator[list[Process]]:
+    with ExitStack() as running:
+        servers = [Process() for _ in range(4)]
         for server in servers:
-            server.kill()
-
-
-def instant_value(ids: list[int]) -> float:
-    return (ids[0] * 31 + ids[-1] * 17 + len(ids)) % 1000 / 10 - 50
+            running.callback(server.kill)
+        yield servers
 
 
 @pytest.mark.parametrize("kind", OPENERS)
 def test_one_of_four_is_killed_and_comes_back(
     kind: Kind,
-    instant_servers: list[InstantServer],
+    processes: list[Process],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Nothing is lost, doubled or in another order."""
     caplog.set_level("INFO", logger="reward_client")
     monkeypatch.setattr(fleet_module, "RESTART_SECONDS", 0.05)
-    victim = instant_servers[2]
+    victim = processes[2]
     is_back = threading.Event()
     samples = [[place, 5, place // 1000] for place in range(100_000)]
 
@@ -97,7 +102,7 @@ def test_one_of_four_is_killed_and_comes_back(
         is_back.set()
 
     options = {"limits": Limits(max_batch_items=8)}
-    urls = [server.url for server in instant_servers]
+    urls = [server.url for server in processes]
     with closing(OPENERS[kind](urls, **options)) as client:
         results = list(client.stream(endless()))
         assert len(client.servers()) == 4
@@ -107,7 +112,7 @@ def test_one_of_four_is_killed_and_comes_back(
     assert 3000 < len(results) < len(samples)
     assert [result.error for result in results if result.error] == []
     values = [result.reward.value for result in results if result.reward]
-    assert values == [instant_value(sample) for sample in samples[: len(results)]]
+    assert values == [reward_of(sample) for sample in samples[: len(results)]]
 
 
 @pytest.fixture
@@ -186,7 +191,7 @@ def test_one_is_another_model(connect: Connect, servers: list[RawServer]) -> Non
     def shifted(request: Request) -> Action:
         if request.path != "/pooling":
             return answer(request)
-        body = pooled(request)
+        body = body_of(request)
         for item in body["data"]:  # type: ignore[attr-defined]
             item["data"] = [item["data"][0] * 1.1]
         return response(body)

@@ -25,8 +25,20 @@ from reward_client import (
     StatusError,
 )
 
-from ...support.raw_server import Exchange, RawServer, http, response, sending, then_closed
-from ...support.vllm_answers import CONVERSATION, answer, as_it_is, expected, reward_of, tokenized
+from ...support.raw_server import (
+    CONVERSATION,
+    Exchange,
+    RawServer,
+    answer,
+    as_it_is,
+    body_of,
+    expected,
+    http,
+    response,
+    reward_of,
+    sending,
+    then_closed,
+)
 
 DATA = Path(__file__).parents[2] / "transport" / "data"
 DEATHS = json.loads((DATA / "engine-deaths.json").read_text("utf-8"))
@@ -150,7 +162,7 @@ def test_another_server_behind_a_gateway_after_a_long_failure(server, connect, m
         if request.path == "/v1/models":
             return response({"data": [{"id": "tiny", "root": "other", **FRESH}]})
         if request.path == "/tokenize":
-            ids = tokenized(request)["tokens"]
+            ids = body_of(request)["tokens"]
             shifted = [token + 100 for token in ids]
             return response({"count": len(ids), "tokens": shifted, "max_model_len": 1024})
         return answer(request)
@@ -163,7 +175,7 @@ def test_another_server_behind_a_gateway_after_a_long_failure(server, connect, m
 
     reward = client.score(CONVERSATION)
 
-    ids = [token + 100 for token in tokenized(server.seen("/tokenize")[2])["tokens"]]
+    ids = [token + 100 for token in body_of(server.seen("/tokenize")[2])["tokens"]]
     assert reward.value == reward_of(ids) != expected()
 
 
@@ -244,7 +256,7 @@ def test_bulk_names_each_failure(server, connect):
     limits = Limits(max_concurrency=1, max_batch_items=1)
     client = connect(server.url, retry=RetryPolicy(attempts=1), limits=limits)
     client.servers()
-    server.plan("/pooling", as_it_is(), response({"detail": "no"}, 400), as_it_is())
+    server.plan("/pooling", as_it_is, response({"detail": "no"}, 400), as_it_is)
     samples = [[{"role": "user", "content": text}] for text in "abc"]
 
     results = client.score_many(samples, on_error="return")

@@ -14,8 +14,7 @@ from reward_client import AsyncRewardClient, Connection, RetryPolicy, RewardClie
 from reward_client.errors import RewardClientError
 
 from ...support.fake_vllm import FakeVllm, card
-from ...support.raw_server import http, response, sending, then_closed
-from ...support.vllm_answers import CONVERSATION
+from ...support.raw_server import CONVERSATION, http, response, sending, then_closed
 
 KEY = "sk-Zm9v+YmFy/Lw=="
 OTHER = "tenant-secret-0123456789"

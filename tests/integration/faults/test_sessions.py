@@ -15,7 +15,7 @@ import pytest
 
 from reward_client import AsyncRewardClient, RewardClient
 
-from ...support.vllm_answers import CONVERSATION, expected
+from ...support.raw_server import CONVERSATION, expected
 
 ROOT = Path(__file__).parents[3]
 

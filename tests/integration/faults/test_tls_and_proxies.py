@@ -21,8 +21,16 @@ from reward_client import (
     TransportError,
 )
 
-from ...support.raw_server import LOOPBACK, Exchange, RawServer, http, sending
-from ...support.vllm_answers import CONVERSATION, answer, expected
+from ...support.raw_server import (
+    CONVERSATION,
+    LOOPBACK,
+    Exchange,
+    RawServer,
+    answer,
+    expected,
+    http,
+    sending,
+)
 
 FAR = "http://reward.example"
 FAR_TLS = "https://reward.example"

@@ -12,7 +12,8 @@ from typing import Any
 
 from reward_client import Reward
 
-from .vllm import BIAS, HIDDEN, ITEM_KEY, LABELS, STEP, WEIGHT, Case, Exchange
+from ...support.fake_vllm import ITEM_KEY, STEP
+from .vllm import BIAS, HIDDEN, LABELS, WEIGHT, Case, Exchange
 
 FLOAT32_MAX = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
 NEAR = 1e-9

@@ -38,8 +38,16 @@ from reward_client._transport.redaction import redact
 from reward_client._transport.status_errors import read_error, retry_after
 from reward_client.recipes import load_recipe
 
-from ...support import vllm_answers
-from ...support.raw_server import Action, Exchange, RawServer, Request, http, response, then_closed
+from ...support.raw_server import (
+    Exchange,
+    RawServer,
+    answer,
+    as_it_is,
+    http,
+    reward_of,
+    then_closed,
+    true_reply,
+)
 from .objects import ODDITIES
 from .running import KEY, Running
 from .vllm import CASES, PROMPT, Case, Vllm
@@ -271,7 +279,7 @@ def test_a_key_with_quotes(secret: str) -> None:
 def test_a_key_at_the_end_of_what_is_shown(runner: Running, before: int) -> None:
     """It was cut in half before it was looked for."""
     bad = then_closed(f"HTTP/1.1 {'x' * before}{KEY}\r\n\r\n".encode())
-    with RawServer(vllm_answers.answer) as server:
+    with RawServer(answer) as server:
 
         async def main() -> str:
             async with AsyncRewardClient(server.url, api_key=KEY, retry=ONCE) as client:
@@ -292,7 +300,7 @@ def test_a_body_that_is_packed_twice(runner: Running) -> None:
     """Less than a kilobyte unpacked to 128 megabytes at once."""
     body = gzip.compress(gzip.compress(bytes(2**27)))
     headers = {"content-encoding": "gzip, gzip"}
-    with RawServer(vllm_answers.answer) as server:
+    with RawServer(answer) as server:
 
         async def main() -> None:
             async with AsyncRewardClient(server.url, retry=ONCE) as client:
@@ -308,7 +316,7 @@ def test_a_body_that_is_packed_twice(runner: Running) -> None:
 @pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, gzip"])
 def test_an_error_that_cannot_be_unpacked_keeps_its_status(runner: Running, encoding: str) -> None:
     headers = {"content-encoding": encoding}
-    with RawServer(vllm_answers.answer) as server:
+    with RawServer(answer) as server:
 
         async def main() -> Reward:
             async with AsyncRewardClient(
@@ -318,14 +326,7 @@ def test_an_error_that_cannot_be_unpacked_keeps_its_status(runner: Running, enco
                 server.plan("/pooling", then_closed(http(b"busy", 503, headers)))
                 return await client.score([10])
 
-        assert runner.run(main()).value == vllm_answers.reward_of([10])
-
-
-def named(request: Request) -> Action:
-    """As vLLM does, the id of a pooling reply is built from that of the request."""
-    if request.path == "/pooling":
-        return response({**vllm_answers.pooled(request), "id": f"pool-{request.id}"})
-    return vllm_answers.answer(request)
+        assert runner.run(main()).value == reward_of([10])
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.15], ids=["during the next", "before the next"])
@@ -334,15 +335,14 @@ def test_a_reply_that_comes_twice(runner: Running, attempts: int, wait: float) -
     """aiohttp took the second one for the reply to the next request, and so on."""
 
     async def twice(exchange: Exchange) -> None:
-        fields = {**vllm_answers.pooled(exchange.request), "id": f"pool-{exchange.request.id}"}
-        data = http(json.dumps(fields).encode())
+        data = true_reply(exchange.request)
         await exchange.send(data)
         await asyncio.sleep(0.05)
         await exchange.send(data)
 
     async def slowly(exchange: Exchange) -> None:
         await asyncio.sleep(0.2)
-        await named(exchange.request)(exchange)
+        await as_it_is(exchange)
 
     samples = [[10, 20, 30], [100, 200, 300], [40, 50, 60], [70, 80, 90]]
 
@@ -357,11 +357,11 @@ def test_a_reply_that_comes_twice(runner: Running, attempts: int, wait: float) -
                 await asyncio.sleep(wait)
             return outcomes
 
-    with RawServer(named) as server:
+    with RawServer(answer) as server:
         outcomes = runner.run(main(server))
     for sample, outcome in zip(samples, outcomes, strict=True):
         if isinstance(outcome, Reward):
-            assert outcome.value == vllm_answers.reward_of(sample)
+            assert outcome.value == reward_of(sample)
         else:
             assert attempts == 1
             assert isinstance(outcome, ResponseMismatchError)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from reward_client import Reward, RewardClientError, TransportError
 from reward_client.errors import InputError, ProtocolError, StatusError
 
+from ...support.fake_vllm import ITEM_KEY
 from . import oracle
 from .damage import (
     Answer,
@@ -24,7 +25,7 @@ from .damage import (
     squashing,
 )
 from .running import Running, count, examples
-from .vllm import CASES, ITEM_KEY, SCORING, Case, Damage, Vllm
+from .vllm import CASES, SCORING, Case, Damage, Vllm
 
 DISCOVERY = ["/v1/models", "/version", "/openapi.json", "/tokenize", "/detokenize"]
 TOKENS = {"/v1/models", "/tokenize", "/detokenize"}

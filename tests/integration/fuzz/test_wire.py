@@ -26,29 +26,22 @@ from reward_client import (
     Timeouts,
 )
 
-from ...support import vllm_answers
-from ...support.raw_server import Action, Exchange, RawServer, Request, http, response
+from ...support.raw_server import (
+    Action,
+    Exchange,
+    RawServer,
+    answer,
+    body_of,
+    http,
+    reward_of,
+    true_reply,
+)
 from .running import KEY, Outcome, Running, check_error, count, examples
 
 openai = pytest.importorskip("openai")
 
 MEGABYTE = 2**20
 over_each = pytest.mark.parametrize("over", ["sockets of its own", "an OpenAI client"])
-
-
-def answer(request: Request) -> Action:
-    """The true answer; as vLLM does, it builds the id from that of the request."""
-    if request.path == "/pooling":
-        return response(scored(request))
-    return vllm_answers.answer(request)
-
-
-def true(request: Request) -> bytes:
-    return http(json.dumps(scored(request)).encode())
-
-
-def scored(request: Request) -> dict[str, Any]:
-    return {**vllm_answers.pooled(request), "id": f"pool-{request.id}"}
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +88,7 @@ async def right_or_typed(
         check_error(error)
         outcome = error
     else:
-        assert outcome.value == vllm_answers.reward_of(sample)
+        assert outcome.value == reward_of(sample)
     if counted:
         count(outcome)
 
@@ -178,7 +171,7 @@ def test_damaged_heads(
 ) -> None:
     def damage(edits: list[tuple[str, int, bytes]], late: bytes) -> Action:
         async def act(exchange: Exchange) -> None:
-            await exchange.send(damaged(true(exchange.request), edits) + late)
+            await exchange.send(damaged(true_reply(exchange.request), edits) + late)
             exchange.close()
 
         return act
@@ -203,7 +196,7 @@ def test_wrong_lengths(
 ) -> None:
     def lie(off: int, chunked: bool, tail: bytes) -> Action:
         async def act(exchange: Exchange) -> None:
-            body = json.dumps(scored(exchange.request)).encode()
+            body = json.dumps(body_of(exchange.request)).encode()
             size = max(0, len(body) + off)
             if chunked:
                 head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -240,7 +233,7 @@ def test_wrong_encodings(
 ) -> None:
     def lie(encoding: str, batch: Callable[[bytes], bytes], cut: int, status: int) -> Action:
         async def act(exchange: Exchange) -> None:
-            body = batch(json.dumps(scored(exchange.request)).encode())
+            body = batch(json.dumps(body_of(exchange.request)).encode())
             body = body[:cut] if cut < 0 else body
             await exchange.send(http(body, status, {"content-encoding": encoding}))
 
@@ -261,9 +254,9 @@ def test_replies_that_come_twice(
 
     def twice(delay: float) -> Action:
         async def act(exchange: Exchange) -> None:
-            await exchange.send(true(exchange.request))
+            await exchange.send(true_reply(exchange.request))
             await asyncio.sleep(delay)
-            await exchange.send(true(exchange.request))
+            await exchange.send(true_reply(exchange.request))
 
         return act
 

@@ -25,8 +25,7 @@ from reward_client import (
 
 from ...support.either import OPENERS
 from ...support.fake_vllm import CHAT_TOKENS, FakeVllm
-from ...support.raw_server import RawServer
-from ...support.vllm_answers import CONVERSATION, answer, expected
+from ...support.raw_server import CONVERSATION, RawServer, answer, expected
 from .conftest import QUICK, Connect
 
 RIGHT = len(CHAT_TOKENS) - 5.5

@@ -7,6 +7,7 @@ import math
 import struct
 from typing import Any
 
+import httpx
 import pytest
 
 from reward_client import (
@@ -26,7 +27,6 @@ from reward_client.testing import RewardServer
 from ...support.fake_vllm import CHAT as FAKE_CHAT
 from ...support.fake_vllm import (
     CHAT_TOKENS,
-    EMBEDDINGS_ONLY,
     EmbeddingVllm,
     FakeVllm,
     by_length,
@@ -388,33 +388,29 @@ def test_27_versions_that_apply_no_dense_modules(connect: Connect, version: str)
             connect(embedding_server(version=each), recipe=steps).score(FAKE_CHAT)
 
 
-class BigEndian(EmbeddingVllm):
-    """Behind a gateway that writes the numbers anew, the wrong way round."""
-
-    def _embedded(self, body: dict[str, Any]) -> dict[str, Any]:
-        response = super()._embedded(body)
-        if body["encoding_format"] == "base64":
-            for item in response["data"]:
-                raw = base64.b64decode(item["embedding"])
-                item["embedding"] = base64.b64encode(raw[::-1]).decode()
-        return response
+def big_endian(request: httpx.Request, payload: Any) -> None:
+    """As a gateway that writes the numbers anew, the wrong way round."""
+    if b'"encoding_format":"base64"' in request.content:
+        for item in payload["data"]:
+            raw = base64.b64decode(item["embedding"])
+            item["embedding"] = base64.b64encode(raw[::-1]).decode()
 
 
-class MixedUp(EmbeddingVllm):
-    """Answers each sample of a request with the next one's value."""
-
-    def _embedded(self, body: dict[str, Any]) -> dict[str, Any]:
-        first, *others = body["input"]
-        return super()._embedded({**body, "input": [*others, first]})
+def mixed_up(request: httpx.Request, payload: Any) -> None:
+    """Each sample of a request gets the next one's value."""
+    if request.url.path == "/v1/embeddings":
+        first, *others = [item["embedding"] for item in payload["data"]]
+        for item, value in zip(payload["data"], [*others, first], strict=True):
+            item["embedding"] = value
 
 
 @pytest.mark.parametrize("version", ["0.10.2", "0.32.0", None])
-@pytest.mark.parametrize("server", [BigEndian, MixedUp])
+@pytest.mark.parametrize("change", [big_endian, mixed_up])
 def test_27_a_gateway_that_changes_values(
-    connect: Connect, server: type[EmbeddingVllm], version: str | None
+    connect: Connect, change: Any, version: str | None
 ) -> None:
     # So far apart that the values of neighbours differ, and wrong ones are floats all the same.
-    wrong = server(paths=EMBEDDINGS_ONLY, version=version, pool=lambda ids: [-3.25 * len(ids)])
+    wrong = embedding_server(version=version, after=change, pool=lambda ids: [-3.25 * len(ids)])
     with pytest.raises(ResponseMismatchError, match="alone, as float"):
         connect(wrong).score(FAKE_CHAT)
 

@@ -23,8 +23,7 @@ from reward_client.testing import Fault, RewardServer
 
 from ...support.fake_vllm import CHAT as FAKE_CHAT
 from ...support.fake_vllm import FakeVllm
-from ...support.raw_server import Exchange, RawServer
-from ...support.vllm_answers import CONVERSATION, answer
+from ...support.raw_server import CONVERSATION, Exchange, RawServer, answer
 from .conftest import Connect
 from .samples import CHAT, WRONG
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib import import_module
 from os import PathLike, fspath
 from types import MappingProxyType
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard
 
 from reward_client._base.samples import Conversation, FormattedText, Message, Prompt
 from reward_client._base.sequences import common_prefix_length
@@ -144,14 +145,14 @@ def load_tokenizer(source: str, *, trust_remote_code: bool, needed_by: str) -> A
         ImportError: If transformers is not installed.
     """
     try:
-        from transformers import AutoTokenizer
+        transformers = import_module("transformers")  # its types double the time of the checkers
     except ImportError as error:
         raise ImportError(
             f"{needed_by} needs transformers: pip install 'reward-client[local]'."
         ) from error
     try:
-        load = cast("Any", AutoTokenizer).from_pretrained
-        tokenizer = load(source, trust_remote_code=trust_remote_code)
+        load = transformers.AutoTokenizer.from_pretrained
+        tokenizer: Any = load(source, trust_remote_code=trust_remote_code)
         # The first call switches off the truncation and padding of the files. In transformers 4,
         # doing so is an error while another thread encodes.
         tokenizer.encode("", add_special_tokens=False)

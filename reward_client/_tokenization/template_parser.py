@@ -44,20 +44,24 @@ def placeholder_turns(roles: Sequence[str]) -> list[Message]:
 
 
 def around_placeholders(text: str, count: int) -> list[str] | None:
-    """Split a rendered text at the placeholders of `placeholder_turns`.
+    """Split a rendered text at the placeholders of `placeholder_turns`, the last ones in it.
 
     Args:
-        text: The rendered text.
+        text: The rendered text. The messages before the turns may hold anything.
         count: The number of turns.
 
     Returns:
         The pieces before, between and after the placeholders. None if the template reorders them,
         or leaves only white space between two of them: such a text has several readings.
     """
-    parts = _PLACEHOLDER.split(text)
-    pieces, numbers = parts[::2], parts[1::2]
+    found = [*_PLACEHOLDER.finditer(text)]
+    found = found[len(found) - min(count, len(found)) :]
+    starts = [0, *(match.end() for match in found)]
+    ends = [*(match.start() for match in found), len(text)]
+    pieces = [text[start:end] for start, end in zip(starts, ends, strict=True)]
     distinct = all(piece.strip() for piece in pieces[1:-1])
-    return pieces if distinct and numbers == [*map(str, range(count))] else None
+    in_order = [match[1] for match in found] == [*map(str, range(count))]
+    return pieces if distinct and in_order else None
 
 
 def joined(pieces: Sequence[str], contents: Sequence[str]) -> str:

@@ -309,6 +309,15 @@ def test_the_response_after_a_known_prompt(family: str, data: st.DataObject) -> 
     assert messages_of(family, ids, prompt=prompt) == [*prompt, response]
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_known_prompt_may_hold_anything(family: str) -> None:
+    messages = chat("zq0qz and zq1qz", "zq0qz", "zq1qz", "four")
+    *prompt, response = messages
+    ids = text_ids(family, rendered(family, messages))
+    ids = ids[len(text_ids(family, rendered(family, prompt, add_generation_prompt=True))) :]
+    assert messages_of(family, ids, prompt=prompt) == [*prompt, response]
+
+
 def spelled(family: str, text: str) -> list[int]:
     """A tokenization that the tokenizer itself would not give: a character at a time."""
     return [each for letter in text for each in text_ids(family, letter)]

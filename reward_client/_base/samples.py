@@ -47,13 +47,11 @@ def _guarded(read: Callable[P, T]) -> Callable[P, T]:
         except InputError:
             raise
         except Exception as error:
-            raise _unreadable(error) from error
+            raise InputError(
+                f"Cannot read the input: its own methods raised {describe_type(error)}."
+            ) from error
 
     return reading
-
-
-def _unreadable(error: Exception) -> InputError:
-    return InputError(f"Cannot read the input: its own methods raised {describe_type(error)}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,27 +137,20 @@ def parse_each(samples: Iterable[Sample]) -> list[Prompt | InputError]:
     parsed: list[Prompt | InputError] = []
     for sample in samples:
         try:
-            parsed.append(_prompt(sample))
+            parsed.append(parse_sample(sample))
         except InputError as error:
             parsed.append(error)
-        except Exception as error:  # noqa: BLE001 - the methods of a caller's object
-            parsed.append(_unreadable(error))
     return parsed
 
 
+@_guarded
 def parse_sample(sample: Sample) -> Prompt:
     """Check a sample and return it as a prompt of its kind.
 
     Raises:
         InputError: If the sample is of no kind of `Sample`, or invalid.
     """
-    (prompt,) = parse_each([sample])
-    if isinstance(prompt, InputError):
-        raise prompt
-    return prompt
-
-
-def _prompt(given: object) -> Prompt:
+    given: object = sample
     items: tuple[object, ...]
     if is_list(given):
         items = tuple(given)

@@ -219,7 +219,7 @@ class ServerState:
             NonFiniteRewardError: If the head's result is not finite.
         """
         layout = self.layout
-        steps = () if self.rules.step is None else self.rules.step_places(ids)
+        steps = self.rules.step_places(ids)
         if not layout.fits(output, len(ids), len(steps)):
             raise layout.misfit(output, len(ids), len(steps))
         return self.head.read(Rows(layout.rows(output), layout.kind, steps), self.activation)

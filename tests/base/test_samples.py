@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import UserDict
+from collections import UserDict, UserList
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_client import Conversation, FormattedText, InputError
-from reward_client._base.samples import parse_sample, refuse_single_sample, responses_to
+from reward_client._base.samples import parse_each, parse_sample, refuse_single_sample, responses_to
 from reward_client._base.token_ids import TokenIds
 
 TURNS = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
@@ -167,3 +167,14 @@ def test_anything_is_parsed_or_refused(sample: Any) -> None:
     except InputError:
         return
     assert isinstance(parsed, Conversation | TokenIds)
+
+
+def test_the_error_of_an_object_of_the_caller_is_the_cause() -> None:
+    class Broken(UserList[object]):
+        def __iter__(self) -> NoReturn:
+            raise OSError("disk")
+
+    right, wrong = parse_each([TURNS, Broken(TURNS)])
+    assert right == Conversation(TURNS)
+    assert isinstance(wrong, InputError)
+    assert isinstance(wrong.__cause__, OSError)

@@ -63,6 +63,7 @@ KILLED = "integration/faults/test_replicas.py::"
 FAULTS = "transport/test_network_errors.py::"
 OBJECTIVES = "integration/recorded/test_objectives.py::"
 STEPS = "integration/recorded/test_steps.py::"
+VALUES = "integration/pitfalls/test_values.py::"
 
 PITFALLS: dict[int, Pitfall] = {
     1: Pitfall(
@@ -1099,6 +1100,21 @@ PITFALLS: dict[int, Pitfall] = {
                 ("methods/test_token_logit.py::test_the_reward_is_the_logit",),
             ),
         ),
+    ),
+    52: Pitfall(
+        "Rewards of two models are compared, although their scales have nothing in common",
+        (
+            Mutation(
+                "Rewards of different models, methods or heads have no order: `<`, `max` and "
+                "`sorted` raise `TypeError`.",
+                "_base/number_like.py",
+                "            self._check_order(other)\n",
+                "            pass\n",
+                (VALUES + "test_52_rewards_of_unlike_scales_have_no_order",),
+            ),
+        ),
+        limit="A comparison of plain floats, such as `key=float`, is the caller's word that the "
+        "scales are alike. The name of a model does not tell two checkpoints apart.",
     ),
 }
 

@@ -8,14 +8,25 @@ from functools import wraps
 from itertools import chain
 from typing import ParamSpec, TypeAlias, TypeGuard, TypeVar, cast
 
+from reward_client._base.advice import (
+    CONVERSATION,
+    MANY,
+    depth,
+    first,
+    in_place_of_dict,
+    in_place_of_message,
+    in_place_of_rows,
+    in_place_of_table,
+)
+from reward_client._base.arrays import to_builtin
 from reward_client._base.json_values import (
     NotJsonError,
     as_list,
     as_mapping,
     as_sequence,
-    elements,
     is_list,
     is_text,
+    listed,
     to_json_value,
 )
 from reward_client._base.token_ids import MAX_TOKEN_ID, TokenIds, checked
@@ -169,7 +180,10 @@ def _prompt(given: object) -> Prompt:
         items = _items(given)
     if not items:
         raise InputError("Cannot score an empty sample: it holds neither messages nor token IDs.")
-    if isinstance(items[0], int):
+    start = items[0]
+    if isinstance(start, int) or (
+        type(start) is not dict and isinstance(to_builtin(start), int | float)
+    ):
         return _token_ids(items)
     return Conversation(cast("Sequence[Message]", items))
 
@@ -186,12 +200,9 @@ def parse_token_ids(given: object) -> TokenIds:
     Raises:
         InputError: If it is no list of token IDs, or empty.
     """
-    sequence = as_sequence(given)
-    items = elements(sequence) if sequence is not None else []
+    items = listed(given)
     if not items:
-        raise InputError(
-            f"A non-empty list of token IDs is expected, not {_describe(given)}{_list_hint(given)}."
-        )
+        raise InputError(f"A non-empty list of token IDs is expected, not {_describe(given)}.")
     return _token_ids(items)
 
 
@@ -203,18 +214,19 @@ def _items(given: object) -> tuple[object, ...]:
             'Write [{"role": "user", "content": …}, {"role": "assistant", "content": …}] for a '
             "conversation, or FormattedText(text) for text after the chat template."
         )
-    if isinstance(given, Mapping):
-        raise InputError(
-            "Cannot score a single message as a conversation. Write a list of messages, such as "
-            '[{"role": "user", "content": …}, {"role": "assistant", "content": …}].'
-        )
-    sequence = as_sequence(given)
-    if sequence is None:
+    mapping = as_mapping(given)
+    if mapping is not None:
+        raise InputError(in_place_of_dict(mapping, 1, "sample"))
+    table = in_place_of_table(given)
+    if table is not None:
+        raise InputError(table)
+    items = listed(given)
+    if items is None:
         raise InputError(
             "A sample is a list of messages, a Conversation, a FormattedText or a list of token "
-            f"IDs, not {_describe(given)}{_list_hint(given)}."
+            f"IDs, not {_describe(given)}."
         )
-    return tuple(elements(sequence))
+    return tuple(items)
 
 
 @_guarded
@@ -222,11 +234,21 @@ def refuse_single_sample(samples: object) -> None:
     """Refuse a single sample in the place of many.
 
     Raises:
-        InputError: If the argument is one conversation, one text or one list of token IDs.
+        InputError: If the argument is one conversation, one text or one list of token IDs, a
+            table, or rows of a table.
     """
-    first = next(iter(as_sequence(samples) or ()), None)
-    if isinstance(samples, str | bytes | Mapping | Conversation | FormattedText) or isinstance(
-        first, Mapping | int
+    table = in_place_of_table(samples)
+    if table is not None:
+        raise InputError(table)
+    mapping, start = as_mapping(samples), to_builtin(first(samples))
+    row = as_mapping(start)
+    if mapping is not None and "role" not in mapping:
+        raise InputError(in_place_of_dict(mapping, 2, "samples"))
+    if row and "role" not in row:
+        raise InputError(in_place_of_rows(row))
+    if (
+        isinstance(samples, str | bytes | Mapping | Conversation | FormattedText)
+        or depth(start) == 0
     ):
         raise InputError(
             "Many samples are expected, but this is a single one. Write [sample], or call "
@@ -246,10 +268,9 @@ def responses_to(
         InputError: If the prompt is neither text nor messages, or the responses are no list of
             texts.
     """
-    sequence = as_sequence(responses)
-    if sequence is None:
+    texts = listed(responses)
+    if texts is None:
         raise InputError("rank() needs a list of responses. Write rank(prompt, [response, …]).")
-    texts = elements(sequence)
     if not texts:
         raise InputError("rank() needs at least one response.")
     wrong = [index for index, text in enumerate(texts) if not _is_str(text)]
@@ -261,6 +282,9 @@ def responses_to(
 
 def _token_ids(items: Sequence[object]) -> TokenIds:
     ids = checked(items)
+    if ids is None:
+        items = [to_builtin(item) for item in items]
+        ids = checked(items)
     if ids is not None:
         return ids
     position, token = next(
@@ -270,13 +294,13 @@ def _token_ids(items: Sequence[object]) -> TokenIds:
     )
     raise InputError(
         "Token IDs are integers from 0 up to the size of the vocabulary. "
-        f"Position {position} holds {_describe(token)}{_list_hint(token)}."
+        f"Position {position} holds {_describe(token)}. Write integers, or for a conversation "
+        f"{CONVERSATION}."
     )
 
 
 def _messages(given: object) -> list[Message]:
-    sequence = as_sequence(given)
-    items = elements(sequence) if sequence is not None else []
+    items = listed(given)
     if not items:
         raise InputError(
             f"Messages are a non-empty list of dicts with a role, not {_describe(given)}."
@@ -288,8 +312,7 @@ def _message(position: int, item: object) -> Message:
     given = as_mapping(item)
     if given is None:
         raise InputError(
-            f"Message {position} is {_describe(item)}, not a dict with a role. "
-            "For a pydantic object write message.model_dump(exclude_none=True)."
+            f"Message {position} is {_describe(item)}, not a dict with a role. {_in_place_of(item)}"
         )
     if type(item) is dict and len(given) == 2:
         role, content = given.get("role"), given.get("content")
@@ -305,6 +328,12 @@ def _message(position: int, item: object) -> Message:
     elif content is not None and not _is_str(content):
         raise InputError(f"The content of message {position} is {_describe(content)}, not text.")
     return message
+
+
+def _in_place_of(item: object) -> str:
+    if isinstance(item, Conversation | FormattedText):
+        return MANY
+    return in_place_of_message(item)
 
 
 def _check_parts(position: int, parts: Sequence[object]) -> None:
@@ -367,10 +396,8 @@ def _describe(value: object) -> str:
     """Describe a value without showing a prompt."""
     if value is None or value is True or value is False or type(value) is float:
         return repr(value)
+    if value == "":
+        return "an empty str"
     if type(value) is int:
         return repr(value) if value.bit_length() <= _SHOWN_BITS else "a huge integer"
     return describe_type(value)
-
-
-def _list_hint(value: object) -> str:
-    return " (write array.tolist())" if hasattr(value, "tolist") else ""

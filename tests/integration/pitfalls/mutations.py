@@ -1116,6 +1116,32 @@ PITFALLS: dict[int, Pitfall] = {
         limit="A comparison of plain floats, such as `key=float`, is the caller's word that the "
         "scales are alike. The name of a model does not tell two checkpoints apart.",
     ),
+    53: Pitfall(
+        "Tables hand out arrays in the place of lists; each sample is an error then, which a framework "
+        "turns into NaN",
+        (
+            Mutation(
+                "The client reads arrays and columns of any library as lists, also inside a sample.",
+                "_base/arrays.py",
+                'return kind.__module__ != "builtins" and any(',
+                'return kind.__module__ == "builtins" and any(',
+                (
+                    VALUES + "test_53_a_column_of_arrays_is_a_column_of_samples",
+                    "base/test_arrays.py::test_columns_of_samples",
+                ),
+            ),
+            Mutation(
+                "It reads integers of any library as token IDs, and no truth values.",
+                "_base/samples.py",
+                "        items = [to_builtin(item) for item in items]\n",
+                "        items = [int(item) for item in items]\n",
+                (
+                    VALUES + "test_53_arrays_of_truth_values_are_no_token_ids",
+                    "base/test_arrays.py::test_what_is_refused",
+                ),
+            ),
+        ),
+    ),
 }
 
 if __name__ == "__main__":

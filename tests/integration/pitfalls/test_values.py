@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 
-from reward_client import Provenance, Reward
+from reward_client import InputError, Provenance, Reward, RewardClient
+from reward_client.testing import RewardServer
+
+from .samples import CHAT
 
 PROVENANCE = Provenance(
     model="m",
@@ -41,3 +47,26 @@ def test_52_rewards_of_unlike_scales_have_no_order(other: dict[str, str]) -> Non
 def test_52_rewards_of_one_model_have_an_order() -> None:
     low, high = reward(1.0), reward(2.0, server_version="0.31.0", recipe="r")
     assert max(low, high) is high
+
+
+def objects(values: list[Any]) -> Any:
+    made = np.empty(len(values), dtype=object)
+    made[:] = values
+    return made
+
+
+def test_53_a_column_of_arrays_is_a_column_of_samples() -> None:
+    with RewardServer() as server, RewardClient(server.url) as client:
+        expected = client.score(CHAT)
+        assert client.score_many(objects([objects(CHAT)] * 2)) == [expected] * 2
+        ids = np.array(client.tokenize(CHAT).token_ids)
+        for sample in (ids, [*ids]):
+            assert client.score_many(objects([sample] * 2)) == [expected] * 2
+
+
+def test_53_arrays_of_truth_values_are_no_token_ids() -> None:
+    """NumPy's True is the integer 1 to ``operator.index`` of older versions."""
+    with RewardServer() as server, RewardClient(server.url) as client:
+        for sample in (np.array([True, False]), [1, np.True_]):
+            with pytest.raises(InputError, match="holds True"):
+                client.score(sample)  # type: ignore[arg-type]

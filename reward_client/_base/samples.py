@@ -275,7 +275,10 @@ def responses_to(
         raise InputError("rank() needs at least one response.")
     wrong = [index for index, text in enumerate(texts) if not _is_str(text)]
     if wrong:
-        raise InputError(f"Responses must be str. Those at {wrong[:10]} are not.")
+        raise InputError(
+            f"Responses must be str. Those at {wrong[:10]} are not. Write "
+            'the texts, such as message["content"].'
+        )
     turns = _messages([{"role": "user", "content": prompt}] if _is_str(prompt) else prompt)
     return tuple(Conversation([*turns, {"role": "assistant", "content": text}]) for text in texts)
 

@@ -1142,6 +1142,33 @@ PITFALLS: dict[int, Pitfall] = {
             ),
         ),
     ),
+    55: Pitfall(
+        "Errors that a call returns, or that stand in a file, are read by nobody: rewards are missing, "
+        "and the cause is unknown",
+        (
+            Mutation(
+                "The client logs one warning a call, with the number of failures of each kind.",
+                "_client/streaming.py",
+                '        warn_of_failures(self.failures, self._taken, "samples")\n',
+                "",
+                ("client/test_failures.py::test_one_warning_a_call",),
+            ),
+            Mutation(
+                "So does `score_file`, for rows.",
+                "files/runner.py",
+                '        warn_of_failures(run.tally.failures, run.tally.rows, "rows")\n',
+                "",
+                ("client/test_failures.py::test_one_warning_a_file",),
+            ),
+            Mutation(
+                "Each error says whether the sample or the server is at fault.",
+                "errors.py",
+                '        InputError: "sample",\n',
+                '        InputError: "server",\n',
+                ("client/test_failures.py::test_a_subclass_of_a_caller_has_that_of_its_parent",),
+            ),
+        ),
+    ),
 }
 
 if __name__ == "__main__":

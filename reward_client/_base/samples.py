@@ -29,6 +29,7 @@ from reward_client._base.json_values import (
     listed,
     to_json_value,
 )
+from reward_client._base.roles import USUAL_ROLES, usual_role
 from reward_client._base.token_ids import MAX_TOKEN_ID, TokenIds, checked
 from reward_client._base.wording import describe_type
 from reward_client.errors import InputError
@@ -319,11 +320,19 @@ def _message(position: int, item: object) -> Message:
         )
     if type(item) is dict and len(given) == 2:
         role, content = given.get("role"), given.get("content")
-        if is_text(role) and is_text(content):
+        if type(role) is str and role in USUAL_ROLES and is_text(content):
             return dict(given)
     message = cast("Message", _json(given, f"message {position}"))
-    if not _is_str(message.get("role")):
+    role = message.get("role")
+    if not _is_str(role):
         raise InputError(f'Message {position} has no role. Write {{"role": "user", …}}.')
+    usual = usual_role(role)
+    if usual is not None:
+        raise InputError(
+            f"Message {position} has the role {role!r}, and most chat templates would show the "
+            f'model this unknown word. Write "role": "{usual}". For a model trained on this role, '
+            "score FormattedText(text)."
+        )
     content = message.get("content")
     parts = as_sequence(content)
     if parts is not None:

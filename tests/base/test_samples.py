@@ -111,6 +111,7 @@ class Frame:
         ([TURNS[0], "4"], "Message 1"),
         ([{"content": "4"}], "Message 0 has no role"),
         ([{"role": 1, "content": "4"}], "Message 0 has no role"),
+        ([{"role": ["user"], "content": "4"}], "Message 0 has no role"),
         ([{"role": "user", "content": 4}], "The content of message 0 is 4"),
         ([{"role": "user", "content": [{"type": 7}]}], "has no type"),
         ([{"role": "user", "content": [{"type": "text"}]}], "has no text"),
@@ -243,3 +244,35 @@ def test_anything_is_parsed_or_refused(sample: Any) -> None:
     except InputError:
         return
     assert isinstance(parsed, Conversation | TokenIds)
+
+
+@pytest.mark.parametrize(
+    ("role", "usual"),
+    [
+        ("human", "user"),
+        ("Human", "user"),
+        ("prompter", "user"),
+        ("gpt", "assistant"),
+        ("GPT", "assistant"),
+        ("ai", "assistant"),
+        ("bot", "assistant"),
+        ("model", "assistant"),
+        ("User", "user"),
+        ("ASSISTANT", "assistant"),
+        (" system", "system"),
+    ],
+)
+def test_a_role_under_another_name(role: str, usual: str) -> None:
+    for message in ({"role": role, "content": "4"}, {"role": role, "content": "4", "name": "n"}):
+        with pytest.raises(InputError) as caught:
+            parse_sample([TURNS[0], message])
+        assert f"Message 1 has the role {role!r}" in str(caught.value)
+        assert f'Write "role": "{usual}"' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "role", ["system", "developer", "user", "assistant", "tool", "function", "response", "critic"]
+)
+def test_roles_of_chat_templates(role: str) -> None:
+    sample = [{"role": role, "content": "4"}]
+    assert parse_sample(sample) == Conversation(sample)

@@ -1142,6 +1142,23 @@ PITFALLS: dict[int, Pitfall] = {
             ),
         ),
     ),
+    54: Pitfall(
+        "Roles of other formats (`human`, `gpt`, `User`) reach the prompt as they stand, since most chat "
+        "templates check no roles",
+        (
+            Mutation(
+                "The client raises `InputError` with the role to write.",
+                "_base/samples.py",
+                "    if usual is not None:\n",
+                "    if usual is None:\n",
+                (
+                    VALUES + "test_54_a_role_that_the_model_never_saw",
+                    "base/test_samples.py::test_a_role_under_another_name",
+                ),
+            ),
+        ),
+        limit="Other unknown roles are sent: a template may know them, such as those of a judge.",
+    ),
     55: Pitfall(
         "Errors that a call returns, or that stand in a file, are read by nobody: rewards are missing, "
         "and the cause is unknown",

@@ -10,7 +10,7 @@ import pytest
 from reward_client import InputError, Provenance, Reward, RewardClient
 from reward_client.testing import RewardServer
 
-from .samples import CHAT
+from .samples import CHAT, served
 
 PROVENANCE = Provenance(
     model="m",
@@ -70,3 +70,14 @@ def test_53_arrays_of_truth_values_are_no_token_ids() -> None:
         for sample in (np.array([True, False]), [1, np.True_]):
             with pytest.raises(InputError, match="holds True"):
                 client.score(sample)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("role", ["human", "User"])
+def test_54_a_role_that_the_model_never_saw(role: str) -> None:
+    """As in ShareGPT. A template that checks no roles writes this one into the prompt."""
+    sample = [{**CHAT[0], "role": role}, CHAT[1]]
+    with RewardServer() as server, RewardClient(server.url) as client:
+        assert client.score(CHAT).value
+        with pytest.raises(InputError, match='Write "role": "user"'):
+            client.score(sample)
+        assert role not in str(served(server, "/tokenize"))

@@ -37,10 +37,11 @@ def depth(value: object, most: int = _DEEPEST) -> int | None:
 
 def first(value: object) -> object:
     """Return the first element of a sequence, an array or a column; None if there is none."""
-    if is_array(value) and not isinstance(value, Iterable):  # a scalar that holds a list
-        value = to_builtin(value)
-    is_listed = as_sequence(value) is not None or is_array(value)
-    return next(iter(cast("Iterable[object]", value)), None) if is_listed else None
+    if not is_array(value):
+        return next(iter(as_sequence(value) or ()), None)
+    if not hasattr(value, "__iter__"):  # a scalar of pyarrow may hold a list
+        return first(to_builtin(value))
+    return next(iter(cast("Iterable[object]", value)), None)
 
 
 def in_place_of_message(item: object) -> str:

@@ -7,9 +7,17 @@ have ``tolist``, pyarrow's chunked arrays ``to_pylist`` and its scalars ``as_py`
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 _PROTOCOLS = ("tolist", "to_pylist", "to_list", "as_py", "__array__")
+
+
+class Array(Protocol):
+    """An array or a column: of NumPy, PyTorch, JAX, pandas or pyarrow."""
+
+    def tolist(self) -> Any:
+        """Return Python's own lists and numbers."""
+        ...
 
 
 def is_array(value: object) -> bool:

@@ -73,13 +73,13 @@ class NumberLike:
         return _calculate(operator.mul, other, self)
 
     def __truediv__(self, other: object) -> float:
-        return _calculate(operator.truediv, self, other)
+        return _calculate(lambda one, two: one / two, self, other)
 
     def __rtruediv__(self, other: object) -> float:
-        return _calculate(operator.truediv, other, self)
+        return _calculate(lambda one, two: one / two, other, self)
 
     def __pow__(self, other: object) -> float:
-        return _calculate(operator.pow, self, other)
+        return _calculate(lambda one, two: one**two, self, other)
 
     def __lt__(self, other: object) -> bool:
         return self._compare(operator.lt, other)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from reward_client._base.activation import sigmoid, softmax
+from reward_client._base.json_values import as_mapping
 from reward_client._base.number_like import NumberLike
 from reward_client._base.showing import Short, html_table
 from reward_client.errors import InputError
@@ -32,7 +33,8 @@ class _Result(BaseModel):
 
 
 def _hashable(value: object) -> object:
-    return frozenset(value.items()) if isinstance(value, dict) else value
+    mapping = as_mapping(value)
+    return value if mapping is None else frozenset(mapping.items())
 
 
 class ServerProfile(_Result):

@@ -18,7 +18,7 @@ from reward_client._base.advice import (
     in_place_of_rows,
     in_place_of_table,
 )
-from reward_client._base.arrays import to_builtin
+from reward_client._base.arrays import Array, to_builtin
 from reward_client._base.json_values import (
     NotJsonError,
     as_list,
@@ -140,8 +140,8 @@ class FormattedText:
         object.__setattr__(self, "text", text)
 
 
-Sample: TypeAlias = Sequence[Message] | Conversation | FormattedText | Sequence[int]
-"""Messages, a `Conversation`, `FormattedText`, or token IDs."""
+Sample: TypeAlias = Sequence[Message] | Conversation | FormattedText | Sequence[int] | Array
+"""Messages, a `Conversation`, `FormattedText`, or token IDs. Messages and IDs may be an array."""
 
 Prompt: TypeAlias = Conversation | FormattedText | TokenIds
 

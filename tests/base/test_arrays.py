@@ -132,6 +132,8 @@ def test_integers_of_other_libraries(kind: Callable[[int], Any]) -> None:
         (np.array([IDS]), "write score_many(samples)"),
         (np.array(["2+2?", "4"]), "A text needs a role"),
         (np.array([]), "empty sample"),
+        ([Scalar(None)], "not a dict with a role"),
+        ([Scalar(TURNS)], "write score_many(samples)"),
         (np.array(1), "not a numpy.ndarray"),
         (np.array(["2+2?"])[0], "bare string"),
         (memoryview(b"2+2?"), "not a memoryview"),

@@ -96,7 +96,7 @@ class RewardClientError(Exception):
 
     @property
     def fault(self) -> Literal["sample", "server"]:
-        """What has to change.
+        """The part that has to change.
 
         ``"sample"``: the sample is the cause, and other samples are scored. ``"server"``: the
         server, the network or the set-up is, and the same sample may get its reward later.

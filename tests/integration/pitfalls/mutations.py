@@ -1112,6 +1112,13 @@ PITFALLS: dict[int, Pitfall] = {
                 "            pass\n",
                 (VALUES + "test_52_rewards_of_unlike_scales_have_no_order",),
             ),
+            Mutation(
+                "Rewards of two replicas of one model have an order.",
+                "_base/results.py",
+                '_SCALE = ("model", "method", "method_digest", "head")',
+                '_SCALE = ("model", "method", "method_digest", "head", "server_version")',
+                (VALUES + "test_52_rewards_of_one_model_have_an_order",),
+            ),
         ),
         limit="A comparison of plain floats, such as `key=float`, is the caller's word that the "
         "scales are alike. The name of a model does not tell two checkpoints apart.",

@@ -408,7 +408,7 @@ def _describe(value: object) -> str:
     """Describe a value without showing a prompt."""
     if value is None or value is True or value is False or type(value) is float:
         return repr(value)
-    if value == "":
+    if isinstance(value, str) and not value:
         return "an empty str"
     if type(value) is int:
         return repr(value) if value.bit_length() <= _SHOWN_BITS else "a huge integer"

@@ -130,6 +130,8 @@ def test_integers_of_other_libraries(kind: Callable[[int], Any]) -> None:
         ([1, np.float32(2)], "Position 1 holds 2.0"),
         (np.array([1, -1]), "Position 1 holds -1"),
         (np.array([IDS]), "write score_many(samples)"),
+        ([np.array(IDS)], "write score_many(samples)"),
+        ([TURNS[0], objects(TURNS)], "Message 1 is a numpy.ndarray"),
         (np.array(["2+2?", "4"]), "A text needs a role"),
         (np.array([]), "empty sample"),
         ([Scalar(None)], "not a dict with a role"),

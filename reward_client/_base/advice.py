@@ -67,6 +67,12 @@ def in_place_of_dict(given: Mapping[str, object], levels: int, name: str) -> str
         levels: The `depth` of what is expected.
         name: The name of the dict in the example.
     """
+    if isinstance(first(given.get("role")), str):  # `datasets` writes a list of structs so
+        return (
+            "Cannot score a dict of lists as a conversation. Write "
+            f'[{{"role": role, "content": text}} for role, text in zip({name}["role"], '
+            f'{name}["content"])].'
+        )
     if "role" in given:
         return f"Cannot score a single message as a conversation. Write {CONVERSATION}."
     keys = [key for key in islice(given, 100) if depth(given[key]) == levels]

@@ -82,6 +82,7 @@ class Frame:
         (UserDict({"input_ids": [1, 2]}), 'Write sample["input_ids"].'),
         ({"prompt": "2+2?", "response": "4"}, "without messages or token IDs"),
         ({}, "without messages or token IDs"),
+        ({"role": ["user"], "content": ["2+2?"]}, 'zip(sample["role"], sample["content"])'),
         ([], "empty sample"),
         ((), "empty sample"),
         (None, "not None"),

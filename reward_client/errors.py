@@ -33,7 +33,9 @@ Every message says what happened and what to do next. Every error can be pickled
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from reward_client._base.results import ScoreResult
@@ -91,6 +93,15 @@ class RewardClientError(Exception):
         self.endpoint = endpoint
         self.request_id = request_id
         self.attempts = attempts
+
+    @property
+    def fault(self) -> Literal["sample", "server"]:
+        """The part that has to change.
+
+        ``"sample"``: the sample is the cause, and other samples are scored. ``"server"``: the
+        server, the network or the set-up is, and the same sample may get its reward later.
+        """
+        return next(FAULTS[kind] for kind in type(self).__mro__ if kind in FAULTS)
 
     def __str__(self) -> str:
         """Return the message, with the request in brackets if there was one."""
@@ -259,6 +270,48 @@ class BatchError(RewardClientError):
         super().__init__(message)
         self.results = results
 
+    @property
+    def fault(self) -> Literal["sample", "server"]:
+        """The fault of the sample's error."""
+        cause = self.__cause__
+        return cause.fault if isinstance(cause, RewardClientError) else super().fault
+
     def __reduce__(self) -> tuple[object, ...]:
         """Keep ``__cause__``, which pickle would drop."""
         return type(self), self.args, {**self.__dict__, "__cause__": self.__cause__}
+
+
+FAULTS: Mapping[type, Literal["sample", "server"]] = MappingProxyType(
+    {
+        RewardClientError: "server",
+        TransportError: "server",
+        ServerUnreachableError: "server",
+        RewardTimeoutError: "server",
+        StatusError: "server",
+        BadRequestError: "sample",
+        AuthenticationError: "server",
+        ModelNotFoundError: "server",
+        RouteNotFoundError: "server",
+        RateLimitedError: "server",
+        ServerError: "server",
+        EngineDeadError: "server",
+        ProtocolError: "server",
+        ShapeError: "server",
+        ActivationError: "server",
+        NotARewardError: "server",
+        NonFiniteRewardError: "server",
+        # Another text about another sample may be short enough, and hold a verdict.
+        GenerationError: "sample",
+        ResponseMismatchError: "server",
+        InputError: "sample",
+        PromptTooLongError: "sample",
+        # The wrong tokenizer is wrong for every sample.
+        TokenizerMismatchError: "server",
+        RecipeError: "server",
+        ExportError: "server",
+        FileError: "server",
+        ReplicaMismatchError: "server",
+        BatchError: "server",
+    }
+)
+"""The fault of each kind of error; an error of an unknown subclass has that of its parent."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeGuard, cast
 
+from reward_client._base.arrays import is_array, to_builtin
 from reward_client._base.wording import describe_type
 
 _MAX_DEPTH = 128
@@ -55,6 +56,18 @@ def as_sequence(value: object) -> Sequence[object] | None:
     return cast("Sequence[object]", value)
 
 
+def listed(value: object) -> list[object] | None:
+    """Return the elements of a sequence, an array or a column; None for other values.
+
+    Raises:
+        Exception: The errors of the object's own methods.
+    """
+    if type(value) is tuple:  # of the hot path: takes a fifth of the time of the next checks
+        return [*value]
+    sequence = as_sequence(to_builtin(value))
+    return None if sequence is None else elements(sequence)
+
+
 def elements(sequence: Sequence[object]) -> list[object]:
     """Return as many elements as `len` counts: an iteration over the sequence may never end."""
     return list(islice(sequence, len(sequence)))
@@ -97,6 +110,8 @@ class _Copying:
             return {key: self.copied(inner, depth + 1) for key, inner in _items(mapping)}
         if sequence is not None:
             return [self.copied(inner, depth + 1) for inner in elements(sequence)]
+        if is_array(value):
+            return self.copied(to_builtin(value), depth + 1)
         raise NotJsonError(f"{describe_type(value)} is not JSON")
 
 

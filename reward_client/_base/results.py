@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from reward_client._base.activation import sigmoid, softmax
+from reward_client._base.json_values import as_mapping
+from reward_client._base.number_like import NumberLike
+from reward_client._base.showing import Short, html_table
 from reward_client.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,6 +20,21 @@ if TYPE_CHECKING:
 
 class _Result(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __hash__(self) -> int:
+        """Hash the fields. pydantic's own hash fails for a field that is a dict."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return hash(tuple(_hashable(value) for value in values))
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
+        """Yield the fields for a repr of one line; `model_dump` returns all of their content."""
+        for name, value in super().__repr_args__():
+            yield name, Short(value)
+
+
+def _hashable(value: object) -> object:
+    mapping = as_mapping(value)
+    return value if mapping is None else frozenset(mapping.items())
 
 
 class ServerProfile(_Result):
@@ -65,6 +83,14 @@ class ServerProfile(_Result):
     activation_known_by: str
     bos_token_id: int | None
     recipe: str | None
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
+        """Yield what tells servers apart."""
+        for name in ("url", "version", "model", "route", "shape", "activation", "recipe"):
+            yield name, Short(getattr(self, name))
+
+    def _repr_html_(self) -> str:
+        return html_table((name, getattr(self, name)) for name in type(self).model_fields)
 
 
 class Provenance(_Result):
@@ -151,8 +177,8 @@ class TokenizedSample(_Result):
     truncated: bool = False
 
 
-class StepReward(_Result):
-    """The reward of one step of an answer.
+class StepReward(NumberLike, _Result):
+    """The reward of one step of an answer. It behaves as its value, like a `Reward`.
 
     Attributes:
         value: The probability that the step is good, from 0 to 1.
@@ -165,6 +191,10 @@ class StepReward(_Result):
     logits: tuple[float, ...] | None
     start: int
     end: int
+
+    def __float__(self) -> float:
+        """The probability."""
+        return self.value
 
 
 class Usage(_Result):
@@ -179,10 +209,12 @@ class Usage(_Result):
     generated_tokens: int
 
 
-class Reward(_Result):
+class Reward(NumberLike, _Result):
     """The reward of one conversation.
 
-    ``float(reward)`` is `value`. Rewards have no order: compare their values.
+    It behaves as its value in formats, arithmetic, ``round``, ``sum``, ``max``, ``sorted`` and
+    NumPy arrays, and raises TypeError there if it has no single value. Rewards of one model and
+    method have an order. ``==`` compares all fields, and ``bool(reward)`` is always True.
 
     Attributes:
         steps: The rewards of the steps, from a process reward model; otherwise empty.
@@ -286,16 +318,64 @@ class Reward(_Result):
             raise TypeError("Cannot take a softmax: this reward has no objectives.")
         return dict(zip(self.objectives, softmax([*self.objectives.values()]), strict=True))
 
+    def row(self) -> dict[str, object]:
+        """Return a flat dict for tables and JSON: ``pd.DataFrame([r.row() for r in rewards])``.
+
+        It holds the value, the objectives as ``"objectives.NAME"``, the values of the steps, the
+        facts about the tokens, and the parts of the provenance that tell models apart.
+        """
+        row: dict[str, object] = {"value": self.scalar}
+        row |= {f"objectives.{name}": value for name, value in self.objectives.items()}
+        if self.steps:
+            row["steps"] = [step.value for step in self.steps]
+        for name in ("token_count", "token_digest", "bos_count", "truncated"):
+            row[name] = getattr(self, name)
+        for name in (*_SCALE, "recipe", "server_version"):
+            row[name] = getattr(self.provenance, name)
+        return row
+
     def __float__(self) -> float:
         """The raw reward."""
         return self.value
 
+    def _check_order(self, other: NumberLike) -> None:
+        if not isinstance(other, Reward) or self.provenance is other.provenance:
+            return
+        mine, others = self.provenance, other.provenance
+        for name in _SCALE:
+            one, two = getattr(mine, name), getattr(others, name)
+            if one != two:
+                raise TypeError(
+                    f"Cannot order rewards of different models or methods: their {name} is {one!r} "
+                    f"and {two!r}. Compare float(reward) if their values have the same scale."
+                )
+
+    def __iter__(self) -> NoReturn:
+        """Refuse: a table made of rewards would show pairs of names and values."""
+        raise TypeError(
+            "Cannot iterate over a reward. Write reward.row() for a row of a table, "
+            "reward.model_dump() for a dict, or float(reward)."
+        )
+
     def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
-        """Yield the fields under their public names."""
-        for name, value in super().__repr_args__():
-            yield ("value" if name == "scalar" else name), value
+        """Yield the result and its model; `provenance` has the rest."""
+        if self.scalar is not None or not self.objectives:
+            yield "value", self.scalar
+        if self.objectives:
+            yield "objectives", Short(self.objectives)
+        if self.steps:
+            yield "steps", Short(tuple(step.value for step in self.steps))
+        yield "token_count", self.token_count
+        if self.truncated:
+            yield "truncated", True
+        yield "model", Short(self.provenance.model)
+
+    def _repr_html_(self) -> str:
+        return html_table(self.row().items())
 
 
+# Rewards that differ in one of these have different scales.
+_SCALE = ("model", "method", "method_digest", "head")
 _ALL_FIELDS = set(Reward.model_fields)
 
 
@@ -333,6 +413,16 @@ class Ranking(_Result):
     order: tuple[int, ...]
     rewards: tuple[Reward, ...]
     comparisons: tuple[Comparison, ...] = ()
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
+        """Yield the order and the values."""
+        for name in ("best", "best_index", "order"):
+            yield name, Short(getattr(self, name))
+        yield "rewards", Short(tuple(reward.value for reward in self.rewards))
+
+    def _repr_html_(self) -> str:
+        rows = [(place, index, self.rewards[index].value) for place, index in enumerate(self.order)]
+        return html_table(rows, ("place", "index", "value"))
 
 
 @dataclass(frozen=True, slots=True)

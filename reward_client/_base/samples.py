@@ -8,16 +8,28 @@ from functools import wraps
 from itertools import chain
 from typing import ParamSpec, TypeAlias, TypeGuard, TypeVar, cast
 
+from reward_client._base.advice import (
+    CONVERSATION,
+    MANY,
+    depth,
+    first,
+    in_place_of_dict,
+    in_place_of_message,
+    in_place_of_rows,
+    in_place_of_table,
+)
+from reward_client._base.arrays import Array, to_builtin
 from reward_client._base.json_values import (
     NotJsonError,
     as_list,
     as_mapping,
     as_sequence,
-    elements,
     is_list,
     is_text,
+    listed,
     to_json_value,
 )
+from reward_client._base.roles import USUAL_ROLES, usual_role
 from reward_client._base.token_ids import MAX_TOKEN_ID, TokenIds, checked
 from reward_client._base.wording import describe_type
 from reward_client.errors import InputError
@@ -126,8 +138,8 @@ class FormattedText:
         object.__setattr__(self, "text", text)
 
 
-Sample: TypeAlias = Sequence[Message] | Conversation | FormattedText | Sequence[int]
-"""Messages, a `Conversation`, `FormattedText`, or token IDs."""
+Sample: TypeAlias = Sequence[Message] | Conversation | FormattedText | Sequence[int] | Array
+"""Messages, a `Conversation`, `FormattedText`, or token IDs. Messages and IDs may be an array."""
 
 Prompt: TypeAlias = Conversation | FormattedText | TokenIds
 
@@ -160,7 +172,10 @@ def parse_sample(sample: Sample) -> Prompt:
         items = _items(given)
     if not items:
         raise InputError("Cannot score an empty sample: it holds neither messages nor token IDs.")
-    if isinstance(items[0], int):
+    start = items[0]
+    if isinstance(start, int) or (
+        type(start) is not dict and isinstance(to_builtin(start), int | float)
+    ):
         return _token_ids(items)
     return Conversation(cast("Sequence[Message]", items))
 
@@ -177,12 +192,9 @@ def parse_token_ids(given: object) -> TokenIds:
     Raises:
         InputError: If it is no list of token IDs, or empty.
     """
-    sequence = as_sequence(given)
-    items = elements(sequence) if sequence is not None else []
+    items = listed(given)
     if not items:
-        raise InputError(
-            f"A non-empty list of token IDs is expected, not {_describe(given)}{_list_hint(given)}."
-        )
+        raise InputError(f"A non-empty list of token IDs is expected, not {_describe(given)}.")
     return _token_ids(items)
 
 
@@ -194,18 +206,19 @@ def _items(given: object) -> tuple[object, ...]:
             'Write [{"role": "user", "content": …}, {"role": "assistant", "content": …}] for a '
             "conversation, or FormattedText(text) for text after the chat template."
         )
-    if isinstance(given, Mapping):
-        raise InputError(
-            "Cannot score a single message as a conversation. Write a list of messages, such as "
-            '[{"role": "user", "content": …}, {"role": "assistant", "content": …}].'
-        )
-    sequence = as_sequence(given)
-    if sequence is None:
+    mapping = as_mapping(given)
+    if mapping is not None:
+        raise InputError(in_place_of_dict(mapping, 1, "sample"))
+    table = in_place_of_table(given)
+    if table is not None:
+        raise InputError(table)
+    items = listed(given)
+    if items is None:
         raise InputError(
             "A sample is a list of messages, a Conversation, a FormattedText or a list of token "
-            f"IDs, not {_describe(given)}{_list_hint(given)}."
+            f"IDs, not {_describe(given)}."
         )
-    return tuple(elements(sequence))
+    return tuple(items)
 
 
 @_guarded
@@ -213,11 +226,21 @@ def refuse_single_sample(samples: object) -> None:
     """Refuse a single sample in the place of many.
 
     Raises:
-        InputError: If the argument is one conversation, one text or one list of token IDs.
+        InputError: If the argument is one conversation, one text or one list of token IDs, a
+            table, or rows of a table.
     """
-    first = next(iter(as_sequence(samples) or ()), None)
-    if isinstance(samples, str | bytes | Mapping | Conversation | FormattedText) or isinstance(
-        first, Mapping | int
+    table = in_place_of_table(samples)
+    if table is not None:
+        raise InputError(table)
+    mapping, start = as_mapping(samples), to_builtin(first(samples))
+    row = as_mapping(start)
+    if mapping is not None and "role" not in mapping:
+        raise InputError(in_place_of_dict(mapping, 2, "samples"))
+    if row and "role" not in row:
+        raise InputError(in_place_of_rows(row))
+    if (
+        isinstance(samples, str | bytes | Mapping | Conversation | FormattedText)
+        or depth(start) == 0
     ):
         raise InputError(
             "Many samples are expected, but this is a single one. Write [sample], or call "
@@ -237,21 +260,26 @@ def responses_to(
         InputError: If the prompt is neither text nor messages, or the responses are no list of
             texts.
     """
-    sequence = as_sequence(responses)
-    if sequence is None:
+    texts = listed(responses)
+    if texts is None:
         raise InputError("rank() needs a list of responses. Write rank(prompt, [response, …]).")
-    texts = elements(sequence)
     if not texts:
         raise InputError("rank() needs at least one response.")
     wrong = [index for index, text in enumerate(texts) if not _is_str(text)]
     if wrong:
-        raise InputError(f"Responses must be str. Those at {wrong[:10]} are not.")
+        raise InputError(
+            f"Responses must be str. Those at {wrong[:10]} are not. Write "
+            'the texts, such as message["content"].'
+        )
     turns = _messages([{"role": "user", "content": prompt}] if _is_str(prompt) else prompt)
     return tuple(Conversation([*turns, {"role": "assistant", "content": text}]) for text in texts)
 
 
 def _token_ids(items: Sequence[object]) -> TokenIds:
     ids = checked(items)
+    if ids is None:
+        items = [to_builtin(item) for item in items]
+        ids = checked(items)
     if ids is not None:
         return ids
     position, token = next(
@@ -261,13 +289,13 @@ def _token_ids(items: Sequence[object]) -> TokenIds:
     )
     raise InputError(
         "Token IDs are integers from 0 up to the size of the vocabulary. "
-        f"Position {position} holds {_describe(token)}{_list_hint(token)}."
+        f"Position {position} holds {_describe(token)}. Write integers, or for a conversation "
+        f"{CONVERSATION}."
     )
 
 
 def _messages(given: object) -> list[Message]:
-    sequence = as_sequence(given)
-    items = elements(sequence) if sequence is not None else []
+    items = listed(given)
     if not items:
         raise InputError(
             f"Messages are a non-empty list of dicts with a role, not {_describe(given)}."
@@ -279,16 +307,23 @@ def _message(position: int, item: object) -> Message:
     given = as_mapping(item)
     if given is None:
         raise InputError(
-            f"Message {position} is {_describe(item)}, not a dict with a role. "
-            "For a pydantic object write message.model_dump(exclude_none=True)."
+            f"Message {position} is {_describe(item)}, not a dict with a role. {_in_place_of(item)}"
         )
     if type(item) is dict and len(given) == 2:
         role, content = given.get("role"), given.get("content")
-        if is_text(role) and is_text(content):
+        if type(role) is str and role in USUAL_ROLES and is_text(content):
             return dict(given)
     message = cast("Message", _json(given, f"message {position}"))
-    if not _is_str(message.get("role")):
+    role = message.get("role")
+    if not _is_str(role):
         raise InputError(f'Message {position} has no role. Write {{"role": "user", …}}.')
+    usual = usual_role(role)
+    if usual is not None:
+        raise InputError(
+            f"Message {position} has the role {role!r}, and most chat templates would show the "
+            f'model this unknown word. Write "role": "{usual}". For a model trained on this role, '
+            "score FormattedText(text)."
+        )
     content = message.get("content")
     parts = as_sequence(content)
     if parts is not None:
@@ -296,6 +331,12 @@ def _message(position: int, item: object) -> Message:
     elif content is not None and not _is_str(content):
         raise InputError(f"The content of message {position} is {_describe(content)}, not text.")
     return message
+
+
+def _in_place_of(item: object) -> str:
+    if isinstance(item, Conversation | FormattedText):
+        return MANY
+    return in_place_of_message(item)
 
 
 def _check_parts(position: int, parts: Sequence[object]) -> None:
@@ -358,10 +399,8 @@ def _describe(value: object) -> str:
     """Describe a value without showing a prompt."""
     if value is None or value is True or value is False or type(value) is float:
         return repr(value)
+    if isinstance(value, str) and not value:
+        return "an empty str"
     if type(value) is int:
         return repr(value) if value.bit_length() <= _SHOWN_BITS else "a huge integer"
     return describe_type(value)
-
-
-def _list_hint(value: object) -> str:
-    return " (write array.tolist())" if hasattr(value, "tolist") else ""

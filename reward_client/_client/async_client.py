@@ -19,6 +19,7 @@ from reward_client._base.results import Ranking, Reward, ServerProfile, Settings
 from reward_client._base.samples import Message, Sample
 from reward_client._client.base_url import BaseUrl
 from reward_client._client.config import Config, HeadChoice, RecipeChoice, SharedOptions
+from reward_client._client.openai_carrier import openai_carrier
 from reward_client._client.session import Session
 from reward_client._client.spelling import checks_spelling, refuse_unknown
 from reward_client._client.streaming import AsyncRewardStream, OnError
@@ -150,13 +151,12 @@ class AsyncRewardClient:
         Raises:
             InputError: If an option is invalid, or the OpenAI client has settings that an
                 asynchronous client cannot take over.
+            ModuleNotFoundError: If openai is not installed.
             TypeError: If an option is unknown. The message names the right one.
         """
-        from reward_client._transport.backends.openai import as_async
-
         refuse_unknown("AsyncRewardClient.from_openai", options, SharedOptions.__annotations__)
         self = cls.__new__(cls)
-        carrier = as_async(client)
+        carrier = openai_carrier(client)
         self._start(Config(base_url=str(carrier.base_url), openai=carrier, **options))
         return self
 

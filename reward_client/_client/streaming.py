@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import (
     AsyncIterable,
     Awaitable,
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias
 
 from reward_client._base.results import Reward, ScoreResult
 from reward_client._base.samples import Sample
+from reward_client._client.failures import warn_of_failures
 from reward_client.errors import BatchError, RewardClientError
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ class Window:
         joins_group: Returns False for a sample that needs requests of its own: it is a group of its
             own, so that its outcome waits for no other sample.
         ordered: True to take outcomes in the order of the samples, False as they come.
+
+    Attributes:
+        failures: The errors that were taken, by the names of their classes. The window warns of
+            them when it closes, unless whoever took them clears the counts.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Window:
         self._outcomes: dict[int, Reward | Exception | None] = {}
         self._changed = asyncio.Event()
         self._ended = False
+        self.failures: Counter[str] = Counter()
 
     @property
     def waiting(self) -> int:
@@ -142,6 +148,8 @@ class Window:
             del self._outcomes[index]
             if outcome is not None:
                 taken[index] = outcome
+            if isinstance(outcome, RewardClientError):
+                self.failures[type(outcome).__name__] += 1
         return taken
 
     async def aclose(self) -> None:
@@ -153,6 +161,8 @@ class Window:
         if running:
             await asyncio.wait(running)
         self.end()
+        warn_of_failures(self.failures, self._taken, "samples")
+        self.failures.clear()
 
     def _ready_indices(self) -> Iterable[int]:
         if not self._ordered:
@@ -316,6 +326,7 @@ def _refuse_failure(
                 )
                 if isinstance(outcome, Reward)
             )
+            window.failures.clear()
             raise BatchError(
                 f"Sample {index} failed, after {len(scored)} were scored (they are in "
                 f"error.results): {error}",

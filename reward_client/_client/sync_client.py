@@ -32,6 +32,7 @@ from reward_client._base.samples import Message, Sample, refuse_single_sample
 from reward_client._client.base_url import BaseUrl
 from reward_client._client.config import Config, HeadChoice, RecipeChoice, SharedOptions
 from reward_client._client.loop_thread import LoopThread
+from reward_client._client.openai_carrier import openai_carrier
 from reward_client._client.session import Session
 from reward_client._client.spelling import checks_spelling, refuse_unknown
 from reward_client._client.streaming import OnError, Window, progress_bar, result_of
@@ -97,6 +98,10 @@ class RewardStream:
         if self._bar is not None:
             self._bar.update()
         return self._taken.popleft()
+
+    def forget_failures(self) -> None:
+        """Do not warn of the failures so far, for a caller that does."""
+        self._window.failures.clear()
 
     def _read(self) -> None:
         """Submit samples until a result is ready: slow input must not delay results."""
@@ -282,13 +287,12 @@ class RewardClient:
         Raises:
             InputError: If an option is invalid, or the OpenAI client has settings that an
                 asynchronous client cannot take over.
+            ModuleNotFoundError: If openai is not installed.
             TypeError: If an option is unknown. The message names the right one.
         """
-        from reward_client._transport.backends.openai import as_async
-
         refuse_unknown("RewardClient.from_openai", options, SharedOptions.__annotations__)
         self = cls.__new__(cls)
-        carrier = as_async(client)
+        carrier = openai_carrier(client)
         self._start(Config(base_url=str(carrier.base_url), openai=carrier, **options))
         return self
 

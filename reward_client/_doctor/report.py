@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections import Counter
+from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
 from reward_client._base.results import Reward, ServerProfile, TokenizedSample
+from reward_client._base.showing import html_table
 
 Check: TypeAlias = Literal[
     "reach",
@@ -100,16 +102,26 @@ class Diagnosis(BaseModel):
         verdicts = {finding.verdict for finding in self.findings}
         return 2 if "failed" in verdicts else int("warning" in verdicts)
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
+        """Yield the outcome; ``str`` returns the whole report."""
+        yield from (("url", self.url), ("status", self.status), ("findings", self._counted()))
+
+    def _repr_html_(self) -> str:
+        rows = [(_LABELS[f.verdict], f.check, f.detail, f.cure or "") for f in self.findings]
+        return html_table(rows, ("verdict", "check", "detail", "cure"))
+
+    def _counted(self) -> str:
+        counts = Counter(finding.verdict for finding in self.findings)
+        return ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+
     def __str__(self) -> str:
         """Format the findings, one below the other, with a conclusion."""
-        counts = Counter(finding.verdict for finding in self.findings)
-        counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
         conclusion = (
             "No problem found.",
             "Read the warnings: their effect depends on the model.",
             "Do not trust this server: missing or wrong rewards are likely.",
         )[self.status]
-        return "\n".join([self.url, *map(str, self.findings), f"{conclusion} ({counted})"])
+        return "\n".join([self.url, *map(str, self.findings), f"{conclusion} ({self._counted()})"])
 
 
 def ok(check: Check, detail: str) -> Finding:

@@ -17,9 +17,11 @@ from reward_client._base.atomic_file import replace_file
 from reward_client._base.json_values import as_mapping
 from reward_client._base.results import Provenance, ScoreResult, Settings
 from reward_client._base.samples import Sample
+from reward_client._base.wording import describe_type
+from reward_client._client.failures import warn_of_failures
 from reward_client._client.streaming import Outcome
 from reward_client._client.sync_client import RewardClient
-from reward_client.errors import FileError, ServerUnreachableError
+from reward_client.errors import FileError, InputError, ServerUnreachableError
 from reward_client.files.reader import Line, Source
 from reward_client.files.results import Results, file_errors, is_empty, real_path
 from reward_client.files.rows import Row, read_row, result_line, row_digest
@@ -60,12 +62,14 @@ def score_file(
         progress: Show a progress bar.
 
     Raises:
+        InputError: If an argument has a wrong type.
         FileError: If a file cannot be read or written, if another process is writing the output, or
             if the output belongs to another input, model or setting.
         ServerUnreachableError: If the server cannot be reached any more. All written results are
             kept, and the same call resumes the run.
         RewardClientError: If the client cannot determine how to use the server.
     """
+    _check_arguments(client, source, destination)
     origin, target = Path(source), real_path(Path(destination))
     with ExitStack() as stack:
         rows = stack.enter_context(Source(origin))
@@ -95,6 +99,7 @@ def score_file(
                 run.write(row, outcomes)
                 if bar is not None:
                     _show(bar, row.line.end, run.tally)
+        warn_of_failures(run.tally.failures, run.tally.rows, "rows")
         results.sync()
         if results.path != target:
             with file_errors(target):
@@ -226,6 +231,7 @@ def _score_rows(
         outcomes: list[Outcome] = []
         with client.stream(samples()) as results:
             for result in results:
+                results.forget_failures()
                 yield from next_ready()
                 outcomes.append(_outcome(result, check))
                 if len(outcomes) == len(waiting[0].samples):
@@ -242,6 +248,20 @@ def _outcome(result: ScoreResult, check: Callable[[Provenance], None]) -> Outcom
     if isinstance(result.error, ServerUnreachableError):
         raise result.error  # all other rows would fail too
     return result.error
+
+
+def _check_arguments(client: object, source: object, destination: object) -> None:
+    if not isinstance(client, RewardClient):
+        raise InputError(
+            'score_file() needs a RewardClient, such as RewardClient("http://localhost:8000"), as '
+            f"its first argument, not {describe_type(client)}."
+        )
+    for path in (source, destination):
+        if not isinstance(path, str | PathLike):
+            raise InputError(
+                f"score_file() reads one file and writes another: {describe_type(path)} is no "
+                "path. Write client.stream(samples) for samples in memory."
+            )
 
 
 def _check_target(origin: Path, target: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import UserDict, UserList
+from collections.abc import Iterator
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -29,23 +31,88 @@ def test_each_kind_of_sample() -> None:
     assert parse_sample([TURNS[0], call]) == Conversation([TURNS[0], call])
 
 
+class Pydantic:
+    role = "user"
+
+    def model_dump(self) -> dict[str, str]:
+        return {}
+
+
+class LangChain:
+    type = "human"
+
+    def model_dump(self) -> dict[str, str]:
+        return {}
+
+
+@dataclass
+class Dataclass:
+    role: str
+    content: str
+
+
+class Table:
+    """As in pyarrow and `datasets`; pandas and polars call the names ``columns``."""
+
+    def __init__(self, column_names: list[str]) -> None:
+        self.column_names = column_names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.column_names)
+
+
+class Frame:
+    columns = ("messages",)
+
+    def __array__(self) -> object:
+        raise AssertionError("A table is no array of samples.")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+
 @pytest.mark.parametrize(
     ("sample", "hint"),
     [
         ("2+2?", "FormattedText(text)"),
         (b"2+2?", "a list of messages"),
-        (TURNS[0], "Write a list of messages"),
+        (TURNS[0], "Cannot score a single message"),
+        ({"messages": TURNS, "id": 7}, 'Write sample["messages"].'),
+        ({"chosen": TURNS, "rejected": TURNS}, 'sample["chosen"] or sample["rejected"]'),
+        (UserDict({"input_ids": [1, 2]}), 'Write sample["input_ids"].'),
+        ({"prompt": "2+2?", "response": "4"}, "without messages or token IDs"),
+        ({}, "without messages or token IDs"),
+        ({"role": ["user"], "content": ["2+2?"]}, 'zip(sample["role"], sample["content"])'),
         ([], "empty sample"),
         ((), "empty sample"),
         (None, "not None"),
         (3, "not 3"),
         ({1, 2}, "not a set"),
         (iter(TURNS), "not a list_iterator"),
-        (["2+2?", "4"], "not a dict with a role"),
-        ([TURNS], "not a dict with a role"),
+        (["2+2?", "4"], "A text needs a role"),
+        (("2+2?", "4"), "A text needs a role"),
+        ([("user", "2+2?"), ("assistant", "4")], "A text needs a role"),
+        (
+            [TURNS[0], ["assistant", "4"]],
+            "Message 1 is a list, not a dict with a role. A text needs",
+        ),
+        ([TURNS], "write score_many(samples)"),
+        ([TURNS, TURNS], "write score_many(samples)"),
+        ([[1, 2], [3]], "write score_many(samples)"),
+        ([Conversation(TURNS)], "write score_many(samples)"),
+        ([FormattedText("<s>4")], "write score_many(samples)"),
+        ([Pydantic()], "message.model_dump(exclude_none=True)"),
+        ([LangChain()], "convert_to_openai_messages(messages)"),
+        ([Dataclass("user", "2+2?")], "dataclasses.asdict(message)"),
+        ([b"4"], 'Write [{"role": "user"'),
+        ([None], 'Write [{"role": "user"'),
+        ([1.0], "Position 0 holds 1.0. Write integers"),
+        ([1.0, 2], "Position 0 holds 1.0. Write integers"),
+        (Table(["messages", "id"]), 'Write score_many(table["messages"] or table["id"])'),
         ([TURNS[0], "4"], "Message 1"),
         ([{"content": "4"}], "Message 0 has no role"),
         ([{"role": 1, "content": "4"}], "Message 0 has no role"),
+        ([{"role": ["user"], "content": "4"}], "Message 0 has no role"),
         ([{"role": "user", "content": 4}], "The content of message 0 is 4"),
         ([{"role": "user", "content": [{"type": 7}]}], "has no type"),
         ([{"role": "user", "content": [{"type": "text"}]}], "has no text"),
@@ -66,18 +133,6 @@ def test_what_is_refused(sample: Any, hint: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_sample(sample)
     assert hint in str(caught.value)
-
-
-def test_arrays_are_told_how_to_become_lists() -> None:
-    class Array:
-        def tolist(self) -> list[int]:
-            return [1]
-
-    sample: Any = Array()
-    with pytest.raises(InputError, match=r"write array\.tolist\(\)"):
-        parse_sample(sample)
-    with pytest.raises(InputError, match=r"write array\.tolist\(\)"):
-        parse_sample([1, sample])
 
 
 def test_a_refusal_never_shows_the_prompt() -> None:
@@ -116,6 +171,29 @@ def test_formatted_text_is_not_empty() -> None:
 def test_a_single_sample_where_many_belong(samples: Any) -> None:
     with pytest.raises(InputError):
         refuse_single_sample(samples)
+
+
+@pytest.mark.parametrize(
+    ("samples", "hint"),
+    [
+        ([{"messages": TURNS}], 'Write score_many([row["messages"] for row in rows])'),
+        (({"id": 1, "chosen": TURNS},), 'row["chosen"]'),
+        ([{"prompt": "2+2?"}], 'row["messages"]'),
+        ({"messages": [TURNS, TURNS], "id": [1, 2]}, 'Write samples["messages"]'),
+        ({"train": Table(["messages"])}, 'score_many(samples["train"]["messages"])'),
+        (Table(["messages"]), 'score_many(table["messages"])'),
+        (Frame(), 'score_many(table["messages"])'),
+    ],
+)
+def test_tables_and_rows_where_samples_belong(samples: Any, hint: str) -> None:
+    with pytest.raises(InputError) as caught:
+        refuse_single_sample(samples)
+    assert hint in str(caught.value)
+
+
+def test_an_empty_text_is_called_empty() -> None:
+    with pytest.raises(InputError, match="not an empty str"):
+        FormattedText("")
 
 
 @pytest.mark.parametrize(
@@ -178,3 +256,35 @@ def test_the_error_of_an_object_of_the_caller_is_the_cause() -> None:
     assert right == Conversation(TURNS)
     assert isinstance(wrong, InputError)
     assert isinstance(wrong.__cause__, OSError)
+
+
+@pytest.mark.parametrize(
+    ("role", "usual"),
+    [
+        ("human", "user"),
+        ("Human", "user"),
+        ("prompter", "user"),
+        ("gpt", "assistant"),
+        ("GPT", "assistant"),
+        ("ai", "assistant"),
+        ("bot", "assistant"),
+        ("model", "assistant"),
+        ("User", "user"),
+        ("ASSISTANT", "assistant"),
+        (" system", "system"),
+    ],
+)
+def test_a_role_under_another_name(role: str, usual: str) -> None:
+    for message in ({"role": role, "content": "4"}, {"role": role, "content": "4", "name": "n"}):
+        with pytest.raises(InputError) as caught:
+            parse_sample([TURNS[0], message])
+        assert f"Message 1 has the role {role!r}" in str(caught.value)
+        assert f'Write "role": "{usual}"' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "role", ["system", "developer", "user", "assistant", "tool", "function", "response", "critic"]
+)
+def test_roles_of_chat_templates(role: str) -> None:
+    sample = [{"role": role, "content": "4"}]
+    assert parse_sample(sample) == Conversation(sample)

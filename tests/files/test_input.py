@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from reward_client import FileError, RewardClient, RewardClientError
+from reward_client import AsyncRewardClient, FileError, InputError, RewardClient, RewardClientError
 from reward_client.files import reader as source_module
 from reward_client.files import score_file
 
@@ -234,3 +234,21 @@ def test_a_full_disk_costs_nothing_that_was_written(tmp_path: Path) -> None:
     assert [row["reward"] for row in rows] == [
         value_of(row["token_ids"])[0] for row in token_rows(300)
     ]
+
+
+@pytest.mark.parametrize(
+    "client", ["http://localhost:8000", None, AsyncRewardClient("http://fake")]
+)
+def test_what_is_no_client(tmp_path: Path, client: Any) -> None:
+    with pytest.raises(InputError, match="needs a RewardClient") as caught:
+        score_file(client, tmp_path / "in", tmp_path / "out")
+    assert "localhost:8000" in str(caught.value)
+
+
+@pytest.mark.parametrize(("source", "target"), [([[1, 2]], "out"), ("in", None), (3, "out")])
+def test_what_is_no_path(source: Any, target: Any) -> None:
+    with (
+        RewardClient("http://fake") as client,
+        pytest.raises(InputError, match=r"write client\.stream\(samples\)|Write client\.stream"),
+    ):
+        score_file(client, source, target)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import assert_type
 
+import numpy as np
 import openai
 
 from reward_client import (
@@ -44,7 +45,14 @@ def synchronous() -> None:
         assert_type(client.score(Conversation(CHAT, tools=[{"type": "function"}])), Reward)
         assert_type(client.score(FormattedText("text")), Reward)
         assert_type(client.score([1, 2, 3]), Reward)
+        assert_type(client.score(np.array([1, 2, 3])), Reward)
         assert_type(float(client.score(CHAT)), float)
+        reward = client.score(CHAT)
+        assert_type([reward + 1, 1 - reward, round(reward, 2), abs(reward)], list[float])
+        assert_type(max(reward, client.score(CHAT)), Reward)
+        assert_type(sorted([reward]), list[Reward])
+        assert_type(reward > 0.5, bool)
+        assert_type(reward.row(), dict[str, object])
         assert_type(client.score_many([CHAT, CHAT]), list[Reward])
         assert_type(client.score_many(iter([CHAT]), on_error="raise"), list[Reward])
         assert_type(client.score_many([CHAT], on_error="return"), list[Reward | RewardClientError])

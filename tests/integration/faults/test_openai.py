@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any, Self
@@ -237,3 +238,11 @@ def test_a_client_that_cannot_be_carried_over():
 def test_something_else():
     with pytest.raises(InputError, match="OpenAI client"):
         RewardClient.from_openai(object())
+
+
+@pytest.mark.parametrize("kind", [RewardClient, AsyncRewardClient])
+def test_without_the_extra(monkeypatch, kind):
+    monkeypatch.setitem(sys.modules, "openai", None)
+    monkeypatch.delitem(sys.modules, "reward_client._transport.backends.openai", raising=False)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'reward-client\[openai\]'"):
+        kind.from_openai("http://localhost:8000")

@@ -14,6 +14,7 @@ from typing import get_args
 
 from tqdm import tqdm
 
+from reward_client._base.choices import check_choice, check_flags
 from reward_client.errors import ExportError
 from reward_client.export.backbones import backbone_config, backbone_of
 from reward_client.export.checkpoint import (
@@ -83,14 +84,12 @@ def export_checkpoint(
         progress: Show a progress bar.
 
     Raises:
-        ExportError: If the source is broken, if dense layers cannot express its head, or if the
-            destination cannot be written.
+        ExportError: If an option is invalid, if the source is broken, if dense layers cannot
+            express its head, or if the destination cannot be written.
         RecipeError: If the recipe does not exist or is invalid.
     """
-    if link not in get_args(Link):
-        raise ExportError(
-            f"link= must be one of {', '.join(get_args(Link))}, not {sanitize(repr(link))}."
-        )
+    check_choice("link", link, get_args(Link), ExportError)
+    check_flags(ExportError, force=force, progress=progress)
     folder, target = _absolute(source), _absolute(destination)
     resolved, resolved_target = folder.resolve(), target.resolve()
     if (

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import orjson
 
 from reward_client._base.atomic_file import replace_file
+from reward_client._base.choices import check_flags
 from reward_client._base.json_values import as_mapping
 from reward_client._base.results import Provenance, ScoreResult, Settings
 from reward_client._base.samples import Sample
@@ -60,12 +61,14 @@ def score_file(
         progress: Show a progress bar.
 
     Raises:
+        InputError: If an option is invalid.
         FileError: If a file cannot be read or written, if another process is writing the output, or
             if the output belongs to another input, model or setting.
         ServerUnreachableError: If the server cannot be reached any more. All written results are
             kept, and the same call resumes the run.
         RewardClientError: If the client cannot determine how to use the server.
     """
+    check_flags(retry_failed=retry_failed, progress=progress)
     origin, target = Path(source), real_path(Path(destination))
     with ExitStack() as stack:
         rows = stack.enter_context(Source(origin))

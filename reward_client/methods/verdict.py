@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from reward_client._base.choices import check_flags
 from reward_client._base.json_values import as_mapping, is_text
 from reward_client._base.numeric import is_finite_number
 from reward_client._base.samples import Conversation, Message
@@ -53,6 +54,7 @@ class Verdict(GeneratingMethod):
 
     def __post_init__(self) -> None:
         super(Verdict, self).__post_init__()
+        check_flags(both_orders=self.both_orders)
         for problem in self._problems():
             raise InputError(problem)
         if self.values is not None:
@@ -77,8 +79,6 @@ class Verdict(GeneratingMethod):
         is_tuple = isinstance(given["roles"], tuple) and len(roles) <= len(_PAIR)
         if not (is_tuple and all(isinstance(role, str) and role for role in roles)):
             yield "roles= must be a tuple of one or two roles."
-        if not isinstance(given["both_orders"], bool):
-            yield "both_orders= must be True or False."
         if (self.prompt is None) == (not self.roles):
             yield "Verdict needs either prompt= or roles=."
         if self.prompt is not None and self._placeholders() not in ({"response"}, _PAIR):

@@ -62,6 +62,7 @@ FLEET = "replicas/test_pool.py::"
 KILLED = "integration/faults/test_replicas.py::"
 FAULTS = "transport/test_network_errors.py::"
 OBJECTIVES = "integration/recorded/test_objectives.py::"
+CLOSED = "client/test_closed_options.py::"
 STEPS = "integration/recorded/test_steps.py::"
 
 PITFALLS: dict[int, Pitfall] = {
@@ -1097,6 +1098,27 @@ PITFALLS: dict[int, Pitfall] = {
                 '"return_tokens_as_token_ids": True,',
                 '"return_tokens_as_token_ids": False,',
                 ("methods/test_token_logit.py::test_the_reward_is_the_logit",),
+            ),
+        ),
+    ),
+    40: Pitfall(
+        'A misspelt or mistyped option means something else: `on_error="Raise"` would return '
+        'errors, `force="no"` would replace a folder',
+        (
+            Mutation(
+                "The client raises `InputError` for a value outside of the option's set.",
+                "_client/session.py",
+                '        check_choice("on_error", on_error, get_args(OnError))\n',
+                "",
+                (CLOSED + "test_40_a_value_outside_of_a_closed_set_is_refused",),
+            ),
+            Mutation(
+                "It does so for each option of the public surface, and takes no number or text "
+                "for True or False.",
+                "_base/choices.py",
+                "isinstance(value, type(choice)) and value == choice",
+                "value == choice",
+                (CLOSED + "test_40_a_value_outside_of_a_closed_set_is_refused",),
             ),
         ),
     ),

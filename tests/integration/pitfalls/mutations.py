@@ -62,6 +62,7 @@ FLEET = "replicas/test_pool.py::"
 KILLED = "integration/faults/test_replicas.py::"
 FAULTS = "transport/test_network_errors.py::"
 OBJECTIVES = "integration/recorded/test_objectives.py::"
+PATTERNS = "methods/test_patterns.py::"
 CLOSED = "client/test_closed_options.py::"
 STEPS = "integration/recorded/test_steps.py::"
 
@@ -1119,6 +1120,33 @@ PITFALLS: dict[int, Pitfall] = {
                 "isinstance(value, type(choice)) and value == choice",
                 "value == choice",
                 (CLOSED + "test_40_a_value_outside_of_a_closed_set_is_refused",),
+            ),
+        ),
+    ),
+    41: Pitfall(
+        "One text of a judge hangs the process: a pattern backtracks for hours, and neither a "
+        "deadline nor Ctrl-C ends it",
+        (
+            Mutation(
+                "The patterns of the recipes take linear time.",
+                "recipes/catalogue/skywork-critic.toml",
+                r"'\[\[\s*+((?:(?!\[\[|\]\]).)*+)\s*+\]\]'",
+                r"'\[\[\s*(.*?)\s*\]\]'",
+                (PATTERNS + "test_41_patterns_that_ship_are_linear",),
+            ),
+            Mutation(
+                "The client ends each search after a second, with a `GenerationError`.",
+                "_base/patterns.py",
+                "finditer(text, timeout=SEARCH_SECONDS)",
+                "finditer(text[:10])",
+                (PATTERNS + "test_41_a_pattern_that_backtracks_ends_at_its_deadline",),
+            ),
+            Mutation(
+                "It searches no text of more than a million characters.",
+                "_base/patterns.py",
+                "if len(text) > SEARCHED_CHARACTERS:",
+                "if not text:",
+                (PATTERNS + "test_41_an_endless_text_is_not_searched",),
             ),
         ),
     ),

@@ -63,6 +63,7 @@ KILLED = "integration/faults/test_replicas.py::"
 FAULTS = "transport/test_network_errors.py::"
 OBJECTIVES = "integration/recorded/test_objectives.py::"
 PATTERNS = "methods/test_patterns.py::"
+ROWS = "files/test_rows.py::"
 CLOSED = "client/test_closed_options.py::"
 STEPS = "integration/recorded/test_steps.py::"
 
@@ -1147,6 +1148,33 @@ PITFALLS: dict[int, Pitfall] = {
                 "if len(text) > SEARCHED_CHARACTERS:",
                 "if not text:",
                 (PATTERNS + "test_41_an_endless_text_is_not_searched",),
+            ),
+        ),
+    ),
+    42: Pitfall(
+        "`reward-client score` drops a column of the row that the model should see: `system`, "
+        "`history`, `images`",
+        (
+            Mutation(
+                "The client puts the text of `system` or `system_prompt` before the messages.",
+                "files/rows.py",
+                '        return [{"role": "system", "content": system}, *turns]\n',
+                "        return messages\n",
+                (ROWS + "test_42_a_system_column_is_the_system_message",),
+            ),
+            Mutation(
+                "It refuses a row with two different system messages.",
+                "files/rows.py",
+                '    if first.get("content") != system:\n',
+                "    if not first:\n",
+                (ROWS + "test_42_two_system_messages_are_refused",),
+            ),
+            Mutation(
+                "It refuses a row with a column of known meaning that it does not read.",
+                "files/columns.py",
+                "        if advice is not None:\n",
+                "        if not name:\n",
+                (ROWS + "test_42_a_column_with_a_meaning_is_not_ignored",),
             ),
         ),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -22,12 +23,14 @@ from reward_client._client.streaming import Outcome
 from reward_client._client.sync_client import RewardClient
 from reward_client.errors import FileError, ServerUnreachableError
 from reward_client.files.reader import Line, Source
-from reward_client.files.results import Results, file_errors, is_empty, real_path
+from reward_client.files.results import Results, file_errors, is_empty, real_path, retry_path
 from reward_client.files.rows import Row, read_row, result_line, row_digest
 from reward_client.files.settings import (
     difference,
     read_settings,
+    refuse_foreign_settings,
     settings_digest,
+    settings_path,
     write_settings,
 )
 from reward_client.files.summary import ScoreSummary, Tally
@@ -77,11 +80,9 @@ def score_file(
         results = stack.enter_context(Results(target))
         # A retry writes a second file, which replaces the output at the end. A stopped retry is
         # resumed first, so that its rewards are not computed again.
-        retry = target.with_name(f"{target.name}.retry")
+        retry = retry_path(target)
         before: Iterable[bytes] = ()
         if is_empty(target):
-            with file_errors(retry):
-                retry.unlink(missing_ok=True)
             write_settings(target, monitor.settings)
         else:
             _check_settings(target, monitor.settings)
@@ -249,7 +250,8 @@ def _outcome(result: ScoreResult, check: Callable[[Provenance], None]) -> Outcom
 
 def _check_target(origin: Path, target: Path) -> None:
     """Refuse an unsuitable output before any request is sent."""
-    is_empty(target)
+    if is_empty(target):
+        _check_side_files(target)
     if target.exists() and origin.exists() and target.samefile(origin):
         raise FileError(f"Cannot use {origin} as both input and output. Choose another output.")
     if target.suffix == ".gz":
@@ -257,6 +259,18 @@ def _check_target(origin: Path, target: Path) -> None:
             f"Cannot write compressed results to {target}: lines are appended to the file. Choose "
             "an output without .gz."
         )
+
+
+def _check_side_files(target: Path) -> None:
+    """Refuse to begin beside files that the run would write, and that it may not have written."""
+    retry = retry_path(target)
+    if os.path.lexists(retry):
+        raise FileError(
+            f"Cannot begin {target}: {retry.name} exists, and a retry of failed rows writes a file "
+            "of this name. Move or delete it, or choose another output."
+        )
+    if os.path.lexists(settings_path(target)):
+        refuse_foreign_settings(target)
 
 
 def _check_settings(target: Path, now: Settings) -> None:

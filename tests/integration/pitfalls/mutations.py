@@ -64,6 +64,7 @@ FAULTS = "transport/test_network_errors.py::"
 OBJECTIVES = "integration/recorded/test_objectives.py::"
 PATTERNS = "methods/test_patterns.py::"
 ROWS = "files/test_rows.py::"
+RETRY = "files/test_retry.py::"
 CLOSED = "client/test_closed_options.py::"
 STEPS = "integration/recorded/test_steps.py::"
 
@@ -1175,6 +1176,25 @@ PITFALLS: dict[int, Pitfall] = {
                 "        if advice is not None:\n",
                 "        if not name:\n",
                 (ROWS + "test_42_a_column_with_a_meaning_is_not_ignored",),
+            ),
+        ),
+    ),
+    43: Pitfall(
+        "`reward-client score` deletes or overwrites a file beside its output that it did not write",
+        (
+            Mutation(
+                "The client begins no output beside a file with the name of a retry or of settings.",
+                "files/runner.py",
+                "        _check_side_files(target)\n",
+                "        pass\n",
+                (RETRY + "test_43_a_file_of_somebody_else_beside_the_output_stays",),
+            ),
+            Mutation(
+                "It writes settings to a new file first, and never to one that exists.",
+                "_base/atomic_file.py",
+                'new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")\n    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)',
+                'new = path.with_name(f"{path.name}.new")\n    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _CLOEXEC, 0o666)',
+                (RETRY + "test_43_new_settings_are_written_beside_no_file_of_somebody_else",),
             ),
         ),
     ),

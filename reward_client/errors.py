@@ -28,12 +28,15 @@
     ├── ReplicaMismatchError        replicas do not serve the same model
     └── BatchError                  a sample of ``score_many(on_error="raise")`` failed
 
-Every message says what happened and what to do next. Every error can be pickled and copied.
+Every message says what happened and what to do next, without control characters of a server's text.
+Every error can be pickled and copied.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from reward_client._printable import printable
 
 if TYPE_CHECKING:
     from reward_client._base.results import ScoreResult
@@ -87,10 +90,10 @@ class RewardClientError(Exception):
         request_id: str | None = None,
         attempts: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.endpoint = endpoint
         self.request_id = request_id
-        self.attempts = attempts
+        self.attempts = tuple(map(printable, attempts))
 
     def __str__(self) -> str:
         """Return the message, with the request in brackets if there was one."""
@@ -140,7 +143,7 @@ class StatusError(RewardClientError):
     ) -> None:
         super().__init__(message, endpoint=endpoint, request_id=request_id, attempts=attempts)
         self.status = status
-        self.server_message = server_message
+        self.server_message = printable(server_message)
         self.retry_after = retry_after
 
 

@@ -15,6 +15,7 @@ from typing import get_args
 from tqdm import tqdm
 
 from reward_client._base.choices import check_choice, check_flags
+from reward_client._printable import printable
 from reward_client.errors import ExportError
 from reward_client.export.backbones import backbone_config, backbone_of
 from reward_client.export.checkpoint import (
@@ -116,7 +117,7 @@ def export_checkpoint(
         new_folder(target, force=force) as unfinished,
         tqdm(
             total=sum(shard.size for shard in checkpoint.shards),
-            desc=f"export {name}",
+            desc=f"export {printable(name)}",
             unit="B",
             unit_scale=True,
             disable=not progress,

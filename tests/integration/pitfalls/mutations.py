@@ -65,6 +65,7 @@ OBJECTIVES = "integration/recorded/test_objectives.py::"
 PATTERNS = "methods/test_patterns.py::"
 ROWS = "files/test_rows.py::"
 RETRY = "files/test_retry.py::"
+UNTRUSTED = "transport/test_untrusted_text.py::"
 CLOSED = "client/test_closed_options.py::"
 STEPS = "integration/recorded/test_steps.py::"
 
@@ -1195,6 +1196,44 @@ PITFALLS: dict[int, Pitfall] = {
                 'new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")\n    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)',
                 'new = path.with_name(f"{path.name}.new")\n    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _CLOEXEC, 0o666)',
                 (RETRY + "test_43_new_settings_are_written_beside_no_file_of_somebody_else",),
+            ),
+        ),
+    ),
+    44: Pitfall(
+        "Text of a server, a file or a model controls the terminal by escape sequences, or shows a "
+        "credential that another encoding hides",
+        (
+            Mutation(
+                "The client escapes control characters in every error.",
+                "errors.py",
+                "super().__init__(printable(message))",
+                "super().__init__(message)",
+                (UNTRUSTED + "test_44_no_error_shows_control_characters",),
+            ),
+            Mutation(
+                "It escapes them in its log lines.",
+                "__init__.py",
+                "logging.getLogger(__name__).addFilter(escape_record)",
+                "logging.getLogger(__name__)",
+                (UNTRUSTED + "test_44_no_log_line_holds_control_characters",),
+            ),
+            Mutation(
+                "It escapes them in everything that a command prints.",
+                "cli/_output.py",
+                "printable(str(text)).encode",
+                "str(text).encode",
+                (UNTRUSTED + "test_44_no_command_prints_control_characters",),
+            ),
+            Mutation(
+                "It blanks a credential whose characters are escaped, as JSON, HTML and URLs do, "
+                "also one within the other.",
+                "_transport/redaction.py",
+                '"".join(map(_any_form, secret))',
+                "re.escape(secret)",
+                (
+                    UNTRUSTED + "test_44_a_credential_is_blanked_in_every_encoding",
+                    UNTRUSTED + "test_44_in_an_error_of_a_server_too",
+                ),
             ),
         ),
     ),

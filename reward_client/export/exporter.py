@@ -22,6 +22,7 @@ from reward_client.export.checkpoint import (
     INDEX,
     Checkpoint,
     Shard,
+    check_link,
     read_checkpoint,
     refuse_changes,
     sanitize,
@@ -206,7 +207,13 @@ def _name(folder: Path) -> str:
 
 def _companions(folder: Path) -> Sequence[Path]:
     paths = {path for pattern in _COMPANIONS for path in folder.glob(pattern)}
-    found = sorted(path for path in paths if path.is_file())
+    found = sorted(path for path in paths if not path.is_dir())
+    for path in found:
+        check_link(path, folder)
+        if not path.is_file():
+            raise ExportError(
+                f"Cannot read {path}: it is not a regular file. Download the checkpoint again."
+            )
     if not any(path.match(pattern) for path in found for pattern in _TOKENIZERS):
         raise ExportError(
             f"Cannot export {folder}: it has no tokenizer ({', '.join(_TOKENIZERS)}), which a "

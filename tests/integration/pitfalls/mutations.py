@@ -66,6 +66,7 @@ PATTERNS = "methods/test_patterns.py::"
 ROWS = "files/test_rows.py::"
 RETRY = "files/test_retry.py::"
 UNTRUSTED = "transport/test_untrusted_text.py::"
+LINKS = "export/test_links.py::"
 CLOSED = "client/test_closed_options.py::"
 STEPS = "integration/recorded/test_steps.py::"
 
@@ -1236,6 +1237,38 @@ PITFALLS: dict[int, Pitfall] = {
                 ),
             ),
         ),
+    ),
+    45: Pitfall(
+        "A checkpoint from elsewhere makes the export hang on a pipe or a device, or copy a file of "
+        "this machine through a link",
+        (
+            Mutation(
+                "The export opens regular files only, and waits for no pipe.",
+                "export/exporter.py",
+                "        if not path.is_file():\n",
+                "        if not path:\n",
+                (LINKS + "test_45_a_special_file_is_refused_and_not_waited_for",),
+            ),
+            Mutation(
+                "So does whatever reads a recipe or the weights of a head.",
+                "_base/regular_file.py",
+                "if stat.S_ISREG(os.fstat(descriptor).st_mode):",
+                "if descriptor:",
+                (LINKS + "test_45_a_pipe_as_a_head_or_as_a_recipe",),
+            ),
+            Mutation(
+                "The export follows no link out of the checkpoint, except into the blobs of the "
+                "same model in a hub cache.",
+                "export/checkpoint.py",
+                "if not any(target.is_relative_to(allowed) for allowed in roots):",
+                "if not roots:",
+                (
+                    LINKS + "test_45_a_link_out_of_the_checkpoint_is_refused",
+                    LINKS + "test_45_a_hub_cache_does_not_open_its_neighbours",
+                ),
+            ),
+        ),
+        limit="Weight files may be links to any file in the format safetensors.",
     ),
 }
 

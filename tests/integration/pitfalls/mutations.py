@@ -1270,6 +1270,23 @@ PITFALLS: dict[int, Pitfall] = {
         ),
         limit="Weight files may be links to any file in the format safetensors.",
     ),
+    46: Pitfall(
+        "A cache above the client returns the rewards of an earlier model, because the client "
+        "itself is the same",
+        (
+            Mutation(
+                "The fingerprint of the settings covers the rewards of eight fixed prompts, so that "
+                "it differs for another model of the same name.",
+                "_base/results.py",
+                "hashlib.sha256(self.model_dump_json().encode())",
+                'hashlib.sha256(self.model_dump_json(exclude={"probe_scores"}).encode())',
+                (
+                    "files/test_settings.py::test_46_a_fingerprint_tells_two_models_behind_one_name_apart",
+                ),
+            ),
+        ),
+        limit="A cache must use the fingerprint in its key. The client cannot see a cache above it.",
+    ),
 }
 
 if __name__ == "__main__":

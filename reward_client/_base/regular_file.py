@@ -8,9 +8,13 @@ import stat
 from os import PathLike
 from typing import BinaryIO
 
-# A pipe would wait for a writer. Windows has neither flag.
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-_FLAGS |= getattr(os, "O_BINARY", 0)
+# Without O_NONBLOCK, a pipe waits for a writer.
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)  # for Windows
+)
 
 
 def open_regular(path: str | PathLike[str]) -> BinaryIO:

@@ -210,10 +210,6 @@ def _companions(folder: Path) -> Sequence[Path]:
     found = sorted(path for path in paths if not path.is_dir())
     for path in found:
         check_link(path, folder)
-        if not path.is_file():
-            raise ExportError(
-                f"Cannot read {path}: it is not a regular file. Download the checkpoint again."
-            )
     if not any(path.match(pattern) for path in found for pattern in _TOKENIZERS):
         raise ExportError(
             f"Cannot export {folder}: it has no tokenizer ({', '.join(_TOKENIZERS)}), which a "

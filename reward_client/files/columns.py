@@ -1,7 +1,7 @@
 """The columns of an input row: those that a sample is made of, and those that must not be ignored.
 
-A column whose content a model should see, but that this package does not read, would be dropped
-without a word, and the reward would be that of another conversation.
+Without a check, a column that the model should see and this package does not read would be dropped
+without a word. The reward would then belong to another conversation.
 """
 
 from __future__ import annotations

@@ -1243,18 +1243,15 @@ PITFALLS: dict[int, Pitfall] = {
         "this machine through a link",
         (
             Mutation(
-                "The export opens regular files only, and waits for no pipe.",
-                "export/exporter.py",
-                "        if not path.is_file():\n",
-                "        if not path:\n",
-                (LINKS + "test_45_a_special_file_is_refused_and_not_waited_for",),
-            ),
-            Mutation(
-                "So does whatever reads a recipe or the weights of a head.",
+                "The client opens regular files only, as weights, recipes and parts of a "
+                "checkpoint, and waits for no pipe.",
                 "_base/regular_file.py",
                 "if stat.S_ISREG(os.fstat(descriptor).st_mode):",
                 "if descriptor:",
-                (LINKS + "test_45_a_pipe_as_a_head_or_as_a_recipe",),
+                (
+                    LINKS + "test_45_a_special_file_is_refused_and_not_waited_for",
+                    LINKS + "test_45_a_pipe_as_a_head_or_as_a_recipe",
+                ),
             ),
             Mutation(
                 "The export follows no link out of the checkpoint, except into the blobs of the "

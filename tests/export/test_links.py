@@ -289,7 +289,8 @@ def test_45_a_special_file_is_refused_and_not_waited_for(
         os.mknod(path, stat.S_IFSOCK | 0o600)
     else:
         path.symlink_to("gone")
-    with pytest.raises(ExportError, match=f"Cannot read .*{name}"):
+    reason = ": it is not a regular file" if kind == "pipe" else ""
+    with pytest.raises(ExportError, match=f"Cannot read .*{name}{reason}"):
         export_checkpoint(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -8,6 +8,8 @@ with RewardClient("http://localhost:8000") as client:
     print(float(reward))
 """
 
+import logging
+
 from reward_client._base.options import Connection, Limits, RetryPolicy, Timeouts
 from reward_client._base.results import (
     Comparison,
@@ -26,6 +28,7 @@ from reward_client._client.async_client import AsyncRewardClient
 from reward_client._client.streaming import AsyncRewardStream
 from reward_client._client.sync_client import RewardClient, RewardStream
 from reward_client._doctor.report import Diagnosis, Finding
+from reward_client._printable import escape_record
 from reward_client._tokenization import Retokenizer
 from reward_client._version import __version__
 from reward_client.errors import (
@@ -128,3 +131,4 @@ def _report_public_module() -> None:
 
 
 _report_public_module()
+logging.getLogger(__name__).addFilter(escape_record)

@@ -28,7 +28,8 @@
     ├── ReplicaMismatchError        replicas do not serve the same model
     └── BatchError                  a sample of ``score_many(on_error="raise")`` failed
 
-Every message says what happened and what to do next. Every error can be pickled and copied.
+Every message says what happened and what to do next, without control characters of a server's text.
+Every error can be pickled and copied.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
+
+from reward_client._printable import printable
 
 if TYPE_CHECKING:
     from reward_client._base.results import ScoreResult
@@ -89,10 +92,10 @@ class RewardClientError(Exception):
         request_id: str | None = None,
         attempts: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.endpoint = endpoint
         self.request_id = request_id
-        self.attempts = attempts
+        self.attempts = tuple(map(printable, attempts))
 
     @property
     def fault(self) -> Literal["sample", "server"]:
@@ -151,7 +154,7 @@ class StatusError(RewardClientError):
     ) -> None:
         super().__init__(message, endpoint=endpoint, request_id=request_id, attempts=attempts)
         self.status = status
-        self.server_message = server_message
+        self.server_message = printable(server_message)
         self.retry_after = retry_after
 
 

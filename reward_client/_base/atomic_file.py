@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from pathlib import Path
 
@@ -18,14 +19,19 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: If the file cannot be written.
     """
-    new = path.with_name(f"{path.name}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _CLOEXEC, 0o666)
+    # A name of its own, and never a file that exists: it could be somebody else's.
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
     try:
-        write_all(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    replace_file(new, path)
+        try:
+            write_all(descriptor, content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        replace_file(new, path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
 
 
 def replace_file(new: Path, old: Path) -> None:

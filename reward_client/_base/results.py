@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Self
@@ -158,6 +159,15 @@ class Settings(Provenance):
     on_overlong: str
     max_model_len: int | None
     probe_scores: tuple[float, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 (hex, 64 characters) of all settings, for the key of a cache.
+
+        Equal fingerprints mean equal rewards for equal samples. The opposite does not hold: another
+        GPU may round the probe scores differently.
+        """
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 class TokenizedSample(_Result):

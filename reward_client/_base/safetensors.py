@@ -14,10 +14,10 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import BinaryIO, TypeGuard
 
 from reward_client._base.json_values import as_list, as_mapping
+from reward_client._base.regular_file import open_regular
 from reward_client._base.wording import shorten
 from reward_client.errors import InputError
 
@@ -61,7 +61,7 @@ def read_tensor(path: str | PathLike[str], name: str) -> list[float] | list[list
         InputError: If the file is unreadable, or has no such vector or matrix.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             return _read(file, name)
     except (OSError, ValueError, RecursionError, struct.error) as error:
         raise InputError(f"Cannot read tensor {name!r} of {path}: {error}.") from error

@@ -204,7 +204,7 @@ class AsyncRewardClient:
 
         Raises:
             BatchError: If a sample fails under ``"raise"``. The error holds all rewards so far.
-            InputError: If ``samples`` is a single sample.
+            InputError: If ``samples`` is a single sample, or an option is invalid.
         """
         results = await self._session.score_many(samples, on_error=on_error, progress=progress)
         return cast("list[Reward] | list[Reward | RewardClientError]", results)
@@ -228,7 +228,7 @@ class AsyncRewardClient:
             the work.
 
         Raises:
-            InputError: If ``samples`` is a single sample.
+            InputError: If ``samples`` is a single sample, or an option is invalid.
         """
         return self._session.stream(samples, ordered=ordered, progress=progress)
 

@@ -8,6 +8,7 @@ from os import PathLike
 from sys import float_info
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast, get_args
 
+from reward_client._base.choices import check_choice
 from reward_client._base.options import (
     Connection,
     Limits,
@@ -21,7 +22,7 @@ from reward_client._base.wording import describe_type
 from reward_client._client.base_url import BaseUrl, environment_key, request_headers, server_urls
 from reward_client._tokenization import LocalTokenizer, TokenizerChoice
 from reward_client.errors import InputError, RecipeError
-from reward_client.heads import Head, LinearHead, ObjectiveHead, ScalarHead, StepHead
+from reward_client.heads import Head, StepHead
 from reward_client.methods import (
     CritiqueThenScore,
     Messages,
@@ -31,7 +32,7 @@ from reward_client.methods import (
     Verdict,
     YesNo,
 )
-from reward_client.methods.specs import GeneratingMethod
+from reward_client.methods.specs import GeneratingMethod, check_head
 from reward_client.recipes import Recipe, named_recipe
 
 if TYPE_CHECKING:
@@ -46,11 +47,15 @@ _TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
     "model": ((str, type(None)), "a str or None"),
     "limits": ((Limits,), "a Limits, such as Limits(max_concurrency=8)"),
     "connection": ((Connection,), "a Connection, such as Connection(proxy=…)"),
-    "bos": ((bool, type(None)), "True, False or None"),
     "tokenizer": ((str, PathLike, LocalTokenizer), "a str, a path or a LocalTokenizer"),
 }
 
-_HEADS = (ScalarHead, StepHead, ObjectiveHead, LinearHead)
+_CHOICES: Mapping[str, tuple[object, ...]] = {
+    "route": get_args(RouteChoice),
+    "bos": (True, False, None),
+    "on_overlong": get_args(OnOverlong),
+    "server_activation": (*get_args(ServerActivation), None),
+}
 
 
 class SharedOptions(TypedDict, total=False):
@@ -122,6 +127,9 @@ class Config:
             given = getattr(self, name)
             if not isinstance(given, types):
                 raise InputError(f"{name}= must be {expected}, not {describe_type(given)}.")
+        for name, choices in _CHOICES.items():
+            check_choice(name, getattr(self, name), choices)
+        check_head(self.head)
         object.__setattr__(self, "retry_policy", _retry_policy(self.retry))
         object.__setattr__(self, "timeouts", _timeouts(self.timeout))
         recipe = _recipe(self.recipe)
@@ -130,15 +138,6 @@ class Config:
             object.__setattr__(self, "method", verdict_of(recipe))
         if isinstance(self.method, Pooled):
             self._spell_out(self.method)
-        head = cast("object", self.head)
-        if head != "auto" and not isinstance(head, _HEADS):
-            raise InputError('head= must be "auto" or a head, such as ScalarHead().')
-        if self.route not in get_args(RouteChoice):
-            raise InputError(f"route= must be one of {get_args(RouteChoice)}, not {self.route!r}.")
-        if self.server_activation not in (None, *get_args(ServerActivation)):
-            raise InputError('server_activation= must be None, "none" or "sigmoid".')
-        if self.on_overlong not in get_args(OnOverlong):
-            raise InputError(f"on_overlong= must be one of {get_args(OnOverlong)}.")
         self._check_method()
         object.__setattr__(self, "critics", self._critics())
 

@@ -7,8 +7,9 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from reward_client._base.choices import check_choice, check_flags
 from reward_client._base.results import (
     Ranking,
     Reward,
@@ -103,6 +104,8 @@ class Session:
         self, samples: Iterable[Sample], *, on_error: OnError, progress: bool
     ) -> list[Reward | RewardClientError]:
         """Return all outcomes, in the order of the samples."""
+        check_choice("on_error", on_error, get_args(OnError))
+        check_flags(progress=progress)
         refuse_single_sample(samples)
         window = self.window(ordered=False)
         return await collect(window, samples, on_error=on_error, progress=progress)
@@ -111,6 +114,7 @@ class Session:
         self, samples: Iterable[Sample] | AsyncIterable[Sample], *, ordered: bool, progress: bool
     ) -> AsyncRewardStream:
         """Return a stream of results, in order or as they come."""
+        check_flags(ordered=ordered, progress=progress)
         refuse_single_sample(samples)
         return AsyncRewardStream(self.window(ordered=ordered), samples, progress=progress)
 

@@ -8,9 +8,10 @@ from collections import deque
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar, Unpack, cast, get_args, overload
 from weakref import finalize
 
+from reward_client._base.choices import check_choice, check_flags
 from reward_client._base.options import (
     Connection,
     Limits,
@@ -340,8 +341,10 @@ class RewardClient:
 
         Raises:
             BatchError: If a sample fails under ``"raise"``. The error holds all rewards so far.
-            InputError: If ``samples`` is a single sample.
+            InputError: If ``samples`` is a single sample, or an option is invalid.
         """
+        check_choice("on_error", on_error, get_args(OnError))  # before the samples are read
+        check_flags(progress=progress)
         refuse_single_sample(samples)
         given = tuple(samples)  # read here: the iterator may belong to the calling thread
         results = self._run(self._session.score_many(given, on_error=on_error, progress=progress))
@@ -362,8 +365,9 @@ class RewardClient:
             An iterator and context manager of `ScoreResult`. Leaving the context stops the work.
 
         Raises:
-            InputError: If ``samples`` is a single sample.
+            InputError: If ``samples`` is a single sample, or an option is invalid.
         """
+        check_flags(ordered=ordered, progress=progress)
         refuse_single_sample(samples)
         window = self._session.window(ordered=ordered)
         return RewardStream(window, samples, self._run, progress=progress)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from reward_client._base.results import Reward, ServerProfile, TokenizedSample
 from reward_client._base.showing import html_table
+from reward_client._printable import printable
 
 Check: TypeAlias = Literal[
     "reach",
@@ -150,16 +151,9 @@ KEY_FITS = ok("key", "/v1/models answers: the API key is right, or the server ne
 
 def _wrapped(lead: str, text: str, width: int) -> str:
     return textwrap.fill(
-        _printable(text),
+        printable(text).replace("\n", "\\n"),
         width,
         initial_indent=lead,
         subsequent_indent=" " * _DETAIL_COLUMN,
         break_on_hyphens=False,
-    )
-
-
-def _printable(text: str) -> str:
-    """Escape control characters, by which a server could control the terminal."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )

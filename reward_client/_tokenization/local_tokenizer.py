@@ -9,6 +9,7 @@ from os import PathLike, fspath
 from types import MappingProxyType
 from typing import Any, TypeGuard
 
+from reward_client._base.choices import check_flags
 from reward_client._base.samples import Conversation, FormattedText, Message, Prompt
 from reward_client._base.sequences import common_prefix_length
 from reward_client._base.token_ids import TokenIds, checked
@@ -25,9 +26,13 @@ class LocalTokenizer:
         source: A folder with the model's tokenizer files, or its name on the Hugging Face hub.
         trust_remote_code: True runs Python code that comes with the tokenizer. Otherwise such a
             tokenizer is an error.
+
+    Raises:
+        InputError: If an option is invalid.
     """
 
     def __init__(self, source: str | PathLike[str], *, trust_remote_code: bool = False) -> None:
+        check_flags(trust_remote_code=trust_remote_code)
         self.source = fspath(source)
         self.trust_remote_code = trust_remote_code
         self._tokenizer: Any = None  # transformers is not typed
@@ -55,8 +60,9 @@ class LocalTokenizer:
 
         Raises:
             InputError: If the tokenizer has no chat template, the template refuses the
-                conversation, or the prompt has no tokens.
+                conversation, the prompt has no tokens, or an option is invalid.
         """
+        check_flags(generation_prompt=generation_prompt)
         (ids,) = self._encoded([self._text_of(prompt, generation_prompt=generation_prompt)])
         return ids
 
@@ -64,6 +70,7 @@ class LocalTokenizer:
         self, prompts: Sequence[Conversation | FormattedText], *, generation_prompt: bool
     ) -> list[TokenIds | None]:
         """Return the token IDs of many prompts at once; None for those that `ids` would refuse."""
+        check_flags(generation_prompt=generation_prompt)
         results: list[TokenIds | None] = [None] * len(prompts)
         texts = self._texts_of(prompts, generation_prompt=generation_prompt)
         with suppress(InputError):

@@ -9,6 +9,7 @@ from functools import partial, reduce
 from itertools import product
 from os import PathLike
 
+from reward_client._base.choices import check_flags
 from reward_client._base.samples import Conversation, Message, parse_token_ids
 from reward_client._base.sequences import common_prefix_length
 from reward_client._tokenization.policy_tokenizer import PolicyTokenizer, any_of
@@ -47,6 +48,7 @@ class Retokenizer:
     def __init__(
         self, policy_tokenizer: str | PathLike[str] | object, *, trust_remote_code: bool = False
     ) -> None:
+        check_flags(trust_remote_code=trust_remote_code)
         self._given = policy_tokenizer
         self._trust_remote_code = trust_remote_code
         self._policy = PolicyTokenizer(policy_tokenizer, trust_remote_code=trust_remote_code)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from reward_client.cli import demo, doctor, export, recipe, score, serve
 from reward_client.cli._options import UsageError
+from reward_client.cli._output import show
 from reward_client.errors import RewardClientError
 
 __all__ = ["main"]
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (RewardClientError, UsageError, ImportError) as error:
-        print(f"reward-client: {error}", file=sys.stderr)
+        show(f"reward-client: {error}", is_error=True)
         return 1
     return status
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from reward_client import RewardClient
 from reward_client._base.wording import shorten
 from reward_client.cli._options import Commands, UsageError, add_server_options
+from reward_client.cli._output import show
 
 if TYPE_CHECKING:
     import argparse
@@ -86,7 +87,7 @@ def _score(options: argparse.Namespace, url: str, server: str, pairs: list[dict[
         started = time.perf_counter()
         rewards = client.score_many(conversations, progress=True)
         seconds = time.perf_counter() - started
-    print(
+    show(
         f"{server} answers as vLLM {profile.version or 'of unknown version'}: model "
         f"{profile.model}, route {profile.route}, raw rewards "
         f"(known by {profile.activation_known_by}).\n"
@@ -97,13 +98,13 @@ def _score(options: argparse.Namespace, url: str, server: str, pairs: list[dict[
 def _print_report(pairs: list[dict[str, Any]], rewards: list[Reward], seconds: float) -> None:
     chosen = [reward.value for reward in rewards[::2]]
     rejected = [reward.value for reward in rewards[1::2]]
-    print(f"{'chosen':>8}  {'rejected':>8}  {'':5}  {'chosen answer':{_WIDTH}}  rejected answer")
+    show(f"{'chosen':>8}  {'rejected':>8}  {'':5}  {'chosen answer':{_WIDTH}}  rejected answer")
     for pair, good, bad in list(zip(pairs, chosen, rejected, strict=True))[:_MAX_ROWS]:
         verdict = "right" if good > bad else "WRONG"
         answers = f"{_answer(pair['chosen']):{_WIDTH}}  {_answer(pair['rejected'])}"
-        print(f"{good:8.3f}  {bad:8.3f}  {verdict}  {answers}")
+        show(f"{good:8.3f}  {bad:8.3f}  {verdict}  {answers}")
     right = sum(good > bad for good, bad in zip(chosen, rejected, strict=True))
-    print(
+    show(
         f"\nThe chosen answer has the higher reward in {right} of {len(pairs)} pairs "
         f"({right / len(pairs):.1%}).\n"
         f"{len(rewards)} conversations in {seconds:.2f} s: {len(rewards) / seconds:.0f} per second."

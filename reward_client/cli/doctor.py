@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from reward_client.cli._options import (
     add_server_options,
     chosen_recipe,
 )
+from reward_client.cli._output import show
 
 if TYPE_CHECKING:
     import argparse
@@ -51,21 +51,21 @@ def _doctor(options: argparse.Namespace) -> int:
         for diagnosis in _diagnoses(options):
             diagnoses.append(diagnosis)
             if not options.json:
-                _print(f"{diagnosis}\n")
+                show(f"{diagnosis}\n")
     except (
         RewardClientError,
         ImportError,
     ) as error:  # about the options; all other errors are findings
-        print(f"reward-client: {error}", file=sys.stderr)
+        show(f"reward-client: {error}", is_error=True)
         return _FAILED
     replicas = Diagnosis(url="", findings=tuple(replica_findings(diagnoses)))
     status = max(diagnosis.status for diagnosis in (*diagnoses, replicas))
     if options.json:
         servers = [{"status": item.status, **item.model_dump(mode="json")} for item in diagnoses]
         compared = replicas.model_dump(mode="json")["findings"]
-        print(json.dumps({"status": status, "servers": servers, "replicas": compared}, indent=2))
+        show(json.dumps({"status": status, "servers": servers, "replicas": compared}, indent=2))
     elif replicas.findings:
-        _print("\n".join(map(str, replicas.findings)))
+        show("\n".join(map(str, replicas.findings)))
     return status
 
 
@@ -86,9 +86,3 @@ def _diagnoses(options: argparse.Namespace) -> Iterator[Diagnosis]:
         ]
         for client in opened:
             yield client.diagnose()
-
-
-def _print(text: str) -> None:
-    """Print a text, with escapes for characters that the terminal's encoding lacks."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from reward_client import Sample
 from reward_client.cli._options import Commands, UsageError, add_recipe_option, chosen_recipe
+from reward_client.cli._output import show
 
 if TYPE_CHECKING:
     import argparse
@@ -83,7 +84,7 @@ def _export(options: argparse.Namespace) -> None:
             recipe=chosen_recipe(options),
             progress=sys.stderr.isatty(),
         )
-        print(report, flush=True)
+        show(report)
     if verifies:
         verification = verify_export(
             options.source,
@@ -93,7 +94,7 @@ def _export(options: argparse.Namespace) -> None:
             original_url=options.original_url,
             exported_url=options.exported_url,
         )
-        print(f"\n{verification}")
+        show(f"\n{verification}")
 
 
 def _samples(path: Path) -> list[Sample]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reward_client.cli._options import Commands
+from reward_client.cli._output import show
 
 if TYPE_CHECKING:
     import argparse
@@ -36,6 +37,6 @@ def _recipe(options: argparse.Namespace) -> None:
     if options.name is None:
         for family in families.values():
             for model in family.models:
-                print(f"{model}  ({family.name}: {summary(family)})")
+                show(f"{model}  ({family.name}: {summary(family)})")
         return
-    print(describe(families.get(options.name.lower()) or named_recipe(options.name)))
+    show(describe(families.get(options.name.lower()) or named_recipe(options.name)))

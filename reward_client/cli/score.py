@@ -13,6 +13,7 @@ from reward_client.cli._options import (
     add_server_options,
     chosen_recipe,
 )
+from reward_client.cli._output import show
 
 if TYPE_CHECKING:
     import argparse
@@ -71,9 +72,9 @@ def _score(options: argparse.Namespace) -> int:
                 progress=sys.stderr.isatty(),
             )
         except (KeyboardInterrupt, ServerUnreachableError):
-            print("reward-client: stopped; run the same command to resume.", file=sys.stderr)
+            show("reward-client: stopped; run the same command to resume.", is_error=True)
             raise
-    print(summary)
+    show(summary)
     if summary.failed and not options.retry_failed:
-        print("Add --retry-failed to score the failed rows again.")
+        show("Add --retry-failed to score the failed rows again.")
     return _SOME_FAILED if summary.failed else 0

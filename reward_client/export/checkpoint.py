@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from reward_client._base.json_values import as_list, as_mapping
+from reward_client._base.regular_file import open_regular
 from reward_client._base.safetensors import DECODABLE, Entry, decoded, read_entries
 from reward_client._base.wording import shorten
 from reward_client.errors import ExportError
@@ -68,7 +69,7 @@ class Tensor:
         width = (entry.end - entry.start) // max(numbers, 1)
         left = numbers - start if count is None else count
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 file.seek(entry.start + start * width)
                 while left > 0:
                     part = file.read(min(left, _CHUNK) * width)
@@ -192,8 +193,10 @@ def read_json(path: Path) -> Mapping[str, object]:
     Raises:
         ExportError: If the file cannot be read, or is not a JSON object.
     """
+    check_link(path, path.parent)
     try:
-        content = as_mapping(json.loads(path.read_bytes()))
+        with open_regular(path) as file:
+            content = as_mapping(json.loads(file.read()))
         json.dumps(content, ensure_ascii=False).encode()  # unpaired surrogates fail here
     except OSError as error:
         raise ExportError(f"Cannot read {path}: {error.strerror}.") from error
@@ -202,6 +205,28 @@ def read_json(path: Path) -> Mapping[str, object]:
     if content is None:
         raise ExportError(f"Cannot read {path}: it is not a JSON object.")
     return content
+
+
+def check_link(path: Path, folder: Path) -> None:
+    """Refuse a link that leads out of the checkpoint: it could name any file of this machine.
+
+    The links of a hub cache lead to the files of the same model.
+
+    Raises:
+        ExportError: If the path leads out of the folder, and out of its cache.
+    """
+    try:
+        root, target = folder.resolve(), path.resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+        raise ExportError(f"Cannot read {path}: {error}.") from error
+    roots = [root]
+    if root.parent.name == "snapshots":
+        roots.append(root.parent.parent / "blobs")
+    if not any(target.is_relative_to(allowed) for allowed in roots):
+        raise ExportError(
+            f"Cannot read {path}: it is a link out of the checkpoint. Copy the file into the "
+            "folder."
+        )
 
 
 def read_shard(folder: Path, name: str) -> Shard:
@@ -215,7 +240,7 @@ def read_shard(folder: Path, name: str) -> Shard:
         path = (folder / name).resolve()
         if path.exists() and not path.is_file():
             raise ExportError(f"Cannot read {shown_path}: it is not a file.")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             entries, metadata = read_entries(file)
             status = os.fstat(file.fileno())
         return Shard(name, path, status.st_size, status.st_mtime_ns, entries, metadata)

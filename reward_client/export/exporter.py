@@ -14,12 +14,15 @@ from typing import get_args
 
 from tqdm import tqdm
 
+from reward_client._base.choices import check_choice, check_flags
+from reward_client._printable import printable
 from reward_client.errors import ExportError
 from reward_client.export.backbones import backbone_config, backbone_of
 from reward_client.export.checkpoint import (
     INDEX,
     Checkpoint,
     Shard,
+    check_link,
     read_checkpoint,
     refuse_changes,
     sanitize,
@@ -83,14 +86,12 @@ def export_checkpoint(
         progress: Show a progress bar.
 
     Raises:
-        ExportError: If the source is broken, if dense layers cannot express its head, or if the
-            destination cannot be written.
+        ExportError: If an option is invalid, if the source is broken, if dense layers cannot
+            express its head, or if the destination cannot be written.
         RecipeError: If the recipe does not exist or is invalid.
     """
-    if link not in get_args(Link):
-        raise ExportError(
-            f"link= must be one of {', '.join(get_args(Link))}, not {sanitize(repr(link))}."
-        )
+    check_choice("link", link, get_args(Link), ExportError)
+    check_flags(ExportError, force=force, progress=progress)
     folder, target = _absolute(source), _absolute(destination)
     resolved, resolved_target = folder.resolve(), target.resolve()
     if (
@@ -117,7 +118,7 @@ def export_checkpoint(
         new_folder(target, force=force) as unfinished,
         tqdm(
             total=sum(shard.size for shard in checkpoint.shards),
-            desc=f"export {name}",
+            desc=f"export {printable(name)}",
             unit="B",
             unit_scale=True,
             disable=not progress,
@@ -206,7 +207,9 @@ def _name(folder: Path) -> str:
 
 def _companions(folder: Path) -> Sequence[Path]:
     paths = {path for pattern in _COMPANIONS for path in folder.glob(pattern)}
-    found = sorted(path for path in paths if path.is_file())
+    found = sorted(path for path in paths if not path.is_dir())
+    for path in found:
+        check_link(path, folder)
     if not any(path.match(pattern) for path in found for pattern in _TOKENIZERS):
         raise ExportError(
             f"Cannot export {folder}: it has no tokenizer ({', '.join(_TOKENIZERS)}), which a "

@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
+from reward_client._base.regular_file import open_regular
 from reward_client._base.safetensors import Entry, encoded_header
 from reward_client.errors import ExportError
 from reward_client.export.checkpoint import Shard, Tensor
@@ -156,7 +157,7 @@ def _chunks(path: Path, start: int = 0, end: int | None = None) -> Iterator[byte
         ExportError: If the file cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(start)
             left = sys.maxsize if end is None else end - start
             while left > 0 and (part := file.read(min(left, _CHUNK))):

@@ -98,6 +98,11 @@ def real_path(path: Path) -> Path:
         return path.resolve()
 
 
+def retry_path(results: Path) -> Path:
+    """Return the path of the results of a retry, which replace a file of results at the end."""
+    return results.with_name(f"{results.name}.retry")
+
+
 def is_empty(path: Path) -> bool:
     """Return True if a file is empty or does not exist.
 

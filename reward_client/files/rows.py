@@ -15,18 +15,10 @@ from reward_client._base.results import Reward
 from reward_client._base.samples import Conversation, FormattedText, Message, Sample
 from reward_client._client.streaming import Outcome
 from reward_client.errors import InputError, RewardClientError
+from reward_client.files.columns import ALLOWED_WITH, FORMS, known_fields, system_message
 from reward_client.files.reader import Line
 
 T = TypeVar("T")
-
-_FORMS = ("messages", "text", "token_ids", "responses", "chosen", "rejected")
-_ALLOWED_WITH = {
-    "tools": ("messages", "responses", "chosen"),
-    "chat_template_kwargs": ("messages", "responses", "chosen"),
-    "steps": ("messages",),
-    "prompt": ("responses", "chosen"),
-}
-"""Fields that only some forms use. Any other form would silently ignore them."""
 
 _DIGEST_BYTES = 16
 
@@ -160,16 +152,15 @@ def _valid_id(given: Mapping[str, object], line: Line) -> object:
 
 
 def _samples(given: Mapping[str, object]) -> tuple[_Shape, Sequence[Sample]]:
-    # Files that were made from tables contain null for a missing field.
-    row = {key: given[key] for key in (*_FORMS, *_ALLOWED_WITH) if given.get(key) is not None}
-    forms = [key for key in _FORMS if key in row and key != "rejected"]
+    row = known_fields(given)
+    forms = [key for key in FORMS if key in row and key != "rejected"]
     if len(forms) != 1 or ("chosen" in row) != ("rejected" in row):
         raise InputError(
             "A row must have exactly one of messages, text, token_ids, prompt with responses, and "
             f"chosen with rejected. This row has {', '.join(row) or 'none of them'}."
         )
     (form,) = forms
-    extra = [key for key, forms in _ALLOWED_WITH.items() if key in row and form not in forms]
+    extra = [key for key, forms in ALLOWED_WITH.items() if key in row and form not in forms]
     if extra:
         raise InputError(f"Cannot combine {form} with {', '.join(extra)}.")
     match form:
@@ -187,11 +178,27 @@ def _samples(given: Mapping[str, object]) -> tuple[_Shape, Sequence[Sample]]:
 
 def _conversation(row: Mapping[str, object], messages: object) -> Conversation:
     return Conversation(
-        cast("Sequence[Message]", messages),
+        cast("Sequence[Message]", _with_system_message(row, messages)),
         tools=cast("Sequence[Mapping[str, object]] | None", row.get("tools")),
         chat_template_kwargs=cast("Mapping[str, object] | None", row.get("chat_template_kwargs")),
         steps=cast("Sequence[str] | None", row.get("steps")),
     )
+
+
+def _with_system_message(row: Mapping[str, object], messages: object) -> object:
+    """Put the row's system message before the messages, unless they begin with the same one."""
+    system, turns = system_message(row), as_list(messages)
+    if system is None or not turns:
+        return messages
+    first = as_mapping(turns[0]) or {}
+    if first.get("role") not in ("system", "developer"):
+        return [{"role": "system", "content": system}, *turns]
+    if first.get("content") != system:
+        raise InputError(
+            "The messages begin with another system message than the row's system field. Write "
+            "one of them."
+        )
+    return messages
 
 
 def _token_ids(given: object) -> Sequence[int]:

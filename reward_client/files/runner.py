@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 import orjson
 
 from reward_client._base.atomic_file import replace_file
+from reward_client._base.choices import check_flags
 from reward_client._base.json_values import as_mapping
 from reward_client._base.results import Provenance, ScoreResult, Settings
 from reward_client._base.samples import Sample
@@ -23,12 +25,14 @@ from reward_client._client.streaming import Outcome
 from reward_client._client.sync_client import RewardClient
 from reward_client.errors import FileError, InputError, ServerUnreachableError
 from reward_client.files.reader import Line, Source
-from reward_client.files.results import Results, file_errors, is_empty, real_path
+from reward_client.files.results import Results, file_errors, is_empty, real_path, retry_path
 from reward_client.files.rows import Row, read_row, result_line, row_digest
 from reward_client.files.settings import (
     difference,
     read_settings,
+    refuse_foreign_settings,
     settings_digest,
+    settings_path,
     write_settings,
 )
 from reward_client.files.summary import ScoreSummary, Tally
@@ -62,7 +66,7 @@ def score_file(
         progress: Show a progress bar.
 
     Raises:
-        InputError: If an argument has a wrong type.
+        InputError: If an argument or an option is invalid.
         FileError: If a file cannot be read or written, if another process is writing the output, or
             if the output belongs to another input, model or setting.
         ServerUnreachableError: If the server cannot be reached any more. All written results are
@@ -70,6 +74,7 @@ def score_file(
         RewardClientError: If the client cannot determine how to use the server.
     """
     _check_arguments(client, source, destination)
+    check_flags(retry_failed=retry_failed, progress=progress)
     origin, target = Path(source), real_path(Path(destination))
     with ExitStack() as stack:
         rows = stack.enter_context(Source(origin))
@@ -78,11 +83,9 @@ def score_file(
         results = stack.enter_context(Results(target))
         # A retry writes a second file, which replaces the output at the end. A stopped retry is
         # resumed first, so that its rewards are not computed again.
-        retry = target.with_name(f"{target.name}.retry")
+        retry = retry_path(target)
         before: Iterable[bytes] = ()
         if is_empty(target):
-            with file_errors(retry):
-                retry.unlink(missing_ok=True)
             write_settings(target, monitor.settings)
         else:
             _check_settings(target, monitor.settings)
@@ -266,7 +269,8 @@ def _check_arguments(client: object, source: object, destination: object) -> Non
 
 def _check_target(origin: Path, target: Path) -> None:
     """Refuse an unsuitable output before any request is sent."""
-    is_empty(target)
+    if is_empty(target):
+        _check_side_files(target)
     if target.exists() and origin.exists() and target.samefile(origin):
         raise FileError(f"Cannot use {origin} as both input and output. Choose another output.")
     if target.suffix == ".gz":
@@ -274,6 +278,18 @@ def _check_target(origin: Path, target: Path) -> None:
             f"Cannot write compressed results to {target}: lines are appended to the file. Choose "
             "an output without .gz."
         )
+
+
+def _check_side_files(target: Path) -> None:
+    """Refuse to begin beside files that the run would write, and that it may not have written."""
+    retry = retry_path(target)
+    if os.path.lexists(retry):
+        raise FileError(
+            f"Cannot begin {target}: {retry.name} exists, and a retry of failed rows writes a file "
+            "of this name. Move or delete it, or choose another output."
+        )
+    if os.path.lexists(settings_path(target)):
+        refuse_foreign_settings(target)
 
 
 def _check_settings(target: Path, now: Settings) -> None:

@@ -57,10 +57,32 @@ def read_settings(results: Path) -> Settings:
     """
     path = settings_path(results)
     try:
-        return Settings.model_validate_json(path.read_bytes())
+        return _parse(path)
     except (OSError, ValidationError) as error:
         state = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be read"
         raise FileError(
             f"Cannot resume {results}: it is not empty, and its settings file {path.name} {state}. "
             "Choose another output; this one is left unchanged."
         ) from error
+
+
+def refuse_foreign_settings(results: Path) -> None:
+    """Refuse to overwrite a file beside new results that holds no settings of a run.
+
+    Raises:
+        FileError: If the file is not readable as settings of this version.
+    """
+    path = settings_path(results)
+    try:
+        _parse(path)
+    except (OSError, ValidationError) as error:
+        raise FileError(
+            f"Cannot begin {results}: {path.name} exists, and holds no settings of this version. "
+            "Move or delete it, or choose another output."
+        ) from error
+
+
+def _parse(path: Path) -> Settings:
+    if not path.is_file():  # reading a pipe would wait for its writer
+        raise FileNotFoundError(path)
+    return Settings.model_validate_json(path.read_bytes())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from reward_client._base.activation import Activation, are_probabilities, sigmoid, softmax
+from reward_client._base.choices import check_choice
 from reward_client._base.results import StepReward
 from reward_client._protocols.vllm.pooled_output import Layout, not_a_reward
 from reward_client.errors import ActivationError, InputError, ProtocolError, ShapeError
@@ -48,8 +49,7 @@ class StepHead:
         label: object = self.good_label
         if label is not None and not (type(label) is int and label >= 0):
             raise InputError("good_label= must be the index of a column, or None for width 1.")
-        if self.aggregate not in get_args(Aggregate):
-            raise InputError(f"aggregate= must be one of {get_args(Aggregate)}.")
+        check_choice("aggregate", self.aggregate, get_args(Aggregate))
         if self.separator is not None and not (
             isinstance(self.separator, str) and self.separator  # pyright: ignore[reportUnnecessaryIsInstance]
         ):

@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import cast
+from typing import cast, get_args
 
+from reward_client._base.choices import check_choice, check_flags
 from reward_client._base.numeric import is_finite_number
 from reward_client._base.options import RouteChoice
 from reward_client._base.token_ids import MAX_TOKEN_ID
@@ -24,10 +25,17 @@ class Pooled:
     Args:
         head: The head, like ``head=`` of the client.
         route: The route, like ``route=`` of the client.
+
+    Raises:
+        InputError: If the head or the route is invalid.
     """
 
     head: Head | str = "auto"
     route: RouteChoice = "auto"
+
+    def __post_init__(self) -> None:
+        check_head(self.head)
+        check_choice("route", self.route, get_args(RouteChoice))
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +224,7 @@ class CritiqueThenScore(GeneratingMethod):
 
     def __post_init__(self) -> None:
         super(CritiqueThenScore, self).__post_init__()
-        if not isinstance(cast("object", self.continues), bool):
-            raise InputError("continues= must be True or False.")
+        check_flags(continues=self.continues)
         for name in ("critic_model", "critic_key"):
             if not isinstance(getattr(self, name), str | None):
                 raise InputError(f"{name}= must be a string.")
@@ -252,6 +259,16 @@ def method_digest(method: GeneratingMethod) -> str:
     parameters = {key: value for key, value in asdict(method).items() if key not in _NOT_IN_DIGEST}
     content = json.dumps([type(method).__name__, parameters], sort_keys=True, default=dict)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def check_head(head: object) -> None:
+    """Check a ``head=``.
+
+    Raises:
+        InputError: If it is neither a head nor ``"auto"``.
+    """
+    if not isinstance(head, get_args(Head)) and not (isinstance(head, str) and head == "auto"):
+        raise InputError('head= must be "auto" or a head, such as ScalarHead().')
 
 
 def _check_token(name: str, token: object) -> None:

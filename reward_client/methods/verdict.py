@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from reward_client._base.choices import check_flags
 from reward_client._base.json_values import as_mapping, is_text
 from reward_client._base.numeric import is_finite_number
+from reward_client._base.patterns import compile_pattern, last_group
 from reward_client._base.samples import Conversation, Message
 from reward_client.errors import GenerationError, InputError
 from reward_client.methods.specs import GeneratingMethod
@@ -28,7 +30,8 @@ class Verdict(GeneratingMethod):
     responses, from 0 to 1; a tie counts half.
 
     Args:
-        pattern: Regular expression whose first group is the verdict. The last match counts.
+        pattern: Regular expression whose first group is the verdict. The last match counts, and
+            blanks around the verdict do not. A search that takes more than a second is an error.
         prompt: The judge's user turn. ``{conversation}`` is replaced by the turns before the
             answer, and ``{response}``, or ``{response_a}`` and ``{response_b}``, by the responses.
             None if ``roles`` is given.
@@ -53,6 +56,7 @@ class Verdict(GeneratingMethod):
 
     def __post_init__(self) -> None:
         super(Verdict, self).__post_init__()
+        check_flags(both_orders=self.both_orders)
         for problem in self._problems():
             raise InputError(problem)
         if self.values is not None:
@@ -63,13 +67,8 @@ class Verdict(GeneratingMethod):
 
     def _problems(self) -> Iterator[str]:
         given = cast("Mapping[str, object]", {key: getattr(self, key) for key in self.__slots__})
-        try:
-            groups = re.compile(self.pattern).groups if isinstance(given["pattern"], str) else 0
-        except re.error as error:
-            yield f"pattern= is not a valid regular expression: {error}."
-        else:
-            if groups == 0:
-                yield "pattern= must be a regular expression with a group, (…), for the verdict."
+        if not isinstance(given["pattern"], str) or compile_pattern(self.pattern).groups == 0:
+            yield "pattern= must be a regular expression with a group, (…), for the verdict."
         for name in ("prompt", "system"):
             if not isinstance(given[name], str | None):
                 yield f"{name}= must be a string, or None."
@@ -77,8 +76,6 @@ class Verdict(GeneratingMethod):
         is_tuple = isinstance(given["roles"], tuple) and len(roles) <= len(_PAIR)
         if not (is_tuple and all(isinstance(role, str) and role for role in roles)):
             yield "roles= must be a tuple of one or two roles."
-        if not isinstance(given["both_orders"], bool):
-            yield "both_orders= must be True or False."
         if (self.prompt is None) == (not self.roles):
             yield "Verdict needs either prompt= or roles=."
         if self.prompt is not None and self._placeholders() not in ({"response"}, _PAIR):
@@ -129,12 +126,14 @@ class Verdict(GeneratingMethod):
         """Return the value of the verdict in a judge's text.
 
         Raises:
-            GenerationError: If the text contains no verdict with a known value.
+            GenerationError: If the text contains no verdict with a known value, or if the search
+                for it takes more than a second.
         """
-        *_, found = [None, *(match[1] for match in re.finditer(self.pattern, text))]
+        found = last_group(self.pattern, text)
         if found is None:
             raise _no_verdict("contains no verdict", text)
         if self.values is not None:
+            found = found if found in self.values else found.strip()
             if found not in self.values:
                 raise _no_verdict("contains a verdict without a value in values=", text)
             return self.values[found]

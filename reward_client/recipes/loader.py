@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from reward_client._base.json_values import as_mapping
+from reward_client._base.regular_file import open_regular
 from reward_client._base.wording import describe_type
 from reward_client.errors import RecipeError
 from reward_client.recipes.schema import Recipe
@@ -36,7 +37,7 @@ def load_recipe(path: str | Path) -> Recipe:
     """
     file = Path(path)
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             content = opened.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: an impossible file name
         reason = error.strerror if isinstance(error, OSError) else error

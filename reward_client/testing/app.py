@@ -60,6 +60,7 @@ def create_app(
     """
     _check_choice("dialect", dialect, DIALECTS)
     _check_choice("head", head, HEADS)
+    _check_choice("raw", raw, (True, False))
     if logprobs is not None:
         _check_choice("logprobs", logprobs, get_args(LogprobsMode))
     if logprobs not in (None, "processed_logprobs") and dialect == "0.8":
@@ -97,7 +98,7 @@ def create_app(
 
 
 def _check_choice(option: str, given: object, choices: Collection[object]) -> None:
-    if given not in choices:
+    if not any(isinstance(given, type(choice)) and given == choice for choice in choices):
         known = ", ".join(map(str, choices))
         raise ValueError(f"Cannot serve {option}={given!r}: it is unknown. Name one of {known}.")
 

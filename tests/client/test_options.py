@@ -105,7 +105,7 @@ def test_secrets_are_not_shown() -> None:
         ({"limits": httpx.Limits()}, "not an httpx.Limits."),
         ({"connection": None}, "connection= must be a Connection, such as"),
         ({"model": 5}, "model= must be a str or None, not an int."),
-        ({"bos": "yes"}, "bos= must be True, False or None, not a str."),
+        ({"bos": "yes"}, "bos= must be True, False or None, not 'yes'."),
         ({"tokenizer": None}, "tokenizer= must be a str, a path or a LocalTokenizer, not None."),
         ({"method": "YesNo"}, "not a str."),
     ],

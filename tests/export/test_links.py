@@ -6,15 +6,18 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reward_client.errors import ExportError
+from reward_client import LinearHead
+from reward_client.errors import ExportError, InputError, RecipeError, RewardClientError
 from reward_client.export import ExportReport, export_checkpoint
 from reward_client.export.output_folder import Link
+from reward_client.recipes import load_recipe
 
 from .checkpoints import (
     HIDDEN,
@@ -129,7 +132,7 @@ def test_a_copy_that_was_to_be_a_link_needs_room_too(
 @pytest.mark.parametrize("link", ["hardlink", "", None, True, b"hard", ["hard"]])
 def test_there_are_three_kinds_of_links(link: Any, tmp_path: Path) -> None:
     source = sharded(tmp_path / "source")
-    with pytest.raises(ExportError, match="hard, symbolic, copy"):
+    with pytest.raises(ExportError, match="'hard', 'symbolic' or 'copy'"):
         export_checkpoint(source, tmp_path / "exported", link=link)
 
 
@@ -268,3 +271,75 @@ def test_memory_does_not_grow_with_the_weights(tmp_path: Path) -> None:
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 24 << 20
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "chat_template.jinja"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "socket", "broken link"])
+def test_45_a_special_file_is_refused_and_not_waited_for(
+    name: str, kind: str, tmp_path: Path
+) -> None:
+    source = sharded(tmp_path / "source")
+    path = source / name
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "socket":
+        os.mknod(path, stat.S_IFSOCK | 0o600)
+    else:
+        path.symlink_to("gone")
+    reason = ": it is not a regular file" if kind == "pipe" else ""
+    with pytest.raises(ExportError, match=f"Cannot read .*{name}{reason}"):
+        export_checkpoint(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_45_a_pipe_as_a_head_or_as_a_recipe(tmp_path: Path) -> None:
+    source = sharded(tmp_path / "source")
+    pipe = tmp_path / "pipe.safetensors"
+    os.mkfifo(pipe)
+    with pytest.raises(RewardClientError):
+        export_checkpoint(source, tmp_path / "out", head=pipe)
+    with pytest.raises(InputError, match="not a regular file"):
+        LinearHead.load(pipe)
+    with pytest.raises(RecipeError, match="not a regular file"):
+        load_recipe(pipe)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "tokenizer.json", "chat_template.jinja", "LICENSE", "modeling.py"],
+)
+@pytest.mark.parametrize("is_relative", [False, True])
+def test_45_a_link_out_of_the_checkpoint_is_refused(
+    name: str, is_relative: bool, tmp_path: Path
+) -> None:
+    source = sharded(tmp_path / "source")
+    secret = tmp_path / "secret"
+    secret.write_bytes((source / name).read_bytes() if (source / name).exists() else b"{}")
+    (source / name).unlink(missing_ok=True)
+    (source / name).symlink_to(f"../{secret.name}" if is_relative else secret)
+    with pytest.raises(ExportError, match=f"{name}: it is a link out of the checkpoint"):
+        export_checkpoint(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_45_a_hub_cache_does_not_open_its_neighbours(tmp_path: Path) -> None:
+    snapshot = hub_cache(tmp_path)
+    neighbour = tmp_path / "hub" / "models--other--model" / "blobs" / "abc"
+    neighbour.parent.mkdir(parents=True)
+    neighbour.write_text("theirs")
+    (snapshot / "chat_template.jinja").unlink(missing_ok=True)
+    (snapshot / "chat_template.jinja").symlink_to(neighbour)
+    with pytest.raises(ExportError, match="link out of the checkpoint"):
+        export_checkpoint(snapshot, tmp_path / "out")
+
+
+def test_links_within_a_checkpoint_are_followed(tmp_path: Path) -> None:
+    source = sharded(tmp_path / "source")
+    (source / "..data").mkdir()
+    (source / "tokenizer.json").rename(source / "..data" / "tokenizer.json")
+    (source / "tokenizer.json").symlink_to("..data/tokenizer.json")
+    export_checkpoint(source, tmp_path / "out")
+    assert (tmp_path / "out" / "tokenizer.json").is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -219,9 +220,41 @@ def test_retried_responses_are_scored_as_a_whole(
 def test_a_retry_of_nothing_is_a_first_run(
     connect: Connect, source: Path, output: Path, whole: bytes
 ) -> None:
-    """Whoever always says --retry-failed loses nothing, and what was begun anew is new."""
-    left = output.with_name("out.jsonl.retry")
-    left.write_bytes(whole[:300].replace(b"r1", b"xx"))
+    """Whoever always says --retry-failed loses nothing."""
     score_file(connect(), source, output, retry_failed=True)
     assert output.read_bytes() == whole
-    assert not left.exists()
+
+
+@pytest.mark.parametrize("name", ["out.jsonl.retry", "out.jsonl.settings.json"])
+@pytest.mark.parametrize("kind", ["text", "no text", "json", "pipe", "folder", "broken link"])
+@pytest.mark.parametrize("begun", [False, True])
+def test_43_a_file_of_somebody_else_beside_the_output_stays(
+    client: RewardClient, source: Path, output: Path, name: str, kind: str, begun: bool
+) -> None:
+    beside = output.with_name(name)
+    content = {"text": b"my notes\n", "json": b'{"a": 1}', "no text": b""}.get(kind)
+    if content is not None:
+        beside.write_bytes(content)
+    elif kind == "pipe":
+        os.mkfifo(beside)
+    elif kind == "folder":
+        beside.mkdir()
+    else:
+        beside.symlink_to("nowhere")
+    if begun:
+        output.touch()
+    with pytest.raises(FileError, match=f"Cannot begin .*{name} exists"):
+        score_file(client, source, output)
+    assert os.path.lexists(beside)
+    assert content is None or beside.read_bytes() == content
+    assert not begun or output.read_bytes() == b""
+
+
+def test_43_new_settings_are_written_beside_no_file_of_somebody_else(
+    client: RewardClient, source: Path, output: Path
+) -> None:
+    beside = output.with_name("out.jsonl.settings.json.new")
+    beside.write_text("mine")
+    score_file(client, source, output)
+    assert beside.read_text() == "mine"
+    assert len([*output.parent.glob("*.new")]) == 1

@@ -209,3 +209,70 @@ def test_results_hold_nothing_of_a_run(client: RewardClient, tmp_path: Path) -> 
     _, refused, _ = read_rows(tmp_path / "one")
     assert refused["error"]["type"] == "BadRequestError"
     assert "rc-" not in json.dumps(refused)
+
+
+@pytest.mark.parametrize("name", ["system", "system_prompt", "system_message"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [QUESTION, RIGHT]},
+        {"messages": [SYSTEM, QUESTION, RIGHT]},
+        {"prompt": QUESTION["content"], "responses": [RIGHT["content"]]},
+        {"prompt": [QUESTION], "chosen": [RIGHT], "rejected": [WRONG]},
+        {"chosen": [QUESTION, RIGHT], "rejected": [QUESTION, WRONG]},
+    ],
+)
+def test_42_a_system_column_is_the_system_message(
+    client: RewardClient, results: Results, row: dict[str, Any], name: str
+) -> None:
+    right, wrong = client.score_many([[SYSTEM, QUESTION, RIGHT], [SYSTEM, QUESTION, WRONG]])
+    found = results({**row, name: SYSTEM["content"]})[0]["reward"]
+    if isinstance(found, dict):
+        assert found["rejected"] == pytest.approx(wrong.value, abs=1e-4)
+        found = found["chosen"]
+    assert (found[0] if isinstance(found, list) else found) == pytest.approx(right.value, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"history": [["a", "b"]]}, "messages or prompt"),
+        ({"chat_history": [QUESTION]}, "messages or prompt"),
+        ({"images": ["a.png"]}, "part of a message"),
+        ({"Images": ["a.png"]}, "part of a message"),
+        ({"audio": {"path": "a.wav"}}, "part of a message"),
+        ({"documents": [{"text": "a"}]}, "chat_template_kwargs"),
+        ({"context": "12 + 30 is 42"}, "prompt or a message"),
+        ({"response": "42"}, "last message"),
+        ({"functions": [{}]}, "as tools"),
+        ({"System": "Be brief."}, "Name it system,"),
+        ({"Chat Template Kwargs": {"a": 1}}, "Name it chat_template_kwargs,"),
+        ({"system": ["Be brief."]}, "must be one text"),
+        ({"system": "a", "system_prompt": "b"}, "must be one text"),
+    ],
+)
+def test_42_a_column_with_a_meaning_is_not_ignored(
+    results: Results, extra: dict[str, Any], message: str
+) -> None:
+    (result,) = results({"messages": [QUESTION, RIGHT], **extra})
+    assert result["error"]["type"] == "InputError"
+    assert message in result["error"]["message"]
+    assert "reward" not in result
+
+
+def test_42_two_system_messages_are_refused(results: Results) -> None:
+    rows = results(
+        {"messages": [SYSTEM, QUESTION, RIGHT], "system": "Be long."},
+        {"text": TEXT, "system": "Be brief."},
+        {"token_ids": [1, 5], "system_prompt": "Be brief."},
+    )
+    assert all("system" in row["error"]["message"] for row in rows)
+
+
+def test_columns_without_a_meaning_or_a_value_are_ignored(
+    client: RewardClient, results: Results
+) -> None:
+    expected = client.score([QUESTION, RIGHT]).value
+    extra = {"history": [], "images": None, "system": "", "source": "gsm8k", "answer": "42"}
+    (result,) = results({"messages": [QUESTION, RIGHT], **extra})
+    assert result["reward"] == pytest.approx(expected, abs=1e-4)

@@ -17,7 +17,7 @@ from reward_client import (
 from reward_client.heads import Head, head_digest
 
 from ..support.fake_vllm import FakeVllm
-from .conftest import Connect
+from .conftest import Connect, value_of
 
 
 def test_both_clients_say_the_same(connect: Connect, fake: FakeVllm) -> None:
@@ -59,3 +59,15 @@ def test_every_parameter_of_a_head_counts() -> None:
     one = ObjectiveHead(2, {"label_0": 1.0, "label_1": 2.0})
     other = ObjectiveHead(2, {"label_1": 2.0, "label_0": 1.0})
     assert head_digest(one) == head_digest(other)
+
+
+def test_46_a_fingerprint_tells_two_models_behind_one_name_apart(
+    connect: Connect, fake: FakeVllm
+) -> None:
+    first = connect().settings()
+    assert len(first.fingerprint) == 64
+    assert connect().settings().fingerprint == first.fingerprint
+    other = connect(FakeVllm(pool=lambda ids: [value_of(ids)[0] + 1])).settings()
+    assert (other.model, other.root) == (first.model, first.root)
+    assert other.fingerprint != first.fingerprint
+    assert connect(bos=False).settings().fingerprint != first.fingerprint

@@ -62,6 +62,12 @@ FLEET = "replicas/test_pool.py::"
 KILLED = "integration/faults/test_replicas.py::"
 FAULTS = "transport/test_network_errors.py::"
 OBJECTIVES = "integration/recorded/test_objectives.py::"
+PATTERNS = "methods/test_patterns.py::"
+ROWS = "files/test_rows.py::"
+RETRY = "files/test_retry.py::"
+UNTRUSTED = "transport/test_untrusted_text.py::"
+LINKS = "export/test_links.py::"
+CLOSED = "client/test_closed_options.py::"
 STEPS = "integration/recorded/test_steps.py::"
 VALUES = "integration/pitfalls/test_values.py::"
 
@@ -1100,6 +1106,184 @@ PITFALLS: dict[int, Pitfall] = {
                 ("methods/test_token_logit.py::test_the_reward_is_the_logit",),
             ),
         ),
+    ),
+    40: Pitfall(
+        'A misspelt or mistyped option means something else: `on_error="Raise"` would return '
+        'errors, `force="no"` would replace a folder',
+        (
+            Mutation(
+                "The client raises `InputError` for a value outside of the option's set.",
+                "_client/session.py",
+                '        check_choice("on_error", on_error, get_args(OnError))\n',
+                "",
+                (CLOSED + "test_40_a_value_outside_of_a_closed_set_is_refused",),
+            ),
+            Mutation(
+                "It does so for each option of the public surface, and takes no number or text "
+                "for True or False.",
+                "_base/choices.py",
+                "isinstance(value, type(choice)) and value == choice",
+                "value == choice",
+                (CLOSED + "test_40_a_value_outside_of_a_closed_set_is_refused",),
+            ),
+        ),
+    ),
+    41: Pitfall(
+        "One text of a judge hangs the process: a pattern backtracks for hours, and neither a "
+        "deadline nor Ctrl-C ends it",
+        (
+            Mutation(
+                "The patterns of the recipes take linear time.",
+                "recipes/catalogue/skywork-critic.toml",
+                r"'\[\[\s*+((?:(?!\[\[|\]\]).)*+)\s*+\]\]'",
+                r"'\[\[\s*(.*?)\s*\]\]'",
+                (PATTERNS + "test_41_patterns_that_ship_are_linear",),
+            ),
+            Mutation(
+                "The client ends each search after a second, with a `GenerationError`.",
+                "_base/patterns.py",
+                "finditer(text, timeout=SEARCH_SECONDS)",
+                "finditer(text[:10])",
+                (PATTERNS + "test_41_a_pattern_that_backtracks_ends_at_its_deadline",),
+            ),
+            Mutation(
+                "It searches no text of more than a million characters.",
+                "_base/patterns.py",
+                "if len(text) > SEARCHED_CHARACTERS:",
+                "if not text:",
+                (PATTERNS + "test_41_an_endless_text_is_not_searched",),
+            ),
+        ),
+    ),
+    42: Pitfall(
+        "A file is scored without a column that the model should see: `system`, "
+        "`history`, `images`",
+        (
+            Mutation(
+                "The client puts the text of `system` or `system_prompt` before the messages.",
+                "files/rows.py",
+                '        return [{"role": "system", "content": system}, *turns]\n',
+                "        return messages\n",
+                (ROWS + "test_42_a_system_column_is_the_system_message",),
+            ),
+            Mutation(
+                "It refuses a row with two different system messages.",
+                "files/rows.py",
+                '    if first.get("content") != system:\n',
+                "    if not first:\n",
+                (ROWS + "test_42_two_system_messages_are_refused",),
+            ),
+            Mutation(
+                "It refuses a row with a column of known meaning that it does not read.",
+                "files/columns.py",
+                "        if advice is not None:\n",
+                "        if not name:\n",
+                (ROWS + "test_42_a_column_with_a_meaning_is_not_ignored",),
+            ),
+        ),
+    ),
+    43: Pitfall(
+        "A scored file deletes or overwrites a file beside it that the client did not write",
+        (
+            Mutation(
+                "The client begins no output beside a file with the name of a retry or of settings.",
+                "files/runner.py",
+                "        _check_side_files(target)\n",
+                "        pass\n",
+                (RETRY + "test_43_a_file_of_somebody_else_beside_the_output_stays",),
+            ),
+            Mutation(
+                "It writes settings to a new file first, and never to one that exists.",
+                "_base/atomic_file.py",
+                'new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")\n    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)',
+                'new = path.with_name(f"{path.name}.new")\n    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _CLOEXEC, 0o666)',
+                (RETRY + "test_43_new_settings_are_written_beside_no_file_of_somebody_else",),
+            ),
+        ),
+    ),
+    44: Pitfall(
+        "Text of a server, a file or a model controls the terminal by escape sequences, or shows a "
+        "credential that another encoding hides",
+        (
+            Mutation(
+                "The client escapes control characters in every error.",
+                "errors.py",
+                "super().__init__(printable(message))",
+                "super().__init__(message)",
+                (UNTRUSTED + "test_44_no_error_shows_control_characters",),
+            ),
+            Mutation(
+                "It escapes them in its log lines.",
+                "__init__.py",
+                "logging.getLogger(__name__).addFilter(escape_record)",
+                "logging.getLogger(__name__)",
+                (UNTRUSTED + "test_44_no_log_line_holds_control_characters",),
+            ),
+            Mutation(
+                "It escapes them in everything that a command prints.",
+                "cli/_output.py",
+                "printable(str(text)).encode",
+                "str(text).encode",
+                (UNTRUSTED + "test_44_no_command_prints_control_characters",),
+            ),
+            Mutation(
+                "It blanks a credential whose characters are escaped, as JSON, HTML and URLs do, "
+                "also one within the other.",
+                "_transport/redaction.py",
+                '"".join(map(_any_form, secret))',
+                "re.escape(secret)",
+                (
+                    UNTRUSTED + "test_44_a_credential_is_blanked_in_every_encoding",
+                    UNTRUSTED + "test_44_in_an_error_of_a_server_too",
+                ),
+            ),
+        ),
+    ),
+    45: Pitfall(
+        "A checkpoint from elsewhere makes the export hang on a pipe or a device, or copy a file of "
+        "this machine through a link",
+        (
+            Mutation(
+                "The client opens regular files only, as weights, recipes and parts of a "
+                "checkpoint, and waits for no pipe.",
+                "_base/regular_file.py",
+                "if stat.S_ISREG(os.fstat(descriptor).st_mode):",
+                "if descriptor:",
+                (
+                    LINKS + "test_45_a_special_file_is_refused_and_not_waited_for",
+                    LINKS + "test_45_a_pipe_as_a_head_or_as_a_recipe",
+                ),
+            ),
+            Mutation(
+                "The export follows no link out of the checkpoint, except into the blobs of the "
+                "same model in a hub cache.",
+                "export/checkpoint.py",
+                "if not any(target.is_relative_to(allowed) for allowed in roots):",
+                "if not roots:",
+                (
+                    LINKS + "test_45_a_link_out_of_the_checkpoint_is_refused",
+                    LINKS + "test_45_a_hub_cache_does_not_open_its_neighbours",
+                ),
+            ),
+        ),
+        limit="Weight files may be links to any file in the format safetensors.",
+    ),
+    46: Pitfall(
+        "A cache above the client returns the rewards of an earlier model, because the client "
+        "itself is the same",
+        (
+            Mutation(
+                "The fingerprint of the settings covers the rewards of eight fixed prompts, so that "
+                "it differs for another model of the same name.",
+                "_base/results.py",
+                "hashlib.sha256(self.model_dump_json().encode())",
+                'hashlib.sha256(self.model_dump_json(exclude={"probe_scores"}).encode())',
+                (
+                    "files/test_settings.py::test_46_a_fingerprint_tells_two_models_behind_one_name_apart",
+                ),
+            ),
+        ),
+        limit="A cache must use the fingerprint in its key. The client cannot see a cache above it.",
     ),
     52: Pitfall(
         "Rewards of two models are compared, although their scales have nothing in common",

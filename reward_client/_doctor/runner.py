@@ -34,7 +34,7 @@ from reward_client._server.probes import tokenize_probe_text
 from reward_client._server.state import DiscoveryOptions, ServerState
 from reward_client._tokenization import PromptRules
 from reward_client.errors import ServerUnreachableError
-from reward_client.recipes import PromptTable, Recipe, Reference, find_recipe
+from reward_client.recipes import PromptTable, Recipe, Reference
 
 T = TypeVar("T")
 _NamedCheck = tuple[Check, Callable[[], Awaitable[Finding]]]
@@ -105,7 +105,7 @@ class Doctor:
         identity, recipe = state.identity, state.recipe
         yield server_checks.version(identity, discovered=True)
         yield server_checks.model(identity)
-        yield server_checks.recipe(recipe, identity)
+        yield server_checks.recipe(recipe, identity, self._options)
         yield server_checks.length_limit(state.max_model_len, recipe)
         yield server_checks.route(state, self._options.route)
         yield server_checks.head(state)
@@ -118,7 +118,7 @@ class Doctor:
         known = (
             server_checks.version(identity, discovered=False),
             server_checks.model(identity),
-            server_checks.recipe(recipe, identity),
+            server_checks.recipe(recipe, identity, self._options),
             server_checks.length_limit(identity.max_model_len, recipe),
         )
         yield from (finding for finding in known if finding.check != problem.check)
@@ -173,7 +173,7 @@ class Doctor:
     def _recipe(self, identity: Identity) -> Recipe | None:
         if self._options.recipe != "auto":
             return self._options.recipe
-        return find_recipe(identity.root) if identity.root else None
+        return identity.recipe
 
     async def _keep_alive(self) -> Finding:
         kept = await self._keeps_alive()

@@ -7,7 +7,7 @@ from reward_client._doctor.report import Finding, failed, not_checked, ok, warni
 from reward_client._protocols.vllm import Layout
 from reward_client._server.identity import Identity
 from reward_client._server.manifest_checks import provable
-from reward_client._server.state import ServerState
+from reward_client._server.state import DiscoveryOptions, ServerState
 from reward_client.recipes import Recipe
 
 # The range of a sigmoid of a sigmoid: sigmoid(0) to sigmoid(1). reward-hub met it on vLLM 0.13.
@@ -44,15 +44,19 @@ def version(identity: Identity, *, discovered: bool) -> Finding:
 
 def model(identity: Identity) -> Finding:
     """Report the served model."""
-    return ok("model", f"{identity.model}, loaded from {identity.root or 'an unknown path'}.")
+    adapter = f", an adapter of {identity.base}" if identity.base is not None else ""
+    return ok(
+        "model", f"{identity.model}{adapter}, loaded from {identity.root or 'an unknown path'}."
+    )
 
 
-def recipe(known: Recipe | None, identity: Identity) -> Finding:
+def recipe(known: Recipe | None, identity: Identity, options: DiscoveryOptions) -> Finding:
     """Report the recipe of the model."""
     if known is None:
         return not_checked("recipe", f"No recipe applies to {identity.root or identity.model}.")
     source = f", the manifest of an export of {known.export.source}" if known.export else ""
-    return ok("recipe", f"{known.name} (digest {known.digest[:12]}){source}.")
+    name = options.name_of(known, identity)
+    return ok("recipe", f"{name} (digest {known.digest[:12]}){source}.")
 
 
 def length_limit(limit: int | None, known: Recipe | None) -> Finding:

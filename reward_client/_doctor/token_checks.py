@@ -162,7 +162,7 @@ class TokenChecks:
 
     async def local_tokenizer(self) -> Finding:
         """Compare the tokenizer in the model's folder, if this machine has the folder."""
-        root, prompt = self._identity.root, self._prompt
+        root, prompt = self._identity.tokenizer_root, self._prompt
         if root is None or not await asyncio.to_thread(Path(root).is_dir):
             return not_checked("local tokenizer", "The model's folder is not on this machine.")
         if not is_plain(prompt):

@@ -31,7 +31,7 @@ from reward_client._server.state import DiscoveryOptions, ServerState, is_same
 from reward_client._tokenization.prompt_rules import PromptRules, StepToken
 from reward_client.errors import ProtocolError, RecipeError
 from reward_client.heads import Head, LinearHead, ScalarHead, StepHead
-from reward_client.recipes import ExportTable, Recipe, find_recipe
+from reward_client.recipes import ExportTable, Recipe
 
 _logger = logging.getLogger("reward_client")
 
@@ -150,14 +150,15 @@ def _refuse_unserved(
 def _recipe(options: DiscoveryOptions, identity: Identity) -> Recipe | None:
     recipe = options.recipe
     if recipe == "auto":
-        recipe = find_recipe(identity.root) if identity.root else None
+        recipe = identity.recipe
     elif recipe is not None and len(recipe.models) > 1:
         recipe = recipe.for_model(identity.root or identity.model)
     if options.output.generates:
         return recipe if recipe is not None and recipe.verdict else None
+    name = options.name_of(recipe, identity) if recipe is not None else ""
     if recipe is not None and recipe.verdict:
         raise RecipeError(
-            f"{recipe.name}: this model writes its verdict. Give recipe={recipe.name!r} by name, "
+            f"{name}: this model writes its verdict. Give recipe={recipe.name!r} by name, "
             "or method=Verdict(…), so that it is asked for one."
         )
     if recipe is not None and recipe.refusal:
@@ -166,9 +167,7 @@ def _recipe(options: DiscoveryOptions, identity: Identity) -> Recipe | None:
             if options.recipe == "auto"
             else ""
         )
-        raise RecipeError(
-            f"{recipe.name}: {recipe.refusal} ({exported}recipe=None ignores the recipe.)"
-        )
+        raise RecipeError(f"{name}: {recipe.refusal} ({exported}recipe=None ignores the recipe.)")
     return recipe
 
 

@@ -16,6 +16,8 @@ from reward_client.errors import (
     ProtocolError,
     RouteNotFoundError,
 )
+from reward_client.recipes import Recipe, recipe_of_model
+from reward_client.recipes.model_names import is_hub_id
 
 OTHER_FLAVOURS: Mapping[str, str] = {
     "sglang": "SGLang",
@@ -46,17 +48,32 @@ class Identity:
         model: The model's name.
         root: The path or hub name that the server loaded the model from.
         max_model_len: The most tokens of one sample.
+        base: The base model's name if the model is an adapter, else None.
+        tokenizer_root: The path or hub name of the tokenizer: the base model's for an adapter.
     """
 
     version: str | None
     model: str
     root: str | None
     max_model_len: int | None
+    base: str | None
+    tokenizer_root: str | None
 
     @property
     def version_known(self) -> bool:
         """True if the version table covers the version."""
         return version_range_of(self.version) is not UNKNOWN_VERSION
+
+    @property
+    def is_known_by_served_name(self) -> bool:
+        """True if only the served name can name the model: the root is unknown, or any folder."""
+        root = self.root
+        return root is None or not (is_hub_id(root) or recipe_of_model(root))
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """The recipe of the model in the catalogue, if it has one."""
+        return recipe_of_model(self.model if self.is_known_by_served_name else self.root or "")
 
 
 async def identify(transport: Transport, model: str | None) -> Identity:
@@ -78,8 +95,15 @@ async def identify(transport: Transport, model: str | None) -> Identity:
             "`vllm serve MODEL --runner pooling`.",
         )
     card = _choose(cards, model)
+    adapters = [each for each in cards if each.get("parent") is not None]
+    if card is not None and adapters and model is None:
+        raise response.error(
+            ModelNotFoundError,
+            f"Cannot tell which model gives the reward: the server lists {_named([card])} and its "
+            f"adapters {_named(adapters)}. Name one of them by model=.",
+        )
     if card is None:
-        names = ", ".join(_shortened(str(card["id"])) for card in cards[:_SHOWN_NAMES]) or "none"
+        names = _named(cards) or "none"
         wanted = f"does not serve {model!r}" if model else "serves no single base model"
         raise ModelNotFoundError(
             f"The server {wanted}; it lists: {names}. Name one of them by model=.",
@@ -87,11 +111,14 @@ async def identify(transport: Transport, model: str | None) -> Identity:
             endpoint=response.endpoint,
             request_id=response.request_id,
         )
+    base = next((each for each in cards if each["id"] == card.get("parent")), None)
     return Identity(
         version=await _version(transport),
         model=str(card["id"]),
         root=_root(card),
         max_model_len=as_count(card.get("max_model_len")),
+        base=str(base["id"]) if base is not None else None,
+        tokenizer_root=_root(card if base is None else base),
     )
 
 
@@ -134,6 +161,10 @@ def _choose(
 def _root(card: Mapping[str, object]) -> str | None:
     root = card.get("root")
     return root if isinstance(root, str) else None
+
+
+def _named(cards: Sequence[Mapping[str, object]]) -> str:
+    return ", ".join(_shortened(str(card["id"])) for card in cards[:_SHOWN_NAMES])
 
 
 def _shortened(name: str) -> str:

@@ -66,7 +66,7 @@ class DiscoveryOptions:
         head: The head; None to find it out.
         route: The route to use.
         activation: The activation that the server applies.
-        recipe: The recipe; ``"auto"`` looks it up by the server's model root.
+        recipe: The recipe; ``"auto"`` looks it up by the model's root or served name.
         bos: True if prompts must start with a BOS token.
         tokenizer: The name of the tokenizer, for the provenance.
         output: The output that the method reads.
@@ -80,6 +80,11 @@ class DiscoveryOptions:
     bos: bool | None
     tokenizer: str
     output: OutputSpec
+
+    def name_of(self, recipe: Recipe, identity: Identity) -> str:
+        """Return the name of the recipe, with the evidence if only the served name fits."""
+        by_name = self.recipe == "auto" and identity.is_known_by_served_name
+        return f"{recipe.name} (by served name)" if by_name else recipe.name
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +127,11 @@ class ServerState:
         return self.identity.model
 
     @property
+    def recipe_name(self) -> str | None:
+        """The name of the recipe, if any."""
+        return self.options.name_of(self.recipe, self.identity) if self.recipe else None
+
+    @property
     def request(self) -> ScoringRequest:
         """The request that scores token IDs."""
         return self.strategy.request
@@ -161,7 +171,7 @@ class ServerState:
             activation=self.activation.name,
             activation_known_by=self.activation.known_by,
             bos_token_id=self.rules.bos_token_id,
-            recipe=self.recipe.name if self.recipe else None,
+            recipe=self.recipe_name,
         )
 
     @cached_property
@@ -176,7 +186,7 @@ class ServerState:
             activation=self.activation.name,
             activation_known_by=self.activation.known_by,
             head=self._described_head(),
-            recipe=recipe.name if recipe else None,
+            recipe=self.recipe_name,
             recipe_digest=recipe.digest if recipe else None,
             tokenizer=self.options.tokenizer,
             method=_described_logit(self.logit_tokens) if reads_logit else output.method,

@@ -9,6 +9,7 @@ from reward_client.recipes.loader import (
     load_recipe,
     named_recipe,
     recipe_names,
+    recipe_of_model,
 )
 from reward_client.recipes.schema import (
     ExportTable,
@@ -41,4 +42,5 @@ __all__ = [
     "load_recipe",
     "named_recipe",
     "recipe_names",
+    "recipe_of_model",
 ]

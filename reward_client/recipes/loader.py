@@ -16,6 +16,7 @@ from reward_client._base.json_values import as_mapping
 from reward_client._base.regular_file import open_regular
 from reward_client._base.wording import describe_type
 from reward_client.errors import RecipeError
+from reward_client.recipes.model_names import model_key, names_in
 from reward_client.recipes.schema import Recipe
 
 _SUFFIXES = (".toml", ".json")
@@ -54,11 +55,25 @@ def find_recipe(name: str) -> Recipe | None:
     """Return the recipe of a model in the catalogue, or None.
 
     Args:
-        name: A Hugging Face ID in any case, a folder with the model's name, or the name of a
+        name: A Hugging Face ID in any case, a location as for `recipe_of_model`, or the name of a
             recipe. The name of a recipe selects only reference values that hold for all its models.
     """
-    key = name.casefold().replace("\\", "/").rstrip("/")
-    return _index().get(key) or _index().get(_last_component(key))
+    family = catalogue().get(name.casefold())
+    return recipe_of_model(name) if family is None else family.for_model(*family.models)
+
+
+def recipe_of_model(location: str) -> Recipe | None:
+    """Return the recipe of the model that a location names, or None.
+
+    Args:
+        location: A hub ID, the folder of a mirror, cache or registry, or a served name. The name
+            of a copy in another precision selects no reference values: its rewards differ.
+    """
+    for name, is_copy in names_in(location):
+        recipe = _by_model().get(name)
+        if recipe is not None:
+            return recipe.model_copy(update={"references": ()}) if is_copy else recipe
+    return None
 
 
 def named_recipe(choice: str | PathLike[str]) -> Recipe:
@@ -104,19 +119,14 @@ def catalogue() -> Mapping[str, Recipe]:
 
 
 @functools.cache
-def _index() -> Mapping[str, Recipe]:
-    """Map recipe names, model IDs and the last components of model IDs to recipes."""
-    index: dict[str, Recipe] = {}
-    for recipe in catalogue().values():
-        index[recipe.name] = recipe.for_model(*recipe.models)
-        for model in recipe.models:
-            key = model.casefold()
-            index[key] = index[_last_component(key)] = recipe.for_model(model)
-    return index
-
-
-def _last_component(name: str) -> str:
-    return name.rpartition("/")[2]
+def _by_model() -> Mapping[str, Recipe]:
+    """Map the keys of model IDs, with and without the organization, to recipes."""
+    return {
+        model_key(name): recipe.for_model(model)
+        for recipe in catalogue().values()
+        for model in recipe.models
+        for name in (model, model.rpartition("/")[2])
+    }
 
 
 def _parse(content: bytes, name: str, path: str) -> Recipe:

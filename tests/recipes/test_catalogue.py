@@ -13,6 +13,7 @@ import pytest
 from reward_client import FormattedText, GenerationError, StepHead
 from reward_client._client.config import verdict_of
 from reward_client.recipes import catalogue, find_recipe, recipe_names
+from reward_client.recipes.model_names import model_key
 
 RECIPES = catalogue()
 SERVED = {name: recipe for name, recipe in RECIPES.items() if recipe.head is not None}
@@ -159,6 +160,15 @@ def test_ids_and_their_last_parts_are_of_one_recipe_each():
         "Skywork-Reward-V2-Llama-3.1-8B",
         "mirror/Skywork-Reward-V2-Llama-3.1-8B",
         "C:\\models\\Skywork-Reward-V2-Llama-3.1-8B",
+        "/root/.cache/hub/models--Skywork--Skywork-Reward-V2-Llama-3.1-8B/snapshots/0123abcd",
+        "/root/.cache/modelscope/hub/models/Skywork/Skywork-Reward-V2-Llama-3___1-8B",
+        "/mnt/models/Skywork--Skywork-Reward-V2-Llama-3.1-8B",
+        "mirror__Skywork-Reward-V2-Llama-3.1-8B",
+        "skywork-skywork-reward-v2-llama-3-1-8b",
+        "Skywork/Skywork-Reward-V2-Llama-3.1-8B@main",
+        "models:/Skywork-Reward-V2-Llama-3.1-8B/3",
+        "s3://bucket/Skywork-Reward-V2-Llama-3.1-8B/2026-10-01T10",
+        "skywork-reward-v2-llama-3.1-8b:latest",
     ],
 )
 def test_found_by(name):
@@ -167,6 +177,25 @@ def test_found_by(name):
     assert recipe.models == ("Skywork/Skywork-Reward-V2-Llama-3.1-8B",)
     assert [reference.expected for reference in recipe.references] == [23.0, 3.59375]
     assert recipe.commands["today"].split()[2] == "Skywork/Skywork-Reward-V2-Llama-3.1-8B"
+
+
+@pytest.mark.parametrize(
+    "precision",
+    [
+        *["-FP8", "-FP8-dynamic", "-AWQ", "-GPTQ-Int4", "-bnb-4bit", "-quantized.w8a8", "-NVFP4"],
+        *["-w4a16-g128", "-bf16", "-4bit", "-Q4_K_M.gguf", "-i1-GGUF"],
+    ],
+)
+def test_a_copy_in_another_precision_has_no_reference_values(precision):
+    recipe = find_recipe(f"copies/Skywork-Reward-V2-Llama-3.1-8B{precision}")
+    assert recipe.name == "skywork-reward-v2-llama"
+    assert recipe.references == ()
+
+
+def test_each_model_has_a_key_of_its_own():
+    keys = [model_key(name) for name in recipe_names()]
+    ends = [model_key(name.rpartition("/")[2]) for name in recipe_names()]
+    assert len({*keys, *ends}) == len(keys) + len(ends)
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_the_probes_are_eight_and_differ_in_length() -> None:
     [
         ([card("a")], None, "a"),
         ([card("a"), card("alias-of-a")], None, "a"),
-        ([card("a"), card("lora", root="x", parent="a")], None, "a"),
+        ([card("a"), card("lora", root="x", parent="a")], "a", "a"),
         ([card("a"), card("lora", root="x", parent="a")], "lora", "lora"),
         ([card("a", root=None)], None, "a"),
         ([card("a"), card("b", root="other")], "b", "b"),
@@ -111,6 +111,11 @@ def test_the_model(cards: list[Any], model: str | None, found: str) -> None:
         ([card("a"), card("b", root="other")], None, "it lists: a, b"),
         ([card("a")], "c", "does not serve 'c'; it lists: a"),
         ([], None, "it lists: none"),
+        (
+            [card("a"), card("lora", root="x", parent="a"), card("other", root="y", parent="a")],
+            None,
+            "the server lists a and its adapters lora, other. Name one of them by model=.",
+        ),
     ],
 )
 def test_no_such_model(cards: list[Any], model: str | None, hint: str) -> None:

@@ -55,6 +55,7 @@ STATUSES = "_transport/status_errors.py"
 RAW_VALUES = "integration/pitfalls/test_raw_values.py::"
 REQUESTS = "integration/pitfalls/test_requests.py::"
 PROMPTS = "integration/pitfalls/test_prompts.py::"
+MODELS = "integration/pitfalls/test_models.py::"
 REPLIES = "integration/pitfalls/test_replies.py::"
 CONNECTIONS = "integration/pitfalls/test_connections.py::"
 REPLICAS = "integration/pitfalls/test_replicas.py::"
@@ -640,7 +641,7 @@ PITFALLS: dict[int, Pitfall] = {
                 "    try:\n"
                 '        response = await transport.send(Request("GET", "/v1/models"))\n'
                 "    except AuthenticationError:\n"
-                '        return Identity(await _version(transport), model or "", None, None)\n',
+                '        return Identity(await _version(transport), model or "", None, None, None, None)\n',
                 (
                     REQUESTS + "test_22_the_key_is_tested_where_the_server_looks_at_it",
                     "server/test_discovery.py::test_the_key_is_checked_first",
@@ -1374,6 +1375,45 @@ PITFALLS: dict[int, Pitfall] = {
                 '        InputError: "sample",\n',
                 '        InputError: "server",\n',
                 ("client/test_failures.py::test_a_subclass_of_a_caller_has_that_of_its_parent",),
+    56: Pitfall(
+        "Caches, mirrors, registries and mounts name a model in other forms than its hub, so the "
+        "client lacks what its recipe knows",
+        (
+            Mutation(
+                "The client recognizes each form of a name.",
+                "recipes/loader.py",
+                "    for name, is_copy in names_in(location):\n",
+                '    for name, is_copy in [(model_key(location.rpartition("/")[2]), False)]:\n',
+                (MODELS + "test_56_a_model_is_recognized_by_the_name_of_its_folder",),
+            ),
+            Mutation(
+                "It looks up the served name if the root says nothing, and reports that.",
+                "_server/identity.py",
+                "        return root is None or not (is_hub_id(root) or recipe_of_model(root))\n",
+                "        return False\n",
+                (
+                    MODELS + "test_56_the_served_name_counts_if_the_root_says_nothing",
+                    MODELS + "test_56_a_refusal_by_the_served_name_can_be_overridden",
+                ),
+            ),
+            Mutation(
+                "A root that names another model wins over the served name.",
+                "_server/identity.py",
+                "        return root is None or not (is_hub_id(root) or recipe_of_model(root))\n",
+                "        return root is None or not recipe_of_model(root)\n",
+                (MODELS + "test_56_a_root_that_names_another_model_wins",),
+            ),
+        ),
+    ),
+    57: Pitfall(
+        "The reward model is an adapter, and the server lists its base model first",
+        (
+            Mutation(
+                "The client raises `ModelNotFoundError`, which names both.",
+                "_server/identity.py",
+                "    if card is not None and adapters and model is None:\n",
+                "    if card is None and adapters and model is None:\n",
+                (MODELS + "test_57_a_base_model_is_not_taken_for_its_adapter",),
             ),
         ),
     ),

@@ -63,6 +63,19 @@ def run_tests(session: nox.Session, *requirements: str) -> None:
     session.run("pytest", *PARALLEL, *session.posargs)
 
 
+def lowest() -> list[str]:
+    """Return the lowest versions that pyproject.toml allows, as requirements."""
+    project = PYPROJECT["project"]
+    extras = project["optional-dependencies"]
+    lines = project["dependencies"] + [line for extra in EXTRAS for line in extras[extra]]
+    return [
+        f"{requirement.name}=={bound.version}"
+        for requirement in map(Requirement, lines)
+        for bound in requirement.specifier
+        if bound.operator == ">="
+    ]
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check the style, the direction of imports, and the files that GitHub and others read."""
@@ -124,16 +137,15 @@ def pythons(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[0], default=False)
 def minimums(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml allows."""
-    project = PYPROJECT["project"]
-    extras = project["optional-dependencies"]
-    lines = project["dependencies"] + [line for extra in EXTRAS for line in extras[extra]]
-    lowest = [
-        f"{requirement.name}=={bound.version}"
-        for requirement in map(Requirement, lines)
-        for bound in requirement.specifier
-        if bound.operator == ">="
-    ]
-    run_tests(session, *lowest)
+    run_tests(session, *lowest())
+
+
+@nox.session(default=False)
+@nox.parametrize("versions", ["lowest", "newest"])
+def audit(session: nox.Session, versions: str) -> None:
+    """Look for known advisories about the dependencies, in the lowest and in the newest set."""
+    session.install("pip-audit", package_with(*EXTRAS), *(lowest() if versions == "lowest" else []))
+    session.run("pip-audit", "--local")
 
 
 @nox.session(default=False)

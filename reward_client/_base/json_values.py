@@ -142,3 +142,25 @@ def _text(value: str) -> str:
     if not is_text(text):
         raise NotJsonError("a text holds half of a surrogate pair")
     return text
+
+
+_SMALL_BYTES = 2**20
+"""A JSON text up to this size is parsed in milliseconds, whatever it holds."""
+
+_MAX_CONTAINERS = 1_000_000
+"""The most lists and objects: far above one for each token of a batch."""
+
+_MAX_COMMAS = 8_000_000
+"""The most commas: 64 MiB of float32 numbers have fewer."""
+
+
+def is_overfull(text: bytes) -> bool:
+    """Return True if a JSON text holds more values than any response with rewards.
+
+    Parsing such a text blocks the event loop for many seconds. Brackets and commas in strings
+    count too: that is cheap, and no response has a million of them.
+    """
+    if len(text) <= _SMALL_BYTES:
+        return False
+    containers = text.count(b"[") + text.count(b"{")
+    return containers > _MAX_CONTAINERS or text.count(b",") > _MAX_COMMAS

@@ -74,16 +74,20 @@ class RetryPolicy(_Options):
     """The retries of one HTTP request. Scoring is repeatable, so retries are safe.
 
     Attributes:
-        attempts: The number of attempts, the first one included; 1 switches retries off.
-        budget: The seconds after which no further attempt starts.
+        attempts: The number of attempts, the first one included; 1 switches retries off. None
+            lets only the budget end the wait for a server that is away or busy (connection
+            refused, no connection in time, unknown host, status 429, 502, 503 or 504), and makes at
+            most 5 attempts at other failures.
+        budget: The seconds after which no further attempt starts. A server that has not answered
+            since the client was made, and cannot be reached, gets at most 5 s.
         max_wait: The longest wait between two attempts in seconds; the client chooses a random wait
             below it (full jitter). A ``Retry-After`` of the server is followed exactly. If it
             exceeds the budget, the request fails at once.
     """
 
-    attempts: PositiveInt = 5
-    budget: NonNegativeFloat = 300
-    max_wait: PositiveFloat = 60
+    attempts: PositiveInt | None = None
+    budget: NonNegativeFloat = 600
+    max_wait: PositiveFloat = 10
 
 
 class Limits(_Options):

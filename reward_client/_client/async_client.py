@@ -257,6 +257,18 @@ class AsyncRewardClient:
         """
         return await self._session.tokenize(sample)
 
+    async def wait_until_ready(self, *, timeout: float = 600) -> None:  # noqa: ASYNC109 - the same name in both clients
+        """Wait until a server answers and is discovered, for example while it loads its model.
+
+        Args:
+            timeout: The longest wait in seconds.
+
+        Raises:
+            RewardTimeoutError: If no server is ready in time; its cause is the last error.
+            RewardClientError: If a server answers, but cannot give a reward.
+        """
+        await self._session.wait_until_ready(timeout)
+
     async def servers(self) -> tuple[ServerProfile, ...]:
         """Return the profile of each server in rotation, after discovery.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from reward_client._base.samples import (
 )
 from reward_client._client.config import Config
 from reward_client._client.streaming import AsyncRewardStream, OnError, Window, collect
+from reward_client._protocols.http import SERVER_FAILURES
 from reward_client._replicas.pool import ReplicaPool
 from reward_client._scoring.base import Outcome, Scorer, reward_or_raise
 from reward_client._scoring.factory import output_spec, scorer_of
@@ -41,6 +43,9 @@ from reward_client.methods import Messages
 if TYPE_CHECKING:
     from reward_client._doctor.report import Diagnosis
     from reward_client._transport import Backend, HttpTransport
+
+_READY_PAUSE = 1.0
+"""Seconds between two looks at a server that is not ready."""
 
 _logger = logging.getLogger("reward_client")
 
@@ -145,6 +150,28 @@ class Session:
         """Return the token IDs that a sample would be scored as."""
         prompt = parse_sample(sample)
         return await (await self._link()).scorer.tokenize(prompt)
+
+    async def wait_until_ready(self, timeout: float) -> None:  # noqa: ASYNC109 - the caller's word
+        """Wait until the servers are discovered, those of critics aside."""
+        deadline = time.monotonic() + timeout
+        last: RewardClientError | None = None
+        while (left := deadline - time.monotonic()) > 0:
+            limit = asyncio.timeout(left)
+            try:
+                async with limit:
+                    await self.servers()
+            except SERVER_FAILURES as error:
+                last = error
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                break
+            else:
+                return
+            await asyncio.sleep(min(_READY_PAUSE, max(0.0, deadline - time.monotonic())))
+        raise RewardTimeoutError(
+            f"No server was ready within {timeout:g} s. {last or 'Read the log of the server.'}"
+        ) from last
 
     async def servers(self) -> tuple[ServerProfile, ...]:
         """Return the profiles of the servers in rotation."""

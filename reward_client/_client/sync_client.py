@@ -397,6 +397,18 @@ class RewardClient:
         """
         return self._run(self._session.tokenize(sample))
 
+    def wait_until_ready(self, *, timeout: float = 600) -> None:
+        """Wait until a server answers and is discovered, for example while it loads its model.
+
+        Args:
+            timeout: The longest wait in seconds.
+
+        Raises:
+            RewardTimeoutError: If no server is ready in time; its cause is the last error.
+            RewardClientError: If a server answers, but cannot give a reward.
+        """
+        self._run(self._session.wait_until_ready(timeout))
+
     def servers(self) -> tuple[ServerProfile, ...]:
         """Return the profile of each server in rotation, after discovery.
 

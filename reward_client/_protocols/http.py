@@ -90,12 +90,19 @@ class Transport(Protocol):
         ...
 
     @property
-    def epoch(self) -> int:
-        """The number of times that the server was lost; another one may have come up since."""
+    def lost_at(self) -> float:
+        """When the last loss of the server began; another one may have come up since.
+
+        A value of `time.monotonic`, and minus infinity before the first loss.
+        """
         ...
 
-    def mark_lost(self) -> None:
-        """Start a new epoch: another server may have come up."""
+    def mark_lost(self, began: float | None = None) -> None:
+        """Note that the server was lost: another one may have come up.
+
+        Args:
+            began: When the loss began, as a value of `time.monotonic`; None for now.
+        """
         ...
 
     async def send(self, request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 
@@ -16,8 +17,8 @@ class ServerMonitor:
     """Keeps the state of one server up to date. Belongs to one event loop.
 
     Args:
-        transport: The connection to the server. Its `epoch` grows when another server may have come
-            up.
+        transport: The connection to the server. Its `lost_at` says when another server may have
+            come up.
         model: The model's name; None for the only one.
         discover: Discovers the whole state: a handful of requests.
     """
@@ -32,7 +33,7 @@ class ServerMonitor:
         self._model = model
         self._discover = discover
         self._state: ServerState | None = None
-        self._epoch = 0
+        self._verified_from = -math.inf
         self._last_response = 0.0
         self._renewal = SingleFlight()
 
@@ -55,11 +56,11 @@ class ServerMonitor:
     async def _renew(self) -> ServerState:
         for _ in range(MAX_CHANGES):
             if self._state is None or self._is_lost() or not await self._is_same(self._state):
-                epoch = self._transport.epoch
+                began = time.monotonic()
                 discovered = await self._discover()
                 if self._state is None or not discovered.is_same_as(self._state):
                     self._state = discovered
-                self._epoch = epoch
+                self._verified_from = began
             if not self._is_lost():
                 self.note_response()
                 return self._state
@@ -95,7 +96,7 @@ class ServerMonitor:
         return await identify(self._transport, self._model) == state.identity
 
     def _is_lost(self) -> bool:
-        return self._transport.epoch != self._epoch
+        return self._transport.lost_at >= self._verified_from
 
     def _is_silent(self) -> bool:
         return time.monotonic() - self._last_response > RESTART_SECONDS

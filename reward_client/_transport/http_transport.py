@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import re
 import time
 import uuid
@@ -15,7 +16,7 @@ from typing import cast
 
 import orjson
 
-from reward_client._base.json_values import as_mapping
+from reward_client._base.json_values import as_mapping, is_overfull
 from reward_client._base.options import Limits, RetryPolicy
 from reward_client._protocols.http import (
     MAX_DEATHS,
@@ -49,6 +50,15 @@ from reward_client.errors import (
 
 _logger = logging.getLogger("reward_client")
 
+_FIRST_CONTACT_SECONDS = 5.0
+"""The longest wait for a server that never answered: mostly its address is wrong."""
+
+_MAX_FAILURES = 5
+"""The attempts of a request that a server answers with failures, or breaks off."""
+
+_BUSY = (429, 502, 503, 504)
+"""The statuses of a server that is away behind a gateway, starting, or busy."""
+
 _RESERVED_SLOTS = 8
 """The requests in flight that are reserved for scoring."""
 
@@ -80,11 +90,15 @@ class HttpTransport:
     ) -> None:
         self.url = url
         self.has_stand_in = has_stand_in
-        self.epoch = 0
+        self.lost_at = -math.inf
         self._backend = backend
         self._headers = {"accept": "application/json", **headers}
         self._policy = retry
+        self.time_binds = retry.attempts is None
         self._once = retry.model_copy(update={"attempts": 1})
+        first = min(retry.budget, _FIRST_CONTACT_SECONDS)
+        self._first_contact = retry.model_copy(update={"budget": first})
+        self._has_answered = False
         self._unreachable = False
         slots = limits.max_concurrency
         self._slots = asyncio.Semaphore(slots)
@@ -92,9 +106,9 @@ class HttpTransport:
         # the server would first tokenize all samples and then score them, never both at once.
         self._preparing = asyncio.Semaphore(slots - min(_RESERVED_SLOTS, slots // 2))
 
-    def mark_lost(self) -> None:
+    def mark_lost(self, began: float | None = None) -> None:
         """See `Transport`."""
-        self.epoch += 1
+        self.lost_at = max(self.lost_at, time.monotonic() if began is None else began)
 
     async def send(self, request: Request) -> Response:
         """See `Transport`.
@@ -103,11 +117,11 @@ class HttpTransport:
         attempt until the server answers.
         """
         attempts = _Attempts(self, request)
-        policy, started = self._once if self._unreachable else self._policy, time.monotonic()
+        started = time.monotonic()
         outcome: Response | Failure = await attempts.next()
         if isinstance(outcome, Failure) and outcome.retried:
             # Only here: the retry object costs a fifth of a successful request.
-            retry = retrying(policy, spent=time.monotonic() - started)
+            retry = retrying(self._current_policy(), spent=time.monotonic() - started)
             outcome = await retry(attempts.after(outcome))
         if isinstance(outcome, Response):
             return outcome
@@ -119,6 +133,11 @@ class HttpTransport:
         error = outcome.error
         error.attempts = tuple(attempts.summaries[:-1])
         raise error
+
+    def _current_policy(self) -> RetryPolicy:
+        if self._unreachable:
+            return self._once
+        return self._policy if self._has_answered else self._first_contact
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -132,15 +151,29 @@ class HttpTransport:
         if body is not None:
             headers["content-type"] = "application/json"
         endpoint = f"{request.method} {self.url}{request.path}"
+        began = time.monotonic()
         try:
             async with self._preparing if request.prepares else nullcontext(), self._slots:
+                began = time.monotonic()
                 response = await self._backend.send(request.method, request.path, body, headers)
         except NetworkError as error:
-            return self._failed_by_network(error, endpoint, request_id)
+            return self._failed_by_network(error, began, endpoint, request_id)
         self._unreachable = False
+        self._has_answered = True
         return self._read(response, endpoint, request_id)
 
     def _read(self, response: RawResponse, endpoint: str, request_id: str) -> Response | Failure:
+        if is_overfull(response.body):
+            return Failure(
+                ProtocolError(
+                    "Cannot read the response: it holds millions of values. Rewards are few: does "
+                    "base_url point at a vLLM server with a reward model?",
+                    endpoint=endpoint,
+                    request_id=request_id,
+                ),
+                summary="a response with too many values",
+                retried=False,
+            )
         payload = _json_or_none(response.body)
         # The body decides before the status: vLLM up to 0.17.1 sends some errors with HTTP 200.
         error = read_error(response.body, payload, response.sent)
@@ -182,19 +215,25 @@ class HttpTransport:
             ),
             summary=f"HTTP {status}",
             retried=is_retried(kind, status),
+            away=status in _BUSY and not issubclass(kind, EngineDeadError),
         )
 
-    def _failed_by_network(self, error: NetworkError, endpoint: str, request_id: str) -> Failure:
+    def _failed_by_network(
+        self, error: NetworkError, began: float, endpoint: str, request_id: str
+    ) -> Failure:
         rule = NETWORK_ERROR_RULES[error.kind]
         if rule.server_lost:
-            self.mark_lost()
+            self.mark_lost(began)
         reason = redact(str(error), self._headers)[:200]
         message = f"{reason[:1].upper()}{reason[1:]}. {rule.hint}"
+        if rule.server_lost and not self._has_answered:
+            message += " If it is starting, call wait_until_ready() first (--wait in commands)."
         return Failure(
             rule.error(message, endpoint=endpoint, request_id=request_id),
             summary=error.kind.value,
             retried=rule.retried,
             network_error=error.kind,
+            away=rule.server_lost,
         )
 
 
@@ -207,7 +246,9 @@ class _Attempts:
         self._body = None if request.body is None else _encode(request.body)
         self._was_reset = False
         self._deaths = 0
+        self._failures = 0
         self._failing_since = 0.0
+        self._failed_at = 0.0
         self.summaries: list[str] = []
 
     def after(self, first: Failure) -> Callable[[], Awaitable[Response | Failure]]:
@@ -222,8 +263,9 @@ class _Attempts:
     async def next(self) -> Response | Failure:
         """Make one attempt."""
         if self.summaries and time.monotonic() - self._failing_since > RESTART_SECONDS:
-            # Another server may answer by now: a gateway hides that the first one was down.
-            self._transport.mark_lost()
+            # Another server may answer by now: a gateway hides that the first one was down. What
+            # was discovered since the last failure is about the server that is there now.
+            self._transport.mark_lost(self._failed_at)
         outcome = await self._send()
         if not self._was_reset and _is_reset(outcome):
             # Mostly an idle connection that the server had closed: repeat at once, and only once.
@@ -233,6 +275,10 @@ class _Attempts:
             self._deaths += 1
             if self._deaths == MAX_DEATHS:
                 return Failure(outcome.error, outcome.summary, retried=False)
+        if isinstance(outcome, Failure) and not outcome.away:
+            self._failures += 1
+            if self._failures == _MAX_FAILURES and self._transport.time_binds:
+                return replace(outcome, retried=False)
         if isinstance(outcome, Failure) and isinstance(outcome.error, SERVER_FAILURES):
             return replace(outcome, retried=outcome.retried and not self._transport.has_stand_in())
         return outcome
@@ -246,8 +292,9 @@ class _Attempts:
             "%s %s: %s (%s)", self._request.method, self._request.path, summary, request_id
         )
         if isinstance(outcome, Failure):
+            self._failed_at = time.monotonic()
             if not self.summaries:
-                self._failing_since = time.monotonic()
+                self._failing_since = self._failed_at
             self.summaries.append(summary)
         return outcome
 

@@ -12,6 +12,7 @@ from tenacity import (
     stop_after_attempt,
     stop_any,
     stop_before_delay,
+    stop_never,
     wait_random_exponential,
 )
 
@@ -35,12 +36,14 @@ class Failure:
         summary: One line without any text of the server, for logs and `error.attempts`.
         retried: True if another attempt can help.
         network_error: The kind of network error, if the attempt failed by one.
+        away: True if the server is away or busy: only time can help.
     """
 
     error: RewardClientError
     summary: str
     retried: bool
     network_error: NetworkErrorKind | None = None
+    away: bool = False
 
 
 def retrying(policy: RetryPolicy, spent: float) -> AsyncRetrying:
@@ -54,9 +57,10 @@ def retrying(policy: RetryPolicy, spent: float) -> AsyncRetrying:
         spent: The seconds of the budget that are already spent.
     """
     left = policy.budget - spent
+    attempts = stop_never if policy.attempts is None else stop_after_attempt(policy.attempts)
     return AsyncRetrying(
         retry=retry_if_result(_is_worth_another_attempt),
-        stop=stop_any(stop_after_attempt(policy.attempts), stop_before_delay(left)),
+        stop=stop_any(attempts, stop_before_delay(left)),
         wait=_Wait(policy.max_wait),
         before_sleep=_log_retry,
         retry_error_callback=_last_failure,

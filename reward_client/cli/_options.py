@@ -35,6 +35,17 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_wait_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that waits for a server that is starting."""
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="longest wait in seconds for a server that is starting (default: none)",
+    )
+
+
 def add_recipe_option(
     parser: argparse.ArgumentParser, lookup_key: str = "the server's model root"
 ) -> None:

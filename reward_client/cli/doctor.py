@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from reward_client import Diagnosis, RetryPolicy, RewardClient, RewardClientError, Timeouts
@@ -12,6 +12,7 @@ from reward_client.cli._options import (
     Commands,
     add_recipe_option,
     add_server_options,
+    add_wait_option,
     chosen_recipe,
 )
 from reward_client.cli._output import show
@@ -38,6 +39,7 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("urls", nargs="+", metavar="URL", help="URL of a server")
     add_server_options(parser)
+    add_wait_option(parser)
     add_recipe_option(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_doctor)
@@ -85,4 +87,8 @@ def _diagnoses(options: argparse.Namespace) -> Iterator[Diagnosis]:
             for url in options.urls  # opened first, so that a wrong option fails before any request
         ]
         for client in opened:
+            if options.wait > 0:
+                # What is wrong with a server is a finding: only the wait matters here.
+                with suppress(RewardClientError):
+                    client.wait_until_ready(timeout=options.wait)
             yield client.diagnose()

@@ -11,6 +11,7 @@ from reward_client.cli._options import (
     Commands,
     add_recipe_option,
     add_server_options,
+    add_wait_option,
     chosen_recipe,
 )
 from reward_client.cli._output import show
@@ -42,6 +43,7 @@ def add_to(commands: Commands) -> None:
         "--url", help=f"URL of the server; by default the environment variable {BASE_URL_VARIABLE}"
     )
     add_server_options(parser)
+    add_wait_option(parser)
     add_recipe_option(parser)
     parser.add_argument(
         "--tokenizer",
@@ -63,6 +65,8 @@ def _score(options: argparse.Namespace) -> int:
         recipe=chosen_recipe(options),
         tokenizer=options.tokenizer,
     ) as client:
+        if options.wait > 0:
+            client.wait_until_ready(timeout=options.wait)
         try:
             summary = score_file(
                 client,

@@ -52,14 +52,14 @@ class Server(FakeVllm):
     """The /tokenize of a server with the model's own tokenizer, where a session would stand."""
 
     url = "http://stub"
-    epoch = 0
+    lost_at = 0.0
 
     def __init__(self) -> None:
         super().__init__()
         self.alter: Callable[[list[int]], list[int]] = lambda ids: ids
         self._tokenizer = ChatTokenizer(MODEL)
 
-    def mark_lost(self) -> None:
+    def mark_lost(self, began: float | None = None) -> None:
         raise AssertionError
 
     async def send(self, request: Request) -> Response:

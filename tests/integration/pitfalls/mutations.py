@@ -55,7 +55,6 @@ STATUSES = "_transport/status_errors.py"
 RAW_VALUES = "integration/pitfalls/test_raw_values.py::"
 REQUESTS = "integration/pitfalls/test_requests.py::"
 PROMPTS = "integration/pitfalls/test_prompts.py::"
-MODELS = "integration/pitfalls/test_models.py::"
 REPLIES = "integration/pitfalls/test_replies.py::"
 CONNECTIONS = "integration/pitfalls/test_connections.py::"
 REPLICAS = "integration/pitfalls/test_replicas.py::"
@@ -71,6 +70,7 @@ LINKS = "export/test_links.py::"
 CLOSED = "client/test_closed_options.py::"
 STEPS = "integration/recorded/test_steps.py::"
 VALUES = "integration/pitfalls/test_values.py::"
+MODELS = "integration/pitfalls/test_models.py::"
 
 PITFALLS: dict[int, Pitfall] = {
     1: Pitfall(
@@ -1108,6 +1108,41 @@ PITFALLS: dict[int, Pitfall] = {
             ),
         ),
     ),
+    35: Pitfall(
+        "Losses that began before a discovery spoil it: one restart of the server fails most of "
+        "a run",
+        (
+            Mutation(
+                "Only a loss that began after a discovery spoils it.",
+                "_replicas/monitor.py",
+                "return self._transport.lost_at >= self._verified_from",
+                "return self._transport.lost_at > 0 or self._state is None",
+                (
+                    "replicas/test_monitor_losses.py::test_35_a_loss_that_began_before_spoils_nothing",
+                ),
+            ),
+            Mutation(
+                "A loss during a discovery does spoil it.",
+                "_replicas/monitor.py",
+                "return self._transport.lost_at >= self._verified_from",
+                "return False",
+                ("replicas/test_monitor_losses.py::test_35_a_loss_that_began_since_does",),
+            ),
+        ),
+    ),
+    36: Pitfall(
+        "JSON of millions of empty lists is below the size limit, and blocks the event loop past "
+        "every deadline",
+        (
+            Mutation(
+                "The client counts the values of a large response before it parses it.",
+                CALLER,
+                "        if is_overfull(response.body):\n",
+                '        if is_overfull(b""):\n',
+                ("base/test_json_values.py::test_36_an_overfull_response_is_not_parsed",),
+            ),
+        ),
+    ),
     40: Pitfall(
         'A misspelt or mistyped option means something else: `on_error="Raise"` would return '
         'errors, `force="no"` would replace a folder',
@@ -1375,6 +1410,9 @@ PITFALLS: dict[int, Pitfall] = {
                 '        InputError: "sample",\n',
                 '        InputError: "server",\n',
                 ("client/test_failures.py::test_a_subclass_of_a_caller_has_that_of_its_parent",),
+            ),
+        ),
+    ),
     56: Pitfall(
         "Caches, mirrors, registries and mounts name a model in other forms than its hub, so the "
         "client lacks what its recipe knows",

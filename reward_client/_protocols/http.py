@@ -49,11 +49,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A successful response: its JSON and its origin."""
+    """A successful response: its JSON and its origin.
+
+    Attributes:
+        payload: The JSON.
+        endpoint: The method and the URL of the request.
+        request_id: The ID of the request.
+        fingerprint: The hash of its bytes.
+    """
 
     payload: object
     endpoint: str
     request_id: str
+    fingerprint: int = 0
 
     def fields(self) -> Mapping[str, object]:
         """Return the JSON object of the response.

@@ -15,7 +15,7 @@ from reward_client._protocols.vllm.tokenize import (
     tokenize_text,
 )
 from reward_client._tokenization.prompt_rules import StepToken
-from reward_client.errors import InputError
+from reward_client.errors import InputError, ResponseMismatchError
 from reward_client.heads import StepHead
 
 # Tokenized once for each server, cut into pieces of different lengths and scored. Diverse, so that
@@ -25,6 +25,7 @@ _TEXT = (
     "are cities; def f(x): return x ** 2 is code!!! I am sorry, I cannot help with that. ¿Por qué "
     "no? No no no no. Yes. https://example.org/a?b=c&d=%20 {'key': [1, 2.5, null]} THE END"
 )
+_OTHER_TEXT = "Another text, so that two replies differ."
 _COUNT = 8
 _SHORTEST = 3
 _STRIDE = 5
@@ -40,9 +41,20 @@ async def tokenize_probe_text(
     Returns:
         Its token IDs; the BOS token, if the tokenizer adds one; the length limit that ``/tokenize``
         names, if any.
+
+    Raises:
+        ResponseMismatchError: If another text gets the same token IDs.
+        RewardClientError: As `Transport.send`.
     """
+    other = await tokenize_text(transport, model, _OTHER_TEXT, add_special_tokens=True)
     response = await transport.send(text_request(model, _TEXT, add_special_tokens=True))
     ids = token_ids(response)
+    if ids == other:
+        raise response.error(
+            ResponseMismatchError,
+            "Cannot trust /tokenize: two different texts get the same token IDs. A proxy caches "
+            "responses by their path. Connect to the server itself.",
+        )
     bare = await tokenize_text(transport, model, _TEXT, add_special_tokens=False)
     bos = ids[0] if ids[1 : 1 + len(bare)] == bare else None
     return bare, bos, as_count(response.fields().get("max_model_len"))

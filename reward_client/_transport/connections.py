@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ssl
 from base64 import b64encode
+from contextvars import ContextVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
 from aiohttp import connector
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.tracing import Trace
 
 from reward_client._base.options import Connection
@@ -21,6 +23,10 @@ _KEEPALIVE_SECONDS = 4.0
 _MAX_HEADER_BYTES = 65_536
 # With aiohttp's default of 64 kB a large response stops and starts its socket many times.
 _READ_BUFFER_BYTES = 2**20
+
+
+latest_connection: ContextVar[ResponseHandler] = ContextVar("latest_connection")
+"""The connection of the latest request of the running task. aiohttp keeps it to itself."""
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -39,7 +45,9 @@ class _Connector(aiohttp.TCPConnector):
         """Return a clean connection, which is new if none is idle."""
         while True:
             connection = await super().connect(req, traces, timeout)
-            if connection.protocol is None or not connection.protocol.should_close:
+            protocol = connection.protocol
+            if protocol is not None and not protocol.should_close:
+                latest_connection.set(protocol)
                 return connection
             connection.close()
 

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import cast
 
 import orjson
@@ -26,6 +26,7 @@ from reward_client._protocols.http import (
     Response,
 )
 from reward_client._transport.backends.base import Backend, RawResponse
+from reward_client._transport.ledger import Ledger
 from reward_client._transport.network_errors import (
     NETWORK_ERROR_RULES,
     NetworkError,
@@ -52,6 +53,9 @@ _logger = logging.getLogger("reward_client")
 
 _FIRST_CONTACT_SECONDS = 5.0
 """The longest wait for a server that never answered: mostly its address is wrong."""
+
+_MAX_ASKED = 3
+"""How often a request is asked again whose response has answered another one."""
 
 _MAX_FAILURES = 5
 """The attempts of a request that a server answers with failures, or breaks off."""
@@ -91,6 +95,9 @@ class HttpTransport:
         self.url = url
         self.has_stand_in = has_stand_in
         self.lost_at = -math.inf
+        self.ledger = Ledger()
+        self.settling: set[asyncio.Future[bool]] = set()
+        self.mixes_up = False
         self._backend = backend
         self._headers = {"accept": "application/json", **headers}
         self._policy = retry
@@ -109,6 +116,7 @@ class HttpTransport:
     def mark_lost(self, began: float | None = None) -> None:
         """See `Transport`."""
         self.lost_at = max(self.lost_at, time.monotonic() if began is None else began)
+        self.ledger = Ledger()  # another server may give the same replies
 
     async def send(self, request: Request) -> Response:
         """See `Transport`.
@@ -145,7 +153,7 @@ class HttpTransport:
 
     async def send_once(
         self, request: Request, body: bytes | None, request_id: str
-    ) -> Response | Failure:
+    ) -> Response | Failure | Repeat:
         """Send one request; return a failure instead of raising it, so that it can be retried."""
         headers = {**self._headers, "x-request-id": request_id}
         if body is not None:
@@ -160,7 +168,43 @@ class HttpTransport:
             return self._failed_by_network(error, began, endpoint, request_id)
         self._unreachable = False
         self._has_answered = True
-        return self._read(response, endpoint, request_id)
+        read = self._read(response, endpoint, request_id)
+        outcome = (
+            await self._bind(request, body, response, read) if isinstance(read, Response) else read
+        )
+        if not isinstance(outcome, Response):
+            await response.drop()  # its next response may be one late
+        return outcome
+
+    async def settled(self) -> bool:
+        """Wait for all whose response was in doubt; return True if they have found theirs."""
+        waiting = tuple(self.settling)
+        if waiting:
+            await asyncio.wait(waiting)
+        return all(found.result() for found in waiting)
+
+    async def tells_apart(self, path: str, reply: int) -> bool:
+        """Return False if a request to this route that had another reply gets a wrong one now."""
+        landmark = self.ledger.landmark(path, reply)
+        return landmark is None or not isinstance(
+            await self.send_once(landmark.request, landmark.body, _new_id()), Repeat
+        )
+
+    async def _bind(
+        self, request: Request, body: bytes | None, raw: RawResponse, response: Response
+    ) -> Response | Failure | Repeat:
+        """Return the response, unless it may be the answer to another request."""
+        named = _named_request(response.payload, raw.headers)
+        if named is not None and named != response.request_id:
+            return _mismatch(f"The response belongs to another request, {named}.", response)
+        if not raw.is_only:
+            return _mismatch("A second response followed on the connection.", response)
+        if named is None and self.mixes_up:
+            # The response that this one may repeat was sent before: it is read before.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        is_new = self.ledger.enter(request, body, response.fingerprint)
+        return response if is_new else Repeat(response)
 
     def _read(self, response: RawResponse, endpoint: str, request_id: str) -> Response | Failure:
         if is_overfull(response.body):
@@ -179,10 +223,7 @@ class HttpTransport:
         error = read_error(response.body, payload, response.sent)
         if response.succeeded:
             if error is None:
-                other = _other_request(payload, response.headers, request_id)
-                if other is not None:
-                    return _answer_to(other, endpoint, request_id)
-                return Response(payload, endpoint, request_id)
+                return Response(payload, endpoint, request_id, hash(response.body))
             if payload is None:
                 return Failure(
                     ProtocolError(
@@ -237,6 +278,13 @@ class HttpTransport:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A response whose bytes have answered another request before."""
+
+    response: Response
+
+
 class _Attempts:
     """The attempts of one request, with a summary of each failure."""
 
@@ -244,7 +292,7 @@ class _Attempts:
         self._transport = transport
         self._request = request
         self._body = None if request.body is None else _encode(request.body)
-        self._was_reset = False
+        self._was_repeated = False
         self._deaths = 0
         self._failures = 0
         self._failing_since = 0.0
@@ -267,9 +315,9 @@ class _Attempts:
             # was discovered since the last failure is about the server that is there now.
             self._transport.mark_lost(self._failed_at)
         outcome = await self._send()
-        if not self._was_reset and _is_reset(outcome):
+        if not self._was_repeated and _is_of_connection(outcome):
             # Mostly an idle connection that the server had closed: repeat at once, and only once.
-            self._was_reset = True
+            self._was_repeated = True
             outcome = await self._send()
         if isinstance(outcome, Failure) and isinstance(outcome.error, EngineDeadError):
             self._deaths += 1
@@ -284,8 +332,53 @@ class _Attempts:
         return outcome
 
     async def _send(self) -> Response | Failure:
-        # vLLM up to 0.13 refuses an ID that is still in flight, so each attempt has its own.
-        request_id = f"rc-{uuid.uuid4().hex}"
+        transport, outcome = self._transport, await self._send_once()
+        for _ in range(_MAX_ASKED):
+            if isinstance(outcome, Repeat):
+                outcome = await self._settle(outcome.response)
+            if not isinstance(outcome, Response) or not transport.settling:
+                return outcome
+            # Somebody else got a wrong response, so this one may be theirs.
+            all_found = await transport.settled()
+            if all_found and transport.ledger.holds(self._request, self._body, outcome.fingerprint):
+                return outcome
+            outcome = Repeat(outcome)
+        return _repeats(outcome.response if isinstance(outcome, Repeat) else outcome)
+
+    async def _settle(self, repeat: Response) -> Response | Failure:
+        """Find the response to this request in the place of one that is in doubt."""
+        self._transport.mixes_up = True
+        settling = self._transport.settling
+        found: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        settling.add(found)
+        outcome: Response | Failure | None = None
+        try:
+            outcome = await self._ask_again(repeat)
+        finally:
+            settling.remove(found)
+            found.set_result(isinstance(outcome, Response))
+        return outcome
+
+    async def _ask_again(self, repeat: Response) -> Response | Failure:
+        """Ask again: two requests that truly have one response get it again.
+
+        Before, a third request shows that the route tells requests apart.
+        """
+        transport, request = self._transport, self._request
+        for _ in range(_MAX_ASKED):
+            if not await transport.tells_apart(request.path, repeat.fingerprint):
+                continue
+            again = await self._send_once()
+            if not isinstance(again, Repeat):
+                return again
+            if again.response.fingerprint == repeat.fingerprint:
+                transport.ledger.confirm(request, self._body, repeat.fingerprint)
+                return again.response
+            repeat = again.response
+        return _repeats(repeat)
+
+    async def _send_once(self) -> Response | Failure | Repeat:
+        request_id = _new_id()
         outcome = await self._transport.send_once(self._request, self._body, request_id)
         summary = outcome.summary if isinstance(outcome, Failure) else "ok"
         _logger.debug(
@@ -299,31 +392,45 @@ class _Attempts:
         return outcome
 
 
-def _other_request(payload: object, headers: Mapping[str, str], request_id: str) -> str | None:
-    """Return the ID of another request of this client that a response names, if it names one."""
-    response_id = (as_mapping(payload) or {}).get("id")
-    for text in (response_id, headers.get("x-request-id")):
+def _named_request(payload: object, headers: Mapping[str, str]) -> str | None:
+    """Return the ID of the request of this client that a response names, if it names one."""
+    for text in (as_mapping(payload) or {}).get("id"), headers.get("x-request-id"):
         named = _REQUEST_ID.search(text) if isinstance(text, str) else None
-        if named is not None and named[0] != request_id:
+        if named is not None:
             return named[0]
     return None
 
 
-def _answer_to(other: str, endpoint: str, request_id: str) -> Failure:
+def _mismatch(reason: str, response: Response) -> Failure:
     return Failure(
-        ResponseMismatchError(
-            f"The response belongs to another request, {other}. A proxy mixes up, repeats or "
-            "caches responses.",
-            endpoint=endpoint,
-            request_id=request_id,
+        response.error(
+            ResponseMismatchError, f"{reason} A proxy mixes up, repeats or caches responses."
         ),
         summary="a response to another request",
         retried=True,
     )
 
 
-def _is_reset(outcome: Response | Failure) -> bool:
-    return isinstance(outcome, Failure) and outcome.network_error is NetworkErrorKind.RESET
+def _repeats(response: Response) -> Failure:
+    failure = _mismatch("The response has answered another request before.", response)
+    return replace(failure, retried=False)
+
+
+def _new_id() -> str:
+    # vLLM up to 0.13 refuses an ID that is still in flight, so each attempt has its own.
+    return f"rc-{uuid.uuid4().hex}"
+
+
+def _is_of_connection(outcome: Response | Failure) -> bool:
+    """Return True if only the connection may be at fault, which is closed now."""
+    return (
+        isinstance(outcome, Failure)
+        and outcome.retried
+        and (
+            outcome.network_error is NetworkErrorKind.RESET
+            or isinstance(outcome.error, ResponseMismatchError)
+        )
+    )
 
 
 def _encode(body: dict[str, object]) -> bytes:

@@ -529,8 +529,8 @@ def test_the_shorter_limit_of_one_that_comes_back_holds_for_all(connect: Connect
     until_left_out(client, other)
     other.cards = [card("judge") | {"max_model_len": 20}]
     other.before = lambda request: None
-    values = [reward.value for reward in client.score_many(lists(200))]
-    assert values == [place - 5.5 for place in range(200)]
+    values = [reward.value for reward in client.score_many(lists(400))]
+    assert values == [place - 5.5 for place in range(400)]
     assert len(client.servers()) == 2
     with pytest.raises(PromptTooLongError, match="takes 20"):
         client.score([1000, *range(20)])

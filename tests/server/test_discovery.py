@@ -181,7 +181,7 @@ def refused(_: httpx.Request) -> httpx.Response:
 
 def refuse_once_in_the_middle(server: FakeVllm, then: Any) -> Any:
     """The first scoring after the discovery and tokenizing is refused; then something happens."""
-    failing = iter([False] * 7 + [True])
+    failing = iter([False] * 8 + [True])
 
     def before(request: httpx.Request) -> httpx.Response | None:
         if next(failing, False):

@@ -26,6 +26,7 @@ ITEM_KEY = {"/pooling": "data", "/v1/embeddings": "embedding", "/classify": "pro
 EMBEDDINGS_ONLY = ["/tokenize", "/detokenize", "/v1/embeddings", "/v1/models"]
 NESTED_404 = (404, {"detail": "Not Found"})
 _PROBE = list(range(20, 60))
+_SHORT = 60
 _SWITCHES = ("use_activation", "activation", "softmax", "normalize")
 _FLAT_ERRORS = ("0.6.", "0.8.", "0.9.")  # later versions put an error under "error"
 
@@ -58,7 +59,7 @@ class FakeVllm:
         takes_text: It pools texts instead of token IDs.
         heeds_switch: It applies an activation to the pooled output if the request says so.
         chat_tokens: The token IDs of every conversation.
-        probe: The token IDs of every text, without BOS.
+        probe: The token IDs of every long text, without BOS; those of short ones tell their length.
         before: Answers first, unless it returns None.
         after: Changes the body of a true answer.
         requests: The paths and bodies so far.
@@ -118,7 +119,8 @@ class FakeVllm:
         """Tokenize the messages or the prompt of a request."""
         if "messages" in body:
             return self.chat_tokens
-        return [BOS] * body["add_special_tokens"] + self.probe
+        bare = self.probe if len(body["prompt"]) > _SHORT else [100 + len(body["prompt"])]
+        return [BOS] * body["add_special_tokens"] + bare
 
     def text(self, ids: list[int]) -> str:
         return " ".join(map(str, ids))
@@ -146,7 +148,7 @@ class FakeVllm:
         """Wrap a value for each input as vLLM does."""
         count = sum(map(len, inputs))
         return {
-            "id": "pool-1",
+            "id": f"pool-{len(self.requests)}",
             "object": "list",
             "created": 1700000000,
             "model": self.response_model or self.cards[0]["id"],

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Literal
 from urllib.parse import urlsplit
 
 import aiohttp
 import yarl
+from aiohttp.client_proto import ResponseHandler
 
 from reward_client._base.options import Connection, Timeouts
 from reward_client._transport.backends.base import (
@@ -17,7 +19,12 @@ from reward_client._transport.backends.base import (
     read_body,
     request_url,
 )
-from reward_client._transport.connections import find_proxy, open_session, tls_context
+from reward_client._transport.connections import (
+    find_proxy,
+    latest_connection,
+    open_session,
+    tls_context,
+)
 
 # aiohttp warns about larger bodies in one piece: they block the event loop.
 _MAX_PIECE_BYTES = 2**19
@@ -103,7 +110,15 @@ class AiohttpBackend:
                     max_bytes=self._max_response_bytes,
                     packed=True,
                 )
-                return RawResponse(response.status, response.headers, content, headers)
+            protocol = latest_connection.get()
+            return RawResponse(
+                response.status,
+                response.headers,
+                content,
+                headers,
+                drop=partial(_close, protocol),
+                is_only=not len(protocol),
+            )
         except Exception as error:  # noqa: BLE001 - raised again
             raise_network_error(error, reading=reading, closed=self._closed)
 
@@ -112,6 +127,10 @@ class AiohttpBackend:
         self._closed = True
         if self._session is not None:
             await self._session.close()
+
+
+async def _close(protocol: ResponseHandler) -> None:
+    protocol.close()
 
 
 async def _in_pieces(body: bytes) -> AsyncIterator[bytes]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NoReturn, Protocol
+from typing import Literal, NoReturn, Protocol, runtime_checkable
 
 import httpx
 
@@ -29,17 +29,29 @@ class RawResponse:
         headers: The response headers; names in any case.
         body: The unpacked body.
         sent: The headers of the request.
+        drop: Closes the connection, unless it is closed or unknown.
+        is_only: False if another response followed on the connection: which one answers the
+            request is unknown then.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     sent: Mapping[str, str]
+    drop: Callable[[], Awaitable[None]]
+    is_only: bool = True
 
     @property
     def succeeded(self) -> bool:
         """True for a status of 2xx."""
         return 200 <= self.status < 300
+
+
+@runtime_checkable
+class _Closable(Protocol):
+    """A connection of httpcore or of its successor."""
+
+    async def aclose(self) -> None: ...
 
 
 class Backend(Protocol):
@@ -75,6 +87,13 @@ def request_url(base_url: str, path: str) -> httpx.URL:
         return httpx.URL(base_url + path)
     except httpx.InvalidURL as error:
         raise InputError(f"Cannot read base_url as a URL: {error}.") from error
+
+
+async def close_stream(extensions: Mapping[str, object]) -> None:
+    """Close the connection that a response of httpx names, if its transport names one."""
+    stream = extensions.get("network_stream")
+    if isinstance(stream, _Closable):
+        await stream.aclose()
 
 
 async def read_body(

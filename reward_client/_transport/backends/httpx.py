@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal
 
 import httpx
@@ -11,6 +12,7 @@ from reward_client._base.options import Timeouts
 from reward_client._transport.backends.base import (
     ENCODINGS,
     RawResponse,
+    close_stream,
     raise_network_error,
     read_body,
     request_url,
@@ -76,7 +78,13 @@ class HttpxBackend:
                     max_bytes=self._max_response_bytes,
                     packed=False,
                 )
-                return RawResponse(response.status_code, response.headers, content, headers)
+                return RawResponse(
+                    response.status_code,
+                    response.headers,
+                    content,
+                    headers,
+                    drop=partial(close_stream, response.extensions),
+                )
             finally:
                 await response.aclose()
         except Exception as error:  # noqa: BLE001 - raised again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal, cast
 
 import openai
@@ -10,7 +11,7 @@ import orjson
 
 from reward_client._base.options import Timeouts
 from reward_client._base.wording import describe_type
-from reward_client._transport.backends.base import RawResponse
+from reward_client._transport.backends.base import RawResponse, close_stream
 from reward_client._transport.network_errors import NetworkError, NetworkErrorKind, classify
 from reward_client.errors import InputError
 
@@ -86,7 +87,10 @@ class OpenAIBackend:
                 NetworkErrorKind.TOO_LARGE, f"more than {self._max_response_bytes} bytes"
             )
         sent = response.request.headers
-        return RawResponse(response.status_code, response.headers, response.content, sent)
+        drop = partial(close_stream, response.extensions)
+        return RawResponse(
+            response.status_code, response.headers, response.content, sent, drop=drop
+        )
 
     async def aclose(self) -> None:
         """Close the connections, unless they are the caller's."""

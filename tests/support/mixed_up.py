@@ -1,0 +1,109 @@
+"""Proxies that mix replies up, on real sockets: what comes in the place of a true reply."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+from .raw_server import Action, Answer, Exchange, Request, http, sending, true_reply
+
+TOKENIZE, POOLING = "/tokenize", "/pooling"
+
+Mix = Callable[[Request, bytes], "Action | bytes"]
+"""From a request and its true reply to what the proxy does instead."""
+
+
+def mixing(mix: Mix, path: str, reply: Callable[[Request], bytes] = true_reply) -> Answer:
+    """Answer one path so, and the others truly."""
+
+    def answer(request: Request) -> Action:
+        true = reply(request)
+        mixed = mix(request, true) if request.path == path else true
+        return sending(mixed) if isinstance(mixed, bytes) else mixed
+
+    return answer
+
+
+def without_id(request: Request) -> bytes:
+    """The true reply, without anything that tells it from another one of the same numbers."""
+    head, _, body = true_reply(request).partition(b"\r\n\r\n")
+    payload = json.loads(body)
+    if "id" in payload:
+        payload["id"] = None
+    return http(json.dumps(payload).encode(), int(head.split(b" ", 2)[1]))
+
+
+def twice(share: float) -> Mix:
+    """A share of the replies is sent twice, so that later ones come one request late."""
+    chance = random.Random(0)
+
+    def mix(_: Request, true: bytes) -> bytes:
+        return true * (1 + (chance.random() < share))
+
+    return mix
+
+
+def previous(share: float) -> Mix:
+    """In the place of a share of the replies, the one before is sent again."""
+    chance, last = random.Random(0), [b""]
+
+    def mix(_: Request, true: bytes) -> bytes:
+        before, last[0] = last[0], true
+        return before if before and chance.random() < share else true
+
+    return mix
+
+
+def cached(first: int) -> Mix:
+    """From a request on, each gets the reply to that one."""
+    count, kept = [0], [b""]
+
+    def mix(_: Request, true: bytes) -> bytes:
+        count[0] += 1
+        if count[0] == first:
+            kept[0] = true
+        return kept[0] or true
+
+    return mix
+
+
+def swapped(share: float) -> Mix:
+    """Two requests in flight get each other's reply."""
+    chance = random.Random(0)
+    waiting: list[tuple[bytes, asyncio.Future[bytes]]] = []
+
+    def mix(_: Request, true: bytes) -> Action | bytes:
+        if waiting:
+            other, future = waiting.pop()
+            if not future.done():
+                future.set_result(true)
+                return other
+        if chance.random() >= share:
+            return true
+
+        async def act(exchange: Exchange) -> None:
+            future = asyncio.get_running_loop().create_future()
+            waiting.append((true, future))
+            try:
+                await exchange.send(await asyncio.wait_for(future, 0.05))
+            except TimeoutError:
+                waiting.clear()
+                await exchange.send(true)
+
+        return act
+
+    return mix
+
+
+def behind(share: float, stray: Callable[[], Any]) -> Mix:
+    """Before a share of the replies, one comes that nobody here has asked for."""
+    chance = random.Random(0)
+
+    def mix(_: Request, true: bytes) -> bytes:
+        extra = http(json.dumps(stray()).encode()) if chance.random() < share else b""
+        return extra + true
+
+    return mix

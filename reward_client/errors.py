@@ -26,6 +26,7 @@
     ├── ExportError                 a checkpoint cannot be exported, or its export is wrong
     ├── FileError                   a file cannot be read or written, or a run cannot be resumed
     ├── ReplicaMismatchError        replicas do not serve the same model
+    ├── ModelChangedError           another model answers than at the start of the call
     └── BatchError                  a sample of ``score_many(on_error="raise")`` failed
 
 Every message says what happened and what to do next, without control characters of a server's text.
@@ -53,6 +54,7 @@ __all__ = [
     "FileError",
     "GenerationError",
     "InputError",
+    "ModelChangedError",
     "ModelNotFoundError",
     "NonFiniteRewardError",
     "NotARewardError",
@@ -262,6 +264,27 @@ class ReplicaMismatchError(RewardClientError):
     """Replicas differ in model, version, token IDs or rewards."""
 
 
+class ModelChangedError(RewardClientError):
+    """Another model answers than at the start of the call, or several behind one address.
+
+    Attributes:
+        doubtful: The numbers of the samples whose rewards came since the last proof, in the order
+            of the rewards. The rewards before them are proven.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        doubtful: tuple[int, ...] = (),
+        endpoint: str | None = None,
+        request_id: str | None = None,
+        attempts: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, endpoint=endpoint, request_id=request_id, attempts=attempts)
+        self.doubtful = doubtful
+
+
 class BatchError(RewardClientError):
     """A sample failed under ``on_error="raise"``; ``__cause__`` is the sample's error.
 
@@ -314,6 +337,7 @@ FAULTS: Mapping[type, Literal["sample", "server"]] = MappingProxyType(
         ExportError: "server",
         FileError: "server",
         ReplicaMismatchError: "server",
+        ModelChangedError: "server",
         BatchError: "server",
     }
 )

@@ -30,6 +30,7 @@ from reward_client._base.samples import (
 )
 from reward_client._client.config import Config
 from reward_client._client.streaming import AsyncRewardStream, OnError, Window, collect
+from reward_client._client.watch import Watch
 from reward_client._protocols.http import SERVER_FAILURES
 from reward_client._replicas.pool import ReplicaPool
 from reward_client._scoring.base import Outcome, Scorer, reward_or_raise
@@ -85,7 +86,9 @@ class Session:
 
     async def score(self, sample: Sample) -> Reward:
         """Return the reward of one sample, within ``Timeouts.total``."""
-        (outcome,) = await self.score_group([sample])
+        watch = self._watch()
+        (outcome,) = await watch.score([sample])
+        await watch.prove(at_end=True)
         return reward_or_raise(outcome)
 
     async def score_group(self, samples: Sequence[Sample]) -> list[Outcome]:
@@ -131,7 +134,7 @@ class Session:
         group_size = limits.max_batch_items if config.timeouts.total is None else 1
         by_server = config.tokenizer == "server" and not isinstance(config.method, Messages)
         joins_group = is_token_ids if by_server else _always
-        return Window(self.score_group, size, group_size, joins_group, ordered=ordered)
+        return Window(self._watch(), size, group_size, joins_group, ordered=ordered)
 
     async def rank(self, prompt: str | Sequence[Message], responses: Sequence[str]) -> Ranking:
         """Rank responses to one prompt by their rewards, or by a judge's comparisons."""
@@ -241,6 +244,12 @@ class Session:
         """Closes the connections of the running loop, and of loops that are gone."""
         self.close()
         await self._close_links(also=asyncio.get_running_loop())
+
+    def _watch(self) -> Watch:
+        async def pools() -> Sequence[ReplicaPool]:
+            return (await self._link()).pools
+
+        return Watch(self.score_group, pools)
 
     async def _link(self) -> _Link:
         if self._closed:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections import Counter, deque
 from collections.abc import (
     AsyncIterable,
-    Awaitable,
     Callable,
     Iterable,
     Iterator,
@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias
 from reward_client._base.results import Reward, ScoreResult
 from reward_client._base.samples import Sample
 from reward_client._client.failures import warn_of_failures
-from reward_client.errors import BatchError, RewardClientError
+from reward_client._client.watch import Watch
+from reward_client.errors import BatchError, ModelChangedError, RewardClientError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -42,7 +43,7 @@ class Window:
     that are started together form a group; one task scores each group.
 
     Args:
-        score_group: Scores a group of samples.
+        watch: Scores a group of samples, and proves the servers.
         size: The number of samples in the window.
         group_size: The most samples of a group.
         joins_group: Returns False for a sample that needs requests of its own: it is a group of its
@@ -56,14 +57,15 @@ class Window:
 
     def __init__(
         self,
-        score_group: Callable[[Sequence[Sample]], Awaitable[list[Reward | Exception]]],
+        watch: Watch,
         size: int,
         group_size: int,
         joins_group: Callable[[Sample], bool],
         *,
         ordered: bool,
     ) -> None:
-        self._score = score_group
+        self._watch = watch
+        self._unproven = array("q")
         self._size = size
         self._group_size = group_size
         self._joins_group = joins_group
@@ -122,8 +124,10 @@ class Window:
             An empty dictionary after the last outcome, or if closed.
 
         Raises:
+            ModelChangedError: If the server is not that of the start any more.
             Exception: An error that does not belong to this package, from a sample.
         """
+        await self.prove(at_end=False)
         while not self.ready:
             if self._ended and not self._group and not self._running:
                 return {}
@@ -148,9 +152,26 @@ class Window:
             del self._outcomes[index]
             if outcome is not None:
                 taken[index] = outcome
+            if isinstance(outcome, Reward):
+                self._unproven.append(index)
             if isinstance(outcome, RewardClientError):
                 self.failures[type(outcome).__name__] += 1
         return taken
+
+    async def prove(self, *, at_end: bool) -> None:
+        """Ensure that the servers are those of the start, if that is due.
+
+        Raises:
+            ModelChangedError: If one is not.
+        """
+        try:
+            if await self._watch.prove(at_end=at_end):
+                del self._unproven[:]
+        except ModelChangedError as error:
+            doubtful = tuple(self._unproven)
+            del self._unproven[:]
+            self.failures[type(error).__name__] += len(doubtful)
+            raise _with_range(error, doubtful) from error
 
     async def aclose(self) -> None:
         """Stop all samples in progress, and wait until they have stopped."""
@@ -183,7 +204,7 @@ class Window:
     async def _run_group(self, first: int, group: Sequence[Sample]) -> None:
         outcomes: Sequence[Reward | Exception | None] = [None] * len(group)
         try:
-            outcomes = await self._score(group)
+            outcomes = await self._watch.score(group)
         except Exception as error:  # noqa: BLE001 - raised to whoever takes the outcome
             outcomes = [copy(error) for _ in group]
         finally:
@@ -233,6 +254,7 @@ class AsyncRewardStream:
         self._has_room.set()
         if not outcomes:
             feeder = self._feeder
+            await self._window.prove(at_end=True)
             await self.aclose()
             if not feeder.cancelled():
                 feeder.result()  # raises what reading the samples raised
@@ -307,7 +329,18 @@ async def collect(
     """
     outcomes: dict[int, Outcome] = {}
     async with AsyncRewardStream(window, samples, progress=progress) as stream:
-        while taken := await stream.take():
+        while True:
+            try:
+                taken = await stream.take()
+            except ModelChangedError as error:
+                for index in error.doubtful:
+                    del outcomes[index]
+                if on_error == "raise":
+                    _refuse_change(error, outcomes, window)
+                outcomes |= {index: copy(error) for index in error.doubtful}
+                continue
+            if not taken:
+                break
             outcomes |= taken
             if on_error == "raise":
                 _refuse_failure(taken, outcomes, window)
@@ -319,19 +352,41 @@ def _refuse_failure(
 ) -> None:
     for index, error in taken.items():
         if isinstance(error, RewardClientError):
-            scored = tuple(
-                ScoreResult(place, outcome, None)
-                for place, outcome in sorted(
-                    {**outcomes, **window.take_ready()}.items(), key=itemgetter(0)
-                )
-                if isinstance(outcome, Reward)
-            )
+            scored = _scored({**outcomes, **window.take_ready()})
             window.failures.clear()
             raise BatchError(
                 f"Sample {index} failed, after {len(scored)} were scored (they are in "
                 f"error.results): {error}",
                 results=scored,
             ) from error
+
+
+def _refuse_change(
+    error: ModelChangedError, outcomes: Mapping[int, Outcome], window: Window
+) -> NoReturn:
+    scored = _scored(outcomes)
+    window.failures.clear()
+    raise BatchError(
+        f"{error} The {len(scored)} proven rewards are in error.results.", results=scored
+    ) from error
+
+
+def _scored(outcomes: Mapping[int, Outcome]) -> tuple[ScoreResult, ...]:
+    return tuple(
+        ScoreResult(place, outcome, None)
+        for place, outcome in sorted(outcomes.items(), key=itemgetter(0))
+        if isinstance(outcome, Reward)
+    )
+
+
+def _with_range(error: ModelChangedError, doubtful: tuple[int, ...]) -> ModelChangedError:
+    if not doubtful:
+        return error
+    return ModelChangedError(
+        f"{error} In doubt: the {len(doubtful)} rewards since the last proof, samples "
+        f"{min(doubtful)} to {max(doubtful)}. Score these again.",
+        doubtful=doubtful,
+    )
 
 
 def result_of(index: int, outcome: Outcome) -> ScoreResult:

@@ -92,7 +92,10 @@ class RewardStream:
                 taken = self._run(self._window.take())
                 self._taken += [result_of(index, outcome) for index, outcome in taken.items()]
         if not self._taken:
-            self.close()
+            try:
+                self._run(self._window.prove(at_end=True))
+            finally:
+                self.close()
             if self._failure is not None:
                 raise self._failure
             raise StopIteration

@@ -30,6 +30,7 @@ from reward_client._replicas.comparison import (
 from reward_client._replicas.monitor import ServerMonitor
 from reward_client._replicas.single_flight import SingleFlight
 from reward_client._server.discovery import discover
+from reward_client._server.proof import difference
 from reward_client._server.requests import OtherModelError
 from reward_client._server.state import (
     MAX_CHANGES,
@@ -39,6 +40,7 @@ from reward_client._server.state import (
 )
 from reward_client.errors import (
     BadRequestError,
+    ModelChangedError,
     ModelNotFoundError,
     ProtocolError,
     ReplicaMismatchError,
@@ -112,6 +114,12 @@ class ReplicaPool:
         options: What the caller said about the servers.
         tolerance: The relative and absolute tolerance between rewards of replicas.
         log: Logs a message at a level.
+
+    Attributes:
+        changes: How often another model has become the baseline.
+        asked_at: When the servers were last asked for the values of their discovery, as a value of
+            `time.monotonic`.
+        unproven: The number of samples since then.
     """
 
     def __init__(
@@ -126,6 +134,9 @@ class ReplicaPool:
         self._options = options
         self._tolerance = tolerance
         self._log = log
+        self.changes = 0
+        self.unproven = 0
+        self.asked_at = 0.0
         self._baseline: ServerState | None = None
         self._sample: tuple[Prompt, Fingerprint] | None = None  # None for a single server
         self._founding = asyncio.Lock()
@@ -224,6 +235,30 @@ class ReplicaPool:
             if deaths == MAX_DEATHS or (is_last and not is_ejected):
                 raise error
 
+    async def prove(self) -> None:
+        """Ensure that the servers in rotation still do what they did at their discovery.
+
+        Raises:
+            ModelChangedError: If one does not.
+            RewardClientError: If one cannot be asked.
+        """
+        changes = self.changes
+        self.unproven = 0
+        self.asked_at = time.monotonic()
+        await asyncio.gather(*map(self._prove, tuple(self._in_rotation)))
+        if self.changes != changes:
+            raise ModelChangedError("Another model answers than at the start of the call.")
+
+    async def _prove(self, replica: Replica) -> None:
+        changed = await difference(replica.transport, await replica.monitor.state())
+        if changed is not None:
+            replica.transport.mark_lost()
+            raise ModelChangedError(
+                f"Another model answers at {replica.transport.url} than at the start of the call: "
+                f"{changed}. Give each server an address of its own, and change no server under a "
+                "call."
+            )
+
     async def aclose(self) -> None:
         """Stop the checks of ejected replicas, and wait until they have stopped."""
         checks = tuple(self._checks.values())
@@ -301,7 +336,9 @@ class ReplicaPool:
     async def _set_baseline(self, replica: Replica, state: ServerState) -> None:
         if len(self.replicas) > 1:
             self._sample = await first_fingerprint(replica.transport, state)
+        self.changes += self._baseline is not None
         self._baseline = state
+        self.asked_at = time.monotonic()
 
     async def _compare(self, baseline: ServerState, replica: Replica, state: ServerState) -> None:
         sample = self._sample

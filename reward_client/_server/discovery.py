@@ -112,8 +112,7 @@ async def _proven(transport: Transport, promised: ServerState) -> ServerState:
         RewardClientError: As `cross_check` and `prove_head`.
     """
     exported, recipe = promised.strategy.exported, promised.recipe
-    if exported:
-        await cross_check(transport, promised)
+    await cross_check(transport, promised)
     activation = await _activation(transport, promised)
     if activation.name != "none":
         _logger.warning("the server applies a %s", activation.name)

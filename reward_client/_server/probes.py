@@ -60,6 +60,13 @@ async def tokenize_probe_text(
     return bare, bos, as_count(response.fields().get("max_model_len"))
 
 
+async def reprobe(
+    transport: Transport, model: str, step: StepToken | None
+) -> tuple[tuple[int, ...], ...]:
+    """Tokenize the text of all probes again, and cut it again."""
+    return cut_probes(await tokenize_text(transport, model, _TEXT, add_special_tokens=False), step)
+
+
 def cut_probes(text: Sequence[int], step: StepToken | None) -> tuple[tuple[int, ...], ...]:
     """Cut a text into probes; for step rewards each holds one to three step tokens."""
     return tuple(_piece(text, number, step) for number in range(_COUNT))

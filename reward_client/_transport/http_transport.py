@@ -332,18 +332,19 @@ class _Attempts:
         return outcome
 
     async def _send(self) -> Response | Failure:
-        transport, outcome = self._transport, await self._send_once()
+        transport, first = self._transport, await self._send_once()
+        outcome: Response | Failure = (
+            await self._settle(first.response) if isinstance(first, Repeat) else first
+        )
         for _ in range(_MAX_ASKED):
-            if isinstance(outcome, Repeat):
-                outcome = await self._settle(outcome.response)
-            if not isinstance(outcome, Response) or not transport.settling:
+            if isinstance(outcome, Failure) or not transport.settling:
                 return outcome
             # Somebody else got a wrong response, so this one may be theirs.
             all_found = await transport.settled()
             if all_found and transport.ledger.holds(self._request, self._body, outcome.fingerprint):
                 return outcome
-            outcome = Repeat(outcome)
-        return _repeats(outcome.response if isinstance(outcome, Repeat) else outcome)
+            outcome = await self._settle(outcome)
+        return outcome if isinstance(outcome, Failure) else _repeats(outcome)
 
     async def _settle(self, repeat: Response) -> Response | Failure:
         """Find the response to this request in the place of one that is in doubt."""

@@ -7,6 +7,7 @@ import stat
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -61,6 +62,15 @@ class Results:
             write_all(self._descriptor, line)
             if time.monotonic() - self._synced >= _SYNC_SECONDS:
                 self.sync()
+
+    def cut(self, row: int) -> None:
+        """Remove the results from a row on.
+
+        Raises:
+            FileError: If the file cannot be read or shortened.
+        """
+        with file_errors(self.path), self.path.open("rb") as file:
+            os.ftruncate(self._descriptor, sum(map(len, islice(file, row))))
 
     def sync(self) -> None:
         """Flush all written lines to disk."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from array import array
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -23,7 +25,13 @@ from reward_client._base.wording import describe_type
 from reward_client._client.failures import warn_of_failures
 from reward_client._client.streaming import Outcome
 from reward_client._client.sync_client import RewardClient
-from reward_client.errors import FileError, InputError, ServerUnreachableError
+from reward_client.errors import (
+    FileError,
+    InputError,
+    ModelChangedError,
+    RewardClientError,
+    ServerUnreachableError,
+)
 from reward_client.files.reader import Line, Source
 from reward_client.files.results import Results, file_errors, is_empty, real_path, retry_path
 from reward_client.files.rows import Row, read_row, result_line, row_digest
@@ -98,16 +106,41 @@ def score_file(
         started = time.monotonic()
         scored = _score_rows(client, run.rows(before), monitor.check)
         with closing(scored):
-            for row, outcomes in scored:
-                run.write(row, outcomes)
-                if bar is not None:
-                    _show(bar, row.line.end, run.tally)
+            try:
+                for row, outcomes in scored:
+                    run.write(row, outcomes)
+                    if bar is not None:
+                        _show(bar, row.line.end, run.tally)
+            except _DoubtError as doubt:
+                if doubt.row is not None:
+                    results.cut(doubt.row)
+                raise FileError(
+                    f"Cannot continue the run with another server: "
+                    f"{monitor.change() or doubt.__cause__}. {doubt}. Start it again to resume, or "
+                    "choose another output."
+                ) from doubt.__cause__
         warn_of_failures(run.tally.failures, run.tally.rows, "rows")
         results.sync()
         if results.path != target:
             with file_errors(target):
                 replace_file(results.path, target)
         return run.tally.summary(time.monotonic() - started)
+
+
+class _DoubtError(Exception):
+    """Another model has scored the next row.
+
+    Attributes:
+        row: The first row with a result that another model may have scored; None if there is none.
+    """
+
+    def __init__(self, row: int | None) -> None:
+        super().__init__(
+            "All written results are from the earlier server"
+            if row is None
+            else f"The results from row {row} on are removed; those before are proven"
+        )
+        self.row = row
 
 
 class _Run:
@@ -190,6 +223,12 @@ class _ServerMonitor:
         self._client = client
         self._known: list[Provenance] = []
 
+    def change(self) -> str | None:
+        """Describe what is different from the start of the run; None if nothing is known."""
+        with suppress(RewardClientError):
+            return difference(self.settings, self._client.settings())
+        return None
+
     def check(self, provenance: Provenance) -> None:
         """Refuse a reward that was obtained under other settings than those of the run.
 
@@ -232,14 +271,22 @@ def _score_rows(
 
     while not ended:
         outcomes: list[Outcome] = []
-        with client.stream(samples()) as results:
-            for result in results:
-                results.forget_failures()
-                yield from next_ready()
-                outcomes.append(_outcome(result, check))
-                if len(outcomes) == len(waiting[0].samples):
-                    yield waiting.popleft(), outcomes
-                    outcomes = []
+        starts, rows_done = array("q"), array("q")  # of each row: its first sample, its number
+        try:
+            with client.stream(samples()) as results:
+                for result in results:
+                    results.forget_failures()
+                    yield from next_ready()
+                    outcomes.append(_outcome(result, check))
+                    if len(outcomes) == len(waiting[0].samples):
+                        row = waiting.popleft()
+                        starts.append(result.index + 1 - len(outcomes))
+                        rows_done.append(row.line.position)
+                        yield row, outcomes
+                        outcomes = []
+        except ModelChangedError as error:
+            place = bisect_right(starts, min(error.doubtful, default=-1)) - 1
+            raise _DoubtError(rows_done[place] if place >= 0 else None) from error
         yield from next_ready()
 
 
@@ -248,7 +295,7 @@ def _outcome(result: ScoreResult, check: Callable[[Provenance], None]) -> Outcom
         check(result.reward.provenance)
         return result.reward
     assert result.error is not None  # noqa: S101 - one of the two is set
-    if isinstance(result.error, ServerUnreachableError):
+    if isinstance(result.error, ServerUnreachableError | ModelChangedError):
         raise result.error  # all other rows would fail too
     return result.error
 

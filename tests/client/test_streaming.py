@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from reward_client import BatchError, Provenance, Reward, ServerError
 from reward_client._client.streaming import AsyncRewardStream, Window, collect
+from reward_client._client.watch import Watch
 
 PROVENANCE = Provenance(
     model="m",
@@ -47,7 +50,10 @@ def window(score: Any, size: int, *, ordered: bool, group: int = 3) -> Window:
     async def score_group(group: Sequence[Any]) -> list[Any]:
         return await asyncio.gather(*map(one, group))
 
-    return Window(score_group, size, group, lambda _: True, ordered=ordered)
+    async def steady() -> Any:
+        return [SimpleNamespace(changes=0, unproven=0, asked_at=math.inf, prove=steady)]
+
+    return Window(Watch(score_group, steady), size, group, lambda _: True, ordered=ordered)
 
 
 def stream(

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from .fake_vllm import TextVllm
 from .raw_server import Action, Answer, Exchange, Request, http, sending, true_reply
 
 TOKENIZE, POOLING = "/tokenize", "/pooling"
@@ -107,3 +108,32 @@ def behind(share: float, stray: Callable[[], Any]) -> Mix:
         return extra + true
 
     return mix
+
+
+def unlike(*replies: Callable[[Request], bytes], by: Callable[[Request, int], int]) -> Answer:
+    """Several servers behind one address: the rule names the one that answers a request.
+
+    Args:
+        replies: The true reply of each server.
+        by: From a request, and the number of requests for pooled output before it, to a server.
+    """
+    count = [0]
+
+    def answer(request: Request) -> Action:
+        chosen = replies[by(request, count[0])]
+        count[0] += request.path == POOLING
+        return sending(chosen(request))
+
+    return answer
+
+
+def reply_of(fake: TextVllm) -> Callable[[Request], bytes]:
+    """The true replies of a fake; its pooled output names the request, as vLLM's does."""
+
+    def reply(request: Request) -> bytes:
+        status, payload = fake.true_answer(request.path, request.json)
+        if "id" in payload:
+            payload["id"] = f"pool-{request.id}"
+        return http(json.dumps(payload).encode(), status)
+
+    return reply

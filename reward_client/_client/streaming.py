@@ -53,6 +53,7 @@ class Window:
     Attributes:
         failures: The errors that were taken, by the names of their classes. The window warns of
             them when it closes, unless whoever took them clears the counts.
+        proven: The number of samples taken when the servers were last proven.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Window:
         ordered: bool,
     ) -> None:
         self._watch = watch
-        self._unproven = array("q")
+        self._unproven = array("I")
         self._size = size
         self._group_size = group_size
         self._joins_group = joins_group
@@ -79,6 +80,7 @@ class Window:
         self._changed = asyncio.Event()
         self._ended = False
         self.failures: Counter[str] = Counter()
+        self.proven = 0
 
     @property
     def waiting(self) -> int:
@@ -167,6 +169,7 @@ class Window:
         try:
             if await self._watch.prove(at_end=at_end):
                 del self._unproven[:]
+                self.proven = self._taken
         except ModelChangedError as error:
             doubtful = tuple(self._unproven)
             del self._unproven[:]

@@ -103,6 +103,11 @@ class RewardStream:
             self._bar.update()
         return self._taken.popleft()
 
+    @property
+    def proven(self) -> int:
+        """The number of first results whose server is proven; of an ordered stream."""
+        return self._window.proven
+
     def forget_failures(self) -> None:
         """Do not warn of the failures so far, for a caller that does."""
         self._window.failures.clear()

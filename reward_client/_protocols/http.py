@@ -55,13 +55,18 @@ class Response:
         payload: The JSON.
         endpoint: The method and the URL of the request.
         request_id: The ID of the request.
-        fingerprint: The hash of its bytes.
+        fingerprint: The hash of its bytes; 0 if it names its request, which proves more.
     """
 
     payload: object
     endpoint: str
     request_id: str
     fingerprint: int = 0
+
+    @property
+    def is_named(self) -> bool:
+        """True if the response names its request."""
+        return not self.fingerprint
 
     def fields(self) -> Mapping[str, object]:
         """Return the JSON object of the response.

@@ -194,17 +194,20 @@ class HttpTransport:
         self, request: Request, body: bytes | None, raw: RawResponse, response: Response
     ) -> Response | Failure | Repeat:
         """Return the response, unless it may be the answer to another request."""
-        named = _named_request(response.payload, raw.headers)
-        if named is not None and named != response.request_id:
-            return _mismatch(f"The response belongs to another request, {named}.", response)
+        named = _named_requests(response.payload, raw.headers)
+        for other in named - {response.request_id}:
+            return _mismatch(f"The response belongs to another request, {other}.", response)
+        if named:
+            return response
         if not raw.is_only:
             return _mismatch("A second response followed on the connection.", response)
-        if named is None and self.mixes_up:
+        if self.mixes_up:
             # The response that this one may repeat was sent before: it is read before.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-        is_new = self.ledger.enter(request, body, response.fingerprint)
-        return response if is_new else Repeat(response)
+        unnamed = replace(response, fingerprint=hash(raw.body))
+        is_new = self.ledger.enter(request, body, unnamed.fingerprint)
+        return unnamed if is_new else Repeat(unnamed)
 
     def _read(self, response: RawResponse, endpoint: str, request_id: str) -> Response | Failure:
         if is_overfull(response.body):
@@ -223,7 +226,7 @@ class HttpTransport:
         error = read_error(response.body, payload, response.sent)
         if response.succeeded:
             if error is None:
-                return Response(payload, endpoint, request_id, hash(response.body))
+                return Response(payload, endpoint, request_id)
             if payload is None:
                 return Failure(
                     ProtocolError(
@@ -337,7 +340,7 @@ class _Attempts:
             await self._settle(first.response) if isinstance(first, Repeat) else first
         )
         for _ in range(_MAX_ASKED):
-            if isinstance(outcome, Failure) or not transport.settling:
+            if isinstance(outcome, Failure) or outcome.is_named or not transport.settling:
                 return outcome
             # Somebody else got a wrong response, so this one may be theirs.
             all_found = await transport.settled()
@@ -393,13 +396,11 @@ class _Attempts:
         return outcome
 
 
-def _named_request(payload: object, headers: Mapping[str, str]) -> str | None:
-    """Return the ID of the request of this client that a response names, if it names one."""
-    for text in (as_mapping(payload) or {}).get("id"), headers.get("x-request-id"):
-        named = _REQUEST_ID.search(text) if isinstance(text, str) else None
-        if named is not None:
-            return named[0]
-    return None
+def _named_requests(payload: object, headers: Mapping[str, str]) -> set[str]:
+    """Return the IDs of requests of this client that a response names."""
+    texts = (as_mapping(payload) or {}).get("id"), headers.get("x-request-id")
+    found = [_REQUEST_ID.search(text) for text in texts if isinstance(text, str)]
+    return {match[0] for match in found if match is not None}
 
 
 def _mismatch(reason: str, response: Response) -> Failure:

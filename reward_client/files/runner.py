@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from array import array
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -271,22 +270,23 @@ def _score_rows(
 
     while not ended:
         outcomes: list[Outcome] = []
-        starts, rows_done = array("q"), array("q")  # of each row: its first sample, its number
+        rows_of, first = array("I"), 0  # the row of each sample that is not proven; the first one
         try:
             with client.stream(samples()) as results:
                 for result in results:
                     results.forget_failures()
                     yield from next_ready()
+                    if results.proven > first:
+                        del rows_of[: results.proven - first]
+                        first = results.proven
+                    rows_of.append(waiting[0].line.position)
                     outcomes.append(_outcome(result, check))
                     if len(outcomes) == len(waiting[0].samples):
-                        row = waiting.popleft()
-                        starts.append(result.index + 1 - len(outcomes))
-                        rows_done.append(row.line.position)
-                        yield row, outcomes
+                        yield waiting.popleft(), outcomes
                         outcomes = []
         except ModelChangedError as error:
-            place = bisect_right(starts, min(error.doubtful, default=-1)) - 1
-            raise _DoubtError(rows_done[place] if place >= 0 else None) from error
+            in_doubt = min(error.doubtful, default=None)
+            raise _DoubtError(None if in_doubt is None else rows_of[in_doubt - first]) from error
         yield from next_ready()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from reward_client import RewardClient
+from reward_client._transport import ledger
 from reward_client.files import runner as scoring
 from reward_client.files import score_file
 from reward_client.files import summary as summary_module
@@ -47,6 +48,7 @@ def test_memory_is_flat(
     caplog.set_level("WARNING", "reward_client")  # pytest keeps every record
     monkeypatch.setattr(scoring, "_MAX_WAITING", 100)
     monkeypatch.setattr(summary_module, "_SAMPLE_SIZE", 100)
+    monkeypatch.setattr(ledger, "_SIZE", 100)
     monkeypatch.setattr(fake, "requests", Forgetful())
     write_rows(tmp_path / "few", map(row, range(FEW)))
     write_rows(tmp_path / "many", map(row, range(MANY)))

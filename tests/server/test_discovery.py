@@ -61,7 +61,7 @@ def test_found_once_and_kept() -> None:
     rewards = score(server, times=3)
     assert [reward.value for reward in rewards] == [RAW] * 3
     assert len(server.asked("/v1/models")) == 1
-    assert len(server.asked("/pooling")) == 1 + 3
+    assert len(server.asked("/pooling")) == 1 + 2 + 3  # probes, their cross-check, samples
     assert rewards[0].bos_count == 1
     assert profile(server) == ServerProfile(
         url="http://fake",
@@ -86,7 +86,7 @@ def test_found_once_and_kept() -> None:
 def test_the_probes_are_eight_and_differ_in_length() -> None:
     server = FakeVllm()
     profile(server)
-    (body,) = server.asked("/pooling")
+    body, *_ = server.asked("/pooling")
     assert len({len(ids) for ids in body["input"]}) == len(body["input"]) == 8
 
 
@@ -181,7 +181,7 @@ def refused(_: httpx.Request) -> httpx.Response:
 
 def refuse_once_in_the_middle(server: FakeVllm, then: Any) -> Any:
     """The first scoring after the discovery and tokenizing is refused; then something happens."""
-    failing = iter([False] * 8 + [True])
+    failing = iter([False] * 10 + [True])
 
     def before(request: httpx.Request) -> httpx.Response | None:
         if next(failing, False):

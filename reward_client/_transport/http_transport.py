@@ -343,11 +343,15 @@ class _Attempts:
             if isinstance(outcome, Failure) or outcome.is_named or not transport.settling:
                 return outcome
             # Somebody else got a wrong response, so this one may be theirs.
-            all_found = await transport.settled()
-            if all_found and transport.ledger.holds(self._request, self._body, outcome.fingerprint):
+            if await transport.settled() and self._holds(outcome):
                 return outcome
             outcome = await self._settle(outcome)
-        return outcome if isinstance(outcome, Failure) else _repeats(outcome)
+        if isinstance(outcome, Failure) or self._holds(outcome):
+            return outcome
+        return _repeats(outcome)
+
+    def _holds(self, response: Response) -> bool:
+        return self._transport.ledger.holds(self._request, self._body, response.fingerprint)
 
     async def _settle(self, repeat: Response) -> Response | Failure:
         """Find the response to this request in the place of one that is in doubt."""

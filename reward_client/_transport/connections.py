@@ -25,7 +25,9 @@ _MAX_HEADER_BYTES = 65_536
 _READ_BUFFER_BYTES = 2**20
 
 
-latest_connection: ContextVar[ResponseHandler] = ContextVar("latest_connection")
+latest_connection: ContextVar[ResponseHandler | None] = ContextVar(
+    "latest_connection", default=None
+)
 """The connection of the latest request of the running task. aiohttp keeps it to itself."""
 
 

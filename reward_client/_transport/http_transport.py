@@ -54,7 +54,7 @@ _logger = logging.getLogger("reward_client")
 _FIRST_CONTACT_SECONDS = 5.0
 """The longest wait for a server that never answered: mostly its address is wrong."""
 
-_MAX_ASKED = 3
+_MAX_ASKED = 5
 """How often a request is asked again whose response has answered another one."""
 
 _MAX_FAILURES = 5
@@ -96,7 +96,7 @@ class HttpTransport:
         self.has_stand_in = has_stand_in
         self.lost_at = -math.inf
         self.ledger = Ledger()
-        self.settling: set[asyncio.Future[bool]] = set()
+        self.settling: set[asyncio.Future[None]] = set()
         self.mixes_up = False
         self._backend = backend
         self._headers = {"accept": "application/json", **headers}
@@ -176,19 +176,21 @@ class HttpTransport:
             await response.drop()  # its next response may be one late
         return outcome
 
-    async def settled(self) -> bool:
-        """Wait for all whose response was in doubt; return True if they have found theirs."""
-        waiting = tuple(self.settling)
-        if waiting:
-            await asyncio.wait(waiting)
-        return all(found.result() for found in waiting)
+    async def settled(self) -> None:
+        """Wait for everybody whose response is in doubt now."""
+        if self.settling:
+            await asyncio.wait(tuple(self.settling))
 
     async def tells_apart(self, path: str, reply: int) -> bool:
         """Return False if a request to this route that had another reply gets a wrong one now."""
         landmark = self.ledger.landmark(path, reply)
-        return landmark is None or not isinstance(
-            await self.send_once(landmark.request, landmark.body, _new_id()), Repeat
-        )
+        if landmark is None:
+            return True
+        request = _first_in_line(landmark.request)
+        outcome = await self.send_once(request, landmark.body, _new_id())
+        if isinstance(outcome, Failure):
+            return outcome.network_error is None  # another server may refuse the request
+        return isinstance(outcome, Response)
 
     async def _bind(
         self, request: Request, body: bytes | None, raw: RawResponse, response: Response
@@ -335,7 +337,7 @@ class _Attempts:
         return outcome
 
     async def _send(self) -> Response | Failure:
-        transport, first = self._transport, await self._send_once()
+        transport, first = self._transport, await self._send_once(self._request)
         outcome: Response | Failure = (
             await self._settle(first.response) if isinstance(first, Repeat) else first
         )
@@ -343,7 +345,8 @@ class _Attempts:
             if isinstance(outcome, Failure) or outcome.is_named or not transport.settling:
                 return outcome
             # Somebody else got a wrong response, so this one may be theirs.
-            if await transport.settled() and self._holds(outcome):
+            await transport.settled()
+            if self._holds(outcome):
                 return outcome
             outcome = await self._settle(outcome)
         if isinstance(outcome, Failure) or self._holds(outcome):
@@ -357,15 +360,13 @@ class _Attempts:
         """Find the response to this request in the place of one that is in doubt."""
         self._transport.mixes_up = True
         settling = self._transport.settling
-        found: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        found: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         settling.add(found)
-        outcome: Response | Failure | None = None
         try:
-            outcome = await self._ask_again(repeat)
+            return await self._ask_again(repeat)
         finally:
             settling.remove(found)
-            found.set_result(isinstance(outcome, Response))
-        return outcome
+            found.set_result(None)
 
     async def _ask_again(self, repeat: Response) -> Response | Failure:
         """Ask again: two requests that truly have one response get it again.
@@ -376,7 +377,7 @@ class _Attempts:
         for _ in range(_MAX_ASKED):
             if not await transport.tells_apart(request.path, repeat.fingerprint):
                 continue
-            again = await self._send_once()
+            again = await self._send_once(_first_in_line(request))
             if not isinstance(again, Repeat):
                 return again
             if again.response.fingerprint == repeat.fingerprint:
@@ -385,9 +386,9 @@ class _Attempts:
             repeat = again.response
         return _repeats(repeat)
 
-    async def _send_once(self) -> Response | Failure | Repeat:
+    async def _send_once(self, request: Request) -> Response | Failure | Repeat:
         request_id = _new_id()
-        outcome = await self._transport.send_once(self._request, self._body, request_id)
+        outcome = await self._transport.send_once(request, self._body, request_id)
         summary = outcome.summary if isinstance(outcome, Failure) else "ok"
         _logger.debug(
             "%s %s: %s (%s)", self._request.method, self._request.path, summary, request_id
@@ -420,6 +421,11 @@ def _mismatch(reason: str, response: Response) -> Failure:
 def _repeats(response: Response) -> Failure:
     failure = _mismatch("The response has answered another request before.", response)
     return replace(failure, retried=False)
+
+
+def _first_in_line(request: Request) -> Request:
+    """Return the request, so that it does not queue behind others that only prepare."""
+    return replace(request, prepares=False)
 
 
 def _new_id() -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Any
 
 from .fake_vllm import TextVllm
-from .raw_server import Action, Answer, Exchange, Request, http, sending, true_reply
+from .raw_server import TRUE, Action, Answer, Exchange, Request, http, sending, true_reply
 
 TOKENIZE, POOLING = "/tokenize", "/pooling"
 
@@ -17,32 +18,35 @@ Mix = Callable[[Request, bytes], "Action | bytes"]
 """From a request and its true reply to what the proxy does instead."""
 
 
-def mixing(mix: Mix, path: str, reply: Callable[[Request], bytes] = true_reply) -> Answer:
-    """Answer one path so, and the others truly."""
+def mixing(mix: Mix, *paths: str, reply: Callable[[Request], bytes] = true_reply) -> Answer:
+    """Answer these paths so, and the others truly."""
 
     def answer(request: Request) -> Action:
         true = reply(request)
-        mixed = mix(request, true) if request.path == path else true
+        mixed = mix(request, true) if request.path in paths else true
         return sending(mixed) if isinstance(mixed, bytes) else mixed
 
     return answer
 
 
 def without_id(request: Request) -> bytes:
-    """The true reply, without anything that tells it from another one of the same numbers."""
-    head, _, body = true_reply(request).partition(b"\r\n\r\n")
-    payload = json.loads(body)
-    if "id" in payload:
-        payload["id"] = None
-    return http(json.dumps(payload).encode(), int(head.split(b" ", 2)[1]))
+    """The true reply, without the ID of the request, as a gateway may send it on."""
+    status, payload = TRUE.true_answer(request.path, request.json)
+    payload.pop("id", None)
+    return http(json.dumps(payload).encode(), status)
 
 
-def twice(share: float) -> Mix:
-    """A share of the replies is sent twice, so that later ones come one request late."""
+def late(share: float) -> Mix:
+    """A share of the replies comes twice: from then on, the connection is one reply behind."""
     chance = random.Random(0)
+    owed: defaultdict[int, deque[bytes]] = defaultdict(deque)
 
-    def mix(_: Request, true: bytes) -> bytes:
-        return true * (1 + (chance.random() < share))
+    def mix(request: Request, true: bytes) -> bytes:
+        queue = owed[request.connection]
+        queue.append(true)
+        if chance.random() < share:
+            queue.append(true)
+        return queue.popleft()
 
     return mix
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Literal
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import aiohttp
 import yarl
@@ -55,6 +56,7 @@ class AiohttpBackend:
         self._max_response_bytes = max_response_bytes
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
+        self._dropped: WeakSet[ResponseHandler] = WeakSet()
         self._timeout = aiohttp.ClientTimeout(
             # The first covers name lookup, connection and TLS together; the pool has no limit, so
             # no request waits for a free connection.
@@ -91,6 +93,7 @@ class AiohttpBackend:
             headers["content-length"] = str(len(body))
             data = _in_pieces(body)
         reading = False
+        latest_connection.set(None)
         try:
             async with self._session.request(
                 method,
@@ -111,26 +114,32 @@ class AiohttpBackend:
                     packed=True,
                 )
             protocol = latest_connection.get()
+            assert protocol is not None  # noqa: S101 - it has just answered
             return RawResponse(
                 response.status,
                 response.headers,
                 content,
                 headers,
-                drop=partial(_close, protocol),
+                drop=partial(self._drop, protocol),
                 is_only=not len(protocol),
             )
         except Exception as error:  # noqa: BLE001 - raised again
+            if latest_connection.get() in self._dropped:
+                return await self.send(method, path, body, headers)
             raise_network_error(error, reading=reading, closed=self._closed)
+
+    async def _drop(self, protocol: ResponseHandler) -> None:
+        """Close a connection. A request that has taken it meanwhile is sent on another one."""
+        self._dropped.add(protocol)
+        # `protocol.close` would never wake that request.
+        if protocol.transport is not None:
+            protocol.transport.close()
 
     async def aclose(self) -> None:
         """Close the connections."""
         self._closed = True
         if self._session is not None:
             await self._session.close()
-
-
-async def _close(protocol: ResponseHandler) -> None:
-    protocol.close()
 
 
 async def _in_pieces(body: bytes) -> AsyncIterator[bytes]:

@@ -174,6 +174,8 @@ class Window:
             doubtful = tuple(self._unproven)
             del self._unproven[:]
             self.failures[type(error).__name__] += len(doubtful)
+            for index, outcome in self._outcomes.items():
+                self._outcomes[index] = outcome and self._watch.refused(outcome)
             raise _with_range(error, doubtful) from error
 
     async def aclose(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 
 from reward_client._base.results import Reward
 from reward_client._base.samples import Sample
@@ -29,6 +30,9 @@ class Watch:
     Args:
         score: Scores a group of samples.
         pools: Returns the servers.
+
+    Attributes:
+        failure: The error in the place of rewards since another model answered.
     """
 
     def __init__(
@@ -40,16 +44,29 @@ class Watch:
         self._find_pools = pools
         self._pools: Sequence[ReplicaPool] = ()
         self._changes: int | None = None
+        self.failure: ModelChangedError | None = None
 
     async def score(self, samples: Sequence[Sample]) -> list[Outcome]:
-        """Return the outcomes of samples; an error in the place of another model's reward."""
+        """Return the outcomes of samples; errors in their place once another model answers."""
+        if self.failure is not None:
+            return [copy(self.failure) for _ in samples]
         outcomes = await self._score(samples)
         pools = self._pools = self._pools or await self._find_pools()
         pools[0].unproven += len(samples)
         changes = sum([pool.changes for pool in pools])
         if self._changes is None:
             self._changes = changes
-        return outcomes if changes == self._changes else [*map(_refused, outcomes)]
+        elif changes != self._changes and self.failure is None:
+            self.failure = ModelChangedError(
+                "Another model answers than at the start of the call. Score the samples of one "
+                "call by one model."
+            )
+        return [*map(self.refused, outcomes)] if self.failure is not None else outcomes
+
+    def refused(self, outcome: Outcome) -> Outcome:
+        """Return the failure in the place of a reward."""
+        is_reward = isinstance(outcome, Reward)
+        return copy(self.failure) if is_reward and self.failure is not None else outcome
 
     async def prove(self, *, at_end: bool) -> bool:
         """Ensure that the servers are those of the start, if that is due; return True then.
@@ -57,7 +74,7 @@ class Watch:
         Raises:
             ModelChangedError: If one is not.
         """
-        if not self._pools or not (unproven := self._pools[0].unproven):
+        if self.failure is not None or not self._pools or not (unproven := self._pools[0].unproven):
             return False
         passed = time.monotonic() - min(pool.asked_at for pool in self._pools)
         if passed < _INTERVAL and not (at_end and unproven >= _MANY):
@@ -66,18 +83,10 @@ class Watch:
             async with asyncio.timeout(_DEADLINE):
                 for pool in self._pools:
                     await pool.prove()
-        except ModelChangedError:
+        except ModelChangedError as error:
+            self.failure = error
             raise
         except (RewardClientError, TimeoutError) as error:
             _logger.warning("nothing proves that the model is still the same: %s", error)
             return False
         return True
-
-
-def _refused(outcome: Outcome) -> Outcome:
-    if not isinstance(outcome, Reward):
-        return outcome
-    return ModelChangedError(
-        f"Another model ({outcome.provenance.model}) scored this sample than the first ones of the "
-        "call. Score the samples of one call by one model."
-    )

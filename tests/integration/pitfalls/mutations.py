@@ -71,6 +71,9 @@ CLOSED = "client/test_closed_options.py::"
 STEPS = "integration/recorded/test_steps.py::"
 VALUES = "integration/pitfalls/test_values.py::"
 MODELS = "integration/pitfalls/test_models.py::"
+BINDING = "integration/pitfalls/test_binding.py::"
+LEDGER = "_transport/ledger.py"
+WATCH = "_client/watch.py"
 
 PITFALLS: dict[int, Pitfall] = {
     1: Pitfall(
@@ -570,14 +573,14 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It repeats a call at once if its connection was reset before the response.",
                 CALLER,
-                "if not self._was_reset and _is_reset(outcome):",
-                "if self._was_reset and _is_reset(outcome):",
+                "if not self._was_repeated and _is_of_connection(outcome):",
+                "if self._was_repeated and _is_of_connection(outcome):",
                 ("integration/faults/test_connection.py::test_stale_connection_costs_no_attempt",),
             ),
             Mutation(
                 "It does so once for each call: a second reset costs an attempt.",
                 CALLER,
-                "            self._was_reset = True\n",
+                "            self._was_repeated = True\n",
                 "",
                 ("integration/faults/test_connection.py::test_every_reply_fails",),
             ),
@@ -599,8 +602,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "Each attempt has its own ID.",
                 CALLER,
-                'request_id = f"rc-{uuid.uuid4().hex}"',
-                'request_id = f"rc-{id(self)}"',
+                'return f"rc-{uuid.uuid4().hex}"',
+                'return f"rc-{uuid.UUID(int=0).hex}"',
                 ("integration/faults/test_connection.py::test_every_reply_fails",),
             ),
         ),
@@ -897,9 +900,9 @@ PITFALLS: dict[int, Pitfall] = {
             ),
             Mutation(
                 "It scores one probe alone in the other encoding, and compares.",
-                DISCOVERY,
-                "    if exported:\n        await",
-                "    if not exported:\n        await",
+                PROVING,
+                "    if not state.strategy.exported:\n",
+                "    if state.strategy is not None:\n",
                 (RAW_VALUES + "test_27_a_gateway_that_changes_values",),
             ),
             Mutation(
@@ -1454,6 +1457,124 @@ PITFALLS: dict[int, Pitfall] = {
                 (MODELS + "test_57_a_base_model_is_not_taken_for_its_adapter",),
             ),
         ),
+    ),
+    60: Pitfall(
+        "A reply belongs to another request: a proxy sends one twice, is one reply behind, or caches; only pooled output names its request",
+        (
+            Mutation(
+                "The client asks again, on another connection, for a reply that has answered another request.",
+                LEDGER,
+                "            return (asked, reply) in self._shared\n",
+                "            return True\n",
+                (
+                    BINDING + "test_60_a_reply_to_another_request_is_asked_for_again",
+                    BINDING + "test_60_a_cache_from_later_on",
+                ),
+            ),
+            Mutation(
+                "Meanwhile it holds back other replies, and asks again for one that turns out to be somebody else's.",
+                CALLER,
+                "if isinstance(outcome, Failure) or outcome.is_named or not transport.settling:",
+                "if outcome is not None:",
+                (BINDING + "test_60_a_reply_that_somebody_else_was_owed",),
+            ),
+            Mutation(
+                "It believes a repeated reply only if the route tells a third request apart.",
+                CALLER,
+                "return isinstance(outcome, Response)\n\n    async def _bind(",
+                "return True\n\n    async def _bind(",
+                (BINDING + "test_60_a_cache_from_later_on",),
+            ),
+            Mutation(
+                "It asks no second time for two requests that truly have one reply.",
+                LEDGER,
+                "        self._shared.add((asked, reply))\n        self._owners[reply] = asked\n",
+                "        self._owners.pop(asked, reply)\n",
+                (BINDING + "test_60_texts_that_truly_have_the_same_tokens",),
+            ),
+            Mutation(
+                "It believes no reply if a second one follows on the connection.",
+                CALLER,
+                "if not raw.is_only:",
+                "if raw is None:",
+                (BINDING + "test_60_two_replies_on_a_connection_tell_nothing",),
+            ),
+            Mutation(
+                "It closes the connection of a wrong reply and of a refusal.",
+                CALLER,
+                "            await response.drop()  # its next response may be one late\n",
+                "            pass\n",
+                (BINDING + "test_60_a_refusal_that_comes_twice_refuses_one_sample",),
+            ),
+            Mutation(
+                "At the first contact, two different texts must get different token IDs.",
+                "_server/probes.py",
+                "    if ids == other:\n",
+                "    if ids == ():\n",
+                (BINDING + "test_60_a_cache_from_the_start",),
+            ),
+        ),
+        limit="A proxy that exchanges the replies of two requests in flight, or sends those of other clients, cannot be noticed on `/tokenize`: no reply of it names its request. Use token IDs, a local tokenizer, or a proxy that passes `X-Request-Id` to a server with `--enable-request-id-headers`.",
+    ),
+    61: Pitfall(
+        "A server or a gateway exchanges the rows of a request, and keeps their indices",
+        (
+            Mutation(
+                "At the first contact, the client scores the probes in another order too, and compares.",
+                PROVING,
+                '    _compare(state, response, outputs, _turned(state.outputs), "in another order")\n',
+                "",
+                (BINDING + "test_61_rows_in_other_places",),
+            ),
+            Mutation(
+                "It scores one probe alone, and compares.",
+                PROVING,
+                '    _compare(state, single, [alone], state.outputs[-1:], "alone")\n',
+                "",
+                (BINDING + "test_61_rows_that_move_on",),
+            ),
+        ),
+        limit="Each proof (pitfall 62) compares the rows again. Rows that a server exchanges now and then, between two proofs, remain unnoticed.",
+    ),
+    62: Pitfall(
+        "Several models share an address, or another one comes up behind it without a lost connection",
+        (
+            Mutation(
+                "The client scores the probes again at the end of a call with many samples, and each minute.",
+                WATCH,
+                "        if passed < _INTERVAL and not (at_end and unproven >= _MANY):\n",
+                "        if passed < 10 * _INTERVAL + 600:\n",
+                (
+                    BINDING + "test_62_a_call_ends_with_a_proof",
+                    BINDING + "test_62_rewards_before_the_last_proof_are_kept",
+                    BINDING + "test_62_a_stream_names_the_results_in_doubt",
+                    BINDING + "test_62_a_single_score_after_a_long_time",
+                    BINDING + "test_62_a_file_keeps_what_is_proven",
+                ),
+            ),
+            Mutation(
+                "It returns no reward that came after a failed proof.",
+                WATCH,
+                "            self.failure = error\n            raise\n",
+                "            raise\n",
+                (BINDING + "test_62_rewards_before_the_last_proof_are_kept",),
+            ),
+            Mutation(
+                "It gives no rewards of two models in one call.",
+                WATCH,
+                "        elif changes != self._changes and self.failure is None:\n",
+                "        elif changes < 0:\n",
+                (BINDING + "test_62_a_model_that_comes_up_in_the_middle",),
+            ),
+            Mutation(
+                "It removes the rows in doubt from a file.",
+                "files/runner.py",
+                "                    results.cut(doubt.row)\n",
+                "                    pass\n",
+                (BINDING + "test_62_a_file_keeps_what_is_proven",),
+            ),
+        ),
+        limit="Between two proofs, another model may answer and be gone again. Nearly equal checkpoints (all probes within 2 % of each other, or within 5 % of their range) cannot be distinguished from rounding.",
     ),
 }
 

@@ -1,0 +1,351 @@
+"""Replies to other requests, rows in other places, and other models behind one address."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from reward_client import (
+    BatchError,
+    Limits,
+    ModelChangedError,
+    ResponseMismatchError,
+    RetryPolicy,
+    Reward,
+    RewardClient,
+)
+from reward_client._client import watch
+from reward_client._transport import ledger
+from reward_client.errors import FileError, RewardClientError
+from reward_client.files import score_file
+from reward_client.testing import RewardServer
+
+from ...support.altered import alter_replies
+from ...support.fake_vllm import FakeVllm, TextVllm, embedding_server
+from ...support.mixed_up import (
+    POOLING,
+    TOKENIZE,
+    behind,
+    cached,
+    late,
+    mixing,
+    previous,
+    reply_of,
+    unlike,
+    without_id,
+)
+from ...support.raw_server import TRUE, Answer, RawServer, Request, expected, http
+from .conftest import Connect
+from .samples import CHAT
+
+PATIENT = RetryPolicy(attempts=5, max_wait=0.01)
+STRAY = {"count": 3, "tokens": [1, 75, 76], "max_model_len": 1024}
+OTHER = TextVllm(cards=TRUE.cards, pool=lambda ids: [2 - sum(ids) / 100])
+
+
+def chats(number: int) -> list[Any]:
+    return [
+        [
+            {"role": "user", "content": f"What is {place} + {7 * place}?"},
+            {"role": "assistant", "content": f"{8 * place}"},
+        ]
+        for place in range(number)
+    ]
+
+
+def wrong(outcomes: list[Any], samples: list[Any]) -> list[int]:
+    return [
+        place
+        for place, (outcome, sample) in enumerate(zip(outcomes, samples, strict=True))
+        if isinstance(outcome, Reward) and abs(float(outcome) - expected(sample)) > 1e-6
+    ]
+
+
+def outcomes_of(connect: Connect, answer: Answer, samples: list[Any], **options: Any) -> list[Any]:
+    with RawServer(answer) as server:
+        client = connect(server, retry=PATIENT, **options)
+        outcomes = client.score_many(samples, on_error="return")
+        client.close()
+    assert not wrong(outcomes, samples)
+    return outcomes
+
+
+# 60
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: mixing(late(0.05), TOKENIZE),
+        lambda: mixing(late(0.05), TOKENIZE, POOLING),
+        lambda: mixing(previous(0.05), TOKENIZE),
+        lambda: mixing(late(0.1), POOLING, reply=without_id),
+    ],
+    ids=["one behind", "one behind on both routes", "the previous one", "without an ID"],
+)
+def test_60_a_reply_to_another_request_is_asked_for_again(
+    connect: Connect, answer: Callable[[], Answer]
+) -> None:
+    outcomes = outcomes_of(connect, answer(), chats(300))
+    assert sum(isinstance(outcome, Reward) for outcome in outcomes) > 290
+
+
+def test_60_a_reply_that_somebody_else_was_owed(connect: Connect) -> None:
+    """One request gets an old reply, and another one the reply that the first was owed."""
+    samples = chats(40)
+    owed: list[bytes] = []
+    seen: list[bytes] = []
+
+    def mix(_: Request, true: bytes) -> bytes:
+        seen.append(true)
+        if len(seen) == 20:
+            owed.append(true)
+            return seen[10]
+        return owed.pop() if owed else true
+
+    outcomes = outcomes_of(connect, mixing(mix, TOKENIZE), samples)
+    assert all(isinstance(outcome, Reward) for outcome in outcomes)
+
+
+def test_60_two_replies_on_a_connection_tell_nothing(connect: Connect) -> None:
+    outcomes = outcomes_of(connect, mixing(behind(0.05, lambda: STRAY), TOKENIZE), chats(300))
+    assert all(isinstance(outcome, Reward) for outcome in outcomes)
+
+
+def test_60_a_cache_from_the_start(connect: Connect) -> None:
+    with (
+        RawServer(mixing(cached(1), TOKENIZE)) as server,
+        pytest.raises(ResponseMismatchError, match="two different texts"),
+    ):
+        connect(server).score(chats(1)[0])
+
+
+def test_60_a_cache_from_later_on(connect: Connect) -> None:
+    outcomes = outcomes_of(connect, mixing(cached(20), TOKENIZE), chats(60))
+    assert {type(each) for each in outcomes} == {Reward, ResponseMismatchError}
+
+
+def test_60_a_refusal_that_comes_twice_refuses_one_sample(connect: Connect) -> None:
+    """The connection is closed, so that nobody reads the second one."""
+    refuse = [{"role": "user", "content": "Refuse me"}, {"role": "assistant", "content": "no"}]
+    refusal = json.dumps({"error": {"message": "no", "type": "BadRequestError", "code": 400}})
+    owed: dict[int, bytes] = {}
+
+    def behind_refusals(request: Request, true: bytes) -> bytes:
+        """After a refusal, each reply of its connection comes one request late."""
+        is_refused = b"Refuse me" in request.body
+        reply = http(refusal.encode(), 400) if is_refused else true
+        before = owed.get(request.connection)
+        if is_refused or before is not None:
+            owed[request.connection] = reply
+        return reply if before is None else before
+
+    with RawServer(mixing(behind_refusals, TOKENIZE)) as server:
+        client = connect(server, limits=Limits(max_concurrency=1))
+        with pytest.raises(RewardClientError, match="400"):
+            client.score(refuse)
+        for sample in chats(20):
+            assert client.score(sample).value == expected(sample)
+
+
+def test_60_texts_that_truly_have_the_same_tokens(connect: Connect) -> None:
+    """The template strips a space. The second time, nothing is asked again."""
+    plain = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
+    spaced = [plain[0], {"role": "assistant", "content": " 4 "}]
+    with RawServer(mixing(lambda _, true: true)) as server:
+        client = connect(server)
+        assert client.score(plain).value == client.score(spaced).value == expected(plain)
+        server.forget()
+        client.score(spaced)
+        assert len(server.seen(TOKENIZE)) == 1
+
+
+def test_the_ledger_has_a_bound(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "_SIZE", 10)
+    assert all(
+        isinstance(each, Reward)
+        for each in outcomes_of(connect, mixing(lambda _, true: true), chats(60))
+    )
+
+
+# 61
+
+
+def places(change: Callable[[list[Any]], list[Any]]) -> Callable[[Any, Any], None]:
+    """Exchange the rows of a reply, which keep their indices."""
+
+    def alter(_: Any, reply: Any) -> None:
+        items = reply["data"]
+        values = change([{k: v for k, v in item.items() if k != "index"} for item in items])
+        reply["data"] = [
+            {**each, "index": item["index"]} for each, item in zip(values, items, strict=True)
+        ]
+
+    return alter
+
+
+@pytest.mark.parametrize("route", ["pooling", "classify", "embeddings"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows[::-1],
+        lambda rows: rows[1:2] + rows[:1] + rows[2:],
+        lambda rows: sorted(rows, key=str),
+    ],
+    ids=["reversed", "two exchanged", "sorted"],
+)
+def test_61_rows_in_other_places(connect: Connect, route: str, change: Any) -> None:
+    alter = places(change)
+    refuses = pytest.raises(ResponseMismatchError, match="mixes up the samples")
+    if route == "embeddings":
+
+        def after(request: Any, payload: Any) -> None:
+            if request.url.path == "/v1/embeddings":
+                alter(request, payload)
+
+        with refuses:
+            connect(embedding_server(version="0.8.5", after=after)).score(CHAT)
+        return
+    with RewardServer() as server:
+        alter_replies(server, f"/{route}", alter)
+        with refuses:
+            connect(server, route=route).score(CHAT)
+
+
+def test_61_rows_that_move_on(connect: Connect) -> None:
+    """Each order looks like the other, but no place holds its own row: one sample alone does."""
+    with RewardServer() as server:
+        alter_replies(server, POOLING, places(lambda rows: rows[-3:] + rows[:-3]))
+        with pytest.raises(ResponseMismatchError, match="alone"):
+            connect(server).score(CHAT)
+
+
+# 62
+
+
+def after(packs: int) -> Callable[[Request, int], int]:
+    return lambda _, count: int(count >= packs)
+
+
+def by_turns(request: Request, count: int) -> int:
+    return count % 2 if count > 6 else 0
+
+
+def by_connection(request: Request, count: int) -> int:
+    return request.connection % 2 if count > 6 else 0
+
+
+@pytest.mark.parametrize("by", [after(8), by_turns, by_connection], ids=["swap", "turns", "conn"])
+@pytest.mark.parametrize("on_error", ["raise", "return"])
+def test_62_a_call_ends_with_a_proof(connect: Connect, by: Any, on_error: Any) -> None:
+    samples = chats(300)
+    with RawServer(unlike(reply_of(TRUE), reply_of(OTHER), by=by)) as server:
+        client = connect(server)
+        if on_error == "raise":
+            with pytest.raises(BatchError, match="In doubt: the 300 rewards") as caught:
+                client.score_many(samples)
+            assert isinstance(caught.value.__cause__, ModelChangedError)
+            assert not caught.value.results
+        else:
+            outcomes = client.score_many(samples, on_error="return")
+            assert {type(outcome) for outcome in outcomes} == {ModelChangedError}
+
+
+def test_62_rewards_before_the_last_proof_are_kept(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_INTERVAL", 0.0)  # a proof each time that results are taken
+    samples = chats(400)
+    limits = Limits(max_batch_items=1, max_concurrency=2)
+    for on_error in ("raise", "return"):
+        with RawServer(unlike(reply_of(TRUE), reply_of(OTHER), by=after(120))) as server:
+            client = connect(server, limits=limits)
+            if on_error == "return":
+                outcomes = client.score_many(samples, on_error="return")
+            else:
+                with pytest.raises(BatchError, match="proven rewards") as caught:
+                    client.score_many(samples)
+                outcomes = [None] * len(samples)
+                for result in caught.value.results:
+                    outcomes[result.index] = result.reward
+        assert not wrong(outcomes, samples)
+        assert any(isinstance(outcome, Reward) for outcome in outcomes)
+
+
+def test_62_a_stream_names_the_results_in_doubt(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_MANY", 100)
+    samples = chats(150)
+    with RawServer(unlike(reply_of(TRUE), reply_of(OTHER), by=after(6))) as server:
+        with pytest.raises(ModelChangedError, match="samples 0 to 149") as caught:
+            list(connect(server).stream(samples))
+        assert caught.value.doubtful == tuple(range(150))
+
+
+def test_62_a_model_that_comes_up_in_the_middle(connect: Connect) -> None:
+    """A refused connection shows where the first model ends: nothing before it is in doubt."""
+    fake = FakeVllm()
+    scored = [0]
+
+    def replaced(request: Any) -> None:
+        scored[0] += b"[1000," in request.content
+        if scored[0] == 20:
+            scored[0] += 1
+            fake.pool = lambda ids: [7.0 - len(ids)]
+            raise httpx.ConnectError("refused", request=request)
+
+    fake.before = replaced
+    samples = [[1000, place] for place in range(60)]
+    client = connect(fake, limits=Limits(max_batch_items=1, max_concurrency=1))
+    outcomes = client.score_many(samples, on_error="return")
+    rewards = [outcome for outcome in outcomes if isinstance(outcome, Reward)]
+    assert {reward.value for reward in rewards} == {-3.5}
+    assert 10 < len(rewards) < 20
+    assert {type(outcome) for outcome in outcomes} == {Reward, ModelChangedError}
+
+
+def test_a_short_call_asks_nothing_more(connect: Connect) -> None:
+    with RawServer(mixing(lambda _, true: true)) as server:
+        client = connect(server)
+        client.score(chats(1)[0])
+        server.forget()
+        client.score(chats(2)[1])
+        assert [request.path for request in server.requests] == [TOKENIZE, POOLING]
+
+
+def test_62_a_single_score_after_a_long_time(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_INTERVAL", 0.0)
+    with RawServer(unlike(reply_of(TRUE), reply_of(OTHER), by=after(7))) as server:
+        client = connect(server)
+        assert client.score(chats(1)[0]).value == expected(chats(1)[0])
+        with pytest.raises(ModelChangedError):
+            client.score(chats(2)[1])
+
+
+def test_62_a_file_keeps_what_is_proven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_INTERVAL", 0.0)
+    samples = chats(300)
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps({"messages": each}) + "\n" for each in samples))
+    limits = Limits(max_batch_items=1, max_concurrency=2)
+    with (
+        RawServer(unlike(reply_of(TRUE), reply_of(OTHER), by=after(120))) as server,
+        RewardClient(server.url, limits=limits) as client,
+        pytest.raises(FileError, match="are removed; those before are proven"),
+    ):
+        score_file(client, source, output)
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert 0 < len(rows) < 300
+    assert [row["reward"] for row in rows] == [*map(expected, samples[: len(rows)])]
+    with RawServer(mixing(lambda _, true: true)) as server, RewardClient(server.url) as client:
+        assert score_file(client, source, output).failed == 0
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [row["reward"] for row in rows] == [*map(expected, samples)]

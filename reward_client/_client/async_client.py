@@ -173,6 +173,7 @@ class AsyncRewardClient:
             StatusError: If the server answers with an error.
             ProtocolError: If the response fails a check, such as a wrong number of values.
             ReplicaMismatchError: If the servers are not replicas of one another.
+            ModelChangedError: If another model answers than before, at a proof (one a minute).
         """
         return await self._session.score(sample)
 
@@ -203,7 +204,8 @@ class AsyncRewardClient:
             progress: True shows a progress bar.
 
         Raises:
-            BatchError: If a sample fails under ``"raise"``. The error holds all rewards so far.
+            BatchError: If a sample fails under ``"raise"``, or if another model answers than at the
+                start. The error holds all rewards so far that are proven.
             InputError: If ``samples`` is a single sample, or an option is invalid.
         """
         results = await self._session.score_many(samples, on_error=on_error, progress=progress)

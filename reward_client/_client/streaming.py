@@ -161,7 +161,7 @@ class Window:
         return taken
 
     async def prove(self, *, at_end: bool) -> None:
-        """Ensure that the servers are those of the start, if that is due.
+        """Ensure that the servers have not changed since the start, if that is due.
 
         Raises:
             ModelChangedError: If one is not.

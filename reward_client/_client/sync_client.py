@@ -318,6 +318,7 @@ class RewardClient:
             StatusError: If the server answers with an error.
             ProtocolError: If the response fails a check, such as a wrong number of values.
             ReplicaMismatchError: If the servers are not replicas of one another.
+            ModelChangedError: If another model answers than before, at a proof (one a minute).
         """
         return self._run(self._session.score(sample))
 
@@ -348,7 +349,8 @@ class RewardClient:
             progress: True shows a progress bar.
 
         Raises:
-            BatchError: If a sample fails under ``"raise"``. The error holds all rewards so far.
+            BatchError: If a sample fails under ``"raise"``, or if another model answers than at the
+                start. The error holds all rewards so far that are proven.
             InputError: If ``samples`` is a single sample, or an option is invalid.
         """
         check_choice("on_error", on_error, get_args(OnError))  # before the samples are read

@@ -70,9 +70,11 @@ async def difference(transport: Transport, state: ServerState) -> str | None:
         RewardClientError: As `Transport.send` and `ScoringRequest.read`.
     """
     inputs, ids = await _inputs(transport, state)
-    packs = (_pooled(transport, state, _turned(inputs), _turned(ids)) for _ in range(_CONNECTIONS))
+    batches = (
+        _pooled(transport, state, _turned(inputs), _turned(ids)) for _ in range(_CONNECTIONS)
+    )
     tokenizing = reprobe(transport, state.model, state.rules.step)
-    probes, answers = await asyncio.gather(tokenizing, asyncio.gather(*packs))
+    probes, answers = await asyncio.gather(tokenizing, asyncio.gather(*batches))
     if probes != state.probes:
         return "the same text becomes other token IDs"
     expected = _turned(state.outputs)

@@ -339,7 +339,7 @@ class _Attempts:
     async def _send(self) -> Response | Failure:
         transport, first = self._transport, await self._send_once(self._request)
         outcome: Response | Failure = (
-            await self._settle(first.response) if isinstance(first, Repeat) else first
+            await self._resolve(first.response) if isinstance(first, Repeat) else first
         )
         for _ in range(_MAX_ASKED):
             if isinstance(outcome, Failure) or outcome.is_named or not transport.settling:
@@ -348,7 +348,7 @@ class _Attempts:
             await transport.settled()
             if self._holds(outcome):
                 return outcome
-            outcome = await self._settle(outcome)
+            outcome = await self._resolve(outcome)
         if isinstance(outcome, Failure) or self._holds(outcome):
             return outcome
         return _repeats(outcome)
@@ -356,7 +356,7 @@ class _Attempts:
     def _holds(self, response: Response) -> bool:
         return self._transport.ledger.holds(self._request, self._body, response.fingerprint)
 
-    async def _settle(self, repeat: Response) -> Response | Failure:
+    async def _resolve(self, repeat: Response) -> Response | Failure:
         """Find the response to this request in the place of one that is in doubt."""
         self._transport.mixes_up = True
         settling = self._transport.settling

@@ -59,7 +59,7 @@ class Ledger:
         return True
 
     def holds(self, request: Request, body: bytes | None, reply: int) -> bool:
-        """Return False if the reply turned out to be that of another request."""
+        """Return False if the reply turned out to answer another request."""
         asked = _key(request, body)
         return self._owners.get(reply, asked) == asked or (asked, reply) in self._shared
 

@@ -69,7 +69,7 @@ class Watch:
         return copy(self.failure) if is_reward and self.failure is not None else outcome
 
     async def prove(self, *, at_end: bool) -> bool:
-        """Ensure that the servers have not changed since the start, if that is due; return True then.
+        """Ensure that the servers have not changed since the start; return False if it is not due.
 
         Raises:
             ModelChangedError: If one is not.

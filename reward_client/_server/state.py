@@ -163,6 +163,7 @@ class ServerState:
             version_known=identity.version_known,
             model=identity.model,
             root=identity.root,
+            tokenizer_root=identity.tokenizer_root,
             max_model_len=self.max_model_len,
             route=request.route,
             sends=request.sends,

@@ -278,7 +278,7 @@ class Tokenizer:
         if isinstance(self._choice, LocalTokenizer):
             return self._choice
         by_server = self._choice in ("local", "auto")
-        return LocalTokenizer(profile.root or "" if by_server else self._choice)
+        return LocalTokenizer(profile.tokenizer_root or "" if by_server else self._choice)
 
 
 async def _server_ids(

@@ -18,7 +18,7 @@ from reward_client._server.identity import Identity
 from reward_client._server.manifest_checks import agrees, reported
 from reward_client._server.probes import token_ids_of
 from reward_client._server.state import DiscoveryOptions, ServerState
-from reward_client.errors import NotARewardError, RecipeError
+from reward_client.errors import BadRequestError, NotARewardError, RecipeError
 from reward_client.recipes import Recipe, Reference
 from reward_client.recipes.formatting import expected_in_words
 
@@ -137,7 +137,13 @@ async def check_reference(transport: Transport, state: ServerState) -> None:
     if not short:
         return
     reference = min(short, key=_size)
-    ids, pooled = await reference_output(transport, state, reference)
+    try:
+        ids, pooled = await reference_output(transport, state, reference)
+    except BadRequestError as error:
+        raise RecipeError(
+            f"The recipe {state.recipe_name} does not fit this server, which refuses a published "
+            f"sample. {_IGNORE}"
+        ) from error
     if pooled is None:
         return
     found = reported(reference, state.read(pooled, ids))
@@ -156,7 +162,7 @@ async def check_reference(transport: Transport, state: ServerState) -> None:
     raise RecipeError(
         f"The recipe {state.recipe_name} does not fit this server: it answers "
         f"{list_numbers(found)} for a published sample, and {published} was published. The "
-        f"weights, the chat template or the tokenizer are others. {_IGNORE}"
+        f"weights, their precision, the chat template or the tokenizer are others. {_IGNORE}"
     )
 
 

@@ -554,7 +554,9 @@ def test_a_conversation_that_the_local_template_does_not_take(
     with pytest.raises(InputError, match="template"):
         client.ids(chat("4"))
     automatic = connect("auto")
-    assert automatic.ids(chat("4"), profile(tokenizer_root=str(folder))) == connect("server").ids(chat("4"))
+    assert automatic.ids(chat("4"), profile(tokenizer_root=str(folder))) == connect("server").ids(
+        chat("4")
+    )
 
 
 def test_a_conversation_that_no_template_takes(connect: Connect) -> None:

@@ -626,7 +626,7 @@ SITUATIONS = [
     Situation(
         "published for another tokenizer",
         2,
-        {"recipe": ("failed", "refuses a published sample", "recipe=None")},
+        {"recipe": ("failed", "out of vocabulary", "name the recipe")},
         client=named(recipe(references=[reference(1.0, token_ids=[10**6])])),
     ),
     Situation(

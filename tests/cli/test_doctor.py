@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 HEALTHY = [
     *("reach", "key", "version", "model", "recipe", "length limit", "route", "head", "activation"),
     *("tokens", "BOS", "generation prompt", "template", "text path", "local tokenizer"),
-    *("keep-alive", "sample", "reference value"),
+    *("keep-alive", "sample", "one server", "reference value"),
 ]
 
 

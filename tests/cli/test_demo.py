@@ -42,8 +42,9 @@ def test_demo_on_a_running_server(capsys, tmp_path, monkeypatch):
     ("content", "message"),
     [
         ("", "contains no pairs"),
-        ('{"chosen": []}\n', '{"chosen": [...], "rejected": [...]}'),
-        ("[1]\n", "Cannot read line 1 of"),
+        ('{"chosen": []}\n', "This row has chosen."),
+        ('{"text": "2 + 2 = 4"}\n', "Cannot use row 0 of"),
+        ("[1]\n", "it is not a JSON object"),
         (None, "Cannot read"),
     ],
 )

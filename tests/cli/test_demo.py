@@ -13,6 +13,10 @@ import pytest
 from reward_client.cli import main
 from reward_client.testing import Fault, RewardServer, demo_pairs
 
+from ..files.conftest import write_rows
+
+CHAT = [{"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "content": "4"}]
+
 
 def test_demo_starts_its_own_server(capsys):
     assert main(["demo"]) == 0
@@ -36,6 +40,24 @@ def test_demo_on_a_running_server(capsys, tmp_path, monkeypatch):
     assert out.startswith(start)
     assert "answers as vLLM 0.32.0: model judge" in out
     assert "of 3 pairs" in out
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "What is 2 + 2?", "chosen": "4", "rejected": "5"},
+        {"system": "Be brief.", "prompt": "What is 2 + 2?", "chosen": "4", "rejected": "5"},
+        {"prompt": [CHAT[0]], "chosen": [CHAT[1]], "rejected": "5", "id": 3},
+        {"chosen": CHAT, "rejected": [*CHAT, *CHAT], "chat_template_kwargs": {"x": 1}},
+    ],
+)
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_pairs_in_every_form_that_score_takes(capsys, tmp_path, row, suffix):
+    pairs = write_rows(tmp_path / f"pairs.jsonl{suffix}", [row, row])
+    assert main(["demo", "--pairs", str(pairs)]) == 0
+    out = capsys.readouterr().out
+    assert "of 2 pairs" in out
+    assert "  4  " in out
 
 
 @pytest.mark.parametrize(

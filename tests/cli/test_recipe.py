@@ -6,6 +6,7 @@ import pytest
 
 from reward_client.cli import main
 from reward_client.recipes import catalogue, find_recipe, recipe_names
+from reward_client.recipes.model_names import model_key
 
 
 def test_without_a_name_it_lists_all(capsys):
@@ -71,6 +72,26 @@ def test_every_recipe_can_be_printed(capsys, name):
         recipe.refusal or "",
     ]:
         assert " ".join(words.split()) in out
+
+
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [
+        ("skywork", "skywork"),
+        ("SKYWORK reward_v2", "skywork-reward-v2"),
+        ("Math-PRM", "math-prm"),
+        ("nvidia/", "nvidia"),
+        ("8x7b", "8x7b"),
+    ],
+)
+def test_a_part_of_a_name_lists_what_it_fits(capsys, part, key):
+    assert main(["recipe", part]) == 0
+    found = [line.partition("  ")[0] for line in capsys.readouterr().out.splitlines()]
+    families = {model: name for name, recipe in catalogue().items() for model in recipe.models}
+    assert found
+    assert sorted(found) == sorted(
+        model for model in families if key in model_key(f"{model} {families[model]}")
+    )
 
 
 @pytest.mark.parametrize(

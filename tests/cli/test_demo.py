@@ -14,6 +14,7 @@ from reward_client.cli import main
 from reward_client.testing import Fault, RewardServer, demo_pairs
 
 from ..files.conftest import write_rows
+from ..files.killing import COMMAND
 
 CHAT = [{"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "content": "4"}]
 
@@ -95,14 +96,7 @@ def test_interrupt(monkeypatch):
 
 
 def test_serve_until_interrupted():
-    script = """
-import signal, sys
-from reward_client.cli import main
-# Whoever is started in the background inherits that SIGINT is ignored.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.exit(main())
-"""
-    command = [sys.executable, "-c", script]
+    command = [sys.executable, "-c", COMMAND]
     process = subprocess.Popen(
         [*command, "serve", "--port", "0", "--dialect", "0.8", "--raw"],
         stdout=subprocess.PIPE,

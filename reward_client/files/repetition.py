@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from reward_client._client.failures import fault_of
 from reward_client.errors import FileError
-from reward_client.files.summary import fault_of, row_errors
+from reward_client.files.summary import row_errors
 
 _FIRST = 100
 """Rows at the start of a file: if all of them fail alike, the others would too."""

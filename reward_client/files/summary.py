@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 from reward_client._base.json_values import as_list, as_mapping
 from reward_client._base.wording import shorten
-from reward_client.errors import FAULTS
+from reward_client._client.failures import fault_of
 
 _SAMPLE_SIZE = 50_000
 """Quantiles of more rewards are estimated from a sample of this size (error: 0.5 % of rank)."""
 _REASON_CHARACTERS = 400
-_FAULTS = {kind.__name__: fault for kind, fault in FAULTS.items()}
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -181,11 +180,6 @@ def row_errors(result: Mapping[str, object]) -> tuple[RowError | None, ...]:
         return (_row_error(mapping),)
     items = (*mapping.values(), *(as_list(error) or ()))
     return tuple(None if item is None else _row_error(as_mapping(item) or {}) for item in items)
-
-
-def fault_of(error: str) -> str:
-    """Return ``error.fault`` of the class of errors with a name."""
-    return _FAULTS.get(error, "server")
 
 
 def _row_error(error: Mapping[str, object]) -> RowError:

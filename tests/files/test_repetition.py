@@ -67,12 +67,27 @@ def test_90_the_same_command_scores_the_remaining_rows(
         [BAD] * 99,
         [*[BAD] * 99, *token_rows(1), *[BAD] * 500],
         [*[BAD] * 50, *[LONG] * 60, *[BAD] * 500],
-        [{"prompt": "2?", "responses": ["4", ""]}, *[BAD] * 500],
     ],
-    ids=["few", "one was scored", "unlike", "one of two was scored"],
+    ids=["few", "one was scored", "unlike"],
 )
 def test_90_other_failures_do_not(client: RewardClient, tmp_path: Path, rows: list[Any]) -> None:
     assert score(client, tmp_path, rows).rows == len(rows)
+
+
+ERROR = {"type": "InputError", "message": "no"}
+
+
+@pytest.mark.parametrize(
+    "errors", [[ERROR, None], [None, ERROR], {"chosen": ERROR, "rejected": None}]
+)
+def test_90_a_row_with_a_reward_does_not(errors: object) -> None:
+    watched = repetition.Repetition(Path("in.jsonl"))
+    for rows in range(1, 300):
+        watched.check({"error": errors}, rows)
+    for rows in range(1, 100):
+        watched.check({"error": [ERROR, ERROR]}, rows)
+    with pytest.raises(FileError):
+        watched.check({"error": [ERROR, ERROR]}, 100)
 
 
 def broken(request: httpx.Request) -> httpx.Response | None:

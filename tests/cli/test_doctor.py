@@ -133,8 +133,8 @@ KNOWN = "Skywork/Skywork-Reward-V2-Llama-3.1-8B"
 @pytest.mark.parametrize(
     ("arguments", "followed", "status"),
     [
-        ([], "skywork-reward-v2-llama (digest ", 2),  # its published values are not met
-        (["--recipe", KNOWN], "skywork-reward-v2-llama (digest ", 2),
+        ([], "The recipe skywork-reward-v2-llama does not fit", 2),  # it has other special tokens
+        (["--recipe", KNOWN], "The recipe skywork-reward-v2-llama does not fit", 2),
         (["--recipe", "none"], f"No recipe applies to {KNOWN}.", 0),
         (["--recipe", "mine.toml"], "mine (digest ", 0),
     ],

@@ -1456,6 +1456,60 @@ PITFALLS: dict[int, Pitfall] = {
             ),
         ),
     ),
+    58: Pitfall(
+        "The recipe is another model's: of another tokenizer, other weights, or another training",
+        (
+            Mutation(
+                "The client compares the IDs of the recipe's special tokens with the server's.",
+                "_server/recipe_checks.py",
+                "        if tuple(ids) != (token,):\n",
+                "        if not ids:\n",
+                (MODELS + "test_58_special_tokens_of_another_model",),
+            ),
+            Mutation(
+                "It compares the reward of a published sample: a contradiction is an error, and a "
+                "difference that another precision explains a warning.",
+                "_server/recipe_checks.py",
+                "    if agrees(reference, found):\n",
+                "    if found:\n",
+                (MODELS + "test_58_the_reward_of_a_published_sample",),
+            ),
+            Mutation(
+                "It warns once of a sample that is longer than those of the model's training.",
+                "_tokenization/notices.py",
+                "size > rules.trained_tokens",
+                "size < 0",
+                (MODELS + "test_58_prompts_unlike_those_of_the_training",),
+            ),
+            Mutation(
+                "It warns once of a conversation without the system message of the training, unless "
+                "the template writes it.",
+                "_server/recipe_checks.py",
+                "return None if named == unnamed else system",
+                "return None",
+                (MODELS + "test_58_prompts_unlike_those_of_the_training",),
+            ),
+        ),
+        limit="A recipe without special tokens and published values says nothing that the server "
+        "could contradict.",
+    ),
+    59: Pitfall(
+        "`TokenLogit` and `YesNo` read an ordinary classifier, whose number is no token's logit",
+        (
+            Mutation(
+                "The client wants evidence: the manifest of an export, a recipe with the same "
+                "tokens, a generating server, or the caller's word.",
+                "_server/discovery.py",
+                "    await check_logit_tokens(transport, promised, tokens)\n",
+                "",
+                (
+                    MODELS + "test_59_a_classifier_is_no_logit",
+                    MODELS + "test_59_a_recipe_with_the_same_token_is_evidence",
+                ),
+            ),
+        ),
+        limit="Whether the word `classifier_from_token=True` is true, no server can show.",
+    ),
     90: Pitfall(
         "An error that every row of a file meets is found after hours, at the end of the run",
         (

@@ -65,13 +65,13 @@ OBJECTIVES = "integration/recorded/test_objectives.py::"
 PATTERNS = "methods/test_patterns.py::"
 ROWS = "files/test_rows.py::"
 RETRY = "files/test_retry.py::"
-CATALOGUE = "recipes/test_catalogue.py::"
 UNTRUSTED = "transport/test_untrusted_text.py::"
 LINKS = "export/test_links.py::"
 CLOSED = "client/test_closed_options.py::"
 STEPS = "integration/recorded/test_steps.py::"
 VALUES = "integration/pitfalls/test_values.py::"
 MODELS = "integration/pitfalls/test_models.py::"
+CATALOGUE = "recipes/test_catalogue.py::"
 
 PITFALLS: dict[int, Pitfall] = {
     1: Pitfall(
@@ -520,16 +520,22 @@ PITFALLS: dict[int, Pitfall] = {
                 (RAW_VALUES + "test_17_a_sigmoid_applied_twice",),
             ),
             Mutation(
-                "The doctor compares the reference values of a recipe.",
-                "_doctor/reward_checks.py",
-                "if agrees(known, found):",
+                "The client compares the reward of a published sample.",
+                "_server/recipe_checks.py",
+                "if agrees(wider, found):",
                 "if found:",
                 (RAW_VALUES + "test_17_a_recipe_that_knows_better",),
             ),
+            Mutation(
+                "The doctor compares all published rewards.",
+                "_doctor/reward_checks.py",
+                "if agrees(known, found):",
+                "if found:",
+                (RAW_VALUES + "test_17_the_doctor_compares_every_published_value",),
+            ),
         ),
-        limit="The client itself compares reference values only if a version has no switch for "
-        "raw values, and the values of a manifest (pitfall 27). Otherwise the doctor "
-        "compares them.",
+        limit="The client itself compares only the shortest published sample of a recipe (and all "
+        "values of a manifest, pitfall 27), and only where the server takes token IDs.",
     ),
     18: Pitfall(
         "Some models need more than a server provides: InternLM2 a final token, GRM-sftreg a head"
@@ -1453,6 +1459,13 @@ PITFALLS: dict[int, Pitfall] = {
                 "    if card is not None and adapters and model is None:\n",
                 "    if card is None and adapters and model is None:\n",
                 (MODELS + "test_57_a_base_model_is_not_taken_for_its_adapter",),
+            ),
+            Mutation(
+                "It looks for the tokenizer of an adapter in the folder of the base model.",
+                "_server/identity.py",
+                "tokenizer_root=_root(card if base is None else base)",
+                "tokenizer_root=_root(card)",
+                (MODELS + "test_57_an_adapter_has_the_tokenizer_of_its_base",),
             ),
         ),
     ),

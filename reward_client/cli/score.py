@@ -100,13 +100,15 @@ def _scored(client: RewardClient, options: argparse.Namespace) -> ScoreSummary:
     from reward_client.files import score_file
     from reward_client.files.runner import score_stream
 
+    # On one terminal, a bar would break the lines of results.
+    progress = shows_progress() and not (options.output == _PIPE and sys.stdout.isatty())
     source = _STDIN if options.input == _PIPE else options.input
     if options.output == _PIPE:
-        return score_stream(client, source, sys.stdout.buffer, progress=shows_progress())
+        return score_stream(client, source, sys.stdout.buffer, progress=progress)
     return score_file(
         client,
         source,
         options.output,
         retry_failed=options.retry_failed,
-        progress=shows_progress(),
+        progress=progress,
     )

@@ -16,10 +16,16 @@ _LATER = 10_000
 
 
 class Repetition:
-    """Counts rows in succession that failed alike: without any reward, by errors of one type."""
+    """Counts rows in succession that failed alike: without any reward, by errors of one type.
 
-    def __init__(self, source: Path) -> None:
+    Args:
+        source: The input.
+        resumes: False for an output that cannot be resumed.
+    """
+
+    def __init__(self, source: Path, *, resumes: bool = True) -> None:
         self._source = source
+        self._resumes = resumes
         self._type = ""
         self._count = 0
         self._reason = ""
@@ -48,9 +54,9 @@ class Repetition:
             self._stop(f"{_LATER:,} rows in succession failed alike")
 
     def _stop(self, what: str) -> None:
-        again = " with --retry-failed" if fault_of(self._type) == "server" else ""
+        again = "run the same command again" if self._resumes else "write into a file"
+        retry = " with --retry-failed" if fault_of(self._type) == "server" else ""
         raise FileError(
             f"Cannot score {self._source}: {what}. {self._type}: {self._reason} Remove the cause. "
-            f"All results are kept; to score the remaining rows nevertheless, run the same command "
-            f"again{again}."
+            f"All results are kept; to score the remaining rows nevertheless, {again}{retry}."
         )

@@ -143,7 +143,7 @@ class _Run:
 
     def __init__(self, source: Source, results: Results | Stream, settings: bytes) -> None:
         self.tally = Tally()
-        self._repetition = Repetition(source.path)
+        self._repetition = Repetition(source.path, resumes=isinstance(results, Results))
         self.end = 0
         self._source = source
         self._results = results

@@ -209,6 +209,14 @@ def test_a_reader_of_stdout_that_has_enough(server: RewardServer) -> None:
     assert (done.returncode, done.stdout.count(b"\n"), done.stderr) == (0, 1, b"")
 
 
+def test_rows_that_all_fail_into_stdout(server: RewardServer) -> None:
+    write_rows(Path("in.jsonl"), [{"text": ""}] * 200)
+    done = score_words("in.jsonl", "-", server)
+    assert done.returncode == 1
+    assert done.stdout.count(b"\n") == 100
+    assert b"to score the remaining rows nevertheless, write into a file." in done.stderr
+
+
 def test_stdout_cannot_be_retried(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["score", "in.jsonl", "-", "--url", "http://127.0.0.1:9", "--retry-failed"]
     assert main(command) == 1

@@ -54,9 +54,11 @@ class Repetition:
             self._stop(f"{_LATER:,} rows in succession failed alike")
 
     def _stop(self, what: str) -> None:
-        again = "run the same command again" if self._resumes else "write into a file"
-        retry = " with --retry-failed" if fault_of(self._type) == "server" else ""
+        again = "write into a file"
+        if self._resumes:
+            retry = " with --retry-failed" if fault_of(self._type) == "server" else ""
+            again = f"run the same command again{retry}"
         raise FileError(
             f"Cannot score {self._source}: {what}. {self._type}: {self._reason} Remove the cause. "
-            f"All results are kept; to score the remaining rows nevertheless, {again}{retry}."
+            f"All results are kept; to score the remaining rows nevertheless, {again}."
         )

@@ -44,9 +44,9 @@ def _recipe(options: argparse.Namespace) -> None:
 
     name = options.name or ""
     known = catalogue().get(name.casefold()) or find_recipe(name)
-    part = model_key(name)
-    fitting = [line for line in _listed() if part in model_key(line)] if part or not name else []
-    if known is None and fitting:
+    parts = [model_key(word) for word in name.split()]
+    fitting = [line for line in _listed() if all(part in model_key(line) for part in parts)]
+    if known is None and fitting and all(parts):
         show("\n".join(fitting))
     else:
         show(describe(known or named_recipe(name)))

@@ -75,22 +75,25 @@ def test_every_recipe_can_be_printed(capsys, name):
 
 
 @pytest.mark.parametrize(
-    ("part", "key"),
+    ("part", "keys"),
     [
-        ("skywork", "skywork"),
-        ("SKYWORK reward_v2", "skywork-reward-v2"),
-        ("Math-PRM", "math-prm"),
-        ("nvidia/", "nvidia"),
-        ("8x7b", "8x7b"),
+        ("skywork", ["skywork"]),
+        ("SKYWORK reward_v2", ["skywork", "reward-v2"]),
+        ("Math-PRM", ["math-prm"]),
+        ("nvidia/", ["nvidia"]),
+        ("qwen 72b", ["qwen", "72b"]),
+        ("8x7b", ["8x7b"]),
     ],
 )
-def test_a_part_of_a_name_lists_what_it_fits(capsys, part, key):
+def test_a_part_of_a_name_lists_what_it_fits(capsys, part, keys):
     assert main(["recipe", part]) == 0
     found = [line.partition("  ")[0] for line in capsys.readouterr().out.splitlines()]
     families = {model: name for name, recipe in catalogue().items() for model in recipe.models}
     assert found
     assert sorted(found) == sorted(
-        model for model in families if key in model_key(f"{model} {families[model]}")
+        model
+        for model, family in families.items()
+        if all(key in model_key(f"{model} {family}") for key in keys)
     )
 
 
@@ -103,6 +106,7 @@ def test_a_part_of_a_name_lists_what_it_fits(capsys, part, key):
         ),
         ("math-sheperd", "Similar names: math-shepherd"),
         ("zzzzzz", "`reward-client recipe` lists all names"),
+        ("東京", "`reward-client recipe` lists all names"),
     ],
 )
 def test_unknown_names(capsys, name, near):

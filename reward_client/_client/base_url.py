@@ -56,7 +56,7 @@ def environment_key() -> str | None:
 
 
 def names_authorization(headers: Mapping[str, str] | None) -> bool:
-    """Return True if the caller's headers hold a key, before which that of the environment yields."""
+    """Return True if the caller's headers hold a key: that of the environment is not sent then."""
     return any(str(name).lower() == "authorization" for name in headers or ())
 
 

@@ -1523,6 +1523,20 @@ PITFALLS: dict[int, Pitfall] = {
         ),
         limit="Whether the word `classifier_from_token=True` is true, no server can show.",
     ),
+    65: Pitfall(
+        "Unlike servers share one address: a balancer over two models, or a rolling update",
+        (
+            Mutation(
+                "The doctor asks for the served model, and scores the same samples, on eight "
+                "connections at once.",
+                "_doctor/address_check.py",
+                "        unlike += not is_same(scores, state.scores, tolerance)\n",
+                "",
+                (MODELS + "test_65_unlike_servers_behind_one_address",),
+            ),
+        ),
+        limit="A server that answers seldom, or is added later, is not seen.",
+    ),
     90: Pitfall(
         "An error that every row of a file meets is found after hours, at the end of the run",
         (

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from reward_client import ModelNotFoundError, NotARewardError, RecipeError
@@ -195,3 +197,23 @@ def test_59_a_recipe_with_the_same_token_is_evidence(connect: Connect, tmp_path:
     for method in (TokenLogit("other"), TokenLogit("other", classifier_from_token=True)):
         with pytest.raises(RecipeError, match=r"tokens \[7\], and the method those of \[8\]"):
             connect(server, recipe=path, method=method).score(CHAT)
+
+
+def test_65_unlike_servers_behind_one_address(connect: Connect) -> None:
+    """Every third request goes to another server: of other weights, or of another model."""
+    turn = count()
+    weights = FakeVllm(pool=lambda ids: [len(ids) - 5.5 + 2.0 * (next(turn) % 24 >= 16)])
+    found = finding(diagnose(connect(weights), CHAT), "one server")
+    assert found.verdict == "failed"
+    assert "of 8 requests got other rewards for the same samples" in found.detail
+    turn = count()
+
+    def other(request: httpx.Request, payload: Any) -> None:
+        if request.url.path == "/v1/models" and next(turn) % 3 == 2:
+            payload["data"] = [card("judge", root="other/model")]
+
+    models = FakeVllm(after=other)
+    found = finding(diagnose(connect(models), CHAT), "one server")
+    assert found.verdict == "failed"
+    assert "it also serves other/model" in found.detail
+    assert finding(diagnose(connect(FakeVllm()), CHAT), "one server").verdict == "ok"

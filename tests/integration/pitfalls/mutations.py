@@ -71,6 +71,7 @@ CLOSED = "client/test_closed_options.py::"
 STEPS = "integration/recorded/test_steps.py::"
 VALUES = "integration/pitfalls/test_values.py::"
 MODELS = "integration/pitfalls/test_models.py::"
+CATALOGUE = "recipes/test_catalogue.py::"
 
 PITFALLS: dict[int, Pitfall] = {
     1: Pitfall(
@@ -1535,6 +1536,61 @@ PITFALLS: dict[int, Pitfall] = {
             ),
         ),
         limit="A server that answers seldom, or is added later, is not seen.",
+    ),
+    90: Pitfall(
+        "An error that every row of a file meets is found after hours, at the end of the run",
+        (
+            Mutation(
+                "A run ends with the reason if its first 100 rows fail alike.",
+                "files/repetition.py",
+                "if self._count == rows == _FIRST:",
+                "if self._count == rows == 0:",
+                (
+                    "files/test_repetition.py::test_90_errors_of_every_row_end_the_run",
+                    "files/test_repetition.py::test_90_the_same_command_scores_the_remaining_rows",
+                ),
+            ),
+            Mutation(
+                "It ends if 10,000 rows in succession fail alike by a fault of the server.",
+                "files/repetition.py",
+                'if self._count == _LATER and fault_of(self._type) == "server":',
+                'if self._count == 0 and fault_of(self._type) == "server":',
+                ("files/test_repetition.py::test_90_a_server_that_fails_for_good",),
+            ),
+            Mutation(
+                "A row with some rewards is no failure of that kind.",
+                "files/repetition.py",
+                "if first is None or None in errors:",
+                "if first is None:",
+                ("files/test_repetition.py::test_90_a_row_with_a_reward_does_not",),
+            ),
+        ),
+    ),
+    91: Pitfall(
+        "A server accepts longer conversations than the model was trained on, since the command "
+        "that started it sets no limit; their rewards mean nothing",
+        (
+            Mutation(
+                "The commands of a recipe end with the length of the model's training.",
+                "recipes/schema.py",
+                "if self.prompt.max_tokens is not None:",
+                "if self.prompt.max_tokens is None and self.prompt.max_tokens:",
+                (CATALOGUE + "test_91_commands_serve_no_more_tokens_than_were_trained_on",),
+            ),
+        ),
+    ),
+    92: Pitfall(
+        "The text that a judge was paid for is lost with its failed row, so nobody can read the "
+        "verdict",
+        (
+            Mutation(
+                "The row of a failed text holds the text.",
+                "files/rows.py",
+                "if isinstance(error, GenerationError) else {}",
+                "if isinstance(error, str) else {}",
+                ("files/test_reasons.py::test_the_text_of_a_judge_without_a_verdict",),
+            ),
+        ),
     ),
 }
 

@@ -171,7 +171,9 @@ def leave(core: Core) -> None:
     if thread is not None:
         seconds = LINGER_SECONDS if core.config.is_shareable else 0.0
         thread.call_later(seconds, partial(_end_if_left, core, core.departures))
-    elif not core.config.is_shareable:
+    elif core.config.is_shareable:
+        core.drop_ended()
+    else:
         core.close_everywhere()
 
 

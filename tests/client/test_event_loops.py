@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from reward_client import AsyncRewardClient, RetryPolicy
+import reward_client
+from reward_client import AsyncRewardClient, RetryPolicy, TransportError
 from reward_client._replicas import monitor as monitor_module
 from reward_client.methods import Messages
 from reward_client.testing import RewardServer
 
 from ..support.fake_vllm import CHAT, FakeVllm, TextVllm, transport_to
 
-ROOT = Path(__file__).parents[2]
+PACKAGES = Path(reward_client.__file__).parents[1]
 SUM = [{"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "content": "4"}]
 
 
@@ -29,6 +29,10 @@ SUM = [{"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "con
 def server() -> Iterator[RewardServer]:
     with RewardServer() as server:
         yield server
+
+
+def refused(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("refused", request=request)
 
 
 def paths(server: RewardServer) -> list[str]:
@@ -75,10 +79,6 @@ def test_a_replica_that_is_left_out_stays_left_out() -> None:
         ["http://a", "http://b"], transport=transport_to(servers), retry=RetryPolicy(attempts=1)
     )
     assert len(asyncio.run(client.servers())) == 2
-
-    def refused(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused", request=request)
-
     servers["b"].before = refused
 
     async def score_some() -> None:
@@ -94,41 +94,41 @@ def test_a_replica_that_is_left_out_stays_left_out() -> None:
     assert not any(each.requests for each in servers.values())
 
 
-def with_model(name: str, offset: float) -> dict[str, Any]:
-    card = {"id": name, "root": name, "parent": None, "max_model_len": 1024}
-    return {"cards": [card], "pool": lambda ids: [len(ids) + offset]}
-
-
-def become(server: FakeVllm, **changes: Any) -> None:
-    for name, value in changes.items():
-        setattr(server, name, value)
-
-
-def test_another_model_after_a_pause_between_loops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitor_module, "RESTART_SECONDS", 0.0)  # any pause is a long one
-    server = FakeVllm(**with_model("one", 0.5))
+def test_another_server_after_a_pause_between_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor_module, "RESTART_SECONDS", 0.1)
+    server = FakeVllm()
     client = AsyncRewardClient("http://a", transport=server.transport())
     first = asyncio.run(client.score(CHAT))
-    become(server, **with_model("two", -0.5))
+    server.version = "0.31.2"
+    time.sleep(0.2)
     second = asyncio.run(client.score(CHAT))
-    assert (first.provenance.model, second.provenance.model) == ("one", "two")
-    assert second.value == first.value - 1
+    versions = first.provenance.server_version, second.provenance.server_version
+    assert versions == ("0.32.0", "0.31.2")
 
 
 def test_a_loss_at_the_end_of_a_loop_counts_in_the_next_one() -> None:
-    server = FakeVllm(**with_model("one", 0.5))
+    server = FakeVllm()
     client = AsyncRewardClient("http://a", transport=server.transport(), retry=1)
-    first = asyncio.run(client.score(CHAT))
+    asyncio.run(client.score(CHAT))
 
-    def cut(request: httpx.Request) -> httpx.Response:
-        raise httpx.RemoteProtocolError("peer closed connection", request=request)
-
-    server.before = cut
-    with pytest.raises(Exception, match="closed"):
+    server.before = refused
+    with pytest.raises(TransportError):
         asyncio.run(client.score(CHAT))
-    become(server, before=lambda request: None, **with_model("two", -0.5))
-    second = asyncio.run(client.score(CHAT))
-    assert (second.provenance.model, second.value) == ("two", first.value - 1)
+    server.before = lambda request: None
+    server.version = "0.31.2"
+    reward = asyncio.run(client.score(CHAT))
+    assert reward.provenance.server_version == "0.31.2"
+
+
+def test_connections_close_before_their_loop(server: RewardServer) -> None:
+    client = AsyncRewardClient(server.url)
+
+    async def main() -> None:
+        await client.score(SUM)
+        assert client._session.core._links
+
+    asyncio.run(main())
+    assert not client._session.core._links
 
 
 ENDS = {
@@ -193,13 +193,14 @@ from reward_client import AsyncRewardClient
 URL, SUM = {server.url!r}, {SUM!r}
 client = AsyncRewardClient(URL)
 {textwrap.dedent(ENDS[end])}
+gc.collect()
 """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
         capture_output=True,
         text=True,
         timeout=60,
-        env={**os.environ, "PYTHONPATH": os.fspath(ROOT)},
+        cwd=PACKAGES,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""What clients of equal options share in a process: connections, limits, knowledge of the servers.
+"""The core of equal clients in a process: connections, limits, knowledge of the servers.
 
 Nothing here may belong to a client: a core outlives clients, and must not keep them alive.
 """
@@ -180,7 +180,7 @@ def leave(core: Core) -> None:
 def part(core: Core) -> bool:
     """Note that a client was closed; return whether it was the last one.
 
-    The core is then forgotten: the next client begins anew.
+    The core is then forgotten: the next client begins without knowledge.
     """
     with _lock:
         core.clients -= 1

@@ -1,4 +1,4 @@
-"""What a client reads that knows nothing of rewards: the first number of the server's answer."""
+"""The numbers of a client that knows nothing of rewards: the first one of each answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _VALUES = ("data", "embedding", "probs")
 _HERE = ("127.0.0.1", "::1", "localhost")
 _SECONDS = 10.0
 _DIGITS = 2e-3
-"""As far as the digits that the demo shows may differ."""
+"""The relative and absolute difference that counts as none in a table of three digits."""
 
 
 def read_plainly(

@@ -98,13 +98,13 @@ class Config:
     head: HeadChoice = "auto"
     route: RouteChoice = "auto"
     tokenizer: TokenizerChoice = "server"
-    recipe: RecipeChoice = "auto"
+    recipe: RecipeChoice = field(default="auto", compare=False)
     bos: bool | None = None
     on_overlong: OnOverlong = "raise"
     server_activation: ServerActivation | None = None
-    retry: RetryPolicy | int = field(default_factory=RetryPolicy)
+    retry: RetryPolicy | int = field(default_factory=RetryPolicy, compare=False)
     limits: Limits = field(default_factory=Limits)
-    timeout: Timeouts | float = field(default_factory=Timeouts)
+    timeout: Timeouts | float = field(default_factory=Timeouts, compare=False)
     connection: Connection = field(default_factory=Connection)
     transport: httpx.AsyncBaseTransport | None = field(default=None, repr=False)
     openai: openai.AsyncOpenAI | None = field(default=None, repr=False)
@@ -217,6 +217,11 @@ class Config:
         headers = request_headers(method.critic_key, None)
         object.__setattr__(critics, "request_headers", headers)
         return critics
+
+    @property
+    def is_shareable(self) -> bool:
+        """True if equal options mean equal connections: the caller brought none."""
+        return self.transport is None and self.openai is None
 
     @property
     def tokenizer_name(self) -> str:

@@ -106,6 +106,12 @@ class HttpTransport:
         # the server would first tokenize all samples and then score them, never both at once.
         self._preparing = asyncio.Semaphore(slots - min(_RESERVED_SLOTS, slots // 2))
 
+    def take_over(self, earlier: HttpTransport) -> None:
+        """Continue with what a transport of an event loop that has ended knew of the server."""
+        self.lost_at = earlier.lost_at
+        self._has_answered = earlier._has_answered
+        self._unreachable = earlier._unreachable
+
     def mark_lost(self, began: float | None = None) -> None:
         """See `Transport`."""
         self.lost_at = max(self.lost_at, time.monotonic() if began is None else began)
@@ -142,6 +148,10 @@ class HttpTransport:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._backend.aclose()
+
+    def drop(self) -> None:
+        """See `Backend`."""
+        self._backend.drop()
 
     async def send_once(
         self, request: Request, body: bytes | None, request_id: str

@@ -12,6 +12,7 @@ from typing import Protocol, TypedDict, Unpack, get_args
 
 from reward_client import Connection, RetryPolicy, RewardClient, Timeouts
 from reward_client._base.options import API_KEY_VARIABLE, OnOverlong
+from reward_client._client.base_url import environment_key, request_headers
 
 _LONGEST_WAIT = 365 * 24 * 3600
 _MAX_PORT = 2**16 - 1
@@ -167,6 +168,11 @@ def open_client(
         on_overlong=options.on_overlong,
         **more,
     )
+
+
+def sent_headers(options: argparse.Namespace) -> dict[str, str]:
+    """Return the headers of each request of the client that the options describe."""
+    return request_headers(options.api_key or environment_key(), _headers(options.headers))
 
 
 def number(parse: Callable[[str], float], low: int, high: int) -> Callable[[str], float]:

@@ -10,7 +10,9 @@ import sys
 import httpx
 import pytest
 
+from reward_client._base.activation import sigmoid
 from reward_client.cli import main
+from reward_client.cli._plain import explain
 from reward_client.testing import Fault, RewardServer, demo_pairs
 
 from ..files.conftest import write_rows
@@ -28,6 +30,38 @@ def test_demo_starts_its_own_server(capsys):
     assert accuracy >= 90
     assert "400 conversations in" in out
     assert out.count("right  ") + out.count("WRONG  ") == 10
+    rows = [line.split() for line in out.splitlines() if "  right  " in line or "  WRONG  " in line]
+    for good, bad, _, *plain in (row[:5] for row in rows):
+        read = [sigmoid(float(value)) for value in (good, bad)]
+        assert [float(value) for value in plain] == pytest.approx(read, abs=1e-3)
+    assert "a plain client" in out
+    assert "reads the sigmoid of each reward" in out
+    assert "equal the model's own forward pass, to 1e-05." in out
+
+
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        ({"dialect": "0.12"}, "the sigmoid of each reward"),
+        ({"raw": True}, "the same numbers"),
+        ({"head": "export"}, "the same numbers"),
+        ({"head": "token"}, "the first one that the server sends is no reward"),
+        ({"dialect": "0.10"}, None),
+    ],
+)
+def test_what_a_plain_client_reads(capsys, server, said):
+    with RewardServer(**server) as running:
+        assert main(["demo", "--url", running.url]) == 0
+    out = capsys.readouterr().out
+    assert "forward pass" not in out  # only the model of the test server is at hand
+    assert (said in out) if said else ("plain client" not in out)
+
+
+def test_what_the_numbers_of_a_plain_client_are():
+    assert "1 for each answer" in explain([3.0, -2.0], [1.0, 1.0])
+    assert "sigmoid" in explain([3.0, -2.0], [0.953, 0.119])
+    assert "same" in explain([3.0, -2.0], [3.0, -2.0])
+    assert "no reward" in explain([3.0, -2.0], [-0.124, -0.118])
 
 
 def test_demo_on_a_running_server(capsys, tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from reward_client import AsyncRewardClient, Limits, RewardClient, RewardClientError, Timeouts
+from reward_client._client import core
 from reward_client.testing import Fault, RewardServer
 
 CHAT = [{"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "content": "4"}]
@@ -53,7 +54,10 @@ def test_closing_an_unused_client() -> None:
     assert client_threads() == []
 
 
-def test_a_forgotten_client_ends_its_thread(server: RewardServer) -> None:
+def test_a_forgotten_client_ends_its_thread(
+    server: RewardServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "LINGER_SECONDS", 0.1)
     client = RewardClient(server.url)
     client.score(CHAT)
     del client

@@ -17,7 +17,12 @@ from reward_client._transport.backends.base import (
     read_body,
     request_url,
 )
-from reward_client._transport.connections import find_proxy, open_session, tls_context
+from reward_client._transport.connections import (
+    drop_session,
+    find_proxy,
+    open_session,
+    tls_context,
+)
 
 # aiohttp warns about larger bodies in one piece: they block the event loop.
 _MAX_PIECE_BYTES = 2**19
@@ -112,6 +117,11 @@ class AiohttpBackend:
         self._closed = True
         if self._session is not None:
             await self._session.close()
+
+    def drop(self) -> None:
+        """See `Backend`."""
+        if self._session is not None:
+            drop_session(self._session)
 
 
 async def _in_pieces(body: bytes) -> AsyncIterator[bytes]:

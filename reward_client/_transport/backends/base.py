@@ -64,6 +64,10 @@ class Backend(Protocol):
         """Close every connection."""
         ...
 
+    def drop(self) -> None:
+        """Close the connections of an event loop that has ended or belongs to another process."""
+        ...
+
 
 def request_url(base_url: str, path: str) -> httpx.URL:
     """Return the URL of a route.

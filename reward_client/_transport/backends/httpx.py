@@ -85,3 +85,6 @@ class HttpxBackend:
     async def aclose(self) -> None:
         """Close nothing: the transport belongs to the caller."""
         self._closed = True
+
+    def drop(self) -> None:
+        """Close nothing: the transport belongs to the caller."""

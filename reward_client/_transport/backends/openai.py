@@ -93,6 +93,9 @@ class OpenAIBackend:
         if self._owned:
             await self._client.close()
 
+    def drop(self) -> None:
+        """Close nothing: httpx does so without a word when it is collected."""
+
 
 def as_async(client: openai.OpenAI | openai.AsyncOpenAI) -> openai.AsyncOpenAI:
     """Return an asynchronous client with the settings of the given one.

@@ -190,7 +190,7 @@ def test_event_loops_in_a_row(server):
     async def score() -> float:
         async with asyncio.timeout(60):
             value = (await client.score(CONVERSATION)).value
-        await client._session._close_links(also=asyncio.get_running_loop())
+        await client._session.core.aclose()
         return value
 
     assert [asyncio.run(score()) for _ in range(3)] == [expected()] * 3

@@ -68,6 +68,9 @@ RETRY = "files/test_retry.py::"
 UNTRUSTED = "transport/test_untrusted_text.py::"
 LINKS = "export/test_links.py::"
 CLOSED = "client/test_closed_options.py::"
+LOOPS = "client/test_event_loops.py::"
+SHARING = "client/test_shared_core.py::"
+CORE = "_client/core.py"
 STEPS = "integration/recorded/test_steps.py::"
 VALUES = "integration/pitfalls/test_values.py::"
 MODELS = "integration/pitfalls/test_models.py::"
@@ -1591,6 +1594,114 @@ PITFALLS: dict[int, Pitfall] = {
                 ("files/test_reasons.py::test_the_text_of_a_judge_without_a_verdict",),
             ),
         ),
+    ),
+    80: Pitfall(
+        "Frameworks call `asyncio.run` at each step, and a client that knows nothing of the last "
+        "event loop examines the server each time: 8 requests for one sample",
+        (
+            Mutation(
+                "A new event loop continues with what the last one knew.",
+                CORE,
+                "                link.take_over(self._earlier)\n",
+                "                pass\n",
+                (LOOPS + "test_a_hundred_event_loops_find_the_server_out_once",),
+            ),
+            Mutation(
+                "So do the spot checks.",
+                "_tokenization/spot_checks.py",
+                "        self._agreed.update(earlier._agreed)\n",
+                "        self._agreed.clear()\n",
+                (LOOPS + "test_a_hundred_messages_are_spot_checked_as_in_one_loop",),
+            ),
+            Mutation(
+                "So do the replicas that are out of rotation.",
+                "_replicas/pool.py",
+                "        self._in_rotation = [twins[one] for one in earlier._in_rotation]\n",
+                "        self._in_rotation = list(self.replicas)\n",
+                (LOOPS + "test_a_replica_that_is_left_out_stays_left_out",),
+            ),
+            Mutation(
+                "The connections close before their event loop does, in order.",
+                CORE,
+                "            await anext(link.ending)  # the loop notes it\n",
+                "",
+                (LOOPS + "test_connections_close_before_their_loop",),
+            ),
+            Mutation(
+                "Sockets of a loop that was closed by hand close without a warning.",
+                "_transport/connections.py",
+                "                    end(None)\n",
+                "                    pass\n",
+                (LOOPS + "test_an_unclosed_client_is_quiet[loop.close()]",),
+            ),
+        ),
+    ),
+    81: Pitfall(
+        "A pool of processes unpickles a client for each task, and each examines the server",
+        (
+            Mutation(
+                "Clients of equal options share connections, limits and knowledge in a process.",
+                CORE,
+                "core.config == config",
+                "core.config is config",
+                (
+                    SHARING
+                    + "test_a_hundred_unpickled_clients_cost_one_discovery[RewardClient-True]",
+                ),
+            ),
+            Mutation(
+                "A forgotten client leaves them to the next one for some seconds.",
+                CORE,
+                "LINGER_SECONDS = RESTART_SECONDS\n",
+                "LINGER_SECONDS = 0.0\n",
+                (
+                    SHARING
+                    + "test_a_hundred_unpickled_clients_cost_one_discovery[AsyncRewardClient-False]",
+                ),
+            ),
+            Mutation(
+                "Clients with other proxies in the environment share nothing.",
+                CORE,
+                "around == surroundings",
+                "around is not None",
+                (SHARING + "test_another_proxy_in_the_environment",),
+            ),
+            Mutation(
+                "A client that closes leaves the connections to its equals.",
+                CORE,
+                "        if core.clients:\n            return False\n",
+                "",
+                (SHARING + "test_a_closed_client_stays_closed_while_its_equal_works",),
+            ),
+            Mutation(
+                "It ends its own calls.",
+                "_client/session.py",
+                "                deadline.reschedule(loop.time())\n",
+                "                pass\n",
+                (SHARING + "test_closing_ends_only_the_calls_of_the_client",),
+            ),
+        ),
+    ),
+    82: Pitfall(
+        "Another server comes up while no event loop of the client runs",
+        (
+            Mutation(
+                "The time since the last response counts over event loops.",
+                "_replicas/monitor.py",
+                "        self._last_response = earlier._last_response\n",
+                "        self._last_response = time.monotonic()\n",
+                (LOOPS + "test_another_server_after_a_pause_between_loops",),
+            ),
+            Mutation(
+                "A lost connection counts in the next event loop.",
+                CALLER,
+                "        self.lost_at = earlier.lost_at\n",
+                "",
+                (LOOPS + "test_a_loss_at_the_end_of_a_loop_counts_in_the_next_one",),
+            ),
+        ),
+        "What comes up within 4 s of the last response is taken for the same server: no vLLM "
+        "starts as quickly.",
     ),
 }
 

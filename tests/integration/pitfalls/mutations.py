@@ -1540,61 +1540,6 @@ PITFALLS: dict[int, Pitfall] = {
         ),
         limit="A server that answers seldom, or is added later, is not seen.",
     ),
-    90: Pitfall(
-        "An error that every row of a file meets is found after hours, at the end of the run",
-        (
-            Mutation(
-                "A run ends with the reason if its first 100 rows fail alike.",
-                "files/repetition.py",
-                "if self._count == rows == _FIRST:",
-                "if self._count == rows == 0:",
-                (
-                    "files/test_repetition.py::test_90_errors_of_every_row_end_the_run",
-                    "files/test_repetition.py::test_90_the_same_command_scores_the_remaining_rows",
-                ),
-            ),
-            Mutation(
-                "It ends if 10,000 rows in succession fail alike by a fault of the server.",
-                "files/repetition.py",
-                'if self._count == _LATER and fault_of(self._type) == "server":',
-                'if self._count == 0 and fault_of(self._type) == "server":',
-                ("files/test_repetition.py::test_90_a_server_that_fails_for_good",),
-            ),
-            Mutation(
-                "A row with some rewards is no failure of that kind.",
-                "files/repetition.py",
-                "if first is None or None in errors:",
-                "if first is None:",
-                ("files/test_repetition.py::test_90_a_row_with_a_reward_does_not",),
-            ),
-        ),
-    ),
-    91: Pitfall(
-        "A server accepts longer conversations than the model was trained on, since the command "
-        "that started it sets no limit; their rewards mean nothing",
-        (
-            Mutation(
-                "The commands of a recipe end with the length of the model's training.",
-                "recipes/schema.py",
-                "if self.prompt.max_tokens is not None:",
-                "if self.prompt.max_tokens is None and self.prompt.max_tokens:",
-                (CATALOGUE + "test_91_commands_serve_no_more_tokens_than_were_trained_on",),
-            ),
-        ),
-    ),
-    92: Pitfall(
-        "The text that a judge was paid for is lost with its failed row, so nobody can read the "
-        "verdict",
-        (
-            Mutation(
-                "The row of a failed text holds the text.",
-                "files/rows.py",
-                "if isinstance(error, GenerationError) else {}",
-                "if isinstance(error, str) else {}",
-                ("files/test_reasons.py::test_the_text_of_a_judge_without_a_verdict",),
-            ),
-        ),
-    ),
     80: Pitfall(
         "Frameworks call `asyncio.run` at each step, and a client that knows nothing of the last "
         "event loop examines the server each time: 8 requests for one sample",
@@ -1702,6 +1647,61 @@ PITFALLS: dict[int, Pitfall] = {
         ),
         "What comes up within 4 s of the last response is taken for the same server: no vLLM "
         "starts as quickly.",
+    ),
+    90: Pitfall(
+        "An error that every row of a file meets is found after hours, at the end of the run",
+        (
+            Mutation(
+                "A run ends with the reason if its first 100 rows fail alike.",
+                "files/repetition.py",
+                "if self._count == rows == _FIRST:",
+                "if self._count == rows == 0:",
+                (
+                    "files/test_repetition.py::test_90_errors_of_every_row_end_the_run",
+                    "files/test_repetition.py::test_90_the_same_command_scores_the_remaining_rows",
+                ),
+            ),
+            Mutation(
+                "It ends if 10,000 rows in succession fail alike by a fault of the server.",
+                "files/repetition.py",
+                'if self._count == _LATER and fault_of(self._type) == "server":',
+                'if self._count == 0 and fault_of(self._type) == "server":',
+                ("files/test_repetition.py::test_90_a_server_that_fails_for_good",),
+            ),
+            Mutation(
+                "A row with some rewards is no failure of that kind.",
+                "files/repetition.py",
+                "if first is None or None in errors:",
+                "if first is None:",
+                ("files/test_repetition.py::test_90_a_row_with_a_reward_does_not",),
+            ),
+        ),
+    ),
+    91: Pitfall(
+        "A server accepts longer conversations than the model was trained on, since the command "
+        "that started it sets no limit; their rewards mean nothing",
+        (
+            Mutation(
+                "The commands of a recipe end with the length of the model's training.",
+                "recipes/schema.py",
+                "if self.prompt.max_tokens is not None:",
+                "if self.prompt.max_tokens is None and self.prompt.max_tokens:",
+                (CATALOGUE + "test_91_commands_serve_no_more_tokens_than_were_trained_on",),
+            ),
+        ),
+    ),
+    92: Pitfall(
+        "The text that a judge was paid for is lost with its failed row, so nobody can read the "
+        "verdict",
+        (
+            Mutation(
+                "The row of a failed text holds the text.",
+                "files/rows.py",
+                "if isinstance(error, GenerationError) else {}",
+                "if isinstance(error, str) else {}",
+                ("files/test_reasons.py::test_the_text_of_a_judge_without_a_verdict",),
+            ),
+        ),
     ),
 }
 

@@ -91,6 +91,8 @@ class HttpTransport:
         self.url = url
         self.has_stand_in = has_stand_in
         self.lost_at = -math.inf
+        self._succeeded_at = -math.inf
+        self._fell_silent_at = -math.inf
         self._backend = backend
         self._headers = {"accept": "application/json", **headers}
         self._policy = retry
@@ -109,6 +111,22 @@ class HttpTransport:
     def mark_lost(self, began: float | None = None) -> None:
         """See `Transport`."""
         self.lost_at = max(self.lost_at, time.monotonic() if began is None else began)
+
+    def mark_maybe_lost(self, failed_at: float) -> None:
+        """Note before a late attempt that another server may have come up.
+
+        A gateway hides that a server was down, but not that it was silent. So this says nothing
+        about a server that was discovered after the failure and has answered ever since.
+
+        Args:
+            failed_at: When the attempt before failed, as a value of `time.monotonic`.
+        """
+        self._note_silence()
+        self.mark_lost(max(failed_at, self._fell_silent_at))
+
+    def _note_silence(self) -> None:
+        if time.monotonic() - self._succeeded_at > RESTART_SECONDS:
+            self._fell_silent_at = self._succeeded_at
 
     async def send(self, request: Request) -> Response:
         """See `Transport`.
@@ -160,6 +178,9 @@ class HttpTransport:
             return self._failed_by_network(error, began, endpoint, request_id)
         self._unreachable = False
         self._has_answered = True
+        if response.succeeded:  # a gateway answers with errors while its server is down
+            self._note_silence()
+            self._succeeded_at = time.monotonic()
         return self._read(response, endpoint, request_id)
 
     def _read(self, response: RawResponse, endpoint: str, request_id: str) -> Response | Failure:
@@ -263,9 +284,7 @@ class _Attempts:
     async def next(self) -> Response | Failure:
         """Make one attempt."""
         if self.summaries and time.monotonic() - self._failing_since > RESTART_SECONDS:
-            # Another server may answer by now: a gateway hides that the first one was down. What
-            # was discovered since the last failure is about the server that is there now.
-            self._transport.mark_lost(self._failed_at)
+            self._transport.mark_maybe_lost(self._failed_at)
         outcome = await self._send()
         if not self._was_reset and _is_reset(outcome):
             # Mostly an idle connection that the server had closed: repeat at once, and only once.

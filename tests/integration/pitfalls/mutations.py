@@ -1128,6 +1128,14 @@ PITFALLS: dict[int, Pitfall] = {
                 "return False",
                 ("replicas/test_monitor_losses.py::test_35_a_loss_that_began_since_does",),
             ),
+            Mutation(
+                "A late attempt doubts a discovery only if the server was silent since: another one "
+                "may have come up.",
+                CALLER,
+                "self.mark_lost(max(failed_at, self._fell_silent_at))",
+                "self.mark_lost(failed_at)",
+                ("transport/test_losses.py::test_35_a_silence_may_hide_another_server",),
+            ),
         ),
     ),
     36: Pitfall(

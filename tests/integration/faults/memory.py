@@ -1,6 +1,6 @@
 """Prints the peak memory of a client that gets a reply beyond every bound, for each carrier.
 
-    python -m tests.integration.faults.memory
+    python -m tests.integration.faults.memory [REPLY …]
 
 The server, and each client, is a process of its own. A client keeps its default limits.
 """
@@ -12,46 +12,43 @@ import subprocess
 import sys
 import threading
 import time
-import zlib
+from collections.abc import Callable, Collection
 from contextlib import closing
 
 from reward_client import RewardClientError, Timeouts
 
 from ...support.raw_server import CONVERSATION, Action, RawServer, Request, answer, http, sending
 from .carriers import CARRIERS
-from .test_bounds import CHUNKED, GZIP, HEAD, blanks, failed, packed, trickling
+from .test_bounds import CHUNKED, GZIP, HEAD, blanks, exploding, failed, trickling, zipped
 
 MODULE = "tests.integration.faults.memory"
-MIB = 2**20
-EMPTY_LISTS = b'{"tokens": [' + b"[]," * 20_000_000 + b"[]]}"
 PROCESSING = b"HTTP/1.1 102 Processing\r\n\r\n" * 1000
 
 
-def zipped(data: bytes) -> bytes:
-    packer = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)
-    return packer.compress(data) + packer.flush()
+def empty_lists() -> bytes:
+    return b'{"tokens": [' + b"[]," * 20_000_000 + b"[]]}"
 
 
-def replies() -> dict[str, Action]:
-    bomb = packed(1024 * MIB)
+def replies() -> dict[str, Callable[[], Action]]:
     return {
-        "1 MB of gzip, 1 GB unpacked": sending(http(bomb, headers=GZIP)),
-        "the same, status 500": sending(http(bomb, 500, headers=GZIP)),
-        "body without end": blanks(CHUNKED),
-        "the same, status 503": blanks(failed(CHUNKED, 503)),
-        "headers without end": trickling(HEAD, b"x-more: y\r\n" * 1000, 0),
-        "one header without end": trickling(HEAD + b"x-long: ", b"x" * 65536, 0),
-        "1xx without end": trickling(b"", PROCESSING, 0),
-        "60 MB of empty lists": sending(http(EMPTY_LISTS)),
-        "the same in gzip": sending(http(zipped(EMPTY_LISTS), headers=GZIP)),
+        "1 MB of gzip, 1 GB unpacked": lambda: exploding(200, 1024),
+        "the same, status 500": lambda: exploding(500, 1024),
+        "body without end": lambda: blanks(CHUNKED),
+        "the same, status 503": lambda: blanks(failed(CHUNKED, 503)),
+        "headers without end": lambda: trickling(HEAD, b"x-more: y\r\n" * 1000, 0),
+        "one header without end": lambda: trickling(HEAD + b"x-long: ", b"x" * 65536, 0),
+        "1xx without end": lambda: trickling(b"", PROCESSING, 0),
+        "60 MB of empty lists": lambda: sending(http(empty_lists())),
+        "the same in gzip": lambda: sending(http(zipped(empty_lists()), headers=GZIP)),
     }
 
 
 def serve(name: str) -> None:
-    action = replies()[name]
+    action = replies()[name]()
 
     def reply(request: Request) -> Action:
-        return action if request.path == "/pooling" else answer(request)
+        is_scored = request.path == "/pooling" and len(request.json["input"]) == 1  # no probe
+        return action if is_scored else answer(request)
 
     with RawServer(reply) as server:
         print(server.url, flush=True)
@@ -64,7 +61,7 @@ def peak() -> float:
 
 
 def ask(carrier: str, url: str) -> None:
-    with closing(CARRIERS[carrier](url, timeout=Timeouts(total=20))) as client:
+    with closing(CARRIERS[carrier](url, timeout=Timeouts(total=10))) as client:
         client.servers()
         before, began = peak(), time.monotonic()
         try:
@@ -72,13 +69,13 @@ def ask(carrier: str, url: str) -> None:
         except RewardClientError as error:
             outcome = f"{type(error).__name__}, {1 + len(error.attempts)} attempts"
         seconds = time.monotonic() - began
-        print(f"{peak() - before:.0f} MiB, {seconds:.1f} s, {outcome}")
+        print(f"{before:.0f} + {peak() - before:.0f} MiB, {seconds:.1f} s, {outcome}")
 
 
-def main() -> None:
+def main(names: Collection[str]) -> None:
     print("| Reply |", " | ".join(CARRIERS), "|", flush=True)
     print("|---" * (1 + len(CARRIERS)) + "|", flush=True)
-    for name in replies():
+    for name in names or replies():
         command = [sys.executable, "-m", MODULE, "serve", name]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
@@ -95,9 +92,10 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 1:
-        main()
-    elif sys.argv[1] == "serve":
-        serve(sys.argv[2])
-    else:
-        ask(sys.argv[2], sys.argv[3])
+    match sys.argv[1:]:
+        case ["serve", name]:
+            serve(name)
+        case ["ask", carrier, url]:
+            ask(carrier, url)
+        case names:
+            main(names)

@@ -102,6 +102,7 @@ class HttpTransport:
         self._first_contact = retry.model_copy(update={"budget": first})
         self._has_answered = False
         self._unreachable = False
+        self._is_awaited = False
         slots = limits.max_concurrency
         self._slots = asyncio.Semaphore(slots)
         # Thousands of samples may wait for their tokens. If scoring requests waited behind them,
@@ -123,6 +124,21 @@ class HttpTransport:
         """
         self._note_silence()
         self.mark_lost(max(failed_at, self._fell_silent_at))
+
+    def warn_of_wait(self, failure: str) -> None:
+        """Log one warning for each time that the server is away for long.
+
+        Args:
+            failure: The summary of the last failure.
+        """
+        if not self._is_awaited:
+            self._is_awaited = True
+            _logger.warning(
+                "%s is away (%s). Requests wait for it up to %g s.",
+                self.url,
+                failure,
+                self._policy.budget,
+            )
 
     def _note_silence(self) -> None:
         if time.monotonic() - self._succeeded_at > RESTART_SECONDS:
@@ -181,6 +197,7 @@ class HttpTransport:
         if response.succeeded:  # a gateway answers with errors while its server is down
             self._note_silence()
             self._succeeded_at = time.monotonic()
+            self._is_awaited = False
         return self._read(response, endpoint, request_id)
 
     def _read(self, response: RawResponse, endpoint: str, request_id: str) -> Response | Failure:
@@ -285,6 +302,7 @@ class _Attempts:
         """Make one attempt."""
         if self.summaries and time.monotonic() - self._failing_since > RESTART_SECONDS:
             self._transport.mark_maybe_lost(self._failed_at)
+            self._transport.warn_of_wait(self.summaries[-1])
         outcome = await self._send()
         if not self._was_reset and _is_reset(outcome):
             # Mostly an idle connection that the server had closed: repeat at once, and only once.

@@ -143,7 +143,9 @@ def raise_network_error(
         deadline: The one for the whole response.
     """
     if isinstance(error, TimeoutError) and deadline.expired():
-        raise NetworkError(NetworkErrorKind.ENDLESS, "bytes still trickled at its deadline") from error
+        raise NetworkError(
+            NetworkErrorKind.ENDLESS, "bytes still trickled at its deadline"
+        ) from error
     if isinstance(error, NetworkError):
         raise error
     kind = NetworkErrorKind.CLOSED if closed else classify(error, reading=reading)

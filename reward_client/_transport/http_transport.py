@@ -287,6 +287,7 @@ class _Attempts:
         self._failures = 0
         self._failing_since = 0.0
         self._failed_at = 0.0
+        self._last: Failure | None = None
         self.summaries: list[str] = []
 
     def after(self, first: Failure) -> Callable[[], Awaitable[Response | Failure]]:
@@ -300,9 +301,10 @@ class _Attempts:
 
     async def next(self) -> Response | Failure:
         """Make one attempt."""
-        if self.summaries and time.monotonic() - self._failing_since > RESTART_SECONDS:
+        if self._last is not None and time.monotonic() - self._failing_since > RESTART_SECONDS:
             self._transport.mark_maybe_lost(self._failed_at)
-            self._transport.warn_of_wait(self.summaries[-1])
+            if self._last.away and self._transport.time_binds:
+                self._transport.warn_of_wait(self._last.summary)
         outcome = await self._send()
         if not self._was_reset and _is_reset(outcome):
             # Mostly an idle connection that the server had closed: repeat at once, and only once.
@@ -332,6 +334,7 @@ class _Attempts:
             self._failed_at = time.monotonic()
             if not self.summaries:
                 self._failing_since = self._failed_at
+            self._last = outcome
             self.summaries.append(summary)
         return outcome
 

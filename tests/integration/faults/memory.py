@@ -19,7 +19,7 @@ from reward_client import RewardClientError, Timeouts
 
 from ...support.raw_server import CONVERSATION, Action, RawServer, Request, answer, http, sending
 from .carriers import CARRIERS
-from .test_bounds import CHUNKED, GZIP, HEAD, blanks, exploding, failed, trickling, zipped
+from .test_bounds import CHUNKED, GZIP, HEAD, blanks, bomb, failed, trickling, zipped
 
 MODULE = "tests.integration.faults.memory"
 PROCESSING = b"HTTP/1.1 102 Processing\r\n\r\n" * 1000
@@ -31,8 +31,8 @@ def empty_lists() -> bytes:
 
 def replies() -> dict[str, Callable[[], Action]]:
     return {
-        "1 MB of gzip, 1 GB unpacked": lambda: exploding(200, 1024),
-        "the same, status 500": lambda: exploding(500, 1024),
+        "1 MB of gzip, 1 GB unpacked": lambda: sending(http(bomb(1024), 200, GZIP)),
+        "the same, status 500": lambda: sending(http(bomb(1024), 500, GZIP)),
         "body without end": lambda: blanks(CHUNKED),
         "the same, status 503": lambda: blanks(failed(CHUNKED, 503)),
         "headers without end": lambda: trickling(HEAD, b"x-more: y\r\n" * 1000, 0),

@@ -118,11 +118,11 @@ def bomb(mebibytes: int) -> bytes:
     return zipped(b" " * MIB, mebibytes)
 
 
-def exploding(status: int, mebibytes: int = 200) -> Action:
-    """A reply that unpacks to that size."""
+def exploding(status: int) -> Action:
+    """A reply that unpacks to 200 MiB."""
 
     async def act(exchange: Exchange) -> None:
-        await exchange.send(http(bomb(mebibytes), status, GZIP))
+        await exchange.send(http(bomb(200), status, GZIP))
 
     return act
 

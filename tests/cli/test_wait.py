@@ -50,7 +50,7 @@ def test_38_a_command_waits(arguments, tmp_path):
 @pytest.mark.parametrize("wait", [[], ["--wait", "0.5"]])
 def test_a_command_waits_no_longer(arguments, capsys, wait):
     started = time.monotonic()
-    assert main([*arguments[0], *wait]) == 1
+    assert main([*arguments[0], *wait]) > 0
     assert time.monotonic() - started < 30
     out, err = capsys.readouterr()
     assert (

@@ -110,7 +110,8 @@ def test_38_a_server_that_answers_with_failures_is_not(connect):
         assert len(server.seen("/pooling")) == 5
 
 
-def test_38_a_server_that_is_starting_can_be_awaited(connect, later):
+def test_38_a_server_that_is_starting_can_be_awaited(connect, later, monkeypatch):
+    monkeypatch.setattr(http_transport, "_FIRST_CONTACT_SECONDS", 0.1)
     port = free_port()
     client = connect(f"http://127.0.0.1:{port}")
     later(port)

@@ -84,7 +84,7 @@ def request_url(base_url: str, path: str) -> httpx.URL:
 def response_seconds(timeouts: Timeouts) -> float | None:
     """Return the time from the request to the end of its response; None for no limit.
 
-    ``Timeouts.read`` alone has no end: each byte and each response of status 1xx starts it anew.
+    ``Timeouts.read`` alone has no end: each byte and each response of status 1xx restarts it.
     """
     return None if timeouts.read is None else max(2 * timeouts.read, _LEAST_SECONDS)
 

@@ -26,7 +26,7 @@ class AsyncOpenAI(openai.AsyncOpenAI):
 
 
 class _HttpClient(Protocol):
-    """What httpx's and httpx2's clients have in common."""
+    """The method that clients of httpx and httpx2 share."""
 
     @property
     def send(self) -> Callable[..., Awaitable[httpx.Response]]: ...

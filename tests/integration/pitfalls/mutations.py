@@ -1155,7 +1155,7 @@ PITFALLS: dict[int, Pitfall] = {
     ),
     37: Pitfall(
         "A server or proxy trickles bytes, or responses of status 1xx, without end; each of them "
-        "starts the deadline for the next bytes anew",
+        "restarts the deadline for the next bytes",
         (
             Mutation(
                 "The client ends a response on its own connections after twice the deadline for "

@@ -57,6 +57,8 @@ REQUESTS = "integration/pitfalls/test_requests.py::"
 PROMPTS = "integration/pitfalls/test_prompts.py::"
 REPLIES = "integration/pitfalls/test_replies.py::"
 CONNECTIONS = "integration/pitfalls/test_connections.py::"
+BOUNDS = "integration/faults/test_bounds.py::"
+PATIENCE = "replicas/test_patience.py::"
 REPLICAS = "integration/pitfalls/test_replicas.py::"
 FLEET = "replicas/test_pool.py::"
 KILLED = "integration/faults/test_replicas.py::"
@@ -1138,6 +1140,14 @@ PITFALLS: dict[int, Pitfall] = {
                 "return False",
                 ("replicas/test_monitor_losses.py::test_35_a_loss_that_began_since_does",),
             ),
+            Mutation(
+                "A late attempt doubts a discovery only if the server was silent since: another one "
+                "may have come up.",
+                CALLER,
+                "self.mark_lost(max(failed_at, self._fell_silent_at))",
+                "self.mark_lost(failed_at)",
+                ("transport/test_losses.py::test_35_a_silence_may_hide_another_server",),
+            ),
         ),
     ),
     36: Pitfall(
@@ -1150,6 +1160,96 @@ PITFALLS: dict[int, Pitfall] = {
                 "        if is_overfull(response.body):\n",
                 '        if is_overfull(b""):\n',
                 ("base/test_json_values.py::test_36_an_overfull_response_is_not_parsed",),
+            ),
+        ),
+    ),
+    37: Pitfall(
+        "A server or proxy trickles bytes, or responses of status 1xx, without end; each of them "
+        "restarts the deadline for the next bytes",
+        (
+            Mutation(
+                "The client ends a response on its own connections after twice the deadline for "
+                "its next bytes, and at least 30 s.",
+                "_transport/backends/aiohttp.py",
+                "        deadline = asyncio.timeout(self._seconds)\n",
+                "        deadline = asyncio.timeout(None)\n",
+                (BOUNDS + "test_37_a_trickle_ends",),
+            ),
+            Mutation(
+                "It does so on a transport of httpx and through an OpenAI client, from the moment "
+                "when the request is sent.",
+                "_transport/backends/httpx.py",
+                "            if event.endswith(_IS_SENT):\n",
+                "            if not event:\n",
+                (BOUNDS + "test_37_a_trickle_ends",),
+            ),
+        ),
+        limit="`Timeouts(read=None)` switches this off. Other transports than those of httpx bound "
+        "the wait for the headers themselves. `Timeouts(total=…)` bounds everything.",
+    ),
+    38: Pitfall(
+        "A server that is away for minutes, because it restarts and loads its model, fails every "
+        "sample within seconds",
+        (
+            Mutation(
+                "By default, time and not the number of attempts ends the wait for a server that "
+                "answered before.",
+                "_base/options.py",
+                "    attempts: PositiveInt | None = None\n",
+                "    attempts: PositiveInt | None = 5\n",
+                (
+                    PATIENCE + "test_38_a_server_that_answered_before_is_awaited",
+                    PATIENCE + "test_38_a_busy_gateway_is_awaited",
+                ),
+            ),
+            Mutation(
+                "A server that fails while it answers gets five attempts.",
+                CALLER,
+                "            if self._failures == _MAX_FAILURES and self._transport.time_binds:\n",
+                "            if not self._failures:\n",
+                (PATIENCE + "test_38_a_server_that_answers_with_failures_is_not",),
+            ),
+            Mutation(
+                "A server that never answered fails within seconds, and the error names "
+                "`wait_until_ready`.",
+                CALLER,
+                "return self._policy if self._has_answered else self._first_contact",
+                "return self._policy",
+                (PATIENCE + "test_38_a_first_contact_fails_within_seconds",),
+            ),
+            Mutation(
+                "`wait_until_ready` waits for a server that is starting.",
+                "_client/session.py",
+                "            except SERVER_FAILURES as error:\n                last = error\n",
+                "            except SERVER_FAILURES:\n                raise\n",
+                (PATIENCE + "test_38_a_server_that_is_starting_can_be_awaited",),
+            ),
+        ),
+    ),
+    39: Pitfall(
+        "An HTTP library reads and unpacks a response whole before anyone sees its size: one "
+        "megabyte becomes a gigabyte",
+        (
+            Mutation(
+                "The client stops at the limit for a response.",
+                "_transport/backends/base.py",
+                "            if len(body) > limit:\n                break\n",
+                "",
+                (BOUNDS + "test_39_no_more_than_the_limit_is_read",),
+            ),
+            Mutation(
+                "It unpacks no further than the limit.",
+                "_transport/backends/base.py",
+                "unpack(chunk, left) if unpack",
+                "unpack(chunk) if unpack",
+                (BOUNDS + "test_39_no_more_than_the_limit_is_read",),
+            ),
+            Mutation(
+                "It reads the responses to an OpenAI client itself, errors included.",
+                "_transport/backends/openai.py",
+                '"stream": True',
+                '"stream": False',
+                (BOUNDS + "test_39_no_more_than_the_limit_is_read",),
             ),
         ),
     ),

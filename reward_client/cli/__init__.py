@@ -11,7 +11,7 @@ from typing import Any
 from reward_client import __version__
 from reward_client.cli import demo, doctor, export, recipe, score, serve
 from reward_client.cli._options import UsageError
-from reward_client.cli._output import show_error
+from reward_client.cli._output import show, show_error
 from reward_client.errors import RewardClientError
 
 __all__ = ["main"]
@@ -71,5 +71,5 @@ class _PrintCompletion(argparse.Action):
                 "Cannot make the script of a shell: shtab is missing. Install "
                 "reward-client[completion]."
             ) from error
-        print(shtab.complete(parser, values))
+        show(shtab.complete(parser, values))
         parser.exit()

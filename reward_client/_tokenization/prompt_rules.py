@@ -36,6 +36,8 @@ class PromptRules:
         continues: True if the last turn is left open, for the model to continue.
         answers: True if the model answers, to `question` or to the conversation itself.
         max_model_len: The most tokens of a prompt, if there is a limit.
+        system: The system message that the model was trained with, unless the template writes it.
+        trained_tokens: The length of the longest prompt in the model's training, if it is known.
     """
 
     generation_prompt: bool = False
@@ -48,6 +50,8 @@ class PromptRules:
     continues: bool = False
     answers: bool = False
     max_model_len: int | None = None
+    system: str | None = None
+    trained_tokens: int | None = None
 
     def with_question(self, prompt: Prompt) -> Prompt:
         """Add the question to a prompt.

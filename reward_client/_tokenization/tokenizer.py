@@ -16,6 +16,7 @@ from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.tokenize import tokenize_prompt
 from reward_client._tokenization.local_tokenizer import LocalTokenizer, Proof, is_plain
+from reward_client._tokenization.notices import Notices
 from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client._tokenization.truncation import fit
 from reward_client.errors import InputError, PromptTooLongError, TokenizerMismatchError
@@ -97,6 +98,14 @@ class Tokenizer:
         self._proven_for: ServerProfile | None = None
         self._loading = asyncio.Lock()
         self._rendering = asyncio.Lock()
+        self._notices = Notices()
+
+    def take_over(self, earlier: Tokenizer) -> None:
+        """Continue the proof of an event loop that has ended."""
+        if earlier._proof is not None:
+            self._proof = Proof(earlier._proof.tokenizer)
+            self._proof.take_over(earlier._proof)
+            self._proven_for = earlier._proven_for
 
     async def tokenize_locally(
         self, profile: ServerProfile, rules: PromptRules, prompts: Sequence[Prompt]
@@ -169,7 +178,9 @@ class Tokenizer:
         self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
     ) -> Tokenized:
         asked = rules.with_question(prompt)
-        return Tokenized.of(rules, await self._ids(transport, profile, rules, asked), asked)
+        made = Tokenized.of(rules, await self._ids(transport, profile, rules, asked), asked)
+        self._notices.note(rules, prompt, made.size)
+        return made
 
     async def _locally(
         self,
@@ -203,6 +214,7 @@ class Tokenizer:
                 made[index] = error
                 continue
             if tokenized.fits or self._on_overlong == "raise":
+                self._notices.note(rules, prompt, tokenized.size)
                 made[index] = tokenized
         return made
 
@@ -273,7 +285,7 @@ class Tokenizer:
         if isinstance(self._choice, LocalTokenizer):
             return self._choice
         by_server = self._choice in ("local", "auto")
-        return LocalTokenizer(profile.root or "" if by_server else self._choice)
+        return LocalTokenizer(profile.tokenizer_root or "" if by_server else self._choice)
 
 
 async def _server_ids(

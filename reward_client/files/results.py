@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from reward_client._base.atomic_file import lock, write_all
 from reward_client.errors import FileError
@@ -63,14 +63,15 @@ class Results:
             if time.monotonic() - self._synced >= _SYNC_SECONDS:
                 self.sync()
 
-    def cut(self, row: int) -> None:
-        """Remove the results from a row on.
+    def cut(self, row: int) -> str:
+        """Remove the results from a row on; say so.
 
         Raises:
             FileError: If the file cannot be read or shortened.
         """
         with file_errors(self.path), self.path.open("rb") as file:
             os.ftruncate(self._descriptor, sum(map(len, islice(file, row))))
+        return f"The results from row {row} on are removed; those before are proven"
 
     def sync(self) -> None:
         """Flush all written lines to disk."""
@@ -96,6 +97,31 @@ class Results:
                 f"Cannot resume {self.path}: its last line is not a result, so it is not a file of "
                 "results. Choose another output."
             )
+
+
+class Stream:
+    """Results in a stream, which begins empty."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.path = Path("-")
+        self._stream = stream
+
+    def whole_lines(self) -> Iterator[bytes]:
+        """Iterate over the lines of earlier runs: none."""
+        return iter(())
+
+    def append(self, line: bytes) -> None:
+        """Append a line, at once.
+
+        Raises:
+            OSError: If the line cannot be written.
+        """
+        self._stream.write(line)
+        self._stream.flush()
+
+    def cut(self, row: int) -> str:
+        """Say which results are in doubt: they cannot be taken back."""
+        return f"The results from row {row} on are in doubt; those before are proven"
 
 
 def real_path(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Literal
@@ -19,8 +20,10 @@ from reward_client._transport.backends.base import (
     raise_network_error,
     read_body,
     request_url,
+    response_seconds,
 )
 from reward_client._transport.connections import (
+    drop_session,
     find_proxy,
     latest_connection,
     open_session,
@@ -64,6 +67,8 @@ class AiohttpBackend:
             sock_connect=timeouts.connect,
             sock_read=timeouts.read,
         )
+        seconds = response_seconds(timeouts)
+        self._seconds = None if seconds is None else timeouts.connect + seconds
         proxy = find_proxy(base_url, connection)
         self._proxy = str(proxy.url) if proxy else None
         self._proxy_headers = dict(proxy.headers) if proxy else None
@@ -94,17 +99,21 @@ class AiohttpBackend:
             data = _in_pieces(body)
         reading = False
         latest_connection.set(None)
+        deadline = asyncio.timeout(self._seconds)
         try:
-            async with self._session.request(
-                method,
-                url,
-                headers=headers,
-                data=data,
-                allow_redirects=False,
-                timeout=self._timeout,
-                proxy=self._proxy,
-                proxy_headers=self._proxy_headers,
-            ) as response:
+            async with (
+                deadline,
+                self._session.request(
+                    method,
+                    url,
+                    headers=headers,
+                    data=data,
+                    allow_redirects=False,
+                    timeout=self._timeout,
+                    proxy=self._proxy,
+                    proxy_headers=self._proxy_headers,
+                ) as response,
+            ):
                 reading = True
                 content = await read_body(
                     response.content.iter_any(),
@@ -120,15 +129,15 @@ class AiohttpBackend:
                 response.headers,
                 content,
                 headers,
-                drop=partial(self._drop, protocol),
+                drop=partial(self._close, protocol),
                 is_only=not len(protocol),
             )
         except Exception as error:  # noqa: BLE001 - raised again
             if latest_connection.get() in self._dropped:
                 return await self.send(method, path, body, headers)
-            raise_network_error(error, reading=reading, closed=self._closed)
+            raise_network_error(error, reading=reading, closed=self._closed, deadline=deadline)
 
-    async def _drop(self, protocol: ResponseHandler) -> None:
+    async def _close(self, protocol: ResponseHandler) -> None:
         """Close a connection. A request that has taken it meanwhile is sent on another one."""
         self._dropped.add(protocol)
         # `protocol.close` would never wake that request.
@@ -140,6 +149,11 @@ class AiohttpBackend:
         self._closed = True
         if self._session is not None:
             await self._session.close()
+
+    def drop(self) -> None:
+        """See `Backend`."""
+        if self._session is not None:
+            drop_session(self._session)
 
 
 async def _in_pieces(body: bytes) -> AsyncIterator[bytes]:

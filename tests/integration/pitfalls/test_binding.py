@@ -236,11 +236,7 @@ def by_turns(request: Request, count: int) -> int:
     return count % 2 if count > 6 else 0
 
 
-def by_connection(request: Request, count: int) -> int:
-    return request.connection % 2 if count > 6 else 0
-
-
-@pytest.mark.parametrize("by", [after(8), by_turns, by_connection], ids=["swap", "turns", "conn"])
+@pytest.mark.parametrize("by", [after(8), by_turns], ids=["a swap", "by turns"])
 @pytest.mark.parametrize("on_error", ["raise", "return"])
 def test_62_a_call_ends_with_a_proof(connect: Connect, by: Any, on_error: Any) -> None:
     samples = chats(300)

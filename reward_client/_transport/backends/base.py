@@ -24,6 +24,10 @@ _LEAST_SECONDS = 30.0
 _GZIP_OR_ZLIB = 32
 
 
+async def _nothing() -> None:
+    """Close nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class RawResponse:
     """An HTTP response before it is parsed.
@@ -42,7 +46,7 @@ class RawResponse:
     headers: Mapping[str, str]
     body: bytes
     sent: Mapping[str, str]
-    drop: Callable[[], Awaitable[None]]
+    drop: Callable[[], Awaitable[None]] = _nothing
     is_only: bool = True
 
     @property

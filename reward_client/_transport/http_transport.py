@@ -248,7 +248,7 @@ class HttpTransport:
         named = _named_requests(response.payload, raw.headers)
         for other in named - {response.request_id}:
             return _mismatch(f"The response belongs to another request, {other}.", response)
-        if named:
+        if named or _writes(request):
             return response
         if not raw.is_only:
             return _mismatch("A second response followed on the connection.", response)
@@ -457,6 +457,12 @@ def _named_requests(payload: object, headers: Mapping[str, str]) -> set[str]:
     texts = (as_mapping(payload) or {}).get("id"), headers.get("x-request-id")
     found = [_REQUEST_ID.search(text) for text in texts if isinstance(text, str)]
     return {match[0] for match in found if match is not None}
+
+
+def _writes(request: Request) -> bool:
+    """Return True for a request whose response is a text: different prompts get equal ones."""
+    limit = (request.body or {}).get("max_tokens")
+    return isinstance(limit, int) and limit > 1
 
 
 def _mismatch(reason: str, response: Response) -> Failure:

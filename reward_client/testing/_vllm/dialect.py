@@ -65,6 +65,7 @@ class Dialect:
         no_messages: The error about an empty conversation.
         no_prompt: The error about an empty input; None answers it with empty `data`.
         no_text: The error of `/classify` about an empty text; None treats it as a prompt.
+        names_prompt: The routes whose error about an empty input names the parameter `prompt`.
         empty_batch_is_no_prompt: `[[]]` counts as an empty input.
         drops_truncated: The response lacks prompts that truncation emptied.
         too_long: The error about a too long prompt, with `{limit}` and `{tokens}`.
@@ -116,6 +117,7 @@ class Dialect:
     no_messages: str
     no_prompt: Mapping[str, str | None]
     no_text: str | None
+    names_prompt: frozenset[str]
     empty_batch_is_no_prompt: bool
     drops_truncated: bool
     too_long: str

@@ -141,6 +141,7 @@ _V0_8 = Dialect(
     no_messages="",
     no_prompt=dict.fromkeys((*_POOLED, _COMPLETIONS), "please provide at least one prompt"),
     no_text=None,
+    names_prompt=frozenset(),
     empty_batch_is_no_prompt=True,
     drops_truncated=False,
     too_long=(
@@ -415,6 +416,18 @@ _V0_32 = replace(
     generation=GENERATION_DIALECTS["0.32"],
 )
 
+_V0_33 = replace(
+    _V0_32,
+    version="0.33.0",
+    names_prompt=frozenset({_COMPLETIONS}),
+    openapi=_paths_of_heads(
+        get=("/kv_event_sources",),
+        post=("/v1/decisions", "/v1/systemone"),
+        embedding=("/v2/embed",),
+    ),
+    generation=GENERATION_DIALECTS["0.33"],
+)
+
 DIALECTS: Mapping[str, Dialect] = {
     "0.8": _V0_8,
     "0.10": _V0_10,
@@ -423,4 +436,5 @@ DIALECTS: Mapping[str, Dialect] = {
     "0.20": _V0_20,
     "0.25": _V0_25,
     "0.32": _V0_32,
+    "0.33": _V0_33,
 }

@@ -161,7 +161,7 @@ def test_5_a_reference_value_tells_what_the_server_applies(connect: Connect) -> 
     assert (provenance.activation, provenance.activation_known_by) == ("sigmoid", "reference")
 
 
-@pytest.mark.parametrize("dialect", ["0.12", "0.16", "0.20", "0.25", "0.32"])
+@pytest.mark.parametrize("dialect", ["0.12", "0.16", "0.20", "0.25", "0.32", "0.33"])
 def test_7_the_task_is_named(connect: Connect, dialect: str) -> None:
     """Without it 0.12 refuses, and 0.16 answers a row for each token."""
     with RewardServer(dialect=dialect) as server:
@@ -181,7 +181,7 @@ def test_7_a_reply_of_another_shape(connect: Connect) -> None:
         connect(server).score(FAKE_CHAT)
 
 
-@pytest.mark.parametrize("dialect", ["0.8", "0.10", "0.12", "0.16", "0.20", "0.25", "0.32"])
+@pytest.mark.parametrize("dialect", ["0.8", "0.10", "0.12", "0.16", "0.20", "0.25", "0.32", "0.33"])
 def test_8_hidden_states_are_no_reward(connect: Connect, dialect: str) -> None:
     with RewardServer(dialect=dialect, head="embed") as server:
         client = connect(server)

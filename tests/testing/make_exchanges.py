@@ -5,9 +5,9 @@
 Exchanges of servers without a recording stay as they are. RECORDINGS holds VERSION/KIND.json and
 VERSION/KIND.part2.json: `{"exchanges": [{"name", "request": {"method", "path", "json" or "body"},
 "response": {"status", "headers", "json" or "text"}}]}`; `repeat_exchanges.py` makes those of a new
-version. The servers had other tiny models than the one that is shipped, so here: their names become the shipped
-one's, `<extra_0>` becomes its step token, token IDs that it has not become smaller where the reply
-does not repeat them, and long lists become `{"ids": length}`.
+version. The servers had other tiny models than the one that is shipped, so here: their names become
+the shipped one's, `<extra_0>` becomes its step token, token IDs that it has not become smaller
+where the reply does not repeat them, and long lists become `{"ids": length}`.
 """
 
 from __future__ import annotations

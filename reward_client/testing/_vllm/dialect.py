@@ -85,6 +85,8 @@ class Dialect:
         activation: The activation of each head.
         raw_heads: Heads whose values are raw unless the request switches the activation on.
         forms: The bodies of the pooling routes.
+        token_embeddings: The bodies of `/v1/embeddings` for a head that embeds each token, where
+            the route answers rows; empty where it is made for vectors.
         pooling_routes: The pooling routes of each head.
         unserved: Routes that exist for every head. Without a handler, a route answers status 200
             with this error in the body.
@@ -137,6 +139,7 @@ class Dialect:
     activation: Mapping[Head, Activation]
     raw_heads: frozenset[Head]
     forms: Mapping[str, PoolingForms]
+    token_embeddings: PoolingForms
     pooling_routes: Mapping[Head, tuple[str, ...]]
     unserved: Mapping[str, str]
     openapi: Mapping[Head, Mapping[str, tuple[str, ...]]]

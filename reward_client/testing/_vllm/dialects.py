@@ -56,6 +56,7 @@ def _paths_of_heads(
     embedding: Iterable[str] = (),
     *,
     switches_tasks: bool = False,
+    token_embedding: Iterable[str] = (),
 ) -> dict[Head, dict[str, tuple[str, ...]]]:
     """Return the paths since 0.16: each head has its own."""
     classify = ("/classify",)
@@ -65,7 +66,7 @@ def _paths_of_heads(
         "sequence": (*classify, *_SCORES),
     }
     if not switches_tasks:
-        of_head["export-steps"] = ()
+        of_head["export-steps"] = token_embedding
     return {head: _paths(get, (*post, *of_head[head])) for head in HEADS}
 
 
@@ -169,6 +170,7 @@ _V0_8 = Dialect(
     activation=by_model_kind(sequences="softmax", tokens="softmax", embeddings="normalize"),
     raw_heads=frozenset({"token"}),
     forms={"/pooling": forms.EMBEDDINGS_0_8, "/v1/embeddings": forms.EMBEDDINGS_0_8},
+    token_embeddings=(),
     pooling_routes=dict.fromkeys(HEADS, ("/pooling", "/v1/embeddings")),
     unserved=_GENERATING
     | {path: _UNSERVED_POOLED[path] for path in ("/pooling", "/v1/embeddings")}
@@ -424,7 +426,10 @@ _V0_33 = replace(
         get=("/kv_event_sources",),
         post=("/v1/decisions", "/v1/systemone"),
         embedding=("/v2/embed",),
+        token_embedding=("/v1/embeddings",),
     ),
+    token_embeddings=forms.TOKEN_EMBEDDINGS_0_33,
+    pooling_routes={**_V0_32.pooling_routes, "export-steps": ("/pooling", "/v1/embeddings")},
     generation=GENERATION_DIALECTS["0.33"],
 )
 

@@ -1,7 +1,8 @@
 """The vLLM versions on generating servers, each by its changes against the version before.
 
-Source: real servers of 0.8.5, 0.10.2, 0.12.0, 0.20.2, 0.32.0 and 0.33.0. 0.16 and 0.25 are derived: their
-errors from their pooling routes, the shapes of their responses from the neighbouring versions.
+Source: real servers of 0.8.5, 0.10.2, 0.12.0, 0.20.2, 0.32.0 and 0.33.0. 0.16 and 0.25 are
+derived: their errors from their pooling routes, the shapes of their responses from the neighbouring
+versions.
 """
 
 from __future__ import annotations

@@ -979,7 +979,7 @@ PITFALLS: dict[int, Pitfall] = {
         "vLLM up to 0.25 (for some models also later) accepts the first IDs beyond it.",
     ),
     30: Pitfall(
-        "A dead engine answers 200, 400 or 500, depending on the version",
+        "A dead engine answers 200, 400 or 500, in words that depend on the version",
         (
             Mutation(
                 "The client recognizes it by its message, whatever the status.",
@@ -990,6 +990,13 @@ PITFALLS: dict[int, Pitfall] = {
                     "transport/test_status_errors.py::test_recorded_deaths",
                     "integration/faults/test_retries.py::test_a_dead_engine_is_tried_once_more",
                 ),
+            ),
+            Mutation(
+                "It knows the words of 0.33, which do not name the engine.",
+                STATUSES,
+                'r"|^The server had an error while processing your request\\.$"',
+                'r"|^The engine is dead\\.$"',
+                ("transport/test_status_errors.py::test_recorded_deaths",),
             ),
         ),
     ),

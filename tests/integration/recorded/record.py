@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import httpx
 import numpy as np
 
-from .recording import BOS_TOKEN_ID, DATA, ITEM_KEYS, Recording
+from .recording import DATA, ITEM_KEYS, Recording
 from .scoring import TOLERANCE
 
 Reply: TypeAlias = dict[str, Any]

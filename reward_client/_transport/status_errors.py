@@ -43,8 +43,8 @@ STATUS_RULES = {
 """Status → (retried, why). Every other status is permanent: the same request would get the same
 response."""
 
-# Recorded from 0.8.5, 0.10.2, 0.12.0, 0.16.0, 0.20.2, 0.25.1 and 0.33.0 after their engine died. The
-# last line is all that 0.33.0 says, and it says it of nothing else.
+# Recorded from 0.8.5, 0.10.2, 0.12.0, 0.16.0, 0.20.2, 0.25.1 and 0.33.0 after their engine died.
+# The last line is all that 0.33.0 says, and it says it of nothing else.
 _DEAD_ENGINE = re.compile(
     r"EngineCore encountered an issue|EngineDead|engine (?:is )?(?:already )?dead"
     r"|Background loop (?:has errored|is not running)|Engine loop (?:has died|is not running)"

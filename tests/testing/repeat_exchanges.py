@@ -1,9 +1,10 @@
-"""Send the requests of a recording to a server of another version, and record its responses.
+"""Send the requests of recordings to servers of another version, and record their responses.
 
-    python tests/testing/repeat_exchanges.py URL RECORDINGS/0.32.0/seqcls.json RECORDINGS/0.33.0
+    python -m tests.testing.repeat_exchanges RECORDINGS/0.32.0 CHECKPOINTS PYTHON RECORDINGS/0.33.0
 
-The server must serve the same checkpoint with the same options, which are `serve_args` in the
-recording. What it answers differently is printed. `make_exchanges.py` says what RECORDINGS is.
+This serves each checkpoint in the folder CHECKPOINTS as `serve_args` in its recordings says, by the
+vLLM beside PYTHON, and prints what is answered differently. `make_exchanges.py` says what
+RECORDINGS is.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from ..vllm.servers import Stand
 
 # The values of two float32 computations, relative to values above 1.
 TOLERANCE = 1e-4
@@ -65,17 +69,31 @@ def differences(old: Any, new: Any, place: str = "") -> Iterator[str]:
 
 
 def main() -> None:
-    url, (older, folder) = sys.argv[1], map(Path, sys.argv[2:])
-    recording = json.loads(older.read_text("utf-8"))
-    with httpx.Client(base_url=url, timeout=60) as server:
-        recording["exchanges"] = [repeat(exchange, server) for exchange in recording["exchanges"]]
-    before = json.loads(older.read_text("utf-8"))["exchanges"]
-    for old, new in zip(before, recording["exchanges"], strict=True):
+    older, checkpoints, python, newer = map(Path, sys.argv[1:])
+    newer.mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as logs:
+        stand = Stand(python, Path(logs))
+        try:
+            for file in sorted(older.glob("*.json")):
+                recording = json.loads(file.read_text("utf-8"))
+                _, checkpoint, *options = recording["serve_args"]
+                if "--runner" not in options:
+                    options += ["--runner", "generate"]
+                server = stand.serve(checkpoints / checkpoint, *options).wait_until_healthy()
+                with httpx.Client(base_url=server.url, timeout=60) as client:
+                    after = [repeat(exchange, client) for exchange in recording["exchanges"]]
+                show(file.stem, recording["exchanges"], after)
+                text = json.dumps({**recording, "exchanges": after})
+                (newer / file.name).write_text(text, encoding="utf-8")
+        finally:
+            stand.stop()
+
+
+def show(name: str, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> None:
+    for old, new in zip(before, after, strict=True):
         if not old["name"].endswith(PASSING):
             for difference in differences(old["response"].get("json"), new["response"].get("json")):
-                print(f"{old['name']}{difference}")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / older.name).write_text(json.dumps(recording), encoding="utf-8")
+                print(f"{name} {old['name']}{difference}")
 
 
 if __name__ == "__main__":

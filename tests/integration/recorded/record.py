@@ -1,25 +1,27 @@
-"""Repeat the requests of a recording on a server of another version, and record its answers.
+"""Repeat the requests of recordings on servers of another version, and record their answers.
 
-    vllm serve CHECKPOINT --served-model-name tiny-seqcls --runner pooling --dtype float32 \
-        --max-model-len 1024 --enforce-eager
-    python -m tests.integration.recorded.record 0.32.0-seqcls URL
+    python -m tests.integration.recorded.record 0.32.0 CHECKPOINTS PYTHON
 
-On a server of 0.33.0 this writes `data/0.33.0-seqcls.json`, and prints all that it answers
-differently. The older recording names CHECKPOINT and the options of the server under `serve`.
+This serves each checkpoint in the folder CHECKPOINTS as `serve` in its recordings of 0.32.0 says,
+by the vLLM beside PYTHON, writes `data/VERSION-KIND.json`, and prints what is answered differently.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import httpx
 import numpy as np
 
-from .recording import DATA, ITEM_KEYS, Recording
+from ...vllm.servers import Stand
+from .recording import DATA, ITEM_KEYS, Recording, names
 from .scoring import TOLERANCE
 
 Reply: TypeAlias = dict[str, Any]
@@ -135,14 +137,34 @@ def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> float:
 
 
 def main() -> None:
-    name, url = sys.argv[1:]
-    older = Recording(name)
-    with httpx.Client(base_url=url, timeout=60) as server:
-        newer, differences = record(older, server)
+    version, checkpoints, python = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    with tempfile.TemporaryDirectory() as logs:
+        stand = Stand(python, Path(logs))
+        try:
+            for name in names():
+                older = Recording(name)
+                _, _, checkpoint, *options = shlex.split(older.data["serve"])
+                if older.version == version and (checkpoints / checkpoint).exists():
+                    options += [
+                        "--dtype",
+                        "float32",
+                        "--served-model-name",
+                        older.data["card"]["id"],
+                    ]
+                    server = stand.serve(checkpoints / checkpoint, *options).wait_until_healthy()
+                    with httpx.Client(base_url=server.url, timeout=60) as client:
+                        write(older, *record(older, client))
+        finally:
+            stand.stop()
+
+
+def write(older: Recording, newer: Mapping[str, Any], differences: list[str]) -> None:
     path = DATA / f"{newer['version']}-{older.kind}.json"
     text = json.dumps(newer, separators=(",", ":"), ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
-    print(f"{path.name}: {len(differences)} differences from {name}", *differences, sep="\n  ")
+    print(
+        f"{path.name}: {len(differences)} differences from {older.name}", *differences, sep="\n  "
+    )
 
 
 if __name__ == "__main__":

@@ -271,7 +271,7 @@ PITFALLS: dict[int, Pitfall] = {
     ),
     9: Pitfall(
         "`/v1/embeddings` answers 500 for a model with a value for each token, except in base64 "
-        "(0.6.6 to 0.9.0)",
+        "(0.6.6 to 0.9.0); 0.33 answers rows there, except in base64",
         (
             Mutation(
                 "The client asks for base64.",
@@ -288,6 +288,16 @@ PITFALLS: dict[int, Pitfall] = {
                 (
                     RAW_VALUES + "test_9_base64_where_float_breaks",
                     RAW_VALUES + "test_9_rows_of_steps_in_base64",
+                ),
+            ),
+            Mutation(
+                "It treats the refusal of base64 by 0.33 like a route that is not served.",
+                STATUSES,
+                "r\"|body\\.encoding_format\\W+msg\\W+Input should be 'float'\"",
+                'r"|body\\.encoding_format is wrong"',
+                (
+                    RAW_VALUES + "test_9_rows_where_base64_is_refused",
+                    "transport/test_status_errors.py::test_statuses",
                 ),
             ),
         ),

@@ -17,6 +17,7 @@ from reward_client import (
     ObjectiveHead,
     RecipeError,
     ResponseMismatchError,
+    RouteNotFoundError,
     ShapeError,
     StepHead,
 )
@@ -221,6 +222,14 @@ def test_9_rows_of_steps_in_base64(connect: Connect) -> None:
         expected = [sigmoid(good - bad) for bad, good in steps]
         assert [step.value for step in reward.steps] == pytest.approx(expected, abs=TOLERANCE)
         assert len(expected) == 2
+
+
+def test_9_rows_where_base64_is_refused(connect: Connect) -> None:
+    """0.33 with `--pooler-config '{"task": "token_embed"}'`: the advice, not a bad request."""
+    with RewardServer(dialect="0.33", head="export-steps") as server:
+        with pytest.raises(RouteNotFoundError, match="--runner pooling"):
+            connect(server).score(CHAT)
+        assert served(server, "/v1/embeddings")
 
 
 def test_17_a_sigmoid_applied_twice(connect: Connect) -> None:

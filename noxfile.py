@@ -1,5 +1,6 @@
 """The checks: `nox` runs the quick ones; `nox -s vllm` proves the client on a real vLLM."""
 
+import argparse
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -50,11 +51,11 @@ def group(name: str) -> list[str]:
     return nox.project.dependency_groups(PYPROJECT, name)
 
 
-def vllm_python(session: nox.Session) -> Path:
-    """Of an environment with a real vLLM."""
+def vllm_python(session: nox.Session, *version: str) -> Path:
+    """Of an environment with a real vLLM: the newest with a CPU build, or one of `install.py`."""
     # Outlives the session's environment: it takes minutes to make and never changes.
-    server = session.cache_dir / "vllm-server"
-    session.run("python", "tests/vllm/install.py", str(server))
+    server = session.cache_dir / "-".join(["vllm-server", *version])
+    session.run("python", "tests/vllm/install.py", str(server), *version)
     return server / "bin" / "python"
 
 
@@ -187,10 +188,17 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session(python="3.11", default=False)
 def vllm(session: nox.Session) -> None:
-    """The proof on a real vLLM: `-- --all` for everything, `-- --url URL` for a server of yours."""
+    """The proof on a real vLLM: `-- --all` for everything, `-- --url URL` for a server of yours.
+
+    `-- --version 0.33.0` takes another version than the newest with a CPU build.
+    """
     session.install(PACKAGE, *group("tests"))
-    if any(option.partition("=")[0] == "--url" for option in session.posargs):
-        session.run("pytest", "tests/vllm/test_running.py", *session.posargs)
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--version", nargs=1, default=[])
+    own.add_argument("--url")
+    chosen, options = own.parse_known_args(session.posargs)
+    if chosen.url:
+        session.run("pytest", "tests/vllm/test_running.py", f"--url={chosen.url}", *options)
         return
-    python = vllm_python(session)
-    session.run("pytest", "tests/vllm", f"--server-python={python}", *session.posargs)
+    python = vllm_python(session, *chosen.version)
+    session.run("pytest", "tests/vllm", f"--server-python={python}", *options)

@@ -43,17 +43,21 @@ STATUS_RULES = {
 """Status → (retried, why). Every other status is permanent: the same request would get the same
 response."""
 
-# Recorded from 0.8.5, 0.10.2, 0.12.0, 0.16.0, 0.20.2 and 0.25.1 after their engine died.
+# Recorded from 0.8.5, 0.10.2, 0.12.0, 0.16.0, 0.20.2, 0.25.1 and 0.33.0 after their engine died.
+# The last line is all that 0.33.0 says, and it says it of nothing else.
 _DEAD_ENGINE = re.compile(
     r"EngineCore encountered an issue|EngineDead|engine (?:is )?(?:already )?dead"
-    r"|Background loop (?:has errored|is not running)|Engine loop (?:has died|is not running)",
+    r"|Background loop (?:has errored|is not running)|Engine loop (?:has died|is not running)"
+    r"|^The server had an error while processing your request\.$",
     re.IGNORECASE,
 )
 _UNKNOWN_MODEL = re.compile(r"\bmodel\b.*does not exist", re.IGNORECASE | re.DOTALL)
-# The messages of vLLM 0.8.5 to 0.32.0 for a route or pooling task that the model does not have.
+# The messages of vLLM 0.8.5 to 0.33.0 for a route or pooling task that the model does not have. The
+# last one is of 0.33: a model that embeds each token answers rows on /v1/embeddings, and no base64.
 _NOT_SERVED = re.compile(
     r"does not support \w[\w ()]* API|Unsupported task|Task \w+ is not supported"
-    r"|pooling_task must be one of|switching the model's pooling_task|task was removed",
+    r"|pooling_task must be one of|switching the model's pooling_task|task was removed"
+    r"|body\.encoding_format\W+msg\W+Input should be 'float'",
     re.IGNORECASE,
 )
 # The text before a prompt. pydantic's validation errors repeat the input: as a list of dicts, as

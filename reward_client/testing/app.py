@@ -40,7 +40,7 @@ def create_app(
 
     Args:
         dialect: The vLLM version to imitate: ``"0.8"``, ``"0.10"``, ``"0.12"``, ``"0.16"``,
-            ``"0.20"``, ``"0.25"`` or ``"0.32"``.
+            ``"0.20"``, ``"0.25"``, ``"0.32"`` or ``"0.33"``.
         head: The head of the model; see `RewardServer`.
         logprobs: The ``--logprobs-mode`` of a server that generates; see `RewardServer`.
         raw: True imitates a server that was started with its activation switched off, as by

@@ -82,7 +82,7 @@ class RewardServer:
 
     Args:
         dialect: The vLLM version to imitate: ``"0.8"``, ``"0.10"``, ``"0.12"``, ``"0.16"``,
-            ``"0.20"``, ``"0.25"`` or ``"0.32"``.
+            ``"0.20"``, ``"0.25"``, ``"0.32"`` or ``"0.33"``.
         head: The head of the model; the server answers
 
             * ``"sequence"``: one value per conversation,

@@ -132,6 +132,8 @@ def _input_ids(
         message = dialect.no_prompt[path]
         if message is None:
             return []
+        if path in dialect.names_prompt:
+            raise invalid_parameter(message, "prompt", dialect)
         raise VllmError(message)
     prompts: list[list[int]] = []
     token_ids: list[int] = []

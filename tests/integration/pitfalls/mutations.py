@@ -285,7 +285,7 @@ PITFALLS: dict[int, Pitfall] = {
     ),
     9: Pitfall(
         "`/v1/embeddings` answers 500 for a model with a value for each token, except in base64 "
-        "(0.6.6 to 0.9.0)",
+        "(0.6.6 to 0.9.0); 0.33 answers rows there, except in base64",
         (
             Mutation(
                 "The client asks for base64.",
@@ -302,6 +302,16 @@ PITFALLS: dict[int, Pitfall] = {
                 (
                     RAW_VALUES + "test_9_base64_where_float_breaks",
                     RAW_VALUES + "test_9_rows_of_steps_in_base64",
+                ),
+            ),
+            Mutation(
+                "It treats the refusal of base64 by 0.33 like a route that is not served.",
+                STATUSES,
+                "r\"|body\\.encoding_format\\W+msg\\W+Input should be 'float'\"",
+                'r"|body\\.encoding_format is wrong"',
+                (
+                    RAW_VALUES + "test_9_rows_where_base64_is_refused",
+                    "transport/test_status_errors.py::test_statuses",
                 ),
             ),
         ),
@@ -999,7 +1009,7 @@ PITFALLS: dict[int, Pitfall] = {
         "vLLM up to 0.25 (for some models also later) accepts the first IDs beyond it.",
     ),
     30: Pitfall(
-        "A dead engine answers 200, 400 or 500, depending on the version",
+        "A dead engine answers 200, 400 or 500, in words that depend on the version",
         (
             Mutation(
                 "The client recognizes it by its message, whatever the status.",
@@ -1010,6 +1020,13 @@ PITFALLS: dict[int, Pitfall] = {
                     "transport/test_status_errors.py::test_recorded_deaths",
                     "integration/faults/test_retries.py::test_a_dead_engine_is_tried_once_more",
                 ),
+            ),
+            Mutation(
+                "It knows the words of 0.33, which do not name the engine.",
+                STATUSES,
+                'r"|^The server had an error while processing your request\\.$"',
+                'r"|^The engine is dead\\.$"',
+                ("transport/test_status_errors.py::test_recorded_deaths",),
             ),
         ),
     ),

@@ -29,7 +29,7 @@ from ...support.fake_vllm import CHAT_TOKENS, EmbeddingVllm, embedding_server
 from .conftest import Connect
 from .samples import CHAT, SCORING, TOLERANCE, served
 
-DIALECTS = ("0.8", "0.10", "0.12", "0.16", "0.20", "0.25", "0.32")
+DIALECTS = ("0.8", "0.10", "0.12", "0.16", "0.20", "0.25", "0.32", "0.33")
 HEADS = ("sequence", "token", "steps", "embed")
 PLAIN = {"model", "input", "encoding_format"}
 RAW = {*PLAIN, "task", "use_activation"}

@@ -98,9 +98,8 @@ class Session:
         check_choice("on_error", on_error, get_args(OnError))
         check_flags(progress=progress)
         refuse_single_sample(samples)
-        async with self._call():
-            window = self.window(ordered=False)
-            return await collect(window, samples, on_error=on_error, progress=progress)
+        window = self.window(ordered=False)
+        return await collect(window, samples, on_error=on_error, progress=progress)
 
     def stream(
         self, samples: Iterable[Sample] | AsyncIterable[Sample], *, ordered: bool, progress: bool

@@ -195,8 +195,9 @@ def test_closing_ends_only_the_calls_of_the_client() -> None:
         kept = pool.submit(other.score, [*SUM[:1], {"role": "assistant", "content": "5"}])
         held(server, since)
         one.close()
-        with pytest.raises(RewardClientError, match="closed during"):
-            ended.result(1)
+        (outcome,) = ended.result(1)  # what was scored before would stand beside it
+        assert isinstance(outcome, RewardClientError)
+        assert "closed during" in str(outcome)
         assert kept.result(30)
         other.close()
 

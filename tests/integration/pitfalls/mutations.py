@@ -1694,7 +1694,7 @@ PITFALLS: dict[int, Pitfall] = {
                 "_transport/connections.py",
                 "                    end(None)\n",
                 "                    pass\n",
-                (LOOPS + "test_an_unclosed_client_is_quiet[loop.close()]",),
+                (LOOPS + "test_an_unclosed_client_is_quiet",),
             ),
         ),
     ),
@@ -1706,20 +1706,14 @@ PITFALLS: dict[int, Pitfall] = {
                 CORE,
                 "core.config == config",
                 "core.config is config",
-                (
-                    SHARING
-                    + "test_a_hundred_unpickled_clients_cost_one_discovery[RewardClient-True]",
-                ),
+                (SHARING + "test_a_hundred_unpickled_clients_cost_one_discovery",),
             ),
             Mutation(
                 "A forgotten client leaves them to the next one for some seconds.",
                 CORE,
                 "LINGER_SECONDS = RESTART_SECONDS\n",
                 "LINGER_SECONDS = 0.0\n",
-                (
-                    SHARING
-                    + "test_a_hundred_unpickled_clients_cost_one_discovery[AsyncRewardClient-False]",
-                ),
+                (SHARING + "test_a_hundred_unpickled_clients_cost_one_discovery",),
             ),
             Mutation(
                 "Clients with other proxies in the environment share nothing.",

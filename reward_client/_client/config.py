@@ -19,7 +19,13 @@ from reward_client._base.options import (
     Timeouts,
 )
 from reward_client._base.wording import describe_type
-from reward_client._client.base_url import BaseUrl, environment_key, request_headers, server_urls
+from reward_client._client.base_url import (
+    BaseUrl,
+    environment_key,
+    names_authorization,
+    request_headers,
+    server_urls,
+)
 from reward_client._tokenization import LocalTokenizer, TokenizerChoice
 from reward_client.errors import InputError, RecipeError
 from reward_client.heads import Head, StepHead
@@ -116,7 +122,8 @@ class Config:
         headers: Mapping[str, str] | None,
     ) -> None:
         object.__setattr__(self, "urls", server_urls(base_url))
-        key = api_key or (None if self.openai is not None else environment_key())
+        is_authorized = self.openai is not None or names_authorization(headers)
+        key = api_key or (None if is_authorized else environment_key())
         object.__setattr__(self, "request_headers", request_headers(key, headers))
         if not isinstance(cast("object", self.method), (*get_args(Method), type(None))):
             raise InputError(

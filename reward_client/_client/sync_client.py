@@ -34,7 +34,7 @@ from reward_client._client.loop_thread import CLOSED
 from reward_client._client.openai_carrier import openai_carrier
 from reward_client._client.session import Session
 from reward_client._client.spelling import checks_spelling, refuse_unknown
-from reward_client._client.streaming import OnError, Window, progress_bar, result_of
+from reward_client._client.streaming import OnError, Window, result_of, samples_bar
 from reward_client._doctor.report import Diagnosis
 from reward_client._tokenization import TokenizerChoice
 from reward_client.errors import RewardClientError
@@ -72,7 +72,7 @@ class RewardStream:
         self._window = window
         self._samples = iter(samples)
         self._run = run
-        self._bar = progress_bar(samples) if progress else None
+        self._bar = samples_bar(samples) if progress else None
         self._taken: deque[ScoreResult] = deque()
         self._exhausted = False
         self._failure: Exception | None = None

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from reward_client import RewardClient
+from reward_client import Conversation
 from reward_client._base.wording import shorten
-from reward_client._client.base_url import environment_key, request_headers
-from reward_client.cli._options import Commands, UsageError, add_server_options
-from reward_client.cli._output import show
+from reward_client.cli._options import (
+    Commands,
+    UsageError,
+    add_command,
+    add_server_options,
+    open_client,
+    sent_headers,
+)
+from reward_client.cli._output import show, shows_progress
 from reward_client.cli._plain import Prompt, explain, read_plainly
+from reward_client.cli._rows import read_rows
 
 if TYPE_CHECKING:
     import argparse
@@ -29,11 +35,16 @@ Forward: TypeAlias = Callable[[Sequence[int]], float]
 
 def add_to(commands: Commands) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "demo",
-        help="score pairs of answers and count how often the better one wins",
+        summary="score pairs of answers and count how often the better one wins",
         description="Score pairs of a chosen and a rejected conversation, and print their "
         "rewards. Without --url, the command starts a small reward server of its own.",
+        examples=(
+            "reward-client demo",
+            "reward-client demo --url http://localhost:8000 --pairs pairs.jsonl",
+        ),
     )
     parser.add_argument("--url", help="URL of a running server; by default a built-in one")
     add_server_options(parser)
@@ -41,7 +52,8 @@ def add_to(commands: Commands) -> None:
         "--pairs",
         type=Path,
         metavar="FILE",
-        help='JSON lines of {"chosen": [messages], "rejected": [messages]}; by default sums',
+        help="rows with chosen and rejected, in the format of `reward-client score`; by default "
+        "sums",
     )
     parser.set_defaults(run=_demo)
 
@@ -64,24 +76,16 @@ def _read_pairs(path: Path | None) -> list[dict[str, Any]]:
         from reward_client.testing import demo_pairs
 
         return list(demo_pairs())
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
     pairs: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            pairs.append({"chosen": row["chosen"], "rejected": row["rejected"]})
-        except (ValueError, TypeError, KeyError) as error:
+    for number, row in enumerate(read_rows(path)):
+        if row.keys is None:
             raise UsageError(
-                f"Cannot read line {number} of {path}: it must be "
-                '{"chosen": [...], "rejected": [...]}.'
-            ) from error
+                f"Cannot use row {number} of {path}: it has no chosen and rejected. Score it by "
+                "`reward-client score`."
+            )
+        pairs.append(dict(zip(row.keys, row.samples, strict=True)))
     if not pairs:
-        raise UsageError(f"Cannot use {path}: it contains no pairs.")
+        raise UsageError(f"Cannot use {path}: it contains no pairs. Write rows into it.")
     return pairs
 
 
@@ -94,15 +98,14 @@ def _score(
 ) -> None:
     """Score all pairs with the public client, and print the rewards."""
     conversations = [pair[side] for pair in pairs for side in ("chosen", "rejected")]
-    with RewardClient(url, model=options.model, api_key=options.api_key) as client:
+    with open_client(url, options) as client:
         profile = client.servers()[0]
         started = time.perf_counter()
-        rewards = client.score_many(conversations, progress=True)
+        rewards = client.score_many(conversations, progress=shows_progress())
         seconds = time.perf_counter() - started
         shown = conversations[: 2 * _MAX_ROWS]
         prompts = [client.tokenize(conversation).token_ids for conversation in shown]
-    headers = request_headers(options.api_key or environment_key(), None)
-    plain = read_plainly(profile, headers, [*map(_ways_to_write, prompts, shown)])
+    plain = read_plainly(profile, sent_headers(options), [*map(_ways_to_write, prompts, shown)])
     show(
         f"{server} answers as vLLM {profile.version or 'of unknown version'}: model "
         f"{profile.model}, route {profile.route}, raw rewards "
@@ -160,7 +163,8 @@ def _print_difference(values: Sequence[float], forward: Sequence[float]) -> None
         show(f"The rewards above differ from the model's forward pass by up to {largest:.3g}.")
 
 
-def _answer(messages: list[dict[str, Any]]) -> str:
+def _answer(sample: Any) -> str:
     """Return the last message, shortened to one line."""
+    messages = sample.messages if isinstance(sample, Conversation) else sample
     text = " ".join(str(messages[-1].get("content", "")).split()) if messages else ""
     return shorten(text, _WIDTH)

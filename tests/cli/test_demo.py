@@ -15,6 +15,11 @@ from reward_client.cli import main
 from reward_client.cli._plain import explain
 from reward_client.testing import Fault, RewardServer, demo_pairs
 
+from ..files.conftest import write_rows
+from ..files.killing import COMMAND
+
+CHAT = [{"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "content": "4"}]
+
 
 def test_demo_starts_its_own_server(capsys):
     assert main(["demo"]) == 0
@@ -73,11 +78,30 @@ def test_demo_on_a_running_server(capsys, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "What is 2 + 2?", "chosen": "4", "rejected": "5"},
+        {"system": "Be brief.", "prompt": "What is 2 + 2?", "chosen": "4", "rejected": "5"},
+        {"prompt": [CHAT[0]], "chosen": [CHAT[1]], "rejected": "5", "id": 3},
+        {"chosen": CHAT, "rejected": [*CHAT, *CHAT], "chat_template_kwargs": {"x": 1}},
+    ],
+)
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_pairs_in_every_form_that_score_takes(capsys, tmp_path, row, suffix):
+    pairs = write_rows(tmp_path / f"pairs.jsonl{suffix}", [row, row])
+    assert main(["demo", "--pairs", str(pairs)]) == 0
+    out = capsys.readouterr().out
+    assert "of 2 pairs" in out
+    assert "  4  " in out
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("", "contains no pairs"),
-        ('{"chosen": []}\n', '{"chosen": [...], "rejected": [...]}'),
-        ("[1]\n", "Cannot read line 1 of"),
+        ('{"chosen": []}\n', "This row has chosen."),
+        ('{"text": "2 + 2 = 4"}\n', "Cannot use row 0 of"),
+        ("[1]\n", "it is not a JSON object"),
         (None, "Cannot read"),
     ],
 )
@@ -106,14 +130,7 @@ def test_interrupt(monkeypatch):
 
 
 def test_serve_until_interrupted():
-    script = """
-import signal, sys
-from reward_client.cli import main
-# Whoever is started in the background inherits that SIGINT is ignored.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.exit(main())
-"""
-    command = [sys.executable, "-c", script]
+    command = [sys.executable, "-c", COMMAND]
     process = subprocess.Popen(
         [*command, "serve", "--port", "0", "--dialect", "0.8", "--raw"],
         stdout=subprocess.PIPE,

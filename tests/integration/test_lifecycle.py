@@ -245,10 +245,8 @@ def test_two_event_loops_one_after_the_other(server: RewardServer) -> None:
 def test_ctrl_c_stops_what_is_in_flight() -> None:
     with RewardServer() as server:
         script = f"""
-            import signal, sys, threading
+            import sys, threading
             from reward_client import RewardClient
-            # Whoever is started in the background inherits that SIGINT is ignored.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
             samples = [[*{CHAT!r}, dict(role="user", content=str(n))] for n in range(200)]
             with RewardClient({server.url!r}) as client:
                 client.score({CHAT!r})

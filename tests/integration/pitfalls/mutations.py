@@ -1527,7 +1527,7 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "So does `score_file`, for rows.",
                 "files/runner.py",
-                '        warn_of_failures(run.tally.failures, run.tally.rows, "rows")\n',
+                '        warn_of_failures(self.tally.failures, self.tally.rows, "rows")\n',
                 "",
                 ("client/test_failures.py::test_one_warning_a_file",),
             ),
@@ -1615,12 +1615,18 @@ PITFALLS: dict[int, Pitfall] = {
                 (MODELS + "test_58_prompts_unlike_those_of_the_training",),
             ),
             Mutation(
-                "It warns once of a conversation without the system message of the training, unless "
-                "the template writes it.",
+                "It warns once of a conversation without the system message of the training.",
                 "_server/recipe_checks.py",
                 "return None if named == unnamed else system",
                 "return None",
                 (MODELS + "test_58_prompts_unlike_those_of_the_training",),
+            ),
+            Mutation(
+                "It does not, if the template writes the message itself.",
+                "_server/recipe_checks.py",
+                "return None if named == unnamed else system",
+                "return system",
+                (MODELS + "test_58_a_template_may_write_the_system_message",),
             ),
         ),
         limit="A recipe without special tokens and published values says nothing that the server "

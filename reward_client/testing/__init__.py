@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from reward_client.testing._model.sum_judge import demo_pairs
     from reward_client.testing.app import create_app
     from reward_client.testing.faults import Fault
+    from reward_client.testing.gateway import GATEWAY_KINDS, GatewayKind, RewardGateway
     from reward_client.testing.recording import RecordedRequest
     from reward_client.testing.server import RewardServer, serve
 
 __all__ = [
+    "GATEWAY_KINDS",
     "Fault",
+    "GatewayKind",
     "RecordedRequest",
     "ReferenceValues",
+    "RewardGateway",
     "RewardServer",
     "create_app",
     "demo_pairs",
@@ -36,8 +40,11 @@ __all__ = [
 
 _MODULES = {
     "Fault": "faults",
+    "GATEWAY_KINDS": "gateway",
+    "GatewayKind": "gateway",
     "RecordedRequest": "recording",
     "ReferenceValues": "_model.reference",
+    "RewardGateway": "gateway",
     "RewardServer": "server",
     "create_app": "app",
     "demo_pairs": "_model.sum_judge",
@@ -76,5 +83,5 @@ def _report_public_module() -> None:
     """Let reprs, pickles and the documentation show the module that callers import from."""
     for name, module in _MODULES.items():
         item = getattr(sys.modules.get(f"{__name__}.{module}"), name, None)
-        if item is not None:
+        if callable(item):
             item.__module__ = __name__

@@ -32,6 +32,14 @@ OTHER_FLAVOURS: Mapping[str, str] = {
 code. Gateways write other words there, so an unknown word proves nothing."""
 
 
+# A gateway that lacks a route may say that it lacks the model.
+_NOT_THERE = (
+    RouteNotFoundError,
+    ModelNotFoundError,
+    AuthenticationError,
+    BadRequestError,
+    ProtocolError,
+)
 # The characters of PEP 440. Other text is ignored: it would appear in logs and messages.
 _VERSION = re.compile(r"[0-9A-Za-z.!+_-]{1,64}")
 # Longer ones are shortened in messages.
@@ -138,7 +146,7 @@ async def _optional(transport: Transport, path: str) -> Mapping[str, object]:
     """Return a JSON object that gateways may hide; an empty one if they do."""
     try:
         return (await transport.send(Request("GET", path))).fields()
-    except (RouteNotFoundError, AuthenticationError, BadRequestError, ProtocolError):
+    except _NOT_THERE:
         return {}
 
 

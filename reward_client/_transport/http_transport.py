@@ -26,6 +26,7 @@ from reward_client._protocols.http import (
     Response,
 )
 from reward_client._transport.backends.base import Backend, RawResponse
+from reward_client._transport.hidden_refusals import HiddenRefusals, as_refusal
 from reward_client._transport.network_errors import (
     NETWORK_ERROR_RULES,
     NetworkError,
@@ -36,14 +37,16 @@ from reward_client._transport.retry import Failure, retrying
 from reward_client._transport.status_errors import (
     ErrorBody,
     error_kind,
+    is_away,
+    is_busy,
     is_retried,
+    may_hide_refusal,
     read_error,
     retry_after,
 )
 from reward_client.errors import (
     EngineDeadError,
     InputError,
-    ModelNotFoundError,
     ProtocolError,
     ResponseMismatchError,
 )
@@ -55,9 +58,6 @@ _FIRST_CONTACT_SECONDS = 5.0
 
 _MAX_FAILURES = 5
 """The attempts of a request that a server answers with failures, or breaks off."""
-
-_BUSY = (429, 502, 503, 504)
-"""The statuses of a server that is away behind a gateway, starting, or busy."""
 
 _RESERVED_SLOTS = 8
 """The requests in flight that are reserved for scoring."""
@@ -100,6 +100,7 @@ class HttpTransport:
         self._first_contact = retry.model_copy(update={"budget": first})
         self._has_answered = False
         self._unreachable = False
+        self.hidden_refusals = HiddenRefusals(self._try)
         slots = limits.max_concurrency
         self._slots = asyncio.Semaphore(slots)
         # Thousands of samples may wait for their tokens. If scoring requests waited behind them,
@@ -139,6 +140,11 @@ class HttpTransport:
             return self._once
         return self._policy if self._has_answered else self._first_contact
 
+    async def _try(self, request: Request) -> Response | Failure:
+        """Send a request, once."""
+        body = None if request.body is None else _encode(request.body)
+        return await self.send_once(request, body, new_request_id())
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._backend.aclose()
@@ -176,7 +182,9 @@ class HttpTransport:
             )
         payload = _json_or_none(response.body)
         # The body decides before the status: vLLM up to 0.17.1 sends some errors with HTTP 200.
-        error = read_error(response.body, payload, response.sent)
+        error = read_error(
+            response.body, payload, response.sent, failed=not response.succeeded
+        )
         if response.succeeded:
             if error is None:
                 other = _other_request(payload, response.headers, request_id)
@@ -200,8 +208,10 @@ class HttpTransport:
         self, response: RawResponse, error: ErrorBody, endpoint: str, request_id: str
     ) -> Failure:
         status = error.code or (500 if response.succeeded else response.status)
-        kind, hint = error_kind(status, error)
-        if issubclass(kind, EngineDeadError | ModelNotFoundError):
+        wait = retry_after(response.headers)
+        busy = is_busy(status, error, wait)
+        kind, hint = error_kind(status, error, busy=busy)
+        if issubclass(kind, EngineDeadError):
             self.mark_lost()
         message = error.message
         return Failure(
@@ -209,13 +219,14 @@ class HttpTransport:
                 f"HTTP {status}{f': {message}' if message else ' with an empty body'}. {hint}",
                 status=status,
                 server_message=message,
-                retry_after=retry_after(response.headers),
+                retry_after=wait,
                 endpoint=endpoint,
                 request_id=request_id,
             ),
             summary=f"HTTP {status}",
-            retried=is_retried(kind, status),
-            away=status in _BUSY and not issubclass(kind, EngineDeadError),
+            retried=is_retried(kind, status, busy=busy),
+            away=is_away(kind, status, busy=busy),
+            may_hide_refusal=may_hide_refusal(kind, status, error, busy=busy),
         )
 
     def _failed_by_network(
@@ -245,6 +256,7 @@ class _Attempts:
         self._request = request
         self._body = None if request.body is None else _encode(request.body)
         self._was_reset = False
+        self._bare_failures = 0
         self._deaths = 0
         self._failures = 0
         self._failing_since = 0.0
@@ -271,6 +283,10 @@ class _Attempts:
             # Mostly an idle connection that the server had closed: repeat at once, and only once.
             self._was_reset = True
             outcome = await self._send()
+        if isinstance(outcome, Failure) and outcome.may_hide_refusal:
+            outcome = await self._explained(outcome)
+        if isinstance(outcome, Response):
+            self._transport.hidden_refusals.note_success(self._request, self._body)
         if isinstance(outcome, Failure) and isinstance(outcome.error, EngineDeadError):
             self._deaths += 1
             if self._deaths == MAX_DEATHS:
@@ -283,9 +299,24 @@ class _Attempts:
             return replace(outcome, retried=outcome.retried and not self._transport.has_stand_in())
         return outcome
 
+    async def _explained(self, failure: Failure) -> Failure:
+        """Find out, at the second failure, whether the server refuses the request.
+
+        The first one is mostly of the moment. Later ones are worth a look if the gateway is known
+        to hide refusals.
+        """
+        refusals = self._transport.hidden_refusals
+        self._bare_failures += 1
+        if self._bare_failures == 1 or (self._bare_failures > 2 and not refusals.are_hidden):
+            return failure
+        is_refused, is_lost = await refusals.look_behind(self._request)
+        if is_refused:
+            return as_refusal(failure)
+        return replace(failure, away=failure.away or is_lost)
+
     async def _send(self) -> Response | Failure:
         # vLLM up to 0.13 refuses an ID that is still in flight, so each attempt has its own.
-        request_id = f"rc-{uuid.uuid4().hex}"
+        request_id = new_request_id()
         outcome = await self._transport.send_once(self._request, self._body, request_id)
         summary = outcome.summary if isinstance(outcome, Failure) else "ok"
         _logger.debug(
@@ -297,6 +328,11 @@ class _Attempts:
                 self._failing_since = self._failed_at
             self.summaries.append(summary)
         return outcome
+
+
+def new_request_id() -> str:
+    """Return an ID that no other request has."""
+    return f"rc-{uuid.uuid4().hex}"
 
 
 def _other_request(payload: object, headers: Mapping[str, str], request_id: str) -> str | None:

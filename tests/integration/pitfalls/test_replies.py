@@ -120,7 +120,7 @@ def test_28_an_error_of_status_200(connect: Connect, form: str) -> None:
         client = connect(server)
         client.servers()
         fault = Fault.status(200, body=json.dumps(body).encode())
-        server.inject(fault, path="/pooling", times=3)
+        server.inject(fault, path="/pooling", times=4)
         with pytest.raises(RewardClientError) as caught:
             client.score(CHAT)
         if form != "bare":  # which does not say what kind of error it is

@@ -321,6 +321,7 @@ def _discovery_options(config: Config, output: OutputSpec) -> DiscoveryOptions:
         bos=config.bos,
         tokenizer=config.tokenizer_name,
         output=output,
+        choice="server" if config.tokenizer_name == "server" else config.tokenizer,
     )
 
 

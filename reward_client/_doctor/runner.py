@@ -30,8 +30,8 @@ from reward_client._protocols.http import Transport
 from reward_client._replicas.monitor import ServerMonitor
 from reward_client._scoring.base import Scorer
 from reward_client._server.identity import Identity, identify
-from reward_client._server.probes import tokenize_probe_text
 from reward_client._server.state import DiscoveryOptions, ServerState
+from reward_client._server.texts import NoTexts, server_texts
 from reward_client._tokenization import PromptRules
 from reward_client.errors import ServerUnreachableError
 from reward_client.recipes import PromptTable, Recipe, Reference
@@ -161,7 +161,8 @@ class Doctor:
         """Return the rules of prompts for a server without a discovered state."""
         recipe, options = self._recipe(identity), self._options
         table = recipe.prompt if recipe is not None else PromptTable()
-        _, bos, _ = await tokenize_probe_text(self._transport, identity.model)
+        texts = await server_texts(self._transport, identity.model)
+        _, bos = await (texts or NoTexts()).probe()
         return PromptRules(
             generation_prompt=table.generation_prompt,
             bos=table.bos if options.bos is None else options.bos,

@@ -20,6 +20,12 @@ from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client._tokenization.truncation import fit
 from reward_client.errors import InputError, PromptTooLongError, TokenizerMismatchError
 
+_HIDDEN = (
+    "Cannot tokenize the sample: a gateway hides /tokenize. Let it forward /tokenize, give the "
+    "model's tokenizer as tokenizer=, or score token IDs. (tools=, and contents in parts, need "
+    "the server.)"
+)
+
 _logger = logging.getLogger("reward_client")
 
 TokenizerChoice: TypeAlias = str | PathLike[str] | LocalTokenizer
@@ -80,6 +86,20 @@ class Tokenized(NamedTuple):
             bos_count=self.bos_count,
             truncated=self.truncated,
         )
+
+
+def local_tokenizer(choice: TokenizerChoice, root: str | None) -> LocalTokenizer | None:
+    """Return the local tokenizer of a choice, which is not loaded yet; None for ``"server"``.
+
+    Args:
+        choice: The source of token IDs.
+        root: The path or hub name that the server loaded the tokenizer from.
+    """
+    if isinstance(choice, LocalTokenizer):
+        return choice
+    if choice == "server":
+        return None
+    return LocalTokenizer((root or "") if choice in ("local", "auto") else choice)
 
 
 class Tokenizer:
@@ -181,7 +201,9 @@ class Tokenizer:
         if proof.failure is not None:
             return {}
         proven = {
-            index: prompt for index, prompt in prompts.items() if proof.spot_checks.may_skip(prompt)
+            index: prompt
+            for index, prompt in prompts.items()
+            if not rules.server_tokenizes or proof.spot_checks.may_skip(prompt)
         }
         if not proven:
             return {}
@@ -209,6 +231,8 @@ class Tokenizer:
     async def _ids(
         self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
     ) -> TokenIds:
+        if not rules.server_tokenizes:
+            return await self._without_server(profile, rules, prompt)
         if self._choice == "server" or not is_plain(prompt):
             return await _server_ids(transport, profile, rules, prompt)
         proof = await self._proof_for(profile)
@@ -220,6 +244,21 @@ class Tokenizer:
         if self._choice == "auto":
             return await _server_ids(transport, profile, rules, prompt)
         raise copy(proof.failure) from proof.failure
+
+    async def _without_server(
+        self, profile: ServerProfile, rules: PromptRules, prompt: Prompt
+    ) -> TokenIds:
+        """Return the token IDs by the local tokenizer, which discovery compared with the server."""
+        if isinstance(prompt, TokenIds):
+            return prompt
+        if self._choice == "server" or not is_plain(prompt):
+            raise InputError(_HIDDEN)
+        proof = await self._proof_for(profile)
+        if proof.failure is not None:
+            raise copy(proof.failure) from proof.failure
+        return await asyncio.to_thread(
+            proof.tokenizer.ids, prompt, generation_prompt=rules.generation_prompt
+        )
 
     async def _local_ids(
         self,
@@ -270,10 +309,7 @@ class Tokenizer:
         return proof
 
     def _local(self, profile: ServerProfile) -> LocalTokenizer:
-        if isinstance(self._choice, LocalTokenizer):
-            return self._choice
-        by_server = self._choice in ("local", "auto")
-        return LocalTokenizer(profile.root or "" if by_server else self._choice)
+        return local_tokenizer(self._choice, profile.root) or LocalTokenizer("")
 
 
 async def _server_ids(

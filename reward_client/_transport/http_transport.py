@@ -182,9 +182,7 @@ class HttpTransport:
             )
         payload = _json_or_none(response.body)
         # The body decides before the status: vLLM up to 0.17.1 sends some errors with HTTP 200.
-        error = read_error(
-            response.body, payload, response.sent, failed=not response.succeeded
-        )
+        error = read_error(response.body, payload, response.sent, failed=not response.succeeded)
         if response.succeeded:
             if error is None:
                 other = _other_request(payload, response.headers, request_id)

@@ -180,9 +180,7 @@ def is_away(kind: type[StatusError], status: int, *, busy: bool) -> bool:
     return not issubclass(kind, EngineDeadError) and (busy or status in _AWAY)
 
 
-def may_hide_refusal(
-    kind: type[StatusError], status: int, error: ErrorBody, *, busy: bool
-) -> bool:
+def may_hide_refusal(kind: type[StatusError], status: int, error: ErrorBody, *, busy: bool) -> bool:
     """Return True if a gateway may have put this failure in the place of a server's refusal.
 
     vLLM's own errors have a type.

@@ -35,7 +35,7 @@ OTHER_FLAVOURS: Mapping[str, str] = {
 code. Gateways write other words there, so an unknown word proves nothing."""
 
 
-NOT_THERE = (
+_NOT_THERE = (
     RouteNotFoundError,
     ModelNotFoundError,
     AuthenticationError,
@@ -177,7 +177,7 @@ async def _optional(transport: Transport, path: str) -> Mapping[str, object]:
     """Return a JSON object that gateways may hide; an empty one if they do."""
     try:
         return (await transport.send(Request("GET", path))).fields()
-    except NOT_THERE:
+    except _NOT_THERE:
         return {}
 
 

@@ -88,8 +88,9 @@ async def prove_ends(transport: Transport, state: ServerState) -> None:
         RewardClientError: As `Transport.send` and `ScoringRequest.read`.
     """
     request, ids = state.request, state.probes[-1]
-    other = state.probes[0]
-    lists = [ids, (other[1], *ids[1:]), (*ids[:-1], other[0])]
+    lists = [ids, (_another(state, ids[0]), *ids[1:])]
+    if state.layout.kind == "vector":  # otherwise the number of rows shows the end
+        lists.append((*ids[:-1], _another(state, ids[-1])))
     response = await transport.send(request.build(state.model, lists))
     same, *changed = (output.values for output in request.read(response, lists))
     if same in changed:
@@ -102,6 +103,11 @@ async def prove_ends(transport: Transport, state: ServerState) -> None:
     _logger.warning(
         "the gateway drops the count of tokens (usage): the client cannot see that one cuts samples"
     )
+
+
+def _another(state: ServerState, token: int) -> int:
+    """Return another token, which ends no step."""
+    return next(ids[0] for ids in state.probes if ids[0] != token)
 
 
 async def prove_tokenizer(

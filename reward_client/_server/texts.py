@@ -15,9 +15,14 @@ from reward_client._protocols.vllm.tokenize import (
     token_ids,
     tokenize_text,
 )
-from reward_client._server.identity import NOT_THERE
 from reward_client._tokenization.local_tokenizer import LocalTokenizer
-from reward_client.errors import InputError, ResponseMismatchError
+from reward_client.errors import (
+    AuthenticationError,
+    BadRequestError,
+    InputError,
+    ModelNotFoundError,
+    RouteNotFoundError,
+)
 
 # Tokenized once for each server, cut into pieces of different lengths and scored. Diverse, so that
 # the values differ.
@@ -156,10 +161,8 @@ async def server_texts(transport: Transport, model: str) -> ServerTexts | None:
     """
     try:
         first = await transport.send(text_request(model, PROBE_TEXT, add_special_tokens=True))
-    except ResponseMismatchError:
-        raise
-    except NOT_THERE:
-        return None
+    except (RouteNotFoundError, ModelNotFoundError, AuthenticationError, BadRequestError):
+        return None  # the key fits, and the model is listed
     return ServerTexts(transport, model, first)
 
 

@@ -14,11 +14,17 @@ from reward_client._base.results import ServerProfile, TokenizedSample
 from reward_client._base.samples import Conversation, FormattedText, Prompt
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Transport
+from reward_client._protocols.vllm.tokenize import PATH as TOKENIZE_PATH
 from reward_client._protocols.vllm.tokenize import tokenize_prompt
 from reward_client._tokenization.local_tokenizer import LocalTokenizer, Proof, is_plain
 from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client._tokenization.truncation import fit
-from reward_client.errors import InputError, PromptTooLongError, TokenizerMismatchError
+from reward_client.errors import (
+    InputError,
+    PromptTooLongError,
+    RouteNotFoundError,
+    TokenizerMismatchError,
+)
 
 _HIDDEN = (
     "Cannot tokenize the sample: a gateway hides /tokenize. Let it forward /tokenize, give the "
@@ -232,7 +238,7 @@ class Tokenizer:
         self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
     ) -> TokenIds:
         if not rules.server_tokenizes:
-            return await self._without_server(profile, rules, prompt)
+            return await self._without_server(transport, profile, rules, prompt)
         if self._choice == "server" or not is_plain(prompt):
             return await _server_ids(transport, profile, rules, prompt)
         proof = await self._proof_for(profile)
@@ -246,13 +252,15 @@ class Tokenizer:
         raise copy(proof.failure) from proof.failure
 
     async def _without_server(
-        self, profile: ServerProfile, rules: PromptRules, prompt: Prompt
+        self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
     ) -> TokenIds:
         """Return the token IDs by the local tokenizer, which discovery compared with the server."""
         if isinstance(prompt, TokenIds):
             return prompt
         if self._choice == "server" or not is_plain(prompt):
-            raise InputError(_HIDDEN)
+            raise RouteNotFoundError(
+                _HIDDEN, status=404, endpoint=f"POST {transport.url}{TOKENIZE_PATH}"
+            )
         proof = await self._proof_for(profile)
         if proof.failure is not None:
             raise copy(proof.failure) from proof.failure

@@ -59,6 +59,9 @@ _FIRST_CONTACT_SECONDS = 5.0
 _MAX_FAILURES = 5
 """The attempts of a request that a server answers with failures, or breaks off."""
 
+_TELLING_FAILURE = 2
+"""The failure of a request at which the client looks whether a gateway hides a refusal."""
+
 _RESERVED_SLOTS = 8
 """The requests in flight that are reserved for scoring."""
 
@@ -297,20 +300,21 @@ class _Attempts:
             return replace(outcome, retried=outcome.retried and not self._transport.has_stand_in())
         return outcome
 
-    async def _explained(self, failure: Failure) -> Failure:
-        """Find out, at the second failure, whether the server refuses the request.
+    async def _explained(self, failure: Failure) -> Response | Failure:
+        """Find out whether the server refuses the request, behind a gateway that hides refusals.
 
-        The first one is mostly of the moment. Later ones are worth a look if the gateway is known
-        to hide refusals.
+        The first failure is mostly of the moment, unless the gateway is known to hide refusals.
         """
         refusals = self._transport.hidden_refusals
         self._bare_failures += 1
-        if self._bare_failures == 1 or (self._bare_failures > 2 and not refusals.are_hidden):
+        if not refusals.are_hidden and self._bare_failures != _TELLING_FAILURE:
             return failure
         is_refused, is_lost = await refusals.look_behind(self._request)
-        if is_refused:
-            return as_refusal(failure)
-        return replace(failure, away=failure.away or is_lost)
+        if not is_refused:
+            return replace(failure, away=failure.away or is_lost)
+        again = await self._send()  # others are answered now: a failure of the moment is over
+        is_failing = isinstance(again, Failure) and again.may_hide_refusal
+        return as_refusal(again) if is_failing else again
 
     async def _send(self) -> Response | Failure:
         # vLLM up to 0.13 refuses an ID that is still in flight, so each attempt has its own.

@@ -51,7 +51,7 @@ def test_a_route_can_be_forced(connect: Connect, head: Any) -> None:
     assert forced.value == pytest.approx(found.value, abs=TOLERANCE)
     with RewardServer(dialect="0.32", head=head) as server:
         assert connect(server, route="pooling").score(CHAT).provenance.route == "pooling"
-        with pytest.raises(RouteNotFoundError, match="No route of this server"):
+        with pytest.raises(RouteNotFoundError, match="that route= names"):
             connect(server, route="embeddings").score(CHAT)
 
 

@@ -20,7 +20,7 @@ from reward_client._server.activation_check import (
 )
 from reward_client._server.identity import Identity, hidden_routes, identify, listed_paths
 from reward_client._server.manifest_checks import provable, unserved
-from reward_client._server.negotiation import first_that_fits, in_order, no_route, strategies_for
+from reward_client._server.negotiation import first_that_fits, no_route, possible, strategies_for
 from reward_client._server.probes import (
     cut_probes,
     step_token,
@@ -81,10 +81,9 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     listed = await listed_paths(transport)
     hidden = hidden_routes(identity, listed, tokenizes=by_server is not None)
     nothing = no_route(*wanted, generates=generates, hidden=hidden)
-    strategies = in_order(
-        strategies_for(*wanted, generates=generates),
-        listed,
-        takes_text=by_server is not None,
+    strategies, others = (
+        possible(each, listed, takes_text=by_server is not None)
+        for each in strategies_for(*wanted, generates=generates)
     )
     step = await step_token(texts, head) if isinstance(head, StepHead) else None
     text, bos_token_id = await texts.probe()
@@ -93,7 +92,7 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     rules = replace(rules, server_tokenizes=by_server is not None)
     try:
         strategy, layout, outputs, response = await first_that_fits(
-            transport, model, strategies, probes, rules, head, nothing, export
+            transport, model, strategies, others, probes, rules, head, nothing, export
         )
     except ProtocolError as error:
         if recipe is None or export is not None or options.head is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from reward_client._base.json_values import as_count, as_list, as_mapping
@@ -141,14 +142,14 @@ async def identify(transport: Transport, model: str | None) -> Identity:
     )
 
 
-async def listed_paths(transport: Transport) -> Collection[str] | None:
+async def listed_paths(transport: Transport) -> AbstractSet[str] | None:
     """Return the routes that the server, or a gateway, lists; None if it lists none."""
     paths = as_mapping((await _optional(transport, "/openapi.json")).get("paths"))
     return paths.keys() if paths is not None else None
 
 
 def hidden_routes(
-    identity: Identity, listed: Collection[str] | None, *, tokenizes: bool
+    identity: Identity, listed: AbstractSet[str] | None, *, tokenizes: bool
 ) -> list[str]:
     """Return the routes of every vLLM that this address hides, as a gateway does.
 

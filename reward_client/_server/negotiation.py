@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from itertools import chain
 
 from reward_client._base.options import RouteChoice
 from reward_client._protocols.http import Response, Transport
 from reward_client._protocols.vllm import Layout, PooledOutput, ScoringRequest, find_layout
-from reward_client._protocols.vllm.gateways import moved_paths
+from reward_client._protocols.vllm.gateways import ALWAYS_SERVED, moved_paths
 from reward_client._protocols.vllm.response_checks import UncountedError
 from reward_client._protocols.vllm.versions import ModelKind, Strategy, VersionRange
 from reward_client._server.manifest_checks import wrong_width
@@ -55,7 +57,7 @@ def strategies_for(
     tokens: Sequence[int] = (),
     *,
     generates: bool = False,
-) -> list[Strategy]:
+) -> tuple[list[Strategy], list[Strategy]]:
     """Return the strategies to try, the likeliest first, each once: model kinds may share one.
 
     Args:
@@ -65,6 +67,10 @@ def strategies_for(
         export: The head of a manifest. Only strategies for exported heads are tried then.
         tokens: The token whose logit is the reward, or two tokens whose difference is.
         generates: True if only generated text is used.
+
+    Returns:
+        The usual strategies; and those for gateways that hide all of them, with other routes for
+        the same output, or routes at other paths.
     """
     usual: list[Strategy] = []
     others: list[Strategy] = []
@@ -76,16 +82,21 @@ def strategies_for(
             known = [
                 replace(each, request=replace(each.request, tokens=tuple(tokens))) for each in known
             ]
-        usual += known
-        others += versions.if_named.get(kind, ())
-    # A gateway may forward only one of the others, or serve it elsewhere.
-    moved = [each for strategy in (*usual, *others) for each in _moved(strategy)]
-    strategies: list[Strategy] = []
-    for each in (*usual, *others, *moved):
-        is_new = each.request not in [strategy.request for strategy in strategies]
+        named = versions.if_named.get(kind, ())
+        usual += known if route == "auto" else [*known, *named]
+        others += named
+    others += [each for strategy in (*usual, *others) for each in _moved(strategy)]
+    usual = _each_once(usual, route)
+    return usual, [each for each in _each_once(others, route) if each not in usual]
+
+
+def _each_once(strategies: Iterable[Strategy], route: RouteChoice) -> list[Strategy]:
+    once: list[Strategy] = []
+    for each in strategies:
+        is_new = each.request not in [strategy.request for strategy in once]
         if is_new and route in ("auto", each.request.route):
-            strategies.append(each)
-    return strategies
+            once.append(each)
+    return once
 
 
 def _moved(strategy: Strategy) -> list[Strategy]:
@@ -97,20 +108,24 @@ def _moved(strategy: Strategy) -> list[Strategy]:
     ]
 
 
-def in_order(
-    strategies: Sequence[Strategy], listed: Collection[str] | None, *, takes_text: bool
+def possible(
+    strategies: Sequence[Strategy], listed: AbstractSet[str] | None, *, takes_text: bool
 ) -> list[Strategy]:
-    """Return the strategies that are possible, those on listed routes first.
+    """Return the strategies that the server may serve, those on listed routes first.
 
-    A list proves nothing of the others: a gateway may list its own routes.
+    The list of a vLLM is complete. That of a gateway proves nothing.
 
     Args:
         strategies: The strategies.
         listed: The routes that the server or a gateway lists; None if it lists none.
         takes_text: True if the server tokenizes: without that, no text can be compared.
     """
-    possible = [each for each in strategies if takes_text or each.request.sends == "ids"]
-    return sorted(possible, key=lambda each: listed is not None and each.request.path not in listed)
+    known = [each for each in strategies if takes_text or each.request.sends == "ids"]
+    if listed is None:
+        return known
+    if listed >= set(ALWAYS_SERVED):
+        return [each for each in known if each.request.path in listed]
+    return sorted(known, key=lambda each: each.request.path not in listed)
 
 
 def no_route(
@@ -187,7 +202,7 @@ def hint_for(
         )
     if tokens:
         return _LOGIT_HINT if len(tokens) == 1 else _DIFFERENCE_HINT
-    if not strategies_for(versions, head, route):
+    if not strategies_for(versions, head, route)[0]:
         return versions.hint
     if isinstance(head, LinearHead):
         return (
@@ -207,7 +222,8 @@ def hint_for(
 async def first_that_fits(
     transport: Transport,
     model: str,
-    strategies: Iterable[Strategy],
+    strategies: Sequence[Strategy],
+    others: Sequence[Strategy],
     probes: Sequence[Sequence[int]],
     rules: PromptRules,
     head: Head,
@@ -219,7 +235,8 @@ async def first_that_fits(
     Args:
         transport: The connection to the server.
         model: The model's name.
-        strategies: The strategies.
+        strategies: The usual strategies.
+        others: The strategies to try if the server answers none of the usual ones.
         probes: The token lists to score.
         rules: The rules for prompts.
         head: The head.
@@ -236,7 +253,9 @@ async def first_that_fits(
     misfit: ProtocolError | None = None
     not_served: StatusError | None = None
     tried: set[str] = set()
-    for strategy in strategies:
+    for strategy in chain(strategies, others):
+        if misfit is not None and strategy in others:
+            break  # the server hides no route
         request = strategy.request
         tried.add(request.path)
         try:

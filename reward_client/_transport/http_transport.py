@@ -313,8 +313,9 @@ class _Attempts:
         if not is_refused:
             return replace(failure, away=failure.away or is_lost)
         again = await self._send()  # others are answered now: a failure of the moment is over
-        is_failing = isinstance(again, Failure) and again.may_hide_refusal
-        return as_refusal(again) if is_failing else again
+        if isinstance(again, Failure) and again.may_hide_refusal:
+            return as_refusal(again)
+        return again
 
     async def _send(self) -> Response | Failure:
         # vLLM up to 0.13 refuses an ID that is still in flight, so each attempt has its own.

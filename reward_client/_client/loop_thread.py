@@ -84,6 +84,9 @@ class LoopThread:
         (task,) = tasks
         if task.cancelled():
             raise RewardClientError("The client was closed during this call.")
+        error = task.exception()
+        if isinstance(error, RewardClientError):
+            raise error.with_traceback(None)  # the message says it all; the frames are the client's
         return task.result()
 
     def close(self, timeout: float | None = None) -> None:

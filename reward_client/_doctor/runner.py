@@ -17,12 +17,12 @@ from reward_client._doctor.error_findings import (
 )
 from reward_client._doctor.report import (
     KEY_FITS,
-    REACHED,
     Check,
     Diagnosis,
     Finding,
     not_checked,
     ok,
+    reached,
     warning,
 )
 from reward_client._doctor.token_checks import TokenChecks
@@ -83,10 +83,10 @@ class Doctor:
     async def _findings(self, prompt: Prompt | None) -> AsyncIterator[Finding]:
         identity = await _outcome(identify(self._transport, self._options.model))
         if isinstance(identity, Exception):
-            for finding in identity_findings(identity):
+            for finding in identity_findings(identity, self._transport.proxy):
                 yield finding
             return
-        yield REACHED
+        yield reached(self._transport.proxy)
         yield KEY_FITS
         state = await _outcome(self._monitor.state())
         if isinstance(state, Exception):

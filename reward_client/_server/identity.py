@@ -23,6 +23,13 @@ from reward_client.recipes.model_names import is_hub_id
 
 MODELS_PATH = "/v1/models"
 
+# Longer ones first. The client removes a final /v1 itself.
+_ROUTES = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models", "/v1/score"),
+    *("/v1/rerank", "/v1/classify", "/v1/pooling", "/pooling", "/classify", "/score", "/rerank"),
+    *("/tokenize", "/detokenize", "/version", "/health", "/metrics", "/docs", "/openapi.json"),
+)
+
 OTHER_FLAVOURS: Mapping[str, str] = {
     "sglang": "SGLang",
     "lmdeploy": "LMDeploy",
@@ -102,8 +109,8 @@ async def identify(transport: Transport, model: str | None) -> Identity:
     try:
         response = await transport.send(Request("GET", MODELS_PATH))
     except (RouteNotFoundError, BadRequestError) as error:
-        if model is None:
-            raise _unlisted(error) from None
+        if model is None or _route_in(transport.url) is not None:
+            raise _unlisted(error, transport.url) from None
         return Identity(await _version(transport), model, None, None, None, None, is_listed=False)
     listed = map(as_mapping, as_list(response.fields().get("data")) or [])
     cards = [card for card in listed if card is not None and isinstance(card.get("id"), str)]
@@ -182,10 +189,20 @@ async def _optional(transport: Transport, path: str) -> Mapping[str, object]:
         return {}
 
 
-def _unlisted(error: StatusError) -> StatusError:
-    """Return the error of a missing list of models, with the advice for gateways that hide it."""
+def _route_in(url: str) -> str | None:
+    """Return the route that a base URL ends with, by mistake."""
+    return next((route for route in _ROUTES if url.endswith(route)), None)
+
+
+def _unlisted(error: StatusError, url: str) -> StatusError:
+    """Return the error of a missing list of models, with the advice."""
+    advice = f"If a gateway hides {MODELS_PATH}, name the model by model=."
+    route = _route_in(url)
+    if route is not None:
+        server = url.removesuffix(route)
+        advice = f"base_url ends with the route {route}: give base_url={server!r}."
     return type(error)(
-        f"{error.args[0]} If a gateway hides {MODELS_PATH}, name the model by model=.",
+        f"{error.args[0]} {advice}",
         status=error.status,
         server_message=error.server_message,
         endpoint=error.endpoint,

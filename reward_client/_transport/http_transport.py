@@ -143,6 +143,23 @@ class HttpTransport:
             return self._once
         return self._policy if self._has_answered else self._first_contact
 
+    @property
+    def proxy(self) -> str | None:
+        """See `Transport`."""
+        return self._backend.proxy
+
+    def _through(self) -> str:
+        """Return a sentence that names the proxy, if there is one."""
+        proxy = self._backend.proxy
+        if proxy is None:
+            return ""
+        instead = (
+            " NO_PROXY or Connection(trust_env=False) avoids it."
+            if proxy.endswith("environment")
+            else ""
+        )
+        return f" The request went through the proxy {proxy}.{instead}"
+
     async def _try(self, request: Request) -> Response | Failure:
         """Send a request, once."""
         body = None if request.body is None else _encode(request.body)
@@ -196,7 +213,8 @@ class HttpTransport:
                 return Failure(
                     ProtocolError(
                         f"HTTP {response.status} without JSON: {error.message!r}. "
-                        "Does base_url point at a vLLM server? Does a proxy cut responses?",
+                        "Does base_url point at a vLLM server? Does a proxy cut responses?"
+                        f"{self._through()}",
                         endpoint=endpoint,
                         request_id=request_id,
                     ),
@@ -217,7 +235,8 @@ class HttpTransport:
         message = error.message
         return Failure(
             kind(
-                f"HTTP {status}{f': {message}' if message else ' with an empty body'}. {hint}",
+                f"HTTP {status}{f': {message}' if message else ' with an empty body'}. {hint}"
+                f"{self._through()}",
                 status=status,
                 server_message=message,
                 retry_after=wait,
@@ -237,7 +256,7 @@ class HttpTransport:
         if rule.server_lost:
             self.mark_lost(began)
         reason = redact(str(error), self._headers)[:200]
-        message = f"{reason[:1].upper()}{reason[1:]}. {rule.hint}"
+        message = f"{reason[:1].upper()}{reason[1:]}. {rule.hint}{self._through()}"
         if rule.server_lost and not self._has_answered:
             message += " If it is starting, call wait_until_ready() first (--wait in commands)."
         return Failure(

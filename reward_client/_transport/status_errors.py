@@ -87,6 +87,12 @@ _UNKNOWN_MODEL = re.compile(
     r"|\b(?:unknown|no such|invalid) model\b",
     re.IGNORECASE | re.DOTALL,
 )
+# The words of nginx, Go and Apache.
+_PLAIN_TO_TLS = re.compile(
+    r"plain HTTP request was sent to HTTPS port|HTTP request to an HTTPS server"
+    r"|speaking plain HTTP to an SSL-enabled",
+    re.IGNORECASE,
+)
 # The messages of vLLM 0.8.5 to 0.32.0 for a route or pooling task that the model does not have.
 _NOT_SERVED = re.compile(
     r"does not support \w[\w ()]* API|Unsupported task|Task \w+ is not supported"
@@ -200,6 +206,8 @@ def error_kind(
     """
     if _DEAD_ENGINE.search(error.message):
         return EngineDeadError, "vLLM's engine has died. Read the server's log and restart it."
+    if _PLAIN_TO_TLS.search(error.message):
+        return BadRequestError, "Give base_url with https://."
     if status in _BUSY or (busy and status < 500):
         return RateLimitedError, "Lower Limits(max_concurrency=…) or try again later."
     if _NOT_SERVED.search(error.message):

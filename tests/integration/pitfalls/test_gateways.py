@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+import traceback
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +14,13 @@ import pytest
 from reward_client import (
     BadRequestError,
     Conversation,
+    InputError,
+    NotARewardError,
     RateLimitedError,
     ResponseMismatchError,
     RewardClientError,
     RouteNotFoundError,
+    ServerUnreachableError,
     StepHead,
     TokenizerMismatchError,
 )
@@ -95,23 +100,32 @@ def test_71_a_tokenizer_of_another_model_is_found_out(connect: Connect, tmp_path
 
 @pytest.mark.parametrize("head", ["sequence", "token"])
 def test_71_advice_names_the_gateway_and_no_flag_of_the_server(connect: Connect, head: Any) -> None:
-    with RewardServer(head=head) as server, RewardGateway(server.url, "v1") as gateway:
-        with pytest.raises(RouteNotFoundError, match="a gateway stands before") as caught:
-            connect(gateway).score(CHAT)
+    with (
+        RewardServer(head=head) as server,
+        RewardGateway(server.url, "v1") as gateway,
+        pytest.raises(RouteNotFoundError, match="a gateway stands before") as caught,
+    ):
+        connect(gateway).score(CHAT)
     assert "/tokenize" in str(caught.value)
     assert "vllm serve" not in str(caught.value)
 
 
 def test_71_a_hidden_list_of_models_asks_for_the_name(connect: Connect) -> None:
-    with RewardServer() as server, RewardGateway(server.url, "classify") as gateway:
-        with pytest.raises(RouteNotFoundError, match="name the model by model="):
-            connect(gateway).score(CHAT)
+    with (
+        RewardServer() as server,
+        RewardGateway(server.url, "classify") as gateway,
+        pytest.raises(RouteNotFoundError, match="name the model by model="),
+    ):
+        connect(gateway).score(CHAT)
 
 
 def test_71_a_hidden_tokenizer_is_named(connect: Connect) -> None:
-    with RewardServer(head="export") as server, RewardGateway(server.url, "v1") as gateway:
-        with pytest.raises(RouteNotFoundError, match=r"hides /tokenize.*tokenizer="):
-            connect(gateway).score(CHAT)
+    with (
+        RewardServer(head="export") as server,
+        RewardGateway(server.url, "v1") as gateway,
+        pytest.raises(RouteNotFoundError, match=r"hides /tokenize.*tokenizer="),
+    ):
+        connect(gateway).score(CHAT)
 
 
 @pytest.mark.parametrize("kind", ["catch-all", "bare 500", "flat", "dynamo"])
@@ -238,6 +252,47 @@ def test_74_a_count_that_disappears_later(connect: Connect) -> None:
         alter_replies(server, "/pooling", lambda _, reply: reply.pop("usage", None))
         with pytest.raises(RewardClientError, match="does not count"):
             client.score(CHAT)
+
+
+@pytest.mark.parametrize(
+    "route", ["/pooling", "/classify", "/v1/embeddings", "/v1/chat/completions", "/docs"]
+)
+def test_76_a_base_url_that_ends_with_a_route(connect: Connect, route: str) -> None:
+    with RewardServer() as server:
+        wrong = SimpleNamespace(url=server.url + route)
+        with pytest.raises(RouteNotFoundError, match=f"give base_url='{server.url}'"):
+            connect(wrong).score(CHAT)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["unix:///tmp/vllm.sock", "http+unix://%2Ftmp%2Fvllm.sock", "http://unix:/tmp/vllm.sock:"],
+)
+def test_76_a_unix_socket(connect: Connect, url: str) -> None:
+    with pytest.raises(InputError, match="uds="):
+        connect(SimpleNamespace(url=url))
+
+
+def test_76_zeros_of_a_quantized_head(connect: Connect) -> None:
+    with pytest.raises(NotARewardError, match="quantiz"):
+        connect(FakeVllm(pool=lambda ids: [0.0])).score(CHAT)
+    with pytest.raises(NotARewardError, match="quantiz"):
+        connect(FakeVllm(pool=lambda ids: [0.37])).score(CHAT)
+
+
+def test_76_a_route_that_the_caller_named_fails_alone(connect: Connect) -> None:
+    with RewardServer() as server:
+        with pytest.raises(RouteNotFoundError, match="Leave route= out") as caught:
+            connect(server, route="embeddings").score(CHAT)
+        assert "vllm serve" not in str(caught.value)
+        connect(server).score(CHAT)
+
+
+def test_76_the_frames_of_a_failed_connection(connect: Connect) -> None:
+    with pytest.raises(ServerUnreachableError) as caught:
+        connect(SimpleNamespace(url="http://127.0.0.1:1")).servers()
+    assert len(traceback.extract_tb(caught.value.__traceback__)) <= 12
+    assert caught.value.__cause__ is None
 
 
 def hide_refusals(server: RewardServer, status: int, said: str) -> None:

@@ -161,9 +161,12 @@ class HttpTransport:
         return f" The request went through the proxy {proxy}.{instead}"
 
     async def _try(self, request: Request) -> Response | Failure:
-        """Send a request, once."""
+        """Send a request, once, or twice if the connection was closed before the response."""
         body = None if request.body is None else _encode(request.body)
-        return await self.send_once(request, body, new_request_id())
+        outcome = await self.send_once(request, body, new_request_id())
+        if _is_reset(outcome):
+            outcome = await self.send_once(request, body, new_request_id())
+        return outcome
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -331,7 +334,10 @@ class _Attempts:
         is_refused, is_lost = await refusals.look_behind(self._request)
         if not is_refused:
             return replace(failure, away=failure.away or is_lost)
-        again = await self._send()  # others are answered now: a failure of the moment is over
+        # Others are answered now, so that a failure of the moment is over.
+        again = await self._send()
+        if _is_reset(again):
+            again = await self._send()
         if isinstance(again, Failure) and again.may_hide_refusal:
             return as_refusal(again)
         return again

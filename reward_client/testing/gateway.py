@@ -16,8 +16,6 @@ from starlette.routing import Route
 from reward_client.testing.loopback import LoopbackServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from starlette.requests import Request
 
 _HOP_BY_HOP = frozenset({"host", "connection", "content-length", "transfer-encoding"})
@@ -159,8 +157,11 @@ class _Forward:
                 answer = _Answer(404, b'{"detail":"Not Found"}')
             else:
                 answer = await self._of_server(request, there)
-        if answer.status >= 400:
-            answer = _ERRORS[kind.errors](answer)
+        if answer.status >= 400 and kind.errors == "bare 500":
+            # Starlette answers a bare 500 then, and uvicorn closes the connection: as verl's does.
+            raise RuntimeError(answer.status)
+        if answer.status >= 400 and kind.errors == "flat":
+            answer = _flat(answer)
         elif answer.media_type.startswith("application/json"):
             answer = self._without_keys(answer)
         return Response(
@@ -241,14 +242,3 @@ def _message(body: bytes) -> str:
         return body.decode("utf-8", "replace")
     error = payload.get("error", payload)
     return str(error.get("message", error)) if isinstance(error, dict) else str(error)
-
-
-def _bare(_answer: _Answer) -> _Answer:
-    return _Answer(500, b"Internal Server Error", media_type="text/plain; charset=utf-8")
-
-
-_ERRORS: dict[str, Callable[[_Answer], _Answer]] = {
-    "kept": lambda answer: answer,
-    "flat": _flat,
-    "bare 500": _bare,
-}

@@ -195,7 +195,7 @@ def test_73_busy_in_any_words_is_retried(
         assert client.score(CHAT) == right
 
 
-def test_73_the_wait_that_a_gateway_names_is_kept(connect: Connect) -> None:
+def test_the_wait_that_a_gateway_names_is_kept(connect: Connect) -> None:
     with RewardServer() as server:
         client = connect(server)
         client.servers()
@@ -245,7 +245,7 @@ def test_74_a_gateway_that_cuts_samples_and_hides_it(connect: Connect) -> None:
         connect(server).score(CHAT)
 
 
-def test_74_a_count_that_disappears_later(connect: Connect) -> None:
+def test_a_count_that_disappears_later(connect: Connect) -> None:
     with RewardServer() as server:
         client = connect(server)
         client.servers()
@@ -273,7 +273,7 @@ def test_76_a_unix_socket(connect: Connect, url: str) -> None:
         connect(SimpleNamespace(url=url))
 
 
-def test_76_zeros_of_a_quantized_head(connect: Connect) -> None:
+def test_zeros_of_a_quantized_head(connect: Connect) -> None:
     with pytest.raises(NotARewardError, match="quantiz"):
         connect(FakeVllm(pool=lambda ids: [0.0])).score(CHAT)
     with pytest.raises(NotARewardError, match="quantiz"):

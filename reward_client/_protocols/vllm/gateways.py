@@ -1,4 +1,4 @@
-"""What stands before a server, and what it changes, as data. A new gateway is a new row.
+"""Gateways: what each changes, and what still proves a reward, as data. A new gateway is a new row.
 
 In `Gateway.source`, "live" means that the gateway itself was run, and "code" or "docs" that they
 were read.

@@ -1546,7 +1546,7 @@ PITFALLS: dict[int, Pitfall] = {
                 STATUSES,
                 'elif fields.get("object") != "error" and not failed:',
                 'elif fields.get("object") != "error":',
-                (GATEWAYS + "test_72_one_refused_sample_fails_alone",),
+                (GATEWAYS + "test_71_the_rewards_that_the_table_promises",),
             ),
         ),
     ),

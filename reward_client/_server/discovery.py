@@ -7,9 +7,7 @@ import logging
 from dataclasses import replace
 
 from reward_client._base.activation import Activation
-from reward_client._base.samples import parse_sample
 from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm.tokenize import tokenize_prompt
 from reward_client._protocols.vllm.versions import VersionRange, version_range_of
 from reward_client._server.activation_check import (
     Reads,
@@ -32,6 +30,13 @@ from reward_client._server.proof import (
     prove_head,
     prove_logits,
     prove_tokenizer,
+)
+from reward_client._server.recipe_checks import (
+    check_logit_tokens,
+    check_reference,
+    check_special_tokens,
+    missing_system,
+    reference_output,
 )
 from reward_client._server.state import DiscoveryOptions, ServerState, is_same
 from reward_client._server.texts import local_texts, server_texts
@@ -72,6 +77,8 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     if local is not None:
         await asyncio.to_thread(local.load)
     texts = by_server or local_texts(local)
+    if recipe is not None and (by_server or local) is not None:
+        await check_special_tokens(texts, identity, recipe, options)
     logit_tokens = options.output.tokens
     if not logit_tokens and recipe is not None and options.head is None:
         logit_tokens = recipe.logit_tokens
@@ -90,6 +97,12 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     probes = cut_probes(text, step)
     rules = _rules(options, recipe, bos_token_id, step, head)
     rules = replace(rules, server_tokenizes=by_server is not None)
+    if recipe is not None:
+        system = None
+        if by_server is not None:  # which shows whether its template writes the message itself
+            opened = rules.generation_prompt
+            system = await missing_system(transport, identity, recipe, generation_prompt=opened)
+        rules = replace(rules, system=system, trained_tokens=recipe.prompt.max_tokens)
     try:
         strategy, layout, outputs, response = await first_that_fits(
             transport, model, strategies, others, probes, rules, head, nothing, export
@@ -117,7 +130,10 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
         probes=probes,
         outputs=tuple(outputs),
     )
-    return await _proven(transport, promised, local)
+    await check_logit_tokens(texts, promised, tokens)
+    state = await _proven(transport, promised, local)
+    await check_reference(transport, state)
+    return state
 
 
 async def _proven(
@@ -265,23 +281,13 @@ async def _activation_by_reference(
     transport: Transport, promised: ServerState, recipe: Recipe
 ) -> Activation | None:
     """Find the activation by samples whose raw reward the recipe knows."""
-    identity, request, rules = promised.identity, promised.request, promised.rules
     for reference in recipe.references:
-        if not isinstance(reference.expected, float) or request.sends != "ids":
+        if not isinstance(reference.expected, float) or promised.request.sends != "ids":
             continue
-        if not (rules.server_tokenizes or reference.token_ids):
+        scored = await reference_output(transport, promised, reference)
+        if scored is None:
             continue
-        prompt = parse_sample(reference.sample)
-        ids = await tokenize_prompt(
-            transport,
-            identity.model,
-            identity.version,
-            prompt,
-            generation_prompt=rules.generation_prompt,
-        )
-        ids = rules.finished(ids, prompt)
-        response = await transport.send(request.build(identity.model, [ids]))
-        (output,) = request.read(response, [ids])
+        _, output = scored
         value = promised.layout.rows(output)[-1][0]
         activation = reference_decides(value, reference.expected, reference.tolerance)
         if activation is not None:

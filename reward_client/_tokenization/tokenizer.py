@@ -17,6 +17,7 @@ from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.tokenize import PATH as TOKENIZE_PATH
 from reward_client._protocols.vllm.tokenize import tokenize_prompt
 from reward_client._tokenization.local_tokenizer import LocalTokenizer, Proof, is_plain
+from reward_client._tokenization.notices import Notices
 from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client._tokenization.truncation import fit
 from reward_client.errors import (
@@ -123,6 +124,7 @@ class Tokenizer:
         self._proven_for: ServerProfile | None = None
         self._loading = asyncio.Lock()
         self._rendering = asyncio.Lock()
+        self._notices = Notices()
 
     async def tokenize_locally(
         self, profile: ServerProfile, rules: PromptRules, prompts: Sequence[Prompt]
@@ -195,7 +197,9 @@ class Tokenizer:
         self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
     ) -> Tokenized:
         asked = rules.with_question(prompt)
-        return Tokenized.of(rules, await self._ids(transport, profile, rules, asked), asked)
+        made = Tokenized.of(rules, await self._ids(transport, profile, rules, asked), asked)
+        self._notices.note(rules, prompt, made.size)
+        return made
 
     async def _locally(
         self,
@@ -231,6 +235,7 @@ class Tokenizer:
                 made[index] = error
                 continue
             if tokenized.fits or self._on_overlong == "raise":
+                self._notices.note(rules, prompt, tokenized.size)
                 made[index] = tokenized
         return made
 
@@ -317,7 +322,7 @@ class Tokenizer:
         return proof
 
     def _local(self, profile: ServerProfile) -> LocalTokenizer:
-        return local_tokenizer(self._choice, profile.root) or LocalTokenizer("")
+        return local_tokenizer(self._choice, profile.tokenizer_root) or LocalTokenizer("")
 
 
 async def _server_ids(

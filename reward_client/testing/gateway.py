@@ -237,8 +237,8 @@ def _flat(answer: _Answer) -> _Answer:
 
 def _message(body: bytes) -> str:
     try:
-        payload = json.loads(body)
+        payload: dict[str, Any] = json.loads(body)
     except ValueError:
         return body.decode("utf-8", "replace")
-    error = payload.get("error", payload)
-    return str(error.get("message", error)) if isinstance(error, dict) else str(error)
+    error: dict[str, Any] | str = payload.get("error", payload)
+    return error if isinstance(error, str) else str(error.get("message", error))

@@ -1517,7 +1517,7 @@ PITFALLS: dict[int, Pitfall] = {
                 "The client wants evidence: the manifest of an export, a recipe with the same "
                 "tokens, a generating server, or the caller's word.",
                 "_server/discovery.py",
-                "    await check_logit_tokens(transport, promised, tokens)\n",
+                "    await check_logit_tokens(texts, promised, tokens)\n",
                 "",
                 (
                     MODELS + "test_59_a_classifier_is_no_logit",

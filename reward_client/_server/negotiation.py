@@ -29,6 +29,8 @@ from reward_client.heads import Head, LinearHead, StepHead
 from reward_client.recipes import ExportTable
 
 _SERVER_FAILURE = 500
+_OF_VLLM = "does not exist"
+"""What vLLM says of a model that it does not serve."""
 
 _STEPS_FLAG = """--pooler-config '{"task": "token_embed"}'"""
 
@@ -268,6 +270,8 @@ async def first_that_fits(
                 transport, model, strategy.request, probes, rules
             )
         except (RouteNotFoundError, ModelNotFoundError) as error:
+            if _OF_VLLM in error.server_message:
+                raise  # a gateway says of a missing route that the model is missing
             not_served = error
             continue
         except BadRequestError as error:

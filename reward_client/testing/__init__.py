@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from reward_client.testing._model.sum_judge import demo_pairs
     from reward_client.testing.app import create_app
     from reward_client.testing.faults import Fault
-    from reward_client.testing.gateway import GATEWAY_KINDS, GatewayKind, RewardGateway
+    from reward_client.testing.gateway import GatewayKind, RewardGateway
     from reward_client.testing.recording import RecordedRequest
     from reward_client.testing.server import RewardServer, serve
 
 __all__ = [
-    "GATEWAY_KINDS",
     "Fault",
     "GatewayKind",
     "RecordedRequest",
@@ -40,7 +39,6 @@ __all__ = [
 
 _MODULES = {
     "Fault": "faults",
-    "GATEWAY_KINDS": "gateway",
     "GatewayKind": "gateway",
     "RecordedRequest": "recording",
     "ReferenceValues": "_model.reference",
@@ -83,5 +81,5 @@ def _report_public_module() -> None:
     """Let reprs, pickles and the documentation show the module that callers import from."""
     for name, module in _MODULES.items():
         item = getattr(sys.modules.get(f"{__name__}.{module}"), name, None)
-        if callable(item):
+        if item is not None:
             item.__module__ = __name__

@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import aiohttp
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
+from reward_client.testing.app import check_choice
 from reward_client.testing.loopback import LoopbackServer
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _HOP_BY_HOP = frozenset({"host", "connection", "content-length", "transfer-encoding"})
 _REASONS = {400: "Bad Request", 404: "Not Found", 422: "Unprocessable Entity"}
+
+
+_Errors: TypeAlias = Literal["kept", "flat", "bare 500"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +40,23 @@ class GatewayKind:
         request_keys: The keys of a request that it keeps; None keeps all.
         keeps_usage: False if it drops ``usage``.
         keeps_headers: False if it drops the server's response headers.
+
+    Raises:
+        ValueError: If an option is unknown.
     """
 
     routes: Mapping[str, str] = field(default_factory=lambda: _same("/*"))
     openapi: Mapping[str, object] | None = None
-    errors: Literal["kept", "flat", "bare 500"] = "kept"
+    errors: _Errors = "kept"
     card_keys: frozenset[str] | None = None
     request_keys: frozenset[str] | None = None
     keeps_usage: bool = True
     keeps_headers: bool = True
+
+    def __post_init__(self) -> None:
+        check_choice("errors", self.errors, get_args(_Errors))
+        check_choice("keeps_usage", self.keeps_usage, (True, False))
+        check_choice("keeps_headers", self.keeps_headers, (True, False))
 
 
 def _same(*paths: str) -> Mapping[str, str]:

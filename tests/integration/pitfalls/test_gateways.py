@@ -25,7 +25,8 @@ from reward_client import (
     TokenizerMismatchError,
 )
 from reward_client._protocols.vllm.gateways import GATEWAYS, Gateway
-from reward_client.testing import GATEWAY_KINDS, Fault, GatewayKind, RewardGateway, RewardServer
+from reward_client.testing import Fault, GatewayKind, RewardGateway, RewardServer
+from reward_client.testing.gateway import GATEWAY_KINDS
 
 from ...support.altered import ALWAYS, alter_replies
 from ...support.fake_vllm import FakeVllm

@@ -197,5 +197,7 @@ def vllm(session: nox.Session) -> None:
     if any(option.partition("=")[0] == "--url" for option in session.posargs):
         session.run("pytest", "tests/vllm/test_running.py", *session.posargs)
         return
+    session.install(*VERL_NEEDS)
+    session.install("--no-deps", VERL)
     python = vllm_python(session)
     session.run("pytest", "tests/vllm", f"--server-python={python}", *session.posargs)

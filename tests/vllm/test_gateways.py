@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 SAMPLES: list[Any] = [
     turns(f"What is {n} + {n}?", f"It is {2 * n}. " * (1 + n % 7)) for n in range(40)
 ]
-MODELS = ("llama", "qwen2-reward", "exported one label")
-EXPORTED = "exported one label"
+EXPORTED = "exported v_head, transformer"
+MODELS = ("llama", "qwen2-reward", EXPORTED)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from reward_client.recipes import ExportTable
 
 _SERVER_FAILURE = 500
 _OF_VLLM = "does not exist"
-"""What vLLM says of a model that it does not serve."""
+"""The words of vLLM for a model that it does not serve."""
 
 _STEPS_FLAG = """--pooler-config '{"task": "token_embed"}'"""
 

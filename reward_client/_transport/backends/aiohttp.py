@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Literal
 from urllib.parse import urlsplit
@@ -16,8 +17,14 @@ from reward_client._transport.backends.base import (
     raise_network_error,
     read_body,
     request_url,
+    response_seconds,
 )
-from reward_client._transport.connections import open_session, speaks_tls, tls_context
+from reward_client._transport.connections import (
+    drop_session,
+    open_session,
+    speaks_tls,
+    tls_context,
+)
 from reward_client._transport.network_errors import NetworkError, NetworkErrorKind, classify
 from reward_client._transport.proxies import find_proxy
 from reward_client.errors import InputError
@@ -62,6 +69,8 @@ class AiohttpBackend:
             sock_connect=timeouts.connect,
             sock_read=timeouts.read,
         )
+        seconds = response_seconds(timeouts)
+        self._seconds = None if seconds is None else timeouts.connect + seconds
         found = find_proxy(base_url, connection)
         self.proxy = found.shown if found else None
         proxy = found.address if found else None
@@ -93,17 +102,21 @@ class AiohttpBackend:
             headers["content-length"] = str(len(body))
             data = _in_pieces(body)
         reading = False
+        deadline = asyncio.timeout(self._seconds)
         try:
-            async with self._session.request(
-                method,
-                url,
-                headers=headers,
-                data=data,
-                allow_redirects=False,
-                timeout=self._timeout,
-                proxy=self._proxy,
-                proxy_headers=self._proxy_headers,
-            ) as response:
+            async with (
+                deadline,
+                self._session.request(
+                    method,
+                    url,
+                    headers=headers,
+                    data=data,
+                    allow_redirects=False,
+                    timeout=self._timeout,
+                    proxy=self._proxy,
+                    proxy_headers=self._proxy_headers,
+                ) as response,
+            ):
                 reading = self._has_answered = True
                 content = await read_body(
                     response.content.iter_any(),
@@ -117,7 +130,7 @@ class AiohttpBackend:
             raise InputError(f"Cannot read base_url as a URL: {error}.") from None
         except Exception as error:  # noqa: BLE001 - raised again
             await self._check_scheme(error)
-            raise_network_error(error, reading=reading, closed=self._closed)
+            raise_network_error(error, reading=reading, closed=self._closed, deadline=deadline)
 
     async def _check_scheme(self, error: Exception) -> None:
         """Look whether the port speaks TLS, at the first failure of plain HTTP before any answer.
@@ -138,6 +151,11 @@ class AiohttpBackend:
         self._closed = True
         if self._session is not None:
             await self._session.close()
+
+    def drop(self) -> None:
+        """See `Backend`."""
+        if self._session is not None:
+            drop_session(self._session)
 
 
 async def _in_pieces(body: bytes) -> AsyncIterator[bytes]:

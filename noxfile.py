@@ -29,6 +29,8 @@ SCHEMAS = {
 }
 # What the client is measured beside.
 BESIDE = ["baseten-performance-client", "requests"]
+# Gateways of other projects. verl is installed alone: its router needs neither torch nor ray.
+VERL, VERL_NEEDS = "verl==0.9.1", ["aiohttp", "fastapi>=0.115", "uvicorn>=0.34"]
 # A worker for each core. A worker that is done takes tests from the end of another's list, so that
 # those of a module mostly share the servers that its fixtures start. `-- -n0` runs without workers.
 PARALLEL = ["--ignore=tests/vllm", "--numprocesses=logical", "--dist=worksteal"]
@@ -178,6 +180,14 @@ def package(session: nox.Session) -> None:
     session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
 
 
+@nox.session(default=False)
+def gateways(session: nox.Session) -> None:
+    """Run the client on the test server behind gateways of other projects."""
+    session.install(PACKAGE, *group("tests"), *VERL_NEEDS)
+    session.install("--no-deps", VERL)
+    session.run("pytest", "tests/gateways", *session.posargs)
+
+
 @nox.session(python="3.11", default=False)
 def benchmarks(session: nox.Session) -> None:
     """Measure the client beside others: `-- --rounds 1 --scale 0.05` for a quick look."""
@@ -200,5 +210,7 @@ def vllm(session: nox.Session) -> None:
     if chosen.url:
         session.run("pytest", "tests/vllm/test_running.py", f"--url={chosen.url}", *options)
         return
+    session.install(*VERL_NEEDS)
+    session.install("--no-deps", VERL)
     python = vllm_python(session, *chosen.version)
     session.run("pytest", "tests/vllm", f"--server-python={python}", *options)

@@ -97,6 +97,7 @@ def discovery_options(config: Config, output: OutputSpec) -> DiscoveryOptions:
         bos=config.bos,
         tokenizer=config.tokenizer_name,
         output=output,
+        choice="server" if config.tokenizer_name == "server" else config.tokenizer,
     )
 
 

@@ -286,7 +286,9 @@ class ReplicaPool:
         errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         wrong = [error for error in errors if not isinstance(error, SERVER_FAILURES)]
         if wrong or len(errors) == len(outcomes):
-            raise (wrong or errors)[0]
+            error = (wrong or errors)[0]
+            # The frames of the discovery say nothing to callers; those of a bug do.
+            raise error.with_traceback(None) if isinstance(error, RewardClientError) else error
         for replica, outcome in zip(self.replicas, outcomes, strict=True):
             if isinstance(outcome, RewardClientError):
                 self._take_out(replica, outcome)

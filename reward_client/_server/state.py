@@ -14,7 +14,9 @@ from reward_client._base.results import Provenance, ServerProfile, Settings
 from reward_client._protocols.vllm import Layout, PooledOutput, ScoringRequest
 from reward_client._protocols.vllm.versions import Strategy
 from reward_client._server.identity import Identity
+from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client._tokenization.prompt_rules import PromptRules
+from reward_client._tokenization.tokenizer import TokenizerChoice, local_tokenizer
 from reward_client._version import __version__
 from reward_client.errors import ResponseMismatchError
 from reward_client.heads import Head, Rows, Scores, head_digest
@@ -71,6 +73,7 @@ class DiscoveryOptions:
         recipe: The recipe; ``"auto"`` looks it up by the model's root or served name.
         bos: True if prompts must start with a BOS token.
         tokenizer: The name of the tokenizer, for the provenance.
+        choice: The source of token IDs.
         output: The output that the method reads.
     """
 
@@ -82,6 +85,11 @@ class DiscoveryOptions:
     bos: bool | None
     tokenizer: str
     output: OutputSpec
+    choice: TokenizerChoice = "server"
+
+    def local_tokenizer(self, identity: Identity) -> LocalTokenizer | None:
+        """Return the local tokenizer, which is not loaded yet; None without one."""
+        return local_tokenizer(self.choice, identity.tokenizer_root)
 
     def name_of(self, recipe: Recipe, identity: Identity) -> str:
         """Return the name of the recipe, with the evidence if only the served name fits."""

@@ -14,12 +14,24 @@ from reward_client._base.results import ServerProfile, TokenizedSample
 from reward_client._base.samples import Conversation, FormattedText, Prompt
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Transport
+from reward_client._protocols.vllm.tokenize import PATH as TOKENIZE_PATH
 from reward_client._protocols.vllm.tokenize import tokenize_prompt
 from reward_client._tokenization.local_tokenizer import LocalTokenizer, Proof, is_plain
 from reward_client._tokenization.notices import Notices
 from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client._tokenization.truncation import fit
-from reward_client.errors import InputError, PromptTooLongError, TokenizerMismatchError
+from reward_client.errors import (
+    InputError,
+    PromptTooLongError,
+    RouteNotFoundError,
+    TokenizerMismatchError,
+)
+
+_HIDDEN = (
+    "Cannot tokenize the sample: a gateway hides /tokenize. Let it forward /tokenize, give the "
+    "model's tokenizer as tokenizer=, or score token IDs. (tools=, and contents in parts, need "
+    "the server.)"
+)
 
 _logger = logging.getLogger("reward_client")
 
@@ -81,6 +93,20 @@ class Tokenized(NamedTuple):
             bos_count=self.bos_count,
             truncated=self.truncated,
         )
+
+
+def local_tokenizer(choice: TokenizerChoice, root: str | None) -> LocalTokenizer | None:
+    """Return the local tokenizer of a choice, which is not loaded yet; None for ``"server"``.
+
+    Args:
+        choice: The source of token IDs.
+        root: The path or hub name that the server loaded the tokenizer from.
+    """
+    if isinstance(choice, LocalTokenizer):
+        return choice
+    if choice == "server":
+        return None
+    return LocalTokenizer((root or "") if choice in ("local", "auto") else choice)
 
 
 class Tokenizer:
@@ -192,7 +218,9 @@ class Tokenizer:
         if proof.failure is not None:
             return {}
         proven = {
-            index: prompt for index, prompt in prompts.items() if proof.spot_checks.may_skip(prompt)
+            index: prompt
+            for index, prompt in prompts.items()
+            if not rules.server_tokenizes or proof.spot_checks.may_skip(prompt)
         }
         if not proven:
             return {}
@@ -221,6 +249,8 @@ class Tokenizer:
     async def _ids(
         self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
     ) -> TokenIds:
+        if not rules.server_tokenizes:
+            return await self._without_server(transport, profile, rules, prompt)
         if self._choice == "server" or not is_plain(prompt):
             return await _server_ids(transport, profile, rules, prompt)
         proof = await self._proof_for(profile)
@@ -232,6 +262,23 @@ class Tokenizer:
         if self._choice == "auto":
             return await _server_ids(transport, profile, rules, prompt)
         raise copy(proof.failure) from proof.failure
+
+    async def _without_server(
+        self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
+    ) -> TokenIds:
+        """Return the token IDs by the local tokenizer, which discovery compared with the server."""
+        if isinstance(prompt, TokenIds):
+            return prompt
+        if self._choice == "server" or not is_plain(prompt):
+            raise RouteNotFoundError(
+                _HIDDEN, status=404, endpoint=f"POST {transport.url}{TOKENIZE_PATH}"
+            )
+        proof = await self._proof_for(profile)
+        if proof.failure is not None:
+            raise copy(proof.failure) from proof.failure
+        return await asyncio.to_thread(
+            proof.tokenizer.ids, prompt, generation_prompt=rules.generation_prompt
+        )
 
     async def _local_ids(
         self,
@@ -282,10 +329,7 @@ class Tokenizer:
         return proof
 
     def _local(self, profile: ServerProfile) -> LocalTokenizer:
-        if isinstance(self._choice, LocalTokenizer):
-            return self._choice
-        by_server = self._choice in ("local", "auto")
-        return LocalTokenizer(profile.tokenizer_root or "" if by_server else self._choice)
+        return local_tokenizer(self._choice, profile.tokenizer_root) or LocalTokenizer("")
 
 
 async def _server_ids(

@@ -26,6 +26,7 @@ from reward_client._protocols.http import (
     Response,
 )
 from reward_client._transport.backends.base import Backend, RawResponse
+from reward_client._transport.hidden_refusals import HiddenRefusals, as_refusal
 from reward_client._transport.network_errors import (
     NETWORK_ERROR_RULES,
     NetworkError,
@@ -36,14 +37,16 @@ from reward_client._transport.retry import Failure, retrying
 from reward_client._transport.status_errors import (
     ErrorBody,
     error_kind,
+    is_away,
+    is_busy,
     is_retried,
+    may_hide_refusal,
     read_error,
     retry_after,
 )
 from reward_client.errors import (
     EngineDeadError,
     InputError,
-    ModelNotFoundError,
     ProtocolError,
     ResponseMismatchError,
 )
@@ -56,8 +59,8 @@ _FIRST_CONTACT_SECONDS = 5.0
 _MAX_FAILURES = 5
 """The attempts of a request that a server answers with failures, or breaks off."""
 
-_BUSY = (429, 502, 503, 504)
-"""The statuses of a server that is away behind a gateway, starting, or busy."""
+_TELLING_FAILURE = 2
+"""The failure of a request at which the client looks whether a gateway hides a refusal."""
 
 _RESERVED_SLOTS = 8
 """The requests in flight that are reserved for scoring."""
@@ -102,6 +105,7 @@ class HttpTransport:
         self._first_contact = retry.model_copy(update={"budget": first})
         self._has_answered = False
         self._unreachable = False
+        self.hidden_refusals = HiddenRefusals(self._try)
         self._is_awaited = False
         slots = limits.max_concurrency
         self._slots = asyncio.Semaphore(slots)
@@ -179,6 +183,31 @@ class HttpTransport:
             return self._once
         return self._policy if self._has_answered else self._first_contact
 
+    @property
+    def proxy(self) -> str | None:
+        """See `Transport`."""
+        return self._backend.proxy
+
+    def _through(self) -> str:
+        """Return a sentence that names the proxy, if there is one."""
+        proxy = self._backend.proxy
+        if proxy is None:
+            return ""
+        instead = (
+            " NO_PROXY or Connection(trust_env=False) avoids it."
+            if proxy.endswith("environment")
+            else ""
+        )
+        return f" The request went through the proxy {proxy}.{instead}"
+
+    async def _try(self, request: Request) -> Response | Failure:
+        """Send a request, once, or twice if the connection was closed before the response."""
+        body = None if request.body is None else _encode(request.body)
+        outcome = await self.send_once(request, body, new_request_id())
+        if _is_reset(outcome):
+            outcome = await self.send_once(request, body, new_request_id())
+        return outcome
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._backend.aclose()
@@ -224,7 +253,7 @@ class HttpTransport:
             )
         payload = _json_or_none(response.body)
         # The body decides before the status: vLLM up to 0.17.1 sends some errors with HTTP 200.
-        error = read_error(response.body, payload, response.sent)
+        error = read_error(response.body, payload, response.sent, failed=not response.succeeded)
         if response.succeeded:
             if error is None:
                 other = _other_request(payload, response.headers, request_id)
@@ -235,7 +264,8 @@ class HttpTransport:
                 return Failure(
                     ProtocolError(
                         f"HTTP {response.status} without JSON: {error.message!r}. "
-                        "Does base_url point at a vLLM server? Does a proxy cut responses?",
+                        "Does base_url point at a vLLM server? Does a proxy cut responses?"
+                        f"{self._through()}",
                         endpoint=endpoint,
                         request_id=request_id,
                     ),
@@ -248,22 +278,26 @@ class HttpTransport:
         self, response: RawResponse, error: ErrorBody, endpoint: str, request_id: str
     ) -> Failure:
         status = error.code or (500 if response.succeeded else response.status)
-        kind, hint = error_kind(status, error)
-        if issubclass(kind, EngineDeadError | ModelNotFoundError):
+        wait = retry_after(response.headers)
+        busy = is_busy(status, error, wait)
+        kind, hint = error_kind(status, error, busy=busy)
+        if issubclass(kind, EngineDeadError):
             self.mark_lost()
         message = error.message
         return Failure(
             kind(
-                f"HTTP {status}{f': {message}' if message else ' with an empty body'}. {hint}",
+                f"HTTP {status}{f': {message}' if message else ' with an empty body'}. {hint}"
+                f"{self._through()}",
                 status=status,
                 server_message=message,
-                retry_after=retry_after(response.headers),
+                retry_after=wait,
                 endpoint=endpoint,
                 request_id=request_id,
             ),
             summary=f"HTTP {status}",
-            retried=is_retried(kind, status),
-            away=status in _BUSY and not issubclass(kind, EngineDeadError),
+            retried=is_retried(kind, status, busy=busy),
+            away=is_away(kind, status, busy=busy),
+            may_hide_refusal=may_hide_refusal(kind, status, error, busy=busy),
         )
 
     def _failed_by_network(
@@ -273,7 +307,7 @@ class HttpTransport:
         if rule.server_lost:
             self.mark_lost(began)
         reason = redact(str(error), self._headers)[:200]
-        message = f"{reason[:1].upper()}{reason[1:]}. {rule.hint}"
+        message = f"{reason[:1].upper()}{reason[1:]}. {rule.hint}{self._through()}"
         if rule.server_lost and not self._has_answered:
             message += " If it is starting, call wait_until_ready() first (--wait in commands)."
         return Failure(
@@ -293,6 +327,7 @@ class _Attempts:
         self._request = request
         self._body = None if request.body is None else _encode(request.body)
         self._was_reset = False
+        self._bare_failures = 0
         self._deaths = 0
         self._failures = 0
         self._failing_since = 0.0
@@ -320,6 +355,10 @@ class _Attempts:
             # Mostly an idle connection that the server had closed: repeat at once, and only once.
             self._was_reset = True
             outcome = await self._send()
+        if isinstance(outcome, Failure) and outcome.may_hide_refusal:
+            outcome = await self._explained(outcome)
+        if isinstance(outcome, Response):
+            self._transport.hidden_refusals.note_success(self._request, self._body)
         if isinstance(outcome, Failure) and isinstance(outcome.error, EngineDeadError):
             self._deaths += 1
             if self._deaths == MAX_DEATHS:
@@ -332,9 +371,29 @@ class _Attempts:
             return replace(outcome, retried=outcome.retried and not self._transport.has_stand_in())
         return outcome
 
+    async def _explained(self, failure: Failure) -> Response | Failure:
+        """Find out whether the server refuses the request, behind a gateway that hides refusals.
+
+        The first failure is mostly of the moment, unless the gateway is known to hide refusals.
+        """
+        refusals = self._transport.hidden_refusals
+        self._bare_failures += 1
+        if not refusals.are_hidden and self._bare_failures != _TELLING_FAILURE:
+            return failure
+        is_refused, is_lost = await refusals.look_behind(self._request)
+        if not is_refused:
+            return replace(failure, away=failure.away or is_lost)
+        # Others are answered now, so that a failure of the moment is over.
+        again = await self._send()
+        if _is_reset(again):
+            again = await self._send()
+        if isinstance(again, Failure) and again.may_hide_refusal:
+            return as_refusal(again)
+        return again
+
     async def _send(self) -> Response | Failure:
         # vLLM up to 0.13 refuses an ID that is still in flight, so each attempt has its own.
-        request_id = f"rc-{uuid.uuid4().hex}"
+        request_id = new_request_id()
         outcome = await self._transport.send_once(self._request, self._body, request_id)
         summary = outcome.summary if isinstance(outcome, Failure) else "ok"
         _logger.debug(
@@ -347,6 +406,11 @@ class _Attempts:
             self._last = outcome
             self.summaries.append(summary)
         return outcome
+
+
+def new_request_id() -> str:
+    """Return an ID that no other request has."""
+    return f"rc-{uuid.uuid4().hex}"
 
 
 def _other_request(payload: object, headers: Mapping[str, str], request_id: str) -> str | None:

@@ -58,11 +58,11 @@ def create_app(
     Raises:
         ValueError: If an option is unknown, or if the dialect does not support it.
     """
-    _check_choice("dialect", dialect, DIALECTS)
-    _check_choice("head", head, HEADS)
-    _check_choice("raw", raw, (True, False))
+    check_choice("dialect", dialect, DIALECTS)
+    check_choice("head", head, HEADS)
+    check_choice("raw", raw, (True, False))
     if logprobs is not None:
-        _check_choice("logprobs", logprobs, get_args(LogprobsMode))
+        check_choice("logprobs", logprobs, get_args(LogprobsMode))
     if logprobs not in (None, "processed_logprobs") and dialect == "0.8":
         raise ValueError(
             f"Cannot serve logprobs={logprobs!r} as vLLM 0.8: --logprobs-mode came with 0.10.0. "
@@ -97,7 +97,12 @@ def create_app(
     return _KeyGuard(app, api_key) if api_key else app
 
 
-def _check_choice(option: str, given: object, choices: Collection[object]) -> None:
+def check_choice(option: str, given: object, choices: Collection[object]) -> None:
+    """Refuse a value outside of a closed set.
+
+    Raises:
+        ValueError: If the value is none of the choices.
+    """
     if not any(isinstance(given, type(choice)) and given == choice for choice in choices):
         known = ", ".join(map(str, choices))
         raise ValueError(f"Cannot serve {option}={given!r}: it is unknown. Name one of {known}.")

@@ -93,7 +93,7 @@ CASES = (
         sending(http(PAGE, 502, HTML)),
         ServerError,
         "502 Bad Gateway",
-        3,
+        3 + 1,
         ("HTTP 502",) * 2,
     ),
     Case(

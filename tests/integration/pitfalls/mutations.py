@@ -47,6 +47,10 @@ class Pitfall:
 VERSIONS = "_protocols/vllm/versions.py"
 EVIDENCE = "_server/activation_check.py"
 DISCOVERY = "_server/discovery.py"
+NEGOTIATION = "_server/negotiation.py"
+IDENTITY = "_server/identity.py"
+REFUSALS = "_transport/hidden_refusals.py"
+PROXIES = "_transport/proxies.py"
 PROVING = "_server/proof.py"
 RULES = "_tokenization/prompt_rules.py"
 CALLER = "_transport/http_transport.py"
@@ -57,8 +61,6 @@ REQUESTS = "integration/pitfalls/test_requests.py::"
 PROMPTS = "integration/pitfalls/test_prompts.py::"
 REPLIES = "integration/pitfalls/test_replies.py::"
 CONNECTIONS = "integration/pitfalls/test_connections.py::"
-BOUNDS = "integration/faults/test_bounds.py::"
-PATIENCE = "replicas/test_patience.py::"
 REPLICAS = "integration/pitfalls/test_replicas.py::"
 FLEET = "replicas/test_pool.py::"
 KILLED = "integration/faults/test_replicas.py::"
@@ -70,12 +72,16 @@ RETRY = "files/test_retry.py::"
 UNTRUSTED = "transport/test_untrusted_text.py::"
 LINKS = "export/test_links.py::"
 CLOSED = "client/test_closed_options.py::"
-LOOPS = "client/test_event_loops.py::"
-SHARING = "client/test_shared_core.py::"
-CORE = "_client/core.py"
 STEPS = "integration/recorded/test_steps.py::"
 VALUES = "integration/pitfalls/test_values.py::"
 MODELS = "integration/pitfalls/test_models.py::"
+GATEWAYS = "integration/pitfalls/test_gateways.py::"
+TLS_AND_PROXIES = "integration/faults/test_tls_and_proxies.py::"
+BOUNDS = "integration/faults/test_bounds.py::"
+PATIENCE = "replicas/test_patience.py::"
+LOOPS = "client/test_event_loops.py::"
+SHARING = "client/test_shared_core.py::"
+CORE = "_client/core.py"
 CATALOGUE = "recipes/test_catalogue.py::"
 
 PITFALLS: dict[int, Pitfall] = {
@@ -621,7 +627,7 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "Each attempt has its own ID.",
                 CALLER,
-                'request_id = f"rc-{uuid.uuid4().hex}"',
+                "request_id = new_request_id()",
                 'request_id = f"rc-{id(self)}"',
                 ("integration/faults/test_connection.py::test_every_reply_fails",),
             ),
@@ -633,15 +639,15 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client reads the bare string of a 401.",
                 STATUSES,
-                "    elif error:\n",
+                '    elif error and not (failed and isinstance(fields.get("message"), str)):\n',
                 "    elif error and not isinstance(error, str):\n",
                 ("transport/test_status_errors.py::test_json_bodies",),
             ),
             Mutation(
                 "It reads the flat errors of versions up to 0.10.0.",
                 STATUSES,
-                'elif fields.get("object") != "error":',
-                "else:",
+                'elif fields.get("object") != "error" and not failed:',
+                "elif not failed:",
                 ("transport/test_status_errors.py::test_json_bodies",),
             ),
             Mutation(
@@ -659,11 +665,10 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client checks the key on `/v1/models`, before anything else.",
                 "_server/identity.py",
-                '    response = await transport.send(Request("GET", "/v1/models"))\n',
-                "    try:\n"
-                '        response = await transport.send(Request("GET", "/v1/models"))\n'
+                "    except (RouteNotFoundError, BadRequestError) as error:\n",
                 "    except AuthenticationError:\n"
-                '        return Identity(await _version(transport), model or "", None, None, None, None)\n',
+                '        return Identity(await _version(transport), model or "", None, None, None, None)\n'
+                "    except (RouteNotFoundError, BadRequestError) as error:\n",
                 (
                     REQUESTS + "test_22_the_key_is_tested_where_the_server_looks_at_it",
                     "server/test_discovery.py::test_the_key_is_checked_first",
@@ -688,7 +693,7 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client gives up at once on a permanent status.",
                 STATUSES,
-                "return STATUS_RULES.get(status, (False, ",
+                "return STATUS_RULES.get(status, (status >= 500, ",
                 "return STATUS_RULES.get(status, (True, ",
                 ("integration/faults/test_retries.py::test_permanent",),
             ),
@@ -965,7 +970,7 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client reads the body before the status.",
                 CALLER,
-                "error = read_error(response.body, payload, response.sent)",
+                "error = read_error(response.body, payload, response.sent, failed=not response.succeeded)",
                 "error = (\n"
                 "            None\n"
                 "            if response.status < 300 and payload is not None\n"
@@ -1109,9 +1114,9 @@ PITFALLS: dict[int, Pitfall] = {
             ),
             Mutation(
                 "It uses no route that the server does not list.",
-                DISCOVERY,
-                "if mounted is None or strategy.request.path in mounted",
-                "if mounted is None or strategy.request.path",
+                NEGOTIATION,
+                "return [each for each in known if each.request.path in listed]",
+                "return known",
                 (REQUESTS + "test_34_generative_scoring_is_never_requested",),
             ),
             Mutation(
@@ -1639,7 +1644,7 @@ PITFALLS: dict[int, Pitfall] = {
                 "The client wants evidence: the manifest of an export, a recipe with the same "
                 "tokens, a generating server, or the caller's word.",
                 "_server/discovery.py",
-                "    await check_logit_tokens(transport, promised, tokens)\n",
+                "    await check_logit_tokens(texts, promised, tokens)\n",
                 "",
                 (
                     MODELS + "test_59_a_classifier_is_no_logit",
@@ -1662,6 +1667,222 @@ PITFALLS: dict[int, Pitfall] = {
             ),
         ),
         limit="A server that answers seldom, or is added later, is not seen.",
+    ),
+    70: Pitfall(
+        "A gateway lists its own routes in `/openapi.json`, and forwards others",
+        (
+            Mutation(
+                "The client believes only a list with the routes of every vLLM, and asks the listed routes "
+                "first otherwise.",
+                NEGOTIATION,
+                "    if listed >= set(ALWAYS_SERVED):\n",
+                "    if listed is not None:\n",
+                (GATEWAYS + "test_70_the_own_list_of_a_gateway_hides_no_route",),
+            ),
+        ),
+    ),
+    71: Pitfall(
+        "A gateway forwards only some routes, or serves them at other paths, and the advice is to restart vLLM",
+        (
+            Mutation(
+                "The client tries the other routes with the same output, and the paths at which gateways "
+                "serve them.",
+                NEGOTIATION,
+                "    for strategy in chain(strategies, others):\n",
+                "    for strategy in strategies:\n",
+                (GATEWAYS + "test_71_the_rewards_that_the_table_promises",),
+            ),
+            Mutation(
+                "It scores token IDs, and those of a local tokenizer, without `/tokenize`.",
+                "_server/texts.py",
+                "    except (RouteNotFoundError, ModelNotFoundError, AuthenticationError, BadRequestError):\n"
+                "        return None",
+                "    except (RouteNotFoundError, ModelNotFoundError, AuthenticationError, BadRequestError):\n"
+                "        raise",
+                (
+                    GATEWAYS + "test_71_the_rewards_that_the_table_promises",
+                    GATEWAYS + "test_71_a_hidden_tokenizer_is_named",
+                ),
+            ),
+            Mutation(
+                "It compares a local tokenizer with the server by the value of a conversation.",
+                "_server/proof.py",
+                "        raise _other_tokenizer(tokenizer, str(error)) from None\n",
+                "        return True\n",
+                (GATEWAYS + "test_71_a_tokenizer_of_another_model_is_found_out",),
+            ),
+            Mutation(
+                "Its advice names what the gateway hides.",
+                NEGOTIATION,
+                "    if hidden:\n",
+                "    if not hidden:\n",
+                (GATEWAYS + "test_71_advice_names_the_gateway_and_no_flag_of_the_server",),
+            ),
+            Mutation(
+                "It takes the caller's word for the model if the gateway hides `/v1/models`.",
+                IDENTITY,
+                "        if model is None or _route_in(transport.url) is not None:\n",
+                "        if _route_in(transport.url) is not None:\n",
+                (GATEWAYS + "test_71_a_hidden_list_of_models_asks_for_the_name",),
+            ),
+        ),
+        limit="Without `/tokenize` and without messages nothing proves a local tokenizer; a warning says so.",
+    ),
+    72: Pitfall(
+        "A gateway sends a bare 500 for each refusal: one sample fails its neighbours, and per-token models "
+        "cannot be found out",
+        (
+            Mutation(
+                "The client finds out by a right and a wrong request that refusals are hidden.",
+                REFUSALS,
+                "            self._hides = _is_hidden(await self._send(_wrong(request)))\n",
+                "            self._hides = False\n",
+                (
+                    GATEWAYS + "test_72_one_refused_sample_fails_alone",
+                    GATEWAYS + "test_72_discovery_goes_on_after_a_hidden_refusal",
+                ),
+            ),
+            Mutation(
+                "It repeats the request when the server answers others, so that a failure is no refusal.",
+                CALLER,
+                "        again = await self._send()\n        if _is_reset(again):",
+                "        again = failure\n        if _is_reset(again):",
+                (GATEWAYS + "test_72_a_failure_of_the_server_is_no_refusal",),
+            ),
+            Mutation(
+                "It reads flat errors.",
+                STATUSES,
+                'elif fields.get("object") != "error" and not failed:',
+                'elif fields.get("object") != "error":',
+                (GATEWAYS + "test_71_the_rewards_that_the_table_promises",),
+            ),
+        ),
+    ),
+    73: Pitfall(
+        "A busy server is told by other statuses and words than 429 and 503, and samples fail at once",
+        (
+            Mutation(
+                "The client reads busy in the type and the message of an error, and in `Retry-After`.",
+                STATUSES,
+                "    if status in _BUSY or wait is not None or _BUSY_TYPE.search(error.type):\n",
+                "    if status in _BUSY:\n",
+                (GATEWAYS + "test_73_busy_in_any_words_is_retried",),
+            ),
+            Mutation(
+                "Such an error blames the server, not the sample.",
+                STATUSES,
+                "    if status in _BUSY or (busy and status < 500):\n",
+                "    if status in _BUSY:\n",
+                (GATEWAYS + "test_73_busy_to_the_end_is_not_the_sample",),
+            ),
+            Mutation(
+                "The words of a sample in a 400 do not count.",
+                STATUSES,
+                "    return status not in _QUOTING and bool(_BUSY_MESSAGE.search(error.message))\n",
+                "    return bool(_BUSY_MESSAGE.search(error.message))\n",
+                (GATEWAYS + "test_73_words_of_a_sample_are_no_busy_server",),
+            ),
+        ),
+    ),
+    74: Pitfall(
+        "A gateway drops `usage`, the count of tokens that shows a cut sample",
+        (
+            Mutation(
+                "The client scores without the count if it is missing from the first response on.",
+                NEGOTIATION,
+                "        except UncountedError:\n"
+                "            strategy = replace(strategy, request=replace(request, counted=False))",
+                "        except UncountedError:\n"
+                "            strategy = replace(strategy, request=replace(request, counted=True))",
+                (GATEWAYS + "test_74_a_missing_count_is_not_a_cut_sample",),
+            ),
+            Mutation(
+                "It shows first that each end of a sample counts.",
+                DISCOVERY,
+                "        await prove_ends(transport, promised)\n",
+                "        pass\n",
+                (GATEWAYS + "test_74_a_gateway_that_cuts_samples_and_hides_it",),
+            ),
+        ),
+        limit="A gateway that drops the count and cuts long samples alone is not seen; a warning says so.",
+    ),
+    75: Pitfall(
+        "A proxy of the environment gets the requests to this machine, or refuses them, and no error names it",
+        (
+            Mutation(
+                "No proxy of the environment applies to this machine.",
+                PROXIES,
+                "is_loopback(parts.hostname) or ",
+                "",
+                (TLS_AND_PROXIES + "test_75_no_proxy_reaches_this_machine",),
+            ),
+            Mutation(
+                "That holds for the connections behind an OpenAI client too.",
+                "_transport/backends/openai.py",
+                "    if not is_loopback(host):\n",
+                "    if host:\n",
+                ("integration/faults/test_openai.py::test_75_no_proxy_reaches_this_machine",),
+            ),
+            Mutation(
+                "Errors and the doctor name the proxy, without its password.",
+                "_transport/backends/aiohttp.py",
+                "        self.proxy = found.shown if found else None\n",
+                "        self.proxy = None\n",
+                (
+                    TLS_AND_PROXIES + "test_75_an_error_names_the_proxy_without_its_password",
+                    TLS_AND_PROXIES + "test_75_an_unreachable_proxy_is_named",
+                    TLS_AND_PROXIES + "test_75_the_doctor_names_the_proxy",
+                ),
+            ),
+        ),
+        limit="A transport that the caller brings may have a proxy, and does not say so.",
+    ),
+    76: Pitfall(
+        "The address is wrong by a little, or one option is, and the advice leads elsewhere",
+        (
+            Mutation(
+                "The client finds out that the port speaks TLS.",
+                "_transport/backends/aiohttp.py",
+                "        if await speaks_tls(self._base_url):\n",
+                "        if False:\n",
+                (TLS_AND_PROXIES + "test_76_plain_http_to_a_tls_port",),
+            ),
+            Mutation(
+                "It reads the words of TLS ports that answer.",
+                STATUSES,
+                "    if _PLAIN_TO_TLS.search(error.message):\n",
+                "    if not error.message:\n",
+                (TLS_AND_PROXIES + "test_76_a_tls_port_that_answers_plain_http",),
+            ),
+            Mutation(
+                "It names a route at the end of `base_url`.",
+                IDENTITY,
+                "    return next((route for route in _ROUTES if url.endswith(route)), None)\n",
+                "    return None\n",
+                (GATEWAYS + "test_76_a_base_url_that_ends_with_a_route",),
+            ),
+            Mutation(
+                "It says that only the route of `route=` gives no reward.",
+                NEGOTIATION,
+                '    if route != "auto":\n        return (',
+                '    if route == "":\n        return (',
+                (GATEWAYS + "test_76_a_route_that_the_caller_named_fails_alone",),
+            ),
+            Mutation(
+                "It names the way to a Unix socket.",
+                "_client/base_url.py",
+                'if "unix" in parts.scheme or',
+                'if "none" in parts.scheme and',
+                (GATEWAYS + "test_76_a_unix_socket",),
+            ),
+            Mutation(
+                "The frames of a failed discovery are no part of the traceback.",
+                "_replicas/pool.py",
+                "raise error.with_traceback(None) if isinstance(error, RewardClientError) else error",
+                "raise error",
+                (GATEWAYS + "test_76_the_frames_of_a_failed_connection",),
+            ),
+        ),
     ),
     80: Pitfall(
         "Frameworks call `asyncio.run` at each step, and a client that knows nothing of the last "

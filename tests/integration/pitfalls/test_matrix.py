@@ -72,7 +72,7 @@ def served(dialect: str, head: str, route: str, *, raw: bool) -> Expected:
     """What must come of one cell, from what real servers of that version were seen to do."""
     routes = SERVED[dialect].get(head, ())
     if route != "auto" and route not in routes:
-        return Expected(route, "error", RouteNotFoundError, "No route of this server")
+        return Expected(route, "error", RouteNotFoundError, "that route= names")
     if not routes:
         return Expected("auto", "error", RewardClientError)
     taken = routes[0] if route == "auto" else route

@@ -10,6 +10,7 @@ from reward_client._base.options import (
     Connection,
     Limits,
     OnOverlong,
+    OnUnanswered,
     RetryPolicy,
     RouteChoice,
     ServerActivation,
@@ -68,6 +69,9 @@ class AsyncRewardClient:
         on_overlong: ``"raise"``, or ``"drop_turns"`` for conversations with more tokens than the
             server takes. ``"drop_turns"`` drops the oldest exchanges, keeps system messages and the
             last exchange, and sets ``Reward.truncated``.
+        on_unanswered: ``"raise"``, or ``"allow"`` for conversations that do not end with one
+            answer: prefixes, and base models. Otherwise a conversation without an answer, or with
+            an answer that follows an answer, is an error.
         server_activation: The activation that the server applies to its values: ``"none"`` or
             ``"sigmoid"``. Only for servers whose activation the client cannot detect.
         retry: The number of attempts for one request, the first one included, such as ``3``; or a
@@ -101,6 +105,7 @@ class AsyncRewardClient:
         recipe: RecipeChoice = "auto",
         bos: bool | None = None,
         on_overlong: OnOverlong = "raise",
+        on_unanswered: OnUnanswered = "raise",
         server_activation: ServerActivation | None = None,
         retry: RetryPolicy | int = RetryPolicy(),
         limits: Limits = Limits(),
@@ -121,6 +126,7 @@ class AsyncRewardClient:
                 recipe=recipe,
                 bos=bos,
                 on_overlong=on_overlong,
+                on_unanswered=on_unanswered,
                 server_activation=server_activation,
                 retry=retry,
                 limits=limits,
@@ -144,8 +150,8 @@ class AsyncRewardClient:
         Args:
             client: The OpenAI client, which only the caller closes.
             **options: ``model``, ``method``, ``head``, ``route``, ``tokenizer``, ``recipe``,
-                ``bos``, ``on_overlong``, ``server_activation``, ``retry``, ``limits`` and
-                ``timeout``, as in the constructor. The environment variable
+                ``bos``, ``on_overlong``, ``on_unanswered``, ``server_activation``, ``retry``,
+                ``limits`` and ``timeout``, as in the constructor. The environment variable
                 ``REWARD_CLIENT_API_KEY`` is ignored.
 
         Raises:

@@ -13,6 +13,7 @@ from reward_client._base.options import (
     Connection,
     Limits,
     OnOverlong,
+    OnUnanswered,
     RetryPolicy,
     RouteChoice,
     ServerActivation,
@@ -54,6 +55,7 @@ _CHOICES: Mapping[str, tuple[object, ...]] = {
     "route": get_args(RouteChoice),
     "bos": (True, False, None),
     "on_overlong": get_args(OnOverlong),
+    "on_unanswered": get_args(OnUnanswered),
     "server_activation": (*get_args(ServerActivation), None),
 }
 
@@ -69,6 +71,7 @@ class SharedOptions(TypedDict, total=False):
     recipe: RecipeChoice
     bos: bool | None
     on_overlong: OnOverlong
+    on_unanswered: OnUnanswered
     server_activation: ServerActivation | None
     retry: RetryPolicy | int
     limits: Limits
@@ -95,6 +98,7 @@ class Config:
     recipe: RecipeChoice = "auto"
     bos: bool | None = None
     on_overlong: OnOverlong = "raise"
+    on_unanswered: OnUnanswered = "raise"
     server_activation: ServerActivation | None = None
     retry: RetryPolicy | int = field(default_factory=RetryPolicy)
     limits: Limits = field(default_factory=Limits)
@@ -210,6 +214,11 @@ class Config:
         headers = request_headers(method.critic_key, None)
         object.__setattr__(critics, "request_headers", headers)
         return critics
+
+    @property
+    def is_answered(self) -> bool:
+        """True if conversations end with an answer, False if the model answers them."""
+        return not (isinstance(self.method, YesNo) and self.method.question is None)
 
     @property
     def tokenizer_name(self) -> str:

@@ -21,13 +21,14 @@ from reward_client._base.results import (
 )
 from reward_client._base.samples import (
     Message,
+    Prompt,
     Sample,
     is_token_ids,
-    parse_each,
     parse_sample,
     refuse_single_sample,
     responses_to,
 )
+from reward_client._base.turns import check_prompt_of_rank, check_turns
 from reward_client._client.config import Config
 from reward_client._client.streaming import AsyncRewardStream, OnError, Window, collect
 from reward_client._protocols.http import SERVER_FAILURES
@@ -95,7 +96,7 @@ class Session:
             RewardClientError: If the deadline passes, or the client is closed.
         """
         async with self._deadline():
-            parsed = parse_each(samples)
+            parsed = self._parsed_each(samples)
             prompts = [prompt for prompt in parsed if not isinstance(prompt, InputError)]
             if not prompts:
                 return [each for each in parsed if isinstance(each, InputError)]
@@ -136,6 +137,8 @@ class Session:
     async def rank(self, prompt: str | Sequence[Message], responses: Sequence[str]) -> Ranking:
         """Rank responses to one prompt by their rewards, or by a judge's comparisons."""
         conversations = responses_to(prompt, responses)
+        if self.config.on_unanswered == "raise":
+            check_prompt_of_rank(conversations[0].messages[:-1])
         scorer = (await self._link()).scorer
         if isinstance(scorer, JudgeScorer) and scorer.compares:
             texts = scorer.verdict.calls(len(conversations))
@@ -148,7 +151,7 @@ class Session:
 
     async def tokenize(self, sample: Sample) -> TokenizedSample:
         """Return the token IDs that a sample would be scored as."""
-        prompt = parse_sample(sample)
+        prompt = self._parsed(sample)
         return await (await self._link()).scorer.tokenize(prompt)
 
     async def wait_until_ready(self, timeout: float) -> None:  # noqa: ASYNC109 - the caller's word
@@ -189,7 +192,7 @@ class Session:
         """Examine the first server."""
         from reward_client._doctor import Doctor
 
-        prompt = None if sample is None else parse_sample(sample)
+        prompt = None if sample is None else self._parsed(sample)
         async with self._first_server() as link:
             replica = link.pool.replicas[0]
             options = _discovery_options(self.config, output_spec(self.config.method))
@@ -197,6 +200,27 @@ class Session:
                 replica.transport, replica.monitor, link.scorer, options, self._keeps_alive
             )
             return await doctor.diagnose(prompt)
+
+    def _parsed_each(self, samples: Iterable[Sample]) -> list[Prompt | InputError]:
+        """Return the prompt or the error of each sample."""
+        parsed: list[Prompt | InputError] = []
+        for sample in samples:
+            try:
+                parsed.append(self._parsed(sample))
+            except InputError as error:
+                parsed.append(error)
+        return parsed
+
+    def _parsed(self, sample: Sample) -> Prompt:
+        """Return a sample as a prompt.
+
+        Raises:
+            InputError: If the sample is invalid, or its conversation does not end with one answer.
+        """
+        prompt = parse_sample(sample)
+        if self.config.on_unanswered == "raise":
+            check_turns(prompt, is_answered=self.config.is_answered)
+        return prompt
 
     @asynccontextmanager
     async def _first_server(self) -> AsyncGenerator[_Link]:

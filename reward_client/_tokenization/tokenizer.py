@@ -17,6 +17,7 @@ from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.tokenize import tokenize_prompt
 from reward_client._tokenization.local_tokenizer import LocalTokenizer, Proof, is_plain
 from reward_client._tokenization.prompt_rules import PromptRules
+from reward_client._tokenization.shown_parts import omissions
 from reward_client._tokenization.truncation import fit
 from reward_client.errors import InputError, PromptTooLongError, TokenizerMismatchError
 
@@ -95,6 +96,8 @@ class Tokenizer:
         self._on_overlong: OnOverlong = on_overlong
         self._proof: Proof | None = None
         self._proven_for: ServerProfile | None = None
+        self._shown: set[tuple[str, bool]] = set()
+        self._shown_for: ServerProfile | None = None
         self._loading = asyncio.Lock()
         self._rendering = asyncio.Lock()
 
@@ -210,7 +213,7 @@ class Tokenizer:
         self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
     ) -> TokenIds:
         if self._choice == "server" or not is_plain(prompt):
-            return await _server_ids(transport, profile, rules, prompt)
+            return await self._server_ids(transport, profile, rules, prompt)
         proof = await self._proof_for(profile)
         if proof.failure is None:
             async with proof.spot_checks.turn(prompt) as is_due:
@@ -218,7 +221,7 @@ class Tokenizer:
                     transport, profile, rules, prompt, proof, is_due=is_due
                 )
         if self._choice == "auto":
-            return await _server_ids(transport, profile, rules, prompt)
+            return await self._server_ids(transport, profile, rules, prompt)
         raise copy(proof.failure) from proof.failure
 
     async def _local_ids(
@@ -237,10 +240,10 @@ class Tokenizer:
         except InputError:
             if self._choice != "auto":
                 raise
-            return await _server_ids(transport, profile, rules, prompt)
+            return await self._server_ids(transport, profile, rules, prompt)
         if not is_due:
             return local
-        server = await _server_ids(transport, profile, rules, prompt)
+        server = await self._server_ids(transport, profile, rules, prompt)
         is_news = proof.failure is None
         try:
             proof.compare(prompt, local, server)
@@ -250,6 +253,30 @@ class Tokenizer:
             if is_news:
                 _logger.warning("the server tokenizes from now on: %s", type(error).__name__)
         return server
+
+    async def _server_ids(
+        self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
+    ) -> TokenIds:
+        """Return the token IDs by the server, whose template must show all parts of the prompt.
+
+        Raises:
+            InputError: If the template leaves out a part.
+            RewardClientError: As `tokenize`.
+        """
+        ids = await _server_ids(transport, profile, rules, prompt)
+        if self._shown_for is not profile:
+            self._shown_for, self._shown = profile, set()
+        for part, form, rest in omissions(prompt) if isinstance(prompt, Conversation) else ():
+            if form in self._shown:
+                continue
+            if await _server_ids(transport, profile, rules, rest) == ids:
+                raise InputError(
+                    f"Cannot score this conversation: the chat template of the model leaves out "
+                    f"its {part}. Write them into content as the model writes them, or leave them "
+                    "out."
+                )
+            self._shown.add(form)
+        return ids
 
     async def _proof_for(self, profile: ServerProfile) -> Proof:
         """Return the proof for this server; another server starts a new one."""

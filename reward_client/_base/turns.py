@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reward_client._base.roles import USUAL_ROLES
-from reward_client._base.samples import Conversation, Message, Prompt
+from reward_client._base.samples import Conversation, Message
 from reward_client.errors import InputError
 
 _ANSWER = "assistant"
@@ -13,20 +13,14 @@ _NO_ANSWERS = USUAL_ROLES - {_ANSWER}
 _ALLOW = 'For a prefix or a base model, give on_unanswered="allow".'
 
 
-def check_turns(prompt: Prompt, *, is_answered: bool) -> None:
-    """Check that a conversation ends with one answer. Text and token IDs have no turns.
-
-    Args:
-        prompt: The prompt.
-        is_answered: False if the model answers after the conversation.
+def check_order(messages: Sequence[Message]) -> None:
+    """Check that no answer follows an answer.
 
     Raises:
-        InputError: If an answer is missing at the end, or follows another answer.
+        InputError: If one does.
     """
-    if not isinstance(prompt, Conversation):
-        return
     previous: object = None
-    for position, message in enumerate(prompt.messages):
+    for position, message in enumerate(messages):
         role = message["role"]
         if role == previous == _ANSWER:
             raise InputError(
@@ -34,12 +28,23 @@ def check_turns(prompt: Prompt, *, is_answered: bool) -> None:
                 f"or join them. {_ALLOW}"
             )
         previous = role
-    # A template may know roles of its own, such as those of the two answers for a judge.
-    if is_answered and previous in _NO_ANSWERS and prompt.steps is None:
-        raise InputError(
-            f"The conversation has no answer to score: its last message has the role {previous!r}. "
-            f'End it with {{"role": "assistant", "content": …}}. {_ALLOW}'
-        )
+
+
+def lacks_answer(conversation: Conversation) -> bool:
+    """Return True if a conversation does not end with an answer.
+
+    A template may know roles of its own, such as those of the two answers for a judge.
+    """
+    return conversation.steps is None and conversation.messages[-1]["role"] in _NO_ANSWERS
+
+
+def no_answer(conversation: Conversation) -> InputError:
+    """Build the error for a conversation that does not end with an answer."""
+    role = conversation.messages[-1]["role"]
+    return InputError(
+        f"The conversation has no answer to score: its last message has the role {role!r}. "
+        f'End it with {{"role": "assistant", "content": …}}. {_ALLOW}'
+    )
 
 
 def check_prompt_of_rank(turns: Sequence[Message]) -> None:

@@ -216,11 +216,6 @@ class Config:
         return critics
 
     @property
-    def is_answered(self) -> bool:
-        """True if conversations end with an answer, False if the model answers them."""
-        return not (isinstance(self.method, YesNo) and self.method.question is None)
-
-    @property
     def tokenizer_name(self) -> str:
         """The source of token IDs, for `Provenance`."""
         if isinstance(self.method, Messages):

@@ -20,15 +20,17 @@ from reward_client._base.results import (
     ranking,
 )
 from reward_client._base.samples import (
+    Conversation,
     Message,
     Prompt,
     Sample,
     is_token_ids,
+    parse_each,
     parse_sample,
     refuse_single_sample,
     responses_to,
 )
-from reward_client._base.turns import check_prompt_of_rank, check_turns
+from reward_client._base.turns import check_order, check_prompt_of_rank, lacks_answer, no_answer
 from reward_client._client.config import Config
 from reward_client._client.streaming import AsyncRewardStream, OnError, Window, collect
 from reward_client._protocols.http import SERVER_FAILURES
@@ -96,7 +98,7 @@ class Session:
             RewardClientError: If the deadline passes, or the client is closed.
         """
         async with self._deadline():
-            parsed = self._parsed_each(samples)
+            parsed = await self._parsed_each(samples)
             prompts = [prompt for prompt in parsed if not isinstance(prompt, InputError)]
             if not prompts:
                 return [each for each in parsed if isinstance(each, InputError)]
@@ -151,7 +153,7 @@ class Session:
 
     async def tokenize(self, sample: Sample) -> TokenizedSample:
         """Return the token IDs that a sample would be scored as."""
-        prompt = self._parsed(sample)
+        prompt = await self._parsed(sample)
         return await (await self._link()).scorer.tokenize(prompt)
 
     async def wait_until_ready(self, timeout: float) -> None:  # noqa: ASYNC109 - the caller's word
@@ -192,7 +194,7 @@ class Session:
         """Examine the first server."""
         from reward_client._doctor import Doctor
 
-        prompt = None if sample is None else self._parsed(sample)
+        prompt = None if sample is None else await self._parsed_for_report(sample)
         async with self._first_server() as link:
             replica = link.pool.replicas[0]
             options = _discovery_options(self.config, output_spec(self.config.method))
@@ -201,26 +203,42 @@ class Session:
             )
             return await doctor.diagnose(prompt)
 
-    def _parsed_each(self, samples: Iterable[Sample]) -> list[Prompt | InputError]:
+    async def _parsed_each(self, samples: Iterable[Sample]) -> list[Prompt | InputError]:
         """Return the prompt or the error of each sample."""
-        parsed: list[Prompt | InputError] = []
-        for sample in samples:
-            try:
-                parsed.append(self._parsed(sample))
-            except InputError as error:
-                parsed.append(error)
+        parsed = parse_each(samples)
+        if self.config.on_unanswered == "allow":
+            return parsed
+        for index, prompt in enumerate(parsed):
+            if isinstance(prompt, Conversation):
+                try:
+                    check_order(prompt.messages)
+                except InputError as error:
+                    parsed[index] = error
+                else:
+                    if lacks_answer(prompt) and not await self._model_answers():
+                        parsed[index] = no_answer(prompt)
         return parsed
 
-    def _parsed(self, sample: Sample) -> Prompt:
-        """Return a sample as a prompt.
+    async def _parsed(self, sample: Sample) -> Prompt:
+        (parsed,) = await self._parsed_each([sample])
+        if isinstance(parsed, InputError):
+            raise parsed
+        return parsed
 
-        Raises:
-            InputError: If the sample is invalid, or its conversation does not end with one answer.
-        """
-        prompt = parse_sample(sample)
-        if self.config.on_unanswered == "raise":
-            check_turns(prompt, is_answered=self.config.is_answered)
-        return prompt
+    async def _parsed_for_report(self, sample: Sample) -> Prompt:
+        """Return a sample as a prompt, whatever the state of the server."""
+        try:
+            return await self._parsed(sample)
+        except InputError:
+            raise
+        except RewardClientError:
+            return parse_sample(sample)
+
+    async def _model_answers(self) -> bool:
+        """Return True if the model answers after the conversation, by its method or recipe."""
+        state = await (await self._link()).pool.verified_baseline()
+        output = state.options.output
+        return state.rules.generation_prompt and not output.generates and output.question is None
 
     @asynccontextmanager
     async def _first_server(self) -> AsyncGenerator[_Link]:

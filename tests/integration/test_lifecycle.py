@@ -147,7 +147,7 @@ def test_an_unclosed_client_with_requests_in_flight() -> None:
             client.score({CHAT!r})
             print("ready", flush=True)
             sys.stdin.readline()
-            samples = [[*{CHAT!r}, dict(role="user", content=str(n))] for n in range(50)]
+            samples = [[dict(role="assistant", content=str(n))] for n in range(50)]
             busy = threading.Thread(target=lambda: client.score_many(samples), daemon=True)
             busy.start()
             sys.stdin.readline()
@@ -245,7 +245,7 @@ def test_ctrl_c_stops_what_is_in_flight() -> None:
             from reward_client import RewardClient
             # Whoever is started in the background inherits that SIGINT is ignored.
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            samples = [[*{CHAT!r}, dict(role="user", content=str(n))] for n in range(200)]
+            samples = [[dict(role="assistant", content=str(n))] for n in range(200)]
             with RewardClient({server.url!r}) as client:
                 client.score({CHAT!r})
                 print("ready", flush=True)

@@ -71,6 +71,8 @@ CLOSED = "client/test_closed_options.py::"
 STEPS = "integration/recorded/test_steps.py::"
 VALUES = "integration/pitfalls/test_values.py::"
 MODELS = "integration/pitfalls/test_models.py::"
+INPUT = "integration/pitfalls/test_input.py::"
+READABLE = "_protocols/vllm/messages.py"
 
 PITFALLS: dict[int, Pitfall] = {
     1: Pitfall(
@@ -1044,8 +1046,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client sends exactly one of them.",
                 "_protocols/vllm/tokenize.py",
-                '        "messages": list(conversation.messages),\n',
-                '        "messages": list(conversation.messages),\n        "prompt": "",\n',
+                '        "messages": readable(conversation.messages, version),\n',
+                '        "messages": readable(conversation.messages, version),\n        "prompt": "",\n',
                 (REQUESTS + "test_32_never_two_contents_in_one_body",),
             ),
         ),
@@ -1410,6 +1412,82 @@ PITFALLS: dict[int, Pitfall] = {
                 '        InputError: "sample",\n',
                 '        InputError: "server",\n',
                 ("client/test_failures.py::test_a_subclass_of_a_caller_has_that_of_its_parent",),
+            ),
+        ),
+    ),
+    47: Pitfall(
+        "A server ignores keys of a message that its version does not read (`text`, `value`, "
+        "`reasoning_content`), and a template leaves out parts that the server reads",
+        (
+            Mutation(
+                "The client raises `InputError` with the key to write instead.",
+                READABLE,
+                "        if known is None:\n            raise InputError(_unread(position, key, version, read))\n",
+                "        if known is None:\n            continue\n",
+                (
+                    INPUT + "test_47_a_key_that_no_server_reads",
+                    INPUT + "test_47_reasoning_that_the_version_ignores",
+                    INPUT + "test_47_which_keys_a_version_reads",
+                ),
+            ),
+            Mutation(
+                "The version table knows the roles of the messages whose key a version reads.",
+                READABLE,
+                "        if known.roles is not None and role not in known.roles:\n",
+                "        if known.roles is None:\n",
+                (INPUT + "test_47_which_keys_a_version_reads",),
+            ),
+            Mutation(
+                "It sends `reasoning_content` by the name that the version reads.",
+                READABLE,
+                "        message = {key: value for key, value in message.items() if key != other_name} | {\n"
+                "            reasoning: message[other_name]\n        }\n",
+                "        message = {key: value for key, value in message.items() if key != other_name}\n",
+                (INPUT + "test_47_reasoning_is_sent_by_the_name_that_the_version_reads",),
+            ),
+            Mutation(
+                "A message without content and without tool calls is an error, and so is a key of a "
+                "part that no server reads.",
+                "_base/samples.py",
+                '        if not message.get("tool_calls"):\n',
+                "        if not message:\n",
+                (INPUT + "test_47_a_key_that_no_server_reads",),
+            ),
+            Mutation(
+                "The first conversations with reasoning, tool calls or tools are tokenized without "
+                "them too: the token IDs must differ.",
+                "_tokenization/tokenizer.py",
+                "            if await _server_ids(transport, profile, rules, rest) == ids:\n",
+                "            if not await _server_ids(transport, profile, rules, rest):\n",
+                (INPUT + "test_47_parts_that_the_template_leaves_out",),
+            ),
+        ),
+        "A template that leaves out the text of a turn: the doctor finds it.",
+    ),
+    48: Pitfall(
+        "A conversation without an answer, or with an answer that follows an answer, gets a number "
+        "like any other",
+        (
+            Mutation(
+                "The client raises `InputError` if no answer is at the end.",
+                "_base/turns.py",
+                '    return conversation.steps is None and conversation.messages[-1]["role"] in _NO_ANSWERS\n',
+                "    return False\n",
+                (INPUT + "test_48_a_conversation_ends_with_one_answer",),
+            ),
+            Mutation(
+                "It raises it if an answer follows an answer.",
+                "_base/turns.py",
+                "        if role == previous == _ANSWER:\n",
+                "        if role == previous == None:\n",
+                (INPUT + "test_48_a_conversation_ends_with_one_answer",),
+            ),
+            Mutation(
+                "`rank` raises it for a prompt that ends with an answer.",
+                "_base/turns.py",
+                '    if turns[-1]["role"] == _ANSWER:\n',
+                '    if turns[-1]["role"] is _NO_ANSWERS:\n',
+                (INPUT + "test_48_rank_takes_a_prompt_without_an_answer",),
             ),
         ),
     ),

@@ -94,7 +94,7 @@ def test_other_samples_are_sent_as_token_ids(kind: Kind) -> None:
         FormattedText("<|bos|>4"),
         Conversation(CHATS[0], tools=[{"type": "function", "function": {"name": "add"}}]),
         Conversation(CHATS[0], chat_template_kwargs={"x": 1}),
-        [{"role": "user", "content": [{"type": "text", "text": "2+2?"}]}],
+        [{"role": "assistant", "content": [{"type": "text", "text": "2+2?"}]}],
     ]
     with RewardServer(head="export") as server:
         expected = by_ids(kind, server, samples)

@@ -32,7 +32,8 @@ def _run(
 ) -> T:
     async def main() -> T:
         url = "http://recorded"
-        async with AsyncRewardClient(url, transport=recording.transport(), **options) as client:
+        every = {"on_unanswered": "allow", **options}  # one of the conversations has no answer
+        async with AsyncRewardClient(url, transport=recording.transport(), **every) as client:
             return await work(client)
 
     try:

@@ -12,6 +12,7 @@ from reward_client._base.choices import check_choice
 from reward_client._base.options import (
     Connection,
     Limits,
+    OnControlTokens,
     OnOverlong,
     OnUnanswered,
     RetryPolicy,
@@ -55,6 +56,7 @@ _CHOICES: Mapping[str, tuple[object, ...]] = {
     "route": get_args(RouteChoice),
     "bos": (True, False, None),
     "on_overlong": get_args(OnOverlong),
+    "on_control_tokens": get_args(OnControlTokens),
     "on_unanswered": get_args(OnUnanswered),
     "server_activation": (*get_args(ServerActivation), None),
 }
@@ -71,6 +73,7 @@ class SharedOptions(TypedDict, total=False):
     recipe: RecipeChoice
     bos: bool | None
     on_overlong: OnOverlong
+    on_control_tokens: OnControlTokens
     on_unanswered: OnUnanswered
     server_activation: ServerActivation | None
     retry: RetryPolicy | int
@@ -98,6 +101,7 @@ class Config:
     recipe: RecipeChoice = "auto"
     bos: bool | None = None
     on_overlong: OnOverlong = "raise"
+    on_control_tokens: OnControlTokens = "raise"
     on_unanswered: OnUnanswered = "raise"
     server_activation: ServerActivation | None = None
     retry: RetryPolicy | int = field(default_factory=RetryPolicy)

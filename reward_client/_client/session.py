@@ -188,7 +188,9 @@ class Session:
         link = await self._link()
         state, *_ = await link.pool.states()
         provenance = await link.scorer.provenance(state.provenance)
-        return state.settings(provenance, self.config.on_overlong)
+        return state.settings(
+            provenance, self.config.on_overlong, self.config.on_control_tokens
+        )
 
     async def diagnose(self, sample: Sample | None) -> Diagnosis:
         """Examine the first server."""
@@ -310,8 +312,15 @@ class Session:
             spec = OutputSpec(generates=True)
             critics = self._pool(config.critics, config.critics.urls, spec, transports)
             pools.append(critics)
-        tokenizer = Tokenizer(config.tokenizer, config.on_overlong)
-        scorer = scorer_of(config.method, pools[0], critics, config.limits, tokenizer)
+        tokenizer = Tokenizer(config.tokenizer, config.on_overlong, config.on_control_tokens)
+        scorer = scorer_of(
+            config.method,
+            pools[0],
+            critics,
+            config.limits,
+            tokenizer,
+            config.on_control_tokens,
+        )
         return _Link(transports, pools, scorer)
 
     def _pool(

@@ -9,7 +9,7 @@ from math import isclose
 from typing import Literal
 
 from reward_client._base.activation import Activation
-from reward_client._base.options import OnOverlong, RouteChoice, ServerActivation
+from reward_client._base.options import OnControlTokens, OnOverlong, RouteChoice, ServerActivation
 from reward_client._base.results import Provenance, ServerProfile, Settings
 from reward_client._protocols.vllm import Layout, PooledOutput, ScoringRequest
 from reward_client._protocols.vllm.versions import Strategy
@@ -197,7 +197,9 @@ class ServerState:
             client_version=__version__,
         )
 
-    def settings(self, provenance: Provenance, on_overlong: OnOverlong) -> Settings:
+    def settings(
+        self, provenance: Provenance, on_overlong: OnOverlong, on_control_tokens: OnControlTokens
+    ) -> Settings:
         """The view of everything that rewards depend on."""
         return Settings(
             **dict(provenance),
@@ -205,6 +207,7 @@ class ServerState:
             head_digest=head_digest(self.head),
             bos=self.options.bos,
             on_overlong=on_overlong,
+            on_control_tokens=on_control_tokens,
             max_model_len=self.max_model_len if on_overlong == "drop_turns" else None,
             probe_scores=self.scores,
         )

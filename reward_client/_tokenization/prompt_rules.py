@@ -36,6 +36,7 @@ class PromptRules:
         continues: True if the last turn is left open, for the model to continue.
         answers: True if the model answers, to `question` or to the conversation itself.
         max_model_len: The most tokens of a prompt, if there is a limit.
+        headers: The plain texts that the template writes between turns.
     """
 
     generation_prompt: bool = False
@@ -48,6 +49,7 @@ class PromptRules:
     continues: bool = False
     answers: bool = False
     max_model_len: int | None = None
+    headers: tuple[str, ...] = ()
 
     def with_question(self, prompt: Prompt) -> Prompt:
         """Add the question to a prompt.

@@ -1,0 +1,152 @@
+"""Texts inside of contents that the tokenizer makes control tokens of. Pure.
+
+Such a text ends a turn, or opens another one, in the place of what the author wrote. A pattern
+finds the texts that may be one; whether a model has the token is asked once for each text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+
+from reward_client._base.json_values import as_mapping, as_sequence
+from reward_client._base.samples import Conversation, Message, Prompt
+from reward_client._base.wording import shorten
+from reward_client.errors import InputError
+
+_NAME = r"[\w:.▁-]"
+_WORDS = (
+    r"(?:bos|eos|eot|eod|eom|eop|sop|pad|sep|cls|begin|start|end|turn|role|unused|reserved|special"
+    r"|extra_id|header|message|sequence)"
+)
+# ChatML, Llama 3 and 4, Phi, GLM, Kimi, gpt-oss, Cohere, Granite, Falcon, Yi and OLMo write
+# <|…|>; DeepSeek and Hunyuan the same with wide bars; Llama 2 and Mistral <s>, </s> and [INST];
+# Gemma <bos> and <start_of_turn>; Nemotron <extra_id_1> and <SPECIAL_11>; Seed <seed:bos>; GLM
+# [gMASK]<sop>; BERT [SEP]; EXAONE [|assistant|]; MiniMax ]~b] and [e~[.
+_ANGLED = re.compile(
+    r"<\|[^|<>\s]{1,64}\|>|<｜[^｜<>\s]{1,64}｜>|</?s>"  # noqa: RUF001 - wide bars are meant
+    rf"|<[|/]?{_NAME}{{0,40}}{_WORDS}{_NAME}{{0,24}}\|?>",
+    re.IGNORECASE,
+)
+_SQUARE = re.compile(
+    r"\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|gMASK|sMASK|BOS|EOS|PAD|SEP|CLS)\]"
+    r"|\[\|\w{1,32}\|\]|\]~!?b[\[\]]|\[e~\[|\]![pd]~\["
+)
+# Models write these themselves, or images and tools stand there: they belong to contents.
+_IN_CONTENTS = re.compile(
+    r"think|thought|reason|tool(?!_results)|function|python_tag|image|img|vision|video|audio|media"
+    r"|patch|object_ref|box|quad|point|fim_|code|repo_?name|file_sep|citation|answer|begin_of_solution"
+    r"|end_of_solution",
+    re.IGNORECASE,
+)
+_ROLES = re.compile(r"<[|｜]?(?:tool|observation|tool_start|tool_end)[|｜]?>")  # noqa: RUF001
+_ENDS = re.compile(
+    r"(?!.*(?:header|role|prompt))(?:.*(?:end|eo[stmdp]|pad|return|call)|</s>)", re.IGNORECASE
+)
+_HEADER = re.compile(r"[\[\]:#]")
+_SHOWN_CHARACTERS = 40
+
+
+def suspects(prompt: Prompt, headers: Collection[str] = ()) -> list[str]:
+    """Return the texts in the contents of a conversation that may be control tokens, each once.
+
+    Text after the chat template and token IDs are the caller's own.
+
+    Args:
+        prompt: The prompt.
+        headers: Plain texts that the template writes between turns.
+    """
+    if not isinstance(prompt, Conversation):
+        return []
+    found: dict[str, None] = {}
+    for message in prompt.messages:
+        content = message.get("content")
+        if type(content) is str and len(message) == 2:
+            # The quick way for nearly all contents.
+            if "<" in content or "[" in content or headers:
+                found |= dict.fromkeys(_found(content, headers))
+        else:
+            found |= dict.fromkeys(each for text in _texts(message) for each in _found(text, headers))
+    for step in prompt.steps or ():
+        found |= dict.fromkeys(_found(step, headers))
+    return list(found)
+
+
+def _found(text: str, headers: Collection[str]) -> Iterator[str]:
+    if "<" in text:
+        yield from (each[0] for each in _ANGLED.finditer(text) if not _belongs(each[0]))
+    if "[" in text:
+        yield from (each[0] for each in _SQUARE.finditer(text))
+    yield from (header for header in headers if header in text)
+
+
+def _belongs(marker: str) -> bool:
+    return _IN_CONTENTS.search(marker) is not None and _ROLES.fullmatch(marker) is None
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield every text in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif (fields := as_mapping(value)) is not None:
+        for each in fields.values():
+            yield from _texts(each)
+    else:
+        for each in as_sequence(value) or ():
+            yield from _texts(each)
+
+
+def plain_headers(pieces: Sequence[str]) -> tuple[str, ...]:
+    """Return the headers of turns that are plain text, such as ``"\\n\\nHuman:"`` or ``"[INST]"``.
+
+    Args:
+        pieces: What the template writes between the contents of turns.
+    """
+    texts = (_ANGLED.sub("", piece).strip(" ").rstrip() for piece in pieces)
+    return tuple(sorted({text for text in texts if _HEADER.search(text) and len(text.strip()) > 2}))
+
+
+def check_contents(conversation: Conversation, control: Collection[str]) -> None:
+    """Refuse control tokens in contents.
+
+    Args:
+        conversation: The conversation.
+        control: The control tokens in it.
+
+    Raises:
+        InputError: If there are any.
+    """
+    if not control:
+        return
+    token = min(control)
+    texts = (
+        (f"Message {position}", message) for position, message in enumerate(conversation.messages)
+    )
+    where = next((name for name, message in texts if token in "\0".join(_texts(message))), "A step")
+    raise InputError(
+        f"Cannot score this conversation: {where[0].lower()}{where[1:]} holds the control token "
+        f"{shorten(token, _SHOWN_CHARACTERS)!r}, which the chat template writes around contents. "
+        "Decode responses with skip_special_tokens=True, give on_control_tokens=\"strip\" for the "
+        'tokens that end an answer, or "allow" if they are meant.'
+    )
+
+
+def without_end(conversation: Conversation, control: Collection[str]) -> Conversation:
+    """Return a conversation without the end tokens and padding at the end of its answer."""
+    ends = [token for token in control if _ENDS.match(token)]
+    if conversation.steps:
+        *steps, last = conversation.steps
+        return replace(conversation, steps=[*steps, _stripped(last, ends) or last])
+    *turns, answer = conversation.messages
+    content = answer.get("content")
+    if answer["role"] != "assistant" or not isinstance(content, str):
+        return conversation
+    stripped: Message = {**answer, "content": _stripped(content, ends)}
+    return replace(conversation, messages=[*turns, stripped])
+
+
+def _stripped(text: str, ends: Sequence[str]) -> str:
+    while (end := next((end for end in ends if text.rstrip().endswith(end)), None)) is not None:
+        text = text.rstrip().removesuffix(end)
+    return text

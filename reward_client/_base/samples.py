@@ -378,7 +378,7 @@ def _check_parts(position: int, parts: Sequence[object]) -> None:
             raise InputError(
                 f"A part of message {position}, of the type {shorten(kind, _SHOWN_CHARACTERS)}, "
                 f"has the key {shown!r}, which servers ignore. Leave it out, or write into "
-                f'{"text" if kind == "text" else "a text part"} what the model must see.'
+                f"{'text' if kind == 'text' else 'a text part'} what the model must see."
             )
 
 
@@ -391,7 +391,7 @@ def _part_keys(kind: str) -> frozenset[str]:
 
 
 def _check_tool_calls(position: int, given: object) -> None:
-    """Refuse calls whose arguments vLLM replaces by none, from 0.26 on, since they are no object."""
+    """Refuse calls whose arguments are no JSON object: vLLM 0.32 replaces them by none."""
     calls = as_list(given)
     functions = [as_mapping((as_mapping(call) or {}).get("function")) for call in calls or ()]
     if calls is None or not all(f and _is_str(f.get("name")) for f in functions):

@@ -39,6 +39,7 @@ from reward_client._scoring.base import Outcome, Scorer, reward_or_raise
 from reward_client._scoring.factory import output_spec, scorer_of
 from reward_client._scoring.judge import JudgeScorer
 from reward_client._server.state import DiscoveryOptions, OutputSpec
+from reward_client._server.template_look import look_at_template
 from reward_client._tokenization import Tokenizer
 from reward_client.errors import InputError, RewardClientError, RewardTimeoutError
 from reward_client.methods import Messages
@@ -188,9 +189,15 @@ class Session:
         link = await self._link()
         state, *_ = await link.pool.states()
         provenance = await link.scorer.provenance(state.provenance)
-        return state.settings(
-            provenance, self.config.on_overlong, self.config.on_control_tokens
+        config = self.config
+        settings = state.settings(provenance, config.on_overlong, config.on_control_tokens)
+        if settings.prompt_date is None:
+            return settings
+        transport, rules = link.pool.replicas[0].transport, state.rules
+        today = await look_at_template(
+            transport, state.identity, generation_prompt=rules.generation_prompt
         )
+        return settings.model_copy(update={"prompt_date": today.day or settings.prompt_date})
 
     async def diagnose(self, sample: Sample | None) -> Diagnosis:
         """Examine the first server."""

@@ -34,6 +34,7 @@ Check: TypeAlias = Literal[
     "keep-alive",
     "sample",
     "reference value",
+    "date",
     "replicas",
 ]
 """The names of the checks; docs/how-to/doctor.md explains each."""

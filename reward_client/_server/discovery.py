@@ -28,6 +28,7 @@ from reward_client._server.probes import (
 )
 from reward_client._server.proof import cross_check, prove_head, prove_logits
 from reward_client._server.state import DiscoveryOptions, ServerState, is_same
+from reward_client._server.template_look import TemplateLook, date_cure, look_at_template
 from reward_client._tokenization.prompt_rules import PromptRules, StepToken
 from reward_client.errors import ProtocolError, RecipeError
 from reward_client.heads import Head, LinearHead, ScalarHead, StepHead
@@ -82,6 +83,9 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
         if recipe is None or export is not None or options.head is not None:
             raise
         raise RecipeError(f"The recipe {recipe.name} does not fit this server. {error}") from error
+    template = await look_at_template(
+        transport, identity, generation_prompt=rules.generation_prompt
+    )
     limit = identity.max_model_len or limit
     if limit is not None and strategy.request.route == "completions":
         limit -= 1  # there must be room for the token that is generated
@@ -93,13 +97,14 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
         head=head,
         layout=layout,
         activation=Activation("none", strategy.request.raw_by or "probe"),
-        rules=replace(rules, max_model_len=limit),
+        rules=replace(rules, max_model_len=limit, headers=template.headers),
         recipe=recipe,
         options=options,
         logit_tokens=tuple(logit_tokens),
         response_model=response.model,
         probes=probes,
         outputs=tuple(outputs),
+        template=template,
     )
     return await _proven(transport, promised)
 
@@ -117,9 +122,19 @@ async def _proven(transport: Transport, promised: ServerState) -> ServerState:
     activation = await _activation(transport, promised)
     if activation.name != "none":
         _logger.warning("the server applies a %s", activation.name)
+    if promised.template.day is not None:
+        _warn_of_date(promised.template)
     if exported and not provable(recipe, promised.max_model_len):
         _warn_unproven(recipe.export if recipe else None)
     return replace(promised, activation=activation)
+
+
+def _warn_of_date(template: TemplateLook) -> None:
+    _logger.warning(
+        "the chat template writes today's date (%s), and rewards depend on the day: %s",
+        template.day,
+        date_cure(template),
+    )
 
 
 def _warn_unproven(export: ExportTable | None) -> None:

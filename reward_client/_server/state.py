@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isclose
 from typing import Literal
@@ -14,6 +14,7 @@ from reward_client._base.results import Provenance, ServerProfile, Settings
 from reward_client._protocols.vllm import Layout, PooledOutput, ScoringRequest
 from reward_client._protocols.vllm.versions import Strategy
 from reward_client._server.identity import Identity
+from reward_client._server.template_look import TemplateLook
 from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client._version import __version__
 from reward_client.errors import ResponseMismatchError
@@ -105,6 +106,7 @@ class ServerState:
         response_model: The model's name in responses.
         probes: The token lists that were scored for discovery.
         outputs: The pooled output of each probe.
+        template: What the chat template writes around contents.
     """
 
     url: str
@@ -120,6 +122,7 @@ class ServerState:
     response_model: str | None
     probes: tuple[tuple[int, ...], ...]
     outputs: tuple[PooledOutput, ...]
+    template: TemplateLook = field(default_factory=TemplateLook)
 
     @property
     def model(self) -> str:
@@ -208,6 +211,7 @@ class ServerState:
             bos=self.options.bos,
             on_overlong=on_overlong,
             on_control_tokens=on_control_tokens,
+            prompt_date=self.template.day,
             max_model_len=self.max_model_len if on_overlong == "drop_turns" else None,
             probe_scores=self.scores,
         )

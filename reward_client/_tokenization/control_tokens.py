@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from reward_client._base.json_values import as_mapping, as_sequence
 from reward_client._base.samples import Conversation, Message, Prompt
@@ -18,7 +19,7 @@ from reward_client.errors import InputError
 _NAME = r"[\w:.▁-]"
 _WORDS = (
     r"(?:bos|eos|eot|eod|eom|eop|sop|pad|sep|cls|begin|start|end|turn|role|unused|reserved|special"
-    r"|extra_id|header|message|sequence)"
+    r"|extra_id|header|message|sequence|extra_\d|user|assistant|system|human|bot)"
 )
 # ChatML, Llama 3 and 4, Phi, GLM, Kimi, gpt-oss, Cohere, Granite, Falcon, Yi and OLMo write
 # <|…|>; DeepSeek and Hunyuan the same with wide bars; Llama 2 and Mistral <s>, </s> and [INST];
@@ -44,33 +45,43 @@ _ROLES = re.compile(r"<[|｜]?(?:tool|observation|tool_start|tool_end)[|｜]?>")
 _ENDS = re.compile(
     r"(?!.*(?:header|role|prompt))(?:.*(?:end|eo[stmdp]|pad|return|call)|</s>)", re.IGNORECASE
 )
-_HEADER = re.compile(r"[\[\]:#]")
+_MARKER = re.compile(rf"<[^<>\s]{{1,66}}>|{_SQUARE.pattern}")
+_PLAIN_HEADER = re.compile(r"\w\s*[:\]]|#+\s*\w")
 _SHOWN_CHARACTERS = 40
 
 
-def suspects(prompt: Prompt, headers: Collection[str] = ()) -> list[str]:
+def suspects(prompt: Prompt, headers: tuple[str, ...] = ()) -> list[str]:
     """Return the texts in the contents of a conversation that may be control tokens, each once.
 
     Text after the chat template and token IDs are the caller's own.
 
     Args:
         prompt: The prompt.
-        headers: Plain texts that the template writes between turns.
+        headers: What the template writes between turns.
     """
     if not isinstance(prompt, Conversation):
         return []
+    plain = _plain(headers)
     found: dict[str, None] = {}
     for message in prompt.messages:
         content = message.get("content")
         if type(content) is str and len(message) == 2:
-            # The quick way for nearly all contents.
-            if "<" in content or "[" in content or headers:
+            # Nearly all contents end here.
+            if "<" in content or "[" in content or any(map(content.__contains__, plain)):
                 found |= dict.fromkeys(_found(content, headers))
         else:
-            found |= dict.fromkeys(each for text in _texts(message) for each in _found(text, headers))
+            found |= dict.fromkeys(
+                each for text in _texts(message) for each in _found(text, headers)
+            )
     for step in prompt.steps or ():
         found |= dict.fromkeys(_found(step, headers))
     return list(found)
+
+
+@lru_cache(maxsize=64)
+def _plain(headers: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the headers in which nothing looks like a marker."""
+    return tuple(header for header in headers if "<" not in header and "[" not in header)
 
 
 def _found(text: str, headers: Collection[str]) -> Iterator[str]:
@@ -97,14 +108,19 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(each)
 
 
-def plain_headers(pieces: Sequence[str]) -> tuple[str, ...]:
-    """Return the headers of turns that are plain text, such as ``"\\n\\nHuman:"`` or ``"[INST]"``.
+def headers_of(pieces: Sequence[str]) -> tuple[str, ...]:
+    """Return the markers and the plain texts that separate turns, such as ``"Human:"``.
 
     Args:
         pieces: What the template writes between the contents of turns.
     """
-    texts = (_ANGLED.sub("", piece).strip(" ").rstrip() for piece in pieces)
-    return tuple(sorted({text for text in texts if _HEADER.search(text) and len(text.strip()) > 2}))
+    found: set[str] = set()
+    for piece in pieces:
+        found |= {mark for mark in _MARKER.findall(piece) if not _belongs(mark)}
+        rest = _MARKER.sub("", piece).strip(" ").rstrip()
+        if _PLAIN_HEADER.search(rest):
+            found.add(rest)
+    return tuple(sorted(found))
 
 
 def check_contents(conversation: Conversation, control: Collection[str]) -> None:
@@ -127,7 +143,7 @@ def check_contents(conversation: Conversation, control: Collection[str]) -> None
     raise InputError(
         f"Cannot score this conversation: {where[0].lower()}{where[1:]} holds the control token "
         f"{shorten(token, _SHOWN_CHARACTERS)!r}, which the chat template writes around contents. "
-        "Decode responses with skip_special_tokens=True, give on_control_tokens=\"strip\" for the "
+        'Decode responses with skip_special_tokens=True, give on_control_tokens="strip" for the '
         'tokens that end an answer, or "allow" if they are meant.'
     )
 

@@ -36,7 +36,7 @@ class PromptRules:
         continues: True if the last turn is left open, for the model to continue.
         answers: True if the model answers, to `question` or to the conversation itself.
         max_model_len: The most tokens of a prompt, if there is a limit.
-        headers: The plain texts that the template writes between turns.
+        headers: The markers and plain texts that the template writes between turns.
     """
 
     generation_prompt: bool = False

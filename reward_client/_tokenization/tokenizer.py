@@ -195,9 +195,11 @@ class Tokenizer:
             return prompt
         self._know(profile)
         for text in found:
-            if text not in self._is_control:
+            if text in rules.headers:
+                self._is_control[text] = True
+            elif text not in self._is_control:
                 ids = await tokenize_text(transport, profile.model, text, add_special_tokens=False)
-                self._is_control[text] = ids.size == 1 or text in rules.headers
+                self._is_control[text] = ids.size == 1
         control = [text for text in found if self._is_control[text]]
         if control and self._on_control_tokens == "strip":
             prompt = without_end(prompt, control)

@@ -112,6 +112,8 @@ class RewardServer:
         owned_by: The owner that ``/v1/models`` reports. vLLM reports ``"vllm"``; a proxy in front
             of it may report another owner.
         root: The model path that ``/v1/models`` reports. Clients look recipes up by it.
+        chat_template: The chat template to serve in the place of the model's, as by
+            ``--chat-template``.
 
     Raises:
         ValueError: If an option is unknown, or if the dialect does not support it.
@@ -139,6 +141,7 @@ class RewardServer:
         version: str | None = "dialect",
         owned_by: str = "vllm",
         root: str = "reward-client/sum-judge",
+        chat_template: str | None = None,
     ) -> None:
         app = create_app(
             dialect=dialect,
@@ -152,6 +155,7 @@ class RewardServer:
             version=version,
             owned_by=owned_by,
             root=root,
+            chat_template=chat_template,
         )
         self._faults = FaultInjector(app)
         self._recorder = Recorder(self._faults)

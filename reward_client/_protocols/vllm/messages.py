@@ -57,9 +57,7 @@ def _with_read_keys(position: int, message: Message, version: str | None) -> Mes
     return message
 
 
-def _unread(
-    position: int, key: str, version: str | None, read: Mapping[str, MessageKey]
-) -> str:
+def _unread(position: int, key: str, version: str | None, read: Mapping[str, MessageKey]) -> str:
     usual = usual_key(key, {*_READ, *read, _REASONING[0]})
     if usual is None:
         advice = "Write into content what the model must see, and leave the key out."

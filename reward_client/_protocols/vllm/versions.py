@@ -491,9 +491,7 @@ def message_keys(version: str | None) -> Mapping[str, MessageKey]:
     """Return the keys of a message that a version reads, besides role and content."""
     release = _release(version)
     return {
-        key: read
-        for key, read in _MESSAGE_KEYS.items()
-        if release is None or release >= read.since
+        key: read for key, read in _MESSAGE_KEYS.items() if release is None or release >= read.since
     }
 
 

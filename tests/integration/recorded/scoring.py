@@ -32,7 +32,8 @@ def _run(
 ) -> T:
     async def main() -> T:
         url = "http://recorded"
-        every = {"on_unanswered": "allow", **options}  # one of the conversations has no answer
+        # One of the conversations has no answer, and one holds control tokens.
+        every = {"on_unanswered": "allow", "on_control_tokens": "allow", **options}
         async with AsyncRewardClient(url, transport=recording.transport(), **every) as client:
             return await work(client)
 

@@ -68,6 +68,7 @@ async def _score(
         head=head,
         route=route,
         on_unanswered="allow",
+        on_control_tokens="allow",
     ) as client:
         return await client.score(messages)
 

@@ -1491,6 +1491,73 @@ PITFALLS: dict[int, Pitfall] = {
             ),
         ),
     ),
+    49: Pitfall(
+        "A response that was decoded with its special tokens (`88<|end|>`), or that writes a role "
+        "header, becomes control tokens inside of a content",
+        (
+            Mutation(
+                "The client raises `InputError` for texts that the server's tokenizer keeps whole, "
+                "and asks it once for each text.",
+                "_tokenization/tokenizer.py",
+                "                self._is_control[text] = ids.size == 1\n",
+                "                self._is_control[text] = not ids\n",
+                (INPUT + "test_49_a_control_token_in_a_content",),
+            ),
+            Mutation(
+                "It refuses what the template writes between turns, plain text too.",
+                "_server/template_look.py",
+                "    return TemplateLook(headers_of(pieces[1:]), day, pin)\n",
+                "    return TemplateLook((), day, pin)\n",
+                (INPUT + "test_49_plain_headers_of_turns",),
+            ),
+            Mutation(
+                'With `on_control_tokens="strip"`, end tokens and padding at the end of the answer go.',
+                "_tokenization/control_tokens.py",
+                "        text = text.rstrip().removesuffix(end)\n",
+                "        return text\n",
+                (INPUT + "test_49_end_tokens_may_be_stripped_from_the_answer",),
+            ),
+            Mutation(
+                "A judge's prompt is checked with the answer in it.",
+                "_scoring/factory.py",
+                "TextGenerator, max_texts=max_texts, on_control_tokens=on_control_tokens",
+                'TextGenerator, max_texts=max_texts, on_control_tokens="allow"',
+                (INPUT + "test_49_a_judge_is_not_told_what_to_write",),
+            ),
+        ),
+        "`FormattedText` and token IDs are the caller's own. Control tokens that look like none of "
+        "the known families, and stand in no template, are not found.",
+    ),
+    50: Pitfall(
+        "A chat template writes today's date, so equal samples get other rewards on another day",
+        (
+            Mutation(
+                "The client looks for the date in the prompt at first contact, and warns.",
+                DISCOVERY,
+                "    if promised.template.day is not None:\n",
+                "    if promised.template is None:\n",
+                (
+                    INPUT + "test_50_a_template_that_writes_today",
+                    INPUT + "test_50_a_template_whose_date_no_argument_sets",
+                ),
+            ),
+            Mutation(
+                "The doctor names the argument that sets the date.",
+                "_doctor/runner.py",
+                "        if state.template.day is not None:\n",
+                "        if state.template is None:\n",
+                (INPUT + "test_50_a_template_that_writes_today",),
+            ),
+            Mutation(
+                "The day is one of the settings of a file, whose run no other day resumes.",
+                "_server/state.py",
+                "            prompt_date=self.template.day,\n",
+                "            prompt_date=None,\n",
+                (INPUT + "test_50_the_day_belongs_to_the_settings_of_a_file",),
+            ),
+        ),
+        "A server whose clock is off by more than a day, and a date in other words.",
+    ),
     56: Pitfall(
         "Caches, mirrors, registries and mounts name a model in other forms than its hub, so the "
         "client lacks what its recipe knows",

@@ -32,7 +32,7 @@ _OTHER_DAY = "26 Jul 2024"
 
 @dataclass(frozen=True, slots=True)
 class TemplateLook:
-    """What the chat template writes around contents.
+    """The texts that the chat template writes around contents.
 
     Attributes:
         headers: The markers and plain texts that separate turns.

@@ -1,7 +1,7 @@
 """Texts inside of contents that the tokenizer makes control tokens of. Pure.
 
 Such a text ends a turn, or opens another one, in the place of what the author wrote. A pattern
-finds the texts that may be one; whether a model has the token is asked once for each text.
+finds the texts that may be one, and the server says once for each text if it is.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ _WORDS = (
 # ChatML, Llama 3 and 4, Phi, GLM, Kimi, gpt-oss, Cohere, Granite, Falcon, Yi and OLMo write
 # <|…|>; DeepSeek and Hunyuan the same with wide bars; Llama 2 and Mistral <s>, </s> and [INST];
 # Gemma <bos> and <start_of_turn>; Nemotron <extra_id_1> and <SPECIAL_11>; Seed <seed:bos>; GLM
-# [gMASK]<sop>; BERT [SEP]; EXAONE [|assistant|]; MiniMax ]~b] and [e~[.
-_ANGLED = re.compile(
-    r"<\|[^|<>\s]{1,64}\|>|<｜[^｜<>\s]{1,64}｜>|</?s>"  # noqa: RUF001 - wide bars are meant
+# [gMASK]<sop>; BERT [SEP]; EXAONE [|assistant|]; MiniMax [e~[.
+_CONTROL = re.compile(
+    r"<\|[^|<>\s]{1,64}\|>|<｜[^｜<>\s]{1,64}｜>|</?s>"  # noqa: RUF001 - wide bars
     rf"|<[|/]?{_NAME}{{0,40}}{_WORDS}{_NAME}{{0,24}}\|?>",
     re.IGNORECASE,
 )
+_ANGLED = re.compile(r"<[^<>\s]{1,68}>")
 _SQUARE = re.compile(
-    r"\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|gMASK|sMASK|BOS|EOS|PAD|SEP|CLS)\]"
-    r"|\[\|\w{1,32}\|\]|\]~!?b[\[\]]|\[e~\[|\]![pd]~\["
+    r"\[(?:/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|gMASK|sMASK|BOS|EOS|PAD|SEP|CLS)\]"
+    r"|\|\w{1,32}\|\]|e~\[)"
 )
 # Models write these themselves, or images and tools stand there: they belong to contents.
 _IN_CONTENTS = re.compile(
@@ -45,7 +46,7 @@ _ROLES = re.compile(r"<[|｜]?(?:tool|observation|tool_start|tool_end)[|｜]?>")
 _ENDS = re.compile(
     r"(?!.*(?:header|role|prompt))(?:.*(?:end|eo[stmdp]|pad|return|call)|</s>)", re.IGNORECASE
 )
-_MARKER = re.compile(rf"<[^<>\s]{{1,66}}>|{_SQUARE.pattern}")
+_MARKER = re.compile(f"{_ANGLED.pattern}|{_SQUARE.pattern}")
 _PLAIN_HEADER = re.compile(r"\w\s*[:\]]|#+\s*\w")
 _SHOWN_CHARACTERS = 40
 
@@ -80,19 +81,26 @@ def suspects(prompt: Prompt, headers: tuple[str, ...] = ()) -> list[str]:
 
 @lru_cache(maxsize=64)
 def _plain(headers: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the headers in which nothing looks like a marker."""
-    return tuple(header for header in headers if "<" not in header and "[" not in header)
+    """Return the headers that no pattern finds."""
+    return tuple(header for header in headers if not _MARKER.fullmatch(header))
 
 
-def _found(text: str, headers: Collection[str]) -> Iterator[str]:
+def _found(text: str, headers: tuple[str, ...]) -> Iterator[str]:
     if "<" in text:
-        yield from (each[0] for each in _ANGLED.finditer(text) if not _belongs(each[0]))
+        markers = _ANGLED.findall(text)
+        yield from (marker for marker in markers if _is_suspect(marker) or marker in headers)
     if "[" in text:
-        yield from (each[0] for each in _SQUARE.finditer(text))
-    yield from (header for header in headers if header in text)
+        yield from _SQUARE.findall(text)
+    yield from (header for header in _plain(headers) if header in text)
+
+
+@lru_cache(maxsize=4096)
+def _is_suspect(marker: str) -> bool:
+    return _CONTROL.fullmatch(marker) is not None and not _belongs(marker)
 
 
 def _belongs(marker: str) -> bool:
+    """Return True for the markers that models write into contents."""
     return _IN_CONTENTS.search(marker) is not None and _ROLES.fullmatch(marker) is None
 
 

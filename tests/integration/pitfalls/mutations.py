@@ -1323,98 +1323,6 @@ PITFALLS: dict[int, Pitfall] = {
         ),
         limit="A cache must use the fingerprint in its key. The client cannot see a cache above it.",
     ),
-    52: Pitfall(
-        "Rewards of two models are compared, although their scales have nothing in common",
-        (
-            Mutation(
-                "Rewards of different models, methods or heads have no order: `<`, `max` and "
-                "`sorted` raise `TypeError`.",
-                "_base/number_like.py",
-                "            self._check_order(other)\n",
-                "            pass\n",
-                (VALUES + "test_52_rewards_of_unlike_scales_have_no_order",),
-            ),
-            Mutation(
-                "Rewards of two replicas of one model have an order.",
-                "_base/results.py",
-                '_SCALE = ("model", "method", "method_digest", "head")',
-                '_SCALE = ("model", "method", "method_digest", "head", "server_version")',
-                (VALUES + "test_52_rewards_of_one_model_have_an_order",),
-            ),
-        ),
-        limit="A comparison of plain floats, such as `key=float`, is the caller's word that the "
-        "scales are alike. The name of a model does not tell two checkpoints apart.",
-    ),
-    53: Pitfall(
-        "Tables hand out arrays in the place of lists; each sample is an error then, which a framework "
-        "turns into NaN",
-        (
-            Mutation(
-                "The client reads arrays and columns of any library as lists, also inside a sample.",
-                "_base/arrays.py",
-                'return kind.__module__ != "builtins" and any(',
-                'return kind.__module__ == "builtins" and any(',
-                (
-                    VALUES + "test_53_a_column_of_arrays_is_a_column_of_samples",
-                    "base/test_arrays.py::test_columns_of_samples",
-                ),
-            ),
-            Mutation(
-                "It reads integers of any library as token IDs, and no truth values.",
-                "_base/samples.py",
-                "        items = [to_builtin(item) for item in items]\n",
-                "        items = [int(item) for item in items]\n",
-                (
-                    VALUES + "test_53_arrays_of_truth_values_are_no_token_ids",
-                    "base/test_arrays.py::test_what_is_refused",
-                ),
-            ),
-        ),
-    ),
-    54: Pitfall(
-        "Roles of other formats (`human`, `gpt`, `User`) reach the prompt as they stand, since most chat "
-        "templates check no roles",
-        (
-            Mutation(
-                "The client raises `InputError` with the role to write.",
-                "_base/samples.py",
-                "    if usual is not None:\n",
-                "    if usual is None:\n",
-                (
-                    VALUES + "test_54_a_role_that_the_model_never_saw",
-                    "base/test_samples.py::test_a_role_under_another_name",
-                ),
-            ),
-        ),
-        limit="Other unknown roles are sent: a template may know them, such as those of a judge.",
-    ),
-    55: Pitfall(
-        "Errors that a call returns, or that stand in a file, are read by nobody: rewards are missing, "
-        "and the cause is unknown",
-        (
-            Mutation(
-                "The client logs one warning a call, with the number of failures of each kind.",
-                "_client/streaming.py",
-                '        warn_of_failures(self.failures, self._taken, "samples")\n',
-                "",
-                ("client/test_failures.py::test_one_warning_a_call",),
-            ),
-            Mutation(
-                "So does `score_file`, for rows.",
-                "files/runner.py",
-                '        warn_of_failures(run.tally.failures, run.tally.rows, "rows")\n',
-                "",
-                ("client/test_failures.py::test_one_warning_a_file",),
-            ),
-            Mutation(
-                "Each error says whether the sample or the server is at fault.",
-                "errors.py",
-                '        InputError: "sample",\n',
-                '        InputError: "server",\n',
-                ("client/test_failures.py::test_a_subclass_of_a_caller_has_that_of_its_parent",),
-            ),
-        ),
-    ),
     47: Pitfall(
         "A server ignores keys of a message that its version does not read (`text`, `value`, "
         "`reasoning_content`), and a template leaves out parts that the server reads",
@@ -1520,8 +1428,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "A judge's prompt is checked with the answer in it.",
                 "_scoring/factory.py",
-                "TextGenerator, max_texts=max_texts, on_control_tokens=on_control_tokens",
-                'TextGenerator, max_texts=max_texts, on_control_tokens="allow"',
+                "TextGenerator, max_texts=limits.max_concurrency, on_control_tokens=on_control_tokens",
+                'TextGenerator, max_texts=limits.max_concurrency, on_control_tokens="allow"',
                 (INPUT + "test_49_a_judge_is_not_told_what_to_write",),
             ),
         ),
@@ -1557,6 +1465,98 @@ PITFALLS: dict[int, Pitfall] = {
             ),
         ),
         "A server whose clock is off by more than a day, and a date in other words.",
+    ),
+    52: Pitfall(
+        "Rewards of two models are compared, although their scales have nothing in common",
+        (
+            Mutation(
+                "Rewards of different models, methods or heads have no order: `<`, `max` and "
+                "`sorted` raise `TypeError`.",
+                "_base/number_like.py",
+                "            self._check_order(other)\n",
+                "            pass\n",
+                (VALUES + "test_52_rewards_of_unlike_scales_have_no_order",),
+            ),
+            Mutation(
+                "Rewards of two replicas of one model have an order.",
+                "_base/results.py",
+                '_SCALE = ("model", "method", "method_digest", "head")',
+                '_SCALE = ("model", "method", "method_digest", "head", "server_version")',
+                (VALUES + "test_52_rewards_of_one_model_have_an_order",),
+            ),
+        ),
+        limit="A comparison of plain floats, such as `key=float`, is the caller's word that the "
+        "scales are alike. The name of a model does not tell two checkpoints apart.",
+    ),
+    53: Pitfall(
+        "Tables hand out arrays in the place of lists; each sample is an error then, which a framework "
+        "turns into NaN",
+        (
+            Mutation(
+                "The client reads arrays and columns of any library as lists, also inside a sample.",
+                "_base/arrays.py",
+                'return kind.__module__ != "builtins" and any(',
+                'return kind.__module__ == "builtins" and any(',
+                (
+                    VALUES + "test_53_a_column_of_arrays_is_a_column_of_samples",
+                    "base/test_arrays.py::test_columns_of_samples",
+                ),
+            ),
+            Mutation(
+                "It reads integers of any library as token IDs, and no truth values.",
+                "_base/samples.py",
+                "        items = [to_builtin(item) for item in items]\n",
+                "        items = [int(item) for item in items]\n",
+                (
+                    VALUES + "test_53_arrays_of_truth_values_are_no_token_ids",
+                    "base/test_arrays.py::test_what_is_refused",
+                ),
+            ),
+        ),
+    ),
+    54: Pitfall(
+        "Roles of other formats (`human`, `gpt`, `User`) reach the prompt as they stand, since most chat "
+        "templates check no roles",
+        (
+            Mutation(
+                "The client raises `InputError` with the role to write.",
+                "_base/samples.py",
+                "    if usual is not None:\n",
+                "    if usual is None:\n",
+                (
+                    VALUES + "test_54_a_role_that_the_model_never_saw",
+                    "base/test_samples.py::test_a_role_under_another_name",
+                ),
+            ),
+        ),
+        limit="Other unknown roles are sent: a template may know them, such as those of a judge.",
+    ),
+    55: Pitfall(
+        "Errors that a call returns, or that stand in a file, are read by nobody: rewards are missing, "
+        "and the cause is unknown",
+        (
+            Mutation(
+                "The client logs one warning a call, with the number of failures of each kind.",
+                "_client/streaming.py",
+                '        warn_of_failures(self.failures, self._taken, "samples")\n',
+                "",
+                ("client/test_failures.py::test_one_warning_a_call",),
+            ),
+            Mutation(
+                "So does `score_file`, for rows.",
+                "files/runner.py",
+                '        warn_of_failures(run.tally.failures, run.tally.rows, "rows")\n',
+                "",
+                ("client/test_failures.py::test_one_warning_a_file",),
+            ),
+            Mutation(
+                "Each error says whether the sample or the server is at fault.",
+                "errors.py",
+                '        InputError: "sample",\n',
+                '        InputError: "server",\n',
+                ("client/test_failures.py::test_a_subclass_of_a_caller_has_that_of_its_parent",),
+            ),
+        ),
     ),
     56: Pitfall(
         "Caches, mirrors, registries and mounts name a model in other forms than its hub, so the "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from reward_client._server.template_look import CONTENTS
 from reward_client.testing import RewardServer
 
 QUESTION = {"role": "user", "content": "What is 37 + 45?"}
@@ -19,3 +20,15 @@ SCORING = ("/pooling", "/v1/embeddings", "/classify")
 def served(server: RewardServer, *paths: str) -> list[Any]:
     """The bodies that these routes were sent."""
     return [request.json for request in server.requests if request.path in paths]
+
+
+def is_look(body: Any) -> bool:
+    """Whether the client looks at the template with this conversation of its own."""
+    return [message["content"] for message in body.get("messages", ())] == [*CONTENTS]
+
+
+def chats(server: RewardServer) -> list[Any]:
+    """The bodies of ``/tokenize`` with a caller's conversation."""
+    return [
+        body for body in served(server, "/tokenize") if "messages" in body and not is_look(body)
+    ]

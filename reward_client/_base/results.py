@@ -48,6 +48,7 @@ class ServerProfile(_Result):
             route.
         model: The model's name on the server.
         root: The folder or repository that the server loaded the model from; None if unknown.
+        tokenizer_root: The same for the tokenizer. An adapter has that of its base model.
         max_model_len: The largest number of tokens for one sample; None if unknown.
         route: ``"embeddings"``, ``"pooling"``, ``"classify"`` or ``"completions"``.
         sends: The content of a scoring request: ``"ids"``, or ``"text"``. The client verifies that
@@ -73,6 +74,7 @@ class ServerProfile(_Result):
     version_known: bool
     model: str
     root: str | None
+    tokenizer_root: str | None
     max_model_len: int | None
     route: str
     sends: str

@@ -109,7 +109,7 @@ def discovery_finding(error: Exception, *, head_named: bool) -> Finding:
     """
     if isinstance(error, RewardClientError) and (error.endpoint or "").endswith("tokenize"):
         return tokens_finding(error)
-    if isinstance(error, RecipeError) and error.__cause__ is None:
+    if isinstance(error, RecipeError) and not isinstance(error.__cause__, ProtocolError):
         detail, instead = _parts(error)  # the recipe refuses this server
         return failed("recipe", detail, instead or _RECIPE)
     if isinstance(error, RouteNotFoundError) and head_named:

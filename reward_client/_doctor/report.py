@@ -33,6 +33,7 @@ Check: TypeAlias = Literal[
     "local tokenizer",
     "keep-alive",
     "sample",
+    "one server",
     "reference value",
     "date",
     "replicas",

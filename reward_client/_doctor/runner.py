@@ -9,6 +9,7 @@ from typing import TypeVar
 from reward_client._base.results import Reward
 from reward_client._base.samples import Prompt, parse_sample
 from reward_client._doctor import reward_checks, server_checks
+from reward_client._doctor.address_check import one_server
 from reward_client._doctor.error_findings import (
     discovery_finding,
     error_finding,
@@ -148,6 +149,7 @@ class Doctor:
                 *checks,
             ]
         if self._state is not None:
+            checks.append(("one server", partial(self._one_server, self._state)))
             checks += self._reference_checks(self._state)
         for name, check in checks:
             found = await _outcome(check())
@@ -197,6 +199,11 @@ class Doctor:
             return not_checked("sample", "This judge compares two answers: use rank().")
         self._reward = await self._scorer.score_one(self._token_checks.sample)
         return reward_checks.sample(self._reward)
+
+    async def _one_server(self, state: ServerState) -> Finding:
+        if self._reward is None and not self._scorer.compares:
+            return not_checked("one server", "No sample can be scored, as reported above.")
+        return await one_server(self._transport, state)
 
     def _reference_checks(self, state: ServerState) -> list[_NamedCheck]:
         references = state.recipe.references if state.recipe is not None else ()

@@ -37,10 +37,18 @@ def output_spec(method: Method | None) -> OutputSpec:
     if isinstance(method, Messages):
         return OutputSpec("messages")
     if isinstance(method, TokenLogit):
-        return OutputSpec(tokens=(method.token,))
+        return OutputSpec(
+            tokens=(method.token,), classifier_from_token=method.classifier_from_token
+        )
     if isinstance(method, YesNo):
         tokens = (method.yes, method.no)
-        spec = OutputSpec("yes or no", tokens, method.question, answers=True)
+        spec = OutputSpec(
+            "yes or no",
+            tokens,
+            method.question,
+            answers=True,
+            classifier_from_token=method.classifier_from_token,
+        )
         return _with_generation(spec, method)
     if isinstance(method, CritiqueThenScore):
         spec = replace(output_spec(method.reward), method="critique")

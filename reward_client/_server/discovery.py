@@ -6,9 +6,7 @@ import logging
 from dataclasses import replace
 
 from reward_client._base.activation import Activation
-from reward_client._base.samples import parse_sample
 from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm.tokenize import tokenize_prompt
 from reward_client._protocols.vllm.versions import VersionRange, version_range_of
 from reward_client._server.activation_check import (
     Reads,
@@ -27,6 +25,13 @@ from reward_client._server.probes import (
     tokenize_probe_text,
 )
 from reward_client._server.proof import cross_check, prove_head, prove_logits
+from reward_client._server.recipe_checks import (
+    check_logit_tokens,
+    check_reference,
+    check_special_tokens,
+    missing_system,
+    reference_output,
+)
 from reward_client._server.state import DiscoveryOptions, ServerState, is_same
 from reward_client._server.template_look import TemplateLook, date_cure, look_at_template
 from reward_client._tokenization.prompt_rules import PromptRules, StepToken
@@ -57,6 +62,8 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     export = recipe.export if recipe else None
     if recipe is not None and export is not None:
         _refuse_unserved(recipe, named_head, versions, identity)
+    if recipe is not None:
+        await check_special_tokens(transport, identity, recipe, options)
     head = named_head or ScalarHead()
     mounted = await mounted_paths(transport)
     logit_tokens = options.output.tokens
@@ -75,6 +82,10 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     text, bos_token_id, limit = await tokenize_probe_text(transport, model)
     probes = cut_probes(text, step)
     rules = _rules(options, recipe, bos_token_id, step, head)
+    if recipe is not None:
+        opened = rules.generation_prompt
+        system = await missing_system(transport, identity, recipe, generation_prompt=opened)
+        rules = replace(rules, system=system, trained_tokens=recipe.prompt.max_tokens)
     try:
         strategy, layout, outputs, response = await first_that_fits(
             transport, model, strategies, probes, rules, head, hint, export
@@ -106,7 +117,10 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
         outputs=tuple(outputs),
         template=template,
     )
-    return await _proven(transport, promised)
+    await check_logit_tokens(transport, promised, tokens)
+    state = await _proven(transport, promised)
+    await check_reference(transport, state)
+    return state
 
 
 async def _proven(transport: Transport, promised: ServerState) -> ServerState:
@@ -251,21 +265,12 @@ async def _activation_by_reference(
     transport: Transport, promised: ServerState, recipe: Recipe
 ) -> Activation | None:
     """Find the activation by samples whose raw reward the recipe knows."""
-    identity, request, rules = promised.identity, promised.request, promised.rules
     for reference in recipe.references:
-        if not isinstance(reference.expected, float) or request.sends != "ids":
+        if not isinstance(reference.expected, float) or promised.request.sends != "ids":
             continue
-        prompt = parse_sample(reference.sample)
-        ids = await tokenize_prompt(
-            transport,
-            identity.model,
-            identity.version,
-            prompt,
-            generation_prompt=rules.generation_prompt,
-        )
-        ids = rules.finished(ids, prompt)
-        response = await transport.send(request.build(identity.model, [ids]))
-        (output,) = request.read(response, [ids])
+        _, output = await reference_output(transport, promised, reference)
+        if output is None:
+            continue
         value = promised.layout.rows(output)[-1][0]
         activation = reference_decides(value, reference.expected, reference.tolerance)
         if activation is not None:

@@ -39,6 +39,7 @@ class OutputSpec:
         question: The question after each conversation.
         answers: True if the tokens belong to an answer that begins after the prompt.
         generates: True if only generated text is used and logprobs are ignored.
+        classifier_from_token: True if the caller says that a pooling server's head reads `tokens`.
         method_digest: As in `Provenance`, and so are the three that follow.
     """
 
@@ -47,6 +48,7 @@ class OutputSpec:
     question: str | None = None
     answers: bool = False
     generates: bool = False
+    classifier_from_token: bool = False
     method_digest: str | None = None
     votes: int | None = None
     temperature: float | None = None
@@ -164,6 +166,7 @@ class ServerState:
             version_known=identity.version_known,
             model=identity.model,
             root=identity.root,
+            tokenizer_root=identity.tokenizer_root,
             max_model_len=self.max_model_len,
             route=request.route,
             sends=request.sends,

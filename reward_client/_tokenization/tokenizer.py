@@ -17,6 +17,7 @@ from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.tokenize import tokenize_prompt, tokenize_text
 from reward_client._tokenization.control_tokens import check_contents, suspects, without_end
 from reward_client._tokenization.local_tokenizer import LocalTokenizer, Proof, is_plain
+from reward_client._tokenization.notices import Notices
 from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client._tokenization.shown_parts import omissions
 from reward_client._tokenization.truncation import fit
@@ -110,6 +111,7 @@ class Tokenizer:
         self._is_control: dict[str, bool] = {}
         self._loading = asyncio.Lock()
         self._rendering = asyncio.Lock()
+        self._notices = Notices()
 
     async def tokenize_locally(
         self, profile: ServerProfile, rules: PromptRules, prompts: Sequence[Prompt]
@@ -231,7 +233,9 @@ class Tokenizer:
         self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
     ) -> Tokenized:
         asked = rules.with_question(prompt)
-        return Tokenized.of(rules, await self._ids(transport, profile, rules, asked), asked)
+        made = Tokenized.of(rules, await self._ids(transport, profile, rules, asked), asked)
+        self._notices.note(rules, prompt, made.size)
+        return made
 
     async def _locally(
         self,
@@ -265,6 +269,7 @@ class Tokenizer:
                 made[index] = error
                 continue
             if tokenized.fits or self._on_overlong == "raise":
+                self._notices.note(rules, prompt, tokenized.size)
                 made[index] = tokenized
         return made
 
@@ -358,7 +363,7 @@ class Tokenizer:
         if isinstance(self._choice, LocalTokenizer):
             return self._choice
         by_server = self._choice in ("local", "auto")
-        return LocalTokenizer(profile.root or "" if by_server else self._choice)
+        return LocalTokenizer(profile.tokenizer_root or "" if by_server else self._choice)
 
 
 async def _server_ids(

@@ -20,7 +20,7 @@ from reward_client.export.known_heads import (
 )
 from reward_client.export.layers import Layer, check_chain, scaled
 from reward_client.export.normalization import NORMALIZER, normalization
-from reward_client.export.token_head import token_head_layers
+from reward_client.export.token_head import choose_tokens, token_head_layers
 
 LM_HEAD = "lm-head:"
 """Prefix of a choice that names tokens of a language model."""
@@ -47,6 +47,7 @@ class FoundHead:
         is_own: True for the head that the model was published with.
         notes: Facts for users.
         file: Separate file of the head, or None.
+        tokens: Tokens whose logit, or whose difference of logits, the head computes.
     """
 
     name: str
@@ -59,6 +60,7 @@ class FoundHead:
     is_own: bool
     notes: tuple[str, ...]
     file: Path | None = None
+    tokens: tuple[int, ...] = ()
 
     @property
     def width(self) -> int:
@@ -82,9 +84,13 @@ def find_head(checkpoint: Checkpoint, choice: str) -> FoundHead:
     ) | _under(NORMALIZER, checkpoint.tensors)
     _refuse_other_tensors(checkpoint, drop)
     if choice.startswith(LM_HEAD):
-        layers = token_head_layers(checkpoint, choice.removeprefix(LM_HEAD))
+        named = choice.removeprefix(LM_HEAD)
+        layers = token_head_layers(checkpoint, named)
         check_chain(layers, _hidden_size(checkpoint.config))
-        return FoundHead(choice, layers, "scalar", (), 1, 1.0, drop, is_own=False, notes=())
+        tokens = tuple(token for token, _ in choose_tokens(checkpoint, named))
+        return FoundHead(
+            choice, layers, "scalar", (), 1, 1.0, drop, is_own=False, notes=(), tokens=tokens
+        )
     if choice == "auto":
         if len(stored) != 1:
             raise ExportError(_not_one_head(checkpoint, stored))

@@ -47,6 +47,7 @@ def build_manifest(
         architectures=(backbone.architecture,),
         output="per token" if is_per_step else "vector",
         head=_head(found, known),
+        logit_tokens=found.tokens,
         prompt=known.prompt if known else PromptTable(),
         activation="none",
         special_tokens=dict(known.special_tokens) if known else {},

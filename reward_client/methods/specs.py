@@ -15,7 +15,7 @@ from reward_client._base.token_ids import MAX_TOKEN_ID
 from reward_client.errors import InputError
 from reward_client.heads import Head
 
-_NOT_IN_DIGEST = ("critic", "critic_key")
+_NOT_IN_DIGEST = ("critic", "critic_key", "classifier_from_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +73,21 @@ class TokenLogit:
 
     Args:
         token: The token's ID, or a text that is exactly one token.
+        classifier_from_token: True if the pooling server was started with ``classifier_from_token``
+            for this token. No server reports that, and an ordinary classifier looks the same:
+            without this word, the manifest of an export as ``recipe=``, or a recipe with the same
+            token, the client raises `NotARewardError`. A generating server needs no word.
 
     Raises:
-        InputError: If the token is neither an ID nor a text.
+        InputError: If an argument is invalid.
     """
 
     token: int | str
+    classifier_from_token: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_token("TokenLogit", self.token)
+        check_flags(classifier_from_token=self.classifier_from_token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +154,7 @@ class YesNo(GeneratingMethod):
 
     The server can be a generating server (vLLM 0.6.6 and later), or a pooling server whose head
     consists of the two rows of ``lm_head`` (``classifier_from_token`` with ``from_2_way_softmax``,
-    or an exported checkpoint). The client cannot verify that such a head belongs to these tokens.
-    With ``reasoning``, the server must generate.
+    or an exported checkpoint). With ``reasoning``, the server must generate.
 
     Args:
         question: The question; None if the conversations already end with it.
@@ -157,6 +162,8 @@ class YesNo(GeneratingMethod):
         no: The token of a bad answer, like ``yes``.
         reasoning: Instruction for the text that the model writes before the question; None for no
             reasoning.
+        classifier_from_token: True if the pooling server was started with ``classifier_from_token``
+            for these tokens; see `TokenLogit`.
 
     Raises:
         InputError: If a parameter is invalid.
@@ -166,6 +173,7 @@ class YesNo(GeneratingMethod):
     yes: int | str = "Yes"
     no: int | str = "No"
     reasoning: str | None = None
+    classifier_from_token: bool = False
 
     @property
     def generates(self) -> bool:
@@ -176,6 +184,7 @@ class YesNo(GeneratingMethod):
         super(YesNo, self).__post_init__()
         _check_token("YesNo", self.yes)
         _check_token("YesNo", self.no)
+        check_flags(classifier_from_token=self.classifier_from_token)
         for name in ("question", "reasoning"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and value.strip()):
@@ -255,10 +264,14 @@ class CritiqueThenScore(GeneratingMethod):
 
 
 def method_digest(method: GeneratingMethod) -> str:
-    """Return the SHA-256 (hex) of a method's type and parameters, except the critic's address."""
-    parameters = {key: value for key, value in asdict(method).items() if key not in _NOT_IN_DIGEST}
+    """Return the SHA-256 (hex) of a method and its parameters, without addresses and keys."""
+    parameters = asdict(method, dict_factory=_meaningful)
     content = json.dumps([type(method).__name__, parameters], sort_keys=True, default=dict)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _meaningful(parameters: list[tuple[str, object]]) -> dict[str, object]:
+    return {key: value for key, value in parameters if key not in _NOT_IN_DIGEST}
 
 
 def check_head(head: object) -> None:

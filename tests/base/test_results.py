@@ -198,6 +198,7 @@ PROFILE: dict[str, Any] = {
     "version_known": True,
     "model": "<b>m</b>",
     "root": "/" + "long/" * 50,
+    "tokenizer_root": None,
     "max_model_len": 1024,
     "route": "pooling",
     "sends": "ids",

@@ -154,6 +154,8 @@ CALLS: dict[str, Callable[..., Any]] = {
         RewardClient(NOWHERE, method=methods.Pooled(**o)) if "head" in o else methods.Pooled(**o)
     ),
     "CritiqueThenScore": lambda **o: methods.CritiqueThenScore(critic=NOWHERE, **o),
+    "TokenLogit": lambda **o: methods.TokenLogit(1, **o),
+    "YesNo": lambda **o: methods.YesNo(**o),
     "Verdict": lambda **o: methods.Verdict(pattern="(a)", prompt="{response}", **o),
     "export_checkpoint": lambda **o: export.export_checkpoint("/no/source", "/no/target", **o),
     "score_file": lambda **o: files.score_file(RewardClient(NOWHERE), "/no/in", "/no/out", **o),

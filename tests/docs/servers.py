@@ -11,13 +11,15 @@ import httpx
 
 from reward_client.testing import RewardServer
 
+from ..support.altered import alter_replies
 from ..support.raw_server import RawServer, answering
 from ..support.scribe import Scribe
 
 __all__ = ["DEFAULT", "SERVERS", "Stage", "logits", "pooled", "writes"]
 
 DEFAULT = "http://localhost:8000"
-NEMOTRON = "nvidia/Llama-3.1-Nemotron-70B-Reward-HF"
+NEMOTRON = "nvidia/Llama-3.3-Nemotron-70B-Reward"
+"""A model of the recipe without a published reward, which the small model could not give."""
 
 _SUM = re.compile(r"(\d+) \+ (\d+)")
 _ANSWERS = re.compile(r"(?:<assistant>|Answer(?: [AB])?: )(\d+)")
@@ -61,15 +63,25 @@ def _scribe() -> RawServer:
     return RawServer(answering(Scribe(writes, logits=logits)))
 
 
+def _nemotron() -> RewardServer:
+    """Return a server whose tokenizer has the token that Nemotron's recipe names."""
+
+    def rename(request: dict[str, Any], reply: dict[str, Any]) -> None:
+        if request.get("prompt") == "!":
+            reply |= {"count": 1, "tokens": [0]}
+
+    server = RewardServer(logprobs="raw_logits", dialect="0.25", root=NEMOTRON)
+    alter_replies(server, "/tokenize", rename)
+    return server
+
+
 SERVERS: dict[str, Callable[[], RewardServer | RawServer]] = {
     DEFAULT: RewardServer,
     "http://exported:8000": lambda: RewardServer(head="export"),
     "http://math-rm:8000": lambda: RewardServer(head="token"),
     "http://math-prm:8000": lambda: RewardServer(head="steps"),
     "http://generates:8000": lambda: RewardServer(logprobs="raw_logits", dialect="0.25"),
-    "http://nemotron:8000": lambda: RewardServer(
-        logprobs="raw_logits", dialect="0.25", root=NEMOTRON
-    ),
+    "http://nemotron:8000": _nemotron,
     "http://verifier:8000": _scribe,
     "http://critic:8000": _scribe,
     "http://head:8000": lambda: RawServer(answering(Scribe(pools=pooled))),

@@ -626,13 +626,13 @@ SITUATIONS = [
     Situation(
         "published for another tokenizer",
         2,
-        {"reference value": ("failed", "out of vocabulary", "its own tokenizer")},
+        {"recipe": ("failed", "out of vocabulary", "name the recipe")},
         client=named(recipe(references=[reference(1.0, token_ids=[10**6])])),
     ),
     Situation(
         "other steps than the published ones",
         2,
-        {"reference value": ("failed", "published: 0.5, 0.5 ± 0.01", "differ from the published")},
+        {"recipe": ("failed", "and 0.5, 0.5 ± 0.01 (its card) was published", "recipe=None")},
         serves={"head": "steps"},
         client=named(recipe(head=STEPS_RECIPE, references=[reference([0.5, 0.5], **IN_STEPS)])),
     ),

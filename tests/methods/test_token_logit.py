@@ -31,7 +31,7 @@ TOLERANCE = 1e-4  # two float32 computations of the same sums, in other company
 DIALECTS = ("0.10", "0.12", "0.16", "0.20", "0.25", "0.32")
 TOKEN = 57
 COMPLETIONS = "/v1/completions"
-NEMOTRON = "nvidia/Llama-3.1-Nemotron-70B-Reward-HF"
+NEMOTRON = "nvidia/Llama-3.3-Nemotron-70B-Reward"
 
 CHATS = [
     [
@@ -51,7 +51,8 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 def client_of(
     kind: Kind, server: RewardServer, token: int | str = TOKEN, **options: Any
 ) -> Iterator[EitherClient]:
-    method = TokenLogit(token)
+    # Only a pooling server needs the word; it changes nothing elsewhere.
+    method = TokenLogit(token, classifier_from_token=True)
     with closing(OPENERS[kind](server.url, method=method, **options)) as client:
         yield client
 
@@ -180,10 +181,15 @@ def test_minus_infinity_is_no_reward(kind: Kind) -> None:
 
 
 def test_by_recipe(kind: Kind) -> None:
+    def named(request: dict[str, Any], reply: dict[str, Any]) -> None:
+        if request.get("prompt") == "!":
+            reply |= {"count": 1, "tokens": [0]}
+
     with (
         RewardServer(logprobs="raw_logits", root=NEMOTRON) as server,
         closing(OPENERS[kind](server.url)) as client,
     ):
+        alter_replies(server, "/tokenize", named)
         reward = client.score(CHATS[0])
         assert reward.value == pytest.approx(expected(server, client, CHATS[0], 0), abs=TOLERANCE)
         assert reward.provenance.method == "logit of token 0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -86,7 +87,7 @@ def test_one_request_for_many(kind: Kind) -> None:
 
 def test_a_pooling_server_gives_the_same() -> None:
     scribe = Scribe(pools=lambda text: len(text) / 10 + 1.5)
-    reward = score("sync", scribe, method=YesNo())
+    reward = score("sync", scribe, method=YesNo(classifier_from_token=True))
     assert reward.value == pytest.approx(len(ASKED) / 10 + 1.5, abs=1e-6)
     assert reward.provenance.route == "pooling"
 
@@ -218,7 +219,7 @@ def test_a_thought_that_is_cut() -> None:
 def test_a_server_that_only_pools_writes_no_thoughts() -> None:
     scribe = Scribe(pools=lambda text: len(text) / 10 + 1.5)
     with pytest.raises(RouteNotFoundError):
-        score("sync", scribe, method=YesNo(reasoning=THINK))
+        score("sync", scribe, method=YesNo(reasoning=THINK, classifier_from_token=True))
 
 
 @pytest.mark.parametrize(
@@ -240,6 +241,7 @@ def test_a_server_that_only_pools_writes_no_thoughts() -> None:
         {"yes": -1},
         {"no": 1.0},
         {"no": True},
+        {"classifier_from_token": 1},
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any]) -> None:
@@ -285,13 +287,16 @@ def test_the_settings_tell_methods_apart() -> None:
 
 
 @pytest.mark.parametrize("kind", OPENERS)
-def test_by_recipe(kind: Kind) -> None:
+def test_by_recipe(kind: Kind, tmp_path: Path) -> None:
     """The caller writes the question, which holds a principle; no method is given."""
-    root = "nvidia/Llama-3.3-Nemotron-70B-Reward-Principle"
+    recipe = tmp_path / "principle.toml"
+    recipe.write_text(
+        'logit_tokens = ["Yes", "No"]\n[prompt]\ngeneration_prompt = true\n[head]\ntype="scalar"'
+    )
     sample = [*CHAT, {"role": "user", "content": "Is it correct? Only answer Yes or No."}]
-    for scribe in (Scribe(root=root), Scribe(root=root, pools=lambda text: len(text) / 10 + 1.5)):
-        reward = score(kind, scribe, sample)
+    for scribe in (Scribe(), Scribe(pools=lambda text: len(text) / 10 + 1.5)):
+        reward = score(kind, scribe, sample, recipe=recipe)
         expected = len(rendered(sample, opened=True)) / 10 + 1.5
         assert reward.value == pytest.approx(expected, abs=1e-6)
         assert reward.provenance.method == "logit of token 'Yes' minus that of 'No'"
-        assert reward.provenance.recipe == "nemotron-70b-reward-principle"
+        assert reward.provenance.recipe == "principle"

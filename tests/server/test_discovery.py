@@ -69,6 +69,7 @@ def test_found_once_and_kept() -> None:
         version_known=True,
         model="judge",
         root="root",
+        tokenizer_root="root",
         max_model_len=1024,
         route="pooling",
         sends="ids",

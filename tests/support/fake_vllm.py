@@ -59,6 +59,7 @@ class FakeVllm:
         heeds_switch: It applies an activation to the pooled output if the request says so.
         chat_tokens: The token IDs of every conversation.
         probe: The token IDs of every text, without BOS.
+        tokens: The texts that are one token, with its ID.
         before: Answers first, unless it returns None.
         after: Changes the body of a true answer.
         requests: The paths and bodies so far.
@@ -77,6 +78,7 @@ class FakeVllm:
     response_model: str | None = None
     chat_tokens: list[int] = field(default_factory=lambda: CHAT_TOKENS)
     probe: list[int] = field(default_factory=lambda: _PROBE)
+    tokens: dict[str, int] = field(default_factory=dict[str, int])
     before: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
     after: Callable[[httpx.Request, Any], object] = lambda request, payload: None
     requests: list[tuple[str, Any]] = field(default_factory=list)
@@ -118,6 +120,8 @@ class FakeVllm:
         """Tokenize the messages or the prompt of a request."""
         if "messages" in body:
             return self.chat_tokens
+        if body["prompt"] in self.tokens:
+            return [BOS] * body["add_special_tokens"] + [self.tokens[body["prompt"]]]
         return [BOS] * body["add_special_tokens"] + self.probe
 
     def text(self, ids: list[int]) -> str:

@@ -99,6 +99,7 @@ def profile(**changes: Any) -> ServerProfile:
         version_known=True,
         model="judge",
         root=str(MODEL),
+        tokenizer_root=str(MODEL),
         max_model_len=1024,
         route="pooling",
         sends="ids",
@@ -465,14 +466,14 @@ def test_local_follows_the_servers_model(connect: Connect, tmp_path: Path) -> No
     client = connect()
     client.ids(chat("4"))
     with pytest.raises(InputError, match="nowhere"):
-        client.ids(chat("4"), profile(root=str(tmp_path / "nowhere")))
+        client.ids(chat("4"), profile(tokenizer_root=str(tmp_path / "nowhere")))
 
 
 # Tokenizers that cannot be had
 
 
 def without_root(tmp_path: Path) -> tuple[TokenizerChoice, ServerProfile]:
-    return "local", profile(root=None)
+    return "local", profile(tokenizer_root=None)
 
 
 def without_folder(tmp_path: Path) -> tuple[TokenizerChoice, ServerProfile]:
@@ -480,7 +481,7 @@ def without_folder(tmp_path: Path) -> tuple[TokenizerChoice, ServerProfile]:
 
 
 def without_files(tmp_path: Path) -> tuple[TokenizerChoice, ServerProfile]:
-    return "local", profile(root=str(tmp_path))
+    return "local", profile(tokenizer_root=str(tmp_path))
 
 
 CANNOT_BE_HAD = [
@@ -514,7 +515,7 @@ def test_auto_does_without(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     loads = count_loads(monkeypatch)
-    of = profile(root=root and str(tmp_path / root))
+    of = profile(tokenizer_root=root and str(tmp_path / root))
     client = connect("auto")
     for _ in range(3):
         assert client.ids(chat("4"), of) == connect("server").ids(chat("4"), of)
@@ -557,7 +558,9 @@ def test_a_conversation_that_the_local_template_does_not_take(
     with pytest.raises(InputError, match="template"):
         client.ids(chat("4"))
     automatic = connect("auto")
-    assert automatic.ids(chat("4"), profile(root=str(folder))) == connect("server").ids(chat("4"))
+    assert automatic.ids(chat("4"), profile(tokenizer_root=str(folder))) == connect("server").ids(
+        chat("4")
+    )
 
 
 def test_a_conversation_that_no_template_takes(connect: Connect) -> None:

@@ -521,16 +521,22 @@ PITFALLS: dict[int, Pitfall] = {
                 (RAW_VALUES + "test_17_a_sigmoid_applied_twice",),
             ),
             Mutation(
-                "The doctor compares the reference values of a recipe.",
-                "_doctor/reward_checks.py",
-                "if agrees(known, found):",
+                "The client compares the reward of a published sample.",
+                "_server/recipe_checks.py",
+                "if agrees(wider, found):",
                 "if found:",
                 (RAW_VALUES + "test_17_a_recipe_that_knows_better",),
             ),
+            Mutation(
+                "The doctor compares all published rewards.",
+                "_doctor/reward_checks.py",
+                "if agrees(known, found):",
+                "if found:",
+                (RAW_VALUES + "test_17_the_doctor_compares_every_published_value",),
+            ),
         ),
-        limit="The client itself compares reference values only if a version has no switch for "
-        "raw values, and the values of a manifest (pitfall 27). Otherwise the doctor "
-        "compares them.",
+        limit="The client itself compares only the shortest published sample of a recipe (and all "
+        "values of a manifest, pitfall 27), and only where the server takes token IDs.",
     ),
     18: Pitfall(
         "Some models need more than a server provides: InternLM2 a final token, GRM-sftreg a head"
@@ -1598,7 +1604,82 @@ PITFALLS: dict[int, Pitfall] = {
                 "    if card is None and adapters and model is None:\n",
                 (MODELS + "test_57_a_base_model_is_not_taken_for_its_adapter",),
             ),
+            Mutation(
+                "It looks for the tokenizer of an adapter in the folder of the base model.",
+                "_server/identity.py",
+                "tokenizer_root=_root(card if base is None else base)",
+                "tokenizer_root=_root(card)",
+                (MODELS + "test_57_an_adapter_has_the_tokenizer_of_its_base",),
+            ),
         ),
+    ),
+    58: Pitfall(
+        "The recipe is another model's: of another tokenizer, other weights, or another training",
+        (
+            Mutation(
+                "The client compares the IDs of the recipe's special tokens with the server's.",
+                "_server/recipe_checks.py",
+                "        if tuple(ids) != (token,):\n",
+                "        if not ids:\n",
+                (MODELS + "test_58_special_tokens_of_another_model",),
+            ),
+            Mutation(
+                "It compares the reward of a published sample: a contradiction is an error, and a "
+                "difference that another precision explains a warning.",
+                "_server/recipe_checks.py",
+                "    if agrees(reference, found):\n",
+                "    if found:\n",
+                (MODELS + "test_58_the_reward_of_a_published_sample",),
+            ),
+            Mutation(
+                "It warns once of a sample that is longer than those of the model's training.",
+                "_tokenization/notices.py",
+                "size > rules.trained_tokens",
+                "size < 0",
+                (MODELS + "test_58_prompts_unlike_those_of_the_training",),
+            ),
+            Mutation(
+                "It warns once of a conversation without the system message of the training, unless "
+                "the template writes it.",
+                "_server/recipe_checks.py",
+                "return None if named == unnamed else system",
+                "return None",
+                (MODELS + "test_58_prompts_unlike_those_of_the_training",),
+            ),
+        ),
+        limit="A recipe without special tokens and published values says nothing that the server "
+        "could contradict.",
+    ),
+    59: Pitfall(
+        "`TokenLogit` and `YesNo` read an ordinary classifier, whose number is no token's logit",
+        (
+            Mutation(
+                "The client wants evidence: the manifest of an export, a recipe with the same "
+                "tokens, a generating server, or the caller's word.",
+                "_server/discovery.py",
+                "    await check_logit_tokens(transport, promised, tokens)\n",
+                "",
+                (
+                    MODELS + "test_59_a_classifier_is_no_logit",
+                    MODELS + "test_59_a_recipe_with_the_same_token_is_evidence",
+                ),
+            ),
+        ),
+        limit="Whether the word `classifier_from_token=True` is true, no server can show.",
+    ),
+    65: Pitfall(
+        "Unlike servers share one address: a balancer over two models, or a rolling update",
+        (
+            Mutation(
+                "The doctor asks for the served model, and scores the same samples, on eight "
+                "connections at once.",
+                "_doctor/address_check.py",
+                "        unlike += not is_same(scores, state.scores, tolerance)\n",
+                "",
+                (MODELS + "test_65_unlike_servers_behind_one_address",),
+            ),
+        ),
+        limit="A server that answers seldom, or is added later, is not seen.",
     ),
 }
 

@@ -238,7 +238,9 @@ def test_17_a_sigmoid_applied_twice(connect: Connect) -> None:
 def test_17_a_recipe_that_knows_better(connect: Connect) -> None:
     raw = by_length([0] * 5)[0]
     twice = EmbeddingVllm(pool=lambda ids: [sigmoid(squashed(ids)[0])])
-    found = finding(diagnose(connect(twice, recipe=recipe(raw))), "reference value")
+    with pytest.raises(RecipeError, match="for a published sample"):
+        connect(twice, recipe=recipe(raw)).score(FAKE_CHAT)
+    found = finding(diagnose(connect(twice, recipe=recipe(raw))), "recipe")
     assert found.verdict == "failed"
     assert finding(
         diagnose(connect(EmbeddingVllm(), recipe=recipe(raw))), "reference value"
@@ -246,6 +248,22 @@ def test_17_a_recipe_that_knows_better(connect: Connect) -> None:
     old = FakeVllm(**UNASKED, pool=twice.pool)
     with pytest.raises(ActivationError, match="cannot be asked for raw values"):
         connect(old, recipe=recipe(raw)).score(FAKE_CHAT)
+
+
+def test_17_the_doctor_compares_every_published_value(connect: Connect) -> None:
+    known = recipe(by_length([0] * 5)[0])
+    (first,) = known.references
+    assert isinstance(first.expected, float)
+    other = first.model_copy(update={"expected": first.expected + 2 * first.tolerance})
+    for references, verdicts in (
+        ((other,), ["failed"]),
+        ((first, other), ["ok", "failed"]),
+        ((first,), ["ok"]),
+    ):
+        changed = known.model_copy(update={"references": references})
+        findings = diagnose(connect(EmbeddingVllm(), recipe=changed)).findings
+        found = [each.verdict for each in findings if each.check == "reference value"]
+        assert found == verdicts
 
 
 def test_27_a_normalized_reward_is_1_or_minus_1(connect: Connect) -> None:

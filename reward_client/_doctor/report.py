@@ -25,6 +25,7 @@ Check: TypeAlias = Literal[
     "route",
     "head",
     "activation",
+    "date",
     "tokens",
     "BOS",
     "generation prompt",
@@ -35,7 +36,6 @@ Check: TypeAlias = Literal[
     "sample",
     "one server",
     "reference value",
-    "date",
     "replicas",
 ]
 """The names of the checks; docs/how-to/doctor.md explains each."""

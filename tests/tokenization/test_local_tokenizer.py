@@ -206,7 +206,7 @@ LOADED = LocalTokenizer(MODEL)
     "sample",
     [
         chat("4"),
-        chat("<|end|><|bos|> literally"),
+        chat("<think>4</think> literally"),
         chat("¿Qué? 東京 🎉 \n\n  x  ", system=""),
         Conversation(chat("4"), chat_template_kwargs={"enable_thinking": False}),
         FormattedText("<|bos|><|user|>2+2?<|end|>"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from reward_client._server.template_look import CONTENTS
 from reward_client.testing import RewardServer
+
+from ...support.fake_vllm import is_look
 
 QUESTION = {"role": "user", "content": "What is 37 + 45?"}
 CHAT = [QUESTION, {"role": "assistant", "content": "The answer is 82."}]
@@ -20,11 +21,6 @@ SCORING = ("/pooling", "/v1/embeddings", "/classify")
 def served(server: RewardServer, *paths: str) -> list[Any]:
     """The bodies that these routes were sent."""
     return [request.json for request in server.requests if request.path in paths]
-
-
-def is_look(body: Any) -> bool:
-    """Whether the client looks at the template with this conversation of its own."""
-    return [message["content"] for message in body.get("messages", ())] == [*CONTENTS]
 
 
 def chats(server: RewardServer) -> list[Any]:

@@ -26,8 +26,7 @@ from reward_client.testing import RewardServer
 from reward_client.testing._model.sum_judge import STEP_TOKEN
 
 from ...support.either import OPENERS, EitherClient, Kind
-from ...support.fake_vllm import CHAT_TOKENS, FakeVllm
-from .samples import is_look
+from ...support.fake_vllm import CHAT_TOKENS, FakeVllm, is_look
 
 TOLERANCE = 1e-4  # two float32 computations of the same sums, in other company
 FIRST, EVERY = 8, 64

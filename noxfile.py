@@ -13,7 +13,7 @@ nox.needs_version = ">=2025.2.9"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
-EXTRAS = ["testing", "openai", "local"]
+EXTRAS = ["completion", "testing", "openai", "local"]
 # The schemas of check-jsonschema, and the files that follow them.
 SCHEMAS = {
     "citation-file-format": ["CITATION.cff"],
@@ -94,7 +94,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """The package's annotations, and what callers see of them, by two checkers."""
-    session.install(package_with("testing", "openai"), "pytest", *group("types"))
+    session.install(package_with("completion", "testing", "openai"), "pytest", *group("types"))
     # Each of them keeps one core busy.
     with ThreadPoolExecutor() as pool:
         list(pool.map(session.run, ["mypy", "pyright"]))
@@ -144,8 +144,13 @@ def minimums(session: nox.Session) -> None:
 @nox.parametrize("versions", ["lowest", "newest"])
 def audit(session: nox.Session, versions: str) -> None:
     """Look for known advisories about the dependencies, in the lowest and in the newest set."""
-    session.install("pip-audit", package_with(*EXTRAS), *(lowest() if versions == "lowest" else []))
-    session.run("pip-audit", "--local")
+    session.install(package_with(*EXTRAS), *(lowest() if versions == "lowest" else []))
+    installed = session.run("pip", "freeze", "--exclude=reward-client", silent=True, log=False)
+    requirements = Path(session.create_tmp(), "requirements.txt")
+    requirements.write_text(str(installed))
+    session.install("pip-audit")
+    # Strict: where the advisories of a package cannot be read, that is an error and not a pass.
+    session.run("pip-audit", "--strict", "--disable-pip", "--no-deps", f"-r={requirements}")
 
 
 @nox.session(default=False)

@@ -38,6 +38,7 @@ nitpick_ignore_regex = [
     ("py:class", r"(NonNegative|Positive)(Float|Int)|Aggregate|Check|FindingStatus"),
     ("py:class", r"Head|HeadChoice|OnOverlong|RecipeChoice|RouteChoice|ServerActivation"),
     ("py:class", r"BaseUrl|LogprobsMode|Method|SharedOptions|TokenizerChoice|(os\.)?PathLike"),
+    ("py:class", r"reward_client\._base\.arrays\.Array"),
     ("py:class", r"reward_client\.recipes\.schema\.(\w+Table|Turn|Digest)"),
 ]
 

@@ -255,7 +255,7 @@ class ExportError(RewardClientError):
 
 
 class FileError(RewardClientError):
-    """A file cannot be read or written, or a run of ``score_file`` cannot be resumed."""
+    """A file cannot be read or written, or a run of ``score_file`` cannot be resumed or go on."""
 
 
 class ReplicaMismatchError(RewardClientError):

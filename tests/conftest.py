@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from reward_client._client import core
+
 from .support import cells
 
 # The same examples in each run, and no measured time: a test fails by its code only, however busy
@@ -45,6 +47,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     path = session.config.getoption("cells", default=None)
     if path is not None:
         cells.write(session.items, path)
+
+
+@pytest.fixture(autouse=True)
+def _no_other_clients() -> None:
+    """No client shares connections with one that another test made, and perhaps forgot."""
+    forgotten = [each for *_, each in core._shared if not each.clients]
+    core._shared.clear()
+    for each in forgotten:
+        thread = each.started_thread
+        if thread is not None:
+            thread.close(5)
 
 
 @pytest.fixture(autouse=True)

@@ -145,7 +145,7 @@ class AsyncRewardClient:
         )
 
     def _start(self, config: Config) -> None:
-        self._session = Session(config)
+        self._session = Session(config, blocks=False)
 
     @classmethod
     def from_openai(cls, client: openai.AsyncOpenAI, **options: Unpack[SharedOptions]) -> Self:

@@ -55,6 +55,11 @@ def environment_key() -> str | None:
     return os.environ.get(API_KEY_VARIABLE) or None
 
 
+def names_authorization(headers: Mapping[str, str] | None) -> bool:
+    """Return True if the caller's headers hold a key: that of the environment is not sent then."""
+    return any(str(name).lower() == "authorization" for name in headers or ())
+
+
 def request_headers(api_key: str | None, headers: Mapping[str, str] | None) -> dict[str, str]:
     """Return the headers of every request: the caller's, and the key as a bearer token.
 

@@ -21,7 +21,13 @@ from reward_client._base.options import (
     Timeouts,
 )
 from reward_client._base.wording import describe_type
-from reward_client._client.base_url import BaseUrl, environment_key, request_headers, server_urls
+from reward_client._client.base_url import (
+    BaseUrl,
+    environment_key,
+    names_authorization,
+    request_headers,
+    server_urls,
+)
 from reward_client._tokenization import LocalTokenizer, TokenizerChoice
 from reward_client.errors import InputError, RecipeError
 from reward_client.heads import Head, StepHead
@@ -98,15 +104,15 @@ class Config:
     head: HeadChoice = "auto"
     route: RouteChoice = "auto"
     tokenizer: TokenizerChoice = "server"
-    recipe: RecipeChoice = "auto"
+    recipe: RecipeChoice = field(default="auto", compare=False)
     bos: bool | None = None
     on_overlong: OnOverlong = "raise"
     on_control_tokens: OnControlTokens = "raise"
     on_unanswered: OnUnanswered = "raise"
     server_activation: ServerActivation | None = None
-    retry: RetryPolicy | int = field(default_factory=RetryPolicy)
+    retry: RetryPolicy | int = field(default_factory=RetryPolicy, compare=False)
     limits: Limits = field(default_factory=Limits)
-    timeout: Timeouts | float = field(default_factory=Timeouts)
+    timeout: Timeouts | float = field(default_factory=Timeouts, compare=False)
     connection: Connection = field(default_factory=Connection)
     transport: httpx.AsyncBaseTransport | None = field(default=None, repr=False)
     openai: openai.AsyncOpenAI | None = field(default=None, repr=False)
@@ -124,7 +130,8 @@ class Config:
         headers: Mapping[str, str] | None,
     ) -> None:
         object.__setattr__(self, "urls", server_urls(base_url))
-        key = api_key or (None if self.openai is not None else environment_key())
+        is_authorized = self.openai is not None or names_authorization(headers)
+        key = api_key or (None if is_authorized else environment_key())
         object.__setattr__(self, "request_headers", request_headers(key, headers))
         if not isinstance(cast("object", self.method), (*get_args(Method), type(None))):
             raise InputError(
@@ -218,6 +225,11 @@ class Config:
         headers = request_headers(method.critic_key, None)
         object.__setattr__(critics, "request_headers", headers)
         return critics
+
+    @property
+    def is_shareable(self) -> bool:
+        """True if equal options mean equal connections: the caller brought none."""
+        return self.transport is None and self.openai is None
 
     @property
     def tokenizer_name(self) -> str:

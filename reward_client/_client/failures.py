@@ -12,6 +12,11 @@ _logger = logging.getLogger("reward_client")
 _FAULTS = {kind.__name__: fault for kind, fault in FAULTS.items()}
 
 
+def fault_of(kind: str) -> str:
+    """Return the `fault` of errors by the name of their class."""
+    return _FAULTS.get(kind, "server")
+
+
 def warn_of_failures(counts: Mapping[str, int], total: int, what: str) -> None:
     """Log how many samples failed, by the kinds of their errors; nothing if none did.
 
@@ -22,7 +27,7 @@ def warn_of_failures(counts: Mapping[str, int], total: int, what: str) -> None:
     """
     kinds = sorted(counts.items(), key=lambda item: -item[1])
     shown = ", ".join(
-        f"{count:,} {kind} (fault: {_FAULTS.get(kind, 'server')})" for kind, count in kinds if count
+        f"{count:,} {kind} (fault: {fault_of(kind)})" for kind, count in kinds if count
     )
     if shown:
         failed = sum(counts.values())

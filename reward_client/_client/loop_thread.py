@@ -7,6 +7,7 @@ import atexit
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import TypeVar
 from weakref import WeakSet
@@ -18,7 +19,8 @@ T = TypeVar("T")
 _EXIT_SECONDS = 2.0
 """The longest time that an unclosed loop may take to stop when the process ends."""
 
-_CLOSED = "Cannot use a closed client. Make a new one."
+CLOSED = "Cannot use a closed client. Make a new one."
+CLOSED_MEANWHILE = "The client was closed during this call."
 
 
 class LoopThread:
@@ -72,7 +74,7 @@ class LoopThread:
         with self._lock:
             if self._closed:
                 coroutine.close()
-                raise RewardClientError(_CLOSED)
+                raise RewardClientError(CLOSED)
             loop = self._started()
             loop.call_soon_threadsafe(start)
         try:
@@ -83,8 +85,15 @@ class LoopThread:
             raise
         (task,) = tasks
         if task.cancelled():
-            raise RewardClientError("The client was closed during this call.")
+            raise RewardClientError(CLOSED_MEANWHILE)
         return task.result()
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Call a function on the loop after some seconds; never if the loop has ended by then."""
+        loop = self._loop
+        if loop is not None and self._pid == os.getpid():
+            with suppress(RuntimeError):  # it is closed
+                loop.call_soon_threadsafe(loop.call_later, seconds, function)
 
     def close(self, timeout: float | None = None) -> None:
         """Stop all work on the loop and end the thread.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
+from weakref import finalize
 
 from reward_client._base.choices import check_choice, check_flags
 from reward_client._base.results import (
@@ -32,60 +32,46 @@ from reward_client._base.samples import (
 )
 from reward_client._base.turns import check_order, check_prompt_of_rank, lacks_answer, no_answer
 from reward_client._client.config import Config
+from reward_client._client.core import join, leave, part
+from reward_client._client.link import Link, connect, discovery_options, log
+from reward_client._client.loop_thread import CLOSED, CLOSED_MEANWHILE
 from reward_client._client.streaming import AsyncRewardStream, OnError, Window, collect
 from reward_client._protocols.http import SERVER_FAILURES
-from reward_client._replicas.pool import ReplicaPool
-from reward_client._scoring.base import Outcome, Scorer, reward_or_raise
-from reward_client._scoring.factory import output_spec, scorer_of
+from reward_client._scoring.base import Outcome, reward_or_raise
+from reward_client._scoring.factory import output_spec
 from reward_client._scoring.judge import JudgeScorer
-from reward_client._server.state import DiscoveryOptions, OutputSpec
 from reward_client._server.template_look import look_at_template
-from reward_client._tokenization import Tokenizer
 from reward_client.errors import InputError, RewardClientError, RewardTimeoutError
 from reward_client.methods import Messages
 
 if TYPE_CHECKING:
     from reward_client._doctor.report import Diagnosis
-    from reward_client._transport import Backend, HttpTransport
 
 _READY_PAUSE = 1.0
 """Seconds between two looks at a server that is not ready."""
 
-_logger = logging.getLogger("reward_client")
-
-
-@dataclass(frozen=True, slots=True)
-class _Link:
-    """The connections of one event loop, and the scorer that uses them."""
-
-    transports: Sequence[HttpTransport]
-    pools: Sequence[ReplicaPool]
-    scorer: Scorer
-
-    @property
-    def pool(self) -> ReplicaPool:
-        """The servers with the reward."""
-        return self.pools[0]
-
-    async def aclose(self) -> None:
-        for transport in self.transports:
-            await transport.aclose()
-        await self.scorer.aclose()
-        for pool in self.pools:
-            await pool.aclose()
-
 
 class Session:
-    """Scores samples for one client; holds a link for each event loop that uses the client.
+    """Scores samples for one client by the core that it shares with its equals.
 
     Args:
         config: The client's options.
+        blocks: True for a client with an event loop in a thread.
+
+    Attributes:
+        config: The client's options.
+        core: The connections.
+        closed: True if the client takes no further work.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, blocks: bool) -> None:
         self.config = config
-        self._links: dict[asyncio.AbstractEventLoop, _Link] = {}
-        self._closed = False
+        self.core = join(config, blocks=blocks)
+        self.closed = False
+        self._calls: dict[asyncio.Timeout, asyncio.AbstractEventLoop] = {}
+        # Of the session and not of the client: a stream may outlive that.
+        self._leaving = finalize(self, leave, self.core)
+        self._leaving.atexit = False
 
     async def score(self, sample: Sample) -> Reward:
         """Return the reward of one sample, within ``Timeouts.total``."""
@@ -98,7 +84,7 @@ class Session:
         Raises:
             RewardClientError: If the deadline passes, or the client is closed.
         """
-        async with self._deadline():
+        async with self._call(self.config.timeouts.total):
             parsed = await self._parsed_each(samples)
             prompts = [prompt for prompt in parsed if not isinstance(prompt, InputError)]
             if not prompts:
@@ -116,8 +102,9 @@ class Session:
         check_choice("on_error", on_error, get_args(OnError))
         check_flags(progress=progress)
         refuse_single_sample(samples)
-        window = self.window(ordered=False)
-        return await collect(window, samples, on_error=on_error, progress=progress)
+        async with self._call():
+            window = self.window(ordered=False)
+            return await collect(window, samples, on_error=on_error, progress=progress)
 
     def stream(
         self, samples: Iterable[Sample] | AsyncIterable[Sample], *, ordered: bool, progress: bool
@@ -145,8 +132,8 @@ class Session:
         scorer = (await self._link()).scorer
         if isinstance(scorer, JudgeScorer) and scorer.compares:
             texts = scorer.verdict.calls(len(conversations))
-            self._log(logging.INFO, f"{texts} texts compare {len(conversations)} responses")
-            async with self._deadline():
+            log(self.config, logging.INFO, f"{texts} texts compare {len(conversations)} responses")
+            async with self._call(self.config.timeouts.total):
                 return await scorer.rank(conversations)
         outcomes = await self.score_many(conversations, on_error="raise", progress=False)
         rewards = [outcome for outcome in outcomes if isinstance(outcome, Reward)]
@@ -154,8 +141,9 @@ class Session:
 
     async def tokenize(self, sample: Sample) -> TokenizedSample:
         """Return the token IDs that a sample would be scored as."""
-        prompt = await self._parsed(sample)
-        return await (await self._link()).scorer.tokenize(prompt)
+        async with self._call():
+            prompt = await self._parsed(sample)
+            return await (await self._link()).scorer.tokenize(prompt)
 
     async def wait_until_ready(self, timeout: float) -> None:  # noqa: ASYNC109 - the caller's word
         """Wait until the servers are discovered, those of critics aside."""
@@ -181,32 +169,35 @@ class Session:
 
     async def servers(self) -> tuple[ServerProfile, ...]:
         """Return the profiles of the servers in rotation."""
-        pool = (await self._link()).pool
-        return tuple(state.profile for state in await pool.states())
+        async with self._call():
+            pool = (await self._link()).pool
+            return tuple(state.profile for state in await pool.states())
 
     async def settings(self) -> Settings:
         """Return everything that all rewards depend on."""
-        link = await self._link()
-        state, *_ = await link.pool.states()
-        provenance = await link.scorer.provenance(state.provenance)
-        config = self.config
-        settings = state.settings(provenance, config.on_overlong, config.on_control_tokens)
-        if settings.prompt_date is None:
-            return settings
-        transport, rules = link.pool.replicas[0].transport, state.rules
-        today = await look_at_template(
-            transport, state.identity, generation_prompt=rules.generation_prompt
-        )
+        async with self._call():
+            link = await self._link()
+            state, *_ = await link.pool.states()
+            provenance = await link.scorer.provenance(state.provenance)
+            config = self.config
+            settings = state.settings(provenance, config.on_overlong, config.on_control_tokens)
+            if settings.prompt_date is None:
+                return settings
+            today = await look_at_template(
+                link.pool.replicas[0].transport,
+                state.identity,
+                generation_prompt=state.rules.generation_prompt,
+            )
         return settings.model_copy(update={"prompt_date": today.day or settings.prompt_date})
 
     async def diagnose(self, sample: Sample | None) -> Diagnosis:
         """Examine the first server."""
         from reward_client._doctor import Doctor
 
-        prompt = None if sample is None else await self._parsed_for_report(sample)
-        async with self._first_server() as link:
+        async with self._call(), self._first_server() as link:
+            prompt = None if sample is None else await self._parsed_for_report(sample)
             replica = link.pool.replicas[0]
-            options = _discovery_options(self.config, output_spec(self.config.method))
+            options = discovery_options(self.config, output_spec(self.config.method))
             doctor = Doctor(
                 replica.transport, replica.monitor, link.scorer, options, self._keeps_alive
             )
@@ -250,13 +241,13 @@ class Session:
         return state.rules.generation_prompt and not output.generates and output.question is None
 
     @asynccontextmanager
-    async def _first_server(self) -> AsyncGenerator[_Link]:
+    async def _first_server(self) -> AsyncGenerator[Link]:
         """The link to it alone, so that no other does its work."""
         link = await self._link()
         if len(self.config.urls) == 1:
             yield link
             return
-        alone = self._connect(self.config.urls[:1])
+        alone = connect(self.config, self.config.urls[:1])
         try:
             yield alone
         finally:
@@ -271,127 +262,51 @@ class Session:
         return await keeps_alive(config.urls[0], config.request_headers, config.connection)
 
     @asynccontextmanager
-    async def _deadline(self) -> AsyncGenerator[None]:
-        total = self.config.timeouts.total
+    async def _call(self, total: float | None = None) -> AsyncGenerator[None]:
+        """Bound a call by the seconds that it may take, and by the life of the client."""
+        if self.closed:
+            raise RewardClientError(CLOSED)
         deadline = asyncio.timeout(total)
         try:
             async with deadline:
-                yield
+                self._calls[deadline] = asyncio.get_running_loop()
+                try:
+                    yield
+                finally:
+                    del self._calls[deadline]
         except TimeoutError as error:
             if isinstance(error, RewardClientError) or not deadline.expired():
                 raise
+            if self.closed:
+                raise RewardClientError(CLOSED_MEANWHILE) from None
             raise RewardTimeoutError(
                 f"The sample was not scored within {total} s, as Timeouts(total=…) demands."
             ) from error
 
-    def close(self) -> None:
-        """Refuses further work."""
-        self._closed = True
+    def end(self) -> None:
+        """Refuse further work, and end the calls of the running event loop with an error."""
+        self.closed = True
+        loop = asyncio.get_running_loop()
+        for deadline, its_loop in self._calls.copy().items():
+            if its_loop is loop:
+                deadline.reschedule(loop.time())
+
+    def part(self) -> bool:
+        """Leave the core; return whether this was its last client."""
+        self.closed = True
+        return self._leaving.detach() is not None and part(self.core)
 
     async def aclose(self) -> None:
-        """Closes the connections of the running loop, and of loops that are gone."""
-        self.close()
-        await self._close_links(also=asyncio.get_running_loop())
+        """End the calls of the running loop; without another client, close its connections."""
+        self.end()
+        if self.part():
+            await self.core.aclose()
 
-    async def _link(self) -> _Link:
-        if self._closed:
-            raise RewardClientError("This client is closed: make a new one.")
-        loop = asyncio.get_running_loop()
-        link = self._links.get(loop)
-        if link is None:
-            await self._close_links()
-            link = self._links.setdefault(loop, self._connect(self.config.urls))
-        return link
-
-    async def _close_links(self, also: asyncio.AbstractEventLoop | None = None) -> None:
-        for loop in tuple(self._links):
-            if loop.is_closed() or loop is also:
-                link = self._links.pop(loop, None)
-                if link is not None:
-                    await link.aclose()
-
-    def _connect(self, urls: Sequence[str]) -> _Link:
-        config = self.config
-        transports: list[HttpTransport] = []
-        pools = [self._pool(config, urls, output_spec(config.method), transports)]
-        critics: ReplicaPool | None = None
-        if config.critics is not None:
-            spec = OutputSpec(generates=True)
-            critics = self._pool(config.critics, config.critics.urls, spec, transports)
-            pools.append(critics)
-        tokenizer = Tokenizer(config.tokenizer, config.on_overlong, config.on_control_tokens)
-        scorer = scorer_of(
-            config.method,
-            pools[0],
-            critics,
-            config.limits,
-            tokenizer,
-            config.on_control_tokens,
-        )
-        return _Link(transports, pools, scorer)
-
-    def _pool(
-        self,
-        config: Config,
-        urls: Sequence[str],
-        output: OutputSpec,
-        transports: list[HttpTransport],
-    ) -> ReplicaPool:
-        """Return a pool of equal servers; append their transports."""
-        from reward_client._transport import HttpTransport  # loads the HTTP stack at the first call
-
-        def connect(url: str, has_stand_in: Callable[[], bool]) -> HttpTransport:
-            transport = HttpTransport(
-                url,
-                _open_backend(config, url),
-                headers=config.request_headers,
-                retry=config.retry_policy,
-                limits=config.limits,
-                has_stand_in=has_stand_in,
-            )
-            transports.append(transport)
-            return transport
-
-        options = _discovery_options(config, output)
-        return ReplicaPool(urls, connect, options, config.limits.replica_tolerance, self._log)
-
-    def _log(self, level: int, message: str) -> None:
-        from reward_client._transport.redaction import redact
-
-        # A server may have any name, that of a key which it was sent too.
-        for config in (self.config, self.config.critics):
-            if config is not None:
-                message = redact(message, config.request_headers)
-        _logger.log(level, "%s", message)
+    async def _link(self) -> Link:
+        if self.closed:
+            raise RewardClientError(CLOSED)
+        return await self.core.link()
 
 
 def _always(_: Sample) -> bool:
     return True
-
-
-def _discovery_options(config: Config, output: OutputSpec) -> DiscoveryOptions:
-    return DiscoveryOptions(
-        model=config.model,
-        head=None if config.head == "auto" else config.head,
-        route=config.route,
-        activation=config.server_activation,
-        recipe=config.known_recipe,
-        bos=config.bos,
-        tokenizer=config.tokenizer_name,
-        output=output,
-    )
-
-
-def _open_backend(config: Config, url: str) -> Backend:
-    limit = config.limits.max_response_bytes
-    if config.openai is not None:
-        from reward_client._transport.backends.openai import OpenAIBackend
-
-        return OpenAIBackend(config.openai, url, config.timeouts, limit)
-    if config.transport is not None:
-        from reward_client._transport.backends.httpx import HttpxBackend
-
-        return HttpxBackend(url, config.timeouts, limit, config.transport)
-    from reward_client._transport.backends.aiohttp import AiohttpBackend
-
-    return AiohttpBackend(url, config.timeouts, config.connection, limit)

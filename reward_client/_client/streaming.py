@@ -20,6 +20,7 @@ from operator import itemgetter
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias
 
+from reward_client._base.progress import progress_bar
 from reward_client._base.results import Reward, ScoreResult
 from reward_client._base.samples import Sample
 from reward_client._client.failures import warn_of_failures
@@ -206,7 +207,7 @@ class AsyncRewardStream:
     ) -> None:
         self._window = window
         self._samples = samples
-        self._bar = progress_bar(samples) if progress else None
+        self._bar = samples_bar(samples) if progress else None
         self._has_room = asyncio.Event()
         self._feeder: asyncio.Task[None] | None = None
         self._taken: deque[ScoreResult] = deque()
@@ -341,8 +342,6 @@ def result_of(index: int, outcome: Outcome) -> ScoreResult:
     return ScoreResult(index, None, outcome)
 
 
-def progress_bar(samples: object) -> tqdm[NoReturn]:
-    """A bar that counts conversations, with their total if it is known."""
-    from tqdm.auto import tqdm
-
-    return tqdm(total=len(samples) if isinstance(samples, Sized) else None, unit="conv")
+def samples_bar(samples: object) -> tqdm[NoReturn]:
+    """Return a bar that counts conversations, with their total if it is known."""
+    return progress_bar(total=len(samples) if isinstance(samples, Sized) else None, unit="conv")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar, Unpack, cast, get_args, overload
-from weakref import finalize
 
 from reward_client._base.choices import check_choice, check_flags
 from reward_client._base.options import (
@@ -34,11 +32,11 @@ from reward_client._base.results import (
 from reward_client._base.samples import Message, Sample, refuse_single_sample
 from reward_client._client.base_url import BaseUrl
 from reward_client._client.config import Config, HeadChoice, RecipeChoice, SharedOptions
-from reward_client._client.loop_thread import LoopThread
+from reward_client._client.loop_thread import CLOSED
 from reward_client._client.openai_carrier import openai_carrier
 from reward_client._client.session import Session
 from reward_client._client.spelling import checks_spelling, refuse_unknown
-from reward_client._client.streaming import OnError, Window, progress_bar, result_of
+from reward_client._client.streaming import OnError, Window, result_of, samples_bar
 from reward_client._doctor.report import Diagnosis
 from reward_client._tokenization import TokenizerChoice
 from reward_client.errors import RewardClientError
@@ -76,7 +74,7 @@ class RewardStream:
         self._window = window
         self._samples = iter(samples)
         self._run = run
-        self._bar = progress_bar(samples) if progress else None
+        self._bar = samples_bar(samples) if progress else None
         self._taken: deque[ScoreResult] = deque()
         self._exhausted = False
         self._failure: Exception | None = None
@@ -266,20 +264,13 @@ class RewardClient:
         )
 
     def _start(self, config: Config) -> None:
-        self._session = Session(config)
-        self._threads: dict[int, LoopThread] = {}
+        self._session = Session(config, blocks=True)
 
     def _run(self, coroutine: Coroutine[object, object, T]) -> T:
-        return self._loop_thread().run(coroutine)
-
-    def _loop_thread(self) -> LoopThread:
-        # A thread does not survive a fork, and a lock may not: each process has its own.
-        pid = os.getpid()
-        thread = self._threads.get(pid)
-        if thread is None:
-            thread = self._threads.setdefault(pid, LoopThread(self._session.aclose))
-            finalize(self, thread.stop)
-        return thread
+        if self._session.closed:
+            coroutine.close()
+            raise RewardClientError(CLOSED)
+        return self._session.core.thread().run(coroutine)
 
     @classmethod
     def from_openai(
@@ -457,9 +448,15 @@ class RewardClient:
         return self._run(self._session.diagnose(sample))
 
     def close(self) -> None:
-        """Stop all work, close the connections and end the client's thread."""
-        self._session.close()
-        self._loop_thread().close()
+        """Stop the client's work; without an equal client, close connections and end the thread."""
+        is_last = self._session.part()
+        thread = self._session.core.started_thread
+        if thread is None:
+            return
+        if is_last:
+            thread.close()
+        else:
+            thread.call_later(0, self._session.end)
 
     def __enter__(self) -> Self:
         return self

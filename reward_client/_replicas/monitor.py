@@ -37,6 +37,12 @@ class ServerMonitor:
         self._last_response = 0.0
         self._renewal = SingleFlight()
 
+    def take_over(self, earlier: ServerMonitor) -> None:
+        """Continue with the state of an event loop that has ended, however old it is by now."""
+        self._state = earlier._state
+        self._verified_from = earlier._verified_from
+        self._last_response = earlier._last_response
+
     @property
     def current(self) -> ServerState | None:
         """The state; None if it must be verified first."""

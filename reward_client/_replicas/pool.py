@@ -136,6 +136,23 @@ class ReplicaPool:
         self._checks: dict[Replica, asyncio.Task[None]] = {}
         self.replicas = tuple(map(self._new_replica, urls))
 
+    def take_over(self, earlier: ReplicaPool) -> None:
+        """Continue with what the pool of an event loop that has ended knew of the same servers."""
+        if not earlier._is_started:
+            return
+        self._baseline, self._sample = earlier._baseline, earlier._sample
+        self._is_started = True
+        twins = dict(zip(earlier.replicas, self.replicas, strict=True))
+        for one, twin in twins.items():
+            twin.monitor.take_over(one.monitor)
+        self._in_rotation = [twins[one] for one in earlier._in_rotation]
+        self._ejected = {twins[one]: replace(each) for one, each in earlier._ejected.items()}
+
+    @property
+    def is_started(self) -> bool:
+        """True if all replicas were discovered or ejected once."""
+        return self._is_started
+
     @property
     def size(self) -> int:
         """The number of replicas in rotation."""

@@ -22,6 +22,9 @@ Outcome: TypeAlias = Reward | Exception
 class Scorer(ABC):
     """Scores prompts on the servers of one event loop."""
 
+    def take_over(self, earlier: Scorer) -> None:  # noqa: B027 - most know nothing
+        """Continue with what the scorer of an event loop that has ended knew of the servers."""
+
     @property
     def compares(self) -> bool:
         """True if it only compares responses and has no reward for a single one."""

@@ -10,7 +10,7 @@ from reward_client._base.options import Limits
 from reward_client._base.results import Reward, TokenizedSample
 from reward_client._base.samples import Conversation, Prompt
 from reward_client._replicas.pool import Replica
-from reward_client._scoring.base import Outcome
+from reward_client._scoring.base import Outcome, Scorer
 from reward_client._scoring.batcher import Batcher
 from reward_client._scoring.pooled import BatchScorer, PooledScorer
 from reward_client._server.requests import ChatPrompt, check_takes_messages, score_messages
@@ -36,13 +36,21 @@ class MessagesScorer(BatchScorer):
     Args:
         limits: The size of a batch.
         by_ids: Scores token IDs: for spot checks, and for prompts that are not plain conversations.
+
+    Attributes:
+        trial: The batches and spot checks of the current baseline; None before the first sample.
     """
 
     def __init__(self, limits: Limits, by_ids: PooledScorer) -> None:
         super().__init__(by_ids.pool)
         self._limits = limits
         self._by_ids = by_ids
-        self._trial: _Trial | None = None
+        self.trial: _Trial | None = None
+
+    def take_over(self, earlier: Scorer) -> None:
+        """See `Scorer`."""
+        if isinstance(earlier, MessagesScorer) and earlier.trial is not None:
+            self._trial_of(earlier.trial.baseline).checks.take_over(earlier.trial.checks)
 
     async def score(self, prompts: Sequence[Prompt]) -> list[Outcome]:
         """See `Scorer`."""
@@ -58,8 +66,8 @@ class MessagesScorer(BatchScorer):
 
     async def aclose(self) -> None:
         """See `Scorer`."""
-        if self._trial is not None:
-            await self._trial.batcher.aclose()
+        if self.trial is not None:
+            await self.trial.batcher.aclose()
         await self._by_ids.aclose()
 
     async def _score_once(
@@ -90,12 +98,12 @@ class MessagesScorer(BatchScorer):
         return outcomes
 
     def _trial_of(self, baseline: ServerState) -> _Trial:
-        if self._trial is None or self._trial.baseline is not baseline:
+        if self.trial is None or self.trial.baseline is not baseline:
             limits = self._limits
             if baseline.strategy.conversations is None:
                 limits = limits.model_copy(update={"max_batch_items": 1})
-            self._trial = _Trial(baseline, Batcher(self.pool, limits))
-        return self._trial
+            self.trial = _Trial(baseline, Batcher(self.pool, limits))
+        return self.trial
 
     async def _spot_check(self, trial: _Trial, prompt: Conversation) -> Outcome | None:
         """Return the reward of a conversation that is compared; None if it need not be."""

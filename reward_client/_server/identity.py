@@ -16,7 +16,8 @@ from reward_client.errors import (
     ProtocolError,
     RouteNotFoundError,
 )
-from reward_client.recipes import Recipe, recipe_of_model
+from reward_client.recipes import Recipe
+from reward_client.recipes.loader import recipe_of_model
 from reward_client.recipes.model_names import is_hub_id
 
 OTHER_FLAVOURS: Mapping[str, str] = {

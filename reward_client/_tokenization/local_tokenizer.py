@@ -136,6 +136,14 @@ class LocalTokenizer:
     def __repr__(self) -> str:
         return f"LocalTokenizer({self.source!r})"
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LocalTokenizer) or {type(self), type(other)} != {LocalTokenizer}:
+            return self is other  # a subclass may hold anything
+        return self.__getstate__() == other.__getstate__()
+
+    def __hash__(self) -> int:
+        return hash(self.source)
+
     def __getstate__(self) -> tuple[str, bool]:
         return self.source, self.trust_remote_code
 
@@ -220,6 +228,11 @@ class Proof:
         self.tokenizer = tokenizer
         self.failure: InputError | ImportError | None = None
         self.spot_checks = SpotChecks()
+
+    def take_over(self, earlier: Proof) -> None:
+        """Continue the proof of an event loop that has ended."""
+        self.failure = earlier.failure
+        self.spot_checks.take_over(earlier.spot_checks)
 
     def compare(
         self, prompt: Conversation | FormattedText, local: Sequence[int], server: Sequence[int]

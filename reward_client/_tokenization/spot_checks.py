@@ -28,6 +28,12 @@ class SpotChecks:
         self._remaining: Counter[Hashable] = Counter()
         self._changed = asyncio.Event()
 
+    def take_over(self, earlier: SpotChecks) -> None:
+        """Continue the checks of an event loop that has ended."""
+        self._agreed.update(earlier._agreed)
+        self._seen.update(earlier._seen)
+        self._remaining.update(earlier._remaining)
+
     def is_proven(self, prompt: Conversation | FormattedText) -> bool:
         """Return whether the first prompts of this form agreed."""
         return self._agreed[_form(prompt)] >= _FIRST

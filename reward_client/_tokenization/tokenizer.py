@@ -113,6 +113,13 @@ class Tokenizer:
         self._rendering = asyncio.Lock()
         self._notices = Notices()
 
+    def take_over(self, earlier: Tokenizer) -> None:
+        """Continue the proof of an event loop that has ended."""
+        if earlier._proof is not None:
+            self._proof = Proof(earlier._proof.tokenizer)
+            self._proof.take_over(earlier._proof)
+            self._proven_for = earlier._proven_for
+
     async def tokenize_locally(
         self, profile: ServerProfile, rules: PromptRules, prompts: Sequence[Prompt]
     ) -> list[Tokenized | InputError | None]:

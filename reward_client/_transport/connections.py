@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from base64 import b64encode
+from contextlib import suppress
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -43,6 +44,21 @@ class _Connector(aiohttp.TCPConnector):
                 return connection
             connection.close()
 
+    def drop(self) -> None:
+        """Close the sockets without the event loop, which runs no more callbacks."""
+        pooled = [protocol for each in self._conns.values() for protocol, _ in each]
+        transports = [protocol.transport for protocol in (*pooled, *self._acquired)]
+        self._conns.clear()
+        self._acquired.clear()
+        self._closed = True
+        for transport in transports:
+            # Above TLS lies another transport. The `close` of both would call the loop.
+            below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", transport)
+            end = getattr(below, "_call_connection_lost", None)  # uvloop closes its own
+            if end is not None:
+                with suppress(RuntimeError):  # whoever waits for it is told, by way of the loop
+                    end(None)
+
 
 def open_session(context: ssl.SSLContext | None) -> aiohttp.ClientSession:
     """Open a session for the running event loop.
@@ -63,6 +79,14 @@ def open_session(context: ssl.SSLContext | None) -> aiohttp.ClientSession:
         auto_decompress=False,  # would accept unrequested encodings, before the status
         trust_env=False,  # would send a password from ~/.netrc; `find_proxy` reads proxies
     )
+
+
+def drop_session(session: aiohttp.ClientSession) -> None:
+    """Close a session whose event loop has ended, or belongs to another process."""
+    connector = session.connector
+    session.detach()
+    if isinstance(connector, _Connector):
+        connector.drop()
 
 
 def find_proxy(base_url: str, connection: Connection) -> httpx.Proxy | None:

@@ -91,6 +91,8 @@ class HttpTransport:
         self.url = url
         self.has_stand_in = has_stand_in
         self.lost_at = -math.inf
+        self._succeeded_at = -math.inf
+        self._fell_silent_at = -math.inf
         self._backend = backend
         self._headers = {"accept": "application/json", **headers}
         self._policy = retry
@@ -100,15 +102,53 @@ class HttpTransport:
         self._first_contact = retry.model_copy(update={"budget": first})
         self._has_answered = False
         self._unreachable = False
+        self._is_awaited = False
         slots = limits.max_concurrency
         self._slots = asyncio.Semaphore(slots)
         # Thousands of samples may wait for their tokens. If scoring requests waited behind them,
         # the server would first tokenize all samples and then score them, never both at once.
         self._preparing = asyncio.Semaphore(slots - min(_RESERVED_SLOTS, slots // 2))
 
+    def take_over(self, earlier: HttpTransport) -> None:
+        """Continue with what a transport of an event loop that has ended knew of the server."""
+        self.lost_at = earlier.lost_at
+        self._has_answered = earlier._has_answered
+        self._unreachable = earlier._unreachable
+
     def mark_lost(self, began: float | None = None) -> None:
         """See `Transport`."""
         self.lost_at = max(self.lost_at, time.monotonic() if began is None else began)
+
+    def mark_maybe_lost(self, failed_at: float) -> None:
+        """Note before a late attempt that another server may have come up.
+
+        A gateway hides that a server was down, but not that it was silent. So this says nothing
+        about a server that was discovered after the failure and has answered ever since.
+
+        Args:
+            failed_at: When the attempt before failed, as a value of `time.monotonic`.
+        """
+        self._note_silence()
+        self.mark_lost(max(failed_at, self._fell_silent_at))
+
+    def warn_of_wait(self, failure: str) -> None:
+        """Log one warning for each time that the server is away for long.
+
+        Args:
+            failure: The summary of the last failure.
+        """
+        if not self._is_awaited:
+            self._is_awaited = True
+            _logger.warning(
+                "%s is away (%s). Requests wait for it up to %g s.",
+                self.url,
+                failure,
+                self._policy.budget,
+            )
+
+    def _note_silence(self) -> None:
+        if time.monotonic() - self._succeeded_at > RESTART_SECONDS:
+            self._fell_silent_at = self._succeeded_at
 
     async def send(self, request: Request) -> Response:
         """See `Transport`.
@@ -143,6 +183,10 @@ class HttpTransport:
         """Close the connections."""
         await self._backend.aclose()
 
+    def drop(self) -> None:
+        """See `Backend`."""
+        self._backend.drop()
+
     async def send_once(
         self, request: Request, body: bytes | None, request_id: str
     ) -> Response | Failure:
@@ -160,6 +204,10 @@ class HttpTransport:
             return self._failed_by_network(error, began, endpoint, request_id)
         self._unreachable = False
         self._has_answered = True
+        if response.succeeded:  # a gateway answers with errors while its server is down
+            self._note_silence()
+            self._succeeded_at = time.monotonic()
+            self._is_awaited = False
         return self._read(response, endpoint, request_id)
 
     def _read(self, response: RawResponse, endpoint: str, request_id: str) -> Response | Failure:
@@ -249,6 +297,7 @@ class _Attempts:
         self._failures = 0
         self._failing_since = 0.0
         self._failed_at = 0.0
+        self._last: Failure | None = None
         self.summaries: list[str] = []
 
     def after(self, first: Failure) -> Callable[[], Awaitable[Response | Failure]]:
@@ -262,10 +311,10 @@ class _Attempts:
 
     async def next(self) -> Response | Failure:
         """Make one attempt."""
-        if self.summaries and time.monotonic() - self._failing_since > RESTART_SECONDS:
-            # Another server may answer by now: a gateway hides that the first one was down. What
-            # was discovered since the last failure is about the server that is there now.
-            self._transport.mark_lost(self._failed_at)
+        if self._last is not None and time.monotonic() - self._failing_since > RESTART_SECONDS:
+            self._transport.mark_maybe_lost(self._failed_at)
+            if self._last.away and self._transport.time_binds:
+                self._transport.warn_of_wait(self._last.summary)
         outcome = await self._send()
         if not self._was_reset and _is_reset(outcome):
             # Mostly an idle connection that the server had closed: repeat at once, and only once.
@@ -295,6 +344,7 @@ class _Attempts:
             self._failed_at = time.monotonic()
             if not self.summaries:
                 self._failing_since = self._failed_at
+            self._last = outcome
             self.summaries.append(summary)
         return outcome
 

@@ -28,6 +28,7 @@ class NetworkErrorKind(Enum):
     RESET = "connection reset before the response"
     CUT = "connection cut during the response"
     READ_TIMEOUT = "read timeout"
+    ENDLESS = "response without end"
     NOT_HTTP = "not an HTTP response"
     TOO_LARGE = "response too large"
     CLOSED = "client closed"
@@ -115,6 +116,14 @@ NETWORK_ERROR_RULES = {
         server_lost=False,
         why="the server may still be busy with it, and a retry would double its load",
         hint="The server may be overloaded; Timeouts(read=…) sets the deadline.",
+    ),
+    NetworkErrorKind.ENDLESS: NetworkErrorRule(
+        RewardTimeoutError,
+        retried=False,
+        server_lost=False,
+        why="a server or proxy that trickles does so again",
+        hint="A response gets twice Timeouts(read=…), and at least 30 s. Read the logs of the "
+        "server and of proxies before it.",
     ),
     NetworkErrorKind.NOT_HTTP: NetworkErrorRule(
         ProtocolError,

@@ -1,11 +1,24 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the client that they describe."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Protocol
+import math
+import re
+import shutil
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypedDict, Unpack, get_args
 
-from reward_client._base.options import API_KEY_VARIABLE
+from reward_client import Connection, RetryPolicy, RewardClient, Timeouts
+from reward_client._base.options import API_KEY_VARIABLE, OnOverlong
+from reward_client._client.base_url import environment_key, request_headers
+
+_LONGEST_WAIT = 365 * 24 * 3600
+_MAX_PORT = 2**16 - 1
+_WIDEST_HELP = 100
+# RFC 9110, section 5.6.2.
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Commands(Protocol):
@@ -17,21 +30,66 @@ class Commands(Protocol):
         *,
         help: str,  # noqa: A002 - argparse's own name
         description: str,
+        epilog: str,
+        formatter_class: type[argparse.HelpFormatter],
     ) -> argparse.ArgumentParser:
         """Add the parser of a command."""
         ...
+
+
+class FurtherOptions(TypedDict, total=False):
+    """Options of a client that differ between the commands."""
+
+    tokenizer: str
+    retry: RetryPolicy
+    timeout: Timeouts
 
 
 class UsageError(Exception):
     """The command line or an input file is invalid."""
 
 
+def add_command(
+    commands: Commands, name: str, *, summary: str, description: str, examples: Sequence[str]
+) -> argparse.ArgumentParser:
+    """Add the parser of a command.
+
+    Args:
+        commands: Parsers of all commands.
+        name: Name of the command.
+        summary: The command in a few words, for the list of commands.
+        description: Text above the options.
+        examples: Command lines below the options. Tests run them.
+    """
+    width = min(shutil.get_terminal_size().columns - 2, _WIDEST_HELP)
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=textwrap.fill(description, width),
+        epilog="\n".join(["examples:", *(f"  {example}" for example in examples)]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def add_server_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options for the server's model and API key."""
+    """Add the options for the server's model, and for the requests to it."""
+    parser.set_defaults(recipe="auto", on_overlong="raise")
     parser.add_argument("--model", help="name of the model on the server, if it serves several")
     parser.add_argument(
         "--api-key",
         help=f"API key of the server; the environment variable {API_KEY_VARIABLE} is safer",
+    )
+    parser.add_argument(
+        "--header",
+        action="append",
+        type=header,
+        default=[],
+        dest="headers",
+        metavar="NAME=VALUE",
+        help="header of every request, such as the key of a gateway; repeatable",
+    )
+    parser.add_argument(
+        "--ca", metavar="FILE", help="certificates (PEM) to check the server's certificate with"
     )
 
 
@@ -39,10 +97,30 @@ def add_wait_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that waits for a server that is starting."""
     parser.add_argument(
         "--wait",
-        type=float,
+        type=number(float, 0, _LONGEST_WAIT),
         default=0.0,
         metavar="SECONDS",
         help="longest wait in seconds for a server that is starting (default: none)",
+    )
+
+
+def add_port_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the port of a server of our own."""
+    parser.add_argument(
+        "--port",
+        type=number(int, 0, _MAX_PORT),
+        default=8000,
+        help="port; 0 for a free one (default: 8000)",
+    )
+
+
+def add_overlong_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option for conversations that are too long for the server."""
+    parser.add_argument(
+        "--on-overlong",
+        choices=get_args(OnOverlong),
+        help='"raise" (default) fails a conversation that is too long; "drop_turns" leaves out its '
+        "oldest turns, and marks its reward as truncated",
     )
 
 
@@ -68,3 +146,67 @@ def add_recipe_option(
 def chosen_recipe(options: argparse.Namespace) -> str | None:
     """Return the value of ``--recipe`` for a client's ``recipe=``."""
     return None if options.recipe == "none" else options.recipe
+
+
+def open_client(
+    url: str | None, options: argparse.Namespace, **more: Unpack[FurtherOptions]
+) -> RewardClient:
+    """Open the client that the options of a command describe.
+
+    Args:
+        url: The server; None for that of the environment.
+        options: The parsed options.
+        more: Further options of the client.
+    """
+    return RewardClient(
+        url,
+        model=options.model,
+        api_key=options.api_key,
+        headers=_headers(options.headers),
+        connection=Connection() if options.ca is None else Connection(verify=options.ca),
+        recipe=chosen_recipe(options),
+        on_overlong=options.on_overlong,
+        **more,
+    )
+
+
+def sent_headers(options: argparse.Namespace) -> dict[str, str]:
+    """Return the headers of each request of the client that the options describe."""
+    return request_headers(options.api_key or environment_key(), _headers(options.headers))
+
+
+def number(parse: Callable[[str], float], low: int, high: int) -> Callable[[str], float]:
+    """Return the type of an option with a number: its parser, which checks the range too.
+
+    Args:
+        parse: ``int`` or ``float``.
+        low: The lowest value.
+        high: The highest value.
+    """
+    kind = "a whole number" if parse is int else "a number"
+
+    def parse_number(text: str) -> float:
+        try:
+            value = parse(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"must be {kind} from {low} to {high}, not {text!r}")
+        return value
+
+    return parse_number
+
+
+def header(text: str) -> tuple[str, str]:
+    """Parse a header. An error does not show it: it may hold a secret."""
+    name, equals, value = text.partition("=")
+    if not equals or not _HEADER_NAME.fullmatch(name):
+        raise argparse.ArgumentTypeError("must be NAME=VALUE, such as x-api-key=…")
+    return name.lower(), value
+
+
+def _headers(given: Sequence[tuple[str, str]]) -> dict[str, str]:
+    headers = dict(given)
+    if len(headers) < len(given):
+        raise UsageError("Cannot send a header twice. Give each --header another name.")
+    return headers

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from reward_client import Diagnosis, RetryPolicy, RewardClient, RewardClientError, Timeouts
+from reward_client import Diagnosis, RetryPolicy, RewardClientError, Timeouts
+from reward_client._base.options import BASE_URL_VARIABLE
 from reward_client.cli._options import (
     Commands,
+    UsageError,
+    add_command,
+    add_overlong_option,
     add_recipe_option,
     add_server_options,
     add_wait_option,
-    chosen_recipe,
+    open_client,
 )
-from reward_client.cli._output import show
+from reward_client.cli._output import Colour, show, show_error
 
 if TYPE_CHECKING:
     import argparse
 
 
 _FAILED = 2
+_COLOURS: Mapping[str, Colour] = {"ok": "green", "WARN": "yellow", "FAIL": "red"}
 
 # A person waits for the report, so an error that survives a second attempt is a finding.
 _RETRY = RetryPolicy(attempts=2, max_wait=5)
@@ -30,17 +35,28 @@ _TIMEOUT = Timeouts(connect=10, read=60)
 
 def add_to(commands: Commands) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "doctor",
-        help="check whether a server will give correct rewards",
+        summary="check whether a server will give correct rewards",
         description="Check every step from a conversation to its reward on a running server. "
         "Several servers are also compared as replicas. Exit status: 0 healthy, 1 warnings, "
         "2 missing or wrong rewards are likely.",
+        examples=(
+            "reward-client doctor http://localhost:8000",
+            "reward-client doctor http://localhost:8000 --wait 600 --json",
+        ),
     )
-    parser.add_argument("urls", nargs="+", metavar="URL", help="URL of a server")
+    parser.add_argument(
+        "urls",
+        nargs="*",
+        metavar="URL",
+        help=f"URL of a server; by default the environment variable {BASE_URL_VARIABLE}",
+    )
     add_server_options(parser)
     add_wait_option(parser)
     add_recipe_option(parser)
+    add_overlong_option(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_doctor)
 
@@ -53,12 +69,13 @@ def _doctor(options: argparse.Namespace) -> int:
         for diagnosis in _diagnoses(options):
             diagnoses.append(diagnosis)
             if not options.json:
-                show(f"{diagnosis}\n")
+                show(f"{diagnosis}\n", colours=_COLOURS)
     except (
         RewardClientError,
+        UsageError,
         ImportError,
     ) as error:  # about the options; all other errors are findings
-        show(f"reward-client: {error}", is_error=True)
+        show_error(error)
         return _FAILED
     replicas = Diagnosis(url="", findings=tuple(replica_findings(diagnoses)))
     status = max(diagnosis.status for diagnosis in (*diagnoses, replicas))
@@ -67,24 +84,16 @@ def _doctor(options: argparse.Namespace) -> int:
         compared = replicas.model_dump(mode="json")["findings"]
         show(json.dumps({"status": status, "servers": servers, "replicas": compared}, indent=2))
     elif replicas.findings:
-        show("\n".join(map(str, replicas.findings)))
+        show("\n".join(map(str, replicas.findings)), colours=_COLOURS)
     return status
 
 
 def _diagnoses(options: argparse.Namespace) -> Iterator[Diagnosis]:
     with ExitStack() as clients:
         opened = [
-            clients.enter_context(
-                RewardClient(
-                    url,
-                    model=options.model,
-                    api_key=options.api_key,
-                    recipe=chosen_recipe(options),
-                    retry=_RETRY,
-                    timeout=_TIMEOUT,
-                )
-            )
-            for url in options.urls  # opened first, so that a wrong option fails before any request
+            clients.enter_context(open_client(url, options, retry=_RETRY, timeout=_TIMEOUT))
+            for url in options.urls
+            or [None]  # opened first, so that a wrong option fails before any request
         ]
         for client in opened:
             if options.wait > 0:

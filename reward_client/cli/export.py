@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reward_client import Sample
-from reward_client.cli._options import Commands, UsageError, add_recipe_option, chosen_recipe
-from reward_client.cli._output import show
+from reward_client.cli._options import (
+    Commands,
+    add_command,
+    add_recipe_option,
+    chosen_recipe,
+)
+from reward_client.cli._output import show, shows_progress
+from reward_client.cli._rows import read_rows
 
 if TYPE_CHECKING:
     import argparse
@@ -16,12 +20,17 @@ if TYPE_CHECKING:
 
 def add_to(commands: Commands) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "export",
-        help="convert a reward checkpoint for /v1/embeddings",
+        summary="convert a reward checkpoint for /v1/embeddings",
         description="Write a copy of a reward checkpoint with its head as Dense modules. Then "
         "/v1/embeddings of vLLM 0.10.2 and later returns its raw rewards, and so does "
         "sentence-transformers. The backbone's weights are linked, or copied unchanged.",
+        examples=(
+            "reward-client export ./my-reward-model ./exported",
+            "reward-client export ./my-reward-model ./exported --link copy --force",
+        ),
     )
     parser.add_argument("source", metavar="SOURCE", help="folder of the checkpoint")
     parser.add_argument("destination", metavar="DESTINATION", help="folder to write")
@@ -69,7 +78,9 @@ def _export(options: argparse.Namespace) -> None:
     from reward_client.export import export_checkpoint, verify_export
     from reward_client.export.torch_reference import libraries
 
-    samples = None if options.samples is None else _samples(Path(options.samples))
+    samples = None
+    if options.samples is not None:
+        samples = [each for row in read_rows(Path(options.samples)) for each in row.samples]
     servers = (options.original_url, options.exported_url)
     verifies = options.verify or any(servers) or samples is not None
     if verifies and not all(servers):
@@ -82,7 +93,7 @@ def _export(options: argparse.Namespace) -> None:
             link=options.link,
             force=options.force,
             recipe=chosen_recipe(options),
-            progress=sys.stderr.isatty(),
+            progress=shows_progress(),
         )
         show(report)
     if verifies:
@@ -95,18 +106,3 @@ def _export(options: argparse.Namespace) -> None:
             exported_url=options.exported_url,
         )
         show(f"\n{verification}")
-
-
-def _samples(path: Path) -> list[Sample]:
-    """Read samples from a file of JSON lines, in the format of `reward-client score`."""
-    from reward_client.files.reader import Source
-    from reward_client.files.rows import read_row
-
-    with Source(path) as source:
-        rows = [read_row(line, digest="") for line in source.lines()]
-    for number, row in enumerate(rows):
-        if row.result is not None:
-            raise UsageError(
-                f"Cannot read a sample from row {number} of {path}: {row.result.decode().strip()}"
-            )
-    return [sample for row in rows for sample in row.samples]

@@ -5,46 +5,65 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from reward_client import RewardClient, ServerUnreachableError
+from reward_client import ServerUnreachableError
 from reward_client._base.options import BASE_URL_VARIABLE
 from reward_client.cli._options import (
     Commands,
+    UsageError,
+    add_command,
+    add_overlong_option,
     add_recipe_option,
     add_server_options,
     add_wait_option,
-    chosen_recipe,
+    open_client,
 )
-from reward_client.cli._output import show
+from reward_client.cli._output import show, show_error, shows_progress
 
 if TYPE_CHECKING:
     import argparse
 
+    from reward_client import RewardClient
+    from reward_client.files import ScoreSummary
+
 
 _SOME_FAILED = 3
+_PIPE = "-"
+_STDIN = "/dev/stdin"
 
 
 def add_to(commands: Commands) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "score",
-        help="score a file of JSON lines",
+        summary="score a file of JSON lines",
         description="Write a line with the reward for each row of a file of JSON lines. The same "
         "command resumes a run that was stopped. Exit status: 0 every row has its reward, 1 the "
         "run failed, 3 some rows failed, 130 interrupted.",
+        examples=(
+            "reward-client score in.jsonl out.jsonl --url http://localhost:8000",
+            "reward-client score in.jsonl out.jsonl --url http://localhost:8000 --retry-failed",
+            "cat in.jsonl | reward-client score - - --url http://localhost:8000 > rewards.jsonl",
+        ),
     )
     parser.add_argument(
         "input",
         metavar="IN",
         help="rows with messages, text, token_ids, prompt and responses, or chosen and rejected; "
-        "plain or compressed with gzip",
+        "plain or compressed with gzip; - for stdin",
     )
-    parser.add_argument("output", metavar="OUT", help="file to write or to resume")
+    parser.add_argument(
+        "output",
+        metavar="OUT",
+        help="file to write or to resume; - for stdout, which cannot be resumed",
+    )
     parser.add_argument(
         "--url", help=f"URL of the server; by default the environment variable {BASE_URL_VARIABLE}"
     )
     add_server_options(parser)
     add_wait_option(parser)
     add_recipe_option(parser)
+    add_overlong_option(parser)
     parser.add_argument(
         "--tokenizer",
         default="server",
@@ -56,29 +75,40 @@ def add_to(commands: Commands) -> None:
 
 
 def _score(options: argparse.Namespace) -> int:
-    from reward_client.files import score_file
-
-    with RewardClient(
-        options.url,
-        model=options.model,
-        api_key=options.api_key,
-        recipe=chosen_recipe(options),
-        tokenizer=options.tokenizer,
-    ) as client:
+    is_pipe = options.output == _PIPE
+    if is_pipe and options.retry_failed:
+        raise UsageError("Cannot retry rows: stdout keeps no results. Name a file as output.")
+    with open_client(options.url, options, tokenizer=options.tokenizer) as client:
         if options.wait > 0:
             client.wait_until_ready(timeout=options.wait)
         try:
-            summary = score_file(
-                client,
-                options.input,
-                options.output,
-                retry_failed=options.retry_failed,
-                progress=sys.stderr.isatty(),
-            )
+            summary = _scored(client, options)
         except (KeyboardInterrupt, ServerUnreachableError):
-            show("reward-client: stopped; run the same command to resume.", is_error=True)
+            show_error(
+                "stopped; stdout cannot be resumed."
+                if is_pipe
+                else "stopped; run the same command to resume."
+            )
             raise
-    show(summary)
-    if summary.failed and not options.retry_failed:
-        show("Add --retry-failed to score the failed rows again.")
+    show(summary, is_error=is_pipe)
+    if summary.can_retry and not options.retry_failed and not is_pipe:
+        show("Add --retry-failed to score rows again that failed by a fault of the server.")
     return _SOME_FAILED if summary.failed else 0
+
+
+def _scored(client: RewardClient, options: argparse.Namespace) -> ScoreSummary:
+    from reward_client.files import score_file
+    from reward_client.files.runner import score_stream
+
+    # On one terminal, a bar would break the lines of results.
+    progress = shows_progress() and not (options.output == _PIPE and sys.stdout.isatty())
+    source = _STDIN if options.input == _PIPE else options.input
+    if options.output == _PIPE:
+        return score_stream(client, source, sys.stdout.buffer, progress=progress)
+    return score_file(
+        client,
+        source,
+        options.output,
+        retry_failed=options.retry_failed,
+        progress=progress,
+    )

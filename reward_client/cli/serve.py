@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reward_client.cli._options import Commands, UsageError
+from reward_client.cli._options import Commands, UsageError, add_command, add_port_option
 
 if TYPE_CHECKING:
     import argparse
@@ -12,10 +12,15 @@ if TYPE_CHECKING:
 
 def add_to(commands: Commands) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "serve",
-        help="run a small reward server until Ctrl-C",
+        summary="run a small reward server until Ctrl-C",
         description="Serve a small reward model that grades sums, with the API of vLLM.",
+        examples=(
+            "reward-client serve",
+            "reward-client serve --port 8000 --dialect 0.8 --head steps",
+        ),
     )
     parser.add_argument(
         "--dialect",
@@ -30,7 +35,7 @@ def add_to(commands: Commands) -> None:
         help="one value per conversation, one per token, five labels, two values per step, hidden "
         "states, the reward as an embedding, or two values per token as an embedding",
     )
-    parser.add_argument("--port", type=int, default=8000, help="port; 0 for a free one")
+    add_port_option(parser)
     parser.add_argument("--raw", action="store_true", help="return values without an activation")
     parser.set_defaults(run=_serve)
 

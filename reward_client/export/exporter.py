@@ -12,9 +12,8 @@ from os import PathLike
 from pathlib import Path
 from typing import get_args
 
-from tqdm import tqdm
-
 from reward_client._base.choices import check_choice, check_flags
+from reward_client._base.progress import progress_bar
 from reward_client._printable import printable
 from reward_client.errors import ExportError
 from reward_client.export.backbones import backbone_config, backbone_of
@@ -116,12 +115,12 @@ def export_checkpoint(
 
     with (
         new_folder(target, force=force) as unfinished,
-        tqdm(
+        progress_bar(
             total=sum(shard.size for shard in checkpoint.shards),
             desc=f"export {printable(name)}",
             unit="B",
             unit_scale=True,
-            disable=not progress,
+            is_shown=progress,
         ) as bar,
     ):
         writer = FolderWriter(unfinished, link, bar.update)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from reward_client._base.atomic_file import lock, write_all
 from reward_client.errors import FileError
@@ -86,6 +86,27 @@ class Results:
                 f"Cannot resume {self.path}: its last line is not a result, so it is not a file of "
                 "results. Choose another output."
             )
+
+
+class Stream:
+    """Results in a stream, which begins empty."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.path = Path("-")
+        self._stream = stream
+
+    def whole_lines(self) -> Iterator[bytes]:
+        """Iterate over the lines of earlier runs: none."""
+        return iter(())
+
+    def append(self, line: bytes) -> None:
+        """Append a line, at once.
+
+        Raises:
+            OSError: If the line cannot be written.
+        """
+        self._stream.write(line)
+        self._stream.flush()
 
 
 def real_path(path: Path) -> Path:

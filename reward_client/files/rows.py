@@ -14,7 +14,7 @@ from reward_client._base.json_values import as_list, as_mapping
 from reward_client._base.results import Reward
 from reward_client._base.samples import Conversation, FormattedText, Message, Sample
 from reward_client._client.streaming import Outcome
-from reward_client.errors import InputError, RewardClientError
+from reward_client.errors import GenerationError, InputError, RewardClientError
 from reward_client.files.columns import ALLOWED_WITH, FORMS, known_fields, system_message
 from reward_client.files.reader import Line
 
@@ -63,6 +63,11 @@ class Row:
     shape: _Shape = _ONE
     id: object = None
 
+    @property
+    def keys(self) -> tuple[str, ...] | None:
+        """The keys of the samples in a row of chosen and rejected; None for other rows."""
+        return self.shape.keys
+
 
 def row_digest(settings: bytes, line: Line) -> str:
     """Return the digest that binds a result to its row and to the digest of the settings."""
@@ -84,6 +89,11 @@ def read_row(line: Line, digest: str) -> Row:
     except InputError as error:
         row = Row(line, digest, id=_valid_id(given, line))
         return replace(row, result=_format(row, {"error": _error(error)}))
+
+
+def problem(row: Row) -> str | None:
+    """Return the reason why a row that was read cannot be scored; None if it can."""
+    return None if row.result is None else str(orjson.loads(row.result)["error"]["message"])
 
 
 def result_line(row: Row, outcomes: Sequence[Outcome]) -> bytes:
@@ -118,7 +128,8 @@ def _format(row: Row, content: Mapping[str, object]) -> bytes:
 
 def _error(error: RewardClientError) -> dict[str, str]:
     """Format an error without the parts that vary between runs, such as the request ID."""
-    return {"type": type(error).__name__, "message": str(error.args[0])}
+    text = {"text": error.text} if isinstance(error, GenerationError) else {}
+    return {"type": type(error).__name__, "message": str(error.args[0]), **text}
 
 
 def _json_object(line: Line) -> Mapping[str, object]:

@@ -11,13 +11,14 @@ from contextlib import ExitStack, closing
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 import orjson
 
 from reward_client._base.atomic_file import replace_file
 from reward_client._base.choices import check_flags
 from reward_client._base.json_values import as_mapping
+from reward_client._base.progress import progress_bar
 from reward_client._base.results import Provenance, ScoreResult, Settings
 from reward_client._base.samples import Sample
 from reward_client._base.wording import describe_type
@@ -26,7 +27,15 @@ from reward_client._client.streaming import Outcome
 from reward_client._client.sync_client import RewardClient
 from reward_client.errors import FileError, InputError, ServerUnreachableError
 from reward_client.files.reader import Line, Source
-from reward_client.files.results import Results, file_errors, is_empty, real_path, retry_path
+from reward_client.files.repetition import Repetition
+from reward_client.files.results import (
+    Results,
+    Stream,
+    file_errors,
+    is_empty,
+    real_path,
+    retry_path,
+)
 from reward_client.files.rows import Row, read_row, result_line, row_digest
 from reward_client.files.settings import (
     difference,
@@ -70,8 +79,9 @@ def score_file(
 
     Raises:
         InputError: If an argument or an option is invalid.
-        FileError: If a file cannot be read or written, if another process is writing the output, or
-            if the output belongs to another input, model or setting.
+        FileError: If a file cannot be read or written, if another process is writing the output, if
+            the output belongs to another input, model or setting, or if the first 100 rows fail
+            alike. All written results are kept.
         ServerUnreachableError: If the server cannot be reached any more. All written results are
             kept, and the same call resumes the run.
         RewardClientError: If the client cannot determine how to use the server.
@@ -97,21 +107,34 @@ def score_file(
                 results = stack.enter_context(Results(retry))
         run = _Run(rows, results, settings_digest(monitor.settings))
         run.skip_written()
-        bar = stack.enter_context(closing(_bar(rows.size, run.end))) if progress else None
-        started = time.monotonic()
-        scored = _score_rows(client, run.rows(before), monitor.check)
-        with closing(scored):
-            for row, outcomes in scored:
-                run.write(row, outcomes)
-                if bar is not None:
-                    _show(bar, row.line.end, run.tally)
+        summary = run.score(client, monitor, before, progress=progress)
         monitor.warn_of_midnight()
-        warn_of_failures(run.tally.failures, run.tally.rows, "rows")
         results.sync()
         if results.path != target:
             with file_errors(target):
                 replace_file(results.path, target)
-        return run.tally.summary(time.monotonic() - started)
+        return summary
+
+
+def score_stream(
+    client: RewardClient, source: str | PathLike[str], stream: BinaryIO, *, progress: bool = False
+) -> ScoreSummary:
+    """Score a file of JSON lines into a stream, such as stdout. The run cannot be resumed.
+
+    Args:
+        client: The client that scores the rows.
+        source: The input, as for `score_file`.
+        stream: The output. Each line is flushed.
+        progress: Show a progress bar.
+
+    Raises:
+        OSError: If the stream cannot be written.
+        RewardClientError: As in `score_file`.
+    """
+    with Source(Path(source)) as rows:
+        monitor = _ServerMonitor(client)
+        run = _Run(rows, Stream(stream), settings_digest(monitor.settings))
+        return run.score(client, monitor, (), progress=progress)
 
 
 class _Run:
@@ -122,8 +145,9 @@ class _Run:
         end: Bytes of the input that were read for rows with earlier results.
     """
 
-    def __init__(self, source: Source, results: Results, settings: bytes) -> None:
+    def __init__(self, source: Source, results: Results | Stream, settings: bytes) -> None:
         self.tally = Tally()
+        self._repetition = Repetition(source.path, resumes=isinstance(results, Results))
         self.end = 0
         self._source = source
         self._results = results
@@ -136,6 +160,35 @@ class _Run:
             line = next(self._lines, None)
             self.tally.add(self._checked(written, line), is_kept=True)
             self.end = line.end if line else 0
+
+    def score(
+        self,
+        client: RewardClient,
+        monitor: _ServerMonitor,
+        before: Iterable[bytes],
+        *,
+        progress: bool,
+    ) -> ScoreSummary:
+        """Score the remaining rows, and write their results.
+
+        Args:
+            client: Scores the rows.
+            monitor: Refuses rewards of another model.
+            before: As for `rows`.
+            progress: Show a progress bar.
+        """
+        started = time.monotonic()
+        scored = _score_rows(client, self.rows(before), monitor.check)
+        with (
+            closing(_bar(self._source.size, self.end, is_shown=progress)) as bar,
+            closing(scored),
+        ):
+            for row, outcomes in scored:
+                self.write(row, outcomes)
+                if progress:
+                    _show(bar, row.line.end, self.tally)
+        warn_of_failures(self.tally.failures, self.tally.rows, "rows")
+        return self.tally.summary(time.monotonic() - started)
 
     def rows(self, before: Iterable[bytes]) -> Iterator[Row]:
         """Iterate over the remaining rows.
@@ -158,7 +211,10 @@ class _Run:
         """Write the result of a row."""
         line = row.result or result_line(row, outcomes)
         self._results.append(line)
-        self.tally.add(orjson.loads(line), is_kept=row.is_kept)
+        result = orjson.loads(line)
+        self.tally.add(result, is_kept=row.is_kept)
+        if not row.is_kept:
+            self._repetition.check(result, self.tally.rows)
 
     def _checked(self, written: bytes, line: Line | None) -> dict[str, object]:
         """Parse the result of a row.
@@ -316,13 +372,11 @@ def _check_settings(target: Path, now: Settings) -> None:
         )
 
 
-def _bar(size: int | None, read: int) -> tqdm[NoReturn]:
+def _bar(size: int | None, read: int, *, is_shown: bool) -> tqdm[NoReturn]:
     """Create a progress bar over the bytes of the input, since its rows are not counted first."""
-    from tqdm.auto import tqdm
-
     with_size = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
     bar_format = with_size if size else "{desc} [{elapsed}]"
-    return tqdm(total=size, initial=read, bar_format=bar_format)
+    return progress_bar(total=size, initial=read, bar_format=bar_format, is_shown=is_shown)
 
 
 def _show(bar: tqdm[NoReturn], read: int, tally: Tally) -> None:

@@ -9,11 +9,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 from reward_client._base.json_values import as_list, as_mapping
+from reward_client._base.wording import shorten
+from reward_client._client.failures import fault_of
 
 _SAMPLE_SIZE = 50_000
 """Quantiles of more rewards are estimated from a sample of this size (error: 0.5 % of rank)."""
+_REASON_CHARACTERS = 400
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -24,6 +28,9 @@ class ScoreSummary:
     Attributes:
         rows: Number of rows, including earlier runs.
         failures: Number of failed rows by the type of their (first) error.
+        reasons: The first failed row of each type: its position and the message of its error.
+        can_retry: True if a row failed by a fault of the server or the network, so that another
+            run with ``retry_failed=True`` may score it.
         kept: Number of rows with the result of an earlier run.
         rewards: ``min``, ``5%``, ``25%``, ``50%``, ``75%``, ``95%`` and ``max`` of all rewards,
             including each reward of a row with several responses. Empty without rewards. Above
@@ -35,6 +42,8 @@ class ScoreSummary:
 
     rows: int
     failures: Mapping[str, int]
+    reasons: Mapping[str, tuple[int, str]]
+    can_retry: bool
     kept: int
     rewards: Mapping[str, float]
     conversations: int
@@ -53,6 +62,10 @@ class ScoreSummary:
             lines[0] += f" ({', '.join(f'{n:,} {error}' for error, n in self.failures.items())})"
         if self.kept:
             lines[0] += f"; {self.kept:,} of them in earlier runs"
+        lines += [
+            f"first {error}, in row {row}: {shorten(message, _REASON_CHARACTERS)}"
+            for error, (row, message) in self.reasons.items()
+        ]
         if self.rewards:
             shown = ", ".join(f"{name} {value:.4g}" for name, value in self.rewards.items())
             lines.append(f"rewards: {shown}")
@@ -74,13 +87,18 @@ class Tally:
         self.conversations = 0
         self.tokens = 0
         self.failures: Counter[str] = Counter()
+        self._reasons: dict[str, tuple[int, str]] = {}
+        self._can_retry = False
         self._rewards = _Rewards()
 
     def add(self, result: Mapping[str, object], *, is_kept: bool) -> None:
         """Count a result; ``is_kept`` is True if an earlier run wrote it."""
+        errors = [error for error in row_errors(result) if error is not None]
+        if errors:
+            self.failures[errors[0].type] += 1
+            self._reasons.setdefault(errors[0].type, (self.rows, errors[0].message))
+            self._can_retry |= any(fault_of(error.type) == "server" for error in errors)
         self.rows += 1
-        if "error" in result:
-            self.failures[_error_type(result["error"])] += 1
         rewards = [*_numbers(result.get("reward"))]
         for reward in rewards:
             self._rewards.add(reward)
@@ -97,6 +115,8 @@ class Tally:
         return ScoreSummary(
             rows=self.rows,
             failures=dict(self.failures.most_common()),
+            reasons={error: self._reasons[error] for error, _ in self.failures.most_common()},
+            can_retry=self._can_retry,
             kept=self.kept,
             rewards=self._rewards.quantiles(),
             conversations=self.conversations,
@@ -134,13 +154,36 @@ class _Rewards:
         return {"min": self._min, **middle, "max": self._max}
 
 
-def _error_type(error: object) -> str:
-    """Return the type of an error, or of the first error in a list or dict of errors."""
+class RowError(NamedTuple):
+    """An error in a result.
+
+    Attributes:
+        type: Name of the class of the error.
+        message: Message of the error.
+    """
+
+    type: str
+    message: str
+
+
+def row_errors(result: Mapping[str, object]) -> tuple[RowError | None, ...]:
+    """Return the errors of a row, with None for each sample that has a reward.
+
+    Returns:
+        An empty tuple for a row without errors.
+    """
+    error = result.get("error")
+    if error is None:
+        return ()
     mapping = as_mapping(error) or {}
-    if isinstance(error_type := mapping.get("type"), str):
-        return error_type
-    items = chain(mapping.values(), as_list(error) or ())
-    return next((_error_type(item) for item in items if item is not None), "unknown")
+    if isinstance(mapping.get("type"), str):
+        return (_row_error(mapping),)
+    items = (*mapping.values(), *(as_list(error) or ()))
+    return tuple(None if item is None else _row_error(as_mapping(item) or {}) for item in items)
+
+
+def _row_error(error: Mapping[str, object]) -> RowError:
+    return RowError(str(error.get("type", "unknown")), str(error.get("message", "")))
 
 
 def _numbers(value: object) -> Iterator[float]:

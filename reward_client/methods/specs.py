@@ -76,7 +76,7 @@ class TokenLogit:
         classifier_from_token: True if the pooling server was started with ``classifier_from_token``
             for this token. No server reports that, and an ordinary classifier looks the same:
             without this word, the manifest of an export as ``recipe=``, or a recipe with the same
-            token, the client raises `NotARewardError`. A generating server needs no word.
+            token, the client raises ``NotARewardError``. A generating server needs no word.
 
     Raises:
         InputError: If an argument is invalid.

@@ -9,7 +9,6 @@ from reward_client.recipes.loader import (
     load_recipe,
     named_recipe,
     recipe_names,
-    recipe_of_model,
 )
 from reward_client.recipes.schema import (
     ExportTable,
@@ -42,5 +41,4 @@ __all__ = [
     "load_recipe",
     "named_recipe",
     "recipe_names",
-    "recipe_of_model",
 ]

@@ -55,8 +55,9 @@ def find_recipe(name: str) -> Recipe | None:
     """Return the recipe of a model in the catalogue, or None.
 
     Args:
-        name: A Hugging Face ID in any case, a location as for `recipe_of_model`, or the name of a
-            recipe. The name of a recipe selects only reference values that hold for all its models.
+        name: A Hugging Face ID in any case; the folder of a mirror, cache or registry; or the name
+            of a recipe, which selects only reference values that hold for all its models. The name
+            of a copy in another precision selects no reference values: its rewards differ.
     """
     family = catalogue().get(name.casefold())
     return recipe_of_model(name) if family is None else family.for_model(*family.models)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Annotated, Literal, Self, TypeAlias
 
@@ -241,6 +241,8 @@ class Recipe(_Table):
         activation: Activation of a current server, unless the request asks for raw values.
         special_tokens: IDs of texts that must be a single token.
         serve: Commands by vLLM version, including ``"today"``; ``{model}`` stands for the model ID.
+            The options for several GPUs and for the length come from other fields.
+        gpus: Number of GPUs with 80 GB for each model that is too large for one of them.
         references: Exact inputs with published values.
         refusal: Reason why no stock vLLM gives correct rewards of these models, and an alternative.
         export: Facts about the export, in the manifest of an exported checkpoint.
@@ -261,6 +263,7 @@ class Recipe(_Table):
     activation: ActivationName | None = None
     special_tokens: dict[str, NonNegativeInt] = {}
     serve: dict[str, Text] = {}
+    gpus: dict[str, PositiveInt] = {}
     references: tuple[Reference, ...] = ()
     refusal: Text | None = None
     export: ExportTable | None = None
@@ -286,7 +289,18 @@ class Recipe(_Table):
         """Commands for the first model, or for the folder of a manifest, by vLLM version."""
         folder = "{model}" if self.export is None else "DESTINATION"
         model = self.models[0] if self.models else folder
-        return {version: line.replace("{model}", model) for version, line in self.serve.items()}
+        options = "".join(self._options(model))
+        return {
+            version: line.replace("{model}", model) + options
+            for version, line in self.serve.items()
+        }
+
+    def _options(self, model: str) -> Iterator[str]:
+        """Iterate over the options of the server that follow from the facts about a model."""
+        if model in self.gpus:
+            yield f" --tensor-parallel-size {self.gpus[model]}"
+        if self.prompt.max_tokens is not None:
+            yield f" --max-model-len {self.prompt.max_tokens}"
 
     def for_model(self, *models: str) -> Recipe:
         """Return this recipe for some of its models, with only the references that hold for all."""
@@ -313,6 +327,8 @@ class Recipe(_Table):
             unknown = set(reference.models) - set(self.models)
             if unknown:
                 raise ValueError(f"references.{index}: {sorted(unknown)} are not in models")
+        if unknown := self.gpus.keys() - set(self.models):
+            raise ValueError(f"gpus: {sorted(unknown)} are not in models")
         return self
 
     def _check_width(self, head: Head | None) -> None:

@@ -1,13 +1,13 @@
 """Arrays and columns of other libraries are samples, without an import of these libraries.
 
-The stand-ins offer the methods of their library. The tests at the end take the library itself where
-it is installed.
+The stand-ins offer the methods of their library. The tests at the end take the library itself.
 """
 
 from __future__ import annotations
 
 import array
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -184,7 +184,7 @@ def test_an_array_that_fails() -> None:
 
 
 def test_pandas() -> None:
-    pandas = pytest.importorskip("pandas")
+    pandas = import_module("pandas")
     table = pandas.DataFrame({"messages": [objects(TURNS)] * 2, "ids": [np.array(IDS)] * 2})
     assert parse_each(table["messages"]) == [Conversation(TURNS)] * 2
     assert parse_each(table["ids"]) == [tuple(IDS)] * 2
@@ -193,7 +193,7 @@ def test_pandas() -> None:
 
 
 def test_polars() -> None:
-    polars = pytest.importorskip("polars")
+    polars = import_module("polars")
     table = polars.DataFrame({"messages": [TURNS] * 2, "ids": [IDS] * 2})
     assert parse_each(table["messages"]) == [Conversation(TURNS)] * 2
     assert parse_each(table["ids"]) == [tuple(IDS)] * 2
@@ -202,7 +202,7 @@ def test_polars() -> None:
 
 
 def test_pyarrow() -> None:
-    pyarrow = pytest.importorskip("pyarrow")
+    pyarrow = import_module("pyarrow")
     table = pyarrow.table({"messages": [TURNS] * 2, "ids": [IDS] * 2})
     assert parse_each(table["messages"]) == [Conversation(TURNS)] * 2
     assert parse_each(table["ids"].chunk(0)) == [tuple(IDS)] * 2

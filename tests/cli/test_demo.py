@@ -10,8 +10,15 @@ import sys
 import httpx
 import pytest
 
+from reward_client._base.activation import sigmoid
 from reward_client.cli import main
+from reward_client.cli._plain import explain
 from reward_client.testing import Fault, RewardServer, demo_pairs
+
+from ..files.conftest import write_rows
+from ..files.killing import COMMAND
+
+CHAT = [{"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "content": "4"}]
 
 
 def test_demo_starts_its_own_server(capsys):
@@ -23,6 +30,38 @@ def test_demo_starts_its_own_server(capsys):
     assert accuracy >= 90
     assert "400 conversations in" in out
     assert out.count("right  ") + out.count("WRONG  ") == 10
+    rows = [line.split() for line in out.splitlines() if "  right  " in line or "  WRONG  " in line]
+    for good, bad, _, *plain in (row[:5] for row in rows):
+        read = [sigmoid(float(value)) for value in (good, bad)]
+        assert [float(value) for value in plain] == pytest.approx(read, abs=1e-3)
+    assert "a plain client" in out
+    assert "reads the sigmoid of each reward" in out
+    assert "equal the model's own forward pass, to 1e-05." in out
+
+
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        ({"dialect": "0.12"}, "the sigmoid of each reward"),
+        ({"raw": True}, "the same numbers"),
+        ({"head": "export"}, "the same numbers"),
+        ({"head": "token"}, "the first one that the server sends is no reward"),
+        ({"dialect": "0.10"}, None),
+    ],
+)
+def test_what_a_plain_client_reads(capsys, server, said):
+    with RewardServer(**server) as running:
+        assert main(["demo", "--url", running.url]) == 0
+    out = capsys.readouterr().out
+    assert "forward pass" not in out  # only the model of the test server is at hand
+    assert (said in out) if said else ("plain client" not in out)
+
+
+def test_what_the_numbers_of_a_plain_client_are():
+    assert "1 for each answer" in explain([3.0, -2.0], [1.0, 1.0])
+    assert "sigmoid" in explain([3.0, -2.0], [0.953, 0.119])
+    assert "same" in explain([3.0, -2.0], [3.0, -2.0])
+    assert "no reward" in explain([3.0, -2.0], [-0.124, -0.118])
 
 
 def test_demo_on_a_running_server(capsys, tmp_path, monkeypatch):
@@ -39,11 +78,30 @@ def test_demo_on_a_running_server(capsys, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "What is 2 + 2?", "chosen": "4", "rejected": "5"},
+        {"system": "Be brief.", "prompt": "What is 2 + 2?", "chosen": "4", "rejected": "5"},
+        {"prompt": [CHAT[0]], "chosen": [CHAT[1]], "rejected": "5", "id": 3},
+        {"chosen": CHAT, "rejected": [*CHAT, *CHAT], "chat_template_kwargs": {"x": 1}},
+    ],
+)
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_pairs_in_every_form_that_score_takes(capsys, tmp_path, row, suffix):
+    pairs = write_rows(tmp_path / f"pairs.jsonl{suffix}", [row, row])
+    assert main(["demo", "--pairs", str(pairs)]) == 0
+    out = capsys.readouterr().out
+    assert "of 2 pairs" in out
+    assert "  4  " in out
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("", "contains no pairs"),
-        ('{"chosen": []}\n', '{"chosen": [...], "rejected": [...]}'),
-        ("[1]\n", "Cannot read line 1 of"),
+        ('{"chosen": []}\n', "This row has chosen."),
+        ('{"text": "2 + 2 = 4"}\n', "Cannot use row 0 of"),
+        ("[1]\n", "it is not a JSON object"),
         (None, "Cannot read"),
     ],
 )
@@ -72,14 +130,7 @@ def test_interrupt(monkeypatch):
 
 
 def test_serve_until_interrupted():
-    script = """
-import signal, sys
-from reward_client.cli import main
-# Whoever is started in the background inherits that SIGINT is ignored.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.exit(main())
-"""
-    command = [sys.executable, "-c", script]
+    command = [sys.executable, "-c", COMMAND]
     process = subprocess.Popen(
         [*command, "serve", "--port", "0", "--dialect", "0.8", "--raw"],
         stdout=subprocess.PIPE,

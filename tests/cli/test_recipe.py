@@ -6,6 +6,7 @@ import pytest
 
 from reward_client.cli import main
 from reward_client.recipes import catalogue, find_recipe, recipe_names
+from reward_client.recipes.model_names import model_key
 
 
 def test_without_a_name_it_lists_all(capsys):
@@ -74,6 +75,29 @@ def test_every_recipe_can_be_printed(capsys, name):
 
 
 @pytest.mark.parametrize(
+    ("part", "keys"),
+    [
+        ("skywork", ["skywork"]),
+        ("SKYWORK reward_v2", ["skywork", "reward-v2"]),
+        ("Math-PRM", ["math-prm"]),
+        ("nvidia/", ["nvidia"]),
+        ("qwen 72b", ["qwen", "72b"]),
+        ("8x7b", ["8x7b"]),
+    ],
+)
+def test_a_part_of_a_name_lists_what_it_fits(capsys, part, keys):
+    assert main(["recipe", part]) == 0
+    found = [line.partition("  ")[0] for line in capsys.readouterr().out.splitlines()]
+    families = {model: name for name, recipe in catalogue().items() for model in recipe.models}
+    assert found
+    assert sorted(found) == sorted(
+        model
+        for model, family in families.items()
+        if all(key in model_key(f"{model} {family}") for key in keys)
+    )
+
+
+@pytest.mark.parametrize(
     ("name", "near"),
     [
         (
@@ -82,6 +106,7 @@ def test_every_recipe_can_be_printed(capsys, name):
         ),
         ("math-sheperd", "Similar names: math-shepherd"),
         ("zzzzzz", "`reward-client recipe` lists all names"),
+        ("東京", "`reward-client recipe` lists all names"),
     ],
 )
 def test_unknown_names(capsys, name, near):

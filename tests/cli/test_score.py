@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import json
 import os
 import pty
 import re
+import shlex
 import signal
 import struct
 import subprocess
@@ -18,8 +20,10 @@ from pathlib import Path
 
 import pytest
 
+from reward_client import RewardClient
 from reward_client.cli import main
-from reward_client.testing import RewardServer
+from reward_client.files import score_file
+from reward_client.testing import Fault, RewardServer
 
 from ..files.conftest import read_rows, write_rows
 from ..files.killing import COMMAND, ROOT
@@ -65,10 +69,12 @@ def test_some_failed(server: RewardServer, capsys: pytest.CaptureFixture[str]) -
     write_rows(Path("in.jsonl"), [*ROWS, {"text": ""}, {"token_ids": [1] * 2000}, {"text": 3}])
     assert run("--url", server.url) == 3
     out = capsys.readouterr().out
-    assert out.startswith(
-        "23 rows: 20 scored, 3 failed (2 InputError, 1 PromptTooLongError)\nrewards: "
-    )
-    assert out.endswith("Add --retry-failed to score the failed rows again.\n")
+    summary, *reasons, rewards, _ = out.splitlines()
+    assert summary == "23 rows: 20 scored, 3 failed (2 InputError, 1 PromptTooLongError)"
+    assert reasons[0].startswith("first InputError, in row 20: ")
+    assert reasons[1].startswith("first PromptTooLongError, in row 21: ")
+    assert rewards.startswith("rewards: ")
+    assert "--retry-failed" not in out  # the rows have to change
     assert run("--url", server.url, "--retry-failed") == 3
     out = capsys.readouterr().out
     assert "; 20 of them in earlier runs\n" in out
@@ -157,3 +163,73 @@ def test_interrupted(server: RewardServer) -> None:
     assert (out, err) == ("", "reward-client: stopped; run the same command to resume.\n")
     rows = read_rows(Path("out.jsonl"))
     assert [row["row"] for row in rows] == list(range(len(rows)))
+
+
+def test_a_retry_is_advised_where_it_can_help(
+    server: RewardServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RewardServer() as failing, RewardClient(failing.url) as client:
+        client.servers()
+        write_rows(Path("in.jsonl"), ROWS[:1])
+        failing.inject(Fault.status(401), path="/pooling")
+        score_file(client, "in.jsonl", "out.jsonl")
+        assert run("--url", failing.url) == 3
+        assert capsys.readouterr().out.endswith("failed by a fault of the server.\n")
+
+
+def test_stdin_and_stdout(server: RewardServer) -> None:
+    write_rows(Path("in.jsonl"), [*ROWS, {"text": ""}])
+    plain = score_words("in.jsonl", "out.jsonl", server)
+    assert plain.returncode == 3
+    piped = score_words("-", "-", server, stdin=Path("in.jsonl").read_bytes())
+    assert piped.returncode == 3
+    assert piped.stdout == Path("out.jsonl").read_bytes()
+    assert b"21 rows: 20 scored, 1 failed (1 InputError)\nfirst InputError" in piped.stderr
+    assert b"--retry-failed" not in piped.stderr
+    assert sorted(path.name for path in Path().iterdir()) == [
+        "in.jsonl",
+        "out.jsonl",
+        "out.jsonl.settings.json",
+    ]
+    resumed = score_words("-", "out.jsonl", server, stdin=Path("in.jsonl").read_bytes())
+    assert b"21 of them in earlier runs" in resumed.stdout
+    zipped = score_words("-", "-", server, stdin=gzip.compress(Path("in.jsonl").read_bytes()))
+    assert zipped.stdout == piped.stdout
+
+
+def test_a_reader_of_stdout_that_has_enough(server: RewardServer) -> None:
+    write_rows(Path("in.jsonl"), ROWS * 500)
+    program = shlex.join([sys.executable, "-c", COMMAND, "score", "in.jsonl", "-", "--url"])
+    done = subprocess.run(
+        ["bash", "-c", f"{program} {server.url} | head -n 1"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.count(b"\n"), done.stderr) == (0, 1, b"")
+
+
+def test_rows_that_all_fail_into_stdout(server: RewardServer) -> None:
+    write_rows(Path("in.jsonl"), [{"text": ""}] * 200)
+    done = score_words("in.jsonl", "-", server)
+    assert done.returncode == 1
+    assert done.stdout.count(b"\n") == 100
+    assert b"to score the remaining rows nevertheless, write into a file." in done.stderr
+
+
+def test_stdout_cannot_be_retried(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["score", "in.jsonl", "-", "--url", "http://127.0.0.1:9", "--retry-failed"]
+    assert main(command) == 1
+    assert "Cannot retry rows: stdout keeps no results." in capsys.readouterr().err
+
+
+def score_words(
+    source: str, output: str, server: RewardServer, stdin: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-c", COMMAND, "score", source, output, "--url", server.url],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        input=stdin,
+        capture_output=True,
+        check=False,
+    )

@@ -78,6 +78,8 @@ def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.request_headers == {"authorization": "Bearer from-environment"}
     explicit = Config(base_url="http://host", api_key="explicit")
     assert explicit.request_headers == {"authorization": "Bearer explicit"}
+    header = Config(base_url="http://host", headers={"Authorization": "Basic ours"})
+    assert header.request_headers == {"authorization": "Basic ours"}
 
 
 def test_secrets_are_not_shown() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
@@ -283,7 +284,12 @@ def test_a_bug_is_not_taken_for_a_failed_sample() -> None:
         run(lambda: collected([[1]], "return", score=broken))
 
 
-def test_progress_is_shown_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_shown_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, terminal: bool
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+
     async def main() -> None:
         samples = window(echo, 8, ordered=True)
         await collect(samples, [[0], [1]], on_error="return", progress=True)
@@ -291,5 +297,4 @@ def test_progress_is_shown_on_request(capsys: pytest.CaptureFixture[str]) -> Non
     run(main)
     out, err = capsys.readouterr()
     assert out == ""
-    assert "2/2" in err
-    assert "conv" in err
+    assert ("2/2" in err, "conv" in err, bool(err)) == (terminal,) * 3

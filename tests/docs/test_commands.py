@@ -42,6 +42,10 @@ def commands(page: Path) -> list[list[str]]:
 def test_commands_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in commands(page):
         match command:
+            case ["reward-client", "--version" | "--completion", *_]:
+                with pytest.raises(SystemExit) as ended:
+                    cli.main(command[1:3])
+                assert ended.value.code == 0
             case ["reward-client", *arguments]:
                 assert cli._parser().parse_args(arguments).run, command
             case ["python", "-m", "nox", *arguments] | ["nox", *arguments]:
@@ -53,6 +57,13 @@ def test_commands_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
                     assert set(extras.split(",")) <= known, command
             case _:
                 assert command[0] in {"vllm", "git", "cd", "export", "python", "source"}, command
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=pages.name)
+def test_the_option_task_is_for_versions_that_know_it(page: Path) -> None:
+    """From 0.10 on, vLLM knows --runner; 0.32 refuses --task."""
+    for line in pages.text(page).splitlines():
+        assert "--task " not in line or re.search(r"\b(up to )?0\.[6-9]\b", line), line
 
 
 def test_readme_has_the_two_commands() -> None:

@@ -59,6 +59,12 @@ def assert_same_output(printed: str, shown: str) -> None:
 Check = Callable[[Ran], None]
 
 
+QWEN_MATH = {
+    "role": "system",
+    "content": r"Please reason step by step, and put your final answer within \boxed{}.",
+}
+
+
 def chat(answer: str = "88") -> list[dict[str, str]]:
     return [QUESTION, {"role": "assistant", "content": answer}]
 
@@ -154,8 +160,7 @@ def token_logit(name: str, token: str, *, recipe: bool = False) -> Check:
 
 def math_rm(ran: Ran) -> None:
     name = "http://math-rm:8000"
-    content = r"Please reason step by step, and put your final answer within \boxed{}."
-    ids = ids_of(ran, name, [{"role": "system", "content": content}, *chat()])
+    ids = ids_of(ran, name, [QWEN_MATH, *chat()])
     assert ran.numbers == about(ran.stage.server(name).reference_values(ids).token_scores[-1])
 
 
@@ -164,7 +169,7 @@ def math_prm(ran: Ran) -> None:
     server = ran.stage.server(name)
     token = server.step_token
     answer = f"45 + 43 = 88.{token}So it is 88.{token}"
-    rows = server.reference_values(ids_of(ran, name, chat(answer))).steps
+    rows = server.reference_values(ids_of(ran, name, [QWEN_MATH, *chat(answer)])).steps
     steps = [probability(good - bad) for bad, good in rows]
     assert len(steps) == 2
     assert ran.numbers[:2] == about(*steps)

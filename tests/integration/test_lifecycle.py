@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from reward_client import AsyncRewardClient, Limits, RewardClient, RewardClientError, Timeouts
+from reward_client._client import core
 from reward_client.testing import Fault, RewardServer
 
 CHAT = [{"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "content": "4"}]
@@ -53,7 +54,10 @@ def test_closing_an_unused_client() -> None:
     assert client_threads() == []
 
 
-def test_a_forgotten_client_ends_its_thread(server: RewardServer) -> None:
+def test_a_forgotten_client_ends_its_thread(
+    server: RewardServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "LINGER_SECONDS", 0.1)
     client = RewardClient(server.url)
     client.score(CHAT)
     del client
@@ -241,10 +245,8 @@ def test_two_event_loops_one_after_the_other(server: RewardServer) -> None:
 def test_ctrl_c_stops_what_is_in_flight() -> None:
     with RewardServer() as server:
         script = f"""
-            import signal, sys, threading
+            import sys, threading
             from reward_client import RewardClient
-            # Whoever is started in the background inherits that SIGINT is ignored.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
             samples = [[dict(role="assistant", content=str(n))] for n in range(200)]
             with RewardClient({server.url!r}) as client:
                 client.score({CHAT!r})

@@ -9,16 +9,25 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import ValidationError
 
 from reward_client import FormattedText, GenerationError, StepHead
 from reward_client._client.config import verdict_of
-from reward_client.recipes import catalogue, find_recipe, recipe_names
+from reward_client._doctor.server_checks import length_limit
+from reward_client.recipes import Recipe, catalogue, find_recipe, recipe_names
 from reward_client.recipes.model_names import model_key
 
 RECIPES = catalogue()
 SERVED = {name: recipe for name, recipe in RECIPES.items() if recipe.head is not None}
 JUDGES = {name: recipe for name, recipe in RECIPES.items() if recipe.verdict is not None}
 REFUSED = {name: recipe for name, recipe in RECIPES.items() if recipe.refusal is not None}
+COMMANDS = [
+    (model, version, command)
+    for recipe in RECIPES.values()
+    for model in recipe.models
+    for version, command in recipe.for_model(model).commands.items()
+]
+SIZE = re.compile(r"(?:(\d+)x)?(\d+(?:\.\d+)?)b(?![a-z])")
 
 
 def each(recipes):
@@ -113,6 +122,36 @@ def test_refused_models_have_nothing_to_go_wrong_with(recipe):
     assert not recipe.references
     assert recipe.output is recipe.activation is None
     assert recipe.refusal.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("model", "command"), [(model, line) for model, _, line in COMMANDS], ids=lambda text: text[:60]
+)
+def test_a_model_fits_on_its_gpus(model, command):
+    """In bfloat16, with a tenth of the memory left for the cache."""
+    size = SIZE.search(model.lower())
+    gigabytes = 2 * float(size[2]) * int(size[1] or 1) if size else 0
+    words = shlex.split(command)
+    option = "--tensor-parallel-size"
+    gpus = int(words[words.index(option) + 1]) if option in words else 1
+    assert gigabytes < 0.9 * 80 * gpus
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "command"), COMMANDS, ids=lambda text: text.split(" ")[0][:60]
+)
+def test_91_commands_serve_no_more_tokens_than_were_trained_on(model, version, command):
+    recipe = find_recipe(model)
+    words = shlex.split(command)
+    option = "--max-model-len"
+    limit = int(words[words.index(option) + 1]) if option in words else None
+    assert limit == recipe.prompt.max_tokens, (model, version)
+    assert length_limit(limit, recipe).verdict == ("not checked" if limit is None else "ok")
+
+
+def test_gpus_of_an_unknown_model():
+    with pytest.raises(ValidationError, match="are not in models"):
+        Recipe.model_validate({"name": "x", "head": {"type": "scalar"}, "gpus": {"a/b-70B": 4}})
 
 
 @each(SERVED)

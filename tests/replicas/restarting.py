@@ -2,7 +2,7 @@
 
     python -m tests.replicas.restarting [SAMPLES] [RUNS] [SECONDS_AWAY]
 
-The server is the test server in a process of its own. Without SECONDS_AWAY, each run draws 3 to 30.
+The server is the test server in a process of its own. Without SECONDS_AWAY, each run draws 3 to 60.
 """
 
 from __future__ import annotations
@@ -99,5 +99,5 @@ if __name__ == "__main__":
     count = numbers[0] if numbers else 20_000
     runs = numbers[1] if len(numbers) > 1 else 1
     for _ in range(runs):
-        pause = numbers[2] if len(numbers) > 2 else random.uniform(3, 30)
+        pause = numbers[2] if len(numbers) > 2 else random.uniform(3, 60)
         print(restart_and_compare(count, pause), flush=True)

@@ -2,47 +2,140 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from typing import Any
 
 import pytest
 
-from reward_client import RewardClient, RewardTimeoutError, ServerUnreachableError
+from reward_client import (
+    AuthenticationError,
+    RetryPolicy,
+    RewardTimeoutError,
+    ServerError,
+    ServerUnreachableError,
+    Timeouts,
+)
+from reward_client._transport import http_transport
 from reward_client.testing import RewardServer
 
+from ..support.either import OPENERS, EitherClient
+from ..support.raw_server import CONVERSATION, RawServer, answer, expected, http, sending
 from .restarting import free_port, restart_and_compare
 
+Connect = Callable[..., EitherClient]
 
-def test_a_first_contact_fails_within_seconds():
+QUICK = RetryPolicy(max_wait=0.02)
+"""The default, except that no wait is long."""
+AWAY = [sending(http(b"", status)) for status in (502, 503, 504, 429)]
+
+
+@pytest.fixture(params=["sync", "async"])
+def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
+    with ExitStack() as opened:
+
+        def open_client(url: str, **options: Any) -> EitherClient:
+            options = {"timeout": Timeouts(total=30), **options}  # ends a test that waits in vain
+            return opened.enter_context(closing(OPENERS[request.param](url, **options)))
+
+        yield open_client
+
+
+@pytest.fixture
+def later() -> Iterator[Callable[[int], None]]:
+    """Starts a test server on a port after a second."""
+    with ExitStack() as opened:
+
+        def start(port: int) -> None:
+            server = RewardServer(port=port)
+            opened.callback(server.__exit__, None, None, None)
+            timer = threading.Timer(1, server.__enter__)
+            opened.callback(timer.join)
+            timer.start()
+
+        yield start
+
+
+def test_38_a_first_contact_fails_within_seconds(connect):
+    client = connect(f"http://127.0.0.1:{free_port()}")
     started = time.monotonic()
-    with (
-        RewardClient(f"http://127.0.0.1:{free_port()}") as client,
-        pytest.raises(ServerUnreachableError, match="wait_until_ready"),
-    ):
+
+    with pytest.raises(ServerUnreachableError, match="wait_until_ready"):
         client.score([5, 6, 7])
-    assert time.monotonic() - started < 10
+
+    assert time.monotonic() - started < 15
 
 
-def test_a_server_that_starts_later_is_awaited():
-    port = free_port()
-    server = RewardServer(port=port)
-    start = threading.Timer(1, server.__enter__)
-    start.start()
+def test_38_a_server_that_answered_before_is_awaited(connect, caplog, monkeypatch):
+    monkeypatch.setattr(http_transport, "RESTART_SECONDS", 0.3)
+    with RawServer(answer) as server:
+        client = connect(server.url, retry=QUICK)
+        client.servers()
+    again = RawServer(answer, port=server.port)
+    outage = threading.Timer(1, again.__enter__)
+    outage.start()
     try:
-        with RewardClient(f"http://127.0.0.1:{port}") as client:
-            client.wait_until_ready(timeout=30)
-            assert client.servers()
+        assert client.score(CONVERSATION).value == expected()
     finally:
-        start.join()
-        server.__exit__(None, None, None)
+        outage.join()
+        again.stop()
+    (warning,) = [each for each in caplog.records if each.levelno == logging.WARNING]
+    assert warning.getMessage() == (
+        f"{server.url} is away (connection refused). Requests wait for it up to 600 s."
+    )
 
 
-def test_a_wait_has_an_end():
-    with (
-        RewardClient(f"http://127.0.0.1:{free_port()}") as client,
-        pytest.raises(RewardTimeoutError, match=r"within 0\.2 s"),
-    ):
+def test_38_a_busy_gateway_is_awaited(connect):
+    with RawServer(answer) as server:
+        client = connect(server.url, retry=QUICK)
+        client.servers()
+        server.plan("/pooling", *AWAY * 5)
+
+        assert client.score(CONVERSATION).value == expected()
+
+
+def test_38_a_server_that_answers_with_failures_is_not(connect):
+    with RawServer(answer) as server:
+        client = connect(server.url, retry=QUICK)
+        client.servers()
+        server.forget()
+        server.plan("/pooling", *[sending(http(b"", 500))] * 20)
+
+        with pytest.raises(ServerError):
+            client.score(CONVERSATION)
+
+        assert len(server.seen("/pooling")) == 5
+
+
+def test_38_a_server_that_is_starting_can_be_awaited(connect, later, monkeypatch):
+    monkeypatch.setattr(http_transport, "_FIRST_CONTACT_SECONDS", 0.1)
+    port = free_port()
+    client = connect(f"http://127.0.0.1:{port}")
+    later(port)
+
+    client.wait_until_ready(timeout=30)
+
+    assert client.servers()
+
+
+def test_a_wait_has_an_end(connect):
+    client = connect(f"http://127.0.0.1:{free_port()}")
+
+    with pytest.raises(RewardTimeoutError, match=r"within 0\.2 s") as caught:
         client.wait_until_ready(timeout=0.2)
+
+    assert isinstance(caught.value.__cause__, ServerUnreachableError | None)
+
+
+def test_a_wait_ends_at_a_server_that_cannot_give_a_reward(connect):
+    with RawServer(lambda _: sending(http(b"", 401))) as server:
+        started = time.monotonic()
+        with pytest.raises(AuthenticationError):
+            connect(server.url).wait_until_ready(timeout=60)
+        assert time.monotonic() - started < 30
 
 
 def test_a_restart_fails_no_sample():

@@ -589,7 +589,7 @@ def test_cancelled_work_leaves_nothing_behind() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await work
             assert sorted(stopped) == ["a", "a", "b", "b"]
-            link = next(iter(client._session._links.values()))
+            link = next(iter(client._session.core._links.values()))
             assert [replica.load["scoring"] for replica in link.pool.replicas] == [0, 0]
 
     asyncio.run(asyncio.wait_for(main(), 10))

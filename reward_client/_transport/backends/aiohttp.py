@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Literal
 from urllib.parse import urlsplit
@@ -16,8 +17,14 @@ from reward_client._transport.backends.base import (
     raise_network_error,
     read_body,
     request_url,
+    response_seconds,
 )
-from reward_client._transport.connections import find_proxy, open_session, tls_context
+from reward_client._transport.connections import (
+    drop_session,
+    find_proxy,
+    open_session,
+    tls_context,
+)
 
 # aiohttp warns about larger bodies in one piece: they block the event loop.
 _MAX_PIECE_BYTES = 2**19
@@ -55,6 +62,8 @@ class AiohttpBackend:
             sock_connect=timeouts.connect,
             sock_read=timeouts.read,
         )
+        seconds = response_seconds(timeouts)
+        self._seconds = None if seconds is None else timeouts.connect + seconds
         proxy = find_proxy(base_url, connection)
         self._proxy = str(proxy.url) if proxy else None
         self._proxy_headers = dict(proxy.headers) if proxy else None
@@ -84,17 +93,21 @@ class AiohttpBackend:
             headers["content-length"] = str(len(body))
             data = _in_pieces(body)
         reading = False
+        deadline = asyncio.timeout(self._seconds)
         try:
-            async with self._session.request(
-                method,
-                url,
-                headers=headers,
-                data=data,
-                allow_redirects=False,
-                timeout=self._timeout,
-                proxy=self._proxy,
-                proxy_headers=self._proxy_headers,
-            ) as response:
+            async with (
+                deadline,
+                self._session.request(
+                    method,
+                    url,
+                    headers=headers,
+                    data=data,
+                    allow_redirects=False,
+                    timeout=self._timeout,
+                    proxy=self._proxy,
+                    proxy_headers=self._proxy_headers,
+                ) as response,
+            ):
                 reading = True
                 content = await read_body(
                     response.content.iter_any(),
@@ -105,13 +118,18 @@ class AiohttpBackend:
                 )
                 return RawResponse(response.status, response.headers, content, headers)
         except Exception as error:  # noqa: BLE001 - raised again
-            raise_network_error(error, reading=reading, closed=self._closed)
+            raise_network_error(error, reading=reading, closed=self._closed, deadline=deadline)
 
     async def aclose(self) -> None:
         """Close the connections."""
         self._closed = True
         if self._session is not None:
             await self._session.close()
+
+    def drop(self) -> None:
+        """See `Backend`."""
+        if self._session is not None:
+            drop_session(self._session)
 
 
 async def _in_pieces(body: bytes) -> AsyncIterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Literal, NoReturn, Protocol
 
 import httpx
 
+from reward_client._base.options import Timeouts
 from reward_client._transport.network_errors import NetworkError, NetworkErrorKind, classify
 from reward_client.errors import InputError
 
@@ -16,6 +18,8 @@ from reward_client.errors import InputError
 MAX_ERROR_BYTES = 65_536
 # One chunk in these encodings unpacks to at most a thousand times its size, which is counted then.
 ENCODINGS = "gzip, deflate"
+_LEAST_SECONDS = 30.0
+"""The time for a whole response under a short ``Timeouts.read``: a large one takes seconds."""
 # Added to zlib's window size, this detects gzip and zlib headers.
 _GZIP_OR_ZLIB = 32
 
@@ -64,6 +68,10 @@ class Backend(Protocol):
         """Close every connection."""
         ...
 
+    def drop(self) -> None:
+        """Close the connections of an event loop that has ended or belongs to another process."""
+        ...
+
 
 def request_url(base_url: str, path: str) -> httpx.URL:
     """Return the URL of a route.
@@ -75,6 +83,14 @@ def request_url(base_url: str, path: str) -> httpx.URL:
         return httpx.URL(base_url + path)
     except httpx.InvalidURL as error:
         raise InputError(f"Cannot read base_url as a URL: {error}.") from error
+
+
+def response_seconds(timeouts: Timeouts) -> float | None:
+    """Return the time from the request to the end of its response; None for no limit.
+
+    ``Timeouts.read`` alone has no end: each byte and each response of status 1xx restarts it.
+    """
+    return None if timeouts.read is None else max(2 * timeouts.read, _LEAST_SECONDS)
 
 
 async def read_body(
@@ -104,10 +120,11 @@ async def read_body(
             unpack = zlib.decompressobj(zlib.MAX_WBITS | _GZIP_OR_ZLIB).decompress
         async for chunk in chunks:
             # Unpack no further than the limit: a few bytes may unpack to gigabytes.
-            body += unpack(chunk, limit + 1 - len(body)) if unpack else chunk
+            left = limit + 1 - len(body)
+            body += unpack(chunk, left) if unpack else memoryview(chunk)[:left]
             if len(body) > limit:
                 break
-    except (zlib.error, httpx.DecodingError) as error:
+    except zlib.error as error:
         if not failed:
             raise NetworkError(NetworkErrorKind.NOT_HTTP, reason(error)) from error
     except NetworkError:
@@ -118,14 +135,21 @@ async def read_body(
     return bytes(memoryview(body)[:limit])
 
 
-def raise_network_error(error: Exception, *, reading: bool, closed: bool) -> NoReturn:
+def raise_network_error(
+    error: Exception, *, reading: bool, closed: bool, deadline: asyncio.Timeout
+) -> NoReturn:
     """Raise the `NetworkError` of an HTTP library's exception; re-raise any other exception.
 
     Args:
         error: The exception of the HTTP library.
         reading: True if the status line and headers had arrived before.
         closed: True if the client was closed meanwhile.
+        deadline: The one for the whole response.
     """
+    if isinstance(error, TimeoutError) and deadline.expired():
+        raise NetworkError(
+            NetworkErrorKind.ENDLESS, "bytes still trickled at its deadline"
+        ) from error
     if isinstance(error, NetworkError):
         raise error
     kind = NetworkErrorKind.CLOSED if closed else classify(error, reading=reading)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
 import httpx
@@ -14,7 +15,11 @@ from reward_client._transport.backends.base import (
     raise_network_error,
     read_body,
     request_url,
+    response_seconds,
 )
+
+# The end of an event's name: httpx's own transports call a request's `trace` with it.
+_IS_SENT = "send_request_headers.started"
 
 
 class HttpxBackend:
@@ -38,9 +43,9 @@ class HttpxBackend:
         transport: httpx.AsyncBaseTransport,
     ) -> None:
         self._base_url = base_url
-        self._max_response_bytes = max_response_bytes
         self._transport = transport
         self._closed = False
+        self._reader = BoundedReader(timeouts, max_response_bytes)
         self._timeout = {
             "connect": timeouts.connect,
             "read": timeouts.read,
@@ -64,24 +69,78 @@ class HttpxBackend:
             content=body,
             extensions={"timeout": self._timeout},
         )
-        reading = False
-        try:
-            response = await self._transport.handle_async_request(request)
-            reading = True
-            try:
-                content = await read_body(
-                    response.aiter_bytes(),
-                    status=response.status_code,
-                    encoding=response.headers.get("content-encoding", ""),
-                    max_bytes=self._max_response_bytes,
-                    packed=False,
-                )
-                return RawResponse(response.status_code, response.headers, content, headers)
-            finally:
-                await response.aclose()
-        except Exception as error:  # noqa: BLE001 - raised again
-            raise_network_error(error, reading=reading, closed=self._closed)
+        return await self._reader.read(
+            request, self._transport.handle_async_request, closed=lambda: self._closed
+        )
 
     async def aclose(self) -> None:
         """Close nothing: the transport belongs to the caller."""
         self._closed = True
+
+    def drop(self) -> None:
+        """Close nothing: the transport belongs to the caller."""
+
+
+class BoundedReader:
+    """Reads responses of httpx, within limits of time and size.
+
+    Args:
+        timeouts: The deadlines for connecting and reading.
+        max_bytes: The limit for one response, decompressed.
+    """
+
+    def __init__(self, timeouts: Timeouts, max_bytes: int) -> None:
+        self._seconds = response_seconds(timeouts)
+        self._max_bytes = max_bytes
+
+    async def read(
+        self,
+        request: httpx.Request,
+        send: Callable[[httpx.Request], Awaitable[httpx.Response]],
+        *,
+        closed: Callable[[], bool],
+    ) -> RawResponse:
+        """Send a request, and return its response.
+
+        Args:
+            request: The request.
+            send: Sends it; returns the response before its body is read.
+            closed: Returns True if the client was closed meanwhile.
+
+        Raises:
+            NetworkError: If no response arrives, or only a part of one.
+        """
+        deadline = asyncio.timeout(None)
+
+        def start() -> None:
+            if self._seconds is not None:
+                deadline.reschedule(asyncio.get_running_loop().time() + self._seconds)
+
+        async def start_when_sent(event: str, _: object) -> None:
+            if event.endswith(_IS_SENT):
+                start()
+
+        # From here on, and not from the call: a request may wait long in the caller's pool.
+        request.extensions = {**request.extensions, "trace": start_when_sent}
+        reading = False
+        try:
+            async with deadline:
+                response = await send(request)
+                reading = True
+                if deadline.when() is None:  # another transport than httpx's own
+                    start()
+                # One that was made in memory is unpacked already.
+                packed = not response.is_stream_consumed
+                try:
+                    body = await read_body(
+                        response.aiter_raw() if packed else response.aiter_bytes(),
+                        status=response.status_code,
+                        encoding=response.headers.get("content-encoding", ""),
+                        max_bytes=self._max_bytes,
+                        packed=packed,
+                    )
+                finally:
+                    await response.aclose()
+            return RawResponse(response.status_code, response.headers, body, request.headers)
+        except Exception as error:  # noqa: BLE001 - raised again
+            raise_network_error(error, reading=reading, closed=closed(), deadline=deadline)

@@ -2,21 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, cast
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Literal, Protocol, cast
 
+import httpx
 import openai
 import orjson
 
 from reward_client._base.options import Timeouts
 from reward_client._base.wording import describe_type
-from reward_client._transport.backends.base import RawResponse
-from reward_client._transport.network_errors import NetworkError, NetworkErrorKind, classify
+from reward_client._transport.backends.base import ENCODINGS, RawResponse
+from reward_client._transport.backends.httpx import BoundedReader
+from reward_client._transport.network_errors import NetworkError
 from reward_client.errors import InputError
+
+_RAW = "reward_client"
+"""The key of a `RawResponse` among the extensions of a response."""
 
 
 class AsyncOpenAI(openai.AsyncOpenAI):
     """A copy of a synchronous client's settings; it uses the backend's connections."""
+
+
+class _HttpClient(Protocol):
+    """The method that clients of httpx and httpx2 share."""
+
+    @property
+    def send(self) -> Callable[..., Awaitable[httpx.Response]]: ...
+
+
+class _BoundedClient:
+    """The HTTP client of an OpenAI client, except that it reads responses within limits.
+
+    openai itself reads every response whole. It gets a response without a body from here, which
+    holds the `RawResponse` among its extensions.
+
+    Args:
+        client: The HTTP client.
+        reader: Reads the responses.
+    """
+
+    def __init__(self, client: _HttpClient, reader: BoundedReader) -> None:
+        self._client = client
+        self._reader = reader
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return type(self._client)  # openai checks it
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._client, name)
+
+    async def send(self, request: httpx.Request, **options: object) -> httpx.Response:
+        """Send a request, and read its response within limits."""
+        send = partial(self._client.send, **{**options, "stream": True, "follow_redirects": False})
+        raw = await self._reader.read(request, send, closed=lambda: False)
+        return httpx.Response(raw.status, request=request, extensions={_RAW: raw})
 
 
 class OpenAIBackend:
@@ -26,7 +68,7 @@ class OpenAIBackend:
         client: The OpenAI client.
         base_url: The server's URL, without ``/v1``.
         timeouts: The deadlines for connecting and reading.
-        max_response_bytes: The limit for one response.
+        max_response_bytes: The limit for one response, decompressed.
     """
 
     def __init__(
@@ -42,7 +84,9 @@ class OpenAIBackend:
         self._client = client.with_options(http_client=own) if self._owned else client
         self._timeout = openai.Timeout(timeouts.read, connect=timeouts.connect)
         self._base_url = base_url
-        self._max_response_bytes = max_response_bytes
+        http_client = cast("_HttpClient", self._client._client)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        reader = BoundedReader(timeouts, max_response_bytes)
+        self._http_client = cast("Any", _BoundedClient(http_client, reader))
 
     async def send(
         self,
@@ -53,17 +97,19 @@ class OpenAIBackend:
     ) -> RawResponse:
         """See `Backend`."""
         url = self._base_url + path
-        options: openai.RequestOptions = {"headers": headers, "follow_redirects": False}
+        options: openai.RequestOptions = {"headers": {"accept-encoding": ENCODINGS, **headers}}
         try:
             # For each request, since the caller may change the client's key.
-            client = self._client.with_options(max_retries=0, timeout=self._timeout)
-            # The only public type that returns the raw response, in openai 1.x to 3.x.
-            raw = openai.HttpxBinaryResponseContent
+            client = self._client.with_options(
+                max_retries=0, timeout=self._timeout, http_client=self._http_client
+            )
+            # The only public type that returns the response itself, in openai 1.x to 3.x.
+            cast_to = openai.HttpxBinaryResponseContent
             if method == "GET":
-                content = await client.get(url, cast_to=raw, options=options)
+                content = await client.get(url, cast_to=cast_to, options=options)
             else:
                 payload = orjson.loads(body or b"{}")
-                content = await client.post(url, cast_to=raw, body=payload, options=options)
+                content = await client.post(url, cast_to=cast_to, body=payload, options=options)
             response = content.response
         except openai.APIStatusError as error:
             response = error.response
@@ -75,23 +121,18 @@ class OpenAIBackend:
                     "belong to one event loop. Make one for each event loop, or use RewardClient, "
                     "which keeps one event loop."
                 ) from error
-            kind = classify(error, reading=False)
-            if kind is None:
-                raise
-            raise NetworkError(kind, type(cause).__name__) from error
-        # openai before 1.83 always follows redirects.
-        response = response.history[0] if response.history else response
-        if len(response.content) > self._max_response_bytes:
-            raise NetworkError(
-                NetworkErrorKind.TOO_LARGE, f"more than {self._max_response_bytes} bytes"
-            )
-        sent = response.request.headers
-        return RawResponse(response.status_code, response.headers, response.content, sent)
+            if isinstance(cause, NetworkError):
+                raise cause from error
+            raise
+        return cast("RawResponse", response.extensions[_RAW])
 
     async def aclose(self) -> None:
         """Close the connections, unless they are the caller's."""
         if self._owned:
             await self._client.close()
+
+    def drop(self) -> None:
+        """Close nothing: httpx does so without a word when it is collected."""
 
 
 def as_async(client: openai.OpenAI | openai.AsyncOpenAI) -> openai.AsyncOpenAI:

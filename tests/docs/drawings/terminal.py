@@ -27,8 +27,9 @@ def demo() -> str:
         columns=90,
         title="A terminal after reward-client demo",
         description="The demo starts the built-in server and scores pairs of a chosen and a "
-        "rejected answer. It prints the rewards of ten pairs. Then it prints in how many of 200 "
-        "pairs the chosen answer has the higher reward.",
+        "rejected answer. It prints the rewards of ten pairs, and what a plain client reads. Then "
+        "it prints in how many of 200 pairs the chosen answer has the higher reward, and that the "
+        "rewards equal the forward pass of the model.",
     )
 
 

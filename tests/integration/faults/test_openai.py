@@ -8,7 +8,6 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from typing import Any, Self
 
 import pytest
 
@@ -30,7 +29,7 @@ from reward_client import (
     TransportError,
 )
 
-from ...support.either import BlockingAsyncClient, EitherClient
+from ...support.either import EitherClient
 from ...support.raw_server import (
     CONVERSATION,
     RawServer,
@@ -43,11 +42,10 @@ from ...support.raw_server import (
     then_reset,
     then_silent,
 )
+from .carriers import KEY, TENANT, OverAsyncOpenAI, over_openai
 
 openai = pytest.importorskip("openai")
 
-KEY = "sk-the-openai-key-0123456789"
-TENANT = {"X-Tenant": "tenant-0123456789"}
 HALF = b'HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"data": ['
 
 VERSION = tuple(map(int, openai.VERSION.split(".")[:2]))
@@ -55,27 +53,7 @@ VERSION = tuple(map(int, openai.VERSION.split(".")[:2]))
 Connect = Callable[..., EitherClient]
 
 
-def open_sync(url: str, **options: Any) -> EitherClient:
-    carrier = openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, default_headers=TENANT)
-    return RewardClient.from_openai(carrier, **options)
-
-
-class OverAsyncOpenAI(BlockingAsyncClient):
-    """Closes the OpenAI client too, as its owner has to."""
-
-    @classmethod
-    def open(cls, url: str, **options: Any) -> Self:
-        carrier = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY, default_headers=TENANT)
-        self = cls(AsyncRewardClient.from_openai(carrier, **options))
-        self.carrier = carrier
-        return self
-
-    def close(self) -> None:
-        self.run(self.carrier.close())
-        super().close()
-
-
-@pytest.fixture(params=[open_sync, OverAsyncOpenAI.open], ids=["sync", "async"])
+@pytest.fixture(params=[over_openai, OverAsyncOpenAI.open], ids=["sync", "async"])
 def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
     """Opens a client over an OpenAI client."""
     with ExitStack() as opened:
@@ -190,7 +168,7 @@ def test_event_loops_in_a_row(server):
     async def score() -> float:
         async with asyncio.timeout(60):
             value = (await client.score(CONVERSATION)).value
-        await client._session._close_links(also=asyncio.get_running_loop())
+        await client._session.core.aclose()
         return value
 
     assert [asyncio.run(score()) for _ in range(3)] == [expected()] * 3

@@ -26,7 +26,7 @@ def test_event_loops_side_by_side(server):
 
     async def score() -> None:
         values.extend([(await client.score(CONVERSATION)).value for _ in range(5)])
-        await client._session._close_links(also=asyncio.get_running_loop())
+        await client._session.core.aclose()
 
     threads = [threading.Thread(target=lambda: asyncio.run(score())) for _ in range(4)]
     for thread in threads:

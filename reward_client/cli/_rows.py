@@ -1,0 +1,29 @@
+"""Rows of a small file, which a command keeps in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reward_client.cli._options import UsageError
+
+if TYPE_CHECKING:
+    from reward_client.files.rows import Row
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read all rows of a file, in the format of `reward-client score`.
+
+    Raises:
+        FileError: If the file cannot be read.
+        UsageError: If a row is invalid.
+    """
+    from reward_client.files.reader import Source
+    from reward_client.files.rows import problem, read_row
+
+    with Source(path) as source:
+        rows = [read_row(line, digest="") for line in source.lines()]
+    for number, row in enumerate(rows):
+        if (wrong := problem(row)) is not None:
+            raise UsageError(f"Cannot use row {number} of {path}: {wrong}")
+    return rows

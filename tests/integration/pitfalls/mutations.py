@@ -57,6 +57,8 @@ REQUESTS = "integration/pitfalls/test_requests.py::"
 PROMPTS = "integration/pitfalls/test_prompts.py::"
 REPLIES = "integration/pitfalls/test_replies.py::"
 CONNECTIONS = "integration/pitfalls/test_connections.py::"
+BOUNDS = "integration/faults/test_bounds.py::"
+PATIENCE = "replicas/test_patience.py::"
 REPLICAS = "integration/pitfalls/test_replicas.py::"
 FLEET = "replicas/test_pool.py::"
 KILLED = "integration/faults/test_replicas.py::"
@@ -68,9 +70,13 @@ RETRY = "files/test_retry.py::"
 UNTRUSTED = "transport/test_untrusted_text.py::"
 LINKS = "export/test_links.py::"
 CLOSED = "client/test_closed_options.py::"
+LOOPS = "client/test_event_loops.py::"
+SHARING = "client/test_shared_core.py::"
+CORE = "_client/core.py"
 STEPS = "integration/recorded/test_steps.py::"
 VALUES = "integration/pitfalls/test_values.py::"
 MODELS = "integration/pitfalls/test_models.py::"
+CATALOGUE = "recipes/test_catalogue.py::"
 INPUT = "integration/pitfalls/test_input.py::"
 READABLE = "_protocols/vllm/messages.py"
 
@@ -1136,6 +1142,14 @@ PITFALLS: dict[int, Pitfall] = {
                 "return False",
                 ("replicas/test_monitor_losses.py::test_35_a_loss_that_began_since_does",),
             ),
+            Mutation(
+                "A late attempt doubts a discovery only if the server was silent since: another one "
+                "may have come up.",
+                CALLER,
+                "self.mark_lost(max(failed_at, self._fell_silent_at))",
+                "self.mark_lost(failed_at)",
+                ("transport/test_losses.py::test_35_a_silence_may_hide_another_server",),
+            ),
         ),
     ),
     36: Pitfall(
@@ -1148,6 +1162,96 @@ PITFALLS: dict[int, Pitfall] = {
                 "        if is_overfull(response.body):\n",
                 '        if is_overfull(b""):\n',
                 ("base/test_json_values.py::test_36_an_overfull_response_is_not_parsed",),
+            ),
+        ),
+    ),
+    37: Pitfall(
+        "A server or proxy trickles bytes, or responses of status 1xx, without end; each of them "
+        "restarts the deadline for the next bytes",
+        (
+            Mutation(
+                "The client ends a response on its own connections after twice the deadline for "
+                "its next bytes, and at least 30 s.",
+                "_transport/backends/aiohttp.py",
+                "        deadline = asyncio.timeout(self._seconds)\n",
+                "        deadline = asyncio.timeout(None)\n",
+                (BOUNDS + "test_37_a_trickle_ends",),
+            ),
+            Mutation(
+                "It does so on a transport of httpx and through an OpenAI client, from the moment "
+                "when the request is sent.",
+                "_transport/backends/httpx.py",
+                "            if event.endswith(_IS_SENT):\n",
+                "            if not event:\n",
+                (BOUNDS + "test_37_a_trickle_ends",),
+            ),
+        ),
+        limit="`Timeouts(read=None)` switches this off. Other transports than those of httpx bound "
+        "the wait for the headers themselves. `Timeouts(total=…)` bounds everything.",
+    ),
+    38: Pitfall(
+        "A server that is away for minutes, because it restarts and loads its model, fails every "
+        "sample within seconds",
+        (
+            Mutation(
+                "By default, time and not the number of attempts ends the wait for a server that "
+                "answered before.",
+                "_base/options.py",
+                "    attempts: PositiveInt | None = None\n",
+                "    attempts: PositiveInt | None = 5\n",
+                (
+                    PATIENCE + "test_38_a_server_that_answered_before_is_awaited",
+                    PATIENCE + "test_38_a_busy_gateway_is_awaited",
+                ),
+            ),
+            Mutation(
+                "A server that fails while it answers gets five attempts.",
+                CALLER,
+                "            if self._failures == _MAX_FAILURES and self._transport.time_binds:\n",
+                "            if not self._failures:\n",
+                (PATIENCE + "test_38_a_server_that_answers_with_failures_is_not",),
+            ),
+            Mutation(
+                "A server that never answered fails within seconds, and the error names "
+                "`wait_until_ready`.",
+                CALLER,
+                "return self._policy if self._has_answered else self._first_contact",
+                "return self._policy",
+                (PATIENCE + "test_38_a_first_contact_fails_within_seconds",),
+            ),
+            Mutation(
+                "`wait_until_ready` waits for a server that is starting.",
+                "_client/session.py",
+                "            except SERVER_FAILURES as error:\n                last = error\n",
+                "            except SERVER_FAILURES:\n                raise\n",
+                (PATIENCE + "test_38_a_server_that_is_starting_can_be_awaited",),
+            ),
+        ),
+    ),
+    39: Pitfall(
+        "An HTTP library reads and unpacks a response whole before anyone sees its size: one "
+        "megabyte becomes a gigabyte",
+        (
+            Mutation(
+                "The client stops at the limit for a response.",
+                "_transport/backends/base.py",
+                "            if len(body) > limit:\n                break\n",
+                "",
+                (BOUNDS + "test_39_no_more_than_the_limit_is_read",),
+            ),
+            Mutation(
+                "It unpacks no further than the limit.",
+                "_transport/backends/base.py",
+                "unpack(chunk, left) if unpack",
+                "unpack(chunk) if unpack",
+                (BOUNDS + "test_39_no_more_than_the_limit_is_read",),
+            ),
+            Mutation(
+                "It reads the responses to an OpenAI client itself, errors included.",
+                "_transport/backends/openai.py",
+                '"stream": True',
+                '"stream": False',
+                (BOUNDS + "test_39_no_more_than_the_limit_is_read",),
             ),
         ),
     ),
@@ -1680,6 +1784,169 @@ PITFALLS: dict[int, Pitfall] = {
             ),
         ),
         limit="A server that answers seldom, or is added later, is not seen.",
+    ),
+    80: Pitfall(
+        "Frameworks call `asyncio.run` at each step, and a client that knows nothing of the last "
+        "event loop examines the server each time: 8 requests for one sample",
+        (
+            Mutation(
+                "A new event loop continues with what the last one knew.",
+                CORE,
+                "                link.take_over(self._earlier)\n",
+                "                pass\n",
+                (LOOPS + "test_a_hundred_event_loops_find_the_server_out_once",),
+            ),
+            Mutation(
+                "So do the spot checks.",
+                "_tokenization/spot_checks.py",
+                "        self._agreed.update(earlier._agreed)\n",
+                "        self._agreed.clear()\n",
+                (LOOPS + "test_a_hundred_messages_are_spot_checked_as_in_one_loop",),
+            ),
+            Mutation(
+                "So do the replicas that are out of rotation.",
+                "_replicas/pool.py",
+                "        self._in_rotation = [twins[one] for one in earlier._in_rotation]\n",
+                "        self._in_rotation = list(self.replicas)\n",
+                (LOOPS + "test_a_replica_that_is_left_out_stays_left_out",),
+            ),
+            Mutation(
+                "The connections close before their event loop does, in order.",
+                CORE,
+                "            await anext(link.ending)  # the loop notes it\n",
+                "",
+                (LOOPS + "test_connections_close_before_their_loop",),
+            ),
+            Mutation(
+                "Sockets of a loop that was closed by hand close without a warning.",
+                "_transport/connections.py",
+                "                    end(None)\n",
+                "                    pass\n",
+                (LOOPS + "test_an_unclosed_client_is_quiet[loop.close()]",),
+            ),
+        ),
+    ),
+    81: Pitfall(
+        "A pool of processes unpickles a client for each task, and each examines the server",
+        (
+            Mutation(
+                "Clients of equal options share connections, limits and knowledge in a process.",
+                CORE,
+                "core.config == config",
+                "core.config is config",
+                (
+                    SHARING
+                    + "test_a_hundred_unpickled_clients_cost_one_discovery[RewardClient-True]",
+                ),
+            ),
+            Mutation(
+                "A forgotten client leaves them to the next one for some seconds.",
+                CORE,
+                "LINGER_SECONDS = RESTART_SECONDS\n",
+                "LINGER_SECONDS = 0.0\n",
+                (
+                    SHARING
+                    + "test_a_hundred_unpickled_clients_cost_one_discovery[AsyncRewardClient-False]",
+                ),
+            ),
+            Mutation(
+                "Clients with other proxies in the environment share nothing.",
+                CORE,
+                "around == surroundings",
+                "around is not None",
+                (SHARING + "test_another_proxy_in_the_environment",),
+            ),
+            Mutation(
+                "A client that closes leaves the connections to its equals.",
+                CORE,
+                "        if core.clients:\n            return False\n",
+                "",
+                (SHARING + "test_a_closed_client_stays_closed_while_its_equal_works",),
+            ),
+            Mutation(
+                "It ends its own calls.",
+                "_client/session.py",
+                "                deadline.reschedule(loop.time())\n",
+                "                pass\n",
+                (SHARING + "test_closing_ends_only_the_calls_of_the_client",),
+            ),
+        ),
+    ),
+    82: Pitfall(
+        "Another server comes up while no event loop of the client runs",
+        (
+            Mutation(
+                "The time since the last response counts over event loops.",
+                "_replicas/monitor.py",
+                "        self._last_response = earlier._last_response\n",
+                "        self._last_response = time.monotonic()\n",
+                (LOOPS + "test_another_server_after_a_pause_between_loops",),
+            ),
+            Mutation(
+                "A lost connection counts in the next event loop.",
+                CALLER,
+                "        self.lost_at = earlier.lost_at\n",
+                "",
+                (LOOPS + "test_a_loss_at_the_end_of_a_loop_counts_in_the_next_one",),
+            ),
+        ),
+        "What comes up within 4 s of the last response is taken for the same server: no vLLM "
+        "starts as quickly.",
+    ),
+    90: Pitfall(
+        "An error that every row of a file meets is found after hours, at the end of the run",
+        (
+            Mutation(
+                "A run ends with the reason if its first 100 rows fail alike.",
+                "files/repetition.py",
+                "if self._count == rows == _FIRST:",
+                "if self._count == rows == 0:",
+                (
+                    "files/test_repetition.py::test_90_errors_of_every_row_end_the_run",
+                    "files/test_repetition.py::test_90_the_same_command_scores_the_remaining_rows",
+                ),
+            ),
+            Mutation(
+                "It ends if 10,000 rows in succession fail alike by a fault of the server.",
+                "files/repetition.py",
+                'if self._count == _LATER and fault_of(self._type) == "server":',
+                'if self._count == 0 and fault_of(self._type) == "server":',
+                ("files/test_repetition.py::test_90_a_server_that_fails_for_good",),
+            ),
+            Mutation(
+                "A row with some rewards is no failure of that kind.",
+                "files/repetition.py",
+                "if first is None or None in errors:",
+                "if first is None:",
+                ("files/test_repetition.py::test_90_a_row_with_a_reward_does_not",),
+            ),
+        ),
+    ),
+    91: Pitfall(
+        "A server accepts longer conversations than the model was trained on, since the command "
+        "that started it sets no limit; their rewards mean nothing",
+        (
+            Mutation(
+                "The commands of a recipe end with the length of the model's training.",
+                "recipes/schema.py",
+                "if self.prompt.max_tokens is not None:",
+                "if self.prompt.max_tokens is None and self.prompt.max_tokens:",
+                (CATALOGUE + "test_91_commands_serve_no_more_tokens_than_were_trained_on",),
+            ),
+        ),
+    ),
+    92: Pitfall(
+        "The text that a judge was paid for is lost with its failed row, so nobody can read the "
+        "verdict",
+        (
+            Mutation(
+                "The row of a failed text holds the text.",
+                "files/rows.py",
+                "if isinstance(error, GenerationError) else {}",
+                "if isinstance(error, str) else {}",
+                ("files/test_reasons.py::test_the_text_of_a_judge_without_a_verdict",),
+            ),
+        ),
     ),
 }
 

@@ -21,6 +21,8 @@ BASE_URL_VARIABLE = "REWARD_CLIENT_BASE_URL"
 API_KEY_VARIABLE = "REWARD_CLIENT_API_KEY"
 
 OnOverlong: TypeAlias = Literal["raise", "drop_turns"]
+OnControlTokens: TypeAlias = Literal["raise", "strip", "allow"]
+OnUnanswered: TypeAlias = Literal["raise", "allow"]
 RouteChoice: TypeAlias = Literal["auto", "embeddings", "pooling", "classify"]
 ServerActivation: TypeAlias = Literal["none", "sigmoid"]
 

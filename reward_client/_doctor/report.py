@@ -25,6 +25,7 @@ Check: TypeAlias = Literal[
     "route",
     "head",
     "activation",
+    "date",
     "tokens",
     "BOS",
     "generation prompt",

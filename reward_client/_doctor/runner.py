@@ -111,6 +111,8 @@ class Doctor:
         yield server_checks.route(state, self._options.route)
         yield server_checks.head(state)
         yield server_checks.activation(state)
+        if state.template.day is not None:
+            yield server_checks.date(state.template)
 
     def _of_undiscovered(self, identity: Identity, error: Exception) -> Iterator[Finding]:
         recipe = self._recipe(identity)

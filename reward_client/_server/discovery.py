@@ -39,6 +39,7 @@ from reward_client._server.recipe_checks import (
     reference_output,
 )
 from reward_client._server.state import DiscoveryOptions, ServerState, is_same
+from reward_client._server.template_look import TemplateLook, date_cure, look_at_template
 from reward_client._server.texts import local_texts, server_texts
 from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client._tokenization.prompt_rules import PromptRules, StepToken
@@ -111,6 +112,10 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
         if recipe is None or export is not None or options.head is not None:
             raise
         raise RecipeError(f"The recipe {recipe.name} does not fit this server. {error}") from error
+    template = TemplateLook()
+    if by_server is not None:
+        opened = rules.generation_prompt
+        template = await look_at_template(transport, identity, generation_prompt=opened)
     limit = identity.max_model_len or texts.max_model_len
     if limit is not None and strategy.request.route == "completions":
         limit -= 1  # there must be room for the token that is generated
@@ -122,13 +127,14 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
         head=head,
         layout=layout,
         activation=Activation("none", strategy.request.raw_by or "probe"),
-        rules=replace(rules, max_model_len=limit),
+        rules=replace(rules, max_model_len=limit, headers=template.headers),
         recipe=recipe,
         options=options,
         logit_tokens=tuple(logit_tokens),
         response_model=response.model,
         probes=probes,
         outputs=tuple(outputs),
+        template=template,
     )
     await check_logit_tokens(texts, promised, tokens)
     state = await _proven(transport, promised, local)
@@ -162,9 +168,19 @@ async def _proven(
     activation = await _activation(transport, promised)
     if activation.name != "none":
         _logger.warning("the server applies a %s", activation.name)
+    if promised.template.day is not None:
+        _warn_of_date(promised.template)
     if exported and not provable(recipe, promised.max_model_len):
         _warn_unproven(recipe.export if recipe else None)
     return replace(promised, activation=activation)
+
+
+def _warn_of_date(template: TemplateLook) -> None:
+    _logger.warning(
+        "the chat template writes today's date (%s), and rewards depend on the day: %s",
+        template.day,
+        date_cure(template),
+    )
 
 
 def _warn_unproven(export: ExportTable | None) -> None:

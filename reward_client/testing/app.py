@@ -35,6 +35,7 @@ def create_app(
     version: str | None = "dialect",
     owned_by: str = "vllm",
     root: str = "reward-client/sum-judge",
+    chat_template: str | None = None,
 ) -> ASGIApp:
     """Create the app that `RewardServer` runs, without fault injection and recording.
 
@@ -54,6 +55,8 @@ def create_app(
         owned_by: The owner that ``/v1/models`` reports. vLLM reports ``"vllm"``; a proxy in front
             of it may report another owner.
         root: The model path that ``/v1/models`` reports. Clients look recipes up by it.
+        chat_template: The chat template to serve in the place of the model's, as by
+            ``--chat-template``.
 
     Raises:
         ValueError: If an option is unknown, or if the dialect does not support it.
@@ -90,6 +93,7 @@ def create_app(
         version=DIALECTS[dialect].version if version == "dialect" else version,
         owned_by=owned_by,
         root=root,
+        chat_template=chat_template,
     )
     app: ASGIApp = Starlette(
         routes=Endpoints(served).routes(), exception_handlers={HTTPException: _http_error}

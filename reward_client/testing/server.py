@@ -58,6 +58,8 @@ class RewardServer(LoopbackServer):
         owned_by: The owner that ``/v1/models`` reports. vLLM reports ``"vllm"``; a proxy in front
             of it may report another owner.
         root: The model path that ``/v1/models`` reports. Clients look recipes up by it.
+        chat_template: The chat template to serve in the place of the model's, as by
+            ``--chat-template``.
 
     Raises:
         ValueError: If an option is unknown, or if the dialect does not support it.
@@ -85,6 +87,7 @@ class RewardServer(LoopbackServer):
         version: str | None = "dialect",
         owned_by: str = "vllm",
         root: str = "reward-client/sum-judge",
+        chat_template: str | None = None,
     ) -> None:
         app = create_app(
             dialect=dialect,
@@ -98,6 +101,7 @@ class RewardServer(LoopbackServer):
             version=version,
             owned_by=owned_by,
             root=root,
+            chat_template=chat_template,
         )
         super().__init__(app, port)
 

@@ -264,7 +264,7 @@ def test_a_prompt_is_in_no_log(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    private = [{"role": "user", "content": "my very private question"}]
+    private = [{"role": "assistant", "content": "my very private question"}]
     server = serve(api_key=KEY)
     diagnosis = connect(server.url, api_key=KEY).diagnose(private)
 

@@ -398,9 +398,9 @@ def test_old_servers_would_ignore_tools(version: str | None, ignored: bool) -> N
     class Recorder(Transport):
         async def send(self, request: Request) -> Response:
             sent.append(request)
-            return Response(
-                {"count": 4, "tokens": CHAT_TOKENS}, "POST http://fake/tokenize", "rc-1"
-            )
+            shown = [*CHAT_TOKENS, *([9] if "tools" in dict(request.body or {}) else [])]
+            content = {"count": len(shown), "tokens": shown}
+            return Response(content, "POST http://fake/tokenize", "rc-1")
 
     rules = PromptRules(max_model_len=known.max_model_len)
     transport = Recorder()  # type: ignore[abstract]

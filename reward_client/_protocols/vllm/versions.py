@@ -463,6 +463,43 @@ def template_keys(version: str | None) -> frozenset[str]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class MessageKey:
+    """A key of a message besides role and content.
+
+    Attributes:
+        roles: The roles of the messages whose key is read; None for all.
+        since: The first version that reads it.
+    """
+
+    roles: tuple[str, ...] | None = None
+    since: tuple[int, int, int] = (0, 0, 0)
+
+
+# Servers ignore every other key silently, and those of other roles. From the function
+# `_parse_chat_message_content` of 0.6.3.post1, 0.8.5, 0.10.0 to 0.14.1, 0.16.0 to 0.18.1, 0.20.2,
+# 0.25.1, 0.32.0 and 0.33.0. "reasoning_content" is one more name of "reasoning" in 0.11.1 to 0.14.1
+# only; the template gets the text under both names in all versions.
+_MESSAGE_KEYS: Mapping[str, MessageKey] = MappingProxyType(
+    {
+        "name": MessageKey(),
+        "tool_calls": MessageKey(("assistant",)),
+        "tool_call_id": MessageKey(("tool",)),
+        "reasoning": MessageKey(("assistant",), since=(0, 11, 1)),
+        "tools": MessageKey(("developer",), since=(0, 13, 0)),
+        "task": MessageKey(since=(0, 20, 2)),
+    }
+)
+
+
+def message_keys(version: str | None) -> Mapping[str, MessageKey]:
+    """Return the keys of a message that a version reads, besides role and content."""
+    release = _release(version)
+    return {
+        key: read for key, read in _MESSAGE_KEYS.items() if release is None or release >= read.since
+    }
+
+
 def _release(version: str | None) -> tuple[int, int, int] | None:
     if version is None or "dev" in version:
         return None

@@ -83,6 +83,8 @@ LOOPS = "client/test_event_loops.py::"
 SHARING = "client/test_shared_core.py::"
 CORE = "_client/core.py"
 CATALOGUE = "recipes/test_catalogue.py::"
+INPUT = "integration/pitfalls/test_input.py::"
+READABLE = "_protocols/vllm/messages.py"
 
 PITFALLS: dict[int, Pitfall] = {
     1: Pitfall(
@@ -1078,8 +1080,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client sends exactly one of them.",
                 "_protocols/vllm/tokenize.py",
-                '        "messages": list(conversation.messages),\n',
-                '        "messages": list(conversation.messages),\n        "prompt": "",\n',
+                '        "messages": readable(conversation.messages, version),\n',
+                '        "messages": readable(conversation.messages, version),\n        "prompt": "",\n',
                 (REQUESTS + "test_32_never_two_contents_in_one_body",),
             ),
         ),
@@ -1452,6 +1454,149 @@ PITFALLS: dict[int, Pitfall] = {
             ),
         ),
         limit="A cache must use the fingerprint in its key. The client cannot see a cache above it.",
+    ),
+    47: Pitfall(
+        "A server ignores keys of a message that its version does not read (`text`, `value`, "
+        "`reasoning_content`), and a template leaves out parts that the server reads",
+        (
+            Mutation(
+                "The client raises `InputError` with the key to write instead.",
+                READABLE,
+                "        if known is None:\n            raise InputError(_unread(position, key, version, read))\n",
+                "        if known is None:\n            continue\n",
+                (
+                    INPUT + "test_47_a_key_that_no_server_reads",
+                    INPUT + "test_47_reasoning_that_the_version_ignores",
+                    INPUT + "test_47_which_keys_a_version_reads",
+                ),
+            ),
+            Mutation(
+                "The version table knows the roles of the messages whose key a version reads.",
+                READABLE,
+                "        if known.roles is not None and role not in known.roles:\n",
+                "        if known.roles is None:\n",
+                (INPUT + "test_47_which_keys_a_version_reads",),
+            ),
+            Mutation(
+                "It sends `reasoning_content` by the name that the version reads.",
+                READABLE,
+                "        message = {key: value for key, value in message.items() if key != other_name} | {\n"
+                "            reasoning: message[other_name]\n        }\n",
+                "        message = {key: value for key, value in message.items() if key != other_name}\n",
+                (INPUT + "test_47_reasoning_is_sent_by_the_name_that_the_version_reads",),
+            ),
+            Mutation(
+                "A message without content and without tool calls is an error, and so is a key of a "
+                "part that no server reads.",
+                "_base/samples.py",
+                '        if not message.get("tool_calls"):\n',
+                "        if not message:\n",
+                (INPUT + "test_47_a_key_that_no_server_reads",),
+            ),
+            Mutation(
+                "The first conversations with reasoning, tool calls or tools are tokenized without "
+                "them too: the token IDs must differ.",
+                "_tokenization/tokenizer.py",
+                "            if await _server_ids(transport, profile, rules, rest) == ids:\n",
+                "            if not await _server_ids(transport, profile, rules, rest):\n",
+                (INPUT + "test_47_parts_that_the_template_leaves_out",),
+            ),
+        ),
+        "A template that leaves out the text of a turn: the doctor finds it.",
+    ),
+    48: Pitfall(
+        "A conversation without an answer, or with an answer that follows an answer, gets a number "
+        "like any other",
+        (
+            Mutation(
+                "The client raises `InputError` if no answer is at the end.",
+                "_base/turns.py",
+                '    return conversation.steps is None and conversation.messages[-1]["role"] in _NO_ANSWERS\n',
+                "    return False\n",
+                (INPUT + "test_48_a_conversation_ends_with_one_answer",),
+            ),
+            Mutation(
+                "It raises it if an answer follows an answer.",
+                "_base/turns.py",
+                "        if role == previous == _ANSWER:\n",
+                "        if role == previous == None:\n",
+                (INPUT + "test_48_a_conversation_ends_with_one_answer",),
+            ),
+            Mutation(
+                "`rank` raises it for a prompt that ends with an answer.",
+                "_base/turns.py",
+                '    if turns[-1]["role"] == _ANSWER:\n',
+                '    if turns[-1]["role"] is _NO_ANSWERS:\n',
+                (INPUT + "test_48_rank_takes_a_prompt_without_an_answer",),
+            ),
+        ),
+    ),
+    49: Pitfall(
+        "A response that was decoded with its special tokens (`88<|end|>`), or that writes a role "
+        "header, becomes control tokens inside of a content",
+        (
+            Mutation(
+                "The client raises `InputError` for texts that the server's tokenizer keeps whole, "
+                "and asks it once for each text.",
+                "_tokenization/tokenizer.py",
+                "                self._is_control[text] = ids.size == 1\n",
+                "                self._is_control[text] = not ids\n",
+                (INPUT + "test_49_a_control_token_in_a_content",),
+            ),
+            Mutation(
+                "It refuses what the template writes between turns, plain text too.",
+                "_server/template_look.py",
+                "    return TemplateLook(headers_of(pieces[1:]), day, pin)\n",
+                "    return TemplateLook((), day, pin)\n",
+                (INPUT + "test_49_plain_headers_of_turns",),
+            ),
+            Mutation(
+                'With `on_control_tokens="strip"`, end tokens and padding at the end of the answer go.',
+                "_tokenization/control_tokens.py",
+                "        text = text.rstrip().removesuffix(end)\n",
+                "        return text\n",
+                (INPUT + "test_49_end_tokens_may_be_stripped_from_the_answer",),
+            ),
+            Mutation(
+                "A judge's prompt is checked with the answer in it.",
+                "_scoring/factory.py",
+                "TextGenerator, max_texts=limits.max_concurrency, on_control_tokens=on_control_tokens",
+                'TextGenerator, max_texts=limits.max_concurrency, on_control_tokens="allow"',
+                (INPUT + "test_49_a_judge_is_not_told_what_to_write",),
+            ),
+        ),
+        "`FormattedText` and token IDs are the caller's own. Control tokens that look like none of "
+        "the known families, and stand in no template, are not found.",
+    ),
+    50: Pitfall(
+        "A chat template writes today's date, so equal samples get other rewards on another day",
+        (
+            Mutation(
+                "The client looks for the date in the prompt at first contact, and warns.",
+                DISCOVERY,
+                "    if promised.template.day is not None:\n",
+                "    if promised.template is None:\n",
+                (
+                    INPUT + "test_50_a_template_that_writes_today",
+                    INPUT + "test_50_a_template_whose_date_no_argument_sets",
+                ),
+            ),
+            Mutation(
+                "The doctor names the argument that sets the date.",
+                "_doctor/runner.py",
+                "        if state.template.day is not None:\n",
+                "        if state.template is None:\n",
+                (INPUT + "test_50_a_template_that_writes_today",),
+            ),
+            Mutation(
+                "The day is one of the settings of a file, whose run no other day resumes.",
+                "_server/state.py",
+                "            prompt_date=self.template.day,\n",
+                "            prompt_date=None,\n",
+                (INPUT + "test_50_the_day_belongs_to_the_settings_of_a_file",),
+            ),
+        ),
+        "A server whose clock is off by more than a day, and a date in other words.",
     ),
     52: Pitfall(
         "Rewards of two models are compared, although their scales have nothing in common",

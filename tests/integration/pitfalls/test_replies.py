@@ -165,7 +165,7 @@ def test_31_an_echoed_input_goes_nowhere(
 ) -> None:
     """Validation errors repeat the body: the prompt, or its tokens."""
     caplog.set_level(logging.DEBUG)
-    chat = [{"role": "user", "content": "my very private question " * 2000, "name": "x" * 10}]
+    chat = [{"role": "assistant", "content": "my very private answer " * 2000, "name": "x" * 10}]
     with RewardServer(dialect=dialect, raw=True, max_model_len=10**6) as server:
         client = connect(server)
         client.servers()

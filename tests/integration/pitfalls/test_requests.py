@@ -28,7 +28,7 @@ from ...support.either import OPENERS
 from ...support.fake_vllm import CHAT as FAKE_CHAT
 from ...support.fake_vllm import CHAT_TOKENS, EmbeddingVllm, embedding_server
 from .conftest import Connect
-from .samples import CHAT, SCORING, TOLERANCE, served
+from .samples import CHAT, SCORING, TOLERANCE, chats, served
 
 DIALECTS = ("0.8", "0.10", "0.12", "0.16", "0.20", "0.25", "0.32", "0.33")
 HEADS = ("sequence", "token", "steps", "embed")
@@ -39,7 +39,7 @@ RAW = {*PLAIN, "task", "use_activation"}
 def test_1_no_generation_prompt(connect: Connect) -> None:
     with RewardServer() as server:
         connect(server).score(CHAT)
-        (body,) = [body for body in served(server, "/tokenize") if "messages" in body]
+        (body,) = chats(server)
         assert body["add_generation_prompt"] is False
         assert body["continue_final_message"] is False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -338,6 +339,7 @@ def test_50_a_template_whose_date_no_argument_sets(
 def test_a_fixed_date_is_no_news(
     connect: Connect, date: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING, "reward_client")
     with RewardServer(chat_template=DATED.replace("strftime_now('%d %b %Y')", f"'{date}'")) as s:
         client = connect(s)
         client.score(CHAT)
@@ -348,6 +350,7 @@ def test_a_fixed_date_is_no_news(
 def test_50_the_day_belongs_to_the_settings_of_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING, "reward_client")
     rows, scored = tmp_path / "rows.jsonl", tmp_path / "scored.jsonl"
     rows.write_text(json.dumps({"messages": CHAT}) + "\n")
     days = ["2024-07-26"]

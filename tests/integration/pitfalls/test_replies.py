@@ -62,9 +62,11 @@ def test_13_items_are_put_in_order_by_their_index(connect: Connect) -> None:
     """The probes are eight items of one reply, each with a length that its values must fit."""
     with RewardServer(head="token") as server:
         right = connect(server).score(CHAT)
+    with RewardServer(head="token") as server:
         server.inject(Fault.shuffled_index(), path="/pooling", times=2)
         assert connect(server).score(CHAT) == right
-        for fault in (Fault.missing_item(), Fault.doubled_index()):
+    for fault in (Fault.missing_item(), Fault.doubled_index()):
+        with RewardServer(head="token") as server:
             server.inject(Fault.shuffled_index(), path="/pooling")  # task classify is refused
             server.inject(fault, path="/pooling")
             with pytest.raises(ResponseMismatchError, match="8 items were requested"):

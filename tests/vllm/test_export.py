@@ -12,12 +12,13 @@ from reward_client import StepHead
 from reward_client.methods import Messages
 
 from ..support.cells import cell
-from ..support.either import OPENERS, Kind
+from ..support.either import Kind
 from .conversations import judged_conversations
 from .exports import EXPORTED
 from .heads import last
 from .install import CPU_BUILDS
 from .ledger import LIBRARY, TOLERANCE, Way, difference
+from .openers import OPENERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -97,13 +97,16 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     text, bos_token_id = await texts.probe()
     probes = cut_probes(text, step)
     rules = _rules(options, recipe, bos_token_id, step, head)
-    rules = replace(rules, server_tokenizes=by_server is not None)
-    if recipe is not None:
-        system = None
-        if by_server is not None:  # which shows whether its template writes the message itself
-            opened = rules.generation_prompt
-            system = await missing_system(transport, identity, recipe, generation_prompt=opened)
-        rules = replace(rules, system=system, trained_tokens=recipe.prompt.max_tokens)
+    opened = rules.generation_prompt
+    system = None
+    if recipe is not None and by_server is not None:  # its template may write the message itself
+        system = await missing_system(transport, identity, recipe, generation_prompt=opened)
+    rules = replace(
+        rules,
+        server_tokenizes=by_server is not None,
+        system=system,
+        trained_tokens=recipe.prompt.max_tokens if recipe is not None else None,
+    )
     try:
         strategy, layout, outputs, response = await first_that_fits(
             transport, model, strategies, others, probes, rules, head, nothing, export
@@ -114,7 +117,6 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
         raise RecipeError(f"The recipe {recipe.name} does not fit this server. {error}") from error
     template = TemplateLook()
     if by_server is not None:
-        opened = rules.generation_prompt
         template = await look_at_template(transport, identity, generation_prompt=opened)
     limit = identity.max_model_len or texts.max_model_len
     if limit is not None and strategy.request.route == "completions":

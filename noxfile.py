@@ -1,5 +1,6 @@
 """The checks: `nox` runs the quick ones; `nox -s vllm` proves the client on a real vLLM."""
 
+import argparse
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ SCHEMAS = {
 }
 # What the client is measured beside.
 BESIDE = ["baseten-performance-client", "requests"]
+# Gateways of other projects. verl is installed alone: its router needs neither torch nor ray.
+VERL, VERL_NEEDS = "verl==0.9.1", ["aiohttp", "fastapi>=0.115", "uvicorn>=0.34"]
 # A worker for each core. A worker that is done takes tests from the end of another's list, so that
 # those of a module mostly share the servers that its fixtures start. `-- -n0` runs without workers.
 PARALLEL = ["--ignore=tests/vllm", "--numprocesses=logical", "--dist=worksteal"]
@@ -50,11 +53,11 @@ def group(name: str) -> list[str]:
     return nox.project.dependency_groups(PYPROJECT, name)
 
 
-def vllm_python(session: nox.Session) -> Path:
-    """Of an environment with a real vLLM."""
+def vllm_python(session: nox.Session, *version: str) -> Path:
+    """Of an environment with a real vLLM: the newest with a CPU build, or one of `install.py`."""
     # Outlives the session's environment: it takes minutes to make and never changes.
-    server = session.cache_dir / "vllm-server"
-    session.run("python", "tests/vllm/install.py", str(server))
+    server = session.cache_dir / "-".join(["vllm-server", *version])
+    session.run("python", "tests/vllm/install.py", str(server), *version)
     return server / "bin" / "python"
 
 
@@ -177,6 +180,14 @@ def package(session: nox.Session) -> None:
     session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
 
 
+@nox.session(default=False)
+def gateways(session: nox.Session) -> None:
+    """Run the client on the test server behind gateways of other projects."""
+    session.install(PACKAGE, *group("tests"), *VERL_NEEDS)
+    session.install("--no-deps", VERL)
+    session.run("pytest", "tests/gateways", *session.posargs)
+
+
 @nox.session(python="3.11", default=False)
 def benchmarks(session: nox.Session) -> None:
     """Measure the client beside others: `-- --rounds 1 --scale 0.05` for a quick look."""
@@ -187,10 +198,19 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session(python="3.11", default=False)
 def vllm(session: nox.Session) -> None:
-    """The proof on a real vLLM: `-- --all` for everything, `-- --url URL` for a server of yours."""
+    """The proof on a real vLLM: `-- --all` for everything, `-- --url URL` for a server of yours.
+
+    `-- --version 0.33.0` takes another version than the newest with a CPU build.
+    """
     session.install(PACKAGE, *group("tests"))
-    if any(option.partition("=")[0] == "--url" for option in session.posargs):
-        session.run("pytest", "tests/vllm/test_running.py", *session.posargs)
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--version", nargs=1, default=[])
+    own.add_argument("--url")
+    chosen, options = own.parse_known_args(session.posargs)
+    if chosen.url:
+        session.run("pytest", "tests/vllm/test_running.py", f"--url={chosen.url}", *options)
         return
-    python = vllm_python(session)
-    session.run("pytest", "tests/vllm", f"--server-python={python}", *session.posargs)
+    session.install(*VERL_NEEDS)
+    session.install("--no-deps", VERL)
+    python = vllm_python(session, *chosen.version)
+    session.run("pytest", "tests/vllm", f"--server-python={python}", *options)

@@ -3,7 +3,8 @@
     python benchmarks/null_server.py [PORT] [DELAY_MS]
 
 It prints its URL, and imitates vLLM 0.32 with one reward model. The value of a token list depends
-on its first token, its last token and its length, so that swapped responses show.
+on its first token, its last token and its length, so that swapped responses show. As vLLM does, it
+names the request in a pooling response, if the request has an ID.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def tokens(text: str) -> list[int]:
     return [data[index] * 7 + index % 1000 for index in range(0, len(data), 4)] or [1]
 
 
-def pooling(body: dict) -> bytes:
+def pooling(body: dict, name: str) -> bytes:
     lists = body["input"]
     data = ",".join(
         f'{{"index":{index},"object":"pooling","data":[{value(ids)}]}}'
@@ -35,12 +36,12 @@ def pooling(body: dict) -> bytes:
     )
     count = sum(map(len, lists))
     return (
-        f'{{"id":"pool-1","object":"list","created":1,"model":"{MODEL}","data":[{data}],'
+        f'{{"id":"pool-{name}","object":"list","created":1,"model":"{MODEL}","data":[{data}],'
         f'"usage":{{"prompt_tokens":{count},"total_tokens":{count},"completion_tokens":0}}}}'
     ).encode()
 
 
-def tokenize(body: dict) -> bytes:
+def tokenize(body: dict, name: str) -> bytes:
     text = body.get("prompt")
     if text is None:
         text = "".join(message["content"] for message in body["messages"])
@@ -64,6 +65,12 @@ GETS = {
 POSTS = {b"/pooling": pooling, b"/tokenize": tokenize}
 
 
+def _header(head: bytes, name: bytes) -> bytes:
+    """Return the value of a header from a head in lower case; nothing if it is missing."""
+    _, found, rest = head.partition(b"\r\n" + name + b":")
+    return rest.split(b"\r\n", 1)[0].strip() if found else b""
+
+
 class Http(asyncio.Protocol):
     """The part of HTTP/1.1 that clients with keep-alive need."""
 
@@ -81,19 +88,19 @@ class Http(asyncio.Protocol):
                 return
             head = bytes(self._buffer[:end])
             lower = head.lower()
-            at = lower.find(b"content-length:")
-            length = int(lower[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+            length = int(_header(lower, b"content-length") or 0)
             if len(self._buffer) < end + 4 + length:
                 return
             body = bytes(self._buffer[end + 4 : end + 4 + length])
             del self._buffer[: end + 4 + length]
-            self._answer(head.split(b" ", 2)[1], body)
+            name = _header(lower, b"x-request-id").decode()
+            self._answer(head.split(b" ", 2)[1], body, name or "1")
 
-    def _answer(self, path: bytes, body: bytes) -> None:
+    def _answer(self, path: bytes, body: bytes, name: str) -> None:
         if path in GETS:
             content, status = GETS[path], b"200 OK"
         elif path in POSTS:
-            content, status = POSTS[path](orjson.loads(body)), b"200 OK"
+            content, status = POSTS[path](orjson.loads(body), name), b"200 OK"
         else:
             content, status = b'{"detail":"Not Found"}', b"404 Not Found"
         response = (

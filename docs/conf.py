@@ -36,7 +36,8 @@ napoleon_use_ivar = True
 nitpick_ignore_regex = [
     ("py:class", r"(collections\.abc|httpx|openai|pathlib)\..*"),
     ("py:class", r"(NonNegative|Positive)(Float|Int)|Aggregate|Check|FindingStatus"),
-    ("py:class", r"Head|HeadChoice|OnOverlong|RecipeChoice|RouteChoice|ServerActivation"),
+    ("py:class", r"Head|HeadChoice|On(ControlTokens|Overlong|Unanswered)|RecipeChoice"),
+    ("py:class", r"RouteChoice|ServerActivation|_Errors"),
     ("py:class", r"BaseUrl|LogprobsMode|Method|SharedOptions|TokenizerChoice|(os\.)?PathLike"),
     ("py:class", r"reward_client\._base\.arrays\.Array"),
     ("py:class", r"reward_client\.recipes\.schema\.(\w+Table|Turn|Digest)"),

@@ -177,7 +177,10 @@ class RouteNotFoundError(StatusError):
 
 
 class RateLimitedError(StatusError):
-    """The server received too many requests (429); ``retry_after`` says how long to wait."""
+    """The server or a gateway is busy (429, 529, or another status with such words).
+
+    ``retry_after`` says how long to wait.
+    """
 
 
 class ServerError(StatusError):

@@ -6,9 +6,11 @@ prompt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import is_dataclass
+from difflib import get_close_matches
 from itertools import islice
+from types import MappingProxyType
 from typing import cast
 
 from reward_client._base.arrays import is_array, to_builtin
@@ -21,6 +23,31 @@ MANY = "To score a list of samples, write score_many(samples); for its only one,
 
 _SHOWN = 6
 _DEEPEST = 4
+
+
+# From ShareGPT, OpenAssistant, Gemini, Anthropic and reasoning servers.
+_OTHER_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "content": (
+            *("text", "value", "message", "msg", "body", "answer", "response", "completion"),
+            *("prompt", "question", "query", "utterance", "output", "input", "parts", "contents"),
+        ),
+        "role": ("from", "author", "speaker", "sender"),
+        "reasoning": (
+            *("reasoning_content", "reasoning_text", "thinking", "thought", "thoughts"),
+            *("reasoning_details", "thinking_blocks", "chain_of_thought"),
+        ),
+    }
+)
+
+
+def usual_key(key: str, known: Collection[str]) -> str | None:
+    """Return the key of a message that another name or a misspelling most likely stands for."""
+    name = key.strip().lower()
+    if name in known:
+        return name
+    by_meaning = (usual for usual, others in _OTHER_KEYS.items() if name in others)
+    return next(by_meaning, None) or next(iter(get_close_matches(name, known, 1)), None)
 
 
 def depth(value: object, most: int = _DEEPEST) -> int | None:

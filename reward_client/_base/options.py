@@ -21,6 +21,8 @@ BASE_URL_VARIABLE = "REWARD_CLIENT_BASE_URL"
 API_KEY_VARIABLE = "REWARD_CLIENT_API_KEY"
 
 OnOverlong: TypeAlias = Literal["raise", "drop_turns"]
+OnControlTokens: TypeAlias = Literal["raise", "strip", "allow"]
+OnUnanswered: TypeAlias = Literal["raise", "allow"]
 RouteChoice: TypeAlias = Literal["auto", "embeddings", "pooling", "classify"]
 ServerActivation: TypeAlias = Literal["none", "sigmoid"]
 
@@ -76,8 +78,8 @@ class RetryPolicy(_Options):
     Attributes:
         attempts: The number of attempts, the first one included; 1 switches retries off. None
             lets only the budget end the wait for a server that is away or busy (connection
-            refused, no connection in time, unknown host, status 429, 502, 503 or 504), and makes at
-            most 5 attempts at other failures.
+            refused, no connection in time, unknown host, status 429, 502, 503 or 504, or any other
+            that says so), and makes at most 5 attempts at other failures.
         budget: The seconds after which no further attempt starts. A server that has not answered
             since the client was made, and cannot be reached, gets at most 5 s.
         max_wait: The longest wait between two attempts in seconds; the client chooses a random wait

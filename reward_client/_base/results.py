@@ -149,6 +149,8 @@ class Settings(Provenance):
         head_digest: The SHA-256 (hex) of the head with all its parameters.
         bos: The client's option.
         on_overlong: The client's option.
+        on_control_tokens: The client's option.
+        prompt_date: The day in ISO format if the chat template writes today's date, else None.
         max_model_len: The largest number of tokens for one sample under
             ``on_overlong="drop_turns"``; otherwise None, since it changes no reward.
         probe_scores: The server's values for eight fixed prompts at discovery. Another checkpoint
@@ -159,6 +161,8 @@ class Settings(Provenance):
     head_digest: str
     bos: bool | None
     on_overlong: str
+    on_control_tokens: str
+    prompt_date: str | None
     max_model_len: int | None
     probe_scores: tuple[float, ...]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -17,6 +18,7 @@ from reward_client._base.advice import (
     in_place_of_message,
     in_place_of_rows,
     in_place_of_table,
+    usual_key,
 )
 from reward_client._base.arrays import Array, to_builtin
 from reward_client._base.json_values import (
@@ -31,7 +33,7 @@ from reward_client._base.json_values import (
 )
 from reward_client._base.roles import USUAL_ROLES, usual_role
 from reward_client._base.token_ids import MAX_TOKEN_ID, TokenIds, checked
-from reward_client._base.wording import describe_type
+from reward_client._base.wording import describe_type, shorten
 from reward_client.errors import InputError
 
 Message: TypeAlias = Mapping[str, object]
@@ -41,6 +43,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _SHOWN_BITS = 128
+_SHOWN_CHARACTERS = 40
+_KEYS = ("role", "content")
 
 # The client sets these arguments of the template itself. A second way to set them would score
 # another prompt than the one it reports.
@@ -313,10 +317,12 @@ def _message(position: int, item: object) -> Message:
         role, content = given.get("role"), given.get("content")
         if type(role) is str and role in USUAL_ROLES and is_text(content):
             return dict(given)
-    message = cast("Message", _json(given, f"message {position}"))
+    written = cast("Message", _json(given, f"message {position}"))
+    # `datasets` writes None for every key that only other messages have.
+    message = {key: value for key, value in written.items() if value is not None}
     role = message.get("role")
     if not _is_str(role):
-        raise InputError(f'Message {position} has no role. Write {{"role": "user", …}}.')
+        raise InputError(_missing(position, message, "role", '{"role": "user", …}'))
     usual = usual_role(role)
     if usual is not None:
         raise InputError(
@@ -326,11 +332,26 @@ def _message(position: int, item: object) -> Message:
         )
     content = message.get("content")
     parts = as_sequence(content)
-    if parts is not None:
+    if "tool_calls" in message:
+        _check_tool_calls(position, message["tool_calls"])
+    if content is None:
+        if not message.get("tool_calls"):
+            empty = '"content": "" for an empty message'
+            raise InputError(_missing(position, message, "content", empty))
+    elif parts is not None:
         _check_parts(position, parts)
-    elif content is not None and not _is_str(content):
+    elif not _is_str(content):
         raise InputError(f"The content of message {position} is {_describe(content)}, not text.")
     return message
+
+
+def _missing(position: int, message: Message, key: str, example: str) -> str:
+    """Return the error for a message without a key, with the key that stands for it, if any."""
+    other = next((each for each in message if usual_key(each, _KEYS) == key), None)
+    advice = f"Write {example}."
+    if other is not None:
+        advice = f'Write "{key}" in place of "{shorten(other, _SHOWN_CHARACTERS)}".'
+    return f"Message {position} has no {key}. {advice}"
 
 
 def _in_place_of(item: object) -> str:
@@ -349,6 +370,50 @@ def _check_parts(position: int, parts: Sequence[object]) -> None:
         raise InputError(
             f'A part of message {position} has no text. Write {{"type": "text", "text": …}}.'
         )
+    for part in fields:
+        kind = str(part["type"])
+        ignored = {key for key, value in part.items() if value is not None} - _part_keys(kind)
+        if ignored:
+            shown = shorten(min(ignored), _SHOWN_CHARACTERS)
+            raise InputError(
+                f"A part of message {position}, of the type {shorten(kind, _SHOWN_CHARACTERS)}, "
+                f"has the key {shown!r}, which servers ignore. Leave it out, or write into "
+                f"{'text' if kind == 'text' else 'a text part'} what the model must see."
+            )
+
+
+def _part_keys(kind: str) -> frozenset[str]:
+    """Return the keys of a part that vLLM reads, by the type of the part."""
+    if kind == "text":
+        return frozenset({"type", "text"})
+    content = "data" if kind == "prompt_embeds" else kind
+    return frozenset({"type", "uuid", content})
+
+
+def _check_tool_calls(position: int, given: object) -> None:
+    """Refuse calls whose arguments are no JSON object: vLLM 0.32 replaces them by none."""
+    calls = as_list(given)
+    functions = [as_mapping((as_mapping(call) or {}).get("function")) for call in calls or ()]
+    if calls is None or not all(f and _is_str(f.get("name")) for f in functions):
+        raise InputError(
+            f"The tool_calls of message {position} are no calls of functions. Write "
+            '[{"type": "function", "function": {"name": …, "arguments": …}}].'
+        )
+    for function in functions:
+        arguments = function.get("arguments") if function else None
+        if arguments and not isinstance(arguments, dict) and not _is_json_object(arguments):
+            raise InputError(
+                f"A tool call of message {position} has arguments that are no JSON object, and "
+                "servers call the function without any. Write the call into content, as the model "
+                "wrote it."
+            )
+
+
+def _is_json_object(text: object) -> bool:
+    try:
+        return isinstance(json.loads(text), dict) if isinstance(text, str) else False
+    except ValueError:
+        return False
 
 
 def _tools(given: object) -> list[Mapping[str, object]] | None:

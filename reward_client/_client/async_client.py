@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Literal, Self, Unpack, cast, overload
 from reward_client._base.options import (
     Connection,
     Limits,
+    OnControlTokens,
     OnOverlong,
+    OnUnanswered,
     RetryPolicy,
     RouteChoice,
     ServerActivation,
@@ -68,6 +70,13 @@ class AsyncRewardClient:
         on_overlong: ``"raise"``, or ``"drop_turns"`` for conversations with more tokens than the
             server takes. ``"drop_turns"`` drops the oldest exchanges, keeps system messages and the
             last exchange, and sets ``Reward.truncated``.
+        on_control_tokens: The treatment of contents that hold a control token of the model, such as
+            its end of a turn, its padding or a role header: ``"raise"``, ``"strip"`` for end tokens
+            and padding at the end of the answer, or ``"allow"``. `FormattedText` and token IDs are
+            not checked.
+        on_unanswered: ``"raise"``, or ``"allow"`` for conversations that do not end with one
+            answer: prefixes, and base models. Otherwise a conversation without an answer, or with
+            an answer that follows an answer, is an error.
         server_activation: The activation that the server applies to its values: ``"none"`` or
             ``"sigmoid"``. Only for servers whose activation the client cannot detect.
         retry: The number of attempts for one request, the first one included, such as ``3``; or a
@@ -101,6 +110,8 @@ class AsyncRewardClient:
         recipe: RecipeChoice = "auto",
         bos: bool | None = None,
         on_overlong: OnOverlong = "raise",
+        on_control_tokens: OnControlTokens = "raise",
+        on_unanswered: OnUnanswered = "raise",
         server_activation: ServerActivation | None = None,
         retry: RetryPolicy | int = RetryPolicy(),
         limits: Limits = Limits(),
@@ -121,6 +132,8 @@ class AsyncRewardClient:
                 recipe=recipe,
                 bos=bos,
                 on_overlong=on_overlong,
+                on_control_tokens=on_control_tokens,
+                on_unanswered=on_unanswered,
                 server_activation=server_activation,
                 retry=retry,
                 limits=limits,
@@ -144,9 +157,9 @@ class AsyncRewardClient:
         Args:
             client: The OpenAI client, which only the caller closes.
             **options: ``model``, ``method``, ``head``, ``route``, ``tokenizer``, ``recipe``,
-                ``bos``, ``on_overlong``, ``server_activation``, ``retry``, ``limits`` and
-                ``timeout``, as in the constructor. The environment variable
-                ``REWARD_CLIENT_API_KEY`` is ignored.
+                ``bos``, ``on_overlong``, ``on_control_tokens``, ``on_unanswered``,
+                ``server_activation``, ``retry``, ``limits`` and ``timeout``, as in the constructor.
+                The environment variable ``REWARD_CLIENT_API_KEY`` is ignored.
 
         Raises:
             InputError: If an option is invalid, or the OpenAI client has settings that an

@@ -44,6 +44,11 @@ def _server_url(url: object) -> str:
         raise InputError(f"Cannot read base_url as a URL: {error}.") from error
     if parts.username is not None or parts.password is not None:
         raise InputError("base_url must hold no user or password. Use api_key= or headers=.")
+    if "unix" in parts.scheme or parts.netloc.startswith("unix:"):
+        raise InputError(
+            "Cannot read a Unix socket as base_url. Give base_url='http://localhost' and "
+            "transport=httpx.AsyncHTTPTransport(uds='/path/of/the.sock')."
+        )
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise InputError(f"base_url must look like http://host:8000, not {url!r}.")
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")

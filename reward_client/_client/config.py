@@ -12,7 +12,9 @@ from reward_client._base.choices import check_choice
 from reward_client._base.options import (
     Connection,
     Limits,
+    OnControlTokens,
     OnOverlong,
+    OnUnanswered,
     RetryPolicy,
     RouteChoice,
     ServerActivation,
@@ -60,6 +62,8 @@ _CHOICES: Mapping[str, tuple[object, ...]] = {
     "route": get_args(RouteChoice),
     "bos": (True, False, None),
     "on_overlong": get_args(OnOverlong),
+    "on_control_tokens": get_args(OnControlTokens),
+    "on_unanswered": get_args(OnUnanswered),
     "server_activation": (*get_args(ServerActivation), None),
 }
 
@@ -75,6 +79,8 @@ class SharedOptions(TypedDict, total=False):
     recipe: RecipeChoice
     bos: bool | None
     on_overlong: OnOverlong
+    on_control_tokens: OnControlTokens
+    on_unanswered: OnUnanswered
     server_activation: ServerActivation | None
     retry: RetryPolicy | int
     limits: Limits
@@ -101,6 +107,8 @@ class Config:
     recipe: RecipeChoice = field(default="auto", compare=False)
     bos: bool | None = None
     on_overlong: OnOverlong = "raise"
+    on_control_tokens: OnControlTokens = "raise"
+    on_unanswered: OnUnanswered = "raise"
     server_activation: ServerActivation | None = None
     retry: RetryPolicy | int = field(default_factory=RetryPolicy, compare=False)
     limits: Limits = field(default_factory=Limits)

@@ -81,8 +81,9 @@ def connect(config: Config, urls: Sequence[str]) -> Link:
         spec = OutputSpec(generates=True)
         critics = _pool(config, config.critics, config.critics.urls, spec, transports)
         pools.append(critics)
-    tokenizer = Tokenizer(config.tokenizer, config.on_overlong)
-    scorer = scorer_of(config.method, pools[0], critics, config.limits, tokenizer)
+    treatment = config.on_control_tokens
+    tokenizer = Tokenizer(config.tokenizer, config.on_overlong, treatment)
+    scorer = scorer_of(config.method, pools[0], critics, config.limits, tokenizer, treatment)
     return Link(transports, pools, tokenizer, scorer)
 
 
@@ -97,6 +98,7 @@ def discovery_options(config: Config, output: OutputSpec) -> DiscoveryOptions:
         bos=config.bos,
         tokenizer=config.tokenizer_name,
         output=output,
+        choice="server" if config.tokenizer_name == "server" else config.tokenizer,
     )
 
 

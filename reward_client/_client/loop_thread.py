@@ -86,6 +86,9 @@ class LoopThread:
         (task,) = tasks
         if task.cancelled():
             raise RewardClientError(CLOSED_MEANWHILE)
+        error = task.exception()
+        if isinstance(error, RewardClientError):
+            raise error.with_traceback(None)  # the message says it all; the frames are the client's
         return task.result()
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:

@@ -20,7 +20,9 @@ from reward_client._base.results import (
     ranking,
 )
 from reward_client._base.samples import (
+    Conversation,
     Message,
+    Prompt,
     Sample,
     is_token_ids,
     parse_each,
@@ -28,6 +30,7 @@ from reward_client._base.samples import (
     refuse_single_sample,
     responses_to,
 )
+from reward_client._base.turns import check_order, check_prompt_of_rank, lacks_answer, no_answer
 from reward_client._client.config import Config
 from reward_client._client.core import join, leave, part
 from reward_client._client.link import Link, connect, discovery_options, log
@@ -39,6 +42,7 @@ from reward_client._replicas.pool import ReplicaPool
 from reward_client._scoring.base import Outcome, reward_or_raise
 from reward_client._scoring.factory import output_spec
 from reward_client._scoring.judge import JudgeScorer
+from reward_client._server.template_look import look_at_template
 from reward_client.errors import InputError, RewardClientError, RewardTimeoutError
 from reward_client.methods import Messages
 
@@ -85,7 +89,7 @@ class Session:
             RewardClientError: If the deadline passes, or the client is closed.
         """
         async with self._call(self.config.timeouts.total):
-            parsed = parse_each(samples)
+            parsed = await self._parsed_each(samples)
             prompts = [prompt for prompt in parsed if not isinstance(prompt, InputError)]
             if not prompts:
                 return [each for each in parsed if isinstance(each, InputError)]
@@ -102,9 +106,8 @@ class Session:
         check_choice("on_error", on_error, get_args(OnError))
         check_flags(progress=progress)
         refuse_single_sample(samples)
-        async with self._call():
-            window = self.window(ordered=False)
-            return await collect(window, samples, on_error=on_error, progress=progress)
+        window = self.window(ordered=False)
+        return await collect(window, samples, on_error=on_error, progress=progress)
 
     def stream(
         self, samples: Iterable[Sample] | AsyncIterable[Sample], *, ordered: bool, progress: bool
@@ -127,6 +130,8 @@ class Session:
     async def rank(self, prompt: str | Sequence[Message], responses: Sequence[str]) -> Ranking:
         """Rank responses to one prompt by their rewards, or by a judge's comparisons."""
         conversations = responses_to(prompt, responses)
+        if self.config.on_unanswered == "raise":
+            check_prompt_of_rank(conversations[0].messages[:-1])
         scorer = (await self._link()).scorer
         if isinstance(scorer, JudgeScorer) and scorer.compares:
             texts = scorer.verdict.calls(len(conversations))
@@ -139,8 +144,8 @@ class Session:
 
     async def tokenize(self, sample: Sample) -> TokenizedSample:
         """Return the token IDs that a sample would be scored as."""
-        prompt = parse_sample(sample)
         async with self._call():
+            prompt = await self._parsed(sample)
             return await (await self._link()).scorer.tokenize(prompt)
 
     async def wait_until_ready(self, timeout: float) -> None:  # noqa: ASYNC109 - the caller's word
@@ -177,20 +182,66 @@ class Session:
             link = await self._link()
             state, *_ = await link.pool.states()
             provenance = await link.scorer.provenance(state.provenance)
-        return state.settings(provenance, self.config.on_overlong)
+            config = self.config
+            settings = state.settings(provenance, config.on_overlong, config.on_control_tokens)
+            if settings.prompt_date is None:
+                return settings
+            today = await look_at_template(
+                link.pool.replicas[0].transport,
+                state.identity,
+                generation_prompt=state.rules.generation_prompt,
+            )
+        return settings.model_copy(update={"prompt_date": today.day or settings.prompt_date})
 
     async def diagnose(self, sample: Sample | None) -> Diagnosis:
         """Examine the first server."""
         from reward_client._doctor import Doctor
 
-        prompt = None if sample is None else parse_sample(sample)
         async with self._call(), self._first_server() as link:
+            prompt = None if sample is None else await self._parsed_for_report(sample)
             replica = link.pool.replicas[0]
             options = discovery_options(self.config, output_spec(self.config.method))
             doctor = Doctor(
                 replica.transport, replica.monitor, link.scorer, options, self._keeps_alive
             )
             return await doctor.diagnose(prompt)
+
+    async def _parsed_each(self, samples: Iterable[Sample]) -> list[Prompt | InputError]:
+        """Return the prompt or the error of each sample."""
+        parsed = parse_each(samples)
+        if self.config.on_unanswered == "allow":
+            return parsed
+        for index, prompt in enumerate(parsed):
+            if isinstance(prompt, Conversation):
+                try:
+                    check_order(prompt.messages)
+                except InputError as error:
+                    parsed[index] = error
+                else:
+                    if lacks_answer(prompt) and not await self._model_answers():
+                        parsed[index] = no_answer(prompt)
+        return parsed
+
+    async def _parsed(self, sample: Sample) -> Prompt:
+        (parsed,) = await self._parsed_each([sample])
+        if isinstance(parsed, InputError):
+            raise parsed
+        return parsed
+
+    async def _parsed_for_report(self, sample: Sample) -> Prompt:
+        """Return a sample as a prompt, whatever the state of the server."""
+        try:
+            return await self._parsed(sample)
+        except InputError:
+            raise
+        except RewardClientError:
+            return parse_sample(sample)
+
+    async def _model_answers(self) -> bool:
+        """Return True if the model answers after the conversation, by its method or recipe."""
+        state = await (await self._link()).pool.verified_baseline()
+        output = state.options.output
+        return state.rules.generation_prompt and not output.generates and output.question is None
 
     @asynccontextmanager
     async def _first_server(self) -> AsyncGenerator[Link]:

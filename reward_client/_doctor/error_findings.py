@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from reward_client._doctor.report import KEY_FITS, REACHED, Check, Finding, failed
+from reward_client._doctor.report import KEY_FITS, Check, Finding, failed, reached
 from reward_client.errors import (
     ActivationError,
     AuthenticationError,
@@ -89,14 +89,20 @@ def error_finding(check: Check, error: Exception) -> Finding:
     return failed(check, detail, cure or _LOG)
 
 
-def identity_findings(error: Exception) -> tuple[Finding, ...]:
-    """Return the findings for a server that could not be identified."""
+def identity_findings(error: Exception, proxy: str | None = None) -> tuple[Finding, ...]:
+    """Return the findings for a server that could not be identified.
+
+    Args:
+        error: The error.
+        proxy: The proxy to the server, for messages.
+    """
+    answers = reached(proxy)
     if isinstance(error, AuthenticationError):
-        return REACHED, error_finding("key", error)
+        return answers, error_finding("key", error)
     if isinstance(error, ModelNotFoundError):
-        return REACHED, KEY_FITS, error_finding("model", error)
+        return answers, KEY_FITS, error_finding("model", error)
     if isinstance(error, ProtocolError | RouteNotFoundError | BadRequestError):
-        return REACHED, failed("server", _parts(error)[0], _ANOTHER_SERVER)
+        return answers, failed("server", _parts(error)[0], _ANOTHER_SERVER)
     return (error_finding("reach", error),)
 
 

@@ -25,6 +25,7 @@ Check: TypeAlias = Literal[
     "route",
     "head",
     "activation",
+    "date",
     "tokens",
     "BOS",
     "generation prompt",
@@ -146,7 +147,12 @@ def failed(check: Check, detail: str, cure: str) -> Finding:
     return Finding(check=check, verdict="failed", detail=detail, cure=cure)
 
 
-REACHED = ok("reach", "The server answers.")
+def reached(proxy: str | None) -> Finding:
+    """Return the finding for a server that answers, with the proxy on the way."""
+    through = f", through the proxy {proxy}" if proxy is not None else ""
+    return ok("reach", f"The server answers{through}.")
+
+
 KEY_FITS = ok("key", "/v1/models answers: the API key is right, or the server needs none.")
 
 

@@ -18,12 +18,12 @@ from reward_client._doctor.error_findings import (
 )
 from reward_client._doctor.report import (
     KEY_FITS,
-    REACHED,
     Check,
     Diagnosis,
     Finding,
     not_checked,
     ok,
+    reached,
     warning,
 )
 from reward_client._doctor.token_checks import TokenChecks
@@ -31,8 +31,8 @@ from reward_client._protocols.http import Transport
 from reward_client._replicas.monitor import ServerMonitor
 from reward_client._scoring.base import Scorer
 from reward_client._server.identity import Identity, identify
-from reward_client._server.probes import tokenize_probe_text
 from reward_client._server.state import DiscoveryOptions, ServerState
+from reward_client._server.texts import NoTexts, server_texts
 from reward_client._tokenization import PromptRules
 from reward_client.errors import ServerUnreachableError
 from reward_client.recipes import PromptTable, Recipe, Reference
@@ -84,10 +84,10 @@ class Doctor:
     async def _findings(self, prompt: Prompt | None) -> AsyncIterator[Finding]:
         identity = await _outcome(identify(self._transport, self._options.model))
         if isinstance(identity, Exception):
-            for finding in identity_findings(identity):
+            for finding in identity_findings(identity, self._transport.proxy):
                 yield finding
             return
-        yield REACHED
+        yield reached(self._transport.proxy)
         yield KEY_FITS
         state = await _outcome(self._monitor.state())
         if isinstance(state, Exception):
@@ -111,6 +111,8 @@ class Doctor:
         yield server_checks.route(state, self._options.route)
         yield server_checks.head(state)
         yield server_checks.activation(state)
+        if state.template.day is not None:
+            yield server_checks.date(state.template)
 
     def _of_undiscovered(self, identity: Identity, error: Exception) -> Iterator[Finding]:
         recipe = self._recipe(identity)
@@ -163,7 +165,8 @@ class Doctor:
         """Return the rules of prompts for a server without a discovered state."""
         recipe, options = self._recipe(identity), self._options
         table = recipe.prompt if recipe is not None else PromptTable()
-        _, bos, _ = await tokenize_probe_text(self._transport, identity.model)
+        texts = await server_texts(self._transport, identity.model)
+        _, bos = await (texts or NoTexts()).probe()
         return PromptRules(
             generation_prompt=table.generation_prompt,
             bos=table.bos if options.bos is None else options.bos,

@@ -8,6 +8,7 @@ from reward_client._protocols.vllm import Layout
 from reward_client._server.identity import Identity
 from reward_client._server.manifest_checks import provable
 from reward_client._server.state import DiscoveryOptions, ServerState
+from reward_client._server.template_look import TemplateLook, date_cure
 from reward_client.recipes import Recipe
 
 # The range of a sigmoid of a sigmoid: sigmoid(0) to sigmoid(1). reward-hub met it on vLLM 0.13.
@@ -104,6 +105,17 @@ def head(state: ServerState) -> Finding:
         "value the reward.",
         "For Qwen2ForRewardModel and similar models, confirm it by head=ScalarHead(). For a "
         "process reward model, give head=StepHead(…), or name the model by --recipe.",
+    )
+
+
+def date(template: TemplateLook) -> Finding:
+    """Report a chat template that writes today's date."""
+    cure = date_cure(template)
+    return warning(
+        "date",
+        f"The chat template writes today's date ({template.day}): equal samples get other rewards "
+        "on another day.",
+        f"{cure[0].upper()}{cure[1:]}.",
     )
 
 

@@ -103,6 +103,11 @@ class Transport(Protocol):
         ...
 
     @property
+    def proxy(self) -> str | None:
+        """The proxy to the server, without its password; None if none is known."""
+        ...
+
+    @property
     def lost_at(self) -> float:
         """When the last loss of the server began; another one may have come up since.
 

@@ -16,7 +16,12 @@ from reward_client._protocols.http import Transport
 from reward_client._server.requests import fit_to_server, reward_of, score_tokens
 from reward_client._server.state import ServerState
 from reward_client._tokenization import Tokenizer
-from reward_client.errors import BadRequestError, InputError, ReplicaMismatchError
+from reward_client.errors import (
+    BadRequestError,
+    InputError,
+    ReplicaMismatchError,
+    RouteNotFoundError,
+)
 
 QUESTION: Message = {"role": "user", "content": "What is 2 + 2?"}
 _ANSWER = ("Two and two are added.", "2 + 2 = 4.")
@@ -43,7 +48,7 @@ async def first_fingerprint(transport: Transport, state: ServerState) -> tuple[P
     prompt = comparison_sample(in_steps=state.rules.step is not None)
     try:
         return prompt, await take_fingerprint(transport, state, prompt)
-    except (BadRequestError, InputError):
+    except (BadRequestError, InputError, RouteNotFoundError):
         ids = TokenIds.of(state.probes[-1])
         return ids, await take_fingerprint(transport, state, ids)
 

@@ -29,8 +29,8 @@ from reward_client._replicas.comparison import (
 )
 from reward_client._replicas.monitor import ServerMonitor
 from reward_client._replicas.single_flight import SingleFlight
+from reward_client._server.cross_check import difference
 from reward_client._server.discovery import discover
-from reward_client._server.proof import difference
 from reward_client._server.requests import OtherModelError
 from reward_client._server.state import (
     MAX_CHANGES,
@@ -322,7 +322,9 @@ class ReplicaPool:
         errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         wrong = [error for error in errors if not isinstance(error, SERVER_FAILURES)]
         if wrong or len(errors) == len(outcomes):
-            raise (wrong or errors)[0]
+            error = (wrong or errors)[0]
+            # The frames of the discovery say nothing to callers; those of a bug do.
+            raise error.with_traceback(None) if isinstance(error, RewardClientError) else error
         for replica, outcome in zip(self.replicas, outcomes, strict=True):
             if isinstance(outcome, RewardClientError):
                 self._take_out(replica, outcome)

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TypeAlias, TypeVar
 
 from reward_client._base.results import Provenance, Reward, TokenizedSample
-from reward_client._base.samples import Prompt
-from reward_client._replicas.pool import ReplicaPool
-from reward_client._server.state import MAX_CHANGES, keeps_changing
+from reward_client._base.samples import Conversation, Prompt
+from reward_client._replicas.pool import Replica, ReplicaPool
+from reward_client._server.state import MAX_CHANGES, ServerState, keeps_changing
+from reward_client._tokenization import Tokenizer
 
 T = TypeVar("T")
 
@@ -111,6 +112,27 @@ async def on_same_models(pools: Sequence[ReplicaPool], work: Callable[[], Awaita
         if all(pool.baseline is one for pool, one in zip(pools, before, strict=True)):
             return result
     raise keeps_changing(pools[-1].baseline.url)
+
+
+async def cleaned_by(
+    pool: ReplicaPool, tokenizer: Tokenizer, conversation: Conversation
+) -> Conversation:
+    """Return a conversation as `Tokenizer.cleaned` does, by one server of a pool.
+
+    Raises:
+        RewardClientError: As `Tokenizer.cleaned`.
+    """
+    baseline = await pool.verified_baseline()
+    if not tokenizer.may_hold_control_tokens(baseline.rules, conversation):
+        return conversation
+
+    async def clean(replica: Replica, _: ServerState) -> Prompt:
+        state = pool.baseline
+        return await tokenizer.cleaned(replica.transport, state.profile, state.rules, conversation)
+
+    cleaned = await pool.run(clean, "tokenizing", 1)
+    assert isinstance(cleaned, Conversation)  # noqa: S101 - cleaning keeps the type
+    return cleaned
 
 
 def arithmetic_mean(values: Sequence[float]) -> float:

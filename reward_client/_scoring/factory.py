@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
-from reward_client._base.options import Limits
+from reward_client._base.options import Limits, OnControlTokens
 from reward_client._replicas.pool import ReplicaPool
 from reward_client._scoring.base import Scorer, arithmetic_mean
 from reward_client._scoring.batcher import Batcher
@@ -74,6 +75,7 @@ def scorer_of(
     critics: ReplicaPool | None,
     limits: Limits,
     tokenizer: Tokenizer,
+    on_control_tokens: OnControlTokens,
 ) -> Scorer:
     """Build the scorer of a method.
 
@@ -83,22 +85,23 @@ def scorer_of(
         critics: The servers that generate, if they are others.
         limits: The size of a batch, and the requests in flight.
         tokenizer: Makes token IDs for the servers.
+        on_control_tokens: The treatment of contents that hold control tokens.
     """
-    max_texts = limits.max_concurrency
+    writes = partial(
+        TextGenerator, max_texts=limits.max_concurrency, on_control_tokens=on_control_tokens
+    )
     by_ids = PooledScorer(pool, Batcher(pool, limits), tokenizer)
     if isinstance(method, Messages):
         return MessagesScorer(limits, by_ids)
     if isinstance(method, YesNo) and method.reasoning is not None:
-        generator = TextGenerator(pool, method, method.reasoning, max_texts=max_texts)
+        generator = writes(pool, method, method.reasoning)
         return GenerateThenScore(generator, method.reasoning, as_answer, by_ids, logit_of_mean)
     if isinstance(method, CritiqueThenScore):
         lead_in = method.lead_in.rstrip()  # some templates keep a space at the end, some do not
-        generator = TextGenerator(
-            critics or pool, method, lead_in, continues=method.continues, max_texts=max_texts
-        )
+        generator = writes(critics or pool, method, lead_in, continues=method.continues)
         extend = as_question if method.continues else as_answer
         mean = logit_of_mean if isinstance(method.reward, YesNo) else arithmetic_mean
         return GenerateThenScore(generator, lead_in, extend, by_ids, mean)
     if isinstance(method, Verdict):
-        return JudgeScorer(TextGenerator(pool, method, None, max_texts=max_texts), method)
+        return JudgeScorer(writes(pool, method, None), method)
     return by_ids

@@ -76,8 +76,9 @@ class GenerateThenScore(Scorer):
             )
 
         async def generate_and_score() -> Reward:
-            texts = await self._generator.generate(prompt)
-            longer = [self._extend(prompt, self._instruction, text) for text in texts.each]
+            answered = await self._by_ids.cleaned(await self._generator.cleaned(prompt))
+            texts = await self._generator.generate(answered)
+            longer = [self._extend(answered, self._instruction, text) for text in texts.each]
             rewards = map(reward_or_raise, await self._by_ids.score(longer))
             return self._merged([*rewards], texts)
 

@@ -59,8 +59,9 @@ class JudgeScorer(Scorer):
         Raises:
             BatchError: If a comparison failed.
         """
-        responses = [str(each.messages[-1]["content"]) for each in conversations]
-        turns = conversations[0].messages[:-1]
+        cleaned = [await self._generator.cleaned(each) for each in conversations]
+        responses = [str(each.messages[-1]["content"]) for each in cleaned]
+        turns = cleaned[0].messages[:-1]
 
         async def compare_all() -> tuple[list[Comparison], Provenance]:
             comparisons = await self._compare_all(turns, responses)
@@ -81,7 +82,10 @@ class JudgeScorer(Scorer):
 
     async def _score_one(self, prompt: Prompt) -> Reward:
         async with self._generator.slots:
-            texts = await self._generator.generate(self._judge_prompt(prompt))
+            asked = self._judge_prompt(prompt)
+            if isinstance(prompt, Conversation):
+                asked = self._judge_prompt(await self._generator.cleaned(prompt))
+            texts = await self._generator.generate(asked)
         reward = Reward.of_checked(scalar=self._mean(texts), provenance=texts.provenance)
         return reward.model_copy(update={"critiques": texts.each, "usage": texts.usage})
 

@@ -77,10 +77,16 @@ class MessagesScorer(BatchScorer):
         check_takes_messages(baseline)
         conversations = [prompt for prompt in prompts if isinstance(prompt, Conversation)]
         outcomes: list[Outcome | None] = [None] * len(conversations)
+        for index, each in enumerate(conversations):
+            try:
+                conversations[index] = await self._by_ids.cleaned(each)
+            except Exception as error:  # noqa: BLE001 - a caller's transport may raise anything
+                outcomes[index] = error
         unproven = [
             index
             for index, each in enumerate(conversations)
-            if not (_has_other_parts(each) or trial.checks.may_skip(each))
+            if outcomes[index] is None
+            and not (_has_other_parts(each) or trial.checks.may_skip(each))
         ]
         checks = (self._spot_check(trial, conversations[index]) for index in unproven)
         for index, outcome in zip(unproven, await asyncio.gather(*checks), strict=True):

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from copy import copy
 
 from reward_client._base.results import TokenizedSample
-from reward_client._base.samples import Prompt
+from reward_client._base.samples import Conversation, Prompt
 from reward_client._replicas.pool import Replica, ReplicaPool
-from reward_client._scoring.base import Outcome, Scorer
+from reward_client._scoring.base import Outcome, Scorer, cleaned_by
 from reward_client._scoring.batcher import Batcher
 from reward_client._server.requests import fit_to_server
 from reward_client._server.state import MAX_CHANGES, ServerState, keeps_changing
@@ -69,6 +69,14 @@ class PooledScorer(BatchScorer):
         if isinstance(tokenized, InputError):
             raise tokenized
         return (tokenized or await self._tokenize_on_server(prompt)).sample()
+
+    async def cleaned(self, conversation: Conversation) -> Conversation:
+        """Return a conversation without the control tokens that end its answer.
+
+        Raises:
+            RewardClientError: As `Tokenizer.cleaned`.
+        """
+        return await cleaned_by(self.pool, self._tokenizer, conversation)
 
     async def aclose(self) -> None:
         """See `Scorer`."""

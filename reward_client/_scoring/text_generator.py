@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
+from reward_client._base.options import OnControlTokens
 from reward_client._base.results import Provenance, TokenizedSample, Usage
 from reward_client._base.samples import Conversation
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.completions import Written, generation_request, read_written
 from reward_client._replicas.pool import Replica, ReplicaPool
-from reward_client._scoring.base import gather_or_stop
+from reward_client._scoring.base import cleaned_by, gather_or_stop
 from reward_client._server.requests import send
 from reward_client._server.state import ServerState
 from reward_client._tokenization import Tokenized, Tokenizer
@@ -45,6 +46,7 @@ class TextGenerator:
         question: The user's turn after each conversation; None if the conversation ends with it.
         continues: True if the model continues that turn; otherwise it answers.
         max_texts: The most texts in progress.
+        on_control_tokens: The treatment of contents that hold control tokens.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class TextGenerator:
         *,
         continues: bool = False,
         max_texts: int,
+        on_control_tokens: OnControlTokens,
     ) -> None:
         self.pool = pool
         self.writing = writing
@@ -63,7 +66,7 @@ class TextGenerator:
         self.slots = asyncio.Semaphore(max(1, max_texts // writing.votes))
         # The server tokenizes text and messages of any form: one request more costs little beside
         # those that generate.
-        self._tokenizer = Tokenizer("server", "raise")
+        self._tokenizer = Tokenizer("server", "raise", on_control_tokens)
 
     async def generate(self, prompt: Conversation) -> Texts:
         """Return a text for each vote, all by one server: it reads the conversation once.
@@ -79,6 +82,14 @@ class TextGenerator:
 
         size = self.writing.votes * self.writing.max_tokens
         return await self.pool.run(generate_on, "scoring", size)
+
+    async def cleaned(self, prompt: Conversation) -> Conversation:
+        """Return a conversation without the control tokens that end its answer.
+
+        Raises:
+            RewardClientError: As `Tokenizer.cleaned`.
+        """
+        return await cleaned_by(self.pool, self._tokenizer, prompt)
 
     async def tokenize(self, prompt: Conversation) -> TokenizedSample:
         """Return the token IDs after which the model generates.

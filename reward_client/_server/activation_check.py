@@ -138,13 +138,15 @@ def _refuse_dead_heads(rows: Rows) -> None:
     if nothing or (len(rows[0]) > 1 and all(len(set(row)) == 1 for row in rows)):
         raise NotARewardError(
             "The server answers almost 0, or the same for all labels, for every input: the head's "
-            "weights were not loaded (with classifier_from_token on vLLM 0.11.1 to 0.14.1). Serve "
-            "the model with another version."
+            "weights were not loaded. Two causes are known: a quantized checkpoint whose "
+            "quantization covers the head (serve it unquantized, or leave the head out of the "
+            "quantization), and classifier_from_token on vLLM 0.11.1 to 0.14.1 (serve it with "
+            "another version)."
         )
     if len(rows) > 1 and all(tuple(row) == tuple(rows[0]) for row in rows):
         raise NotARewardError(
             f"The server answers the same, {list(rows[0])[:3]}, for every input: no reward head "
-            "does. Check that its weights are loaded."
+            "does. Check that its weights are loaded, and that no quantization covers them."
         )
 
 

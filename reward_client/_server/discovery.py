@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 
@@ -15,16 +16,21 @@ from reward_client._server.activation_check import (
     reference_decides,
     unknown_activation,
 )
-from reward_client._server.identity import Identity, identify, mounted_paths
+from reward_client._server.cross_check import cross_check
+from reward_client._server.identity import Identity, hidden_routes, identify, listed_paths
 from reward_client._server.manifest_checks import provable, unserved
-from reward_client._server.negotiation import first_that_fits, hint_for, strategies_for
+from reward_client._server.negotiation import first_that_fits, no_route, possible, strategies_for
 from reward_client._server.probes import (
     cut_probes,
     step_token,
     token_ids_of,
-    tokenize_probe_text,
 )
-from reward_client._server.proof import cross_check, prove_head, prove_logits
+from reward_client._server.proof import (
+    prove_ends,
+    prove_head,
+    prove_logits,
+    prove_tokenizer,
+)
 from reward_client._server.recipe_checks import (
     check_logit_tokens,
     check_reference,
@@ -33,6 +39,9 @@ from reward_client._server.recipe_checks import (
     reference_output,
 )
 from reward_client._server.state import DiscoveryOptions, ServerState, is_same
+from reward_client._server.template_look import TemplateLook, date_cure, look_at_template
+from reward_client._server.texts import local_texts, server_texts
+from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client._tokenization.prompt_rules import PromptRules, StepToken
 from reward_client.errors import ProtocolError, RecipeError
 from reward_client.heads import Head, LinearHead, ScalarHead, StepHead
@@ -51,6 +60,8 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
             with some of them missing.
         ActivationError: If raw values cannot be recovered.
         RecipeError: If the recipe forbids the server, or contradicts it.
+        TokenizerMismatchError: If a local tokenizer is not the server's.
+        ImportError: If a local tokenizer needs transformers, which is not installed.
         InputError: If the step token does not belong to this model.
         RewardClientError: As `identify`.
     """
@@ -61,39 +72,53 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     export = recipe.export if recipe else None
     if recipe is not None and export is not None:
         _refuse_unserved(recipe, named_head, versions, identity)
-    if recipe is not None:
-        await check_special_tokens(transport, identity, recipe, options)
     head = named_head or ScalarHead()
-    mounted = await mounted_paths(transport)
+    by_server = await server_texts(transport, model)
+    local = None if by_server else options.local_tokenizer(identity)
+    if local is not None:
+        await asyncio.to_thread(local.load)
+    texts = by_server or local_texts(local)
+    if recipe is not None and (by_server or local) is not None:
+        await check_special_tokens(texts, identity, recipe, options)
     logit_tokens = options.output.tokens
     if not logit_tokens and recipe is not None and options.head is None:
         logit_tokens = recipe.logit_tokens
-    tokens = await token_ids_of(transport, model, logit_tokens)
+    tokens = await token_ids_of(texts, logit_tokens)
     wanted = (versions, head, options.route, export, tokens)
     generates = options.output.generates
-    hint = hint_for(*wanted, generates=generates)
-    strategies = [
-        strategy
-        for strategy in strategies_for(*wanted, generates=generates)
-        if mounted is None or strategy.request.path in mounted
-    ]
-    step = await step_token(transport, model, head) if isinstance(head, StepHead) else None
-    text, bos_token_id, limit = await tokenize_probe_text(transport, model)
+    listed = await listed_paths(transport)
+    hidden = hidden_routes(identity, listed, tokenizes=by_server is not None)
+    nothing = no_route(*wanted, generates=generates, hidden=hidden)
+    strategies, others = (
+        possible(each, listed, takes_text=by_server is not None)
+        for each in strategies_for(*wanted, generates=generates)
+    )
+    step = await step_token(texts, head) if isinstance(head, StepHead) else None
+    text, bos_token_id = await texts.probe()
     probes = cut_probes(text, step)
     rules = _rules(options, recipe, bos_token_id, step, head)
-    if recipe is not None:
-        opened = rules.generation_prompt
+    opened = rules.generation_prompt
+    system = None
+    if recipe is not None and by_server is not None:  # its template may write the message itself
         system = await missing_system(transport, identity, recipe, generation_prompt=opened)
-        rules = replace(rules, system=system, trained_tokens=recipe.prompt.max_tokens)
+    rules = replace(
+        rules,
+        server_tokenizes=by_server is not None,
+        system=system,
+        trained_tokens=recipe.prompt.max_tokens if recipe is not None else None,
+    )
     try:
         strategy, layout, outputs, response = await first_that_fits(
-            transport, model, strategies, probes, rules, head, hint, export
+            transport, model, strategies, others, probes, rules, head, nothing, export
         )
     except ProtocolError as error:
         if recipe is None or export is not None or options.head is not None:
             raise
         raise RecipeError(f"The recipe {recipe.name} does not fit this server. {error}") from error
-    limit = identity.max_model_len or limit
+    template = TemplateLook()
+    if by_server is not None:
+        template = await look_at_template(transport, identity, generation_prompt=opened)
+    limit = identity.max_model_len or texts.max_model_len
     if limit is not None and strategy.request.route == "completions":
         limit -= 1  # there must be room for the token that is generated
     # The request promises raw values; `_proven` finds out what the server does.
@@ -104,36 +129,60 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
         head=head,
         layout=layout,
         activation=Activation("none", strategy.request.raw_by or "probe"),
-        rules=replace(rules, max_model_len=limit),
+        rules=replace(rules, max_model_len=limit, headers=template.headers),
         recipe=recipe,
         options=options,
         logit_tokens=tuple(logit_tokens),
         response_model=response.model,
         probes=probes,
         outputs=tuple(outputs),
+        template=template,
     )
-    await check_logit_tokens(transport, promised, tokens)
-    state = await _proven(transport, promised)
+    await check_logit_tokens(texts, promised, tokens)
+    state = await _proven(transport, promised, local)
     await check_reference(transport, state)
     return state
 
 
-async def _proven(transport: Transport, promised: ServerState) -> ServerState:
+async def _proven(
+    transport: Transport, promised: ServerState, local: LocalTokenizer | None
+) -> ServerState:
     """Return the state with the activation that the server applies, not the promised one.
+
+    Args:
+        transport: The connection to the server.
+        promised: The state that the request promises.
+        local: The tokenizer that makes token IDs, if a gateway hides ``/tokenize``.
 
     Raises:
         ActivationError: If raw values cannot be recovered.
         RewardClientError: As `cross_check` and `prove_head`.
     """
     exported, recipe = promised.strategy.exported, promised.recipe
-    if not promised.options.output.generates:  # no reward is read from these numbers
+    if local is not None and not await prove_tokenizer(transport, promised, local):
+        _logger.warning(
+            "nothing proves that %r is the server's tokenizer: the gateway hides /tokenize", local
+        )
+    if not promised.request.counted:
+        await prove_ends(transport, promised)
+    if not promised.options.output.generates:  # no reward is read from generated texts
         await cross_check(transport, promised)
     activation = await _activation(transport, promised)
     if activation.name != "none":
         _logger.warning("the server applies a %s", activation.name)
+    if promised.template.day is not None:
+        _warn_of_date(promised.template)
     if exported and not provable(recipe, promised.max_model_len):
         _warn_unproven(recipe.export if recipe else None)
     return replace(promised, activation=activation)
+
+
+def _warn_of_date(template: TemplateLook) -> None:
+    _logger.warning(
+        "the chat template writes today's date (%s), and rewards depend on the day: %s",
+        template.day,
+        date_cure(template),
+    )
 
 
 def _warn_unproven(export: ExportTable | None) -> None:
@@ -253,9 +302,10 @@ async def _activation_by_reference(
     for reference in recipe.references:
         if not isinstance(reference.expected, float) or promised.request.sends != "ids":
             continue
-        _, output = await reference_output(transport, promised, reference)
-        if output is None:
+        scored = await reference_output(transport, promised, reference)
+        if scored is None:
             continue
+        _, output = scored
         value = promised.layout.rows(output)[-1][0]
         activation = reference_decides(value, reference.expected, reference.tolerance)
         if activation is not None:

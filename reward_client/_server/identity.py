@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from reward_client._base.json_values import as_count, as_list, as_mapping
@@ -15,10 +16,20 @@ from reward_client.errors import (
     ModelNotFoundError,
     ProtocolError,
     RouteNotFoundError,
+    StatusError,
 )
 from reward_client.recipes import Recipe
 from reward_client.recipes.loader import recipe_of_model
 from reward_client.recipes.model_names import is_hub_id
+
+MODELS_PATH = "/v1/models"
+
+# Longer ones first. The client removes a final /v1 itself.
+_ROUTES = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models", "/v1/score"),
+    *("/v1/rerank", "/v1/classify", "/v1/pooling", "/pooling", "/classify", "/score", "/rerank"),
+    *("/tokenize", "/detokenize", "/version", "/health", "/metrics", "/docs", "/openapi.json"),
+)
 
 OTHER_FLAVOURS: Mapping[str, str] = {
     "sglang": "SGLang",
@@ -32,6 +43,15 @@ OTHER_FLAVOURS: Mapping[str, str] = {
 """Servers that are not vLLM, by the ``owned_by`` of their models (lower case), from their source
 code. Gateways write other words there, so an unknown word proves nothing."""
 
+
+_NOT_THERE = (
+    RouteNotFoundError,
+    ModelNotFoundError,
+    AuthenticationError,
+    BadRequestError,
+    ProtocolError,
+)
+"""Errors of a route that a gateway hides. It may say that it lacks the model."""
 
 # The characters of PEP 440. Other text is ignored: it would appear in logs and messages.
 _VERSION = re.compile(r"[0-9A-Za-z.!+_-]{1,64}")
@@ -51,6 +71,7 @@ class Identity:
         max_model_len: The most tokens of one sample.
         base: The base model's name if the model is an adapter, else None.
         tokenizer_root: The path or hub name of the tokenizer: the base model's for an adapter.
+        is_listed: False if a gateway hides ``/v1/models``, so that only the caller names the model.
     """
 
     version: str | None
@@ -59,6 +80,7 @@ class Identity:
     max_model_len: int | None
     base: str | None
     tokenizer_root: str | None
+    is_listed: bool = True
 
     @property
     def version_known(self) -> bool:
@@ -85,7 +107,12 @@ async def identify(transport: Transport, model: str | None) -> Identity:
         ProtocolError: If the server is known not to be vLLM.
         RewardClientError: As `Transport.send`.
     """
-    response = await transport.send(Request("GET", "/v1/models"))
+    try:
+        response = await transport.send(Request("GET", MODELS_PATH))
+    except (RouteNotFoundError, BadRequestError) as error:
+        if model is None or _route_in(transport.url) is not None:
+            raise _unlisted(error, transport.url) from None
+        return Identity(await _version(transport), model, None, None, None, None, is_listed=False)
     listed = map(as_mapping, as_list(response.fields().get("data")) or [])
     cards = [card for card in listed if card is not None and isinstance(card.get("id"), str)]
     flavour = _other_flavour(cards)
@@ -123,10 +150,30 @@ async def identify(transport: Transport, model: str | None) -> Identity:
     )
 
 
-async def mounted_paths(transport: Transport) -> Collection[str] | None:
-    """Return the routes that the server lists; None if it lists none."""
+async def listed_paths(transport: Transport) -> AbstractSet[str] | None:
+    """Return the routes that the server, or a gateway, lists; None if it lists none."""
     paths = as_mapping((await _optional(transport, "/openapi.json")).get("paths"))
     return paths.keys() if paths is not None else None
+
+
+def hidden_routes(
+    identity: Identity, listed: AbstractSet[str] | None, *, tokenizes: bool
+) -> list[str]:
+    """Return the routes of every vLLM that this address hides, as a gateway does.
+
+    Args:
+        identity: The server.
+        listed: The routes that the address lists.
+        tokenizes: True if ``/tokenize`` answered.
+    """
+    is_foreign = listed is not None and MODELS_PATH not in listed
+    hides = {
+        MODELS_PATH: not identity.is_listed,
+        "/version": identity.version is None,
+        "/tokenize": not tokenizes,
+        "/openapi.json": is_foreign,
+    }
+    return [path for path, is_hidden in hides.items() if is_hidden]
 
 
 async def _version(transport: Transport) -> str | None:
@@ -139,8 +186,30 @@ async def _optional(transport: Transport, path: str) -> Mapping[str, object]:
     """Return a JSON object that gateways may hide; an empty one if they do."""
     try:
         return (await transport.send(Request("GET", path))).fields()
-    except (RouteNotFoundError, AuthenticationError, BadRequestError, ProtocolError):
+    except _NOT_THERE:
         return {}
+
+
+def _route_in(url: str) -> str | None:
+    """Return the route that a base URL ends with, by mistake."""
+    return next((route for route in _ROUTES if url.endswith(route)), None)
+
+
+def _unlisted(error: StatusError, url: str) -> StatusError:
+    """Return the error of a missing list of models, with the advice."""
+    advice = f"If a gateway hides {MODELS_PATH}, name the model by model=."
+    route = _route_in(url)
+    if route is not None:
+        server = url.removesuffix(route)
+        advice = f"base_url ends with the route {route}: give base_url={server!r}."
+    return type(error)(
+        f"{error.args[0]} {advice}",
+        status=error.status,
+        server_message=error.server_message,
+        endpoint=error.endpoint,
+        request_id=error.request_id,
+        attempts=error.attempts,
+    )
 
 
 def _other_flavour(cards: Sequence[Mapping[str, object]]) -> str | None:

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from itertools import chain
 
 from reward_client._base.options import RouteChoice
 from reward_client._protocols.http import Response, Transport
 from reward_client._protocols.vllm import Layout, PooledOutput, ScoringRequest, find_layout
+from reward_client._protocols.vllm.gateways import ALWAYS_SERVED, moved_paths
+from reward_client._protocols.vllm.response_checks import UncountedError
 from reward_client._protocols.vllm.versions import ModelKind, Strategy, VersionRange
 from reward_client._server.manifest_checks import wrong_width
 from reward_client._server.probes import text_probes
 from reward_client._server.requests import pooled_outputs
 from reward_client._tokenization.prompt_rules import PromptRules
-from reward_client.errors import ProtocolError, RouteNotFoundError, ShapeError
+from reward_client.errors import (
+    BadRequestError,
+    ModelNotFoundError,
+    ProtocolError,
+    RouteNotFoundError,
+    ShapeError,
+    StatusError,
+)
 from reward_client.heads import Head, LinearHead, StepHead
 from reward_client.recipes import ExportTable
+
+_SERVER_FAILURE = 500
+_OF_VLLM = "does not exist"
+"""The words of vLLM for a model that it does not serve."""
 
 _STEPS_FLAG = """--pooler-config '{"task": "token_embed"}'"""
 
@@ -44,7 +59,7 @@ def strategies_for(
     tokens: Sequence[int] = (),
     *,
     generates: bool = False,
-) -> list[Strategy]:
+) -> tuple[list[Strategy], list[Strategy]]:
     """Return the strategies to try, the likeliest first, each once: model kinds may share one.
 
     Args:
@@ -54,22 +69,104 @@ def strategies_for(
         export: The head of a manifest. Only strategies for exported heads are tried then.
         tokens: The token whose logit is the reward, or two tokens whose difference is.
         generates: True if only generated text is used.
+
+    Returns:
+        The usual strategies; and those for gateways that hide all of them, with other routes for
+        the same output, or routes at other paths.
     """
-    strategies: list[Strategy] = []
+    usual: list[Strategy] = []
+    others: list[Strategy] = []
     kinds = _exported_kinds(head) if export is not None else _kinds(head, tokens)
     for kind in ("text",) if generates else kinds:
         first = versions.strategies.get(kind)
         known = [each for each in (first, first and first.fallback) if each]
-        if route != "auto":
-            named = [*known, *versions.if_named.get(kind, ())]
-            known = [each for each in named if each.request.route == route]
         if kind in ("logit", "difference"):
             known = [
                 replace(each, request=replace(each.request, tokens=tuple(tokens))) for each in known
             ]
-        requests = [strategy.request for strategy in strategies]
-        strategies += [each for each in known if each.request not in requests]
-    return strategies
+        named = versions.if_named.get(kind, ())
+        usual += known if route == "auto" else [*known, *named]
+        others += named
+    others += [each for strategy in (*usual, *others) for each in _moved(strategy)]
+    usual = _each_once(usual, route)
+    return usual, [each for each in _each_once(others, route) if each not in usual]
+
+
+def _each_once(strategies: Iterable[Strategy], route: RouteChoice) -> list[Strategy]:
+    once: list[Strategy] = []
+    for each in strategies:
+        is_new = each.request not in [strategy.request for strategy in once]
+        if is_new and route in ("auto", each.request.route):
+            once.append(each)
+    return once
+
+
+def _moved(strategy: Strategy) -> list[Strategy]:
+    """Return a strategy at the paths at which gateways serve its route."""
+    request = strategy.request
+    return [
+        replace(strategy, request=replace(request, moved=path), wrong_if_served=None)
+        for path in moved_paths(request.path)
+    ]
+
+
+def possible(
+    strategies: Sequence[Strategy], listed: AbstractSet[str] | None, *, takes_text: bool
+) -> list[Strategy]:
+    """Return the strategies that the server may serve, those on listed routes first.
+
+    The list of a vLLM is complete. That of a gateway proves nothing.
+
+    Args:
+        strategies: The strategies.
+        listed: The routes that the server or a gateway lists; None if it lists none.
+        takes_text: True if the server tokenizes: without that, no text can be compared.
+    """
+    known = [each for each in strategies if takes_text or each.request.sends == "ids"]
+    if listed is None:
+        return known
+    if listed >= set(ALWAYS_SERVED):
+        return [each for each in known if each.request.path in listed]
+    return sorted(known, key=lambda each: each.request.path not in listed)
+
+
+def no_route(
+    versions: VersionRange,
+    head: Head,
+    route: RouteChoice,
+    export: ExportTable | None = None,
+    tokens: Sequence[int] = (),
+    *,
+    generates: bool = False,
+    hidden: Sequence[str] = (),
+) -> str:
+    """Return the message if no strategy works.
+
+    Args:
+        versions: As in `strategies_for`, and so are the four that follow.
+        head: See there.
+        route: See there.
+        export: See there.
+        tokens: See there.
+        generates: See there.
+        hidden: The routes of every vLLM that a gateway hides.
+    """
+    if route != "auto":
+        return (
+            f"Cannot score over {route!r}, the route that route= names: the server gives no reward "
+            "there. Leave route= out, and the client tries the others."
+        )
+    if hidden:
+        own = " (its /openapi.json is its own)" if "/openapi.json" in hidden else ""
+        missing = [path for path in hidden if path != "/openapi.json"]
+        hides = f": it hides {' and '.join(missing)}, which every vLLM has" if missing else ""
+        return (
+            f"No route to a reward: a gateway stands before the server{own}{hides}. Let it forward "
+            "/pooling, /tokenize and /detokenize, or connect to the server itself. Behind a "
+            "gateway of /v1 alone, serve an exported checkpoint (`reward-client export`)."
+        )
+    hint = hint_for(versions, head, route, export, tokens, generates=generates)
+    return f"No route of this server gives a reward. {hint}"
 
 
 def _kinds(head: Head, tokens: Sequence[int]) -> tuple[ModelKind, ...]:
@@ -107,7 +204,7 @@ def hint_for(
         )
     if tokens:
         return _LOGIT_HINT if len(tokens) == 1 else _DIFFERENCE_HINT
-    if not strategies_for(versions, head, route):
+    if not strategies_for(versions, head, route)[0]:
         return versions.hint
     if isinstance(head, LinearHead):
         return (
@@ -127,14 +224,26 @@ def hint_for(
 async def first_that_fits(
     transport: Transport,
     model: str,
-    strategies: Iterable[Strategy],
+    strategies: Sequence[Strategy],
+    others: Sequence[Strategy],
     probes: Sequence[Sequence[int]],
     rules: PromptRules,
     head: Head,
-    hint: str,
+    nothing: str,
     export: ExportTable | None = None,
 ) -> tuple[Strategy, Layout, list[PooledOutput], Response]:
     """Find the first strategy whose answer the head can read, as wide as a manifest's head.
+
+    Args:
+        transport: The connection to the server.
+        model: The model's name.
+        strategies: The usual strategies.
+        others: The strategies to try if the server answers none of the usual ones.
+        probes: The token lists to score.
+        rules: The rules for prompts.
+        head: The head.
+        nothing: The message if the server answers none of them.
+        export: The head of a manifest.
 
     Returns:
         The strategy; the shape of its answers, the answer to each probe, and their response.
@@ -144,17 +253,31 @@ async def first_that_fits(
         ProtocolError: If the head can read none of the answers.
     """
     misfit: ProtocolError | None = None
-    not_served: RouteNotFoundError | None = None
+    not_served: StatusError | None = None
     tried: set[str] = set()
-    for strategy in strategies:
+    for strategy in chain(strategies, others):
+        if misfit is not None and strategy in others:
+            break  # the server hides no route
         request = strategy.request
         tried.add(request.path)
         try:
             layout, outputs, response = await _score_probes(
                 transport, model, request, probes, rules
             )
-        except RouteNotFoundError as error:
+        except UncountedError:
+            strategy = replace(strategy, request=replace(request, counted=False))  # noqa: PLW2901
+            layout, outputs, response = await _score_probes(
+                transport, model, strategy.request, probes, rules
+            )
+        except (RouteNotFoundError, ModelNotFoundError) as error:
+            if _OF_VLLM in error.server_message:
+                raise  # a gateway says of a missing route that the model is missing
             not_served = error
+            continue
+        except BadRequestError as error:
+            if error.status < _SERVER_FAILURE:
+                raise
+            not_served = error  # a gateway hides the reason, which may be that the route is wrong
             continue
         problem = wrong_width(layout, export) or head.problem(layout)
         if problem is None:
@@ -164,7 +287,7 @@ async def first_that_fits(
     if misfit is not None:
         raise misfit
     raise RouteNotFoundError(
-        f"No route of this server gives a reward. {hint}",
+        nothing,
         status=404,
         server_message=not_served.server_message if not_served else "",
         endpoint=f"{', '.join(sorted(tried)) or 'no route'} at {transport.url}",

@@ -1,167 +1,122 @@
-"""Requests that prove a discovered server: its rows, its head, its logits, and that it stays."""
+"""Requests that prove a discovered server: its exported head, and its logits."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
+
+import orjson
 
 from reward_client._base.activation import Activation
+from reward_client._base.samples import Conversation
 from reward_client._base.wording import list_numbers
-from reward_client._protocols.http import Response, Transport
-from reward_client._protocols.vllm import PooledOutput
-from reward_client._protocols.vllm.scoring_request import Encoding
+from reward_client._protocols.http import Transport
 from reward_client._server.manifest_checks import disagreement, reported
-from reward_client._server.probes import reprobe, text_probes
-from reward_client._server.requests import pooled_outputs
-from reward_client._server.state import ServerState, is_same, score_tolerance
+from reward_client._server.state import ServerState, is_same
+from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client.errors import (
     ActivationError,
+    BadRequestError,
+    InputError,
+    ModelNotFoundError,
     ProtocolError,
     RecipeError,
     ResponseMismatchError,
+    RouteNotFoundError,
     ShapeError,
+    TokenizerMismatchError,
 )
 from reward_client.recipes import Reference
 
-# The tolerance between the values of one sample, alone and in a batch, as a share of the range of
-# different samples' values: an engine's rounding moves them less, another sample's value lies
-# further away.
-_BATCH_TOLERANCE = 0.1
-_CHANGE_TOLERANCE = 0.05
-"""The same for one model at two times: nearly equal checkpoints may follow each other."""
-_TURN = 3
-_CONNECTIONS = 3
+_logger = logging.getLogger("reward_client")
+
+_TURNS = [
+    {"role": "user", "content": "What is 2 + 2?"},
+    {"role": "assistant", "content": "Two and two are added. 2 + 2 = 4."},
+]
+
 _LOGPROB_ROUNDING = 1e-3
 """How far rounding may lift a log-probability above 0."""
 
-T = TypeVar("T")
 
-_OTHER_ENCODING: dict[Encoding, Encoding] = {"base64": "float", "float": "base64"}
-
-
-async def cross_check(transport: Transport, state: ServerState) -> None:
-    """Score the probes in another order and one of them alone, and compare with the first values.
-
-    A server or a gateway may exchange the rows of a request. A gateway may also rewrite the numbers
-    of an exported head, so the one probe is scored in the other encoding there.
+async def prove_ends(transport: Transport, state: ServerState) -> None:
+    """Show that each end of a sample counts, for a gateway that drops the count of tokens.
 
     Raises:
-        ResponseMismatchError: If the values differ.
+        ResponseMismatchError: If a change of the first or of the last token changes no value.
         RewardClientError: As `Transport.send` and `ScoringRequest.read`.
     """
-    inputs, ids = await _inputs(transport, state)
-    turned = _turned(ids)
-    (response, outputs), (single, alone) = await asyncio.gather(
-        _pooled(transport, state, _turned(inputs), turned),
-        _alone(transport, state, inputs[-1], ids[-1]),
-    )
-    _compare(state, single, [alone], state.outputs[-1:], "alone")
-    _compare(state, response, outputs, _turned(state.outputs), "in another order")
-
-
-async def difference(transport: Transport, state: ServerState) -> str | None:
-    """Return what the server does otherwise than at its discovery; None if it does the same.
-
-    Several requests at once go over several connections: unlike servers may share an address.
-
-    Raises:
-        RewardClientError: As `Transport.send` and `ScoringRequest.read`.
-    """
-    inputs, ids = await _inputs(transport, state)
-    batches = (
-        _pooled(transport, state, _turned(inputs), _turned(ids)) for _ in range(_CONNECTIONS)
-    )
-    tokenizing = reprobe(transport, state.model, state.rules.step)
-    probes, answers = await asyncio.gather(tokenizing, asyncio.gather(*batches))
-    if probes != state.probes:
-        return "the same text becomes other token IDs"
-    expected = _turned(state.outputs)
-    for _, outputs in answers:
-        for one, other in zip(outputs, expected, strict=True):
-            if not _agree(state, one, other, _CHANGE_TOLERANCE):
-                return (
-                    f"the same tokens give {list_numbers(one.values[:3])} in the place of "
-                    f"{list_numbers(other.values[:3])}"
-                )
-    return None
-
-
-async def _inputs(
-    transport: Transport, state: ServerState
-) -> tuple[Sequence[Sequence[int] | str], Sequence[Sequence[int]]]:
-    """Return the probes as the server takes them, and as token IDs."""
-    if state.request.sends == "text":
-        return await text_probes(transport, state.model)
-    return state.probes, state.probes
-
-
-async def _pooled(
-    transport: Transport,
-    state: ServerState,
-    inputs: Sequence[Sequence[int] | str],
-    ids: Sequence[Sequence[int]],
-) -> tuple[Response, list[PooledOutput]]:
-    response, outputs = await pooled_outputs(transport, state.request, state.model, inputs, ids)
-    return response, [_read(output) for output in outputs]
-
-
-async def _alone(
-    transport: Transport, state: ServerState, given: Sequence[int] | str, ids: Sequence[int]
-) -> tuple[Response, PooledOutput]:
-    request = state.request
-    if not state.strategy.exported:
-        response, (output,) = await _pooled(transport, state, [given], [ids])
-        return response, output
-    other = _OTHER_ENCODING[request.encoding]
-    response = await transport.send(request.build(state.model, [given], other))
-    try:
-        (output,) = request.read(response, [ids], other)
-    except ShapeError:
-        # The server ignores encoding_format: the value may be right.
-        (output,) = request.read(response, [ids])
-    return response, output
-
-
-def _read(output: PooledOutput | ProtocolError) -> PooledOutput:
-    if isinstance(output, ProtocolError):
-        raise output
-    return output
-
-
-def _turned(items: Sequence[T]) -> list[T]:
-    """Turn a list, so that no exchange of places gives the same rows in both orders."""
-    return [*items[_TURN:], *items[:_TURN]]
-
-
-def _compare(
-    state: ServerState,
-    response: Response,
-    outputs: Sequence[PooledOutput],
-    expected: Sequence[PooledOutput],
-    manner: str,
-) -> None:
-    for one, other in zip(outputs, expected, strict=True):
-        if not _agree(state, one, other, _BATCH_TOLERANCE):
-            raise response.error(
-                ResponseMismatchError,
-                f"Cannot trust this server: one sample gets {list_numbers(one.values[:3])} "
-                f"{manner}, and {list_numbers(other.values[:3])} in a batch. A gateway changes the "
-                "values, or the server mixes up the samples of a request. Connect to the server "
-                "itself.",
-            )
-
-
-def _agree(state: ServerState, one: PooledOutput, other: PooledOutput, share: float) -> bool:
-    """Return True if both may be values of the same sample."""
-    rounding = share * (max(state.scores) - min(state.scores))
-    return len(one.values) == len(other.values) and (
-        is_same(one.values, other.values, score_tolerance(state.provenance))
-        or all(
-            abs(mine - theirs) <= rounding
-            for mine, theirs in zip(one.values, other.values, strict=True)
+    request, ids = state.request, state.probes[-1]
+    lists = [ids, (_another(state, ids[0]), *ids[1:])]
+    if state.layout.kind == "vector":  # otherwise the number of rows shows the end
+        lists.append((*ids[:-1], _another(state, ids[-1])))
+    response = await transport.send(request.build(state.model, lists))
+    same, *changed = (output.values for output in request.read(response, lists))
+    if same in changed:
+        raise response.error(
+            ResponseMismatchError,
+            "Cannot trust this server: a sample with another first or last token gets the same "
+            "value, and the response does not count the tokens. A gateway cuts samples, or repeats "
+            "responses. Connect to the server itself.",
         )
+    _logger.warning(
+        "the gateway drops the count of tokens (usage): the client cannot see that one cuts samples"
+    )
+
+
+def _another(state: ServerState, token: int) -> int:
+    """Return another token, which ends no step."""
+    return next(ids[0] for ids in state.probes if ids[0] != token)
+
+
+async def prove_tokenizer(
+    transport: Transport, state: ServerState, tokenizer: LocalTokenizer
+) -> bool:
+    """Compare a local tokenizer with the server's, by the value of one conversation sent as both.
+
+    Returns:
+        True if they agree; False if the server takes no messages, or needs more than a template.
+
+    Raises:
+        TokenizerMismatchError: If they differ.
+        RewardClientError: As `Transport.send` and `ScoringRequest.read`.
+    """
+    request, rules = state.strategy.conversations or state.request, state.rules
+    is_plain = rules.bos is None and not rules.append and rules.step is None
+    if not is_plain or request.route == "completions":
+        return False
+    prompt = Conversation(_TURNS)
+    try:
+        ids = await asyncio.to_thread(
+            tokenizer.ids, prompt, generation_prompt=rules.generation_prompt
+        )
+        written = [orjson.dumps(_TURNS)]
+        chat = request.build_chat(state.model, written, generation_prompt=rules.generation_prompt)
+        response = await transport.send(chat)
+    except (InputError, BadRequestError, RouteNotFoundError, ModelNotFoundError):
+        return False
+    by_ids = await transport.send(state.request.build(state.model, [ids]))
+    (here,) = state.request.read(by_ids, [ids])
+    try:
+        (there,) = request.read_conversations(response, 1, range(len(ids), len(ids) + 1))
+    except ResponseMismatchError as error:
+        raise _other_tokenizer(tokenizer, str(error)) from None
+    if isinstance(there, ProtocolError):
+        raise there
+    mine, theirs = state.layout.rows(here)[-1], state.layout.rows(there)[-1]
+    if not is_same(mine, theirs):
+        values = list_numbers(mine[:3]), list_numbers(theirs[:3])
+        raise _other_tokenizer(tokenizer, "{} by its token IDs, {} as messages.".format(*values))
+    return True
+
+
+def _other_tokenizer(tokenizer: LocalTokenizer, difference: str) -> TokenizerMismatchError:
+    return TokenizerMismatchError(
+        f"The tokenizer of {tokenizer.source!r} is not the server's: one conversation differs. "
+        f"{difference} Its files or its chat template differ from those of the server. Give the "
+        "tokenizer of the served model."
     )
 
 

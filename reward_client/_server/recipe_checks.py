@@ -13,11 +13,12 @@ from reward_client._base.token_ids import TokenIds
 from reward_client._base.wording import list_numbers
 from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm import PooledOutput
-from reward_client._protocols.vllm.tokenize import tokenize_prompt, tokenize_text
+from reward_client._protocols.vllm.tokenize import tokenize_prompt
 from reward_client._server.identity import Identity
 from reward_client._server.manifest_checks import agrees, reported
 from reward_client._server.probes import token_ids_of
 from reward_client._server.state import DiscoveryOptions, ServerState
+from reward_client._server.texts import Texts
 from reward_client.errors import BadRequestError, NotARewardError, RecipeError
 from reward_client.recipes import Recipe, Reference
 from reward_client.recipes.formatting import expected_in_words
@@ -38,7 +39,7 @@ _IGNORE = "Name the recipe of the served model, or ignore this one by recipe=Non
 
 
 async def check_special_tokens(
-    transport: Transport, identity: Identity, recipe: Recipe, options: DiscoveryOptions
+    texts: Texts, identity: Identity, recipe: Recipe, options: DiscoveryOptions
 ) -> None:
     """Tokenize the texts that the recipe has IDs for.
 
@@ -47,7 +48,7 @@ async def check_special_tokens(
         RewardClientError: As `Transport.send`.
     """
     for text, token in recipe.special_tokens.items():
-        ids = await tokenize_text(transport, identity.model, text, add_special_tokens=False)
+        ids = await texts.ids(text, add_special_tokens=False)
         if tuple(ids) != (token,):
             raise RecipeError(
                 f"The recipe {options.name_of(recipe, identity)} does not fit this server: its "
@@ -80,9 +81,7 @@ async def missing_system(
     return None if named == unnamed else system
 
 
-async def check_logit_tokens(
-    transport: Transport, promised: ServerState, tokens: tuple[int, ...]
-) -> None:
+async def check_logit_tokens(texts: Texts, promised: ServerState, tokens: tuple[int, ...]) -> None:
     """Look for evidence that a pooling server's number is the logit of the caller's tokens.
 
     A classifier with one label looks the same, and no server says how its head was made.
@@ -96,7 +95,7 @@ async def check_logit_tokens(
     if not output.tokens or promised.request.route == "completions":
         return
     if recipe is not None and recipe.logit_tokens:
-        known = await token_ids_of(transport, promised.model, recipe.logit_tokens)
+        known = await token_ids_of(texts, recipe.logit_tokens)
         if known == tokens:
             return
         raise RecipeError(
@@ -138,14 +137,15 @@ async def check_reference(transport: Transport, state: ServerState) -> None:
         return
     reference = min(short, key=_size)
     try:
-        ids, pooled = await reference_output(transport, state, reference)
+        scored = await reference_output(transport, state, reference)
     except BadRequestError as error:
         raise RecipeError(
             f"The recipe {state.recipe_name} does not fit this server, which refuses a published "
             f"sample. {_IGNORE}"
         ) from error
-    if pooled is None:
+    if scored is None:
         return
+    ids, pooled = scored
     found = reported(reference, state.read(pooled, ids))
     if agrees(reference, found):
         return
@@ -168,14 +168,18 @@ async def check_reference(transport: Transport, state: ServerState) -> None:
 
 async def reference_output(
     transport: Transport, state: ServerState, reference: Reference
-) -> tuple[TokenIds, PooledOutput | None]:
-    """Return the token IDs of a reference and their output; None if they are too many.
+) -> tuple[TokenIds, PooledOutput] | None:
+    """Return the token IDs of a reference and their output; None if it cannot be scored.
+
+    It may be too long, or a gateway may hide ``/tokenize``.
 
     Raises:
         RewardClientError: As `Transport.send` and `ScoringRequest.read`.
     """
     identity, request, rules = state.identity, state.request, state.rules
     prompt = rules.with_steps(parse_sample(reference.sample))
+    if not (rules.server_tokenizes or isinstance(prompt, TokenIds)):
+        return None
     ids = await tokenize_prompt(
         transport,
         identity.model,
@@ -185,7 +189,7 @@ async def reference_output(
     )
     ids = rules.finished(ids, prompt)
     if rules.max_model_len is not None and len(ids) > rules.max_model_len:
-        return ids, None
+        return None
     response = await transport.send(request.build(identity.model, [ids]))
     (output,) = request.read(response, [ids])
     return ids, output

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isclose
 from typing import Literal
 
 from reward_client._base.activation import Activation
-from reward_client._base.options import OnOverlong, RouteChoice, ServerActivation
+from reward_client._base.options import OnControlTokens, OnOverlong, RouteChoice, ServerActivation
 from reward_client._base.results import Provenance, ServerProfile, Settings
 from reward_client._protocols.vllm import Layout, PooledOutput, ScoringRequest
 from reward_client._protocols.vllm.versions import Strategy
 from reward_client._server.identity import Identity
+from reward_client._server.template_look import TemplateLook
+from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client._tokenization.prompt_rules import PromptRules
+from reward_client._tokenization.tokenizer import TokenizerChoice, local_tokenizer
 from reward_client._version import __version__
 from reward_client.errors import ResponseMismatchError
 from reward_client.heads import Head, Rows, Scores, head_digest
@@ -71,6 +74,7 @@ class DiscoveryOptions:
         recipe: The recipe; ``"auto"`` looks it up by the model's root or served name.
         bos: True if prompts must start with a BOS token.
         tokenizer: The name of the tokenizer, for the provenance.
+        choice: The source of token IDs.
         output: The output that the method reads.
     """
 
@@ -82,6 +86,11 @@ class DiscoveryOptions:
     bos: bool | None
     tokenizer: str
     output: OutputSpec
+    choice: TokenizerChoice = "server"
+
+    def local_tokenizer(self, identity: Identity) -> LocalTokenizer | None:
+        """Return the local tokenizer, which is not loaded yet; None without one."""
+        return local_tokenizer(self.choice, identity.tokenizer_root)
 
     def name_of(self, recipe: Recipe, identity: Identity) -> str:
         """Return the name of the recipe, with the evidence if only the served name fits."""
@@ -107,6 +116,7 @@ class ServerState:
         response_model: The model's name in responses.
         probes: The token lists that were scored for discovery.
         outputs: The pooled output of each probe.
+        template: What the chat template writes around contents.
     """
 
     url: str
@@ -122,6 +132,7 @@ class ServerState:
     response_model: str | None
     probes: tuple[tuple[int, ...], ...]
     outputs: tuple[PooledOutput, ...]
+    template: TemplateLook = field(default_factory=TemplateLook)
 
     @property
     def model(self) -> str:
@@ -200,7 +211,9 @@ class ServerState:
             client_version=__version__,
         )
 
-    def settings(self, provenance: Provenance, on_overlong: OnOverlong) -> Settings:
+    def settings(
+        self, provenance: Provenance, on_overlong: OnOverlong, on_control_tokens: OnControlTokens
+    ) -> Settings:
         """The view of everything that rewards depend on."""
         return Settings(
             **dict(provenance),
@@ -208,6 +221,8 @@ class ServerState:
             head_digest=head_digest(self.head),
             bos=self.options.bos,
             on_overlong=on_overlong,
+            on_control_tokens=on_control_tokens,
+            prompt_date=self.template.day,
             max_model_len=self.max_model_len if on_overlong == "drop_turns" else None,
             probe_scores=self.scores,
         )

@@ -107,6 +107,15 @@ class LocalTokenizer:
         )
         return text
 
+    def text_ids(self, text: str, *, add_special_tokens: bool) -> TokenIds:
+        """Return the token IDs of plain text, as ``/tokenize`` would.
+
+        Raises:
+            InputError: If an option is invalid.
+        """
+        check_flags(add_special_tokens=add_special_tokens)
+        return TokenIds.of(self._tokenizer.encode(text, add_special_tokens=add_special_tokens))
+
     @property
     def bos_token_id(self) -> int | None:
         """The BOS token, if the tokenizer has one."""

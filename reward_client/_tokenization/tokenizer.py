@@ -9,17 +9,31 @@ from copy import copy
 from os import PathLike
 from typing import NamedTuple, TypeAlias
 
-from reward_client._base.options import OnOverlong
+from reward_client._base.options import OnControlTokens, OnOverlong
 from reward_client._base.results import ServerProfile, TokenizedSample
 from reward_client._base.samples import Conversation, FormattedText, Prompt
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm.tokenize import tokenize_prompt
+from reward_client._protocols.vllm.tokenize import PATH as TOKENIZE_PATH
+from reward_client._protocols.vllm.tokenize import tokenize_prompt, tokenize_text
+from reward_client._tokenization.control_tokens import check_contents, suspects, without_end
 from reward_client._tokenization.local_tokenizer import LocalTokenizer, Proof, is_plain
 from reward_client._tokenization.notices import Notices
 from reward_client._tokenization.prompt_rules import PromptRules
+from reward_client._tokenization.shown_parts import omissions
 from reward_client._tokenization.truncation import fit
-from reward_client.errors import InputError, PromptTooLongError, TokenizerMismatchError
+from reward_client.errors import (
+    InputError,
+    PromptTooLongError,
+    RouteNotFoundError,
+    TokenizerMismatchError,
+)
+
+_HIDDEN = (
+    "Cannot tokenize the sample: a gateway hides /tokenize. Let it forward /tokenize, give the "
+    "model's tokenizer as tokenizer=, or score token IDs. (tools=, and contents in parts, need "
+    "the server.)"
+)
 
 _logger = logging.getLogger("reward_client")
 
@@ -83,19 +97,44 @@ class Tokenized(NamedTuple):
         )
 
 
+def local_tokenizer(choice: TokenizerChoice, root: str | None) -> LocalTokenizer | None:
+    """Return the local tokenizer of a choice, which is not loaded yet; None for ``"server"``.
+
+    Args:
+        choice: The source of token IDs.
+        root: The path or hub name that the server loaded the tokenizer from.
+    """
+    if isinstance(choice, LocalTokenizer):
+        return choice
+    if choice == "server":
+        return None
+    return LocalTokenizer((root or "") if choice in ("local", "auto") else choice)
+
+
 class Tokenizer:
     """Tokenizes prompts for one server, or for replicas.
 
     Args:
         choice: The source of token IDs.
         on_overlong: The treatment of conversations that are too long.
+        on_control_tokens: The treatment of contents that hold control tokens.
     """
 
-    def __init__(self, choice: TokenizerChoice, on_overlong: OnOverlong) -> None:
+    def __init__(
+        self,
+        choice: TokenizerChoice,
+        on_overlong: OnOverlong,
+        on_control_tokens: OnControlTokens = "raise",
+    ) -> None:
         self._choice = choice
         self._on_overlong: OnOverlong = on_overlong
+        self._on_control_tokens: OnControlTokens = on_control_tokens
         self._proof: Proof | None = None
         self._proven_for: ServerProfile | None = None
+        # What is known about the texts and the template of a profile.
+        self._known_for: ServerProfile | None = None
+        self._shown: set[tuple[str, bool]] = set()
+        self._is_control: dict[str, bool] = {}
         self._loading = asyncio.Lock()
         self._rendering = asyncio.Lock()
         self._notices = Notices()
@@ -127,7 +166,7 @@ class Tokenizer:
             try:
                 if isinstance(prompt, TokenIds):
                     made = Tokenized.of(rules, prompt, rules.with_question(prompt))
-                elif self._choice != "server":
+                elif self._choice != "server" and not self._suspects(rules, prompt):
                     stepped = rules.with_question(rules.with_steps(prompt))
                     if is_plain(stepped):
                         plain[index] = stepped
@@ -159,6 +198,7 @@ class Tokenizer:
             ImportError: If a local tokenizer needs transformers, which is not installed.
             RewardClientError: As `Transport.send`.
         """
+        prompt = await self.cleaned(transport, profile, rules, prompt)
         prompt = rules.with_steps(prompt)
         whole = await self._tokenized(transport, profile, rules, prompt)
         if whole.fits or self._on_overlong == "raise" or not isinstance(prompt, Conversation):
@@ -173,6 +213,62 @@ class Tokenizer:
 
         kept = await fit(prompt, fitting)
         return whole if kept is None else kept._replace(truncated=True)
+
+    async def cleaned(
+        self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
+    ) -> Prompt:
+        """Return a prompt without control tokens in contents, as `on_control_tokens` says.
+
+        The server is asked once for each text whether it is a token.
+
+        Raises:
+            InputError: If a content holds a control token that is not to be stripped.
+            RewardClientError: As `Transport.send`.
+        """
+        found = self._suspects(rules, prompt)
+        if not found or not isinstance(prompt, Conversation):
+            return prompt
+        self._know(profile)
+        for text in found:
+            if text in rules.headers:
+                self._is_control[text] = True
+            elif text not in self._is_control:
+                ids = await self._text_ids(transport, profile, rules, text)
+                self._is_control[text] = len(ids) == 1
+        control = [text for text in found if self._is_control[text]]
+        if control and self._on_control_tokens == "strip":
+            prompt = without_end(prompt, control)
+            left = self._suspects(rules, prompt)
+            control = [text for text in left if text in control]
+        check_contents(prompt, control)
+        return prompt
+
+    async def _text_ids(
+        self, transport: Transport, profile: ServerProfile, rules: PromptRules, text: str
+    ) -> Sequence[int]:
+        """Return the token IDs of a part of a content, by whoever tokenizes the whole."""
+        if rules.server_tokenizes:
+            return await tokenize_text(transport, profile.model, text, add_special_tokens=False)
+        return await self._without_server(transport, profile, rules, FormattedText(text))
+
+    def may_hold_control_tokens(self, rules: PromptRules, prompt: Prompt) -> bool:
+        """Return True if `cleaned` would look further."""
+        return bool(self._suspects(rules, prompt))
+
+    def _suspects(self, rules: PromptRules, prompt: Prompt) -> list[str]:
+        if self._on_control_tokens == "allow":
+            return []
+        step = rules.step.text if rules.step is not None else None
+        return [
+            text
+            for text in suspects(prompt, rules.headers)
+            if text != step and self._is_control.get(text, True)
+        ]
+
+    def _know(self, profile: ServerProfile) -> None:
+        """Forget what was known about another server."""
+        if self._known_for is not profile:
+            self._known_for, self._shown, self._is_control = profile, set(), {}
 
     async def _tokenized(
         self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
@@ -192,7 +288,9 @@ class Tokenizer:
         if proof.failure is not None:
             return {}
         proven = {
-            index: prompt for index, prompt in prompts.items() if proof.spot_checks.may_skip(prompt)
+            index: prompt
+            for index, prompt in prompts.items()
+            if not rules.server_tokenizes or proof.spot_checks.may_skip(prompt)
         }
         if not proven:
             return {}
@@ -221,8 +319,10 @@ class Tokenizer:
     async def _ids(
         self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
     ) -> TokenIds:
+        if not rules.server_tokenizes:
+            return await self._without_server(transport, profile, rules, prompt)
         if self._choice == "server" or not is_plain(prompt):
-            return await _server_ids(transport, profile, rules, prompt)
+            return await self._server_ids(transport, profile, rules, prompt)
         proof = await self._proof_for(profile)
         if proof.failure is None:
             async with proof.spot_checks.turn(prompt) as is_due:
@@ -230,8 +330,25 @@ class Tokenizer:
                     transport, profile, rules, prompt, proof, is_due=is_due
                 )
         if self._choice == "auto":
-            return await _server_ids(transport, profile, rules, prompt)
+            return await self._server_ids(transport, profile, rules, prompt)
         raise copy(proof.failure) from proof.failure
+
+    async def _without_server(
+        self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
+    ) -> TokenIds:
+        """Return the token IDs by the local tokenizer, which discovery compared with the server."""
+        if isinstance(prompt, TokenIds):
+            return prompt
+        if self._choice == "server" or not is_plain(prompt):
+            raise RouteNotFoundError(
+                _HIDDEN, status=404, endpoint=f"POST {transport.url}{TOKENIZE_PATH}"
+            )
+        proof = await self._proof_for(profile)
+        if proof.failure is not None:
+            raise copy(proof.failure) from proof.failure
+        return await asyncio.to_thread(
+            proof.tokenizer.ids, prompt, generation_prompt=rules.generation_prompt
+        )
 
     async def _local_ids(
         self,
@@ -249,10 +366,10 @@ class Tokenizer:
         except InputError:
             if self._choice != "auto":
                 raise
-            return await _server_ids(transport, profile, rules, prompt)
+            return await self._server_ids(transport, profile, rules, prompt)
         if not is_due:
             return local
-        server = await _server_ids(transport, profile, rules, prompt)
+        server = await self._server_ids(transport, profile, rules, prompt)
         is_news = proof.failure is None
         try:
             proof.compare(prompt, local, server)
@@ -262,6 +379,29 @@ class Tokenizer:
             if is_news:
                 _logger.warning("the server tokenizes from now on: %s", type(error).__name__)
         return server
+
+    async def _server_ids(
+        self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
+    ) -> TokenIds:
+        """Return the token IDs by the server, whose template must show all parts of the prompt.
+
+        Raises:
+            InputError: If the template leaves out a part.
+            RewardClientError: As `tokenize`.
+        """
+        ids = await _server_ids(transport, profile, rules, prompt)
+        self._know(profile)
+        for part, form, rest in omissions(prompt) if isinstance(prompt, Conversation) else ():
+            if form in self._shown:
+                continue
+            if await _server_ids(transport, profile, rules, rest) == ids:
+                raise InputError(
+                    f"Cannot score this conversation: the chat template of the model leaves out "
+                    f"its {part}. Write them into content as the model writes them, or leave them "
+                    "out."
+                )
+            self._shown.add(form)
+        return ids
 
     async def _proof_for(self, profile: ServerProfile) -> Proof:
         """Return the proof for this server; another server starts a new one."""
@@ -282,10 +422,7 @@ class Tokenizer:
         return proof
 
     def _local(self, profile: ServerProfile) -> LocalTokenizer:
-        if isinstance(self._choice, LocalTokenizer):
-            return self._choice
-        by_server = self._choice in ("local", "auto")
-        return LocalTokenizer(profile.tokenizer_root or "" if by_server else self._choice)
+        return local_tokenizer(self._choice, profile.tokenizer_root) or LocalTokenizer("")
 
 
 async def _server_ids(

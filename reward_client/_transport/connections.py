@@ -1,13 +1,12 @@
-"""Connections of aiohttp: sockets, TLS, proxies."""
+"""Connections of aiohttp: sockets and TLS."""
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from base64 import b64encode
 from contextlib import suppress
 from contextvars import ContextVar
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
@@ -24,6 +23,8 @@ _KEEPALIVE_SECONDS = 4.0
 _MAX_HEADER_BYTES = 65_536
 # With aiohttp's default of 64 kB a large response stops and starts its socket many times.
 _READ_BUFFER_BYTES = 2**20
+_HANDSHAKE_SECONDS = 2.0
+_HTTP_PORT = 80
 
 
 latest_connection: ContextVar[ResponseHandler | None] = ContextVar(
@@ -87,7 +88,7 @@ def open_session(context: ssl.SSLContext | None) -> aiohttp.ClientSession:
         max_line_size=_MAX_HEADER_BYTES,
         max_field_size=_MAX_HEADER_BYTES,
         auto_decompress=False,  # would accept unrequested encodings, before the status
-        trust_env=False,  # would send a password from ~/.netrc; `find_proxy` reads proxies
+        trust_env=False,  # would send a password from ~/.netrc; `proxies` reads proxies
     )
 
 
@@ -97,39 +98,6 @@ def drop_session(session: aiohttp.ClientSession) -> None:
     session.detach()
     if isinstance(connector, _Connector):
         connector.drop()
-
-
-def find_proxy(base_url: str, connection: Connection) -> httpx.Proxy | None:
-    """Return the proxy, with user and password as a header; None for a direct connection.
-
-    Raises:
-        InputError: If the proxy's address is unreadable.
-    """
-    url = connection.proxy or (_environment_proxy(base_url) if connection.trust_env else None)
-    if not url:
-        return None
-    try:
-        # HTTP_PROXY=host:port without a scheme means http, by convention.
-        proxy = httpx.Proxy(url if "://" in url else f"http://{url}")
-    except (ValueError, httpx.InvalidURL):  # the text of these errors holds the password
-        proxy = None
-    if proxy is None or proxy.url.scheme not in {"http", "https"}:
-        raise InputError(
-            "A proxy must look like http://host:port or https://host:port. Give it as "
-            "Connection(proxy=…), or ignore the environment with Connection(trust_env=False)."
-        )
-    if proxy.auth is None:
-        return proxy
-    token = b64encode(":".join(proxy.auth).encode()).decode()
-    return httpx.Proxy(proxy.url, headers={"proxy-authorization": f"Basic {token}"})
-
-
-def _environment_proxy(base_url: str) -> str | None:
-    parts = urlsplit(base_url)
-    if parts.hostname is None or proxy_bypass(parts.netloc):
-        return None
-    proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
 
 
 def tls_context(connection: Connection) -> ssl.SSLContext:
@@ -152,3 +120,20 @@ def tls_context(connection: Connection) -> ssl.SSLContext:
             "SSL_CERT_FILE."
         ) from error
     return context
+
+
+async def speaks_tls(url: str) -> bool:
+    """Return whether the port of a plain HTTP URL answers a TLS handshake."""
+    parts = urlsplit(url)
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # nothing is sent over this connection
+    try:
+        async with asyncio.timeout(_HANDSHAKE_SECONDS):
+            _, writer = await asyncio.open_connection(
+                parts.hostname, parts.port or _HTTP_PORT, ssl=context
+            )
+    except (OSError, TimeoutError):  # ssl.SSLError is an OSError
+        return False
+    writer.transport.abort()
+    return True

@@ -6,17 +6,16 @@ import asyncio
 import json
 import logging
 import math
-import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import cast
 
 import orjson
 
-from reward_client._base.json_values import as_mapping, is_overfull
+from reward_client._base.json_values import is_overfull
 from reward_client._base.options import Limits, RetryPolicy
 from reward_client._protocols.http import (
     MAX_DEATHS,
@@ -26,7 +25,8 @@ from reward_client._protocols.http import (
     Response,
 )
 from reward_client._transport.backends.base import Backend, RawResponse
-from reward_client._transport.ledger import Ledger
+from reward_client._transport.binding import Binding, Repeat
+from reward_client._transport.hidden_refusals import HiddenRefusals, as_refusal
 from reward_client._transport.network_errors import (
     NETWORK_ERROR_RULES,
     NetworkError,
@@ -37,14 +37,16 @@ from reward_client._transport.retry import Failure, retrying
 from reward_client._transport.status_errors import (
     ErrorBody,
     error_kind,
+    is_away,
+    is_busy,
     is_retried,
+    may_hide_refusal,
     read_error,
     retry_after,
 )
 from reward_client.errors import (
     EngineDeadError,
     InputError,
-    ModelNotFoundError,
     ProtocolError,
     ResponseMismatchError,
 )
@@ -54,20 +56,14 @@ _logger = logging.getLogger("reward_client")
 _FIRST_CONTACT_SECONDS = 5.0
 """The longest wait for a server that never answered: mostly its address is wrong."""
 
-_MAX_ASKED = 5
-"""How often a request is asked again whose response has answered another one."""
-
 _MAX_FAILURES = 5
 """The attempts of a request that a server answers with failures, or breaks off."""
 
-_BUSY = (429, 502, 503, 504)
-"""The statuses of a server that is away behind a gateway, starting, or busy."""
+_TELLING_FAILURE = 2
+"""The failure of a request at which the client looks whether a gateway hides a refusal."""
 
 _RESERVED_SLOTS = 8
 """The requests in flight that are reserved for scoring."""
-
-# vLLM builds the ID of a pooling response from the request ID, and can be told to return it.
-_REQUEST_ID = re.compile(r"rc-[0-9a-f]{32}")
 
 
 class HttpTransport:
@@ -95,9 +91,7 @@ class HttpTransport:
         self.url = url
         self.has_stand_in = has_stand_in
         self.lost_at = -math.inf
-        self.ledger = Ledger()
-        self.settling: set[asyncio.Future[None]] = set()
-        self.mixes_up = False
+        self.binding = Binding()
         self._succeeded_at = -math.inf
         self._fell_silent_at = -math.inf
         self._backend = backend
@@ -109,6 +103,7 @@ class HttpTransport:
         self._first_contact = retry.model_copy(update={"budget": first})
         self._has_answered = False
         self._unreachable = False
+        self.hidden_refusals = HiddenRefusals(self._try)
         self._is_awaited = False
         slots = limits.max_concurrency
         self._slots = asyncio.Semaphore(slots)
@@ -119,14 +114,14 @@ class HttpTransport:
     def take_over(self, earlier: HttpTransport) -> None:
         """Continue with what a transport of an event loop that has ended knew of the server."""
         self.lost_at = earlier.lost_at
-        self.ledger = earlier.ledger
+        self.binding.take_over(earlier.binding)
         self._has_answered = earlier._has_answered
         self._unreachable = earlier._unreachable
 
     def mark_lost(self, began: float | None = None) -> None:
         """See `Transport`."""
         self.lost_at = max(self.lost_at, time.monotonic() if began is None else began)
-        self.ledger = Ledger()  # another server may give the same replies
+        self.binding.forget()
 
     def mark_maybe_lost(self, failed_at: float) -> None:
         """Note before a late attempt that another server may have come up.
@@ -188,6 +183,31 @@ class HttpTransport:
             return self._once
         return self._policy if self._has_answered else self._first_contact
 
+    @property
+    def proxy(self) -> str | None:
+        """See `Transport`."""
+        return self._backend.proxy
+
+    def _through(self) -> str:
+        """Return a sentence that names the proxy, if there is one."""
+        proxy = self._backend.proxy
+        if proxy is None:
+            return ""
+        instead = (
+            " NO_PROXY or Connection(trust_env=False) avoids it."
+            if proxy.endswith("environment")
+            else ""
+        )
+        return f" The request went through the proxy {proxy}.{instead}"
+
+    async def _try(self, request: Request) -> Response | Failure:
+        """Send a request, once, or twice if the connection was closed before the response."""
+        body = None if request.body is None else _encode(request.body)
+        outcome = await self.send_once(request, body, new_request_id())
+        if _is_of_connection(outcome):
+            outcome = await self.send_once(request, body, new_request_id())
+        return outcome.response if isinstance(outcome, Repeat) else outcome
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._backend.aclose()
@@ -199,7 +219,10 @@ class HttpTransport:
     async def send_once(
         self, request: Request, body: bytes | None, request_id: str
     ) -> Response | Failure | Repeat:
-        """Send one request; return a failure instead of raising it, so that it can be retried."""
+        """Send one request; return a failure instead of raising it, so that it can be retried.
+
+        The connection is closed after a failure, and after a response that may be another's.
+        """
         headers = {**self._headers, "x-request-id": request_id}
         if body is not None:
             headers["content-type"] = "application/json"
@@ -219,46 +242,13 @@ class HttpTransport:
             self._is_awaited = False
         read = self._read(response, endpoint, request_id)
         outcome = (
-            await self._bind(request, body, response, read) if isinstance(read, Response) else read
+            await self.binding.check(request, body, response, read)
+            if isinstance(read, Response)
+            else read
         )
         if not isinstance(outcome, Response):
             await response.drop()  # its next response may be one late
         return outcome
-
-    async def settled(self) -> None:
-        """Wait for everybody whose response is in doubt now."""
-        if self.settling:
-            await asyncio.wait(tuple(self.settling))
-
-    async def tells_apart(self, path: str, reply: int) -> bool:
-        """Return False if a request to this route that had another reply gets a wrong one now."""
-        landmark = self.ledger.landmark(path, reply)
-        if landmark is None:
-            return True
-        request = _first_in_line(landmark.request)
-        outcome = await self.send_once(request, landmark.body, _new_id())
-        if isinstance(outcome, Failure):
-            return outcome.network_error is None  # another server may refuse the request
-        return isinstance(outcome, Response)
-
-    async def _bind(
-        self, request: Request, body: bytes | None, raw: RawResponse, response: Response
-    ) -> Response | Failure | Repeat:
-        """Return the response, unless it may be the answer to another request."""
-        named = _named_requests(response.payload, raw.headers)
-        for other in named - {response.request_id}:
-            return _mismatch(f"The response belongs to another request, {other}.", response)
-        if named or _writes(request):
-            return response
-        if not raw.is_only:
-            return _mismatch("A second response followed on the connection.", response)
-        if self.mixes_up:
-            # The response that this one may repeat was sent before: it is read before.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-        unnamed = replace(response, fingerprint=hash(raw.body))
-        is_new = self.ledger.enter(request, body, unnamed.fingerprint)
-        return unnamed if is_new else Repeat(unnamed)
 
     def _read(self, response: RawResponse, endpoint: str, request_id: str) -> Response | Failure:
         if is_overfull(response.body):
@@ -274,7 +264,7 @@ class HttpTransport:
             )
         payload = _json_or_none(response.body)
         # The body decides before the status: vLLM up to 0.17.1 sends some errors with HTTP 200.
-        error = read_error(response.body, payload, response.sent)
+        error = read_error(response.body, payload, response.sent, failed=not response.succeeded)
         if response.succeeded:
             if error is None:
                 return Response(payload, endpoint, request_id)
@@ -282,7 +272,8 @@ class HttpTransport:
                 return Failure(
                     ProtocolError(
                         f"HTTP {response.status} without JSON: {error.message!r}. "
-                        "Does base_url point at a vLLM server? Does a proxy cut responses?",
+                        "Does base_url point at a vLLM server? Does a proxy cut responses?"
+                        f"{self._through()}",
                         endpoint=endpoint,
                         request_id=request_id,
                     ),
@@ -295,22 +286,26 @@ class HttpTransport:
         self, response: RawResponse, error: ErrorBody, endpoint: str, request_id: str
     ) -> Failure:
         status = error.code or (500 if response.succeeded else response.status)
-        kind, hint = error_kind(status, error)
-        if issubclass(kind, EngineDeadError | ModelNotFoundError):
+        wait = retry_after(response.headers)
+        busy = is_busy(status, error, wait)
+        kind, hint = error_kind(status, error, busy=busy)
+        if issubclass(kind, EngineDeadError):
             self.mark_lost()
         message = error.message
         return Failure(
             kind(
-                f"HTTP {status}{f': {message}' if message else ' with an empty body'}. {hint}",
+                f"HTTP {status}{f': {message}' if message else ' with an empty body'}. {hint}"
+                f"{self._through()}",
                 status=status,
                 server_message=message,
-                retry_after=retry_after(response.headers),
+                retry_after=wait,
                 endpoint=endpoint,
                 request_id=request_id,
             ),
             summary=f"HTTP {status}",
-            retried=is_retried(kind, status),
-            away=status in _BUSY and not issubclass(kind, EngineDeadError),
+            retried=is_retried(kind, status, busy=busy),
+            away=is_away(kind, status, busy=busy),
+            may_hide_refusal=may_hide_refusal(kind, status, error, busy=busy),
         )
 
     def _failed_by_network(
@@ -320,7 +315,7 @@ class HttpTransport:
         if rule.server_lost:
             self.mark_lost(began)
         reason = redact(str(error), self._headers)[:200]
-        message = f"{reason[:1].upper()}{reason[1:]}. {rule.hint}"
+        message = f"{reason[:1].upper()}{reason[1:]}. {rule.hint}{self._through()}"
         if rule.server_lost and not self._has_answered:
             message += " If it is starting, call wait_until_ready() first (--wait in commands)."
         return Failure(
@@ -332,13 +327,6 @@ class HttpTransport:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Repeat:
-    """A response whose bytes have answered another request before."""
-
-    response: Response
-
-
 class _Attempts:
     """The attempts of one request, with a summary of each failure."""
 
@@ -347,6 +335,7 @@ class _Attempts:
         self._request = request
         self._body = None if request.body is None else _encode(request.body)
         self._was_repeated = False
+        self._bare_failures = 0
         self._deaths = 0
         self._failures = 0
         self._failing_since = 0.0
@@ -374,6 +363,10 @@ class _Attempts:
             # Mostly an idle connection that the server had closed: repeat at once, and only once.
             self._was_repeated = True
             outcome = await self._send()
+        if isinstance(outcome, Failure) and outcome.may_hide_refusal:
+            outcome = await self._explained(outcome)
+        if isinstance(outcome, Response):
+            self._transport.hidden_refusals.note_success(self._request, self._body)
         if isinstance(outcome, Failure) and isinstance(outcome.error, EngineDeadError):
             self._deaths += 1
             if self._deaths == MAX_DEATHS:
@@ -386,59 +379,35 @@ class _Attempts:
             return replace(outcome, retried=outcome.retried and not self._transport.has_stand_in())
         return outcome
 
-    async def _send(self) -> Response | Failure:
-        transport, first = self._transport, await self._send_once(self._request)
-        outcome: Response | Failure = (
-            await self._resolve(first.response) if isinstance(first, Repeat) else first
-        )
-        for _ in range(_MAX_ASKED):
-            if isinstance(outcome, Failure) or outcome.is_named or not transport.settling:
-                return outcome
-            # Somebody else got a wrong response, so this one may be theirs.
-            await transport.settled()
-            if self._holds(outcome):
-                return outcome
-            outcome = await self._resolve(outcome)
-        if isinstance(outcome, Failure) or self._holds(outcome):
-            return outcome
-        return _repeats(outcome)
+    async def _explained(self, failure: Failure) -> Response | Failure:
+        """Find out whether the server refuses the request, behind a gateway that hides refusals.
 
-    def _holds(self, response: Response) -> bool:
-        return self._transport.ledger.holds(self._request, self._body, response.fingerprint)
-
-    async def _resolve(self, repeat: Response) -> Response | Failure:
-        """Find the response to this request in the place of one that is in doubt."""
-        self._transport.mixes_up = True
-        settling = self._transport.settling
-        found: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        settling.add(found)
-        try:
-            return await self._ask_again(repeat)
-        finally:
-            settling.remove(found)
-            found.set_result(None)
-
-    async def _ask_again(self, repeat: Response) -> Response | Failure:
-        """Ask again: two requests that truly have one response get it again.
-
-        Before, a third request shows that the route tells requests apart.
+        The first failure is mostly of the moment, unless the gateway is known to hide refusals.
         """
-        transport, request = self._transport, self._request
-        for _ in range(_MAX_ASKED):
-            if not await transport.tells_apart(request.path, repeat.fingerprint):
-                continue
-            again = await self._send_once(_first_in_line(request))
-            if not isinstance(again, Repeat):
-                return again
-            if again.response.fingerprint == repeat.fingerprint:
-                transport.ledger.confirm(request, self._body, repeat.fingerprint)
-                return again.response
-            repeat = again.response
-        return _repeats(repeat)
+        refusals = self._transport.hidden_refusals
+        self._bare_failures += 1
+        if not refusals.are_hidden and self._bare_failures != _TELLING_FAILURE:
+            return failure
+        is_refused, is_lost = await refusals.look_behind(self._request)
+        if not is_refused:
+            return replace(failure, away=failure.away or is_lost)
+        # Others are answered now, so that a failure of the moment is over.
+        again = await self._send()
+        if _is_of_connection(again):
+            again = await self._send()
+        if isinstance(again, Failure) and again.may_hide_refusal:
+            return as_refusal(again)
+        return again
+
+    async def _send(self) -> Response | Failure:
+        binding = self._transport.binding
+        return await binding.settle(self._request, self._body, self._send_once)
 
     async def _send_once(self, request: Request) -> Response | Failure | Repeat:
-        request_id = _new_id()
-        outcome = await self._transport.send_once(request, self._body, request_id)
+        # vLLM up to 0.13 refuses an ID that is still in flight, so each attempt has its own.
+        request_id = new_request_id()
+        body = self._body if request.body is self._request.body else _encode(request.body or {})
+        outcome = await self._transport.send_once(request, body, request_id)
         summary = outcome.summary if isinstance(outcome, Failure) else "ok"
         _logger.debug(
             "%s %s: %s (%s)", self._request.method, self._request.path, summary, request_id
@@ -452,45 +421,12 @@ class _Attempts:
         return outcome
 
 
-def _named_requests(payload: object, headers: Mapping[str, str]) -> set[str]:
-    """Return the IDs of requests of this client that a response names."""
-    texts = (as_mapping(payload) or {}).get("id"), headers.get("x-request-id")
-    found = [_REQUEST_ID.search(text) for text in texts if isinstance(text, str)]
-    return {match[0] for match in found if match is not None}
-
-
-def _writes(request: Request) -> bool:
-    """Return True for a request whose response is a text: different prompts get equal ones."""
-    limit = (request.body or {}).get("max_tokens")
-    return isinstance(limit, int) and limit > 1
-
-
-def _mismatch(reason: str, response: Response) -> Failure:
-    return Failure(
-        response.error(
-            ResponseMismatchError, f"{reason} A proxy mixes up, repeats or caches responses."
-        ),
-        summary="a response to another request",
-        retried=True,
-    )
-
-
-def _repeats(response: Response) -> Failure:
-    failure = _mismatch("The response has answered another request before.", response)
-    return replace(failure, retried=False)
-
-
-def _first_in_line(request: Request) -> Request:
-    """Return the request, so that it does not queue behind others that only prepare."""
-    return replace(request, prepares=False)
-
-
-def _new_id() -> str:
-    # vLLM up to 0.13 refuses an ID that is still in flight, so each attempt has its own.
+def new_request_id() -> str:
+    """Return an ID that no other request has."""
     return f"rc-{uuid.uuid4().hex}"
 
 
-def _is_of_connection(outcome: Response | Failure) -> bool:
+def _is_of_connection(outcome: Response | Failure | Repeat) -> bool:
     """Return True if only the connection may be at fault, which is closed now."""
     return (
         isinstance(outcome, Failure)

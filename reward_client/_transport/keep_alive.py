@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import aiohttp
 
 from reward_client._base.options import Connection
-from reward_client._transport.connections import find_proxy
+from reward_client._transport.proxies import find_proxy
 
 _DEADLINE = aiohttp.ClientTimeout(total=10)
 _MAX_BYTES = 2**20

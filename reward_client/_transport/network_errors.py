@@ -22,6 +22,7 @@ class NetworkErrorKind(Enum):
     REFUSED = "connection refused"
     UNKNOWN_HOST = "unknown host"
     TLS = "TLS failure"
+    PLAIN_TO_TLS = "plain HTTP to a TLS port"
     PROXY = "proxy failure"
     PROXY_REFUSAL = "refused by the proxy"
     CONNECT_TIMEOUT = "connect timeout"
@@ -74,6 +75,13 @@ NETWORK_ERROR_RULES = {
         server_lost=False,
         why="another attempt does not make a certificate valid",
         hint="Check https:// against http://, and Connection(verify=…, cert=…).",
+    ),
+    NetworkErrorKind.PLAIN_TO_TLS: NetworkErrorRule(
+        ServerUnreachableError,
+        retried=False,
+        server_lost=False,
+        why="the port speaks TLS and nothing else",
+        hint="Give base_url with https://.",
     ),
     NetworkErrorKind.PROXY: NetworkErrorRule(
         ServerUnreachableError,

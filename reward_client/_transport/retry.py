@@ -37,6 +37,7 @@ class Failure:
         retried: True if another attempt can help.
         network_error: The kind of network error, if the attempt failed by one.
         away: True if the server is away or busy: only time can help.
+        may_hide_refusal: True if a gateway may have put this failure in the place of a refusal.
     """
 
     error: RewardClientError
@@ -44,6 +45,7 @@ class Failure:
     retried: bool
     network_error: NetworkErrorKind | None = None
     away: bool = False
+    may_hide_refusal: bool = False
 
 
 def retrying(policy: RetryPolicy, spent: float) -> AsyncRetrying:

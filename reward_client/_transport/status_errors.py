@@ -33,29 +33,77 @@ _READ_CHARACTERS = 4_096
 
 STATUS_RULES = {
     408: (True, "the server stopped waiting for the request and did not process it"),
+    420: (True, "some gateways send it in the place of 429"),
     425: (True, "the server asks for it"),
     429: (True, "the server or a gateway asks to come back later"),
     500: (True, "vLLM up to 0.17 sends it when its engine fails, gateways when they restart"),
+    501: (False, "the server does not know the method"),
     502: (True, "a gateway has lost its server for a moment"),
     503: (True, "the server scales or starts"),
     504: (True, "a gateway has lost its server for a moment"),
+    505: (False, "the server does not speak this HTTP"),
+    508: (False, "the proxies form a loop"),
+    509: (True, "a gateway has no bandwidth left for the moment"),
+    511: (False, "the network wants a login first"),
+    525: (False, "Cloudflare and the server agree on no TLS"),
+    526: (False, "the server's certificate is invalid for Cloudflare"),
+    529: (True, "the server or a gateway is overloaded; Dynamo and others send it"),
 }
-"""Status → (retried, why). Every other status is permanent: the same request would get the same
-response."""
+"""Status → (retried, why). Every other 5xx is a gateway's own word for a failure, and is retried.
+Every other status is permanent: the same request would get the same response."""
 
-# Recorded from 0.8.5, 0.10.2, 0.12.0, 0.16.0, 0.20.2 and 0.25.1 after their engine died.
+_BUSY = frozenset({420, 429, 509, 529})
+_AWAY = frozenset({*_BUSY, 502, 503, 504, 520, 521, 522, 523, 524, 530, 598, 599})
+
+# Types of errors that gateways send with a status of their own. Dynamo sends "Overloaded" with the
+# status that its operator chose (DYN_HTTP_OVERLOAD_STATUS_CODE).
+_BUSY_TYPE = re.compile(
+    r"overload|too.?many.?requests|rate.?limit|throttl|service.?unavailable|server.?busy"
+    r"|slow.?down|resource.?exhausted|(?:out.?of|insufficient|no).?capacity|capacity.?exhausted",
+    re.IGNORECASE,
+)
+_BUSY_MESSAGE = re.compile(
+    r"overload|too many requests|rate.?limit|throttl|at capacity|out of capacity|queue is full"
+    r"|try again (?:later|in )|retry (?:later|after)"
+    r"|\b(?:busy|not ready|temporarily unavailable|starting up|warming up)\b"
+    r"|no (?:available|healthy|free|ready) (?:\w+ )?"
+    r"(?:workers?|upstreams?|backends?|replicas?|instances?|servers?|endpoints?|deployments?)",
+    re.IGNORECASE,
+)
+# verl's router sends 500 for each error of its server. Others send 502 for what they cannot read.
+_HIDING = frozenset({500, 502})
+# These statuses quote the sample, whose own words must not decide.
+_QUOTING = frozenset({400, 413, 415, 422})
+
+# Recorded from 0.8.5, 0.10.2, 0.12.0, 0.16.0, 0.20.2, 0.25.1 and 0.33.0 after their engine died.
+# The last line is all that 0.33.0 says, and it says it of nothing else.
 _DEAD_ENGINE = re.compile(
     r"EngineCore encountered an issue|EngineDead|engine (?:is )?(?:already )?dead"
-    r"|Background loop (?:has errored|is not running)|Engine loop (?:has died|is not running)",
+    r"|Background loop (?:has errored|is not running)|Engine loop (?:has died|is not running)"
+    r"|^The server had an error while processing your request\.$",
     re.IGNORECASE,
 )
-_UNKNOWN_MODEL = re.compile(r"\bmodel\b.*does not exist", re.IGNORECASE | re.DOTALL)
-# The messages of vLLM 0.8.5 to 0.32.0 for a route or pooling task that the model does not have.
+# vLLM says the first. Dynamo says "Model not found", others the rest.
+_UNKNOWN_MODEL = re.compile(
+    r"\bmodel\b.{0,200}?\b(?:does not exist|not found|not exist|is not served|unknown)\b"
+    r"|\b(?:unknown|no such|invalid) model\b",
+    re.IGNORECASE | re.DOTALL,
+)
+# The words of nginx, Go and Apache.
+_PLAIN_TO_TLS = re.compile(
+    r"plain HTTP request was sent to HTTPS port|HTTP request to an HTTPS server"
+    r"|speaking plain HTTP to an SSL-enabled",
+    re.IGNORECASE,
+)
+# The messages of vLLM 0.8.5 to 0.33.0 for a route or pooling task that the model does not have. The
+# last one is of 0.33: a model that embeds each token answers rows on /v1/embeddings, and no base64.
 _NOT_SERVED = re.compile(
     r"does not support \w[\w ()]* API|Unsupported task|Task \w+ is not supported"
-    r"|pooling_task must be one of|switching the model's pooling_task|task was removed",
+    r"|pooling_task must be one of|switching the model's pooling_task|task was removed"
+    r"|body\.encoding_format\W+msg\W+Input should be 'float'",
     re.IGNORECASE,
 )
+_MESSAGE_KEYS = ("Message", "msg", "title", "reason", "description", "error_description")
 # The text before a prompt. pydantic's validation errors repeat the input: as a list of dicts, as
 # JSON (also within a JSON text) or as text. A response of /detokenize may be cut within the prompt.
 _ECHO = re.compile(r"""\\*['"](?:input|prompt|messages|content)\\*['"]\s*:|input_value=""")
@@ -77,34 +125,44 @@ class ErrorBody:
 
 
 def read_error(
-    body: bytes, payload: object, sent: Mapping[str, str] = MappingProxyType({})
+    body: bytes,
+    payload: object,
+    sent: Mapping[str, str] = MappingProxyType({}),
+    *,
+    failed: bool = False,
 ) -> ErrorBody | None:
     """Read the error in a response of any status; None if it holds none.
 
     The forms: vLLM's flat (up to 0.10.0) and nested errors, a bare string (401), FastAPI's
-    ``detail``, and the pages of proxies.
+    ``detail``, and the pages of proxies. With a status of failure, also flat errors of gateways,
+    and any other JSON.
 
     Args:
         body: The raw body.
         payload: The body as JSON; None if it is no JSON.
         sent: The headers of the request, which are redacted if the response repeats them.
+        failed: True if the status says that the request failed.
     """
     fields = as_mapping(payload)
     if fields is None:
-        if payload is not None:
+        if payload is not None and not failed:
             return None
         return ErrorBody(_message(body.decode("utf-8", "replace"), sent))
     error = fields.get("error")
     nested = as_mapping(error)
     if nested:
         fields = nested
-    elif error:
+    elif error and not (failed and isinstance(fields.get("message"), str)):
         return ErrorBody(_message(error, sent))
     elif "detail" in fields:
         return ErrorBody(_message(fields["detail"], sent))
-    elif fields.get("object") != "error":
+    elif fields.get("object") != "error" and not failed:
         return None
-    message, kind, code = fields.get("message"), fields.get("type"), fields.get("code")
+    kind, code = fields.get("type"), fields.get("code")
+    message = fields.get("message")
+    if message is None and failed and not nested and fields:
+        named = (fields.get(key) for key in _MESSAGE_KEYS)
+        message = next((each for each in named if isinstance(each, str)), fields)
     return ErrorBody(
         message=_message(message, sent),
         type=kind if isinstance(kind, str) else "",
@@ -112,10 +170,50 @@ def read_error(
     )
 
 
-def error_kind(status: int, error: ErrorBody) -> tuple[type[StatusError], str]:
-    """Return the class of a status error, and the advice to the caller."""
+def is_busy(status: int, error: ErrorBody, wait: float | None) -> bool:
+    """Return True if the server or a gateway says, in any way, that only time can help.
+
+    Args:
+        status: The status.
+        error: The content of the error.
+        wait: The seconds to wait that the server names; None if it names none.
+    """
+    if _DEAD_ENGINE.search(error.message) or status < 400:
+        return False
+    if status in _BUSY or wait is not None or _BUSY_TYPE.search(error.type):
+        return True
+    return status not in _QUOTING and bool(_BUSY_MESSAGE.search(error.message))
+
+
+def is_away(kind: type[StatusError], status: int, *, busy: bool) -> bool:
+    """Return True if the server is away behind a gateway, starting, or busy."""
+    return not issubclass(kind, EngineDeadError) and (busy or status in _AWAY)
+
+
+def may_hide_refusal(kind: type[StatusError], status: int, error: ErrorBody, *, busy: bool) -> bool:
+    """Return True if a gateway may have put this failure in the place of a server's refusal.
+
+    vLLM's own errors have a type.
+    """
+    return issubclass(kind, ServerError) and status in _HIDING and not error.type and not busy
+
+
+def error_kind(
+    status: int, error: ErrorBody, *, busy: bool = False
+) -> tuple[type[StatusError], str]:
+    """Return the class of a status error, and the advice to the caller.
+
+    Args:
+        status: The status.
+        error: The content of the error.
+        busy: True if the error says that only time can help.
+    """
     if _DEAD_ENGINE.search(error.message):
         return EngineDeadError, "vLLM's engine has died. Read the server's log and restart it."
+    if _PLAIN_TO_TLS.search(error.message):
+        return BadRequestError, "Give base_url with https://."
+    if status in _BUSY or (busy and status < 500):
+        return RateLimitedError, "Lower Limits(max_concurrency=…) or try again later."
     if _NOT_SERVED.search(error.message):
         return RouteNotFoundError, "The server does not serve this model's task on this route."
     if status == 404 and (error.type == "NotFoundError" or _UNKNOWN_MODEL.search(error.message)):
@@ -129,8 +227,6 @@ def error_kind(status: int, error: ErrorBody) -> tuple[type[StatusError], str]:
             return RouteNotFoundError, "Does base_url point at a vLLM server?"
         case 408 | 425:
             return ServerError, "The server asked for retries, which did not help."
-        case 429:
-            return RateLimitedError, "Lower Limits(max_concurrency=…) or try again later."
         case _ if 300 <= status < 400:
             return (
                 StatusError,
@@ -142,13 +238,15 @@ def error_kind(status: int, error: ErrorBody) -> tuple[type[StatusError], str]:
             return ServerError, "The server or a proxy before it failed. Read its log."
 
 
-def is_retried(kind: type[StatusError], status: int) -> bool:
+def is_retried(kind: type[StatusError], status: int, *, busy: bool = False) -> bool:
     """Return whether another attempt can help."""
+    if busy:
+        return True
     if issubclass(kind, EngineDeadError):
         return True  # but only once: the input may be what kills the engine
     if issubclass(kind, RouteNotFoundError | ModelNotFoundError):
         return False
-    return STATUS_RULES.get(status, (False, ""))[0]
+    return STATUS_RULES.get(status, (status >= 500, ""))[0]
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

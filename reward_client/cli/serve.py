@@ -24,7 +24,7 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument(
         "--dialect",
-        choices=["0.8", "0.10", "0.12", "0.16", "0.20", "0.25", "0.32"],
+        choices=["0.8", "0.10", "0.12", "0.16", "0.20", "0.25", "0.32", "0.33"],
         default="0.32",
         help="vLLM version",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from array import array
@@ -56,6 +57,8 @@ from reward_client.files.summary import ScoreSummary, Tally
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+
+_logger = logging.getLogger("reward_client")
 
 _MAX_WAITING = 10_000
 """Rows without samples to score that are read before the waiting rows are written."""
@@ -112,6 +115,7 @@ def score_file(
         run = _Run(rows, results, settings_digest(monitor.settings))
         run.skip_written()
         summary = run.score(client, monitor, before, progress=progress)
+        monitor.warn_of_midnight()
         results.sync()
         if results.path != target:
             with file_errors(target):
@@ -297,6 +301,17 @@ class _ServerMonitor:
                 "from the earlier server. Start it again to resume, or choose another output."
             )
         self._known.append(provenance)
+
+    def warn_of_midnight(self) -> None:
+        """Warn if the chat template writes another date than at the start."""
+        day = self.settings.prompt_date
+        if day is not None and (now := self._client.settings().prompt_date) != day:
+            _logger.warning(
+                "the chat template writes today's date, and the day changed from %s to %s during "
+                "the run: rewards of later rows belong to another prompt",
+                day,
+                now,
+            )
 
 
 def _score_rows(

@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from reward_client.testing._model.sum_judge import demo_pairs
     from reward_client.testing.app import create_app
     from reward_client.testing.faults import Fault
+    from reward_client.testing.gateway import GatewayKind, RewardGateway
     from reward_client.testing.recording import RecordedRequest
     from reward_client.testing.server import RewardServer, serve
 
 __all__ = [
     "Fault",
+    "GatewayKind",
     "RecordedRequest",
     "ReferenceValues",
+    "RewardGateway",
     "RewardServer",
     "create_app",
     "demo_pairs",
@@ -36,8 +39,10 @@ __all__ = [
 
 _MODULES = {
     "Fault": "faults",
+    "GatewayKind": "gateway",
     "RecordedRequest": "recording",
     "ReferenceValues": "_model.reference",
+    "RewardGateway": "gateway",
     "RewardServer": "server",
     "create_app": "app",
     "demo_pairs": "_model.sum_judge",

@@ -35,12 +35,13 @@ def create_app(
     version: str | None = "dialect",
     owned_by: str = "vllm",
     root: str = "reward-client/sum-judge",
+    chat_template: str | None = None,
 ) -> ASGIApp:
     """Create the app that `RewardServer` runs, without fault injection and recording.
 
     Args:
         dialect: The vLLM version to imitate: ``"0.8"``, ``"0.10"``, ``"0.12"``, ``"0.16"``,
-            ``"0.20"``, ``"0.25"`` or ``"0.32"``.
+            ``"0.20"``, ``"0.25"``, ``"0.32"`` or ``"0.33"``.
         head: The head of the model; see `RewardServer`.
         logprobs: The ``--logprobs-mode`` of a server that generates; see `RewardServer`.
         raw: True imitates a server that was started with its activation switched off, as by
@@ -54,15 +55,17 @@ def create_app(
         owned_by: The owner that ``/v1/models`` reports. vLLM reports ``"vllm"``; a proxy in front
             of it may report another owner.
         root: The model path that ``/v1/models`` reports. Clients look recipes up by it.
+        chat_template: The chat template to serve in the place of the model's, as by
+            ``--chat-template``.
 
     Raises:
         ValueError: If an option is unknown, or if the dialect does not support it.
     """
-    _check_choice("dialect", dialect, DIALECTS)
-    _check_choice("head", head, HEADS)
-    _check_choice("raw", raw, (True, False))
+    check_choice("dialect", dialect, DIALECTS)
+    check_choice("head", head, HEADS)
+    check_choice("raw", raw, (True, False))
     if logprobs is not None:
-        _check_choice("logprobs", logprobs, get_args(LogprobsMode))
+        check_choice("logprobs", logprobs, get_args(LogprobsMode))
     if logprobs not in (None, "processed_logprobs") and dialect == "0.8":
         raise ValueError(
             f"Cannot serve logprobs={logprobs!r} as vLLM 0.8: --logprobs-mode came with 0.10.0. "
@@ -90,6 +93,7 @@ def create_app(
         version=DIALECTS[dialect].version if version == "dialect" else version,
         owned_by=owned_by,
         root=root,
+        chat_template=chat_template,
     )
     app: ASGIApp = Starlette(
         routes=Endpoints(served).routes(), exception_handlers={HTTPException: _http_error}
@@ -97,7 +101,12 @@ def create_app(
     return _KeyGuard(app, api_key) if api_key else app
 
 
-def _check_choice(option: str, given: object, choices: Collection[object]) -> None:
+def check_choice(option: str, given: object, choices: Collection[object]) -> None:
+    """Refuse a value outside of a closed set.
+
+    Raises:
+        ValueError: If the value is none of the choices.
+    """
     if not any(isinstance(given, type(choice)) and given == choice for choice in choices):
         known = ", ".join(map(str, choices))
         raise ValueError(f"Cannot serve {option}={given!r}: it is unknown. Name one of {known}.")

@@ -27,8 +27,8 @@ def test_each_kind_of_sample() -> None:
     assert parse_sample([1, 2, 3]) == (1, 2, 3)
     parts = [{"role": "user", "content": [{"type": "text", "text": "2+2?"}]}]
     assert parse_sample(parts) == Conversation(parts)
-    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
-    assert parse_sample([TURNS[0], call]) == Conversation([TURNS[0], call])
+    call = {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "add"}}]}
+    assert parse_sample([TURNS[0], {**call, "content": None}]) == Conversation([TURNS[0], call])
 
 
 class Pydantic:

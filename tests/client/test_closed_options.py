@@ -26,7 +26,7 @@ from reward_client import (
     methods,
 )
 from reward_client.errors import RewardClientError
-from reward_client.testing import RewardServer, create_app, serve
+from reward_client.testing import GatewayKind, RewardServer, create_app, serve
 from reward_client.testing._model.generate import LogprobsMode
 from reward_client.testing._model.heads import Head
 from reward_client.tokenizing import LocalTokenizer, Retokenizer
@@ -161,8 +161,10 @@ CALLS: dict[str, Callable[..., Any]] = {
     "score_file": lambda **o: files.score_file(RewardClient(NOWHERE), "/no/in", "/no/out", **o),
     "LocalTokenizer": lambda **o: LocalTokenizer("x", **o),
     "LocalTokenizer.ids": lambda **o: LocalTokenizer("x").ids(FormattedText("a"), **o),
+    "LocalTokenizer.text_ids": lambda **o: LocalTokenizer("x").text_ids("a", **o),
     "LocalTokenizer.ids_of_each": lambda **o: LocalTokenizer("x").ids_of_each([], **o),
     "Retokenizer": lambda **o: Retokenizer("x", **o),
+    "GatewayKind": GatewayKind,
     "RewardServer": RewardServer,
     "create_app": create_app,
     "serve": lambda **o: serve(port=0, **o),

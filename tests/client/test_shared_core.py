@@ -195,8 +195,9 @@ def test_closing_ends_only_the_calls_of_the_client() -> None:
         kept = pool.submit(other.score, [*SUM[:1], {"role": "assistant", "content": "5"}])
         held(server, since)
         one.close()
-        with pytest.raises(RewardClientError, match="closed during"):
-            ended.result(1)
+        (outcome,) = ended.result(1)  # what was scored before would stand beside it
+        assert isinstance(outcome, RewardClientError)
+        assert "closed during" in str(outcome)
         assert kept.result(30)
         other.close()
 
@@ -259,13 +260,13 @@ def test_equal_clients_at_work_at_the_same_time(server: RewardServer, kind: Kind
 def test_a_forgotten_core_ends_after_a_while(
     server: RewardServer, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core_module, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(core_module, "LINGER_SECONDS", 2)
     client = kind(server.url)
     score(client)
     del client
     gc.collect()
     assert [core for *_, core in core_module._shared if core.config.urls == (server.url,)]
-    time.sleep(0.5)
+    time.sleep(2.5)
     for thread in client_threads():
         thread.join(5)
     assert client_threads() == []

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, get_args
 
 from reward_client import errors
 from reward_client._protocols.vllm import ScoringRequest, versions
+from reward_client._protocols.vllm.gateways import GATEWAYS
 from reward_client._transport.network_errors import NETWORK_ERROR_RULES
 from reward_client._transport.status_errors import STATUS_RULES, ErrorBody, error_kind, is_retried
 from reward_client.recipes import Recipe, catalogue
@@ -254,6 +255,20 @@ def _pitfalls() -> Iterator[str]:
         yield ""
 
 
+def _gateways() -> Iterator[tuple[str, ...]]:
+    makers = {"server": "the server", "local": "`tokenizer=`, or the caller"}
+    for row in GATEWAYS:
+        yield (
+            row.name,
+            row.forwards,
+            row.changes,
+            row.gives,
+            makers[row.ids],
+            row.proof,
+            row.source,
+        )
+
+
 def _limits() -> Iterator[tuple[str, ...]]:
     for number, trap in _listed_traps().items():
         if trap.limit:
@@ -304,6 +319,11 @@ TABLES: dict[str, Table | Listing] = {
     "commands": Table(DOCS / "reference/models.md", "| Models | Command |", _commands),
     "refused models": Table(
         DOCS / "reference/models.md", "| Model | Reason and way out |", _refused
+    ),
+    "gateways": Table(
+        DOCS / "how-to/gateways.md",
+        "| Gateway | Forwards | Changes | Rewards | Token IDs by | Proof | Known from |",
+        _gateways,
     ),
     "injected faults": Table(DOCS / "how-to/testing.md", "| Fault | Effect |", _injected),
     "pitfalls": Listing(DOCS / "explanation/pitfalls.md", "pitfalls", _pitfalls),

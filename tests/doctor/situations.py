@@ -48,9 +48,14 @@ class Situation:
     sample: Any = None
 
 
-def failing(path: str, fault: Fault) -> Callable[[RewardServer], object]:
-    """Each request to a path ends so."""
-    return lambda server: server.inject(fault, path=path, times=ALWAYS)
+def failing(path: str, fault: Fault, *others: str) -> Callable[[RewardServer], object]:
+    """Each request to a path, or to one of the others, ends so."""
+
+    def inject(server: RewardServer) -> None:
+        for each in (path, *others):
+            server.inject(fault, path=each, times=ALWAYS)
+
+    return inject
 
 
 def asking(change: Callable[[dict[str, Any]], object]) -> Callable[[RewardServer], object]:
@@ -468,7 +473,7 @@ SITUATIONS = [
         "no scoring route",
         2,
         {"route": ("failed", "No route of this server", "--runner pooling"), "text path": OK},
-        wrong=failing("/pooling", Fault.status(404)),
+        wrong=failing("/pooling", Fault.status(404), "/classify"),
     ),
     # From the conversation to the tokens.
     Situation(

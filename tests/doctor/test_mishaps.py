@@ -135,7 +135,7 @@ def test_scoring_that_fails_after_it_was_found(serve: Serve, connect: Connect) -
 def test_nothing_is_remembered(serve: Serve, connect: Connect) -> None:
     server = serve()
     client = connect(server.url)
-    server.inject(Fault.status(404), path="/pooling")
+    server.inject(Fault.status(401), path="/pooling")
     assert client.diagnose().status == 2
     assert client.diagnose().status == 0
 
@@ -264,7 +264,7 @@ def test_a_prompt_is_in_no_log(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    private = [{"role": "user", "content": "my very private question"}]
+    private = [{"role": "assistant", "content": "my very private question"}]
     server = serve(api_key=KEY)
     diagnosis = connect(server.url, api_key=KEY).diagnose(private)
 

@@ -12,7 +12,7 @@ from reward_client._base.token_ids import TokenIds
 from .conftest import Connect, Serve
 from .situations import KEY, SITUATIONS, STEP_HEAD, Situation, complaints
 
-DIALECTS = ("0.8", "0.10", "0.12", "0.16", "0.20", "0.25", "0.32")
+DIALECTS = ("0.8", "0.10", "0.12", "0.16", "0.20", "0.25", "0.32", "0.33")
 
 
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda each: each.name)

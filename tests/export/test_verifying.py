@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from reward_client import Conversation, FormattedText, cli
-from reward_client.cli.export import _samples
+from reward_client.cli._rows import read_rows
 from reward_client.errors import ExportError, InputError
 from reward_client.export import export_checkpoint, verify_export
 from reward_client.export.verification_samples import ExportTokenizer
@@ -74,7 +74,7 @@ def test_samples_keep_what_their_chat_template_takes(tmp_path: Path) -> None:
         '\n{"text": "b"}\n{"token_ids": [1, 2]}\n',
         encoding="utf-8",
     )
-    assert _samples(rows) == [
+    assert [each for row in read_rows(rows) for each in row.samples] == [
         Conversation([{"role": "user", "content": "a"}], chat_template_kwargs={"x": 1}),
         FormattedText("b"),
         [1, 2],

@@ -151,7 +151,7 @@ def test_an_unclosed_client_with_requests_in_flight() -> None:
             client.score({CHAT!r})
             print("ready", flush=True)
             sys.stdin.readline()
-            samples = [[*{CHAT!r}, dict(role="user", content=str(n))] for n in range(50)]
+            samples = [[dict(role="assistant", content=str(n))] for n in range(50)]
             busy = threading.Thread(target=lambda: client.score_many(samples), daemon=True)
             busy.start()
             sys.stdin.readline()
@@ -247,7 +247,7 @@ def test_ctrl_c_stops_what_is_in_flight() -> None:
         script = f"""
             import sys, threading
             from reward_client import RewardClient
-            samples = [[*{CHAT!r}, dict(role="user", content=str(n))] for n in range(200)]
+            samples = [[dict(role="assistant", content=str(n))] for n in range(200)]
             with RewardClient({server.url!r}) as client:
                 client.score({CHAT!r})
                 print("ready", flush=True)

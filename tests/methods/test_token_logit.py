@@ -28,7 +28,7 @@ from ..support.altered import alter_replies, alter_requests
 from ..support.either import OPENERS, EitherClient, Kind
 
 TOLERANCE = 1e-4  # two float32 computations of the same sums, in other company
-DIALECTS = ("0.10", "0.12", "0.16", "0.20", "0.25", "0.32")
+DIALECTS = ("0.10", "0.12", "0.16", "0.20", "0.25", "0.32", "0.33")
 TOKEN = 57
 COMPLETIONS = "/v1/completions"
 NEMOTRON = "nvidia/Llama-3.3-Nemotron-70B-Reward"

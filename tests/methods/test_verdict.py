@@ -472,12 +472,13 @@ def test_replies_that_cannot_be_believed(change: Any) -> None:
         client.score(CHAT)
 
 
-def test_the_model_s_own_sampling_settings_are_switched_off() -> None:
+def test_the_model_s_own_generation_settings_are_switched_off() -> None:
     scribe = Scribe(lambda prompt, seed: "[RESULT] 3")
     with closing(client_of("sync", scribe, MARK)) as client:
         client.score(CHAT)
     (sent,) = [body for body in scribe.asked("/v1/completions") if "seed" in body]
     assert {
+        "skip_special_tokens": True,
         "top_p": 1.0,
         "top_k": -1,
         "min_p": 0.0,

@@ -107,7 +107,8 @@ def test_38_a_server_that_answers_with_failures_is_not(connect):
         with pytest.raises(ServerError):
             client.score(CONVERSATION)
 
-        assert len(server.seen("/pooling")) == 5
+        seen = server.seen("/pooling")
+        assert len([each for each in seen if each.body == seen[0].body]) == 5
 
 
 def test_38_a_server_that_is_starting_can_be_awaited(connect, later, monkeypatch):

@@ -33,7 +33,7 @@ from ..support.fake_vllm import FakeVllm
 ONCE = RetryPolicy(attempts=1)
 REFUSED = {"error": {"message": "This one not.", "type": "BadRequestError", "code": 400}}
 
-CONVERSATIONS = [[{"role": "user", "content": f"Number {number}."}] for number in range(11)]
+CONVERSATIONS = [[{"role": "assistant", "content": f"Number {number}."}] for number in range(11)]
 
 Request = Callable[[list[list[int]]], httpx.Response | None]
 
@@ -333,7 +333,7 @@ def test_ready_samples_are_scored_while_others_are_tokenized(kind: Kind) -> None
         return httpx.Response(200, json={"count": 2, "max_model_len": 1024, "tokens": ids})
 
     fake = FakeVllm(pool=first, before=before)
-    samples = [[{"role": "user", "content": str(number)}] for number in range(32)]
+    samples = [[{"role": "assistant", "content": str(number)}] for number in range(32)]
     options = {
         "transport": fake.transport(),
         "limits": Limits(max_concurrency=4, max_batch_items=8),

@@ -20,7 +20,7 @@ import httpx
 
 CHAT = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
 CHAT_TOKENS = [1, 10, 11, 12]
-BOS, STEP, YES, NO = 1, 5, 200_001, 200_002
+BOS, STEP, TOOLS, YES, NO = 1, 5, 9, 200_001, 200_002
 STEP_TEXT = "<step>"
 ITEM_KEY = {"/pooling": "data", "/v1/embeddings": "embedding", "/classify": "probs"}
 EMBEDDINGS_ONLY = ["/tokenize", "/detokenize", "/v1/embeddings", "/v1/models"]
@@ -92,6 +92,8 @@ class FakeVllm:
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         path, body = request.url.path, json.loads(request.content or b"null")
+        if is_look(body):
+            return httpx.Response(400, json={})  # its conversations have no template to look at
         self.requests.append((path, body))
         early = self.before(request)
         if early is not None:
@@ -120,7 +122,7 @@ class FakeVllm:
     def ids(self, body: Mapping[str, Any]) -> list[int]:
         """Tokenize the messages or the prompt of a request."""
         if "messages" in body:
-            return self.chat_tokens
+            return [*self.chat_tokens, *([TOOLS] if body.get("tools") else [])]
         if body["prompt"] in self.tokens:
             return [BOS] * body["add_special_tokens"] + [self.tokens[body["prompt"]]]
         bare = self.probe if len(body["prompt"]) > _SHORT else [100 + len(body["prompt"])]
@@ -167,6 +169,12 @@ class FakeVllm:
         said = {"message": message, "type": kind, "param": None, "code": status}
         flat = str(self.version).startswith(_FLAT_ERRORS)
         return status, {"object": "error", **said} if flat else {"error": said}
+
+
+def is_look(body: Any) -> bool:
+    """Whether the client looks at the chat template with this conversation of its own."""
+    messages = body.get("messages") if isinstance(body, dict) else None
+    return bool(messages) and messages[0] == {"role": "user", "content": "What is 17 + 25?"}
 
 
 def transport_to(servers: Mapping[str, FakeVllm]) -> httpx.AsyncBaseTransport:

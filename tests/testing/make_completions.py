@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from make_exchanges import VOCABULARY_SIZES, known_ids, of_ours, shortened
+from make_exchanges import VOCABULARY_SIZES, add, dialect_of, known_ids, of_ours, shortened
 
 COMPLETIONS = """
 ids_logprobs1 ids_logprobs0 ids_nologprobs ids_logprobs5_token_ids lti_as_token_ids
@@ -31,13 +31,13 @@ DEFAULT = "raw_logprobs"
 
 def exchange_of(recorded: dict) -> dict:
     request, response = of_ours(recorded["request"], steps=False), recorded["response"]
-    response = of_ours(response.get("json", response.get("text")), steps=False)
+    reply = of_ours(response.get("json", response.get("text")), steps=False)
     body = request["json"]
     if "prompt" in body:
-        repeated = "" if response["status"] == 200 else json.dumps(response)
+        repeated = "" if response["status"] == 200 else json.dumps(reply)
         body["prompt"] = known_ids(body["prompt"], repeated, steps=False)
     if body.get("return_token_ids"):
-        for choice in response["choices"]:
+        for choice in reply["choices"]:
             if "prompt_token_ids" in choice:
                 choice["prompt_token_ids"] = body["prompt"]
     for key in ("query", "items"):
@@ -45,16 +45,14 @@ def exchange_of(recorded: dict) -> dict:
             body[key] = known_ids(body[key], "", steps=False)
     theirs, ours = VOCABULARY_SIZES
     size = "Vocabulary size: "
-    response = json.loads(
-        json.dumps(shortened(response)).replace(f"{size}{theirs}", f"{size}{ours}")
-    )
+    reply = json.loads(json.dumps(shortened(reply)).replace(f"{size}{theirs}", f"{size}{ours}"))
     return {
         "name": recorded["name"],
         "path": request["path"],
         "json": body,
         "status": response["status"],
         "type": response["headers"].get("content-type"),
-        "reply": response,
+        "reply": reply,
     }
 
 
@@ -70,19 +68,14 @@ def chosen(file: Path) -> list[dict]:
 
 def main() -> None:
     recordings, output = map(Path, sys.argv[1:])
-    files = sorted(
-        recordings.glob("*/causal-generate*.json"),
-        key=lambda file: [*map(int, file.parent.name.split(".")), file.name],
-    )
-    lines = []
-    for file in files:
-        dialect = ".".join(file.parent.name.split(".")[:2])
+    servings = []
+    for file in sorted(recordings.glob("*/causal-generate*.json")):
+        version = file.parent.name
+        dialect = dialect_of(version)
         mode = file.stem.removeprefix("causal-generate").removeprefix("-")
         serving = {"dialect": dialect, "logprobs": mode or MODES.get(dialect, DEFAULT)}
-        rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in chosen(file))
-        start = f'"serving": {json.dumps(serving)}, "version": "{file.parent.name}"'
-        lines.append(f'{{{start}, "exchanges": [\n{rows}\n]}}')
-    output.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+        servings.append({"serving": serving, "version": version, "exchanges": chosen(file)})
+    add(servings, output)
 
 
 if __name__ == "__main__":

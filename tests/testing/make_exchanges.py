@@ -2,11 +2,12 @@
 
     python tests/testing/make_exchanges.py RECORDINGS tests/testing/data/exchanges.json
 
-RECORDINGS holds VERSION/KIND.json and VERSION/KIND.part2.json: `{"exchanges": [{"name", "request":
-{"method", "path", "json" or "body"}, "response": {"status", "headers", "json" or "text"}}]}`. The
-servers had other tiny models than the one that is shipped, so here: their names become the shipped
-one's, `<extra_0>` becomes its step token, token IDs that it has not become smaller where the reply
-does not repeat them, and long lists become `{"ids": length}`.
+Exchanges of servers without a recording stay as they are. RECORDINGS holds VERSION/KIND.json and
+VERSION/KIND.part2.json: `{"exchanges": [{"name", "request": {"method", "path", "json" or "body"},
+"response": {"status", "headers", "json" or "text"}}]}`; `repeat_exchanges.py` makes those of a new
+version. The servers had other tiny models than the one that is shipped, so here: their names become
+the shipped one's, `<extra_0>` becomes its step token, token IDs that it has not become smaller
+where the reply does not repeat them, and long lists become `{"ids": length}`.
 """
 
 from __future__ import annotations
@@ -141,10 +142,10 @@ def of_ours(value, *, steps: bool):
 def exchange_of(recorded: dict, *, steps: bool) -> dict:
     request = of_ours(recorded["request"], steps=steps)
     response = of_ours(recorded["response"], steps=steps)
-    response = response.get("json", response.get("text"))
-    if recorded["name"].endswith("oov_vocab_size") and "error" in str(response):
+    reply = response.get("json", response.get("text"))
+    if recorded["name"].endswith("oov_vocab_size") and "error" in str(reply):
         theirs, ours = map(str, VOCABULARY_SIZES)
-        response = json.loads(json.dumps(response).replace(theirs, ours))
+        reply = json.loads(json.dumps(reply).replace(theirs, ours))
     made = {"name": recorded["name"], "method": request["method"], "path": request["path"]}
     if request.get("headers"):
         made["headers"] = request["headers"]
@@ -152,13 +153,13 @@ def exchange_of(recorded: dict, *, steps: bool) -> dict:
         made["json"] = request["json"]
         if "input" in made["json"]:
             given = made["json"]["input"]
-            made["json"]["input"] = known_ids(given, json.dumps(response), steps=steps)
+            made["json"]["input"] = known_ids(given, json.dumps(reply), steps=steps)
     if "body" in request:
         made["body"] = request["body"]
     made |= {
         "status": response["status"],
         "type": response["headers"].get("content-type"),
-        "reply": shortened(response),
+        "reply": shortened(reply),
     }
     return made
 
@@ -185,23 +186,37 @@ def chosen(folder: Path, kind: str, head: str, *, raw: bool) -> list[dict]:
     return list(made.values())
 
 
+def add(servings: list[dict], output: Path) -> None:
+    """Write the exchanges of servings; those of other servings stay in the file."""
+    every = json.loads(output.read_text("utf-8")) + servings
+    last = {f"{each['version']} {each['serving']}": each for each in every}
+    blocks = []
+    for each in sorted(last.values(), key=lambda each: numbers(each["version"])):
+        rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in each["exchanges"])
+        start = f'"serving": {json.dumps(each["serving"])}, "version": "{each["version"]}"'
+        blocks.append(f'{{{start}, "exchanges": [\n{rows}\n]}}')
+    output.write_text("[\n" + ",\n".join(blocks) + "\n]\n", encoding="utf-8")
+
+
+def numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
+
+
+def dialect_of(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
 def main() -> None:
     recordings, output = map(Path, sys.argv[1:])
-    versions = sorted(
-        (path for path in recordings.iterdir() if (path / "seqcls.json").exists()),
-        key=lambda path: [int(part) for part in path.name.split(".")],
-    )
-    lines = []
-    for folder in versions:
-        dialect = ".".join(folder.name.split(".")[:2])
+    servings = []
+    for folder in recordings.iterdir():
         for kind, (head, raw) in KINDS.items():
-            exchanges = chosen(folder, kind, head, raw=raw)
-            if exchanges:
-                serving = json.dumps({"dialect": dialect, "head": head, "raw": raw})
-                rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in exchanges)
-                start = f'"serving": {serving}, "version": "{folder.name}"'
-                lines.append(f'{{{start}, "exchanges": [\n{rows}\n]}}')
-    output.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+            if exchanges := chosen(folder, kind, head, raw=raw):
+                serving = {"dialect": dialect_of(folder.name), "head": head, "raw": raw}
+                servings.append(
+                    {"serving": serving, "version": folder.name, "exchanges": exchanges}
+                )
+    add(servings, output)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from .record_generated import body_of
 CASES = json.loads((Path(__file__).parent / "data" / "generated.json").read_text("utf-8"))
 # vLLM computes the same sums in another order.
 TOLERANCE = {"rel": 1e-3, "abs": 1e-3}
-DIALECTS = ("0.8", "0.10", "0.12", "0.16", "0.20", "0.25", "0.32")
+DIALECTS = ("0.8", "0.10", "0.12", "0.16", "0.20", "0.25", "0.32", "0.33")
 MODES = ("raw_logits", "raw_logprobs", "processed_logits", "processed_logprobs")
 # 0.8 has one mode.
 WAYS = [("0.8", "processed_logprobs"), *((d, mode) for d in DIALECTS[1:] for mode in MODES)]
@@ -242,7 +242,7 @@ def test_limits_of_a_prompt_and_its_completion(servers, dialect, given):
     exact = ask(client, prompt, max_tokens=14, ignore_eos=True, temperature=0).json()
     assert exact["usage"]["total_tokens"] == 64
     beyond = ask(client, prompt, max_tokens=20, ignore_eos=True, temperature=0)
-    if dialect == "0.32":
+    if dialect in ("0.32", "0.33"):
         assert beyond.json()["usage"]["completion_tokens"] == 14
         assert beyond.json()["choices"][0]["finish_reason"] == "length"
         return
@@ -267,7 +267,7 @@ def test_more_than_a_sequence_has(servers, dialect):
     response = ask(of_dialect(servers, dialect), max_tokens=2000, temperature=0)
     assert response.status_code == 400
     said = "max_tokens=2000 cannot be greater than max_model_len=1024"
-    assert (said in response.text) == (dialect in ("0.16", "0.20", "0.25", "0.32"))
+    assert (said in response.text) == (dialect in ("0.16", "0.20", "0.25", "0.32", "0.33"))
 
 
 @pytest.mark.parametrize(("dialect", "mode"), WAYS)
@@ -277,7 +277,7 @@ def test_logprob_token_ids(servers, dialect, mode):
     chosen = [7, 24, 300]
     told = choice(client, logprob_token_ids=chosen, **asked)["logprobs"]["top_logprobs"]
     without = choice(client, **asked)["logprobs"]["top_logprobs"]
-    if dialect != "0.32":
+    if dialect not in ("0.32", "0.33"):
         assert told == without
         return
     logits = load_sum_judge().logits(QUESTION)
@@ -298,7 +298,7 @@ def test_generative_scoring_is_of_the_logits(servers, dialect, mode, order):
         client.post("/generative_scoring", json={**body, "apply_softmax": applied})
         for applied in (True, False)
     ]
-    if dialect not in ("0.20", "0.25", "0.32"):
+    if dialect not in ("0.20", "0.25", "0.32", "0.33"):
         assert [response.status_code for response in responses] == [404, 404]
         return
     softmax, plain_scores = (
@@ -367,4 +367,4 @@ def test_negative_token_ids(servers, dialect):
 def test_listed_paths(servers, dialect):
     listed = of_dialect(servers, dialect).get("/openapi.json").json()["paths"]
     assert "/v1/completions" in listed
-    assert ("/generative_scoring" in listed) == (dialect in ("0.20", "0.25", "0.32"))
+    assert ("/generative_scoring" in listed) == (dialect in ("0.20", "0.25", "0.32", "0.33"))

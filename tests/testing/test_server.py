@@ -226,6 +226,29 @@ def test_a_negative_id(dialect, status, code):
         assert client.post("/pooling", json={"input": [5]}).json()["usage"]["prompt_tokens"] == 1
 
 
+def test_a_row_for_each_token_on_the_embeddings_route():
+    """As 0.33.0 answered with `--pooler-config '{"task": "token_embed"}'`."""
+    server = RewardServer(dialect="0.33", head="export-steps")
+    with server, httpx.Client(base_url=server.url) as client:
+        response = client.post("/v1/embeddings", json={"input": [[5, 6, 7]]}).json()
+        assert response["id"].startswith("embd-")
+        (item,) = response["data"]
+        assert item["object"] == "embedding"
+        assert np.shape(item["embedding"]) == (3, 2)
+
+        body = {"input": [[5, 6, 7]], "encoding_format": "base64"}
+        response = client.post("/v1/embeddings", json=body)
+        assert response.status_code == 400
+        assert response.json()["error"] == {
+            "message": "1 validation error:\n  {'type': 'literal_error', 'loc': "
+            "'body.encoding_format', 'msg': \"Input should be 'float'\", 'input': 'base64', 'ctx': "
+            "{'expected': \"'float'\"}}",
+            "type": "Bad Request",
+            "param": "body.encoding_format",
+            "code": 400,
+        }
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

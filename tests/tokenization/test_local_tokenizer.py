@@ -71,6 +71,8 @@ class Server(FakeVllm):
         return Response(payload, "POST http://stub/tokenize", "rc-1")
 
     def ids(self, body: Mapping[str, Any]) -> list[int]:
+        if any("tool_calls" in message for message in body.get("messages", ())):
+            return [7]  # as from a template that shows them
         return self.alter(self.true_ids(body))
 
     def true_ids(self, body: Mapping[str, Any]) -> list[int]:
@@ -204,7 +206,7 @@ LOADED = LocalTokenizer(MODEL)
     "sample",
     [
         chat("4"),
-        chat("<|end|><|bos|> literally"),
+        chat("<think>4</think> literally"),
         chat("¿Qué? 東京 🎉 \n\n  x  ", system=""),
         Conversation(chat("4"), chat_template_kwargs={"enable_thinking": False}),
         FormattedText("<|bos|><|user|>2+2?<|end|>"),
@@ -310,7 +312,7 @@ PREPARED = [
     Conversation(chat("4"), tools=[{"type": "function", "function": {"name": "add"}}]),
     Conversation([{"role": "user", "content": [{"type": "text", "text": "2+2?"}]}]),
     Conversation([{"role": "user", "content": "2+2?", "name": "Ann"}]),
-    Conversation([{"role": "assistant", "content": None, "tool_calls": []}]),
+    Conversation([{"role": "assistant", "tool_calls": [{"function": {"name": "add"}}]}]),
 ]
 
 
@@ -321,7 +323,9 @@ def test_what_the_server_prepares_itself_is_left_to_it(
     client = connect(MODEL / "no such folder")
     for _ in range(EVERY):
         assert client.ids(prompt)
-    assert len(server.requests) == EVERY
+    # Once the server shows that its template shows the tools or the calls.
+    parts = bool(prompt.tools) + ("tool_calls" in prompt.messages[-1])
+    assert len(server.requests) == EVERY + parts
 
 
 def test_token_ids_are_nobodys_to_make(connect: Connect, server: Server) -> None:

@@ -35,6 +35,9 @@ def with_steps(rules: PromptRules, *messages: Any, **options: Any) -> list[Any]:
 # Steps and their tokens
 
 
+CALL = {"type": "function", "function": {"name": "add", "arguments": "{}"}}
+
+
 @pytest.mark.parametrize("rules", [STEPS, SPLIT])
 def test_given_steps_become_the_answer(rules: PromptRules) -> None:
     messages = with_steps(rules, QUESTION, steps=["Two and two", "\n\nmake 4."])
@@ -108,7 +111,7 @@ MARKED = "What is <extra_0>?"
         ([QUESTION], ["4", "<extra_0>"], "Step 1 holds the step token"),
         ([QUESTION], ["4<extra_0>"], "Step 0 holds the step token"),
         ([QUESTION, answer("4")], None, "The last turn has no step token"),
-        ([QUESTION, answer(None, tool_calls=[])], None, "The last turn has no step token"),
+        ([QUESTION, answer(None, tool_calls=[CALL])], None, "The last turn has no step token"),
         ([QUESTION, answer("4<extra_0>"), QUESTION], None, "Message 1 holds"),
     ],
 )
@@ -121,7 +124,7 @@ def test_step_tokens_where_none_belong(messages: Any, steps: Any, hint: str) -> 
     ("messages", "hint"),
     [
         ([QUESTION], "must be text of the assistant"),
-        ([QUESTION, answer(None, tool_calls=[])], "must be text of the assistant"),
+        ([QUESTION, answer(None, tool_calls=[CALL])], "must be text of the assistant"),
         ([QUESTION, answer([{"type": "text", "text": "4"}])], "must be text of the assistant"),
         ([QUESTION, answer("")], "Cannot score steps"),
         ([QUESTION, answer("\n\n \n\n")], "Cannot score steps"),

@@ -21,6 +21,8 @@ SLEPT = 60.0
 class Scripted:
     """A backend that answers with the status of the moment."""
 
+    proxy = None
+
     status = 200
 
     async def send(self, *_: object) -> RawResponse:

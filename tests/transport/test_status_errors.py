@@ -31,6 +31,11 @@ from reward_client._transport.status_errors import (
 )
 
 DEATHS = json.loads((Path(__file__).parent / "data" / "engine-deaths.json").read_text("utf-8"))
+# Of /v1/embeddings of 0.33.0, asked for base64, where the model embeds each token.
+ROWS_ONLY = (
+    "1 validation error: {'type': 'literal_error', 'loc': 'body.encoding_format', 'msg': "
+    "\"Input should be 'float'\", 'input': 'base64'"
+)
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 LONGEST = 300
 
@@ -198,6 +203,10 @@ def test_any_json(payload, status):
         (302, ErrorBody(""), StatusError, False),
         (400, ErrorBody("The model does not support Pooling API"), RouteNotFoundError, False),
         (500, ErrorBody("Unsupported task: 'classify'"), RouteNotFoundError, False),
+        (400, ErrorBody(ROWS_ONLY), RouteNotFoundError, False),
+        (400, ErrorBody(ROWS_ONLY.replace("'float'", "'bytes'")), BadRequestError, False),
+        # Another server's, which says so of anything.
+        (500, ErrorBody(f"{DEATHS[-1]['json']['error']['message']} Sorry!"), ServerError, True),
     ],
 )
 def test_statuses(status, error, kind, retried):

@@ -12,9 +12,9 @@ import pytest
 from safetensors.numpy import save_file
 
 import reward_client
+from reward_client import Conversation
 from reward_client.export import export_checkpoint
 
-from ..support.either import OPENERS
 from .conversations import conversations, other_samples
 from .install import language_model
 from .ledger import Ledger
@@ -29,6 +29,7 @@ from .models import (
     SERVED,
     SHIPPED,
 )
+from .openers import OPENERS
 from .servers import MAX_TOKENS, Server, Stand
 from .torch_process import Embedding, Reference, TorchProcess
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from .conversations import Sample
 
 MANIFEST = "reward_client.json"
+TEMPLATE_FILES = ("chat_template.jinja", "tokenizer_config.json")
 
 ledger_key = pytest.StashKey[Ledger]()
 stand_key = pytest.StashKey[Stand]()
@@ -47,6 +49,22 @@ stand_key = pytest.StashKey[Stand]()
 def scalar_samples() -> dict[str, Sample]:
     """One of every kind that a model with one reward takes."""
     return {**conversations(MAX_TOKENS), **other_samples(MAX_TOKENS)}
+
+
+def template_of(checkpoint: Path) -> str:
+    """Return the files that may hold the chat template of a checkpoint."""
+    files = [checkpoint / name for name in TEMPLATE_FILES]
+    return "".join(file.read_text("utf-8") for file in files if file.exists())
+
+
+def shows(template: str, sample: Sample) -> bool:
+    """Whether a chat template shows the tools and their calls; the client refuses others."""
+    messages = sample.messages if isinstance(sample, Conversation) else sample
+    has_tools = isinstance(sample, Conversation) and bool(sample.tools)
+    has_calls = isinstance(messages, list) and any(
+        isinstance(each, dict) and each.get("tool_calls") for each in messages
+    )
+    return (not has_tools or "tools" in template) and (not has_calls or "tool_calls" in template)
 
 
 @dataclass(frozen=True)
@@ -109,6 +127,8 @@ class Bench:
         """By default with the scalar samples."""
         if samples is None:
             samples = scalar_samples()
+        template = template_of(self.checkpoint(SERVED[model].checkpoint))
+        samples = {name: each for name, each in samples.items() if shows(template, each)}
         server = self._serve(model)
         key = SERVED[model].checkpoint, tuple(samples)
         if key not in self._references:  # computed while the server starts

@@ -10,10 +10,10 @@ import pytest
 
 from reward_client import AuthenticationError
 
-from ..support.either import OPENERS
 from .conversations import turns
 from .ledger import TOLERANCE, difference
 from .models import API_KEY as RIGHT
+from .openers import OPENERS
 
 if TYPE_CHECKING:
     from .bench import Bench

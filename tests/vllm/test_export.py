@@ -12,12 +12,13 @@ from reward_client import StepHead
 from reward_client.methods import Messages
 
 from ..support.cells import cell
-from ..support.either import OPENERS, Kind
+from ..support.either import Kind
 from .conversations import judged_conversations
 from .exports import EXPORTED
 from .heads import last
-from .install import VERSION
+from .install import CPU_BUILDS
 from .ledger import LIBRARY, TOLERANCE, Way, difference
+from .openers import OPENERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,7 @@ def assert_they_vary(expected: Mapping[str, Numbers]) -> None:
             model,
             route,
             id=f"{model}-{route}",
-            marks=cell(VERSION, setup.cell, setup.taken(route), "raw"),
+            marks=[cell(version, setup.cell, setup.taken(route), "raw") for version in CPU_BUILDS],
         )
         for model, setup in EXPORTED.items()
         for route in setup.routes

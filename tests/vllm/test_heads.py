@@ -20,12 +20,13 @@ from reward_client import (
 )
 
 from ..support.cells import cell
-from ..support.either import OPENERS, Kind
+from ..support.either import Kind
 from .conversations import STEP_TOKEN, turns
 from .heads import SETUPS, Head, linear
-from .install import VERSION
+from .install import CPU_BUILDS
 from .ledger import Way
 from .models import BIAS, LAYER, SERVED
+from .openers import OPENERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
             name,
             route,
             id=f"{name}-{route}",
-            marks=cell(VERSION, setup.cell, setup.taken(route), "raw"),
+            marks=[cell(version, setup.cell, setup.taken(route), "raw") for version in CPU_BUILDS],
         )
         for name, setup in SETUPS.items()
         for route in setup.routes

@@ -13,9 +13,9 @@ import pytest
 from reward_client import BatchError, Reward, RewardClientError
 from reward_client._base.options import RetryPolicy
 
-from ..support.either import OPENERS
 from .conversations import workload
 from .ledger import TOLERANCE, difference
+from .openers import OPENERS
 
 if TYPE_CHECKING:
     from ..support.either import EitherClient

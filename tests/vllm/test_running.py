@@ -11,9 +11,9 @@ import pytest
 
 from reward_client import Reward
 
-from ..support.either import OPENERS
 from .conversations import conversations
 from .ledger import TOLERANCE, difference
+from .openers import OPENERS
 from .servers import MAX_TOKENS
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from reward_client import (
     StepHead,
 )
 
-from ..support.either import OPENERS, Kind
+from ..support.either import Kind
 from .conversations import STEP_TOKEN, STEP_TOKEN_ID, solutions, step_samples, turns
+from .openers import OPENERS
 from .servers import MAX_TOKENS
 
 if TYPE_CHECKING:

@@ -10,16 +10,17 @@ import pytest
 from reward_client import ActivationError, PromptTooLongError
 from reward_client.methods import TokenLogit
 
-from ..support.either import OPENERS, Kind
+from ..support.either import Kind
 from .ledger import Way
 from .models import SERVED
+from .openers import OPENERS
 from .servers import MAX_TOKENS
 
 if TYPE_CHECKING:
     from .bench import Bench
     from .ledger import Ledger
 
-YES = TokenLogit("Yes")
+YES = TokenLogit("Yes", classifier_from_token=True)
 
 
 @pytest.mark.parametrize("kind", OPENERS)

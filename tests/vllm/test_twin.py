@@ -9,8 +9,9 @@ import pytest
 
 from reward_client.testing import RewardServer
 
-from ..support.either import OPENERS, kind_of
+from ..support.either import kind_of
 from .ledger import TOLERANCE, difference
+from .openers import OPENERS
 
 if TYPE_CHECKING:
     from ..support.either import EitherClient

@@ -16,13 +16,14 @@ import pytest
 import reward_client
 from reward_client import NotARewardError
 
-from ..support.either import OPENERS, Kind
+from ..support.either import Kind
 from .bench import MANIFEST, options_in
 from .conversations import STEP_TOKEN, turns
 from .exports import EXPORTED
 from .heads import probability
 from .ledger import TOLERANCE, Way, difference
 from .models import EXPORTS
+from .openers import OPENERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

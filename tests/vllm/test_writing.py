@@ -19,9 +19,10 @@ from reward_client import (
 )
 from reward_client.methods import CritiqueThenScore, Messages, TokenLogit, Verdict, YesNo
 
-from ..support.either import OPENERS, Kind
+from ..support.either import Kind
 from .ledger import TOLERANCE, difference
 from .models import LANGUAGE_MODEL, WRITER
+from .openers import OPENERS
 from .servers import MODEL_NAME
 
 if TYPE_CHECKING:
@@ -192,7 +193,9 @@ def critiqued(
 @pytest.mark.parametrize("kind", OPENERS)
 def test_a_critique_on_one_server(bench: Bench, writer: str, kind: Kind) -> None:
     """The user's turn is continued, and a token's logit read after it."""
-    method = CritiqueThenScore(lead_in=LEAD_IN, reward=TokenLogit("Yes"), max_tokens=ROOM)
+    method = CritiqueThenScore(
+        lead_in=LEAD_IN, reward=TokenLogit("Yes", classifier_from_token=True), max_tokens=ROOM
+    )
     rewards, longer = critiqued(bench, kind, writer, method)
     rows = bench.torch.score(bench.checkpoint(LANGUAGE_MODEL), longer, ("Yes",))
     assert_near([reward.value for reward in rewards], [row.reward for row in rows])

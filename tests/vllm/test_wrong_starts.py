@@ -21,9 +21,10 @@ from reward_client import (
     RouteNotFoundError,
 )
 
-from ..support.either import OPENERS, Kind
+from ..support.either import Kind
 from .conversations import turns
 from .ledger import TOLERANCE, Way, difference
+from .openers import OPENERS
 from .servers import MODEL_NAME
 
 if TYPE_CHECKING:

@@ -46,7 +46,9 @@ def generation_request(
         "max_tokens": max_tokens,
         "temperature": temperature,
         "seed": seed,
-        # Without these, the model's generation_config.json applies (vLLM 0.7 and later).
+        # Without these, the model's generation_config.json applies (vLLM 0.7 and later; from 0.33
+        # on also for special tokens in the text).
+        "skip_special_tokens": True,
         "top_p": 1.0,
         "top_k": -1,
         "min_p": 0.0,

@@ -17,6 +17,11 @@ from reward_client.errors import (
     ShapeError,
 )
 
+
+class UncountedError(ResponseMismatchError):
+    """The response does not count the tokens. Callers see a `ResponseMismatchError`."""
+
+
 _LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
 """vLLM's numbers are float32: a larger one stands for infinity."""
 
@@ -26,7 +31,7 @@ _values: Callable[[PooledOutput], Sequence[float]] = attrgetter("values")
 def read_items(
     response: Response,
     count: int,
-    tokens: range,
+    tokens: range | None,
     list_key: str,
     item_key: str,
     read_item: Callable[[object], PooledOutput | str | None],
@@ -39,18 +44,20 @@ def read_items(
     Args:
         response: The response.
         count: The number of items requested.
-        tokens: The possible numbers of tokens that the server scored.
+        tokens: The possible numbers of tokens that the server scored; None if it counts none.
         list_key: The key of the items.
         item_key: The key of an item's output.
         read_item: Reads an item. It returns None if the item holds no numbers, and a text if a
             logprob is missing.
 
     Raises:
+        UncountedError: If the response does not count the tokens.
         ResponseMismatchError: If items are missing, doubled or extra, or the server scored other
             tokens.
     """
     fields = response.fields()
-    _check_usage(response, fields, tokens)
+    if tokens is not None:
+        _check_usage(response, fields, tokens)
     items = _sorted_items(response, fields, list_key, count)
     outputs = [read_item(item.get(item_key)) for item in items]
     read = [output for output in outputs if isinstance(output, PooledOutput)]
@@ -81,6 +88,12 @@ def _checked(
 
 def _check_usage(response: Response, fields: Mapping[str, object], tokens: range) -> None:
     counted = (as_mapping(fields.get("usage")) or {}).get("prompt_tokens")
+    if counted is None:
+        raise response.error(
+            UncountedError,
+            "The response does not count the tokens of the request (usage.prompt_tokens), as every "
+            "vLLM does: a gateway drops the count. Let it pass, or connect to the server itself.",
+        )
     if type(counted) not in (int, float) or counted not in tokens:
         scored = counted if isinstance(counted, int | None) else describe_type(counted)
         sent = tokens[0] if len(tokens) == 1 else f"{tokens[0]} to {tokens[-1]}"

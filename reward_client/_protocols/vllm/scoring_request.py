@@ -65,6 +65,8 @@ class ScoringRequest:
             whose difference (first minus second) is; or none, for the most likely token's number.
         names_tokens: True if the server reports the numbers of named tokens. Otherwise the request
             allows only these tokens.
+        moved: The path, if a gateway serves the route at another one than vLLM.
+        counted: False if the response does not count the tokens: a gateway drops ``usage``.
     """
 
     route: RouteName
@@ -74,11 +76,13 @@ class ScoringRequest:
     sends: Sends = "ids"
     tokens: tuple[int, ...] = ()
     names_tokens: bool = False
+    moved: str | None = None
+    counted: bool = True
 
     @property
     def path(self) -> str:
         """The route's path."""
-        return _ROUTES[self.route].path
+        return self.moved or _ROUTES[self.route].path
 
     @property
     def encoding(self) -> Encoding:
@@ -185,7 +189,8 @@ class ScoringRequest:
         read_item = _READ_ITEM[encoding or self.encoding]
         if self.route == "completions":
             read_item = partial(logprobs.number_of, self.tokens)
-        return read_items(response, count, tokens, route.list_key, route.item_key, read_item)
+        counted = tokens if self.counted else None
+        return read_items(response, count, counted, route.list_key, route.item_key, read_item)
 
 
 def _written(item: Sequence[int] | str) -> Sequence[int] | str | orjson.Fragment:

@@ -9,6 +9,7 @@ from reward_client._base.samples import Conversation, Prompt
 from reward_client._base.token_ids import TokenIds, checked
 from reward_client._base.wording import describe_type, shorten
 from reward_client._protocols.http import Request, Response, Transport
+from reward_client._protocols.vllm.messages import readable
 from reward_client._protocols.vllm.versions import template_keys
 from reward_client.errors import InputError, ProtocolError, ResponseMismatchError
 
@@ -89,8 +90,8 @@ def chat_request(
         continues: True if the last turn is left open.
 
     Raises:
-        InputError: If the conversation needs something that this server would silently ignore, or
-            holds content that no token ID stands for.
+        InputError: If the conversation holds something that this server would silently ignore, or
+            content that no token ID stands for.
     """
     others = conversation.other_parts()
     if others:
@@ -104,7 +105,7 @@ def chat_request(
     # flag against the other only if the request names both.
     body: dict[str, object] = {
         "model": model,
-        "messages": list(conversation.messages),
+        "messages": readable(conversation.messages, version),
         "add_generation_prompt": generation_prompt,
         "continue_final_message": continues,
     }

@@ -162,7 +162,7 @@ _EXPORTED_STEPS = Strategy(
     "none",
     _USE_ACTIVATION_FLAG,
     exported=True,
-    live=("0.16.0", "0.32.0"),
+    live=("0.16.0", "0.32.0", "0.33.0"),
 )
 
 # Without the flag, which came with 0.10.0, the numbers are log-probabilities. Up to 0.9 these are
@@ -172,7 +172,7 @@ _LOGIT = Strategy(
     "vector",
     "log-softmax",
     "--logprobs-mode raw_logits",
-    live=("0.10.2", "0.12.0", "0.16.0", "0.20.2", "0.25.1", "0.32.0"),
+    live=("0.10.2", "0.12.0", "0.16.0", "0.20.2", "0.25.1", "0.32.0", "0.33.0"),
 )
 
 # The request allows both tokens, and the response holds both numbers: among the most likely 20 of
@@ -186,7 +186,11 @@ _DIFFERENCE = Strategy(
     live=("0.8.5", "0.10.2", "0.12.0", "0.16.0", "0.20.2", "0.25.1"),
 )
 _DIFFERENCE_BY_NAME = Strategy(
-    ScoringRequest("completions", names_tokens=True), "vector", "none", "", live=("0.32.0",)
+    ScoringRequest("completions", names_tokens=True),
+    "vector",
+    "none",
+    "",
+    live=("0.32.0", "0.33.0"),
 )
 
 _TEXT = Strategy(
@@ -194,7 +198,7 @@ _TEXT = Strategy(
     "vector",
     "none",
     "",
-    live=("0.8.5", "0.10.2", "0.12.0", "0.16.0", "0.20.2", "0.25.1", "0.32.0"),
+    live=("0.8.5", "0.10.2", "0.12.0", "0.16.0", "0.20.2", "0.25.1", "0.32.0", "0.33.0"),
 )
 
 _V0_6_3 = VersionRange(
@@ -382,7 +386,7 @@ _V0_24 = replace(
         "exported": replace(
             _EMBEDDINGS_OF_MANY,
             request=ScoringRequest("pooling", "embed", _RAW, raw_by="request"),
-            live=("0.25.1", "0.32.0"),
+            live=("0.25.1", "0.32.0", "0.33.0"),
             fallback=_EMBEDDINGS_OF_MANY,
         ),
     },
@@ -399,8 +403,8 @@ _V0_26 = replace(
 _V0_33 = replace(
     _V0_26,
     since=(0, 33, 0),
-    source="code of 0.33.0",
-    live=(),
+    source="live on 0.33.0 (with older extension modules); code of 0.33.0",
+    live=("0.33.0",),
 )
 
 VERSION_RANGES = (
@@ -412,6 +416,7 @@ VERSION_RANGES = (
 UNKNOWN_VERSION = replace(
     _V0_33,
     since=(0, 0, 0),
+    live=(),
     strategies={**_V0_33.strategies, "exported": replace(_EXPORTED, request=_EMBEDDINGS)},
     source="none: the newest request is tried first, and the values must prove that they are raw",
 )
@@ -456,6 +461,43 @@ def template_keys(version: str | None) -> frozenset[str]:
     return frozenset(
         key for key, since in _TEMPLATE_KEYS_SINCE.items() if release is None or release >= since
     )
+
+
+@dataclass(frozen=True, slots=True)
+class MessageKey:
+    """A key of a message besides role and content.
+
+    Attributes:
+        roles: The roles of the messages whose key is read; None for all.
+        since: The first version that reads it.
+    """
+
+    roles: tuple[str, ...] | None = None
+    since: tuple[int, int, int] = (0, 0, 0)
+
+
+# Servers ignore every other key silently, and those of other roles. From the function
+# `_parse_chat_message_content` of 0.6.3.post1, 0.8.5, 0.10.0 to 0.14.1, 0.16.0 to 0.18.1, 0.20.2,
+# 0.25.1, 0.32.0 and 0.33.0. "reasoning_content" is one more name of "reasoning" in 0.11.1 to 0.14.1
+# only; the template gets the text under both names in all versions.
+_MESSAGE_KEYS: Mapping[str, MessageKey] = MappingProxyType(
+    {
+        "name": MessageKey(),
+        "tool_calls": MessageKey(("assistant",)),
+        "tool_call_id": MessageKey(("tool",)),
+        "reasoning": MessageKey(("assistant",), since=(0, 11, 1)),
+        "tools": MessageKey(("developer",), since=(0, 13, 0)),
+        "task": MessageKey(since=(0, 20, 2)),
+    }
+)
+
+
+def message_keys(version: str | None) -> Mapping[str, MessageKey]:
+    """Return the keys of a message that a version reads, besides role and content."""
+    release = _release(version)
+    return {
+        key: read for key, read in _MESSAGE_KEYS.items() if release is None or release >= read.since
+    }
 
 
 def _release(version: str | None) -> tuple[int, int, int] | None:

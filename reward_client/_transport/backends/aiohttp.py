@@ -24,12 +24,17 @@ from reward_client._transport.backends.base import (
 )
 from reward_client._transport.connections import (
     drop_session,
-    find_proxy,
     latest_connection,
     open_session,
+    speaks_tls,
     tls_context,
 )
+from reward_client._transport.network_errors import NetworkError, NetworkErrorKind, classify
+from reward_client._transport.proxies import find_proxy
+from reward_client.errors import InputError
 
+# What plain HTTP gets from a port that speaks TLS: no answer, or an alert of TLS.
+_OF_TLS_PORTS = (NetworkErrorKind.RESET, NetworkErrorKind.CUT, NetworkErrorKind.NOT_HTTP)
 # aiohttp warns about larger bodies in one piece: they block the event loop.
 _MAX_PIECE_BYTES = 2**19
 
@@ -60,6 +65,8 @@ class AiohttpBackend:
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
         self._dropped: WeakSet[ResponseHandler] = WeakSet()
+        self._has_answered = False
+        self._scheme_checked = urlsplit(base_url).scheme == "https"
         self._timeout = aiohttp.ClientTimeout(
             # The first covers name lookup, connection and TLS together; the pool has no limit, so
             # no request waits for a free connection.
@@ -69,7 +76,9 @@ class AiohttpBackend:
         )
         seconds = response_seconds(timeouts)
         self._seconds = None if seconds is None else timeouts.connect + seconds
-        proxy = find_proxy(base_url, connection)
+        found = find_proxy(base_url, connection)
+        self.proxy = found.shown if found else None
+        proxy = found.address if found else None
         self._proxy = str(proxy.url) if proxy else None
         self._proxy_headers = dict(proxy.headers) if proxy else None
         schemes = {urlsplit(base_url).scheme, proxy.url.scheme if proxy else None}
@@ -114,7 +123,7 @@ class AiohttpBackend:
                     proxy_headers=self._proxy_headers,
                 ) as response,
             ):
-                reading = True
+                reading = self._has_answered = True
                 content = await read_body(
                     response.content.iter_any(),
                     status=response.status,
@@ -132,9 +141,12 @@ class AiohttpBackend:
                 drop=partial(self._close, protocol),
                 is_only=not len(protocol),
             )
+        except aiohttp.InvalidURL as error:
+            raise InputError(f"Cannot read base_url as a URL: {error}.") from None
         except Exception as error:  # noqa: BLE001 - raised again
             if latest_connection.get() in self._dropped:
                 return await self.send(method, path, body, headers)
+            await self._check_scheme(error)
             raise_network_error(error, reading=reading, closed=self._closed, deadline=deadline)
 
     async def _close(self, protocol: ResponseHandler) -> None:
@@ -143,6 +155,20 @@ class AiohttpBackend:
         # `protocol.close` would never wake that request.
         if protocol.transport is not None:
             protocol.transport.close()
+
+    async def _check_scheme(self, error: Exception) -> None:
+        """Look whether the port speaks TLS, at the first failure of plain HTTP before any answer.
+
+        Raises:
+            NetworkError: If it does.
+        """
+        if self._has_answered or self._scheme_checked or self._proxy is not None:
+            return
+        if classify(error, reading=False) not in _OF_TLS_PORTS:
+            return
+        self._scheme_checked = True
+        if await speaks_tls(self._base_url):
+            raise NetworkError(NetworkErrorKind.PLAIN_TO_TLS, self._base_url) from None
 
     async def aclose(self) -> None:
         """Close the connections."""

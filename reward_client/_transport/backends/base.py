@@ -65,6 +65,11 @@ class _Closable(Protocol):
 class Backend(Protocol):
     """An HTTP library that sends one request, once."""
 
+    @property
+    def proxy(self) -> str | None:
+        """The proxy, without user and password, and its origin; None if none is known."""
+        ...
+
     async def send(
         self,
         method: Literal["GET", "POST"],

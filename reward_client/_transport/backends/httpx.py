@@ -37,6 +37,8 @@ class HttpxBackend:
         transport: The caller's transport, which only the caller closes.
     """
 
+    proxy = None  # the transport may have one, and does not say so
+
     def __init__(
         self,
         base_url: str,

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Literal, Protocol, cast
+from urllib.parse import urlsplit
 
 import httpx
 import openai
 import orjson
 
-from reward_client._base.options import Timeouts
+from reward_client._base.options import Connection, Timeouts
 from reward_client._base.wording import describe_type
 from reward_client._transport.backends.base import ENCODINGS, RawResponse
 from reward_client._transport.backends.httpx import BoundedReader
 from reward_client._transport.network_errors import NetworkError
+from reward_client._transport.proxies import find_proxy, is_loopback
 from reward_client.errors import InputError
 
 _RAW = "reward_client"
@@ -80,7 +82,8 @@ class OpenAIBackend:
     ) -> None:
         self._owned = isinstance(client, AsyncOpenAI)
         # Connections belong to one event loop, like this object.
-        own = openai.DefaultAsyncHttpxClient() if self._owned else None
+        own = _own_connections(base_url) if self._owned else None
+        self.proxy = _environment_proxy(base_url) if self._owned else None
         self._client = client.with_options(http_client=own) if self._owned else client
         self._timeout = openai.Timeout(timeouts.read, connect=timeouts.connect)
         self._base_url = base_url
@@ -133,6 +136,20 @@ class OpenAIBackend:
 
     def drop(self) -> None:
         """Close nothing: httpx does so without a word when it is collected."""
+
+
+def _own_connections(base_url: str) -> openai.DefaultAsyncHttpxClient:
+    host = urlsplit(base_url).hostname or ""
+    if not is_loopback(host):
+        return openai.DefaultAsyncHttpxClient()
+    # No proxy of the environment reaches this machine itself.
+    shown = f"[{host}]" if ":" in host else host
+    return openai.DefaultAsyncHttpxClient(mounts={f"all://{shown}": None})
+
+
+def _environment_proxy(base_url: str) -> str | None:
+    found = find_proxy(base_url, Connection())
+    return found.shown if found else None
 
 
 def as_async(client: openai.OpenAI | openai.AsyncOpenAI) -> openai.AsyncOpenAI:

@@ -65,6 +65,7 @@ class Dialect:
         no_messages: The error about an empty conversation.
         no_prompt: The error about an empty input; None answers it with empty `data`.
         no_text: The error of `/classify` about an empty text; None treats it as a prompt.
+        names_prompt: The routes whose error about an empty input names the parameter `prompt`.
         empty_batch_is_no_prompt: `[[]]` counts as an empty input.
         drops_truncated: The response lacks prompts that truncation emptied.
         too_long: The error about a too long prompt, with `{limit}` and `{tokens}`.
@@ -84,6 +85,8 @@ class Dialect:
         activation: The activation of each head.
         raw_heads: Heads whose values are raw unless the request switches the activation on.
         forms: The bodies of the pooling routes.
+        token_embeddings: The bodies of `/v1/embeddings` for a head that embeds each token, where
+            the route answers rows; empty where it is made for vectors.
         pooling_routes: The pooling routes of each head.
         unserved: Routes that exist for every head. Without a handler, a route answers status 200
             with this error in the body.
@@ -116,6 +119,7 @@ class Dialect:
     no_messages: str
     no_prompt: Mapping[str, str | None]
     no_text: str | None
+    names_prompt: frozenset[str]
     empty_batch_is_no_prompt: bool
     drops_truncated: bool
     too_long: str
@@ -135,6 +139,7 @@ class Dialect:
     activation: Mapping[Head, Activation]
     raw_heads: frozenset[Head]
     forms: Mapping[str, PoolingForms]
+    token_embeddings: PoolingForms
     pooling_routes: Mapping[Head, tuple[str, ...]]
     unserved: Mapping[str, str]
     openapi: Mapping[Head, Mapping[str, tuple[str, ...]]]

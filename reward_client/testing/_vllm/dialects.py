@@ -56,6 +56,7 @@ def _paths_of_heads(
     embedding: Iterable[str] = (),
     *,
     switches_tasks: bool = False,
+    token_embedding: Iterable[str] = (),
 ) -> dict[Head, dict[str, tuple[str, ...]]]:
     """Return the paths since 0.16: each head has its own."""
     classify = ("/classify",)
@@ -65,7 +66,7 @@ def _paths_of_heads(
         "sequence": (*classify, *_SCORES),
     }
     if not switches_tasks:
-        of_head["export-steps"] = ()
+        of_head["export-steps"] = token_embedding
     return {head: _paths(get, (*post, *of_head[head])) for head in HEADS}
 
 
@@ -141,6 +142,7 @@ _V0_8 = Dialect(
     no_messages="",
     no_prompt=dict.fromkeys((*_POOLED, _COMPLETIONS), "please provide at least one prompt"),
     no_text=None,
+    names_prompt=frozenset(),
     empty_batch_is_no_prompt=True,
     drops_truncated=False,
     too_long=(
@@ -168,6 +170,7 @@ _V0_8 = Dialect(
     activation=by_model_kind(sequences="softmax", tokens="softmax", embeddings="normalize"),
     raw_heads=frozenset({"token"}),
     forms={"/pooling": forms.EMBEDDINGS_0_8, "/v1/embeddings": forms.EMBEDDINGS_0_8},
+    token_embeddings=(),
     pooling_routes=dict.fromkeys(HEADS, ("/pooling", "/v1/embeddings")),
     unserved=_GENERATING
     | {path: _UNSERVED_POOLED[path] for path in ("/pooling", "/v1/embeddings")}
@@ -415,6 +418,21 @@ _V0_32 = replace(
     generation=GENERATION_DIALECTS["0.32"],
 )
 
+_V0_33 = replace(
+    _V0_32,
+    version="0.33.0",
+    names_prompt=frozenset({_COMPLETIONS}),
+    openapi=_paths_of_heads(
+        get=("/kv_event_sources",),
+        post=("/v1/decisions", "/v1/systemone"),
+        embedding=("/v2/embed",),
+        token_embedding=("/v1/embeddings",),
+    ),
+    token_embeddings=forms.TOKEN_EMBEDDINGS_0_33,
+    pooling_routes={**_V0_32.pooling_routes, "export-steps": ("/pooling", "/v1/embeddings")},
+    generation=GENERATION_DIALECTS["0.33"],
+)
+
 DIALECTS: Mapping[str, Dialect] = {
     "0.8": _V0_8,
     "0.10": _V0_10,
@@ -423,4 +441,5 @@ DIALECTS: Mapping[str, Dialect] = {
     "0.20": _V0_20,
     "0.25": _V0_25,
     "0.32": _V0_32,
+    "0.33": _V0_33,
 }

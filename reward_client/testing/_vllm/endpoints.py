@@ -21,7 +21,6 @@ from reward_client.testing._vllm.errors import (
     unread_body_error,
     validation_error,
 )
-from reward_client.testing._vllm.pooling_forms import PoolingForms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -70,7 +69,7 @@ class Endpoints:
                 post[path] = self._with_body(generating[path])
         else:
             for path in self._dialect.pooling_routes[self._served.head]:
-                post[path] = self._with_body(self._pooling(path, self._dialect.forms[path]))
+                post[path] = self._with_body(self._pooling(path))
         return [
             *(Route(path, handler, methods=["GET"]) for path, handler in get.items()),
             *(Route(path, handler, methods=["POST"]) for path, handler in post.items()),
@@ -161,12 +160,14 @@ class Endpoints:
             )
         return JSONResponse({"prompt": self._served.judge.tokenizer.decode(form.tokens)})
 
-    def _pooling(
-        self, path: str, accepted: PoolingForms
-    ) -> Callable[[Request, object], Awaitable[Response]]:
+    def _pooling(self, path: str) -> Callable[[Request, object], Awaitable[Response]]:
         """Return the handler of a pooling route."""
-        served = self._served
-        identifier = self._dialect.identifiers[served.effective_route(path)]
+        served, dialect = self._served, self._dialect
+        accepted, rules = dialect.forms[path], served.effective_route(path)
+        takes_rows = path != "/v1/embeddings"
+        if not takes_rows and served.head == "export-steps" and dialect.token_embeddings:
+            accepted, rules, takes_rows = dialect.token_embeddings, path, True
+        identifier = dialect.identifiers[rules]
 
         async def pool(request: Request, body: object) -> Response:
             fields = _fields(body)
@@ -178,7 +179,10 @@ class Endpoints:
                 lambda: [pooling.pooled_values(served, prompt, form, task) for prompt in ids]
             )
             data = [
-                {"index": index, **_item(path, values, form.requested_encoding)}
+                {
+                    "index": index,
+                    **_item(path, values, form.requested_encoding, takes_rows=takes_rows),
+                }
                 for index, values in enumerate(rows)
             ]
             return JSONResponse(
@@ -337,14 +341,14 @@ def _fields(body: object) -> dict[str, Any]:
     return cast("dict[str, Any]", body) if isinstance(body, dict) else {}
 
 
-def _item(path: str, values: Array, encoding_format: str) -> dict[str, Any]:
+def _item(path: str, values: Array, encoding_format: str, *, takes_rows: bool) -> dict[str, Any]:
     """Return one entry of `data` without its index."""
     if path == "/classify":
         label = f"LABEL_{int(values.argmax())}"
         return {"label": label, "probs": values.tolist(), "num_classes": len(values)}
+    if values.ndim > 1 and len(values) and encoding_format == "float" and not takes_rows:
+        # vLLM declares a list of numbers there, so that rows fail; base64 flattens them.
+        raise UnhandledError
     if path == "/v1/embeddings":
-        if values.ndim > 1 and len(values) and encoding_format == "float":
-            # vLLM declares a list of numbers here, so that rows fail; base64 flattens them.
-            raise UnhandledError
         return {"object": "embedding", "embedding": pooling.encoded(values, encoding_format)}
     return {"object": "pooling", "data": pooling.encoded(values, encoding_format)}

@@ -1,7 +1,8 @@
 """The vLLM versions on generating servers, each by its changes against the version before.
 
-Source: real servers of 0.8.5, 0.10.2, 0.12.0, 0.20.2 and 0.32.0. 0.16 and 0.25 are derived: their
-errors from their pooling routes, the shapes of their responses from the neighbouring versions.
+Source: real servers of 0.8.5, 0.10.2, 0.12.0, 0.20.2, 0.32.0 and 0.33.0. 0.16 and 0.25 are
+derived: their errors from their pooling routes, the shapes of their responses from the neighbouring
+versions.
 """
 
 from __future__ import annotations
@@ -152,6 +153,12 @@ _V0_32 = replace(
     shortens=True,
 )
 
+_V0_33 = replace(
+    _V0_32,
+    response_keys={**_V0_32.response_keys, "system_fingerprint": "vllm-0.33.0-a4a2c1c4"},
+    choice_keys=(*_V0_32.choice_keys, "weight_versions"),
+)
+
 GENERATION_DIALECTS: Mapping[str, GenerationDialect] = {
     "0.8": _V0_8,
     "0.10": _V0_10,
@@ -160,4 +167,5 @@ GENERATION_DIALECTS: Mapping[str, GenerationDialect] = {
     "0.20": _V0_20,
     "0.25": _V0_20,
     "0.32": _V0_32,
+    "0.33": _V0_33,
 }

@@ -282,6 +282,12 @@ class _Options20(_FourEncodings, _Sided, _UseActivation):
     """`/pooling` and `/v1/embeddings` since 0.20."""
 
 
+class _TokenEmbedding33(_Sided, _UseActivation):
+    """`/v1/embeddings` of a head that embeds each token, since 0.33."""
+
+    encoding_format: Literal["float"] = "float"
+
+
 class _Classify20(_Sided, _UseActivation):
     """`/classify` since 0.20."""
 
@@ -307,6 +313,8 @@ EMBEDDINGS_0_12 = _bodies(_Embedding12, Form, of=(Input, Chat))
 EMBEDDINGS_0_16 = _bodies(Form, _Options16, of=(Input, Chat))
 EMBEDDINGS_0_20 = _bodies(Form, _Options20, of=(Input, Chat))
 EMBEDDINGS_0_25 = _bodies(Form, _Options20, of=(Input, Chat, ChatBatch))
+
+TOKEN_EMBEDDINGS_0_33 = _bodies(Form, _TokenEmbedding33, of=(Input,))
 
 POOLING_0_10 = (
     *_bodies(_Pooling10, Form, of=(Input, Chat)),

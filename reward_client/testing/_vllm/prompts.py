@@ -52,7 +52,7 @@ def chat_token_ids(
             add_generation_prompt=add_generation_prompt,
             continue_final_message=options.continue_final_message,
             tools=options.tools,
-            template=options.chat_template,
+            template=options.chat_template or served.chat_template,
             variables=options.chat_template_kwargs,
         )
     except ValueError as error:
@@ -132,6 +132,8 @@ def _input_ids(
         message = dialect.no_prompt[path]
         if message is None:
             return []
+        if path in dialect.names_prompt:
+            raise invalid_parameter(message, "prompt", dialect)
         raise VllmError(message)
     prompts: list[list[int]] = []
     token_ids: list[int] = []

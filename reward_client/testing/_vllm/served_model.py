@@ -26,6 +26,7 @@ class ServedModel:
         max_model_len: The maximum number of tokens in a sequence.
         values: A function that replaces the model's raw values.
         version: The version that `/version` reports; None removes the route.
+        chat_template: The chat template in the place of the model's; None for the model's.
     """
 
     judge: SumJudge
@@ -39,6 +40,7 @@ class ServedModel:
     version: str | None
     owned_by: str
     root: str
+    chat_template: str | None
 
     def effective_route(self, path: str) -> str:
         """Return the route whose rules apply to a request.

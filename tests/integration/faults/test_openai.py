@@ -87,7 +87,7 @@ def test_requests_go_through_it(server, connect):
         pytest.param(then_closed(b"SSH-2.0\r\n\r\n"), ProtocolError, "base_url", 1, id="no HTTP"),
         pytest.param(sending(http(b"")), ProtocolError, "base_url", 1, id="empty"),
         pytest.param(sending(http(b'{"da')), ProtocolError, "proxy", 1, id="truncated JSON"),
-        pytest.param(sending(http(b"", 500)), ServerError, "500", 3, id="500"),
+        pytest.param(sending(http(b"", 500)), ServerError, "500", 3 + 1, id="500"),
         pytest.param(sending(http(b"", 429)), RateLimitedError, "429", 3, id="429"),
         pytest.param(sending(http(b"", 401)), AuthenticationError, "key", 1, id="401"),
         pytest.param(
@@ -119,6 +119,14 @@ def test_faults_are_told_apart(server, connect, action, error, says, requests):
     assert caught.value.request_id == seen[-1].id
     assert len(seen) == len({request.id for request in seen}) == requests
     assert len(server.seen("/tokenize")) == 1
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "all_proxy"])
+def test_75_no_proxy_reaches_this_machine(server, connect, monkeypatch, name):
+    monkeypatch.setenv(name, "http://127.0.0.1:1")
+    client = connect(server.url)
+    if isinstance(client, RewardClient):  # whose connections are the client's own
+        assert client.score(CONVERSATION).value == expected()
 
 
 def test_refused(connect):

@@ -40,7 +40,8 @@ def test_the_key_goes_with_every_call(server, connect):
     connect(server.url, api_key=KEY, headers=HEADERS).score(CONVERSATION)
 
     paths = {request.path for request in server.requests}
-    assert paths == {"/v1/models", "/version", "/openapi.json", "/tokenize", "/pooling"}
+    tokens = {"/tokenize", "/detokenize"}
+    assert paths == {"/v1/models", "/version", "/openapi.json", "/pooling", *tokens}
     for request in server.requests:
         assert request.headers["authorization"] == f"Bearer {KEY}"
         assert request.headers["x-tenant"] == OTHER

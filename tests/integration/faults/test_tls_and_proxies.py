@@ -13,13 +13,14 @@ import pytest
 
 from reward_client import (
     AuthenticationError,
+    BadRequestError,
     Connection,
     InputError,
     RetryPolicy,
     ServerUnreachableError,
     StatusError,
-    TransportError,
 )
+from reward_client._transport.proxies import is_loopback
 
 from ...support.raw_server import (
     CONVERSATION,
@@ -98,11 +99,102 @@ def test_tls_to_a_plain_port(server, connect, sleeps):
     assert not sleeps
 
 
-def test_plain_to_a_tls_port(tls_server, connect):
-    with pytest.raises(TransportError) as caught:
+def test_76_plain_http_to_a_tls_port(tls_server, connect, sleeps):
+    with pytest.raises(ServerUnreachableError, match="Give base_url with https://"):
         connect(tls_server.url.replace("https:", "http:")).score(CONVERSATION)
 
-    assert "before the response" in str(caught.value)
+    assert not sleeps
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"Client sent an HTTP request to an HTTPS server.\n",
+        b"<html><title>400 The plain HTTP request was sent to HTTPS port</title></html>",
+        b"Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />",
+    ],
+)
+def test_76_a_tls_port_that_answers_plain_http(server, connect, said):
+    server.plan("/v1/models", *[sending(http(said, 400, {"content-type": "text/html"}))] * 3)
+
+    with pytest.raises(BadRequestError, match="Give base_url with https://"):
+        connect(server.url).score(CONVERSATION)
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+@pytest.mark.parametrize("host", [LOOPBACK, "localhost", "LOCALHOST", "0.0.0.0"])
+def test_75_no_proxy_reaches_this_machine(server, connect, monkeypatch, name, host):
+    monkeypatch.setenv(name, f"http://{LOOPBACK}:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+
+    client = connect(f"http://{host}:{server.port}")
+
+    assert client.score(CONVERSATION).value == expected()
+
+
+@pytest.mark.parametrize(
+    ("host", "is_local"),
+    [
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("::1%lo", True),
+        ("localhost.", True),
+        ("127.255.0.9", True),
+        ("reward.localhost", True),
+        ("localhost.example", False),
+        ("127.0.0.1.example", False),
+        ("10.0.0.1", False),
+        ("fe80::1", False),
+        ("reward", False),
+    ],
+)
+def test_75_names_of_this_machine(host, is_local):
+    assert is_loopback(host) == is_local
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "all_proxy"])
+@pytest.mark.parametrize("status", [403, 404, 502, 407, 400])
+def test_75_an_error_names_the_proxy_without_its_password(
+    server, connect, monkeypatch, name, status
+):
+    monkeypatch.setenv(name, proxy_with(server, password=True))
+    server.plan("/v1/models", *[sending(http(b"<html>no</html>", status))] * 9)
+
+    with pytest.raises(StatusError) as caught:
+        connect(FAR).score(CONVERSATION)
+
+    assert f"through the proxy http://{LOOPBACK}:{server.port} of the environment" in str(
+        caught.value
+    )
+    assert "NO_PROXY" in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["127.1", "2130706433"])
+def test_75_an_address_in_another_spelling(connect, host):
+    with pytest.raises(InputError, match="Cannot read base_url"):
+        connect(f"http://{host}:8000").score(CONVERSATION)
+
+
+def test_75_an_unreachable_proxy_is_named(connect, monkeypatch):
+    with RawServer(answer) as gone:
+        monkeypatch.setenv("http_proxy", proxy_with(gone, password=True))
+
+    with pytest.raises(ServerUnreachableError, match="through the proxy http://127") as caught:
+        connect(FAR).score(CONVERSATION)
+
+    assert PASSWORD not in str(caught.value)
+
+
+def test_75_the_doctor_names_the_proxy(server, connect):
+    found = connect(FAR, connection=Connection(proxy=proxy_with(server, password=True))).diagnose()
+
+    reach = next(finding for finding in found.findings if finding.check == "reach")
+    assert (
+        f"through the proxy http://{LOOPBACK}:{server.port} of Connection(proxy=…)" in reach.detail
+    )
+    assert PASSWORD not in str(found)
 
 
 @pytest.mark.parametrize("option", ["verify", "cert"])

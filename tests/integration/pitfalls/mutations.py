@@ -47,6 +47,10 @@ class Pitfall:
 VERSIONS = "_protocols/vllm/versions.py"
 EVIDENCE = "_server/activation_check.py"
 DISCOVERY = "_server/discovery.py"
+NEGOTIATION = "_server/negotiation.py"
+IDENTITY = "_server/identity.py"
+REFUSALS = "_transport/hidden_refusals.py"
+PROXIES = "_transport/proxies.py"
 PROVING = "_server/proof.py"
 RULES = "_tokenization/prompt_rules.py"
 CALLER = "_transport/http_transport.py"
@@ -57,8 +61,6 @@ REQUESTS = "integration/pitfalls/test_requests.py::"
 PROMPTS = "integration/pitfalls/test_prompts.py::"
 REPLIES = "integration/pitfalls/test_replies.py::"
 CONNECTIONS = "integration/pitfalls/test_connections.py::"
-BOUNDS = "integration/faults/test_bounds.py::"
-PATIENCE = "replicas/test_patience.py::"
 REPLICAS = "integration/pitfalls/test_replicas.py::"
 FLEET = "replicas/test_pool.py::"
 KILLED = "integration/faults/test_replicas.py::"
@@ -70,16 +72,22 @@ RETRY = "files/test_retry.py::"
 UNTRUSTED = "transport/test_untrusted_text.py::"
 LINKS = "export/test_links.py::"
 CLOSED = "client/test_closed_options.py::"
-LOOPS = "client/test_event_loops.py::"
-SHARING = "client/test_shared_core.py::"
-CORE = "_client/core.py"
 STEPS = "integration/recorded/test_steps.py::"
 VALUES = "integration/pitfalls/test_values.py::"
 MODELS = "integration/pitfalls/test_models.py::"
+GATEWAYS = "integration/pitfalls/test_gateways.py::"
+TLS_AND_PROXIES = "integration/faults/test_tls_and_proxies.py::"
+BOUNDS = "integration/faults/test_bounds.py::"
+PATIENCE = "replicas/test_patience.py::"
+LOOPS = "client/test_event_loops.py::"
+SHARING = "client/test_shared_core.py::"
+CORE = "_client/core.py"
 CATALOGUE = "recipes/test_catalogue.py::"
 BINDING = "integration/pitfalls/test_binding.py::"
 LEDGER = "_transport/ledger.py"
 WATCH = "_client/watch.py"
+INPUT = "integration/pitfalls/test_input.py::"
+READABLE = "_protocols/vllm/messages.py"
 
 PITFALLS: dict[int, Pitfall] = {
     1: Pitfall(
@@ -288,7 +296,7 @@ PITFALLS: dict[int, Pitfall] = {
     ),
     9: Pitfall(
         "`/v1/embeddings` answers 500 for a model with a value for each token, except in base64 "
-        "(0.6.6 to 0.9.0)",
+        "(0.6.6 to 0.9.0); 0.33 answers rows there, except in base64",
         (
             Mutation(
                 "The client asks for base64.",
@@ -305,6 +313,16 @@ PITFALLS: dict[int, Pitfall] = {
                 (
                     RAW_VALUES + "test_9_base64_where_float_breaks",
                     RAW_VALUES + "test_9_rows_of_steps_in_base64",
+                ),
+            ),
+            Mutation(
+                "It treats the refusal of base64 by 0.33 like a route that is not served.",
+                STATUSES,
+                "r\"|body\\.encoding_format\\W+msg\\W+Input should be 'float'\"",
+                'r"|body\\.encoding_format is wrong"',
+                (
+                    RAW_VALUES + "test_9_rows_where_base64_is_refused",
+                    "transport/test_status_errors.py::test_statuses",
                 ),
             ),
         ),
@@ -614,8 +632,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "Each attempt has its own ID.",
                 CALLER,
-                'return f"rc-{uuid.uuid4().hex}"',
-                'return f"rc-{uuid.UUID(int=0).hex}"',
+                "request_id = new_request_id()",
+                'request_id = f"rc-{id(self)}"',
                 ("integration/faults/test_connection.py::test_every_reply_fails",),
             ),
         ),
@@ -626,15 +644,15 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client reads the bare string of a 401.",
                 STATUSES,
-                "    elif error:\n",
+                '    elif error and not (failed and isinstance(fields.get("message"), str)):\n',
                 "    elif error and not isinstance(error, str):\n",
                 ("transport/test_status_errors.py::test_json_bodies",),
             ),
             Mutation(
                 "It reads the flat errors of versions up to 0.10.0.",
                 STATUSES,
-                'elif fields.get("object") != "error":',
-                "else:",
+                'elif fields.get("object") != "error" and not failed:',
+                "elif not failed:",
                 ("transport/test_status_errors.py::test_json_bodies",),
             ),
             Mutation(
@@ -652,11 +670,10 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client checks the key on `/v1/models`, before anything else.",
                 "_server/identity.py",
-                '    response = await transport.send(Request("GET", "/v1/models"))\n',
-                "    try:\n"
-                '        response = await transport.send(Request("GET", "/v1/models"))\n'
+                "    except (RouteNotFoundError, BadRequestError) as error:\n",
                 "    except AuthenticationError:\n"
-                '        return Identity(await _version(transport), model or "", None, None, None, None)\n',
+                '        return Identity(await _version(transport), model or "", None, None, None, None)\n'
+                "    except (RouteNotFoundError, BadRequestError) as error:\n",
                 (
                     REQUESTS + "test_22_the_key_is_tested_where_the_server_looks_at_it",
                     "server/test_discovery.py::test_the_key_is_checked_first",
@@ -681,7 +698,7 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client gives up at once on a permanent status.",
                 STATUSES,
-                "return STATUS_RULES.get(status, (False, ",
+                "return STATUS_RULES.get(status, (status >= 500, ",
                 "return STATUS_RULES.get(status, (True, ",
                 ("integration/faults/test_retries.py::test_permanent",),
             ),
@@ -958,7 +975,7 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client reads the body before the status.",
                 CALLER,
-                "error = read_error(response.body, payload, response.sent)",
+                "error = read_error(response.body, payload, response.sent, failed=not response.succeeded)",
                 "error = (\n"
                 "            None\n"
                 "            if response.status < 300 and payload is not None\n"
@@ -1002,7 +1019,7 @@ PITFALLS: dict[int, Pitfall] = {
         "vLLM up to 0.25 (for some models also later) accepts the first IDs beyond it.",
     ),
     30: Pitfall(
-        "A dead engine answers 200, 400 or 500, depending on the version",
+        "A dead engine answers 200, 400 or 500, in words that depend on the version",
         (
             Mutation(
                 "The client recognizes it by its message, whatever the status.",
@@ -1013,6 +1030,13 @@ PITFALLS: dict[int, Pitfall] = {
                     "transport/test_status_errors.py::test_recorded_deaths",
                     "integration/faults/test_retries.py::test_a_dead_engine_is_tried_once_more",
                 ),
+            ),
+            Mutation(
+                "It knows the words of 0.33, which do not name the engine.",
+                STATUSES,
+                'r"|^The server had an error while processing your request\\.$"',
+                'r"|^The engine is dead\\.$"',
+                ("transport/test_status_errors.py::test_recorded_deaths",),
             ),
         ),
     ),
@@ -1059,8 +1083,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client sends exactly one of them.",
                 "_protocols/vllm/tokenize.py",
-                '        "messages": list(conversation.messages),\n',
-                '        "messages": list(conversation.messages),\n        "prompt": "",\n',
+                '        "messages": readable(conversation.messages, version),\n',
+                '        "messages": readable(conversation.messages, version),\n        "prompt": "",\n',
                 (REQUESTS + "test_32_never_two_contents_in_one_body",),
             ),
         ),
@@ -1095,9 +1119,9 @@ PITFALLS: dict[int, Pitfall] = {
             ),
             Mutation(
                 "It uses no route that the server does not list.",
-                DISCOVERY,
-                "if mounted is None or strategy.request.path in mounted",
-                "if mounted is None or strategy.request.path",
+                NEGOTIATION,
+                "return [each for each in known if each.request.path in listed]",
+                "return known",
                 (REQUESTS + "test_34_generative_scoring_is_never_requested",),
             ),
             Mutation(
@@ -1434,6 +1458,149 @@ PITFALLS: dict[int, Pitfall] = {
         ),
         limit="A cache must use the fingerprint in its key. The client cannot see a cache above it.",
     ),
+    47: Pitfall(
+        "A server ignores keys of a message that its version does not read (`text`, `value`, "
+        "`reasoning_content`), and a template leaves out parts that the server reads",
+        (
+            Mutation(
+                "The client raises `InputError` with the key to write instead.",
+                READABLE,
+                "        if known is None:\n            raise InputError(_unread(position, key, version, read))\n",
+                "        if known is None:\n            continue\n",
+                (
+                    INPUT + "test_47_a_key_that_no_server_reads",
+                    INPUT + "test_47_reasoning_that_the_version_ignores",
+                    INPUT + "test_47_which_keys_a_version_reads",
+                ),
+            ),
+            Mutation(
+                "The version table knows the roles of the messages whose key a version reads.",
+                READABLE,
+                "        if known.roles is not None and role not in known.roles:\n",
+                "        if known.roles is None:\n",
+                (INPUT + "test_47_which_keys_a_version_reads",),
+            ),
+            Mutation(
+                "It sends `reasoning_content` by the name that the version reads.",
+                READABLE,
+                "        message = {key: value for key, value in message.items() if key != other_name} | {\n"
+                "            reasoning: message[other_name]\n        }\n",
+                "        message = {key: value for key, value in message.items() if key != other_name}\n",
+                (INPUT + "test_47_reasoning_is_sent_by_the_name_that_the_version_reads",),
+            ),
+            Mutation(
+                "A message without content and without tool calls is an error, and so is a key of a "
+                "part that no server reads.",
+                "_base/samples.py",
+                '        if not message.get("tool_calls"):\n',
+                "        if not message:\n",
+                (INPUT + "test_47_a_key_that_no_server_reads",),
+            ),
+            Mutation(
+                "The first conversations with reasoning, tool calls or tools are tokenized without "
+                "them too: the token IDs must differ.",
+                "_tokenization/tokenizer.py",
+                "            if await _server_ids(transport, profile, rules, rest) == ids:\n",
+                "            if not await _server_ids(transport, profile, rules, rest):\n",
+                (INPUT + "test_47_parts_that_the_template_leaves_out",),
+            ),
+        ),
+        "A template that leaves out the text of a turn: the doctor finds it.",
+    ),
+    48: Pitfall(
+        "A conversation without an answer, or with an answer that follows an answer, gets a number "
+        "like any other",
+        (
+            Mutation(
+                "The client raises `InputError` if no answer is at the end.",
+                "_base/turns.py",
+                '    return conversation.steps is None and conversation.messages[-1]["role"] in _NO_ANSWERS\n',
+                "    return False\n",
+                (INPUT + "test_48_a_conversation_ends_with_one_answer",),
+            ),
+            Mutation(
+                "It raises it if an answer follows an answer.",
+                "_base/turns.py",
+                "        if role == previous == _ANSWER:\n",
+                "        if role == previous == None:\n",
+                (INPUT + "test_48_a_conversation_ends_with_one_answer",),
+            ),
+            Mutation(
+                "`rank` raises it for a prompt that ends with an answer.",
+                "_base/turns.py",
+                '    if turns[-1]["role"] == _ANSWER:\n',
+                '    if turns[-1]["role"] is _NO_ANSWERS:\n',
+                (INPUT + "test_48_rank_takes_a_prompt_without_an_answer",),
+            ),
+        ),
+    ),
+    49: Pitfall(
+        "A response that was decoded with its special tokens (`88<|end|>`), or that writes a role "
+        "header, becomes control tokens inside of a content",
+        (
+            Mutation(
+                "The client raises `InputError` for texts that the server's tokenizer keeps whole, "
+                "and asks it once for each text.",
+                "_tokenization/tokenizer.py",
+                "                self._is_control[text] = len(ids) == 1\n",
+                "                self._is_control[text] = not ids\n",
+                (INPUT + "test_49_a_control_token_in_a_content",),
+            ),
+            Mutation(
+                "It refuses what the template writes between turns, plain text too.",
+                "_server/template_look.py",
+                "    return TemplateLook(headers_of(pieces[1:]), day, pin)\n",
+                "    return TemplateLook((), day, pin)\n",
+                (INPUT + "test_49_plain_headers_of_turns",),
+            ),
+            Mutation(
+                'With `on_control_tokens="strip"`, end tokens and padding at the end of the answer go.',
+                "_tokenization/control_tokens.py",
+                "        text = text.rstrip().removesuffix(end)\n",
+                "        return text\n",
+                (INPUT + "test_49_end_tokens_may_be_stripped_from_the_answer",),
+            ),
+            Mutation(
+                "A judge's prompt is checked with the answer in it.",
+                "_scoring/factory.py",
+                "TextGenerator, max_texts=limits.max_concurrency, on_control_tokens=on_control_tokens",
+                'TextGenerator, max_texts=limits.max_concurrency, on_control_tokens="allow"',
+                (INPUT + "test_49_a_judge_is_not_told_what_to_write",),
+            ),
+        ),
+        "`FormattedText` and token IDs are the caller's own. Control tokens that look like none of "
+        "the known families, and stand in no template, are not found.",
+    ),
+    50: Pitfall(
+        "A chat template writes today's date, so equal samples get other rewards on another day",
+        (
+            Mutation(
+                "The client looks for the date in the prompt at first contact, and warns.",
+                DISCOVERY,
+                "    if promised.template.day is not None:\n",
+                "    if promised.template is None:\n",
+                (
+                    INPUT + "test_50_a_template_that_writes_today",
+                    INPUT + "test_50_a_template_whose_date_no_argument_sets",
+                ),
+            ),
+            Mutation(
+                "The doctor names the argument that sets the date.",
+                "_doctor/runner.py",
+                "        if state.template.day is not None:\n",
+                "        if state.template is None:\n",
+                (INPUT + "test_50_a_template_that_writes_today",),
+            ),
+            Mutation(
+                "The day is one of the settings of a file, whose run no other day resumes.",
+                "_server/state.py",
+                "            prompt_date=self.template.day,\n",
+                "            prompt_date=None,\n",
+                (INPUT + "test_50_the_day_belongs_to_the_settings_of_a_file",),
+            ),
+        ),
+        "A server whose clock is off by more than a day, and a date in other words.",
+    ),
     52: Pitfall(
         "Rewards of two models are compared, although their scales have nothing in common",
         (
@@ -1601,12 +1768,18 @@ PITFALLS: dict[int, Pitfall] = {
                 (MODELS + "test_58_prompts_unlike_those_of_the_training",),
             ),
             Mutation(
-                "It warns once of a conversation without the system message of the training, unless "
-                "the template writes it.",
+                "It warns once of a conversation without the system message of the training.",
                 "_server/recipe_checks.py",
                 "return None if named == unnamed else system",
                 "return None",
                 (MODELS + "test_58_prompts_unlike_those_of_the_training",),
+            ),
+            Mutation(
+                "It does not, if the template writes the message itself.",
+                "_server/recipe_checks.py",
+                "return None if named == unnamed else system",
+                "return system",
+                (MODELS + "test_58_a_template_may_write_the_system_message",),
             ),
         ),
         limit="A recipe without special tokens and published values says nothing that the server "
@@ -1619,7 +1792,7 @@ PITFALLS: dict[int, Pitfall] = {
                 "The client wants evidence: the manifest of an export, a recipe with the same "
                 "tokens, a generating server, or the caller's word.",
                 "_server/discovery.py",
-                "    await check_logit_tokens(transport, promised, tokens)\n",
+                "    await check_logit_tokens(texts, promised, tokens)\n",
                 "",
                 (
                     MODELS + "test_59_a_classifier_is_no_logit",
@@ -1761,6 +1934,222 @@ PITFALLS: dict[int, Pitfall] = {
         ),
         limit="A server that answers seldom, or is added later, is not seen.",
     ),
+    70: Pitfall(
+        "A gateway lists its own routes in `/openapi.json`, and forwards others",
+        (
+            Mutation(
+                "The client believes only a list with the routes of every vLLM, and asks the listed routes "
+                "first otherwise.",
+                NEGOTIATION,
+                "    if listed >= set(ALWAYS_SERVED):\n",
+                "    if listed is not None:\n",
+                (GATEWAYS + "test_70_the_own_list_of_a_gateway_hides_no_route",),
+            ),
+        ),
+    ),
+    71: Pitfall(
+        "A gateway forwards only some routes, or serves them at other paths, and the advice is to restart vLLM",
+        (
+            Mutation(
+                "The client tries the other routes with the same output, and the paths at which gateways "
+                "serve them.",
+                NEGOTIATION,
+                "    for strategy in chain(strategies, others):\n",
+                "    for strategy in strategies:\n",
+                (GATEWAYS + "test_71_the_rewards_that_the_table_promises",),
+            ),
+            Mutation(
+                "It scores token IDs, and those of a local tokenizer, without `/tokenize`.",
+                "_server/texts.py",
+                "    except (RouteNotFoundError, ModelNotFoundError, AuthenticationError, BadRequestError):\n"
+                "        return None",
+                "    except (RouteNotFoundError, ModelNotFoundError, AuthenticationError, BadRequestError):\n"
+                "        raise",
+                (
+                    GATEWAYS + "test_71_the_rewards_that_the_table_promises",
+                    GATEWAYS + "test_71_a_hidden_tokenizer_is_named",
+                ),
+            ),
+            Mutation(
+                "It compares a local tokenizer with the server by the value of a conversation.",
+                "_server/proof.py",
+                "        raise _other_tokenizer(tokenizer, str(error)) from None\n",
+                "        return True\n",
+                (GATEWAYS + "test_71_a_tokenizer_of_another_model_is_found_out",),
+            ),
+            Mutation(
+                "Its advice names what the gateway hides.",
+                NEGOTIATION,
+                "    if hidden:\n",
+                "    if not hidden:\n",
+                (GATEWAYS + "test_71_advice_names_the_gateway_and_no_flag_of_the_server",),
+            ),
+            Mutation(
+                "It takes the caller's word for the model if the gateway hides `/v1/models`.",
+                IDENTITY,
+                "        if model is None or _route_in(transport.url) is not None:\n",
+                "        if _route_in(transport.url) is not None:\n",
+                (GATEWAYS + "test_71_a_hidden_list_of_models_asks_for_the_name",),
+            ),
+        ),
+        limit="Without `/tokenize` and without messages nothing proves a local tokenizer; a warning says so.",
+    ),
+    72: Pitfall(
+        "A gateway sends a bare 500 for each refusal: one sample fails its neighbours, and per-token models "
+        "cannot be found out",
+        (
+            Mutation(
+                "The client finds out by a right and a wrong request that refusals are hidden.",
+                REFUSALS,
+                "            self._hides = _is_hidden(await self._send(_wrong(request)))\n",
+                "            self._hides = False\n",
+                (
+                    GATEWAYS + "test_72_one_refused_sample_fails_alone",
+                    GATEWAYS + "test_72_discovery_goes_on_after_a_hidden_refusal",
+                ),
+            ),
+            Mutation(
+                "It repeats the request when the server answers others, so that a failure is no refusal.",
+                CALLER,
+                "        again = await self._send()\n        if _is_reset(again):",
+                "        again = failure\n        if _is_reset(again):",
+                (GATEWAYS + "test_72_a_failure_of_the_server_is_no_refusal",),
+            ),
+            Mutation(
+                "It reads flat errors.",
+                STATUSES,
+                'elif fields.get("object") != "error" and not failed:',
+                'elif fields.get("object") != "error":',
+                (GATEWAYS + "test_71_the_rewards_that_the_table_promises",),
+            ),
+        ),
+    ),
+    73: Pitfall(
+        "A busy server is told by other statuses and words than 429 and 503, and samples fail at once",
+        (
+            Mutation(
+                "The client reads busy in the type and the message of an error, and in `Retry-After`.",
+                STATUSES,
+                "    if status in _BUSY or wait is not None or _BUSY_TYPE.search(error.type):\n",
+                "    if status in _BUSY:\n",
+                (GATEWAYS + "test_73_busy_in_any_words_is_retried",),
+            ),
+            Mutation(
+                "Such an error blames the server, not the sample.",
+                STATUSES,
+                "    if status in _BUSY or (busy and status < 500):\n",
+                "    if status in _BUSY:\n",
+                (GATEWAYS + "test_73_busy_to_the_end_is_not_the_sample",),
+            ),
+            Mutation(
+                "The words of a sample in a 400 do not count.",
+                STATUSES,
+                "    return status not in _QUOTING and bool(_BUSY_MESSAGE.search(error.message))\n",
+                "    return bool(_BUSY_MESSAGE.search(error.message))\n",
+                (GATEWAYS + "test_73_words_of_a_sample_are_no_busy_server",),
+            ),
+        ),
+    ),
+    74: Pitfall(
+        "A gateway drops `usage`, the count of tokens that shows a cut sample",
+        (
+            Mutation(
+                "The client scores without the count if it is missing from the first response on.",
+                NEGOTIATION,
+                "        except UncountedError:\n"
+                "            strategy = replace(strategy, request=replace(request, counted=False))",
+                "        except UncountedError:\n"
+                "            strategy = replace(strategy, request=replace(request, counted=True))",
+                (GATEWAYS + "test_74_a_missing_count_is_not_a_cut_sample",),
+            ),
+            Mutation(
+                "It shows first that each end of a sample counts.",
+                DISCOVERY,
+                "        await prove_ends(transport, promised)\n",
+                "        pass\n",
+                (GATEWAYS + "test_74_a_gateway_that_cuts_samples_and_hides_it",),
+            ),
+        ),
+        limit="A gateway that drops the count and cuts long samples alone is not seen; a warning says so.",
+    ),
+    75: Pitfall(
+        "A proxy of the environment gets the requests to this machine, or refuses them, and no error names it",
+        (
+            Mutation(
+                "No proxy of the environment applies to this machine.",
+                PROXIES,
+                "is_loopback(parts.hostname) or ",
+                "",
+                (TLS_AND_PROXIES + "test_75_no_proxy_reaches_this_machine",),
+            ),
+            Mutation(
+                "That holds for the connections behind an OpenAI client too.",
+                "_transport/backends/openai.py",
+                "    if not is_loopback(host):\n",
+                "    if host:\n",
+                ("integration/faults/test_openai.py::test_75_no_proxy_reaches_this_machine",),
+            ),
+            Mutation(
+                "Errors and the doctor name the proxy, without its password.",
+                "_transport/backends/aiohttp.py",
+                "        self.proxy = found.shown if found else None\n",
+                "        self.proxy = None\n",
+                (
+                    TLS_AND_PROXIES + "test_75_an_error_names_the_proxy_without_its_password",
+                    TLS_AND_PROXIES + "test_75_an_unreachable_proxy_is_named",
+                    TLS_AND_PROXIES + "test_75_the_doctor_names_the_proxy",
+                ),
+            ),
+        ),
+        limit="A transport that the caller brings may have a proxy, and does not say so.",
+    ),
+    76: Pitfall(
+        "The address is wrong by a little, or one option is, and the advice leads elsewhere",
+        (
+            Mutation(
+                "The client finds out that the port speaks TLS.",
+                "_transport/backends/aiohttp.py",
+                "        if await speaks_tls(self._base_url):\n",
+                "        if False:\n",
+                (TLS_AND_PROXIES + "test_76_plain_http_to_a_tls_port",),
+            ),
+            Mutation(
+                "It reads the words of TLS ports that answer.",
+                STATUSES,
+                "    if _PLAIN_TO_TLS.search(error.message):\n",
+                "    if not error.message:\n",
+                (TLS_AND_PROXIES + "test_76_a_tls_port_that_answers_plain_http",),
+            ),
+            Mutation(
+                "It names a route at the end of `base_url`.",
+                IDENTITY,
+                "    return next((route for route in _ROUTES if url.endswith(route)), None)\n",
+                "    return None\n",
+                (GATEWAYS + "test_76_a_base_url_that_ends_with_a_route",),
+            ),
+            Mutation(
+                "It says that only the route of `route=` gives no reward.",
+                NEGOTIATION,
+                '    if route != "auto":\n        return (',
+                '    if route == "":\n        return (',
+                (GATEWAYS + "test_76_a_route_that_the_caller_named_fails_alone",),
+            ),
+            Mutation(
+                "It names the way to a Unix socket.",
+                "_client/base_url.py",
+                'if "unix" in parts.scheme or',
+                'if "none" in parts.scheme and',
+                (GATEWAYS + "test_76_a_unix_socket",),
+            ),
+            Mutation(
+                "The frames of a failed discovery are no part of the traceback.",
+                "_replicas/pool.py",
+                "raise error.with_traceback(None) if isinstance(error, RewardClientError) else error",
+                "raise error",
+                (GATEWAYS + "test_76_the_frames_of_a_failed_connection",),
+            ),
+        ),
+    ),
     80: Pitfall(
         "Frameworks call `asyncio.run` at each step, and a client that knows nothing of the last "
         "event loop examines the server each time: 8 requests for one sample",
@@ -1798,7 +2187,7 @@ PITFALLS: dict[int, Pitfall] = {
                 "_transport/connections.py",
                 "                    end(None)\n",
                 "                    pass\n",
-                (LOOPS + "test_an_unclosed_client_is_quiet[loop.close()]",),
+                (LOOPS + "test_an_unclosed_client_is_quiet",),
             ),
         ),
     ),
@@ -1810,20 +2199,14 @@ PITFALLS: dict[int, Pitfall] = {
                 CORE,
                 "core.config == config",
                 "core.config is config",
-                (
-                    SHARING
-                    + "test_a_hundred_unpickled_clients_cost_one_discovery[RewardClient-True]",
-                ),
+                (SHARING + "test_a_hundred_unpickled_clients_cost_one_discovery",),
             ),
             Mutation(
                 "A forgotten client leaves them to the next one for some seconds.",
                 CORE,
                 "LINGER_SECONDS = RESTART_SECONDS\n",
                 "LINGER_SECONDS = 0.0\n",
-                (
-                    SHARING
-                    + "test_a_hundred_unpickled_clients_cost_one_discovery[AsyncRewardClient-False]",
-                ),
+                (SHARING + "test_a_hundred_unpickled_clients_cost_one_discovery",),
             ),
             Mutation(
                 "Clients with other proxies in the environment share nothing.",

@@ -6,6 +6,8 @@ from typing import Any
 
 from reward_client.testing import RewardServer
 
+from ...support.fake_vllm import is_look
+
 QUESTION = {"role": "user", "content": "What is 37 + 45?"}
 CHAT = [QUESTION, {"role": "assistant", "content": "The answer is 82."}]
 WRONG = [QUESTION, {"role": "assistant", "content": "The answer is 92."}]
@@ -19,3 +21,10 @@ SCORING = ("/pooling", "/v1/embeddings", "/classify")
 def served(server: RewardServer, *paths: str) -> list[Any]:
     """The bodies that these routes were sent."""
     return [request.json for request in server.requests if request.path in paths]
+
+
+def chats(server: RewardServer) -> list[Any]:
+    """The bodies of ``/tokenize`` with a caller's conversation."""
+    return [
+        body for body in served(server, "/tokenize") if "messages" in body and not is_look(body)
+    ]

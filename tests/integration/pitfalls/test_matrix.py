@@ -40,6 +40,7 @@ VERSIONS = {
     "0.20": "0.20.2",
     "0.25": "0.25.1",
     "0.32": "0.32.0",
+    "0.33": "0.33.0",
 }
 KINDS = {
     "sequence": "one label",
@@ -71,7 +72,7 @@ def served(dialect: str, head: str, route: str, *, raw: bool) -> Expected:
     """What must come of one cell, from what real servers of that version were seen to do."""
     routes = SERVED[dialect].get(head, ())
     if route != "auto" and route not in routes:
-        return Expected(route, "error", RouteNotFoundError, "No route of this server")
+        return Expected(route, "error", RouteNotFoundError, "that route= names")
     if not routes:
         return Expected("auto", "error", RewardClientError)
     taken = routes[0] if route == "auto" else route
@@ -114,6 +115,7 @@ SERVED: dict[str, dict[str, tuple[str, ...]]] = {
     "0.20": _NEW,
     "0.25": {**_NEW, "export": ("pooling", "embeddings")},
     "0.32": {**_NEW, "export": ("pooling", "embeddings")},
+    "0.33": {**_NEW, "export": ("pooling", "embeddings")},
 }
 # What 0.8.5 applies to its values and cannot be asked to leave out, with the flag that cures it.
 LOST = {

@@ -101,7 +101,7 @@ def test_11_too_long_is_refused_before_it_is_sent(connect: Connect) -> None:
         client = connect(server)
         client.servers()
         before = len(served(server, "/pooling"))
-        for sample in ([{"role": "user", "content": "long " * 100}], [5] * 65):
+        for sample in ([{"role": "assistant", "content": "long " * 100}], [5] * 65):
             with pytest.raises(PromptTooLongError, match="the server takes 64"):
                 client.score(sample)
         assert client.score([5] * 64).token_count == 64

@@ -17,6 +17,7 @@ from reward_client import (
     ObjectiveHead,
     RecipeError,
     ResponseMismatchError,
+    RouteNotFoundError,
     ShapeError,
     StepHead,
 )
@@ -161,7 +162,7 @@ def test_5_a_reference_value_tells_what_the_server_applies(connect: Connect) -> 
     assert (provenance.activation, provenance.activation_known_by) == ("sigmoid", "reference")
 
 
-@pytest.mark.parametrize("dialect", ["0.12", "0.16", "0.20", "0.25", "0.32"])
+@pytest.mark.parametrize("dialect", ["0.12", "0.16", "0.20", "0.25", "0.32", "0.33"])
 def test_7_the_task_is_named(connect: Connect, dialect: str) -> None:
     """Without it 0.12 refuses, and 0.16 answers a row for each token."""
     with RewardServer(dialect=dialect) as server:
@@ -181,7 +182,7 @@ def test_7_a_reply_of_another_shape(connect: Connect) -> None:
         connect(server).score(FAKE_CHAT)
 
 
-@pytest.mark.parametrize("dialect", ["0.8", "0.10", "0.12", "0.16", "0.20", "0.25", "0.32"])
+@pytest.mark.parametrize("dialect", ["0.8", "0.10", "0.12", "0.16", "0.20", "0.25", "0.32", "0.33"])
 def test_8_hidden_states_are_no_reward(connect: Connect, dialect: str) -> None:
     with RewardServer(dialect=dialect, head="embed") as server:
         client = connect(server)
@@ -221,6 +222,14 @@ def test_9_rows_of_steps_in_base64(connect: Connect) -> None:
         expected = [sigmoid(good - bad) for bad, good in steps]
         assert [step.value for step in reward.steps] == pytest.approx(expected, abs=TOLERANCE)
         assert len(expected) == 2
+
+
+def test_9_rows_where_base64_is_refused(connect: Connect) -> None:
+    """0.33 with `--pooler-config '{"task": "token_embed"}'`: the advice, not a bad request."""
+    with RewardServer(dialect="0.33", head="export-steps") as server:
+        with pytest.raises(RouteNotFoundError, match="--runner pooling"):
+            connect(server).score(CHAT)
+        assert served(server, "/v1/embeddings")
 
 
 def test_17_a_sigmoid_applied_twice(connect: Connect) -> None:

@@ -19,6 +19,7 @@ from reward_client import (
     RouteNotFoundError,
     StepHead,
 )
+from reward_client._protocols.vllm.gateways import ALWAYS_SERVED
 from reward_client.recipes import Recipe
 from reward_client.testing import RewardServer
 from reward_client.testing.recording import RecordedRequest
@@ -27,9 +28,9 @@ from ...support.either import OPENERS
 from ...support.fake_vllm import CHAT as FAKE_CHAT
 from ...support.fake_vllm import CHAT_TOKENS, EmbeddingVllm, embedding_server
 from .conftest import Connect
-from .samples import CHAT, SCORING, TOLERANCE, served
+from .samples import CHAT, SCORING, TOLERANCE, chats, served
 
-DIALECTS = ("0.8", "0.10", "0.12", "0.16", "0.20", "0.25", "0.32")
+DIALECTS = ("0.8", "0.10", "0.12", "0.16", "0.20", "0.25", "0.32", "0.33")
 HEADS = ("sequence", "token", "steps", "embed")
 PLAIN = {"model", "input", "encoding_format"}
 RAW = {*PLAIN, "task", "use_activation"}
@@ -38,7 +39,7 @@ RAW = {*PLAIN, "task", "use_activation"}
 def test_1_no_generation_prompt(connect: Connect) -> None:
     with RewardServer() as server:
         connect(server).score(CHAT)
-        (body,) = [body for body in served(server, "/tokenize") if "messages" in body]
+        (body,) = chats(server)
         assert body["add_generation_prompt"] is False
         assert body["continue_final_message"] is False
 
@@ -183,7 +184,7 @@ def test_34_log_probabilities_are_never_requested(sent: list[RecordedRequest]) -
 def test_34_generative_scoring_is_never_requested(connect: Connect) -> None:
     """A server that has nothing else to offer is refused, and not asked."""
     server = EmbeddingVllm(
-        paths=["/tokenize", "/detokenize", "/generative_scoring", "/v1/completions"]
+        paths=[*ALWAYS_SERVED, "/detokenize", "/generative_scoring", "/v1/completions"]
     )
     with pytest.raises(RouteNotFoundError, match="No route of this server gives a reward"):
         connect(server).score(FAKE_CHAT)

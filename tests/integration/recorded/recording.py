@@ -21,8 +21,10 @@ from typing import Any
 import httpx
 from tokenizers import Tokenizer
 
-_DATA = Path(__file__).parent / "data"
-_ITEM_KEYS = {"/pooling": "data", "/v1/embeddings": "embedding", "/classify": "probs"}
+from reward_client._server.template_look import CONTENTS
+
+DATA = Path(__file__).parent / "data"
+ITEM_KEYS = {"/pooling": "data", "/v1/embeddings": "embedding", "/classify": "probs"}
 
 STEP_TOKEN = "<extra_0>"
 STEP_TOKEN_ID = 5
@@ -31,7 +33,7 @@ BOS_TOKEN_ID = 1
 
 def names() -> list[str]:
     """All recordings: version and kind of serving."""
-    return sorted(path.stem for path in _DATA.glob("*.json"))
+    return sorted(path.stem for path in DATA.glob("*.json"))
 
 
 def switches(body: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +106,7 @@ class Recording:
     @property
     def scored(self) -> list[dict[str, Any]]:
         """The requests for pooled output, in the order sent."""
-        return [request for request in self.requests if request["path"] in _ITEM_KEYS]
+        return [request for request in self.requests if request["path"] in ITEM_KEYS]
 
     def transport(self) -> httpx.AsyncBaseTransport:
         return httpx.MockTransport(self._answer)
@@ -128,8 +130,7 @@ class Recording:
         if path == "/tokenize":
             return self._tokenize(body)
         if path == "/detokenize":
-            text = self._tokenizer.decode(body["tokens"], skip_special_tokens=False)
-            return httpx.Response(200, json={"prompt": text})
+            return httpx.Response(200, json={"prompt": self.decode(body["tokens"])})
         return self._pool(path, body)
 
     def _get(self, path: str) -> httpx.Response:
@@ -143,6 +144,8 @@ class Recording:
         return httpx.Response(200, json=known[path])
 
     def _tokenize(self, body: dict[str, Any]) -> httpx.Response:
+        if [each["content"] for each in body.get("messages", ())] == [*CONTENTS]:
+            return httpx.Response(400)  # the client looks at a template, which is not recorded
         if "messages" in body:
             tokens = self._chat_tokens(body)
         else:
@@ -164,6 +167,10 @@ class Recording:
         """The token IDs of a text, as the served tokenizer gives them."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
         return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token IDs, special tokens included."""
+        return self._tokenizer.decode(ids, skip_special_tokens=False)
 
     def _pool(self, path: str, body: dict[str, Any]) -> httpx.Response:
         inputs = body["input"]
@@ -188,7 +195,7 @@ class Recording:
         self, answer: dict[str, Any], inputs: Sequence[list[int]], encoding: str
     ) -> dict[str, Any]:
         values = [self._value(answer, ids) for ids in inputs]
-        key = _ITEM_KEYS[answer["path"]]
+        key = ITEM_KEYS[answer["path"]]
         data = [
             {"index": index, key: _base64(value) if encoding == "base64" else value}
             for index, value in enumerate(values)
@@ -229,12 +236,12 @@ class Recording:
 
 @cache
 def _load(name: str) -> Any:
-    return json.loads((_DATA / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
 
 
 @cache
 def _tokenizer(name: str) -> Tokenizer:
-    return Tokenizer.from_file(str(_DATA / "models" / f"{name}.tokenizer.json"))
+    return Tokenizer.from_file(str(DATA / "models" / f"{name}.tokenizer.json"))
 
 
 def _refused(refusal: dict[str, Any]) -> httpx.Response:

@@ -32,7 +32,9 @@ def _run(
 ) -> T:
     async def main() -> T:
         url = "http://recorded"
-        async with AsyncRewardClient(url, transport=recording.transport(), **options) as client:
+        # One of the conversations has no answer, and one holds control tokens.
+        every = {"on_unanswered": "allow", "on_control_tokens": "allow", **options}
+        async with AsyncRewardClient(url, transport=recording.transport(), **every) as client:
             return await work(client)
 
     try:

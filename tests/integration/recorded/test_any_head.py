@@ -63,7 +63,12 @@ async def _score(
     route: Literal["auto", "embeddings", "pooling", "classify"],
 ) -> Reward:
     async with AsyncRewardClient(
-        "http://recorded", transport=recording.transport(), head=head, route=route
+        "http://recorded",
+        transport=recording.transport(),
+        head=head,
+        route=route,
+        on_unanswered="allow",
+        on_control_tokens="allow",
     ) as client:
         return await client.score(messages)
 

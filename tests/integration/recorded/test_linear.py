@@ -32,6 +32,7 @@ EVERY = {
     "0.25.1-causal-embed": ({"use_activation": False}, "request"),
     "0.32.0-causal-embed": ({"use_activation": False}, "request"),
     "0.32.0-causal-embed-raw": ({"use_activation": False}, "request"),
+    "0.33.0-causal-embed": ({"use_activation": False}, "request"),
 }
 FIRST = {
     "0.10.2-causal-embed": ({"normalize": False}, "request"),
@@ -70,7 +71,7 @@ def test_the_reward_is_the_weight_times_the_raw_state(name: str) -> None:
     "version",
     [
         pytest.param(version, marks=cell(version, KIND, "pooling", "raw"))
-        for version in ("0.11.2", "0.20.2", "0.25.1", "0.32.0")
+        for version in ("0.11.2", "0.20.2", "0.25.1", "0.32.0", "0.33.0")
     ],
 )
 def test_the_pooling_route_gives_the_same(version: str) -> None:

@@ -27,10 +27,13 @@ ROUTES = {
     "0.20.2": "pooling",
     "0.25.1": "pooling",
     "0.32.0": "pooling",
+    "0.33.0": "pooling",
 }
 # With one of the vocabulary's rows for each label; its weights are loaded there.
 OF_TOKENS = {version: ROUTES[version] for version in ("0.10.2", "0.20.2", "0.32.0")}
-BY_CLASSIFY = dict.fromkeys(("0.15.1", "0.16.0", "0.20.2", "0.25.1", "0.32.0"), "classify")
+BY_CLASSIFY = dict.fromkeys(
+    ("0.15.1", "0.16.0", "0.20.2", "0.25.1", "0.32.0", "0.33.0"), "classify"
+)
 
 
 def cells(routes: dict[str, str]) -> Iterator[Any]:

@@ -59,6 +59,10 @@ REWARDS = {
     "0.32.0-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
     "0.32.0-internlm2": ("pooling", "token_classify", "request", LAST_TOKEN),
     "0.32.0-export": ("pooling", "embed", "request", "scalar"),
+    "0.33.0-seqcls": ("pooling", "classify", "request", "scalar"),
+    "0.33.0-token-reward": ("pooling", "token_classify", "request", LAST_TOKEN),
+    "0.33.0-internlm2": ("pooling", "token_classify", "request", LAST_TOKEN),
+    "0.33.0-export": ("pooling", "embed", "request", "scalar"),
 }
 
 SOFTMAX_FLAG = """--override-pooler-config '{"softmax": false}'"""
@@ -117,6 +121,9 @@ REFUSALS: dict[str, tuple[type[RewardClientError], str]] = {
     "0.32.0-causal-embed": HIDDEN_STATES,
     "0.32.0-causal-embed-raw": HIDDEN_STATES,
     "0.32.0-causal-classify": THREE_LABELS,
+    "0.33.0-seqcls5": FIVE_LABELS,
+    "0.33.0-prm": STEPS,
+    "0.33.0-causal-embed": HIDDEN_STATES,
 }
 
 YES_MINUS_NO = "0.32.0-causal-yesno"

@@ -29,6 +29,7 @@ ACTIVATIONS = {
     "0.20.2": ("none", "request"),
     "0.25.1": ("none", "request"),
     "0.32.0": ("none", "request"),
+    "0.33.0": ("none", "request"),
 }
 
 

@@ -1,0 +1,176 @@
+"""Texts inside of contents that the tokenizer makes control tokens of. Pure.
+
+Such a text ends a turn, or opens another one, in the place of what the author wrote. A pattern
+finds the texts that may be one, and the server says once for each text if it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from reward_client._base.json_values import as_mapping, as_sequence
+from reward_client._base.samples import Conversation, Message, Prompt
+from reward_client._base.wording import shorten
+from reward_client.errors import InputError
+
+_NAME = r"[\w:.▁-]"
+_WORDS = (
+    r"(?:bos|eos|eot|eod|eom|eop|sop|pad|sep|cls|begin|start|end|turn|role|unused|reserved|special"
+    r"|extra_id|header|message|sequence|extra_\d|user|assistant|system|human|bot)"
+)
+# ChatML, Llama 3 and 4, Phi, GLM, Kimi, gpt-oss, Cohere, Granite, Falcon, Yi and OLMo write
+# <|…|>; DeepSeek and Hunyuan the same with wide bars; Llama 2 and Mistral <s>, </s> and [INST];
+# Gemma <bos> and <start_of_turn>; Nemotron <extra_id_1> and <SPECIAL_11>; Seed <seed:bos>; GLM
+# [gMASK]<sop>; BERT [SEP]; EXAONE [|assistant|]; MiniMax [e~[.
+_CONTROL = re.compile(
+    r"<\|[^|<>\s]{1,64}\|>|<｜[^｜<>\s]{1,64}｜>|</?s>"  # noqa: RUF001 - wide bars
+    rf"|<[|/]?{_NAME}{{0,40}}{_WORDS}{_NAME}{{0,24}}\|?>",
+    re.IGNORECASE,
+)
+_ANGLED = re.compile(r"<[^<>\s]{1,68}>")
+_SQUARE = re.compile(
+    r"\[(?:/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|gMASK|sMASK|BOS|EOS|PAD|SEP|CLS)\]"
+    r"|\|\w{1,32}\|\]|e~\[)"
+)
+# Models write these themselves, or images and tools stand there: they belong to contents.
+_IN_CONTENTS = re.compile(
+    r"think|thought|reason|tool(?!_results)|function|python_tag|image|img|vision|video|audio|media"
+    r"|patch|object_ref|box|quad|point|fim_|code|repo_?name|file_sep|citation|answer|begin_of_solution"
+    r"|end_of_solution",
+    re.IGNORECASE,
+)
+_ROLES = re.compile(r"<[|｜]?(?:tool|observation|tool_start|tool_end)[|｜]?>")  # noqa: RUF001
+_ENDS = re.compile(
+    r"(?!.*(?:header|role|prompt))(?:.*(?:end|eo[stmdp]|pad|return|call)|</s>)", re.IGNORECASE
+)
+_MARKER = re.compile(f"{_ANGLED.pattern}|{_SQUARE.pattern}")
+_PLAIN_HEADER = re.compile(r"\w\s*[:\]]|#+\s*\w")
+_SHOWN_CHARACTERS = 40
+
+
+def suspects(prompt: Prompt, headers: tuple[str, ...] = ()) -> list[str]:
+    """Return the texts in the contents of a conversation that may be control tokens, each once.
+
+    Text after the chat template and token IDs are the caller's own.
+
+    Args:
+        prompt: The prompt.
+        headers: What the template writes between turns.
+    """
+    if not isinstance(prompt, Conversation):
+        return []
+    plain = _plain(headers)
+    found: dict[str, None] = {}
+    for message in prompt.messages:
+        content = message.get("content")
+        if type(content) is str and len(message) == 2:
+            # Nearly all contents end here.
+            if "<" in content or "[" in content or any(map(content.__contains__, plain)):
+                found |= dict.fromkeys(_found(content, headers))
+        else:
+            found |= dict.fromkeys(
+                each for text in _texts(message) for each in _found(text, headers)
+            )
+    for step in prompt.steps or ():
+        found |= dict.fromkeys(_found(step, headers))
+    return list(found)
+
+
+@lru_cache(maxsize=64)
+def _plain(headers: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the headers that no pattern finds."""
+    return tuple(header for header in headers if not _MARKER.fullmatch(header))
+
+
+def _found(text: str, headers: tuple[str, ...]) -> Iterator[str]:
+    if "<" in text:
+        markers = _ANGLED.findall(text)
+        yield from (marker for marker in markers if _is_suspect(marker) or marker in headers)
+    if "[" in text:
+        yield from _SQUARE.findall(text)
+    yield from (header for header in _plain(headers) if header in text)
+
+
+@lru_cache(maxsize=4096)
+def _is_suspect(marker: str) -> bool:
+    return _CONTROL.fullmatch(marker) is not None and not _belongs(marker)
+
+
+def _belongs(marker: str) -> bool:
+    """Return True for the markers that models write into contents."""
+    return _IN_CONTENTS.search(marker) is not None and _ROLES.fullmatch(marker) is None
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield every text in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif (fields := as_mapping(value)) is not None:
+        for each in fields.values():
+            yield from _texts(each)
+    else:
+        for each in as_sequence(value) or ():
+            yield from _texts(each)
+
+
+def headers_of(pieces: Sequence[str]) -> tuple[str, ...]:
+    """Return the markers and the plain texts that separate turns, such as ``"Human:"``.
+
+    Args:
+        pieces: What the template writes between the contents of turns.
+    """
+    found: set[str] = set()
+    for piece in pieces:
+        found |= {mark for mark in _MARKER.findall(piece) if not _belongs(mark)}
+        rest = _MARKER.sub("", piece).strip(" ").rstrip()
+        if _PLAIN_HEADER.search(rest):
+            found.add(rest)
+    return tuple(sorted(found))
+
+
+def check_contents(conversation: Conversation, control: Collection[str]) -> None:
+    """Refuse control tokens in contents.
+
+    Args:
+        conversation: The conversation.
+        control: The control tokens in it.
+
+    Raises:
+        InputError: If there are any.
+    """
+    if not control:
+        return
+    token = min(control)
+    texts = (
+        (f"Message {position}", message) for position, message in enumerate(conversation.messages)
+    )
+    where = next((name for name, message in texts if token in "\0".join(_texts(message))), "A step")
+    raise InputError(
+        f"Cannot score this conversation: {where[0].lower()}{where[1:]} holds the control token "
+        f"{shorten(token, _SHOWN_CHARACTERS)!r}, which the chat template writes around contents. "
+        'Decode responses with skip_special_tokens=True, give on_control_tokens="strip" for the '
+        'tokens that end an answer, or "allow" if they are meant.'
+    )
+
+
+def without_end(conversation: Conversation, control: Collection[str]) -> Conversation:
+    """Return a conversation without the end tokens and padding at the end of its answer."""
+    ends = [token for token in control if _ENDS.match(token)]
+    if conversation.steps:
+        *steps, last = conversation.steps
+        return replace(conversation, steps=[*steps, _stripped(last, ends) or last])
+    *turns, answer = conversation.messages
+    content = answer.get("content")
+    if answer["role"] != "assistant" or not isinstance(content, str):
+        return conversation
+    stripped: Message = {**answer, "content": _stripped(content, ends)}
+    return replace(conversation, messages=[*turns, stripped])
+
+
+def _stripped(text: str, ends: Sequence[str]) -> str:
+    while (end := next((end for end in ends if text.rstrip().endswith(end)), None)) is not None:
+        text = text.rstrip().removesuffix(end)
+    return text

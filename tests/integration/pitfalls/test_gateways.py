@@ -1,0 +1,315 @@
+"""Gateways before a good server: what each changes, and the reward or the advice in spite of it."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from reward_client import (
+    BadRequestError,
+    Conversation,
+    InputError,
+    NotARewardError,
+    RateLimitedError,
+    ResponseMismatchError,
+    RewardClientError,
+    RouteNotFoundError,
+    ServerUnreachableError,
+    StepHead,
+    TokenizerMismatchError,
+)
+from reward_client._protocols.vllm.gateways import GATEWAYS, Gateway
+from reward_client.testing import Fault, GatewayKind, RewardGateway, RewardServer
+from reward_client.testing.gateway import GATEWAY_KINDS
+
+from ...support.altered import ALWAYS, alter_replies
+from ...support.fake_vllm import FakeVllm
+from .conftest import Connect
+from .samples import CHAT, QUESTION
+
+HEADS = {
+    "all": ("sequence", "token", "steps", "export"),
+    "exported; hidden states; a token's logit; yes or no": ("export",),
+    "one label, or several": ("sequence",),
+}
+"""The heads of the test server for the words of the table."""
+
+STEPS = StepHead(step_token=RewardServer.step_token, good_label=1, aggregate="min")
+STEPPED = Conversation([QUESTION], steps=["37 + 45 is 72 + 10.", "The answer is 82."])
+
+LISTS: list[Mapping[str, object]] = [
+    {"paths": {"/{endpoint}": {"get": {}, "post": {}}}},
+    {"paths": {"/{path:path}": {"post": {}}}},
+    {"paths": {}},
+    {"paths": {"/health": {}, "/admin/routes": {}, "/docs": {}}},
+    {"paths": {"/v1/models": {}, "/v1/chat/completions": {}}},
+    {"paths": {"/proxy/{tail}": {}, "/v1/models": {}, "/tokenize": {}, "/v1/embeddings": {}}},
+    {"paths": "none"},
+]
+
+
+def options(gateway: Gateway) -> dict[str, Any]:
+    local = {"tokenizer": RewardServer.checkpoint} if gateway.ids == "local" else {}
+    return {"model": "sum-judge", **local}
+
+
+@pytest.mark.parametrize("own", LISTS, ids=str)
+@pytest.mark.parametrize("head", ["sequence", "token", "export"])
+def test_70_the_own_list_of_a_gateway_hides_no_route(
+    connect: Connect, own: Mapping[str, object], head: Any
+) -> None:
+    with (
+        RewardServer(head=head) as server,
+        RewardGateway(server.url, GatewayKind(openapi=own)) as gateway,
+    ):
+        assert connect(gateway).score(CHAT).value == connect(server).score(CHAT).value
+
+
+@pytest.mark.parametrize("row", GATEWAYS, ids=lambda row: row.played)
+def test_71_the_rewards_that_the_table_promises(connect: Connect, row: Gateway) -> None:
+    for head in HEADS[row.gives]:
+        with RewardServer(head=head) as server, RewardGateway(server.url, row.played) as gateway:
+            steps = {"head": STEPS} if head == "steps" else {}
+            sample = STEPPED if head == "steps" else CHAT
+            direct, behind = connect(server, **steps), connect(gateway, **options(row), **steps)
+            expected = direct.score(sample)
+            reward = behind.score(sample)
+            assert (reward.scalar, reward.steps) == (expected.scalar, expected.steps)
+            if head != "steps":  # whose text no token ID shows
+                ids = direct.tokenize(sample).token_ids
+                assert connect(gateway, model="sum-judge").score(ids).scalar == expected.scalar
+
+
+def test_71_a_tokenizer_of_another_model_is_found_out(connect: Connect, tmp_path: Any) -> None:
+    for file in RewardServer.checkpoint.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    name = tmp_path / "tokenizer_config.json"
+    config = json.loads(name.read_text())
+    config["chat_template"] = config["chat_template"].replace("<|end|>", "<|end|><|end|>")
+    name.write_text(json.dumps(config))
+    with RewardServer(head="export") as server, RewardGateway(server.url, "v1") as gateway:
+        client = connect(gateway, tokenizer=str(tmp_path))
+        with pytest.raises(TokenizerMismatchError, match="is not the server's"):
+            client.score(CHAT)
+
+
+@pytest.mark.parametrize("head", ["sequence", "token"])
+def test_71_advice_names_the_gateway_and_no_flag_of_the_server(connect: Connect, head: Any) -> None:
+    with (
+        RewardServer(head=head) as server,
+        RewardGateway(server.url, "v1") as gateway,
+        pytest.raises(RouteNotFoundError, match="a gateway stands before") as caught,
+    ):
+        connect(gateway).score(CHAT)
+    assert "/tokenize" in str(caught.value)
+    assert "vllm serve" not in str(caught.value)
+
+
+def test_71_a_hidden_list_of_models_asks_for_the_name(connect: Connect) -> None:
+    with (
+        RewardServer() as server,
+        RewardGateway(server.url, "classify") as gateway,
+        pytest.raises(RouteNotFoundError, match="name the model by model="),
+    ):
+        connect(gateway).score(CHAT)
+
+
+def test_71_a_hidden_tokenizer_is_named(connect: Connect) -> None:
+    with (
+        RewardServer(head="export") as server,
+        RewardGateway(server.url, "v1") as gateway,
+        pytest.raises(RouteNotFoundError, match=r"hides /tokenize.*tokenizer="),
+    ):
+        connect(gateway).score(CHAT)
+
+
+@pytest.mark.parametrize("kind", ["catch-all", "bare 500", "flat", "dynamo"])
+def test_72_one_refused_sample_fails_alone(connect: Connect, kind: str) -> None:
+    with RewardServer() as server, RewardGateway(server.url, kind) as gateway:
+        ids = list(connect(server).tokenize(CHAT).token_ids)
+        samples: list[Any] = [[*ids, 20 + n] for n in range(20)]
+        samples[7] = [*ids, 10**6]  # beyond the vocabulary
+        expected = connect(server).score_many(samples, on_error="return")
+        options = {"model": "sum-judge"} if kind == "dynamo" else {}
+        found = connect(gateway, **options).score_many(samples, on_error="return")
+        asked = len([each for each in gateway.requests if each.path.endswith("/pooling")])
+    assert isinstance(found[7], BadRequestError)
+    assert found[7].fault == "sample"
+    for n in {*range(20)} - {7}:
+        assert found[n].value == expected[n].value
+    assert asked < 40
+
+
+@pytest.mark.parametrize("hidden", ["Internal Server Error", "", '{"error": "upstream failed"}'])
+@pytest.mark.parametrize("status", [500, 502])
+@pytest.mark.parametrize("head", ["token", "export"])
+def test_72_discovery_goes_on_after_a_hidden_refusal(
+    connect: Connect, head: Any, status: int, hidden: str
+) -> None:
+    with RewardServer(head=head) as server:
+        expected = connect(server).score(CHAT).value
+        hide_refusals(server, status, hidden)
+        assert connect(server).score(CHAT).value == expected
+
+
+def test_72_a_failure_of_the_server_is_no_refusal(connect: Connect) -> None:
+    with RewardServer() as server, RewardGateway(server.url, "catch-all") as gateway:
+        client = connect(gateway)
+        right = client.score(CHAT)
+        server.inject(Fault.status(500), path="/pooling", times=2)
+        assert client.score(CHAT) == right
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers"),
+    [
+        (529, {"message": "Service temporarily overloaded", "type": "Overloaded", "code": 529}, {}),
+        (529, {}, {"Retry-After": "0"}),
+        (507, {"message": "m", "type": "Overloaded", "code": 507}, {}),
+        (400, {"message": "m", "type": "Overloaded", "code": 400}, {}),
+        (509, {}, {}),
+        (420, {}, {}),
+        (499, {}, {"Retry-After": "0"}),
+        (403, {"message": "API rate limit exceeded"}, {}),
+        (500, {"error": {"message": "The engine is overloaded", "type": "server_error"}}, {}),
+        (500, {"error": "No available workers"}, {}),
+        (522, {}, {}),
+        (404, {"detail": "model is starting up, try again later"}, {}),
+        (409, {"error": "server busy"}, {"retry-after-ms": "1"}),
+    ],
+    ids=str,
+)
+def test_73_busy_in_any_words_is_retried(
+    connect: Connect, status: int, body: object, headers: Mapping[str, str]
+) -> None:
+    with RewardServer() as server:
+        client = connect(server)
+        right = client.score(CHAT)
+        busy = Fault.status(status, body=json.dumps(body).encode(), headers=headers)
+        server.inject(busy, path="/pooling", times=2)
+        assert client.score(CHAT) == right
+
+
+def test_the_wait_that_a_gateway_names_is_kept(connect: Connect) -> None:
+    with RewardServer() as server:
+        client = connect(server)
+        client.servers()
+        server.inject(Fault.status(529, headers={"Retry-After": "0.4"}), path="/pooling")
+        started = time.monotonic()
+        client.score(CHAT)
+        assert time.monotonic() - started >= 0.4
+
+
+def test_73_busy_to_the_end_is_not_the_sample(connect: Connect) -> None:
+    said = json.dumps({"message": "m", "type": "Overloaded", "code": 400}).encode()
+    with RewardServer() as server:
+        client = connect(server)
+        client.servers()
+        server.inject(Fault.status(400, body=said), path="/pooling", times=ALWAYS)
+        with pytest.raises(RateLimitedError) as caught:
+            client.score(CHAT)
+        assert caught.value.fault == "server"
+
+
+def test_73_words_of_a_sample_are_no_busy_server(connect: Connect) -> None:
+    said = json.dumps({"error": {"message": "Bad text: the server is overloaded"}}).encode()
+    with RewardServer() as server:
+        client = connect(server)
+        client.servers()
+        server.inject(Fault.status(400, body=said), path="/pooling", times=2)
+        with pytest.raises(BadRequestError) as caught:
+            client.score(CHAT)
+        assert caught.value.attempts == ()
+
+
+@pytest.mark.parametrize("head", ["sequence", "token", "steps", "export"])
+def test_74_a_missing_count_is_not_a_cut_sample(connect: Connect, head: Any) -> None:
+    with RewardServer(head=head) as server, RewardGateway(server.url, "no usage") as gateway:
+        with_steps = {"head": STEPS} if head == "steps" else {}
+        sample = STEPPED if head == "steps" else CHAT
+        expected = connect(server, **with_steps).score(sample)
+        reward = connect(gateway, **with_steps).score(sample)
+    assert (reward.scalar, reward.steps) == (expected.scalar, expected.steps)
+
+
+def test_74_a_gateway_that_cuts_samples_and_hides_it(connect: Connect) -> None:
+    """It cuts the beginning, drops the count, and counts nothing."""
+    server = FakeVllm(pool=lambda ids: [sum(ids[-3:]) / 100 - 1], probe=list(range(20, 60)))
+    server.after = lambda _, payload: payload.pop("usage", None)
+    with pytest.raises(ResponseMismatchError, match="first or last token"):
+        connect(server).score(CHAT)
+
+
+def test_a_count_that_disappears_later(connect: Connect) -> None:
+    with RewardServer() as server:
+        client = connect(server)
+        client.servers()
+        alter_replies(server, "/pooling", lambda _, reply: reply.pop("usage", None))
+        with pytest.raises(RewardClientError, match="does not count"):
+            client.score(CHAT)
+
+
+@pytest.mark.parametrize(
+    "route", ["/pooling", "/classify", "/v1/embeddings", "/v1/chat/completions", "/docs"]
+)
+def test_76_a_base_url_that_ends_with_a_route(connect: Connect, route: str) -> None:
+    with RewardServer() as server:
+        wrong = SimpleNamespace(url=server.url + route)
+        with pytest.raises(RouteNotFoundError, match=f"give base_url='{server.url}'"):
+            connect(wrong).score(CHAT)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["unix:///tmp/vllm.sock", "http+unix://%2Ftmp%2Fvllm.sock", "http://unix:/tmp/vllm.sock:"],
+)
+def test_76_a_unix_socket(connect: Connect, url: str) -> None:
+    with pytest.raises(InputError, match="uds="):
+        connect(SimpleNamespace(url=url))
+
+
+def test_zeros_of_a_quantized_head(connect: Connect) -> None:
+    with pytest.raises(NotARewardError, match="quantiz"):
+        connect(FakeVllm(pool=lambda ids: [0.0])).score(CHAT)
+    with pytest.raises(NotARewardError, match="quantiz"):
+        connect(FakeVllm(pool=lambda ids: [0.37])).score(CHAT)
+
+
+def test_76_a_route_that_the_caller_named_fails_alone(connect: Connect) -> None:
+    with RewardServer() as server:
+        with pytest.raises(RouteNotFoundError, match="Leave route= out") as caught:
+            connect(server, route="embeddings").score(CHAT)
+        assert "vllm serve" not in str(caught.value)
+        connect(server).score(CHAT)
+
+
+def test_76_the_frames_of_a_failed_connection(connect: Connect) -> None:
+    with pytest.raises(ServerUnreachableError) as caught:
+        connect(SimpleNamespace(url="http://127.0.0.1:1")).servers()
+    assert len(traceback.extract_tb(caught.value.__traceback__)) <= 12
+    assert caught.value.__cause__ is None
+
+
+def hide_refusals(server: RewardServer, status: int, said: str) -> None:
+    """Each refusal of the server leaves with another status and nothing of its reason."""
+
+    async def act(exchange: Any) -> None:
+        response = await exchange.true_response()
+        if 400 <= response.status < 500:
+            response.status, response.body = status, said.encode()
+            response.headers = [(b"content-length", str(len(response.body)).encode())]
+        await exchange.respond(response)
+
+    server.inject(Fault("hidden refusals", act), times=ALWAYS)
+
+
+def test_every_kind_of_gateway_is_played() -> None:
+    assert {row.played for row in GATEWAYS} <= GATEWAY_KINDS.keys()
+    with pytest.raises(ValueError, match="unknown"):
+        RewardGateway("http://localhost:1", "other")

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from reward_client._protocols.http import RESTART_SECONDS, Transport
 from reward_client._replicas.single_flight import SingleFlight
 from reward_client._server.identity import identify
+from reward_client._server.requests import OtherModelError
 from reward_client._server.state import MAX_CHANGES, ServerState
-from reward_client.errors import ServerUnreachableError
+from reward_client.errors import ProtocolError, ServerUnreachableError
 
 
 class ServerMonitor:
@@ -63,7 +64,14 @@ class ServerMonitor:
         for _ in range(MAX_CHANGES):
             if self._state is None or self._is_lost() or not await self._is_same(self._state):
                 began = time.monotonic()
-                discovered = await self._discover()
+                try:
+                    discovered = await self._discover()
+                except OtherModelError:
+                    continue
+                except ProtocolError:
+                    if self._transport.lost_at < began:
+                        raise
+                    continue  # two servers may have answered
                 if self._state is None or not discovered.is_same_as(self._state):
                     self._state = discovered
                 self._verified_from = began
@@ -71,9 +79,9 @@ class ServerMonitor:
                 self.note_response()
                 return self._state
         raise ServerUnreachableError(
-            f"Cannot discover the server at {self._transport.url}: the connection was lost "
-            f"{MAX_CHANGES} times meanwhile. Check that it is not restarting, and that no other "
-            "server shares its address."
+            f"Cannot discover the server at {self._transport.url}: the connection was lost, or "
+            f"another server answered, {MAX_CHANGES} times meanwhile. Check that it is not "
+            "restarting, and that no other server shares its address."
         )
 
     def holds(self, state: ServerState) -> bool:

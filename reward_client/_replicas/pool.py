@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -118,7 +119,7 @@ class ReplicaPool:
     Attributes:
         changes: How often another model has become the baseline.
         asked_at: When the servers were last asked for the values of their discovery, as a value of
-            `time.monotonic`.
+            `time.monotonic`; infinite before the first time.
         unproven: The number of samples since then.
     """
 
@@ -136,7 +137,7 @@ class ReplicaPool:
         self._log = log
         self.changes = 0
         self.unproven = 0
-        self.asked_at = 0.0
+        self.asked_at = math.inf
         self._baseline: ServerState | None = None
         self._sample: tuple[Prompt, Fingerprint] | None = None  # None for a single server
         self._founding = asyncio.Lock()

@@ -12,7 +12,7 @@ from reward_client._protocols.vllm import PooledOutput
 from reward_client._protocols.vllm.scoring_request import Encoding
 from reward_client._protocols.vllm.tokenize import tokenize_text
 from reward_client._server.probes import cut_probes, text_probes
-from reward_client._server.requests import pooled_outputs
+from reward_client._server.requests import pooled_outputs, send
 from reward_client._server.state import ServerState, is_same, score_tolerance
 from reward_client._server.texts import PROBE_TEXT
 from reward_client.errors import ProtocolError, ResponseMismatchError, ShapeError
@@ -39,6 +39,7 @@ async def cross_check(transport: Transport, state: ServerState) -> None:
 
     Raises:
         ResponseMismatchError: If the values differ.
+        OtherModelError: If a response names another model.
         RewardClientError: As `Transport.send` and `ScoringRequest.read`.
     """
     inputs, ids = await _inputs(transport, state)
@@ -46,7 +47,8 @@ async def cross_check(transport: Transport, state: ServerState) -> None:
         _pooled(transport, state, _turned(inputs), _turned(ids)),
         _alone(transport, state, inputs[-1], ids[-1]),
     )
-    _compare(state, single, [alone], state.outputs[-1:], "alone")
+    manner = f"alone, as {_encoding_alone(state)}"
+    _compare(state, single, [alone], state.outputs[-1:], manner)
     _compare(state, response, outputs, _turned(state.outputs), "in another order")
 
 
@@ -100,25 +102,31 @@ async def _pooled(
     inputs: Sequence[Sequence[int] | str],
     ids: Sequence[Sequence[int]],
 ) -> tuple[Response, list[PooledOutput]]:
-    response, outputs = await pooled_outputs(transport, state.request, state.model, inputs, ids)
+    response, outputs = await pooled_outputs(
+        transport, state.request, state.model, inputs, ids, state
+    )
     return response, [_read(output) for output in outputs]
 
 
 async def _alone(
     transport: Transport, state: ServerState, given: Sequence[int] | str, ids: Sequence[int]
 ) -> tuple[Response, PooledOutput]:
-    request = state.request
-    if not state.strategy.exported:
+    request, other = state.request, _encoding_alone(state)
+    if other == request.encoding:
         response, (output,) = await _pooled(transport, state, [given], [ids])
         return response, output
-    other = _OTHER_ENCODING[request.encoding]
-    response = await transport.send(request.build(state.model, [given], other))
+    response = await send(transport, request.build(state.model, [given], other), state)
     try:
         (output,) = request.read(response, [ids], other)
     except ShapeError:
         # The server ignores encoding_format: the value may be right.
         (output,) = request.read(response, [ids])
     return response, output
+
+
+def _encoding_alone(state: ServerState) -> Encoding:
+    encoding = state.request.encoding
+    return _OTHER_ENCODING[encoding] if state.strategy.exported else encoding
 
 
 def _read(output: PooledOutput | ProtocolError) -> PooledOutput:
@@ -144,9 +152,9 @@ def _compare(
             raise response.error(
                 ResponseMismatchError,
                 f"Cannot trust this server: one sample gets {list_numbers(one.values[:3])} "
-                f"{manner}, and {list_numbers(other.values[:3])} in a batch. A gateway changes the "
-                "values, or the server mixes up the samples of a request. Connect to the server "
-                "itself.",
+                f"{manner}, and {list_numbers(other.values[:3])} in a batch, as "
+                f"{state.request.encoding}. A gateway changes the values, or the server mixes up "
+                "the samples of a request. Connect to the server itself.",
             )
 
 

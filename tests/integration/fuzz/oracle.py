@@ -25,7 +25,7 @@ def check(case: Case, exchanges: Sequence[Exchange], reward: Reward) -> None:
     path = ROUTES[reward.provenance.route]
     asked = [each for each in exchanges if each.path == path]
     last = [each for each in asked if len(each.asked["input"]) == 1][-1]
-    probes = [each for each in asked if len(each.asked["input"]) == 8]
+    probes = [each for each in asked if _holds_probes(each.asked["input"])]
     probed = [each for each in probes if _switches(each) == _switches(last)][-1]
     turned = [each for each in probes if _switches(each) != _switches(last)]
     ids = _sent_ids(exchanges, last)
@@ -48,6 +48,11 @@ def check(case: Case, exchanges: Sequence[Exchange], reward: Reward) -> None:
     assert reward.token_count == len(ids)
     packed = struct.pack(f"<{len(ids)}I", *ids)
     assert reward.token_digest == hashlib.sha256(packed).hexdigest()
+
+
+def _holds_probes(inputs: Sequence[Any]) -> bool:
+    """Probes are longer and longer; a cross-check begins with another one."""
+    return len(inputs) == 8 and len(inputs[0]) < len(inputs[-1])
 
 
 def _switches(exchange: Exchange) -> dict[str, bool]:

@@ -86,6 +86,8 @@ CATALOGUE = "recipes/test_catalogue.py::"
 BINDING = "integration/pitfalls/test_binding.py::"
 LEDGER = "_transport/ledger.py"
 WATCH = "_client/watch.py"
+BINDER = "_transport/binding.py"
+CROSS_CHECK = "_server/cross_check.py"
 INPUT = "integration/pitfalls/test_input.py::"
 READABLE = "_protocols/vllm/messages.py"
 
@@ -929,9 +931,9 @@ PITFALLS: dict[int, Pitfall] = {
             ),
             Mutation(
                 "It scores one probe alone in the other encoding, and compares.",
-                PROVING,
-                "    if not state.strategy.exported:\n",
-                "    if state.strategy is not None:\n",
+                CROSS_CHECK,
+                "return _OTHER_ENCODING[encoding] if state.strategy.exported else encoding",
+                "return encoding",
                 (RAW_VALUES + "test_27_a_gateway_that_changes_values",),
             ),
             Mutation(
@@ -1817,16 +1819,16 @@ PITFALLS: dict[int, Pitfall] = {
             ),
             Mutation(
                 "Meanwhile it holds back other replies, and asks again for one that turns out to be somebody else's.",
-                CALLER,
-                "if isinstance(outcome, Failure) or outcome.is_named or not transport.settling:",
+                BINDER,
+                "if isinstance(outcome, Failure) or outcome.is_named or not self._settling:",
                 "if outcome is not None:",
                 (BINDING + "test_60_a_reply_that_somebody_else_was_owed",),
             ),
             Mutation(
                 "It believes a repeated reply only if the route tells a third request apart.",
-                CALLER,
-                "return isinstance(outcome, Response)\n\n    async def _bind(",
-                "return True\n\n    async def _bind(",
+                BINDER,
+                "return isinstance(outcome, Response) or outcome.response.fingerprint == landmark.reply",
+                "return True",
                 (BINDING + "test_60_a_cache_from_later_on",),
             ),
             Mutation(
@@ -1838,7 +1840,7 @@ PITFALLS: dict[int, Pitfall] = {
             ),
             Mutation(
                 "It believes no reply if a second one follows on the connection.",
-                CALLER,
+                BINDER,
                 "if not raw.is_only:",
                 "if raw is None:",
                 (BINDING + "test_60_two_replies_on_a_connection_tell_nothing",),
@@ -1852,9 +1854,9 @@ PITFALLS: dict[int, Pitfall] = {
             ),
             Mutation(
                 "At the first contact, two different texts must get different token IDs.",
-                "_server/probes.py",
-                "    if ids == other:\n",
-                "    if ids == ():\n",
+                "_server/texts.py",
+                "    if token_ids(first) == other:\n",
+                "    if other == ():\n",
                 (BINDING + "test_60_a_cache_from_the_start",),
             ),
         ),
@@ -1865,15 +1867,15 @@ PITFALLS: dict[int, Pitfall] = {
         (
             Mutation(
                 "At the first contact, the client scores the probes in another order too, and compares.",
-                PROVING,
+                CROSS_CHECK,
                 '    _compare(state, response, outputs, _turned(state.outputs), "in another order")\n',
                 "",
                 (BINDING + "test_61_rows_in_other_places",),
             ),
             Mutation(
                 "It scores one probe alone, and compares.",
-                PROVING,
-                '    _compare(state, single, [alone], state.outputs[-1:], "alone")\n',
+                CROSS_CHECK,
+                "    _compare(state, single, [alone], state.outputs[-1:], manner)\n",
                 "",
                 (BINDING + "test_61_rows_that_move_on",),
             ),
@@ -2011,8 +2013,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It repeats the request when the server answers others, so that a failure is no refusal.",
                 CALLER,
-                "        again = await self._send()\n        if _is_reset(again):",
-                "        again = failure\n        if _is_reset(again):",
+                "        again = await self._send()\n        if _is_of_connection(again):",
+                "        again = failure\n        if _is_of_connection(again):",
                 (GATEWAYS + "test_72_a_failure_of_the_server_is_no_refusal",),
             ),
             Mutation(

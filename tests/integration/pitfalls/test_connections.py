@@ -29,6 +29,8 @@ from ...support.raw_server import CONVERSATION, RawServer, answer, expected
 from .conftest import QUICK, Connect
 
 RIGHT = len(CHAT_TOKENS) - 5.5
+PROBES = 3
+"""Requests for the probes: all, all in another order, one alone."""
 DEAD = {
     "error": {
         "message": "EngineCore encountered an issue. See stack trace (above) for the root cause.",
@@ -61,7 +63,7 @@ def test_19_idle_connections_close_before_the_servers_timeout() -> None:
 
 
 def dying(after: int) -> FakeVllm:
-    """A server whose engine dies after some replies of `/pooling`, the first of which is probes."""
+    """A server whose engine dies after some replies of `/pooling`, those to probes included."""
     scored = count()
 
     def before(request: httpx.Request) -> httpx.Response | None:
@@ -78,7 +80,7 @@ def different(number: int) -> list[list[int]]:
 
 
 def test_26_what_was_scored_before_the_engine_died_is_kept(connect: Connect) -> None:
-    server = dying(after=1 + 20)
+    server = dying(after=PROBES + 20)
     one_by_one = Limits(max_concurrency=4, max_batch_items=1)
     outcomes = connect(server, limits=one_by_one).score_many(different(50), on_error="return")
     rewards = [outcome for outcome in outcomes if isinstance(outcome, Reward)]
@@ -90,7 +92,7 @@ def test_26_what_was_scored_before_the_engine_died_is_kept(connect: Connect) -> 
 
 
 def test_26_the_batch_ends_at_the_first_death(connect: Connect) -> None:
-    server = dying(after=1 + 20)
+    server = dying(after=PROBES + 20)
     one_by_one = Limits(max_concurrency=4, max_batch_items=1)
     with pytest.raises(BatchError) as caught:
         connect(server, limits=one_by_one).score_many(different(1000))

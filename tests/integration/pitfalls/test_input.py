@@ -128,7 +128,8 @@ def test_parts_that_the_template_shows_cost_one_request_more(connect: Connect) -
     client.servers()
     server.requests.clear()
     for number in range(5):
-        calls = {**ANSWER, "reasoning": "Sum.", "tool_calls": [CALL]}
+        content = f"{number}, I think."
+        calls = {**ANSWER, "content": content, "reasoning": "Sum.", "tool_calls": [CALL]}
         client.tokenize([{"role": "user", "content": str(number)}, calls])
     assert len(server.asked("/tokenize")) == 5 + 2
 

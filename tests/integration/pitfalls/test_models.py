@@ -44,7 +44,7 @@ max_tokens = 3
 
 [[references]]
 text = "A published sample."
-expected = 34.5
+expected = -4.5
 tolerance = 0.1
 source = "the card"
 """
@@ -134,12 +134,14 @@ def test_58_the_reward_of_a_published_sample(
 ) -> None:
     client = connect(known(pool=lambda ids: [len(ids) - 5.5 + moved]), recipe=recipe)
     if moved > 0.4:
-        with pytest.raises(RecipeError, match=r"answers 3?\d+.* and 34.5 ± 0.1 \(the card\) was"):
+        with pytest.raises(
+            RecipeError, match=r"answers (-4|95.5) .* and -4.5 ± 0.1 \(the card\) was"
+        ):
             client.score(CHAT)
         return
     with caplog.at_level(logging.WARNING, "reward_client"):
         client.score(CHAT)
-    assert ("34.5 ± 0.1 (the card) was published" in caplog.text) == (moved == 0.3)
+    assert ("-4.5 ± 0.1 (the card) was published" in caplog.text) == (moved == 0.3)
 
 
 def test_58_prompts_unlike_those_of_the_training(
@@ -202,7 +204,13 @@ def test_59_a_recipe_with_the_same_token_is_evidence(connect: Connect, tmp_path:
 def test_65_unlike_servers_behind_one_address(connect: Connect) -> None:
     """Every third request goes to another server: of other weights, or of another model."""
     turn = count()
-    weights = FakeVllm(pool=lambda ids: [len(ids) - 5.5 + 2.0 * (next(turn) % 24 >= 16)])
+
+    def other_weights(request: httpx.Request, payload: Any) -> None:
+        items = payload.get("data", ())
+        if request.url.path == "/pooling" and len(items) == 8 and next(turn) % 3 == 2:
+            payload["data"] = [{**item, "data": [item["data"][0] + 2.0]} for item in items]
+
+    weights = FakeVllm(after=other_weights)
     found = finding(diagnose(connect(weights), CHAT), "one server")
     assert found.verdict == "failed"
     assert "of 8 requests got other rewards for the same samples" in found.detail

@@ -10,7 +10,7 @@ from reward_client._protocols.http import RESTART_SECONDS, Transport
 from reward_client._replicas.single_flight import SingleFlight
 from reward_client._server.identity import identify
 from reward_client._server.requests import OtherModelError
-from reward_client._server.state import MAX_CHANGES, ServerState
+from reward_client._server.state import MAX_CHANGES, ServerState, keeps_changing
 from reward_client.errors import ProtocolError, ServerUnreachableError
 
 
@@ -61,12 +61,14 @@ class ServerMonitor:
         return await self._renewal.run(self._renew) if current is None else current
 
     async def _renew(self) -> ServerState:
+        others = 0
         for _ in range(MAX_CHANGES):
             if self._state is None or self._is_lost() or not await self._is_same(self._state):
                 began = time.monotonic()
                 try:
                     discovered = await self._discover()
                 except OtherModelError:
+                    others += 1
                     continue
                 except ProtocolError:
                     if self._transport.lost_at < began:
@@ -78,10 +80,12 @@ class ServerMonitor:
             if not self._is_lost():
                 self.note_response()
                 return self._state
+        if others == MAX_CHANGES:
+            raise keeps_changing(self._transport.url)
         raise ServerUnreachableError(
-            f"Cannot discover the server at {self._transport.url}: the connection was lost, or "
-            f"another server answered, {MAX_CHANGES} times meanwhile. Check that it is not "
-            "restarting, and that no other server shares its address."
+            f"Cannot discover the server at {self._transport.url}: the connection was lost "
+            f"{MAX_CHANGES} times meanwhile. Check that it is not restarting, and that no other "
+            "server shares its address."
         )
 
     def holds(self, state: ServerState) -> bool:

@@ -40,7 +40,7 @@ class Binding:
 
     def __init__(self) -> None:
         self._ledger = Ledger()
-        self._settling: set[asyncio.Future[None]] = set()
+        self._in_doubt: set[asyncio.Future[None]] = set()
         self._mixes_up = False
 
     def take_over(self, earlier: Binding) -> None:
@@ -77,56 +77,58 @@ class Binding:
         is_new = self._ledger.enter(request, body, unnamed.fingerprint)
         return unnamed if is_new else Repeat(unnamed)
 
-    async def settle(self, request: Request, body: bytes | None, send: _Send) -> Response | Failure:
+    async def send(
+        self, request: Request, body: bytes | None, send_once: _Send
+    ) -> Response | Failure:
         """Send a request until its response is its own.
 
         Args:
             request: The request.
             body: Its body as bytes.
-            send: Sends a request, once.
+            send_once: Sends a request, once.
         """
-        first = await send(request)
+        first = await send_once(request)
         outcome = (
-            await self._resolve(request, body, first.response, send)
+            await self._resolve(request, body, first.response, send_once)
             if isinstance(first, Repeat)
             else first
         )
         for _ in range(_MAX_ASKED):
-            if isinstance(outcome, Failure) or outcome.is_named or not self._settling:
+            if isinstance(outcome, Failure) or outcome.is_named or not self._in_doubt:
                 return outcome
             # Somebody else got a wrong response, so this one may be theirs.
-            await asyncio.wait(tuple(self._settling))
+            await asyncio.wait(tuple(self._in_doubt))
             if self._ledger.holds(request, body, outcome.fingerprint):
                 return outcome
-            outcome = await self._resolve(request, body, outcome, send)
+            outcome = await self._resolve(request, body, outcome, send_once)
         if isinstance(outcome, Failure) or self._ledger.holds(request, body, outcome.fingerprint):
             return outcome
         return _repeats(outcome)
 
     async def _resolve(
-        self, request: Request, body: bytes | None, repeat: Response, send: _Send
+        self, request: Request, body: bytes | None, repeat: Response, send_once: _Send
     ) -> Response | Failure:
         """Find the response to a request in the place of one that is in doubt."""
         self._mixes_up = True
         found: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._settling.add(found)
+        self._in_doubt.add(found)
         try:
-            return await self._ask_again(request, body, repeat, send)
+            return await self._ask_again(request, body, repeat, send_once)
         finally:
-            self._settling.remove(found)
+            self._in_doubt.remove(found)
             found.set_result(None)
 
     async def _ask_again(
-        self, request: Request, body: bytes | None, repeat: Response, send: _Send
+        self, request: Request, body: bytes | None, repeat: Response, send_once: _Send
     ) -> Response | Failure:
         """Ask again: two requests that truly have one response get it again.
 
         Before, a third request shows that the route tells requests apart.
         """
         for _ in range(_MAX_ASKED):
-            if not await self._tells_apart(request.path, repeat.fingerprint, send):
+            if not await self._tells_apart(request.path, repeat.fingerprint, send_once):
                 continue
-            again = await send(_first_in_line(request))
+            again = await send_once(_first_in_line(request))
             if not isinstance(again, Repeat):
                 return again
             if again.response.fingerprint == repeat.fingerprint:
@@ -135,12 +137,12 @@ class Binding:
             repeat = again.response
         return _repeats(repeat)
 
-    async def _tells_apart(self, path: str, reply: int, send: _Send) -> bool:
+    async def _tells_apart(self, path: str, reply: int, send_once: _Send) -> bool:
         """Return False if a request to this route that had another reply gets a wrong one now."""
         landmark = self._ledger.landmark(path, reply)
         if landmark is None:
             return True
-        outcome = await send(_first_in_line(landmark.request))
+        outcome = await send_once(_first_in_line(landmark.request))
         if isinstance(outcome, Failure):
             return outcome.network_error is None  # another server may refuse the request
         return isinstance(outcome, Response) or outcome.response.fingerprint == landmark.reply

@@ -401,7 +401,7 @@ class _Attempts:
 
     async def _send(self) -> Response | Failure:
         binding = self._transport.binding
-        return await binding.settle(self._request, self._body, self._send_once)
+        return await binding.send(self._request, self._body, self._send_once)
 
     async def _send_once(self, request: Request) -> Response | Failure | Repeat:
         # vLLM up to 0.13 refuses an ID that is still in flight, so each attempt has its own.

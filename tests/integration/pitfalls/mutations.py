@@ -1820,7 +1820,7 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "Meanwhile it holds back other replies, and asks again for one that turns out to be somebody else's.",
                 BINDER,
-                "if isinstance(outcome, Failure) or outcome.is_named or not self._settling:",
+                "if isinstance(outcome, Failure) or outcome.is_named or not self._in_doubt:",
                 "if outcome is not None:",
                 (BINDING + "test_60_a_reply_that_somebody_else_was_owed",),
             ),

@@ -12,6 +12,8 @@ from reward_client.errors import InputError
 
 _READ = frozenset({"role", "content"})
 _REASONING = ("reasoning", "reasoning_content")
+_EMPTY: tuple[object, ...] = ("", [], {})
+"""Values that nobody misses. OpenAI's own objects have such, as ``"annotations": []``."""
 _SHOWN_CHARACTERS = 40
 
 
@@ -43,18 +45,21 @@ def _with_read_keys(position: int, message: Message, version: str | None) -> Mes
         message = {key: value for key, value in message.items() if key != other_name} | {
             reasoning: message[other_name]
         }
-    role = message["role"]
+    role, empty = message["role"], set[str]()
     for key in message.keys() - _READ:
         known = read.get(key)
-        if known is None:
+        if known is not None and (known.roles is None or role in known.roles):
+            continue
+        if message[key] in _EMPTY:
+            empty.add(key)
+            continue
+        if known is None or known.roles is None:
             raise InputError(_unread(position, key, version, read))
-        if known.roles is not None and role not in known.roles:
-            raise InputError(
-                f"Message {position} has the key {key!r}, which the server reads in messages of "
-                f"the role {known.roles[0]} and ignores in this one. Leave it out, or correct the "
-                "role."
-            )
-    return message
+        raise InputError(
+            f"Message {position} has the key {key!r}, which the server reads in messages of the "
+            f"role {known.roles[0]} and ignores in this one. Leave it out, or correct the role."
+        )
+    return {key: value for key, value in message.items() if key not in empty} if empty else message
 
 
 def _unread(position: int, key: str, version: str | None, read: Mapping[str, MessageKey]) -> str:

@@ -74,11 +74,16 @@ def test_47_a_key_that_no_server_reads(connect: Connect, answer: Any, hint: str)
 
 
 def test_a_key_without_a_value_is_harmless(connect: Connect) -> None:
-    """`datasets` writes None for a key that only other rows have."""
+    """`datasets` writes None for a key that only other rows have, as OpenAI does."""
     spare = dict.fromkeys(("name", "tool_calls", "weight", "text"))
+    of_openai = {"refusal": "", "annotations": [], "audio": None, "provider_fields": {}}
     with RewardServer() as server:
         client = connect(server)
-        assert client.score([QUESTION, {**ANSWER, **spare}]) == client.score(CHAT)
+        for more in (spare, of_openai, {"tool_call_id": ""}):
+            assert client.score([QUESTION, {**ANSWER, **more}]) == client.score(CHAT)
+        for value in (0, False, [""], " "):
+            with pytest.raises(InputError, match="has the key 'weight'"):
+                client.score([QUESTION, {**ANSWER, "weight": value}])
 
 
 @pytest.mark.parametrize(

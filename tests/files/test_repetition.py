@@ -35,7 +35,7 @@ def score(client: RewardClient, folder: Path, rows: list[Any], **options: Any) -
         ({"chosen": [], "rejected": []}, "InputError: "),
     ],
 )
-def test_90_errors_of_every_row_end_the_run(
+def test_73_errors_of_every_row_end_the_run(
     client: RewardClient, tmp_path: Path, row: Any, says: str
 ) -> None:
     with pytest.raises(FileError) as caught:
@@ -46,7 +46,7 @@ def test_90_errors_of_every_row_end_the_run(
     assert len(read_rows(tmp_path / "out.jsonl")) == 100
 
 
-def test_90_the_same_command_scores_the_remaining_rows(
+def test_73_the_same_command_scores_the_remaining_rows(
     client: RewardClient, tmp_path: Path
 ) -> None:
     """A file may begin with its longest conversations."""
@@ -70,7 +70,7 @@ def test_90_the_same_command_scores_the_remaining_rows(
     ],
     ids=["few", "one was scored", "unlike"],
 )
-def test_90_other_failures_do_not(client: RewardClient, tmp_path: Path, rows: list[Any]) -> None:
+def test_73_other_failures_do_not(client: RewardClient, tmp_path: Path, rows: list[Any]) -> None:
     assert score(client, tmp_path, rows).rows == len(rows)
 
 
@@ -80,7 +80,7 @@ ERROR = {"type": "InputError", "message": "no"}
 @pytest.mark.parametrize(
     "errors", [[ERROR, None], [None, ERROR], {"chosen": ERROR, "rejected": None}]
 )
-def test_90_a_row_with_a_reward_does_not(errors: object) -> None:
+def test_73_a_row_with_a_reward_does_not(errors: object) -> None:
     watched = repetition.Repetition(Path("in.jsonl"))
     for rows in range(1, 300):
         watched.check({"error": errors}, rows)
@@ -99,7 +99,7 @@ def broken(request: httpx.Request) -> httpx.Response | None:
     return None
 
 
-def test_90_a_server_that_fails_for_good(
+def test_73_a_server_that_fails_for_good(
     client: RewardClient, fake: FakeVllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repetition, "_LATER", 50)
@@ -116,7 +116,7 @@ def test_90_a_server_that_fails_for_good(
     assert (summary.rows, summary.failed, summary.kept) == (200, 0, written - 50)
 
 
-def test_90_rows_that_fail_by_themselves_go_on(
+def test_73_rows_that_fail_by_themselves_go_on(
     client: RewardClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repetition, "_LATER", 50)

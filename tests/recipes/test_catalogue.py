@@ -140,7 +140,7 @@ def test_a_model_fits_on_its_gpus(model, command):
 @pytest.mark.parametrize(
     ("model", "version", "command"), COMMANDS, ids=lambda text: text.split(" ")[0][:60]
 )
-def test_91_commands_serve_no_more_tokens_than_were_trained_on(model, version, command):
+def test_74_commands_serve_no_more_tokens_than_were_trained_on(model, version, command):
     recipe = find_recipe(model)
     words = shlex.split(command)
     option = "--max-model-len"

@@ -122,7 +122,7 @@ def test_faults_are_told_apart(server, connect, action, error, says, requests):
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "all_proxy"])
-def test_75_no_proxy_reaches_this_machine(server, connect, monkeypatch, name):
+def test_68_no_proxy_reaches_this_machine(server, connect, monkeypatch, name):
     monkeypatch.setenv(name, "http://127.0.0.1:1")
     client = connect(server.url)
     if isinstance(client, RewardClient):  # whose connections are the client's own

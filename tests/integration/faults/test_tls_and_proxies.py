@@ -99,7 +99,7 @@ def test_tls_to_a_plain_port(server, connect, sleeps):
     assert not sleeps
 
 
-def test_76_plain_http_to_a_tls_port(tls_server, connect, sleeps):
+def test_69_plain_http_to_a_tls_port(tls_server, connect, sleeps):
     with pytest.raises(ServerUnreachableError, match="Give base_url with https://"):
         connect(tls_server.url.replace("https:", "http:")).score(CONVERSATION)
 
@@ -114,7 +114,7 @@ def test_76_plain_http_to_a_tls_port(tls_server, connect, sleeps):
         b"Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />",
     ],
 )
-def test_76_a_tls_port_that_answers_plain_http(server, connect, said):
+def test_69_a_tls_port_that_answers_plain_http(server, connect, said):
     server.plan("/v1/models", *[sending(http(said, 400, {"content-type": "text/html"}))] * 3)
 
     with pytest.raises(BadRequestError, match="Give base_url with https://"):
@@ -123,7 +123,7 @@ def test_76_a_tls_port_that_answers_plain_http(server, connect, said):
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
 @pytest.mark.parametrize("host", [LOOPBACK, "localhost", "LOCALHOST", "0.0.0.0"])
-def test_75_no_proxy_reaches_this_machine(server, connect, monkeypatch, name, host):
+def test_68_no_proxy_reaches_this_machine(server, connect, monkeypatch, name, host):
     monkeypatch.setenv(name, f"http://{LOOPBACK}:1")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
@@ -149,13 +149,13 @@ def test_75_no_proxy_reaches_this_machine(server, connect, monkeypatch, name, ho
         ("reward", False),
     ],
 )
-def test_75_names_of_this_machine(host, is_local):
+def test_68_names_of_this_machine(host, is_local):
     assert is_loopback(host) == is_local
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "all_proxy"])
 @pytest.mark.parametrize("status", [403, 404, 502, 407, 400])
-def test_75_an_error_names_the_proxy_without_its_password(
+def test_68_an_error_names_the_proxy_without_its_password(
     server, connect, monkeypatch, name, status
 ):
     monkeypatch.setenv(name, proxy_with(server, password=True))
@@ -172,12 +172,12 @@ def test_75_an_error_names_the_proxy_without_its_password(
 
 
 @pytest.mark.parametrize("host", ["127.1", "2130706433"])
-def test_75_an_address_in_another_spelling(connect, host):
+def test_68_an_address_in_another_spelling(connect, host):
     with pytest.raises(InputError, match="Cannot read base_url"):
         connect(f"http://{host}:8000").score(CONVERSATION)
 
 
-def test_75_an_unreachable_proxy_is_named(connect, monkeypatch):
+def test_68_an_unreachable_proxy_is_named(connect, monkeypatch):
     with RawServer(answer) as gone:
         monkeypatch.setenv("http_proxy", proxy_with(gone, password=True))
 
@@ -187,7 +187,7 @@ def test_75_an_unreachable_proxy_is_named(connect, monkeypatch):
     assert PASSWORD not in str(caught.value)
 
 
-def test_75_the_doctor_names_the_proxy(server, connect):
+def test_68_the_doctor_names_the_proxy(server, connect):
     found = connect(FAR, connection=Connection(proxy=proxy_with(server, password=True))).diagnose()
 
     reach = next(finding for finding in found.findings if finding.check == "reach")

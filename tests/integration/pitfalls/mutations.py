@@ -1467,8 +1467,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client raises `InputError` with the key to write instead.",
                 READABLE,
-                "        if known is None:\n            raise InputError(_unread(position, key, version, read))\n",
-                "        if known is None:\n            continue\n",
+                "        if known is None or known.roles is None:\n            raise InputError(_unread(position, key, version, read))\n",
+                "        if known is None or known.roles is None:\n            continue\n",
                 (
                     INPUT + "test_47_a_key_that_no_server_reads",
                     INPUT + "test_47_reasoning_that_the_version_ignores",
@@ -1603,7 +1603,7 @@ PITFALLS: dict[int, Pitfall] = {
         ),
         "A server whose clock is off by more than a day, and a date in other words.",
     ),
-    52: Pitfall(
+    51: Pitfall(
         "Rewards of two models are compared, although their scales have nothing in common",
         (
             Mutation(
@@ -1612,20 +1612,20 @@ PITFALLS: dict[int, Pitfall] = {
                 "_base/number_like.py",
                 "            self._check_order(other)\n",
                 "            pass\n",
-                (VALUES + "test_52_rewards_of_unlike_scales_have_no_order",),
+                (VALUES + "test_51_rewards_of_unlike_scales_have_no_order",),
             ),
             Mutation(
                 "Rewards of two replicas of one model have an order.",
                 "_base/results.py",
                 '_SCALE = ("model", "method", "method_digest", "head")',
                 '_SCALE = ("model", "method", "method_digest", "head", "server_version")',
-                (VALUES + "test_52_rewards_of_one_model_have_an_order",),
+                (VALUES + "test_51_rewards_of_one_model_have_an_order",),
             ),
         ),
         limit="A comparison of plain floats, such as `key=float`, is the caller's word that the "
         "scales are alike. The name of a model does not tell two checkpoints apart.",
     ),
-    53: Pitfall(
+    52: Pitfall(
         "Tables hand out arrays in the place of lists; each sample is an error then, which a framework "
         "turns into NaN",
         (
@@ -1635,7 +1635,7 @@ PITFALLS: dict[int, Pitfall] = {
                 'return kind.__module__ != "builtins" and any(',
                 'return kind.__module__ == "builtins" and any(',
                 (
-                    VALUES + "test_53_a_column_of_arrays_is_a_column_of_samples",
+                    VALUES + "test_52_a_column_of_arrays_is_a_column_of_samples",
                     "base/test_arrays.py::test_columns_of_samples",
                 ),
             ),
@@ -1645,13 +1645,13 @@ PITFALLS: dict[int, Pitfall] = {
                 "        items = [to_builtin(item) for item in items]\n",
                 "        items = [int(item) for item in items]\n",
                 (
-                    VALUES + "test_53_arrays_of_truth_values_are_no_token_ids",
+                    VALUES + "test_52_arrays_of_truth_values_are_no_token_ids",
                     "base/test_arrays.py::test_what_is_refused",
                 ),
             ),
         ),
     ),
-    54: Pitfall(
+    53: Pitfall(
         "Roles of other formats (`human`, `gpt`, `User`) reach the prompt as they stand, since most chat "
         "templates check no roles",
         (
@@ -1661,14 +1661,14 @@ PITFALLS: dict[int, Pitfall] = {
                 "    if usual is not None:\n",
                 "    if usual is None:\n",
                 (
-                    VALUES + "test_54_a_role_that_the_model_never_saw",
+                    VALUES + "test_53_a_role_that_the_model_never_saw",
                     "base/test_samples.py::test_a_role_under_another_name",
                 ),
             ),
         ),
         limit="Other unknown roles are sent: a template may know them, such as those of a judge.",
     ),
-    55: Pitfall(
+    54: Pitfall(
         "Errors that a call returns, or that stand in a file, are read by nobody: rewards are missing, "
         "and the cause is unknown",
         (
@@ -1695,7 +1695,7 @@ PITFALLS: dict[int, Pitfall] = {
             ),
         ),
     ),
-    56: Pitfall(
+    55: Pitfall(
         "Caches, mirrors, registries and mounts name a model in other forms than its hub, so the "
         "client lacks what its recipe knows",
         (
@@ -1704,7 +1704,7 @@ PITFALLS: dict[int, Pitfall] = {
                 "recipes/loader.py",
                 "    for name, is_copy in names_in(location):\n",
                 '    for name, is_copy in [(model_key(location.rpartition("/")[2]), False)]:\n',
-                (MODELS + "test_56_a_model_is_recognized_by_the_name_of_its_folder",),
+                (MODELS + "test_55_a_model_is_recognized_by_the_name_of_its_folder",),
             ),
             Mutation(
                 "It looks up the served name if the root says nothing, and reports that.",
@@ -1712,8 +1712,8 @@ PITFALLS: dict[int, Pitfall] = {
                 "        return root is None or not (is_hub_id(root) or recipe_of_model(root))\n",
                 "        return False\n",
                 (
-                    MODELS + "test_56_the_served_name_counts_if_the_root_says_nothing",
-                    MODELS + "test_56_a_refusal_by_the_served_name_can_be_overridden",
+                    MODELS + "test_55_the_served_name_counts_if_the_root_says_nothing",
+                    MODELS + "test_55_a_refusal_by_the_served_name_can_be_overridden",
                 ),
             ),
             Mutation(
@@ -1721,11 +1721,11 @@ PITFALLS: dict[int, Pitfall] = {
                 "_server/identity.py",
                 "        return root is None or not (is_hub_id(root) or recipe_of_model(root))\n",
                 "        return root is None or not recipe_of_model(root)\n",
-                (MODELS + "test_56_a_root_that_names_another_model_wins",),
+                (MODELS + "test_55_a_root_that_names_another_model_wins",),
             ),
         ),
     ),
-    57: Pitfall(
+    56: Pitfall(
         "The reward model is an adapter, and the server lists its base model first",
         (
             Mutation(
@@ -1733,18 +1733,18 @@ PITFALLS: dict[int, Pitfall] = {
                 "_server/identity.py",
                 "    if card is not None and adapters and model is None:\n",
                 "    if card is None and adapters and model is None:\n",
-                (MODELS + "test_57_a_base_model_is_not_taken_for_its_adapter",),
+                (MODELS + "test_56_a_base_model_is_not_taken_for_its_adapter",),
             ),
             Mutation(
                 "It looks for the tokenizer of an adapter in the folder of the base model.",
                 "_server/identity.py",
                 "tokenizer_root=_root(card if base is None else base)",
                 "tokenizer_root=_root(card)",
-                (MODELS + "test_57_an_adapter_has_the_tokenizer_of_its_base",),
+                (MODELS + "test_56_an_adapter_has_the_tokenizer_of_its_base",),
             ),
         ),
     ),
-    58: Pitfall(
+    57: Pitfall(
         "The recipe is another model's: of another tokenizer, other weights, or another training",
         (
             Mutation(
@@ -1752,7 +1752,7 @@ PITFALLS: dict[int, Pitfall] = {
                 "_server/recipe_checks.py",
                 "        if tuple(ids) != (token,):\n",
                 "        if not ids:\n",
-                (MODELS + "test_58_special_tokens_of_another_model",),
+                (MODELS + "test_57_special_tokens_of_another_model",),
             ),
             Mutation(
                 "It compares the reward of a published sample: a contradiction is an error, and a "
@@ -1760,34 +1760,34 @@ PITFALLS: dict[int, Pitfall] = {
                 "_server/recipe_checks.py",
                 "    if agrees(reference, found):\n",
                 "    if found:\n",
-                (MODELS + "test_58_the_reward_of_a_published_sample",),
+                (MODELS + "test_57_the_reward_of_a_published_sample",),
             ),
             Mutation(
                 "It warns once of a sample that is longer than those of the model's training.",
                 "_tokenization/notices.py",
                 "size > rules.trained_tokens",
                 "size < 0",
-                (MODELS + "test_58_prompts_unlike_those_of_the_training",),
+                (MODELS + "test_57_prompts_unlike_those_of_the_training",),
             ),
             Mutation(
                 "It warns once of a conversation without the system message of the training.",
                 "_server/recipe_checks.py",
                 "return None if named == unnamed else system",
                 "return None",
-                (MODELS + "test_58_prompts_unlike_those_of_the_training",),
+                (MODELS + "test_57_prompts_unlike_those_of_the_training",),
             ),
             Mutation(
                 "It does not, if the template writes the message itself.",
                 "_server/recipe_checks.py",
                 "return None if named == unnamed else system",
                 "return system",
-                (MODELS + "test_58_a_template_may_write_the_system_message",),
+                (MODELS + "test_57_a_template_may_write_the_system_message",),
             ),
         ),
         limit="A recipe without special tokens and published values says nothing that the server "
         "could contradict.",
     ),
-    59: Pitfall(
+    58: Pitfall(
         "`TokenLogit` and `YesNo` read an ordinary classifier, whose number is no token's logit",
         (
             Mutation(
@@ -1797,14 +1797,14 @@ PITFALLS: dict[int, Pitfall] = {
                 "    await check_logit_tokens(texts, promised, tokens)\n",
                 "",
                 (
-                    MODELS + "test_59_a_classifier_is_no_logit",
-                    MODELS + "test_59_a_recipe_with_the_same_token_is_evidence",
+                    MODELS + "test_58_a_classifier_is_no_logit",
+                    MODELS + "test_58_a_recipe_with_the_same_token_is_evidence",
                 ),
             ),
         ),
         limit="Whether the word `classifier_from_token=True` is true, no server can show.",
     ),
-    60: Pitfall(
+    59: Pitfall(
         "A reply belongs to another request: a proxy sends one twice, is one reply behind, or caches; only pooled output names its request",
         (
             Mutation(
@@ -1813,8 +1813,8 @@ PITFALLS: dict[int, Pitfall] = {
                 "            return (asked, reply) in self._shared\n",
                 "            return True\n",
                 (
-                    BINDING + "test_60_a_reply_to_another_request_is_asked_for_again",
-                    BINDING + "test_60_a_cache_from_later_on",
+                    BINDING + "test_59_a_reply_to_another_request_is_asked_for_again",
+                    BINDING + "test_59_a_cache_from_later_on",
                 ),
             ),
             Mutation(
@@ -1822,47 +1822,47 @@ PITFALLS: dict[int, Pitfall] = {
                 BINDER,
                 "if isinstance(outcome, Failure) or outcome.is_named or not self._in_doubt:",
                 "if outcome is not None:",
-                (BINDING + "test_60_a_reply_that_somebody_else_was_owed",),
+                (BINDING + "test_59_a_reply_that_somebody_else_was_owed",),
             ),
             Mutation(
                 "It believes a repeated reply only if the route tells a third request apart.",
                 BINDER,
                 "return isinstance(outcome, Response) or outcome.response.fingerprint == landmark.reply",
                 "return True",
-                (BINDING + "test_60_a_cache_from_later_on",),
+                (BINDING + "test_59_a_cache_from_later_on",),
             ),
             Mutation(
                 "It asks no second time for two requests that truly have one reply.",
                 LEDGER,
                 "        self._shared.add((asked, reply))\n        self._owners[reply] = asked\n",
                 "        self._owners.pop(asked, reply)\n",
-                (BINDING + "test_60_texts_that_truly_have_the_same_tokens",),
+                (BINDING + "test_59_texts_that_truly_have_the_same_tokens",),
             ),
             Mutation(
                 "It believes no reply if a second one follows on the connection.",
                 BINDER,
                 "if not raw.is_only:",
                 "if raw is None:",
-                (BINDING + "test_60_two_replies_on_a_connection_tell_nothing",),
+                (BINDING + "test_59_two_replies_on_a_connection_tell_nothing",),
             ),
             Mutation(
                 "It closes the connection of a wrong reply and of a refusal.",
                 CALLER,
                 "            await response.drop()  # its next response may be one late\n",
                 "            pass\n",
-                (BINDING + "test_60_a_refusal_that_comes_twice_refuses_one_sample",),
+                (BINDING + "test_59_a_refusal_that_comes_twice_refuses_one_sample",),
             ),
             Mutation(
                 "At the first contact, two different texts must get different token IDs.",
                 "_server/texts.py",
                 "    if token_ids(first) == other:\n",
                 "    if other == ():\n",
-                (BINDING + "test_60_a_cache_from_the_start",),
+                (BINDING + "test_59_a_cache_from_the_start",),
             ),
         ),
         limit="A proxy that exchanges the replies of two requests in flight, or sends those of other clients, cannot be noticed on `/tokenize`: no reply of it names its request. Use token IDs, a local tokenizer, or a proxy that passes `X-Request-Id` to a server with `--enable-request-id-headers`.",
     ),
-    61: Pitfall(
+    60: Pitfall(
         "A server or a gateway exchanges the rows of a request, and keeps their indices",
         (
             Mutation(
@@ -1870,19 +1870,19 @@ PITFALLS: dict[int, Pitfall] = {
                 CROSS_CHECK,
                 '    _compare(state, response, outputs, _turned(state.outputs), "in another order")\n',
                 "",
-                (BINDING + "test_61_rows_in_other_places",),
+                (BINDING + "test_60_rows_in_other_places",),
             ),
             Mutation(
                 "It scores one probe alone, and compares.",
                 CROSS_CHECK,
                 "    _compare(state, single, [alone], state.outputs[-1:], manner)\n",
                 "",
-                (BINDING + "test_61_rows_that_move_on",),
+                (BINDING + "test_60_rows_that_move_on",),
             ),
         ),
-        limit="Each proof (pitfall 62) compares the rows again. Rows that a server exchanges now and then, between two proofs, remain unnoticed.",
+        limit="Each proof (pitfall 61) compares the rows again. Rows that a server exchanges now and then, between two proofs, remain unnoticed.",
     ),
-    62: Pitfall(
+    61: Pitfall(
         "Several models share an address, or another one comes up behind it without a lost connection",
         (
             Mutation(
@@ -1891,11 +1891,11 @@ PITFALLS: dict[int, Pitfall] = {
                 "        if passed < _INTERVAL and not (at_end and unproven >= _MANY):\n",
                 "        if passed < 10 * _INTERVAL + 600:\n",
                 (
-                    BINDING + "test_62_a_call_ends_with_a_proof",
-                    BINDING + "test_62_rewards_before_the_last_proof_are_kept",
-                    BINDING + "test_62_a_stream_names_the_results_in_doubt",
-                    BINDING + "test_62_a_single_score_after_a_long_time",
-                    BINDING + "test_62_a_file_keeps_what_is_proven",
+                    BINDING + "test_61_a_call_ends_with_a_proof",
+                    BINDING + "test_61_rewards_before_the_last_proof_are_kept",
+                    BINDING + "test_61_a_stream_names_the_results_in_doubt",
+                    BINDING + "test_61_a_single_score_after_a_long_time",
+                    BINDING + "test_61_a_file_keeps_what_is_proven",
                 ),
             ),
             Mutation(
@@ -1903,26 +1903,26 @@ PITFALLS: dict[int, Pitfall] = {
                 WATCH,
                 "            self.failure = error\n            raise\n",
                 "            raise\n",
-                (BINDING + "test_62_rewards_before_the_last_proof_are_kept",),
+                (BINDING + "test_61_rewards_before_the_last_proof_are_kept",),
             ),
             Mutation(
                 "It gives no rewards of two models in one call.",
                 WATCH,
                 "        elif changes != self._changes and self.failure is None:\n",
                 "        elif changes < 0:\n",
-                (BINDING + "test_62_a_model_that_comes_up_in_the_middle",),
+                (BINDING + "test_61_a_model_that_comes_up_in_the_middle",),
             ),
             Mutation(
                 "It removes the rows in doubt from a file.",
                 "files/results.py",
                 "            os.ftruncate(self._descriptor, sum(map(len, islice(file, row))))\n",
                 "            sum(map(len, islice(file, row)))\n",
-                (BINDING + "test_62_a_file_keeps_what_is_proven",),
+                (BINDING + "test_61_a_file_keeps_what_is_proven",),
             ),
         ),
         limit="Between two proofs, another model may answer and be gone again. Nearly equal checkpoints (all probes within 2 % of each other, or within 5 % of their range) cannot be distinguished from rounding.",
     ),
-    65: Pitfall(
+    62: Pitfall(
         "Unlike servers share one address: a balancer over two models, or a rolling update",
         (
             Mutation(
@@ -1931,12 +1931,12 @@ PITFALLS: dict[int, Pitfall] = {
                 "_doctor/address_check.py",
                 "        unlike += not is_same(scores, state.scores, tolerance)\n",
                 "",
-                (MODELS + "test_65_unlike_servers_behind_one_address",),
+                (MODELS + "test_62_unlike_servers_behind_one_address",),
             ),
         ),
         limit="A server that answers seldom, or is added later, is not seen.",
     ),
-    70: Pitfall(
+    63: Pitfall(
         "A gateway lists its own routes in `/openapi.json`, and forwards others",
         (
             Mutation(
@@ -1945,11 +1945,11 @@ PITFALLS: dict[int, Pitfall] = {
                 NEGOTIATION,
                 "    if listed >= set(ALWAYS_SERVED):\n",
                 "    if listed is not None:\n",
-                (GATEWAYS + "test_70_the_own_list_of_a_gateway_hides_no_route",),
+                (GATEWAYS + "test_63_the_own_list_of_a_gateway_hides_no_route",),
             ),
         ),
     ),
-    71: Pitfall(
+    64: Pitfall(
         "A gateway forwards only some routes, or serves them at other paths, and the advice is to restart vLLM",
         (
             Mutation(
@@ -1958,7 +1958,7 @@ PITFALLS: dict[int, Pitfall] = {
                 NEGOTIATION,
                 "    for strategy in chain(strategies, others):\n",
                 "    for strategy in strategies:\n",
-                (GATEWAYS + "test_71_the_rewards_that_the_table_promises",),
+                (GATEWAYS + "test_64_the_rewards_that_the_table_promises",),
             ),
             Mutation(
                 "It scores token IDs, and those of a local tokenizer, without `/tokenize`.",
@@ -1968,8 +1968,8 @@ PITFALLS: dict[int, Pitfall] = {
                 "    except (RouteNotFoundError, ModelNotFoundError, AuthenticationError, BadRequestError):\n"
                 "        raise",
                 (
-                    GATEWAYS + "test_71_the_rewards_that_the_table_promises",
-                    GATEWAYS + "test_71_a_hidden_tokenizer_is_named",
+                    GATEWAYS + "test_64_the_rewards_that_the_table_promises",
+                    GATEWAYS + "test_64_a_hidden_tokenizer_is_named",
                 ),
             ),
             Mutation(
@@ -1977,26 +1977,26 @@ PITFALLS: dict[int, Pitfall] = {
                 "_server/proof.py",
                 "        raise _other_tokenizer(tokenizer, str(error)) from None\n",
                 "        return True\n",
-                (GATEWAYS + "test_71_a_tokenizer_of_another_model_is_found_out",),
+                (GATEWAYS + "test_64_a_tokenizer_of_another_model_is_found_out",),
             ),
             Mutation(
                 "Its advice names what the gateway hides.",
                 NEGOTIATION,
                 "    if hidden:\n",
                 "    if not hidden:\n",
-                (GATEWAYS + "test_71_advice_names_the_gateway_and_no_flag_of_the_server",),
+                (GATEWAYS + "test_64_advice_names_the_gateway_and_no_flag_of_the_server",),
             ),
             Mutation(
                 "It takes the caller's word for the model if the gateway hides `/v1/models`.",
                 IDENTITY,
                 "        if model is None or _route_in(transport.url) is not None:\n",
                 "        if _route_in(transport.url) is not None:\n",
-                (GATEWAYS + "test_71_a_hidden_list_of_models_asks_for_the_name",),
+                (GATEWAYS + "test_64_a_hidden_list_of_models_asks_for_the_name",),
             ),
         ),
         limit="Without `/tokenize` and without messages nothing proves a local tokenizer; a warning says so.",
     ),
-    72: Pitfall(
+    65: Pitfall(
         "A gateway sends a bare 500 for each refusal: one sample fails its neighbours, and per-token models "
         "cannot be found out",
         (
@@ -2006,8 +2006,8 @@ PITFALLS: dict[int, Pitfall] = {
                 "            self._hides = _is_hidden(await self._send(_wrong(request)))\n",
                 "            self._hides = False\n",
                 (
-                    GATEWAYS + "test_72_one_refused_sample_fails_alone",
-                    GATEWAYS + "test_72_discovery_goes_on_after_a_hidden_refusal",
+                    GATEWAYS + "test_65_one_refused_sample_fails_alone",
+                    GATEWAYS + "test_65_discovery_goes_on_after_a_hidden_refusal",
                 ),
             ),
             Mutation(
@@ -2015,18 +2015,18 @@ PITFALLS: dict[int, Pitfall] = {
                 CALLER,
                 "        again = await self._send()\n        if _is_of_connection(again):",
                 "        again = failure\n        if _is_of_connection(again):",
-                (GATEWAYS + "test_72_a_failure_of_the_server_is_no_refusal",),
+                (GATEWAYS + "test_65_a_failure_of_the_server_is_no_refusal",),
             ),
             Mutation(
                 "It reads flat errors.",
                 STATUSES,
                 'elif fields.get("object") != "error" and not failed:',
                 'elif fields.get("object") != "error":',
-                (GATEWAYS + "test_71_the_rewards_that_the_table_promises",),
+                (GATEWAYS + "test_64_the_rewards_that_the_table_promises",),
             ),
         ),
     ),
-    73: Pitfall(
+    66: Pitfall(
         "A busy server is told by other statuses and words than 429 and 503, and samples fail at once",
         (
             Mutation(
@@ -2034,25 +2034,25 @@ PITFALLS: dict[int, Pitfall] = {
                 STATUSES,
                 "    if status in _BUSY or wait is not None or _BUSY_TYPE.search(error.type):\n",
                 "    if status in _BUSY:\n",
-                (GATEWAYS + "test_73_busy_in_any_words_is_retried",),
+                (GATEWAYS + "test_66_busy_in_any_words_is_retried",),
             ),
             Mutation(
                 "Such an error blames the server, not the sample.",
                 STATUSES,
                 "    if status in _BUSY or (busy and status < 500):\n",
                 "    if status in _BUSY:\n",
-                (GATEWAYS + "test_73_busy_to_the_end_is_not_the_sample",),
+                (GATEWAYS + "test_66_busy_to_the_end_is_not_the_sample",),
             ),
             Mutation(
                 "The words of a sample in a 400 do not count.",
                 STATUSES,
                 "    return status not in _QUOTING and bool(_BUSY_MESSAGE.search(error.message))\n",
                 "    return bool(_BUSY_MESSAGE.search(error.message))\n",
-                (GATEWAYS + "test_73_words_of_a_sample_are_no_busy_server",),
+                (GATEWAYS + "test_66_words_of_a_sample_are_no_busy_server",),
             ),
         ),
     ),
-    74: Pitfall(
+    67: Pitfall(
         "A gateway drops `usage`, the count of tokens that shows a cut sample",
         (
             Mutation(
@@ -2062,19 +2062,19 @@ PITFALLS: dict[int, Pitfall] = {
                 "            strategy = replace(strategy, request=replace(request, counted=False))",
                 "        except UncountedError:\n"
                 "            strategy = replace(strategy, request=replace(request, counted=True))",
-                (GATEWAYS + "test_74_a_missing_count_is_not_a_cut_sample",),
+                (GATEWAYS + "test_67_a_missing_count_is_not_a_cut_sample",),
             ),
             Mutation(
                 "It shows first that each end of a sample counts.",
                 DISCOVERY,
                 "        await prove_ends(transport, promised)\n",
                 "        pass\n",
-                (GATEWAYS + "test_74_a_gateway_that_cuts_samples_and_hides_it",),
+                (GATEWAYS + "test_67_a_gateway_that_cuts_samples_and_hides_it",),
             ),
         ),
         limit="A gateway that drops the count and cuts long samples alone is not seen; a warning says so.",
     ),
-    75: Pitfall(
+    68: Pitfall(
         "A proxy of the environment gets the requests to this machine, or refuses them, and no error names it",
         (
             Mutation(
@@ -2082,14 +2082,14 @@ PITFALLS: dict[int, Pitfall] = {
                 PROXIES,
                 "is_loopback(parts.hostname) or ",
                 "",
-                (TLS_AND_PROXIES + "test_75_no_proxy_reaches_this_machine",),
+                (TLS_AND_PROXIES + "test_68_no_proxy_reaches_this_machine",),
             ),
             Mutation(
                 "That holds for the connections behind an OpenAI client too.",
                 "_transport/backends/openai.py",
                 "    if not is_loopback(host):\n",
                 "    if host:\n",
-                ("integration/faults/test_openai.py::test_75_no_proxy_reaches_this_machine",),
+                ("integration/faults/test_openai.py::test_68_no_proxy_reaches_this_machine",),
             ),
             Mutation(
                 "Errors and the doctor name the proxy, without its password.",
@@ -2097,15 +2097,15 @@ PITFALLS: dict[int, Pitfall] = {
                 "        self.proxy = found.shown if found else None\n",
                 "        self.proxy = None\n",
                 (
-                    TLS_AND_PROXIES + "test_75_an_error_names_the_proxy_without_its_password",
-                    TLS_AND_PROXIES + "test_75_an_unreachable_proxy_is_named",
-                    TLS_AND_PROXIES + "test_75_the_doctor_names_the_proxy",
+                    TLS_AND_PROXIES + "test_68_an_error_names_the_proxy_without_its_password",
+                    TLS_AND_PROXIES + "test_68_an_unreachable_proxy_is_named",
+                    TLS_AND_PROXIES + "test_68_the_doctor_names_the_proxy",
                 ),
             ),
         ),
         limit="A transport that the caller brings may have a proxy, and does not say so.",
     ),
-    76: Pitfall(
+    69: Pitfall(
         "The address is wrong by a little, or one option is, and the advice leads elsewhere",
         (
             Mutation(
@@ -2113,46 +2113,46 @@ PITFALLS: dict[int, Pitfall] = {
                 "_transport/backends/aiohttp.py",
                 "        if await speaks_tls(self._base_url):\n",
                 "        if False:\n",
-                (TLS_AND_PROXIES + "test_76_plain_http_to_a_tls_port",),
+                (TLS_AND_PROXIES + "test_69_plain_http_to_a_tls_port",),
             ),
             Mutation(
                 "It reads the words of TLS ports that answer.",
                 STATUSES,
                 "    if _PLAIN_TO_TLS.search(error.message):\n",
                 "    if not error.message:\n",
-                (TLS_AND_PROXIES + "test_76_a_tls_port_that_answers_plain_http",),
+                (TLS_AND_PROXIES + "test_69_a_tls_port_that_answers_plain_http",),
             ),
             Mutation(
                 "It names a route at the end of `base_url`.",
                 IDENTITY,
                 "    return next((route for route in _ROUTES if url.endswith(route)), None)\n",
                 "    return None\n",
-                (GATEWAYS + "test_76_a_base_url_that_ends_with_a_route",),
+                (GATEWAYS + "test_69_a_base_url_that_ends_with_a_route",),
             ),
             Mutation(
                 "It says that only the route of `route=` gives no reward.",
                 NEGOTIATION,
                 '    if route != "auto":\n        return (',
                 '    if route == "":\n        return (',
-                (GATEWAYS + "test_76_a_route_that_the_caller_named_fails_alone",),
+                (GATEWAYS + "test_69_a_route_that_the_caller_named_fails_alone",),
             ),
             Mutation(
                 "It names the way to a Unix socket.",
                 "_client/base_url.py",
                 'if "unix" in parts.scheme or',
                 'if "none" in parts.scheme and',
-                (GATEWAYS + "test_76_a_unix_socket",),
+                (GATEWAYS + "test_69_a_unix_socket",),
             ),
             Mutation(
                 "The frames of a failed discovery are no part of the traceback.",
                 "_replicas/pool.py",
                 "raise error.with_traceback(None) if isinstance(error, RewardClientError) else error",
                 "raise error",
-                (GATEWAYS + "test_76_the_frames_of_a_failed_connection",),
+                (GATEWAYS + "test_69_the_frames_of_a_failed_connection",),
             ),
         ),
     ),
-    80: Pitfall(
+    70: Pitfall(
         "Frameworks call `asyncio.run` at each step, and a client that knows nothing of the last "
         "event loop examines the server each time: 8 requests for one sample",
         (
@@ -2193,7 +2193,7 @@ PITFALLS: dict[int, Pitfall] = {
             ),
         ),
     ),
-    81: Pitfall(
+    71: Pitfall(
         "A pool of processes unpickles a client for each task, and each examines the server",
         (
             Mutation(
@@ -2233,7 +2233,7 @@ PITFALLS: dict[int, Pitfall] = {
             ),
         ),
     ),
-    82: Pitfall(
+    72: Pitfall(
         "Another server comes up while no event loop of the client runs",
         (
             Mutation(
@@ -2254,7 +2254,7 @@ PITFALLS: dict[int, Pitfall] = {
         "What comes up within 4 s of the last response is taken for the same server: no vLLM "
         "starts as quickly.",
     ),
-    90: Pitfall(
+    73: Pitfall(
         "An error that every row of a file meets is found after hours, at the end of the run",
         (
             Mutation(
@@ -2263,8 +2263,8 @@ PITFALLS: dict[int, Pitfall] = {
                 "if self._count == rows == _FIRST:",
                 "if self._count == rows == 0:",
                 (
-                    "files/test_repetition.py::test_90_errors_of_every_row_end_the_run",
-                    "files/test_repetition.py::test_90_the_same_command_scores_the_remaining_rows",
+                    "files/test_repetition.py::test_73_errors_of_every_row_end_the_run",
+                    "files/test_repetition.py::test_73_the_same_command_scores_the_remaining_rows",
                 ),
             ),
             Mutation(
@@ -2272,18 +2272,18 @@ PITFALLS: dict[int, Pitfall] = {
                 "files/repetition.py",
                 'if self._count == _LATER and fault_of(self._type) == "server":',
                 'if self._count == 0 and fault_of(self._type) == "server":',
-                ("files/test_repetition.py::test_90_a_server_that_fails_for_good",),
+                ("files/test_repetition.py::test_73_a_server_that_fails_for_good",),
             ),
             Mutation(
                 "A row with some rewards is no failure of that kind.",
                 "files/repetition.py",
                 "if first is None or None in errors:",
                 "if first is None:",
-                ("files/test_repetition.py::test_90_a_row_with_a_reward_does_not",),
+                ("files/test_repetition.py::test_73_a_row_with_a_reward_does_not",),
             ),
         ),
     ),
-    91: Pitfall(
+    74: Pitfall(
         "A server accepts longer conversations than the model was trained on, since the command "
         "that started it sets no limit; their rewards mean nothing",
         (
@@ -2292,11 +2292,11 @@ PITFALLS: dict[int, Pitfall] = {
                 "recipes/schema.py",
                 "if self.prompt.max_tokens is not None:",
                 "if self.prompt.max_tokens is None and self.prompt.max_tokens:",
-                (CATALOGUE + "test_91_commands_serve_no_more_tokens_than_were_trained_on",),
+                (CATALOGUE + "test_74_commands_serve_no_more_tokens_than_were_trained_on",),
             ),
         ),
     ),
-    92: Pitfall(
+    75: Pitfall(
         "The text that a judge was paid for is lost with its failed row, so nobody can read the "
         "verdict",
         (

@@ -75,7 +75,7 @@ def outcomes_of(connect: Connect, answer: Answer, samples: list[Any], **options:
     return outcomes
 
 
-# 60
+# 59
 
 
 @pytest.mark.parametrize(
@@ -88,14 +88,14 @@ def outcomes_of(connect: Connect, answer: Answer, samples: list[Any], **options:
     ],
     ids=["one behind", "one behind on both routes", "the previous one", "without an ID"],
 )
-def test_60_a_reply_to_another_request_is_asked_for_again(
+def test_59_a_reply_to_another_request_is_asked_for_again(
     connect: Connect, answer: Callable[[], Answer]
 ) -> None:
     outcomes = outcomes_of(connect, answer(), chats(300))
     assert sum(isinstance(outcome, Reward) for outcome in outcomes) > 290
 
 
-def test_60_a_reply_that_somebody_else_was_owed(connect: Connect) -> None:
+def test_59_a_reply_that_somebody_else_was_owed(connect: Connect) -> None:
     """One request gets an old reply, and another one the reply that the first was owed."""
     samples = chats(40)
     owed: list[bytes] = []
@@ -112,12 +112,12 @@ def test_60_a_reply_that_somebody_else_was_owed(connect: Connect) -> None:
     assert all(isinstance(outcome, Reward) for outcome in outcomes)
 
 
-def test_60_two_replies_on_a_connection_tell_nothing(connect: Connect) -> None:
+def test_59_two_replies_on_a_connection_tell_nothing(connect: Connect) -> None:
     outcomes = outcomes_of(connect, mixing(behind(0.05, lambda: STRAY), TOKENIZE), chats(300))
     assert all(isinstance(outcome, Reward) for outcome in outcomes)
 
 
-def test_60_a_cache_from_the_start(connect: Connect) -> None:
+def test_59_a_cache_from_the_start(connect: Connect) -> None:
     with (
         RawServer(mixing(cached(1), TOKENIZE)) as server,
         pytest.raises(ResponseMismatchError, match="two different texts"),
@@ -125,12 +125,12 @@ def test_60_a_cache_from_the_start(connect: Connect) -> None:
         connect(server).score(chats(1)[0])
 
 
-def test_60_a_cache_from_later_on(connect: Connect) -> None:
+def test_59_a_cache_from_later_on(connect: Connect) -> None:
     outcomes = outcomes_of(connect, mixing(cached(20), TOKENIZE), chats(60))
     assert {type(each) for each in outcomes} == {Reward, ResponseMismatchError}
 
 
-def test_60_a_refusal_that_comes_twice_refuses_one_sample(connect: Connect) -> None:
+def test_59_a_refusal_that_comes_twice_refuses_one_sample(connect: Connect) -> None:
     """The connection is closed, so that nobody reads the second one."""
     refuse = [{"role": "user", "content": "Refuse me"}, {"role": "assistant", "content": "no"}]
     refusal = json.dumps({"error": {"message": "no", "type": "BadRequestError", "code": 400}})
@@ -153,7 +153,7 @@ def test_60_a_refusal_that_comes_twice_refuses_one_sample(connect: Connect) -> N
             assert client.score(sample).value == expected(sample)
 
 
-def test_60_texts_that_truly_have_the_same_tokens(connect: Connect) -> None:
+def test_59_texts_that_truly_have_the_same_tokens(connect: Connect) -> None:
     """The template strips a space. The second time, nothing is asked again."""
     plain = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
     spaced = [plain[0], {"role": "assistant", "content": " 4 "}]
@@ -173,7 +173,7 @@ def test_the_ledger_has_a_bound(connect: Connect, monkeypatch: pytest.MonkeyPatc
     )
 
 
-# 61
+# 60
 
 
 def places(change: Callable[[list[Any]], list[Any]]) -> Callable[[Any, Any], None]:
@@ -199,7 +199,7 @@ def places(change: Callable[[list[Any]], list[Any]]) -> Callable[[Any, Any], Non
     ],
     ids=["reversed", "two exchanged", "sorted"],
 )
-def test_61_rows_in_other_places(connect: Connect, route: str, change: Any) -> None:
+def test_60_rows_in_other_places(connect: Connect, route: str, change: Any) -> None:
     alter = places(change)
     refuses = pytest.raises(ResponseMismatchError, match="mixes up the samples")
     if route == "embeddings":
@@ -217,7 +217,7 @@ def test_61_rows_in_other_places(connect: Connect, route: str, change: Any) -> N
             connect(server, route=route).score(CHAT)
 
 
-def test_61_rows_that_move_on(connect: Connect) -> None:
+def test_60_rows_that_move_on(connect: Connect) -> None:
     """Each order looks like the other, but no place holds its own row: one sample alone does."""
     with RewardServer() as server:
         alter_replies(server, POOLING, places(lambda rows: rows[-3:] + rows[:-3]))
@@ -225,7 +225,7 @@ def test_61_rows_that_move_on(connect: Connect) -> None:
             connect(server).score(CHAT)
 
 
-# 62
+# 61
 
 
 def after(packs: int) -> Callable[[Request, int], int]:
@@ -238,7 +238,7 @@ def by_turns(request: Request, count: int) -> int:
 
 @pytest.mark.parametrize("by", [after(8), by_turns], ids=["a swap", "by turns"])
 @pytest.mark.parametrize("on_error", ["raise", "return"])
-def test_62_a_call_ends_with_a_proof(connect: Connect, by: Any, on_error: Any) -> None:
+def test_61_a_call_ends_with_a_proof(connect: Connect, by: Any, on_error: Any) -> None:
     samples = chats(300)
     with RawServer(unlike(reply_of(TRUE), reply_of(OTHER), by=by)) as server:
         client = connect(server)
@@ -252,7 +252,7 @@ def test_62_a_call_ends_with_a_proof(connect: Connect, by: Any, on_error: Any) -
             assert {type(outcome) for outcome in outcomes} == {ModelChangedError}
 
 
-def test_62_rewards_before_the_last_proof_are_kept(
+def test_61_rewards_before_the_last_proof_are_kept(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "_INTERVAL", 0.0)  # a proof each time that results are taken
@@ -273,7 +273,7 @@ def test_62_rewards_before_the_last_proof_are_kept(
         assert any(isinstance(outcome, Reward) for outcome in outcomes)
 
 
-def test_62_a_stream_names_the_results_in_doubt(
+def test_61_a_stream_names_the_results_in_doubt(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "_MANY", 100)
@@ -284,7 +284,7 @@ def test_62_a_stream_names_the_results_in_doubt(
         assert caught.value.doubtful == tuple(range(150))
 
 
-def test_62_a_model_that_comes_up_in_the_middle(connect: Connect) -> None:
+def test_61_a_model_that_comes_up_in_the_middle(connect: Connect) -> None:
     """A refused connection shows where the first model ends: nothing before it is in doubt."""
     fake = FakeVllm()
     scored = [0]
@@ -315,7 +315,7 @@ def test_a_short_call_asks_nothing_more(connect: Connect) -> None:
         assert [request.path for request in server.requests] == [TOKENIZE, POOLING]
 
 
-def test_62_a_single_score_after_a_long_time(
+def test_61_a_single_score_after_a_long_time(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "_INTERVAL", 0.0)
@@ -327,7 +327,7 @@ def test_62_a_single_score_after_a_long_time(
 
 
 @pytest.mark.parametrize("interval", [0.0, 60.0], ids=["proofs", "one proof"])
-def test_62_a_file_keeps_what_is_proven(
+def test_61_a_file_keeps_what_is_proven(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: float
 ) -> None:
     monkeypatch.setattr(watch, "_INTERVAL", interval)

@@ -61,7 +61,7 @@ def options(gateway: Gateway) -> dict[str, Any]:
 
 @pytest.mark.parametrize("own", LISTS, ids=str)
 @pytest.mark.parametrize("head", ["sequence", "token", "export"])
-def test_70_the_own_list_of_a_gateway_hides_no_route(
+def test_63_the_own_list_of_a_gateway_hides_no_route(
     connect: Connect, own: Mapping[str, object], head: Any
 ) -> None:
     with (
@@ -72,7 +72,7 @@ def test_70_the_own_list_of_a_gateway_hides_no_route(
 
 
 @pytest.mark.parametrize("row", GATEWAYS, ids=lambda row: row.played)
-def test_71_the_rewards_that_the_table_promises(connect: Connect, row: Gateway) -> None:
+def test_64_the_rewards_that_the_table_promises(connect: Connect, row: Gateway) -> None:
     for head in HEADS[row.gives]:
         with RewardServer(head=head) as server, RewardGateway(server.url, row.played) as gateway:
             steps = {"head": STEPS} if head == "steps" else {}
@@ -86,7 +86,7 @@ def test_71_the_rewards_that_the_table_promises(connect: Connect, row: Gateway) 
                 assert connect(gateway, model="sum-judge").score(ids).scalar == expected.scalar
 
 
-def test_71_a_tokenizer_of_another_model_is_found_out(connect: Connect, tmp_path: Any) -> None:
+def test_64_a_tokenizer_of_another_model_is_found_out(connect: Connect, tmp_path: Any) -> None:
     for file in RewardServer.checkpoint.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     name = tmp_path / "tokenizer_config.json"
@@ -100,7 +100,7 @@ def test_71_a_tokenizer_of_another_model_is_found_out(connect: Connect, tmp_path
 
 
 @pytest.mark.parametrize("head", ["sequence", "token"])
-def test_71_advice_names_the_gateway_and_no_flag_of_the_server(connect: Connect, head: Any) -> None:
+def test_64_advice_names_the_gateway_and_no_flag_of_the_server(connect: Connect, head: Any) -> None:
     with (
         RewardServer(head=head) as server,
         RewardGateway(server.url, "v1") as gateway,
@@ -111,7 +111,7 @@ def test_71_advice_names_the_gateway_and_no_flag_of_the_server(connect: Connect,
     assert "vllm serve" not in str(caught.value)
 
 
-def test_71_a_hidden_list_of_models_asks_for_the_name(connect: Connect) -> None:
+def test_64_a_hidden_list_of_models_asks_for_the_name(connect: Connect) -> None:
     with (
         RewardServer() as server,
         RewardGateway(server.url, "classify") as gateway,
@@ -120,7 +120,7 @@ def test_71_a_hidden_list_of_models_asks_for_the_name(connect: Connect) -> None:
         connect(gateway).score(CHAT)
 
 
-def test_71_a_hidden_tokenizer_is_named(connect: Connect) -> None:
+def test_64_a_hidden_tokenizer_is_named(connect: Connect) -> None:
     with (
         RewardServer(head="export") as server,
         RewardGateway(server.url, "v1") as gateway,
@@ -130,7 +130,7 @@ def test_71_a_hidden_tokenizer_is_named(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("kind", ["catch-all", "bare 500", "flat", "dynamo"])
-def test_72_one_refused_sample_fails_alone(connect: Connect, kind: str) -> None:
+def test_65_one_refused_sample_fails_alone(connect: Connect, kind: str) -> None:
     with RewardServer() as server, RewardGateway(server.url, kind) as gateway:
         ids = list(connect(server).tokenize(CHAT).token_ids)
         samples: list[Any] = [[*ids, 20 + n] for n in range(20)]
@@ -149,7 +149,7 @@ def test_72_one_refused_sample_fails_alone(connect: Connect, kind: str) -> None:
 @pytest.mark.parametrize("hidden", ["Internal Server Error", "", '{"error": "upstream failed"}'])
 @pytest.mark.parametrize("status", [500, 502])
 @pytest.mark.parametrize("head", ["token", "export"])
-def test_72_discovery_goes_on_after_a_hidden_refusal(
+def test_65_discovery_goes_on_after_a_hidden_refusal(
     connect: Connect, head: Any, status: int, hidden: str
 ) -> None:
     with RewardServer(head=head) as server:
@@ -158,7 +158,7 @@ def test_72_discovery_goes_on_after_a_hidden_refusal(
         assert connect(server).score(CHAT).value == expected
 
 
-def test_72_a_failure_of_the_server_is_no_refusal(connect: Connect) -> None:
+def test_65_a_failure_of_the_server_is_no_refusal(connect: Connect) -> None:
     with RewardServer() as server, RewardGateway(server.url, "catch-all") as gateway:
         client = connect(gateway)
         right = client.score(CHAT)
@@ -185,7 +185,7 @@ def test_72_a_failure_of_the_server_is_no_refusal(connect: Connect) -> None:
     ],
     ids=str,
 )
-def test_73_busy_in_any_words_is_retried(
+def test_66_busy_in_any_words_is_retried(
     connect: Connect, status: int, body: object, headers: Mapping[str, str]
 ) -> None:
     with RewardServer() as server:
@@ -206,7 +206,7 @@ def test_the_wait_that_a_gateway_names_is_kept(connect: Connect) -> None:
         assert time.monotonic() - started >= 0.4
 
 
-def test_73_busy_to_the_end_is_not_the_sample(connect: Connect) -> None:
+def test_66_busy_to_the_end_is_not_the_sample(connect: Connect) -> None:
     said = json.dumps({"message": "m", "type": "Overloaded", "code": 400}).encode()
     with RewardServer() as server:
         client = connect(server)
@@ -217,7 +217,7 @@ def test_73_busy_to_the_end_is_not_the_sample(connect: Connect) -> None:
         assert caught.value.fault == "server"
 
 
-def test_73_words_of_a_sample_are_no_busy_server(connect: Connect) -> None:
+def test_66_words_of_a_sample_are_no_busy_server(connect: Connect) -> None:
     said = json.dumps({"error": {"message": "Bad text: the server is overloaded"}}).encode()
     with RewardServer() as server:
         client = connect(server)
@@ -229,7 +229,7 @@ def test_73_words_of_a_sample_are_no_busy_server(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("head", ["sequence", "token", "steps", "export"])
-def test_74_a_missing_count_is_not_a_cut_sample(connect: Connect, head: Any) -> None:
+def test_67_a_missing_count_is_not_a_cut_sample(connect: Connect, head: Any) -> None:
     with RewardServer(head=head) as server, RewardGateway(server.url, "no usage") as gateway:
         with_steps = {"head": STEPS} if head == "steps" else {}
         sample = STEPPED if head == "steps" else CHAT
@@ -238,7 +238,7 @@ def test_74_a_missing_count_is_not_a_cut_sample(connect: Connect, head: Any) -> 
     assert (reward.scalar, reward.steps) == (expected.scalar, expected.steps)
 
 
-def test_74_a_gateway_that_cuts_samples_and_hides_it(connect: Connect) -> None:
+def test_67_a_gateway_that_cuts_samples_and_hides_it(connect: Connect) -> None:
     """It cuts the beginning, drops the count, and counts nothing."""
     server = FakeVllm(pool=lambda ids: [sum(ids[-3:]) / 100 - 1], probe=list(range(20, 60)))
     server.after = lambda _, payload: payload.pop("usage", None)
@@ -258,7 +258,7 @@ def test_a_count_that_disappears_later(connect: Connect) -> None:
 @pytest.mark.parametrize(
     "route", ["/pooling", "/classify", "/v1/embeddings", "/v1/chat/completions", "/docs"]
 )
-def test_76_a_base_url_that_ends_with_a_route(connect: Connect, route: str) -> None:
+def test_69_a_base_url_that_ends_with_a_route(connect: Connect, route: str) -> None:
     with RewardServer() as server:
         wrong = SimpleNamespace(url=server.url + route)
         with pytest.raises(RouteNotFoundError, match=f"give base_url='{server.url}'"):
@@ -269,7 +269,7 @@ def test_76_a_base_url_that_ends_with_a_route(connect: Connect, route: str) -> N
     "url",
     ["unix:///tmp/vllm.sock", "http+unix://%2Ftmp%2Fvllm.sock", "http://unix:/tmp/vllm.sock:"],
 )
-def test_76_a_unix_socket(connect: Connect, url: str) -> None:
+def test_69_a_unix_socket(connect: Connect, url: str) -> None:
     with pytest.raises(InputError, match="uds="):
         connect(SimpleNamespace(url=url))
 
@@ -281,7 +281,7 @@ def test_zeros_of_a_quantized_head(connect: Connect) -> None:
         connect(FakeVllm(pool=lambda ids: [0.37])).score(CHAT)
 
 
-def test_76_a_route_that_the_caller_named_fails_alone(connect: Connect) -> None:
+def test_69_a_route_that_the_caller_named_fails_alone(connect: Connect) -> None:
     with RewardServer() as server:
         with pytest.raises(RouteNotFoundError, match="Leave route= out") as caught:
             connect(server, route="embeddings").score(CHAT)
@@ -289,7 +289,7 @@ def test_76_a_route_that_the_caller_named_fails_alone(connect: Connect) -> None:
         connect(server).score(CHAT)
 
 
-def test_76_the_frames_of_a_failed_connection(connect: Connect) -> None:
+def test_69_the_frames_of_a_failed_connection(connect: Connect) -> None:
     with pytest.raises(ServerUnreachableError) as caught:
         connect(SimpleNamespace(url="http://127.0.0.1:1")).servers()
     assert len(traceback.extract_tb(caught.value.__traceback__)) <= 12

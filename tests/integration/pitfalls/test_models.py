@@ -56,7 +56,7 @@ def asked_tokens(server: FakeVllm) -> list[int]:
 
 
 @pytest.mark.parametrize("root", ROOTS)
-def test_56_a_model_is_recognized_by_the_name_of_its_folder(connect: Connect, root: str) -> None:
+def test_55_a_model_is_recognized_by_the_name_of_its_folder(connect: Connect, root: str) -> None:
     server = FakeVllm(cards=[card("judge", root=root)], tokens={"<s>": 1})
     reward = connect(server).score(CHAT)
     assert asked_tokens(server) == [*CHAT_TOKENS, END]
@@ -65,7 +65,7 @@ def test_56_a_model_is_recognized_by_the_name_of_its_folder(connect: Connect, ro
 
 @pytest.mark.parametrize("root", [None, "/mnt/models", "/models/7", "/data/run-12"])
 @pytest.mark.parametrize("name", ["internlm/internlm2-7b-reward", "internlm2-7b-reward"])
-def test_56_the_served_name_counts_if_the_root_says_nothing(
+def test_55_the_served_name_counts_if_the_root_says_nothing(
     connect: Connect, root: str | None, name: str
 ) -> None:
     server = FakeVllm(cards=[card(name, root=root)], tokens={"<s>": 1})
@@ -76,20 +76,20 @@ def test_56_the_served_name_counts_if_the_root_says_nothing(
     assert "(by served name)" in finding(diagnose(client, CHAT), "recipe").detail
 
 
-def test_56_a_root_that_names_another_model_wins(connect: Connect) -> None:
+def test_55_a_root_that_names_another_model_wins(connect: Connect) -> None:
     server = FakeVllm(cards=[card("internlm/internlm2-7b-reward", root="mine/other-reward")])
     assert connect(server).score(CHAT).provenance.recipe is None
     assert asked_tokens(server) == CHAT_TOKENS
 
 
-def test_56_a_refusal_by_the_served_name_can_be_overridden(connect: Connect) -> None:
+def test_55_a_refusal_by_the_served_name_can_be_overridden(connect: Connect) -> None:
     server = FakeVllm(cards=[card("nicolinho/QRM-Llama3.1-8B-v2", root="/mnt/models")])
     with pytest.raises(RecipeError, match=r"qrm \(by served name\): .* recipe=None ignores"):
         connect(server).score(CHAT)
     assert connect(server, recipe=None).score(CHAT).provenance.recipe is None
 
 
-def test_57_a_base_model_is_not_taken_for_its_adapter(connect: Connect) -> None:
+def test_56_a_base_model_is_not_taken_for_its_adapter(connect: Connect) -> None:
     cards = [card("base"), card("reward", root="/adapters/reward", parent="base")]
     with pytest.raises(ModelNotFoundError) as caught:
         connect(FakeVllm(cards=cards)).score(CHAT)
@@ -100,7 +100,7 @@ def test_57_a_base_model_is_not_taken_for_its_adapter(connect: Connect) -> None:
     assert "reward, an adapter of base, " in finding(diagnose(client, CHAT), "model").detail
 
 
-def test_57_an_adapter_has_the_tokenizer_of_its_base(connect: Connect) -> None:
+def test_56_an_adapter_has_the_tokenizer_of_its_base(connect: Connect) -> None:
     cards = [card("base", root="/base"), card("reward", root="/adapters/reward", parent="base")]
     for model, root in (("base", "/base"), ("reward", "/adapters/reward")):
         client = connect(FakeVllm(cards=cards), model=model)
@@ -120,7 +120,7 @@ def known(**options: Any) -> FakeVllm:
     return FakeVllm(**{"tokens": {"<s>": 1, "<pad>": 2}, **options})
 
 
-def test_58_special_tokens_of_another_model(connect: Connect, recipe: Path) -> None:
+def test_57_special_tokens_of_another_model(connect: Connect, recipe: Path) -> None:
     assert connect(known(), recipe=recipe).score(CHAT).provenance.recipe == "judge"
     for tokens in ({"<s>": 1, "<pad>": 3}, {"<s>": 1}, {}):
         with pytest.raises(RecipeError, match=r"its '<(s|pad)>' is token"):
@@ -129,7 +129,7 @@ def test_58_special_tokens_of_another_model(connect: Connect, recipe: Path) -> N
 
 
 @pytest.mark.parametrize("moved", [0.0, 0.05, 0.3, 0.5, 100.0])
-def test_58_the_reward_of_a_published_sample(
+def test_57_the_reward_of_a_published_sample(
     connect: Connect, recipe: Path, caplog: pytest.LogCaptureFixture, moved: float
 ) -> None:
     client = connect(known(pool=lambda ids: [len(ids) - 5.5 + moved]), recipe=recipe)
@@ -144,7 +144,7 @@ def test_58_the_reward_of_a_published_sample(
     assert ("-4.5 ± 0.1 (the card) was published" in caplog.text) == (moved == 0.3)
 
 
-def test_58_prompts_unlike_those_of_the_training(
+def test_57_prompts_unlike_those_of_the_training(
     connect: Connect, recipe: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     system = {"role": "system", "content": "Be strict."}
@@ -170,7 +170,7 @@ def test_58_prompts_unlike_those_of_the_training(
     assert caplog.text.count("Begin each with") == 1
 
 
-def test_58_a_template_may_write_the_system_message(
+def test_57_a_template_may_write_the_system_message(
     connect: Connect, recipe: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "reward_client"):
@@ -182,7 +182,7 @@ METHODS = [TokenLogit(7), YesNo(yes=YES, no=NO), TokenLogit("word")]
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
-def test_59_a_classifier_is_no_logit(connect: Connect, method: Any) -> None:
+def test_58_a_classifier_is_no_logit(connect: Connect, method: Any) -> None:
     server = FakeVllm(tokens={"word": 7})
     with pytest.raises(NotARewardError, match="say so: classifier_from_token=True"):
         connect(server, method=method).score(CHAT)
@@ -191,7 +191,7 @@ def test_59_a_classifier_is_no_logit(connect: Connect, method: Any) -> None:
     assert connect(server, method=stated).score(CHAT).value == len(CHAT_TOKENS) - 5.5
 
 
-def test_59_a_recipe_with_the_same_token_is_evidence(connect: Connect, tmp_path: Path) -> None:
+def test_58_a_recipe_with_the_same_token_is_evidence(connect: Connect, tmp_path: Path) -> None:
     path = tmp_path / "logit.toml"
     path.write_text('models = ["lab/judge"]\nlogit_tokens = ["word"]\n[head]\ntype = "scalar"\n')
     server = FakeVllm(tokens={"word": 7, "other": 8})
@@ -201,7 +201,7 @@ def test_59_a_recipe_with_the_same_token_is_evidence(connect: Connect, tmp_path:
             connect(server, recipe=path, method=method).score(CHAT)
 
 
-def test_65_unlike_servers_behind_one_address(connect: Connect) -> None:
+def test_62_unlike_servers_behind_one_address(connect: Connect) -> None:
     """Every third request goes to another server: of other weights, or of another model."""
     turn = count()
 

@@ -32,7 +32,7 @@ def reward(value: float, **provenance: str) -> Reward:
     "other",
     [{"model": "n"}, {"method": "messages"}, {"method_digest": "d"}, {"head": "first of 2"}],
 )
-def test_52_rewards_of_unlike_scales_have_no_order(other: dict[str, str]) -> None:
+def test_51_rewards_of_unlike_scales_have_no_order(other: dict[str, str]) -> None:
     mine, others = reward(1.0), reward(2.0, **other)
     for compare in (
         lambda: mine < others,
@@ -44,7 +44,7 @@ def test_52_rewards_of_unlike_scales_have_no_order(other: dict[str, str]) -> Non
     assert max(mine, others, key=float) is others
 
 
-def test_52_rewards_of_one_model_have_an_order() -> None:
+def test_51_rewards_of_one_model_have_an_order() -> None:
     low, high = reward(1.0), reward(2.0, server_version="0.31.0", recipe="r")
     assert max(low, high) is high
 
@@ -55,7 +55,7 @@ def objects(values: list[Any]) -> Any:
     return made
 
 
-def test_53_a_column_of_arrays_is_a_column_of_samples() -> None:
+def test_52_a_column_of_arrays_is_a_column_of_samples() -> None:
     with RewardServer() as server, RewardClient(server.url) as client:
         expected = client.score(CHAT)
         assert client.score_many(objects([objects(CHAT)] * 2)) == [expected] * 2
@@ -64,7 +64,7 @@ def test_53_a_column_of_arrays_is_a_column_of_samples() -> None:
             assert client.score_many(objects([sample] * 2)) == [expected] * 2
 
 
-def test_53_arrays_of_truth_values_are_no_token_ids() -> None:
+def test_52_arrays_of_truth_values_are_no_token_ids() -> None:
     """NumPy's True is the integer 1 to ``operator.index`` of older versions."""
     with RewardServer() as server, RewardClient(server.url) as client:
         for sample in (np.array([True, False]), [1, np.True_]):
@@ -73,7 +73,7 @@ def test_53_arrays_of_truth_values_are_no_token_ids() -> None:
 
 
 @pytest.mark.parametrize("role", ["human", "User"])
-def test_54_a_role_that_the_model_never_saw(role: str) -> None:
+def test_53_a_role_that_the_model_never_saw(role: str) -> None:
     """As in ShareGPT. A template that checks no roles writes this one into the prompt."""
     sample = [{**CHAT[0], "role": role}, CHAT[1]]
     with RewardServer() as server, RewardClient(server.url) as client:

@@ -1478,8 +1478,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The version table knows the roles of the messages whose key a version reads.",
                 READABLE,
-                "        if known.roles is not None and role not in known.roles:\n",
-                "        if known.roles is None:\n",
+                "        if known is not None and (known.roles is None or role in known.roles):\n",
+                "        if known is not None:\n",
                 (INPUT + "test_47_which_keys_a_version_reads",),
             ),
             Mutation(

@@ -19,7 +19,13 @@ from reward_client._server.activation_check import (
 from reward_client._server.cross_check import cross_check
 from reward_client._server.identity import Identity, hidden_routes, identify, listed_paths
 from reward_client._server.manifest_checks import provable, unserved
-from reward_client._server.negotiation import first_that_fits, no_route, possible, strategies_for
+from reward_client._server.negotiation import (
+    Wanted,
+    first_that_fits,
+    no_route,
+    possible,
+    strategies_for,
+)
 from reward_client._server.probes import (
     cut_probes,
     step_token,
@@ -84,14 +90,12 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     if not logit_tokens and recipe is not None and options.head is None:
         logit_tokens = recipe.logit_tokens
     tokens = await token_ids_of(texts, logit_tokens)
-    wanted = (versions, head, options.route, export, tokens)
-    generates = options.output.generates
+    wanted = Wanted(versions, head, options.route, export, tokens, options.output.generates)
     listed = await listed_paths(transport)
     hidden = hidden_routes(identity, listed, tokenizes=by_server is not None)
-    nothing = no_route(*wanted, generates=generates, hidden=hidden)
+    nothing = no_route(wanted, hidden)
     strategies, others = (
-        possible(each, listed, takes_text=by_server is not None)
-        for each in strategies_for(*wanted, generates=generates)
+        possible(each, listed, takes_text=by_server is not None) for each in strategies_for(wanted)
     )
     step = await step_token(texts, head) if isinstance(head, StepHead) else None
     text, bos_token_id = await texts.probe()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from reward_client._base.options import RouteChoice
@@ -51,24 +51,45 @@ _DIFFERENCE_HINT = (
 )
 
 
-def strategies_for(
-    versions: VersionRange,
-    head: Head,
-    route: RouteChoice,
-    export: ExportTable | None = None,
-    tokens: Sequence[int] = (),
-    *,
-    generates: bool = False,
-) -> tuple[list[Strategy], list[Strategy]]:
-    """Return the strategies to try, the likeliest first, each once: model kinds may share one.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The output that is wanted of a server.
 
-    Args:
+    Attributes:
         versions: The row of the version table.
         head: The head.
         route: The route that the caller named.
         export: The head of a manifest. Only strategies for exported heads are tried then.
         tokens: The token whose logit is the reward, or two tokens whose difference is.
         generates: True if only generated text is used.
+    """
+
+    versions: VersionRange
+    head: Head
+    route: RouteChoice
+    export: ExportTable | None
+    tokens: tuple[int, ...]
+    generates: bool
+
+    @property
+    def kinds(self) -> tuple[ModelKind, ...]:
+        """The kinds of models whose output the head reads, or that give the tokens' logits."""
+        if self.generates:
+            return ("text",)
+        is_step = isinstance(self.head, StepHead)
+        if self.export is not None:
+            return ("exported steps",) if is_step else ("exported",)
+        if self.tokens:
+            return ("sequence", "exported", "logit" if len(self.tokens) == 1 else "difference")
+        if is_step:
+            return ("steps", "exported steps")
+        return (
+            ("hidden",) if isinstance(self.head, LinearHead) else ("sequence", "token", "exported")
+        )
+
+
+def strategies_for(wanted: Wanted) -> tuple[list[Strategy], list[Strategy]]:
+    """Return the strategies to try, the likeliest first, each once: model kinds may share one.
 
     Returns:
         The usual strategies; and those for gateways that hide all of them, with other routes for
@@ -76,13 +97,13 @@ def strategies_for(
     """
     usual: list[Strategy] = []
     others: list[Strategy] = []
-    kinds = _exported_kinds(head) if export is not None else _kinds(head, tokens)
-    for kind in ("text",) if generates else kinds:
+    versions, route = wanted.versions, wanted.route
+    for kind in wanted.kinds:
         first = versions.strategies.get(kind)
         known = [each for each in (first, first and first.fallback) if each]
         if kind in ("logit", "difference"):
             known = [
-                replace(each, request=replace(each.request, tokens=tuple(tokens))) for each in known
+                replace(each, request=replace(each.request, tokens=wanted.tokens)) for each in known
             ]
         named = versions.if_named.get(kind, ())
         usual += known if route == "auto" else [*known, *named]
@@ -130,31 +151,17 @@ def possible(
     return sorted(known, key=lambda each: each.request.path not in listed)
 
 
-def no_route(
-    versions: VersionRange,
-    head: Head,
-    route: RouteChoice,
-    export: ExportTable | None = None,
-    tokens: Sequence[int] = (),
-    *,
-    generates: bool = False,
-    hidden: Sequence[str] = (),
-) -> str:
+def no_route(wanted: Wanted, hidden: Sequence[str]) -> str:
     """Return the message if no strategy works.
 
     Args:
-        versions: As in `strategies_for`, and so are the four that follow.
-        head: See there.
-        route: See there.
-        export: See there.
-        tokens: See there.
-        generates: See there.
+        wanted: What is wanted of the server.
         hidden: The routes of every vLLM that a gateway hides.
     """
-    if route != "auto":
+    if wanted.route != "auto":
         return (
-            f"Cannot score over {route!r}, the route that route= names: the server gives no reward "
-            "there. Leave route= out, and the client tries the others."
+            f"Cannot score over {wanted.route!r}, the route that route= names: the server gives no "
+            "reward there. Leave route= out, and the client tries the others."
         )
     if hidden:
         own = " (its /openapi.json is its own)" if "/openapi.json" in hidden else ""
@@ -165,47 +172,24 @@ def no_route(
             "/pooling, /tokenize and /detokenize, or connect to the server itself. Behind a "
             "gateway of /v1 alone, serve an exported checkpoint (`reward-client export`)."
         )
-    hint = hint_for(versions, head, route, export, tokens, generates=generates)
-    return f"No route of this server gives a reward. {hint}"
+    return f"No route of this server gives a reward. {_hint_for(wanted)}"
 
 
-def _kinds(head: Head, tokens: Sequence[int]) -> tuple[ModelKind, ...]:
-    """Return the kinds of models whose output the head reads, or that give the tokens' logits."""
-    if tokens:
-        return ("sequence", "exported", "logit" if len(tokens) == 1 else "difference")
-    if isinstance(head, StepHead):
-        return ("steps", "exported steps")
-    if isinstance(head, LinearHead):
-        return ("hidden",)
-    return ("sequence", "token", "exported")
-
-
-def _exported_kinds(head: Head) -> tuple[ModelKind, ...]:
-    return ("exported steps",) if isinstance(head, StepHead) else ("exported",)
-
-
-def hint_for(
-    versions: VersionRange,
-    head: Head,
-    route: RouteChoice,
-    export: ExportTable | None = None,
-    tokens: Sequence[int] = (),
-    *,
-    generates: bool = False,
-) -> str:
+def _hint_for(wanted: Wanted) -> str:
     """Return the cure if no strategy works: how to serve the kind of model that the head reads."""
-    if generates:
+    head = wanted.head
+    if wanted.generates:
         return "This server does not write: serve the language model with `vllm serve MODEL`."
-    if export is not None:
+    if wanted.export is not None:
         per_token = f" {_STEPS_FLAG}" if isinstance(head, StepHead) else ""
         return (
             "Serve the exported folder, which its manifest lies in, with "
             f"`vllm serve FOLDER --runner pooling{per_token}`."
         )
-    if tokens:
-        return _LOGIT_HINT if len(tokens) == 1 else _DIFFERENCE_HINT
-    if not strategies_for(versions, head, route)[0]:
-        return versions.hint
+    if wanted.tokens:
+        return _LOGIT_HINT if len(wanted.tokens) == 1 else _DIFFERENCE_HINT
+    if not strategies_for(wanted)[0]:
+        return wanted.versions.hint
     if isinstance(head, LinearHead):
         return (
             "LinearHead reads hidden states: serve the backbone with "
@@ -218,7 +202,7 @@ def hint_for(
             """"token_classify"}'`, a checkpoint whose head was exported with """
             f"`{_STEPS_FLAG}`."
         )
-    return versions.hint
+    return wanted.versions.hint
 
 
 async def first_that_fits(

@@ -2132,8 +2132,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It says that only the route of `route=` gives no reward.",
                 NEGOTIATION,
-                '    if route != "auto":\n        return (',
-                '    if route == "":\n        return (',
+                '    if wanted.route != "auto":\n        return (',
+                '    if wanted.route == "":\n        return (',
                 (GATEWAYS + "test_69_a_route_that_the_caller_named_fails_alone",),
             ),
             Mutation(

@@ -99,6 +99,7 @@ def discovery_options(config: Config, output: OutputSpec) -> DiscoveryOptions:
         tokenizer=config.tokenizer_name,
         output=output,
         choice="server" if config.tokenizer_name == "server" else config.tokenizer,
+        pack_size=config.limits.max_batch_items,
     )
 
 

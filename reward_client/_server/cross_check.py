@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import cycle, islice
 from typing import TypeVar
 
 from reward_client._base.wording import list_numbers
@@ -14,6 +15,7 @@ from reward_client._protocols.vllm.tokenize import tokenize_text
 from reward_client._server.probes import cut_probes, text_probes
 from reward_client._server.requests import pooled_outputs, send
 from reward_client._server.state import ServerState, is_same, score_tolerance
+from reward_client._server.template_look import template_digest
 from reward_client._server.texts import PROBE_TEXT
 from reward_client.errors import ProtocolError, ResponseMismatchError, ShapeError
 
@@ -34,8 +36,9 @@ _OTHER_ENCODING: dict[Encoding, Encoding] = {"base64": "float", "float": "base64
 async def cross_check(transport: Transport, state: ServerState) -> None:
     """Score the probes in another order and one of them alone, and compare with the first values.
 
-    A server or a gateway may exchange the rows of a request. A gateway may also rewrite the numbers
-    of an exported head, so the one probe is scored in the other encoding there.
+    A server or a gateway may exchange the rows of a request, or only those of large ones: the
+    other order fills the largest request of the client. A gateway may also rewrite the numbers of
+    an exported head, so the one probe is scored in the other encoding there.
 
     Raises:
         ResponseMismatchError: If the values differ.
@@ -44,12 +47,12 @@ async def cross_check(transport: Transport, state: ServerState) -> None:
     """
     inputs, ids = await _inputs(transport, state)
     (response, outputs), (single, alone) = await asyncio.gather(
-        _pooled(transport, state, _turned(inputs), _turned(ids)),
+        _pooled(transport, state, _turned(state, inputs), _turned(state, ids)),
         _alone(transport, state, inputs[-1], ids[-1]),
     )
     manner = f"alone, as {_encoding_alone(state)}"
     _compare(state, single, [alone], state.outputs[-1:], manner)
-    _compare(state, response, outputs, _turned(state.outputs), "in another order")
+    _compare(state, response, outputs, _turned(state, state.outputs), "in another order")
 
 
 async def difference(transport: Transport, state: ServerState) -> str | None:
@@ -62,14 +65,17 @@ async def difference(transport: Transport, state: ServerState) -> str | None:
     """
     inputs, ids = await _inputs(transport, state)
     batches = (
-        _pooled(transport, state, _turned(inputs), _turned(ids)) for _ in range(_CONNECTIONS)
+        _pooled(transport, state, _turned(state, inputs), _turned(state, ids))
+        for _ in range(_CONNECTIONS)
     )
-    is_tokenized, answers = await asyncio.gather(
-        _tokenizes_as_before(transport, state), asyncio.gather(*batches)
+    text, conversation, answers = await asyncio.gather(
+        _tokenizes_as_before(transport, state),
+        _renders_as_before(transport, state),
+        asyncio.gather(*batches),
     )
-    if not is_tokenized:
-        return "the same text becomes other token IDs"
-    expected = _turned(state.outputs)
+    if not text or not conversation:
+        return f"the same {'conversation' if text else 'text'} becomes other token IDs"
+    expected = _turned(state, state.outputs)
     for _, outputs in answers:
         for one, other in zip(outputs, expected, strict=True):
             if not _agree(state, one, other, _CHANGE_TOLERANCE):
@@ -85,6 +91,13 @@ async def _tokenizes_as_before(transport: Transport, state: ServerState) -> bool
         return True
     text = await tokenize_text(transport, state.model, PROBE_TEXT, add_special_tokens=False)
     return cut_probes(text, state.rules.step) == state.probes
+
+
+async def _renders_as_before(transport: Transport, state: ServerState) -> bool:
+    known = state.template.digest
+    return known is None or known == await template_digest(
+        transport, state.identity, generation_prompt=state.rules.generation_prompt
+    )
 
 
 async def _inputs(
@@ -135,9 +148,13 @@ def _read(output: PooledOutput | ProtocolError) -> PooledOutput:
     return output
 
 
-def _turned(items: Sequence[T]) -> list[T]:
-    """Turn a list, so that no exchange of places gives the same rows in both orders."""
-    return [*items[_TURN:], *items[:_TURN]]
+def _turned(state: ServerState, items: Sequence[T]) -> list[T]:
+    """Turn a list, so that no exchange of places gives the same rows in both orders.
+
+    It is repeated up to the size of the largest request.
+    """
+    size = max(len(items), state.options.pack_size)
+    return list(islice(cycle([*items[_TURN:], *items[:_TURN]]), size))
 
 
 def _compare(

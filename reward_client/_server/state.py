@@ -76,6 +76,7 @@ class DiscoveryOptions:
         tokenizer: The name of the tokenizer, for the provenance.
         choice: The source of token IDs.
         output: The output that the method reads.
+        pack_size: The most samples of one request.
     """
 
     model: str | None
@@ -87,6 +88,7 @@ class DiscoveryOptions:
     tokenizer: str
     output: OutputSpec
     choice: TokenizerChoice = "server"
+    pack_size: int = 1
 
     def local_tokenizer(self, identity: Identity) -> LocalTokenizer | None:
         """Return the local tokenizer, which is not loaded yet; None without one."""
@@ -223,6 +225,7 @@ class ServerState:
             on_overlong=on_overlong,
             on_control_tokens=on_control_tokens,
             prompt_date=self.template.day,
+            template_digest=self.template.digest,
             max_model_len=self.max_model_len if on_overlong == "drop_turns" else None,
             probe_scores=self.scores,
         )
@@ -258,6 +261,7 @@ class ServerState:
             self.request,
             self.layout,
             self.rules,
+            self.template.digest,
             self.response_model,
             self.probes,
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from reward_client._base.samples import Conversation
+from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Transport
 from reward_client._protocols.vllm.tokenize import detokenize, tokenize_prompt
 from reward_client._protocols.vllm.versions import template_keys
@@ -38,11 +39,14 @@ class TemplateLook:
         headers: The markers and plain texts that separate turns.
         day: Today in ISO format, if the template writes today's date; else None.
         pin: The argument of the template that sets its date, if it takes one.
+        digest: The SHA-256 (hex) of the token IDs of a fixed conversation; None if the server
+            renders none, or another one each day.
     """
 
     headers: tuple[str, ...] = ()
     day: str | None = None
     pin: str | None = None
+    digest: str | None = None
 
 
 async def look_at_template(
@@ -55,25 +59,20 @@ async def look_at_template(
     Raises:
         RewardClientError: As `Transport.send`, if the server cannot be reached.
     """
-    chat = _conversation()
 
-    async def ids_of(conversation: Conversation) -> Sequence[int]:
-        return await tokenize_prompt(
-            transport,
-            identity.model,
-            identity.version,
-            conversation,
-            generation_prompt=generation_prompt,
-        )
+    async def ids_of(arguments: dict[str, object] | None = None) -> TokenIds:
+        return await _ids(transport, identity, generation_prompt, arguments)
 
+    digest = None
     try:
-        ids = await ids_of(chat)
+        ids = await ids_of()
+        digest = ids.digest
         pieces = _pieces(await detokenize(transport, identity.model, ids))
         day = _today_in(pieces)
         pin = None
         if day is not None and "chat_template_kwargs" in template_keys(identity.version):
             for name in _PINS:
-                if await ids_of(_conversation({name: _OTHER_DAY})) != ids:
+                if await ids_of({name: _OTHER_DAY}) != ids:
                     pin = name
                     break
     except (
@@ -83,16 +82,38 @@ async def look_at_template(
         ProtocolError,
         RouteNotFoundError,
     ):
-        return TemplateLook()
-    return TemplateLook(headers_of(pieces[1:]), day, pin)
+        return TemplateLook(digest=digest)
+    return TemplateLook(headers_of(pieces[1:]), day, pin, digest if day is None else None)
 
 
-def _conversation(arguments: dict[str, object] | None = None) -> Conversation:
+async def template_digest(
+    transport: Transport, identity: Identity, *, generation_prompt: bool
+) -> str:
+    """Return the SHA-256 (hex) of the token IDs of the conversation that `look_at_template` uses.
+
+    Raises:
+        RewardClientError: As `tokenize_prompt`.
+    """
+    return (await _ids(transport, identity, generation_prompt)).digest
+
+
+async def _ids(
+    transport: Transport,
+    identity: Identity,
+    generation_prompt: bool,  # noqa: FBT001
+    arguments: dict[str, object] | None = None,
+) -> TokenIds:
     turns = [
         {"role": "assistant" if number % 2 else "user", "content": content}
         for number, content in enumerate(CONTENTS)
     ]
-    return Conversation(turns, chat_template_kwargs=arguments)
+    return await tokenize_prompt(
+        transport,
+        identity.model,
+        identity.version,
+        Conversation(turns, chat_template_kwargs=arguments),
+        generation_prompt=generation_prompt,
+    )
 
 
 def _pieces(text: str) -> list[str]:

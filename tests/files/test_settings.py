@@ -10,11 +10,13 @@ from reward_client import (
     AsyncRewardClient,
     LinearHead,
     ObjectiveHead,
+    RewardClient,
     ScalarHead,
     StepHead,
     __version__,
 )
 from reward_client.heads import Head, head_digest
+from reward_client.testing import RewardServer
 
 from ..support.fake_vllm import FakeVllm
 from .conftest import Connect, value_of
@@ -61,6 +63,11 @@ def test_every_parameter_of_a_head_counts() -> None:
     assert head_digest(one) == head_digest(other)
 
 
+TEMPLATE = (
+    "{{bos_token}}{% for m in messages %}<|{{m.role}}|>Be brief. {{m.content}}<|end|>{% endfor %}"
+)
+
+
 def test_46_a_fingerprint_tells_two_models_behind_one_name_apart(
     connect: Connect, fake: FakeVllm
 ) -> None:
@@ -71,3 +78,13 @@ def test_46_a_fingerprint_tells_two_models_behind_one_name_apart(
     assert (other.model, other.root) == (first.model, first.root)
     assert other.fingerprint != first.fingerprint
     assert connect(bos=False).settings().fingerprint != first.fingerprint
+
+
+def test_46_a_fingerprint_tells_two_templates_apart() -> None:
+    found = []
+    for template in (None, TEMPLATE):
+        with RewardServer(chat_template=template) as server, RewardClient(server.url) as client:
+            found.append(client.settings())
+    first, other = found
+    assert other.probe_scores == first.probe_scores
+    assert other.fingerprint != first.fingerprint

@@ -1457,6 +1457,13 @@ PITFALLS: dict[int, Pitfall] = {
                     "files/test_settings.py::test_46_a_fingerprint_tells_two_models_behind_one_name_apart",
                 ),
             ),
+            Mutation(
+                "It covers the token IDs of a fixed conversation, which another chat template changes.",
+                "_server/state.py",
+                "            template_digest=self.template.digest,\n",
+                "            template_digest=None,\n",
+                ("files/test_settings.py::test_46_a_fingerprint_tells_two_templates_apart",),
+            ),
         ),
         limit="A cache must use the fingerprint in its key. The client cannot see a cache above it.",
     ),
@@ -1551,8 +1558,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It refuses what the template writes between turns, plain text too.",
                 "_server/template_look.py",
-                "    return TemplateLook(headers_of(pieces[1:]), day, pin)\n",
-                "    return TemplateLook((), day, pin)\n",
+                "    return TemplateLook(headers_of(pieces[1:]), day, pin, ",
+                "    return TemplateLook((), day, pin, ",
                 (INPUT + "test_49_plain_headers_of_turns",),
             ),
             Mutation(
@@ -1868,9 +1875,16 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "At the first contact, the client scores the probes in another order too, and compares.",
                 CROSS_CHECK,
-                '    _compare(state, response, outputs, _turned(state.outputs), "in another order")\n',
+                '    _compare(state, response, outputs, _turned(state, state.outputs), "in another order")\n',
                 "",
                 (BINDING + "test_60_rows_in_other_places",),
+            ),
+            Mutation(
+                "The other order fills the largest request of the client.",
+                CROSS_CHECK,
+                "    size = max(len(items), state.options.pack_size)\n",
+                "    size = len(items)\n",
+                (BINDING + "test_60_rows_of_large_requests_alone",),
             ),
             Mutation(
                 "It scores one probe alone, and compares.",
@@ -1897,6 +1911,13 @@ PITFALLS: dict[int, Pitfall] = {
                     BINDING + "test_61_a_single_score_after_a_long_time",
                     BINDING + "test_61_a_file_keeps_what_is_proven",
                 ),
+            ),
+            Mutation(
+                "It tokenizes a fixed conversation again, too: another chat template shows.",
+                CROSS_CHECK,
+                "    return known is None or known == await",
+                "    return known is not None or known == await",
+                (BINDING + "test_61_a_swap_of_templates",),
             ),
             Mutation(
                 "It returns no reward that came after a failed proof.",

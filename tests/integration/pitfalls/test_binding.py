@@ -217,6 +217,17 @@ def test_60_rows_in_other_places(connect: Connect, route: str, change: Any) -> N
             connect(server, route=route).score(CHAT)
 
 
+@pytest.mark.parametrize("size", [9, 32, 100])
+def test_60_rows_of_large_requests_alone(connect: Connect, size: int) -> None:
+    """The probes alone would not show it."""
+    with RewardServer() as server:
+        alter_replies(
+            server, POOLING, places(lambda rows: rows[::-1] if len(rows) >= size else rows)
+        )
+        with pytest.raises(ResponseMismatchError, match="in another order"):
+            connect(server, limits=Limits(max_batch_items=max(size, 16))).score(CHAT)
+
+
 def test_60_rows_that_move_on(connect: Connect) -> None:
     """Each order looks like the other, but no place holds its own row: one sample alone does."""
     with RewardServer() as server:
@@ -282,6 +293,22 @@ def test_61_a_stream_names_the_results_in_doubt(
         with pytest.raises(ModelChangedError, match="samples 0 to 149") as caught:
             list(connect(server).stream(samples))
         assert caught.value.doubtful == tuple(range(150))
+
+
+class OtherTemplate(TextVllm):
+    def ids(self, body: Any) -> list[int]:
+        opened = {"role": "user", "content": "Be brief."}
+        messages = [opened, *body["messages"]] if "messages" in body else None
+        return super().ids({**body, "messages": messages} if messages else body)
+
+
+def test_61_a_swap_of_templates(connect: Connect) -> None:
+    """The weights are the same, and so are the token IDs of a plain text."""
+    other = OtherTemplate(cards=TRUE.cards, pool=TRUE.pool)
+    with RawServer(unlike(reply_of(TRUE), reply_of(other), by=after(8))) as server:
+        outcomes = connect(server).score_many(chats(300), on_error="return")
+    assert {type(outcome) for outcome in outcomes} == {ModelChangedError}
+    assert "the same conversation becomes other token IDs" in str(outcomes[0])
 
 
 def test_61_a_model_that_comes_up_in_the_middle(connect: Connect) -> None:

@@ -15,6 +15,7 @@ from reward_client._scoring.batcher import Batcher
 from reward_client._server.requests import fit_to_server
 from reward_client._server.state import MAX_CHANGES, ServerState, keeps_changing
 from reward_client._tokenization import Tokenized, Tokenizer
+from reward_client._transport.binding import Receipt, receipts
 from reward_client.errors import InputError
 
 
@@ -85,9 +86,16 @@ class PooledScorer(BatchScorer):
     async def _score_once(
         self, baseline: ServerState, prompts: Sequence[Prompt]
     ) -> list[Outcome | None]:
-        tokenized = await self._tokenize(baseline, prompts)
+        taken: list[Receipt] = []
+        token = receipts.set(taken)
+        try:
+            tokenized = await self._tokenize(baseline, prompts)
+        finally:
+            receipts.reset(token)
         ready = [each for each in tokenized if isinstance(each, Tokenized)]
         scored = await self._batcher.score(baseline, ready)
+        if not all([await receipt.holds() for receipt in taken]):
+            return [None] * len(prompts)  # a response with token IDs was somebody else's
         if len(ready) == len(tokenized):
             return scored
         outcomes = iter(scored)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from reward_client._base.json_values import as_mapping
 from reward_client._protocols.http import Request, Response
 from reward_client._transport.backends.base import RawResponse
-from reward_client._transport.ledger import Ledger
+from reward_client._transport.ledger import Ledger, asked_by
 from reward_client._transport.retry import Failure
 from reward_client.errors import ResponseMismatchError
 
+_logger = logging.getLogger("reward_client")
+
 _MAX_ASKED = 5
 """How often a request is asked again whose response has answered another one."""
+_LEAST_CHANGED = 8
+"""The least characters of a text that differ in the variant of a request."""
 
 # vLLM builds the ID of a pooling response from the request ID, and can be told to return it.
 _REQUEST_ID = re.compile(r"rc-[0-9a-f]{32}")
@@ -28,6 +36,27 @@ class Repeat:
     response: Response
 
 
+class Receipt(NamedTuple):
+    """A response without a name that somebody has taken.
+
+    Attributes:
+        binding: The binding of the server.
+        is_sure: True if the response came twice.
+    """
+
+    binding: Binding
+    is_sure: bool
+
+    async def holds(self) -> bool:
+        """Return False if responses turned out to be mixed up meanwhile, and it came once."""
+        if not self.is_sure:
+            await self.binding.settled()
+        return self.is_sure or not self.binding.mixes_up
+
+
+receipts: ContextVar[list[Receipt] | None] = ContextVar("receipts", default=None)
+"""Collects the receipts of the running task, and of the tasks that it starts, if it is a list."""
+
 _Send = Callable[[Request], Awaitable[Response | Failure | Repeat]]
 
 
@@ -35,23 +64,29 @@ class Binding:
     """Binds the responses of one server to their requests.
 
     A response that names its request is proven by that. The others are entered in a ledger: one
-    that has answered another request before is asked for again.
+    that has answered another request before is asked for again. Once a proxy has mixed up token
+    IDs, all token IDs must come twice, one prompt after the other.
+
+    Attributes:
+        mixes_up: True if a request for token IDs got two different responses.
     """
 
     def __init__(self) -> None:
+        self.mixes_up = False
         self._ledger = Ledger()
         self._in_doubt: set[asyncio.Future[None]] = set()
-        self._mixes_up = False
+        self._alone = asyncio.Lock()
 
     def take_over(self, earlier: Binding) -> None:
         """Continue with what was known in an event loop that has ended."""
+        self.mixes_up = earlier.mixes_up
         self._ledger = earlier._ledger
 
     def forget(self) -> None:
         """Forget all responses: another server may give the same ones."""
         self._ledger = Ledger()
 
-    async def check(
+    def check(
         self, request: Request, body: bytes | None, raw: RawResponse, response: Response
     ) -> Response | Failure | Repeat:
         """Return the response, unless it may be the answer to another request.
@@ -69,13 +104,13 @@ class Binding:
             return response
         if not raw.is_only:
             return _mismatch("A second response followed on the connection.", response)
-        if self._mixes_up:
-            # The response that this one may repeat was sent before: it is read before.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
         unnamed = replace(response, fingerprint=hash(raw.body))
-        is_new = self._ledger.enter(request, body, unnamed.fingerprint)
-        return unnamed if is_new else Repeat(unnamed)
+        asked = asked_by(request, body)
+        if not self._ledger.is_new(asked, unnamed.fingerprint):
+            return Repeat(unnamed)
+        if not self.mixes_up:
+            self._ledger.enter(asked, unnamed.fingerprint)
+        return unnamed
 
     async def send(
         self, request: Request, body: bytes | None, send_once: _Send
@@ -87,65 +122,122 @@ class Binding:
             body: Its body as bytes.
             send_once: Sends a request, once.
         """
-        first = await send_once(request)
-        outcome = (
-            await self._resolve(request, body, first.response, send_once)
-            if isinstance(first, Repeat)
-            else first
-        )
-        for _ in range(_MAX_ASKED):
-            if isinstance(outcome, Failure) or outcome.is_named or not self._in_doubt:
-                return outcome
-            # Somebody else got a wrong response, so this one may be theirs.
-            await asyncio.wait(tuple(self._in_doubt))
-            if self._ledger.holds(request, body, outcome.fingerprint):
-                return outcome
-            outcome = await self._resolve(request, body, outcome, send_once)
-        if isinstance(outcome, Failure) or self._ledger.holds(request, body, outcome.fingerprint):
-            return outcome
-        return _repeats(outcome)
-
-    async def _resolve(
-        self, request: Request, body: bytes | None, repeat: Response, send_once: _Send
-    ) -> Response | Failure:
-        """Find the response to a request in the place of one that is in doubt."""
-        self._mixes_up = True
+        first = None
+        if not self.mixes_up or not request.prepares:
+            first = await send_once(request)
+            if isinstance(first, Failure) or (isinstance(first, Response) and first.is_named):
+                return first
+            if isinstance(first, Response):
+                await self.settled()  # somebody else got a wrong one, so this one may be theirs
+                if not self.mixes_up or not request.prepares:
+                    return self._taken(first, is_sure=False)
         found: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._in_doubt.add(found)
         try:
-            return await self._ask_again(request, body, repeat, send_once)
+            async with self._alone:  # a proxy cannot exchange what is not in flight
+                first = first or await send_once(request)
+                if isinstance(first, Failure):
+                    return first
+                outcome = await self._ask_again(request, body, first, send_once)
         finally:
             self._in_doubt.remove(found)
             found.set_result(None)
+        return outcome if isinstance(outcome, Failure) else self._taken(outcome, is_sure=True)
+
+    def _taken(self, response: Response, *, is_sure: bool) -> Response:
+        taken = receipts.get()
+        if taken is not None:
+            taken.append(Receipt(self, is_sure))
+        return response
+
+    async def settled(self) -> None:
+        """Wait until nobody who is in doubt now is in doubt any more."""
+        if self._in_doubt:
+            await asyncio.wait(tuple(self._in_doubt))
 
     async def _ask_again(
-        self, request: Request, body: bytes | None, repeat: Response, send_once: _Send
+        self, request: Request, body: bytes | None, first: Response | Repeat, send_once: _Send
     ) -> Response | Failure:
-        """Ask again: two requests that truly have one response get it again.
+        """Ask again, until two responses in a row are the same.
 
-        Before, a third request shows that the route tells requests apart.
+        Some requests truly share a response. Before it is believed, a variant of the request must
+        get another one: a cache gives both the same.
         """
+        last = first
         for _ in range(_MAX_ASKED):
-            if not await self._tells_apart(request.path, repeat.fingerprint, send_once):
+            if isinstance(last, Repeat) and not await _tells_apart(request, last, send_once):
                 continue
-            again = await send_once(_first_in_line(request))
-            if not isinstance(again, Repeat):
+            again = await send_once(replace(request, prepares=False))  # others wait for it
+            if isinstance(again, Failure):
                 return again
-            if again.response.fingerprint == repeat.fingerprint:
-                self._ledger.confirm(request, body, repeat.fingerprint)
-                return again.response
-            repeat = again.response
-        return _repeats(repeat)
+            asked, reply = asked_by(request, body), _bare(again).fingerprint
+            if isinstance(again, Repeat):
+                if reply == _bare(last).fingerprint and not self.mixes_up:
+                    self._ledger.share(asked, reply)
+                    return again.response
+            elif reply == _bare(last).fingerprint or not request.prepares:  # numbers may differ
+                self._ledger.enter(asked, reply)
+                return again
+            if request.prepares and reply != _bare(last).fingerprint:
+                self._note_mix()
+            last = again
+        return _repeats(_bare(last))
 
-    async def _tells_apart(self, path: str, reply: int, send_once: _Send) -> bool:
-        """Return False if a request to this route that had another reply gets a wrong one now."""
-        landmark = self._ledger.landmark(path, reply)
-        if landmark is None:
-            return True
-        outcome = await send_once(_first_in_line(landmark.request))
-        if isinstance(outcome, Failure):
-            return outcome.network_error is None  # another server may refuse the request
-        return isinstance(outcome, Response) or outcome.response.fingerprint == landmark.reply
+    def _note_mix(self) -> None:
+        if not self.mixes_up:
+            self.mixes_up = True
+            self._ledger = Ledger()  # what came once proves nothing
+            _logger.warning(
+                "a proxy mixes up responses: token IDs are asked for twice from now on, one prompt "
+                "after the other, which takes longer. Connect to the server itself."
+            )
+
+
+async def _tells_apart(request: Request, repeat: Repeat, send_once: _Send) -> bool:
+    """Return False if a variant of a request, which has another response, gets this one."""
+    variant = _variant(request)
+    if variant is None:
+        return True
+    outcome = await send_once(replace(variant, prepares=False))
+    if isinstance(outcome, Failure):
+        return outcome.network_error is None  # another server may refuse the request
+    return _bare(outcome).fingerprint != repeat.response.fingerprint
+
+
+def _variant(request: Request) -> Request | None:
+    """Return the request with another text of the same length, or with one item more.
+
+    A cache may look at the path, at the length or at the start of a body alone.
+    """
+    body = request.body or {}
+    for key in ("messages", "prompt", "input", "tokens"):
+        value = body.get(key)
+        if isinstance(value, str):
+            return replace(request, body={**body, key: _other_text(value)})
+        if isinstance(value, list) and value:
+            changed = _other_messages(value) if key == "messages" else [*value, value[0]]
+            return replace(request, body={**body, key: changed})
+    return None
+
+
+def _other_messages(messages: Sequence[object]) -> list[object]:
+    """Change the longest text: a short one has no other of its length.
+
+    The first message counts only if it is alone: some templates drop that of the system.
+    """
+    fields = [as_mapping(message) or {} for message in messages]
+    contents = [each.get("content") for each in fields]
+    texts = [content if isinstance(content, str) else "" for content in contents]
+    places = range(len(texts) > 1, len(texts))
+    place = max(places, key=lambda index: len(texts[index]))
+    changed = {**fields[place], "content": _other_text(texts[place])}
+    return [*messages[:place], changed, *messages[place + 1 :]]
+
+
+def _other_text(text: str) -> str:
+    marker = uuid.uuid4().hex
+    size = min(len(marker), max(len(text), _LEAST_CHANGED))
+    return text[:-size] + marker[:size]
 
 
 def _named_requests(payload: object, headers: Mapping[str, str]) -> set[str]:
@@ -176,6 +268,5 @@ def _repeats(response: Response) -> Failure:
     return replace(failure, retried=False)
 
 
-def _first_in_line(request: Request) -> Request:
-    """Return the request, so that it does not queue behind others that only prepare."""
-    return replace(request, prepares=False)
+def _bare(response: Response | Repeat) -> Response:
+    return response.response if isinstance(response, Repeat) else response

@@ -242,7 +242,7 @@ class HttpTransport:
             self._is_awaited = False
         read = self._read(response, endpoint, request_id)
         outcome = (
-            await self.binding.check(request, body, response, read)
+            self.binding.check(request, body, response, read)
             if isinstance(read, Response)
             else read
         )

@@ -2,85 +2,103 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import NamedTuple
 
+import orjson
+
+from reward_client._base.json_values import as_mapping
 from reward_client._protocols.http import Request
 
 _SIZE = 8192
 """Replies that are remembered: those of the seconds in which a connection may lie idle."""
-_MAX_LANDMARKS = 2
-_MAX_LANDMARK_BYTES = 65_536
+_END_OF_THOUGHTS = "</think>"
 
 
-@dataclass(frozen=True, slots=True)
-class Landmark:
-    """An early request to a route.
+class Asked(NamedTuple):
+    """A request, by hashes.
 
     Attributes:
-        request: The request.
-        body: Its body as bytes.
-        reply: The hash of its reply.
+        exact: Equal for requests that truly have one reply on most servers: messages that differ in
+            outer spaces, which nearly all templates strip.
+        spoken: Equal also for messages that differ in thoughts, which some templates drop.
     """
 
-    request: Request
-    body: bytes | None
-    reply: int
+    exact: int
+    spoken: int
 
 
 class Ledger:
     """Remembers replies and requests by their hashes.
 
     Only pooled output names its request. But a reply that is one request late, comes twice, or
-    comes from a cache has come before, for another request. Some requests truly have one reply,
-    such as two texts that differ in a space which the template strips.
+    comes from a cache has come before, for another request.
     """
 
     def __init__(self) -> None:
-        self._owners: dict[int, int] = {}
+        self._owners: dict[int, Asked] = {}
         self._shared: set[tuple[int, int]] = set()
-        self._landmarks: dict[str, list[Landmark]] = {}
+        self._drops_thoughts = False
 
-    def enter(self, request: Request, body: bytes | None, reply: int) -> bool:
-        """Note a reply; return False if it has answered another request before.
+    def is_new(self, asked: Asked, reply: int) -> bool:
+        """Return False if a reply has answered another request before.
 
         Args:
-            request: The request.
-            body: The body of the request.
+            asked: The request.
             reply: The hash of the reply.
         """
-        asked = _key(request, body)
-        if self._owners.setdefault(reply, asked) != asked:
-            return (asked, reply) in self._shared
+        owner = self._owners.get(reply, asked)
+        return self._is_same(owner, asked) or (asked.exact, reply) in self._shared
+
+    def enter(self, asked: Asked, reply: int) -> None:
+        """Note that a reply is this request's."""
+        self._owners[reply] = asked
         if len(self._owners) > _SIZE:
             del self._owners[next(iter(self._owners))]
-        known = self._landmarks.setdefault(request.path, [])
-        if len(known) < _MAX_LANDMARKS and len(body or b"") <= _MAX_LANDMARK_BYTES:
-            _add(known, Landmark(request, body, reply))
-        return True
 
-    def holds(self, request: Request, body: bytes | None, reply: int) -> bool:
-        """Return False if the reply turned out to answer another request."""
-        asked = _key(request, body)
-        return self._owners.get(reply, asked) == asked or (asked, reply) in self._shared
-
-    def confirm(self, request: Request, body: bytes | None, reply: int) -> None:
-        """Note that the reply is this request's, though it answered another one before."""
-        asked = _key(request, body)
+    def share(self, asked: Asked, reply: int) -> None:
+        """Note that a reply is this request's, too."""
+        owner = self._owners.get(reply)
+        if owner is not None and owner.spoken == asked.spoken:
+            self._drops_thoughts = True
         if len(self._shared) >= _SIZE:
             self._shared.clear()
-        self._shared.add((asked, reply))
-        self._owners[reply] = asked
+        self._shared.add((asked.exact, reply))
 
-    def landmark(self, path: str, reply: int) -> Landmark | None:
-        """Return an early request to this route that had another reply."""
-        known = self._landmarks.get(path, ())
-        return next((each for each in known if each.reply != reply), None)
-
-
-def _key(request: Request, body: bytes | None) -> int:
-    return hash((request.path, body))
+    def _is_same(self, one: Asked, other: Asked) -> bool:
+        if one.exact == other.exact:
+            return True
+        return self._drops_thoughts and one.spoken == other.spoken
 
 
-def _add(known: list[Landmark], new: Landmark) -> None:
-    if all(each.reply != new.reply and each.body != new.body for each in known):
-        known.append(new)
+def asked_by(request: Request, body: bytes | None) -> Asked:
+    """Return the hashes of a request.
+
+    Args:
+        request: The request.
+        body: Its body as bytes.
+    """
+    fields = request.body or {}
+    messages = fields.get("messages")
+    if not isinstance(messages, list):
+        exact = hash((request.path, body))
+        return Asked(exact, exact)
+    rest = orjson.dumps({key: value for key, value in fields.items() if key != "messages"})
+    stripped = [_stripped(as_mapping(message) or {}) for message in messages]
+    spoken = [_without_thoughts(message) for message in stripped]
+    return Asked(
+        hash((request.path, rest, orjson.dumps(stripped))),
+        hash((request.path, rest, orjson.dumps(spoken))),
+    )
+
+
+def _stripped(message: Mapping[str, object]) -> Mapping[str, object]:
+    content = message.get("content")
+    return {**message, "content": content.strip()} if isinstance(content, str) else message
+
+
+def _without_thoughts(message: Mapping[str, object]) -> Mapping[str, object]:
+    content = message.get("content")
+    if not isinstance(content, str) or _END_OF_THOUGHTS not in content:
+        return message
+    return {**message, "content": content.rpartition(_END_OF_THOUGHTS)[2].strip()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +40,7 @@ from ...support.mixed_up import (
     unlike,
     without_id,
 )
-from ...support.raw_server import TRUE, Answer, RawServer, Request, expected, http
+from ...support.raw_server import TRUE, Answer, Exchange, RawServer, Request, expected, http
 from .conftest import Connect
 from .samples import CHAT
 
@@ -84,9 +85,10 @@ def outcomes_of(connect: Connect, answer: Answer, samples: list[Any], **options:
         lambda: mixing(late(0.05), TOKENIZE),
         lambda: mixing(late(0.05), TOKENIZE, POOLING),
         lambda: mixing(previous(0.05), TOKENIZE),
+        lambda: mixing(previous(0.3), TOKENIZE),
         lambda: mixing(late(0.1), POOLING, reply=without_id),
     ],
-    ids=["one behind", "one behind on both routes", "the previous one", "without an ID"],
+    ids=["one behind", "one behind on both routes", "previous", "mostly wrong", "without an ID"],
 )
 def test_59_a_reply_to_another_request_is_asked_for_again(
     connect: Connect, answer: Callable[[], Answer]
@@ -112,6 +114,44 @@ def test_59_a_reply_that_somebody_else_was_owed(connect: Connect) -> None:
     assert all(isinstance(outcome, Reward) for outcome in outcomes)
 
 
+def test_59_a_reply_that_is_believed_before_somebody_else_asks_for_it(connect: Connect) -> None:
+    """The first one gets an old reply late, and the second one its true reply at once."""
+    seen: list[bytes] = []
+
+    def mix(_: Request, true: bytes) -> Any:
+        seen.append(true)
+        if len(seen) == 21:
+            return seen[19]
+        if len(seen) != 20:
+            return true
+
+        async def act(exchange: Exchange) -> None:
+            await asyncio.sleep(0.005)
+            await exchange.send(seen[10])
+
+        return act
+
+    outcomes = outcomes_of(connect, mixing(mix, TOKENIZE), chats(40))
+    assert all(isinstance(outcome, Reward) for outcome in outcomes)
+
+
+KEYS = {
+    "none of large bodies": lambda body: body if len(body) < 500 else b"",
+    "the length": len,
+    "the first 60 bytes": lambda body: body[:60],
+}
+
+
+@pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
+def test_59_a_cache_with_a_part_of_the_body_as_its_key(connect: Connect, key: Any) -> None:
+    kept: dict[Any, bytes] = {}
+    long = [[{**turn, "content": turn["content"] * 20} for turn in chat] for chat in chats(40)]
+    outcomes = outcomes_of(
+        connect, mixing(lambda asked, true: kept.setdefault(key(asked.body), true), TOKENIZE), long
+    )
+    assert {type(each) for each in outcomes} <= {Reward, ResponseMismatchError}
+
+
 def test_59_two_replies_on_a_connection_tell_nothing(connect: Connect) -> None:
     outcomes = outcomes_of(connect, mixing(behind(0.05, lambda: STRAY), TOKENIZE), chats(300))
     assert all(isinstance(outcome, Reward) for outcome in outcomes)
@@ -120,6 +160,21 @@ def test_59_two_replies_on_a_connection_tell_nothing(connect: Connect) -> None:
 def test_59_a_cache_from_the_start(connect: Connect) -> None:
     with (
         RawServer(mixing(cached(1), TOKENIZE)) as server,
+        pytest.raises(ResponseMismatchError, match="answered another request"),
+    ):
+        connect(server).score(chats(1)[0])
+
+
+def test_59_the_same_tokens_for_all_texts(connect: Connect) -> None:
+    """The responses differ in another field."""
+    count = iter(range(1, 1000))
+
+    def mix(_: Request, true: bytes) -> bytes:
+        payload = {"count": 3, "tokens": [1, 75, 76], "max_model_len": 1024, "n": next(count)}
+        return http(json.dumps(payload).encode())
+
+    with (
+        RawServer(mixing(mix, TOKENIZE)) as server,
         pytest.raises(ResponseMismatchError, match="two different texts"),
     ):
         connect(server).score(chats(1)[0])
@@ -154,15 +209,51 @@ def test_59_a_refusal_that_comes_twice_refuses_one_sample(connect: Connect) -> N
 
 
 def test_59_texts_that_truly_have_the_same_tokens(connect: Connect) -> None:
-    """The template strips a space. The second time, nothing is asked again."""
+    """The template strips outer spaces: nothing is asked again."""
     plain = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
     spaced = [plain[0], {"role": "assistant", "content": " 4 "}]
     with RawServer(mixing(lambda _, true: true)) as server:
         client = connect(server)
-        assert client.score(plain).value == client.score(spaced).value == expected(plain)
+        client.servers()
         server.forget()
-        client.score(spaced)
-        assert len(server.seen(TOKENIZE)) == 1
+        assert client.score(plain).value == client.score(spaced).value == expected(plain)
+        assert len(server.seen(TOKENIZE)) == 2
+
+
+class Thoughtless(TextVllm):
+    """Its template drops thoughts, and a system message."""
+
+    def ids(self, body: Any) -> list[int]:
+        if "messages" not in body:
+            return super().ids(body)
+        messages = [
+            {**turn, "content": turn["content"].rpartition("</think>")[2].strip()}
+            for turn in body["messages"]
+            if turn["role"] != "system"
+        ]
+        return super().ids({**body, "messages": messages})
+
+
+def test_59_texts_that_share_their_tokens_by_the_template(connect: Connect) -> None:
+    server = Thoughtless()
+    client = connect(server)
+    client.servers()
+
+    def asked(thoughts: range) -> int:
+        server.requests.clear()
+        for number in thoughts:
+            answer = f"<think>Thought {number}.</think> 4"
+            client.score([{"role": "user", "content": "2+2?"}, {**CHAT[1], "content": answer}])
+        return len(server.asked(TOKENIZE))
+
+    assert asked(range(2)) == 2 + 2
+    assert asked(range(2, 10)) == 8
+    for content in ("Be brief.", "Be kind."):
+        system = {"role": "system", "content": content}
+        server.requests.clear()
+        for _ in range(3):
+            client.score([system, {"role": "user", "content": "2+2?"}, {**CHAT[1], "content": "4"}])
+        assert len(server.asked(TOKENIZE)) == 3 + 2
 
 
 def test_the_ledger_has_a_bound(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:

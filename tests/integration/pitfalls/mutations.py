@@ -90,6 +90,7 @@ BINDER = "_transport/binding.py"
 CROSS_CHECK = "_server/cross_check.py"
 INPUT = "integration/pitfalls/test_input.py::"
 READABLE = "_protocols/vllm/messages.py"
+CONTROL_TOKENS = "_tokenization/control_tokens.py"
 
 PITFALLS: dict[int, Pitfall] = {
     1: Pitfall(
@@ -1549,6 +1550,34 @@ PITFALLS: dict[int, Pitfall] = {
                 (INPUT + "test_49_a_control_token_in_a_content",),
             ),
             Mutation(
+                "It looks for them in parts as the template joins them.",
+                CONTROL_TOKENS,
+                "    for joint in _JOINTS:\n",
+                "    for joint in _JOINTS[:0]:\n",
+                (INPUT + "test_49_a_control_token_in_what_the_template_gets",),
+            ),
+            Mutation(
+                "It looks for them in the arguments of tool calls, parsed as vLLM does.",
+                CONTROL_TOKENS,
+                "                yield from _texts(json.loads(arguments))\n",
+                "                yield arguments\n",
+                (INPUT + "test_49_a_control_token_in_what_the_template_gets",),
+            ),
+            Mutation(
+                "It looks for them in the definitions of tools.",
+                CONTROL_TOKENS,
+                "chain(prompt.steps or (), _texts(prompt.tools))",
+                "chain(prompt.steps or (), ())",
+                (INPUT + "test_49_a_control_token_in_what_the_template_gets",),
+            ),
+            Mutation(
+                "The tokens for unknown and masked text count too: some models pad with them.",
+                CONTROL_TOKENS,
+                "|unk|mask|",
+                "|",
+                (INPUT + "test_49_a_control_token_in_what_the_template_gets",),
+            ),
+            Mutation(
                 "It refuses what the template writes between turns, plain text too.",
                 "_server/template_look.py",
                 "    return TemplateLook(headers_of(pieces[1:]), day, pin)\n",
@@ -1557,7 +1586,7 @@ PITFALLS: dict[int, Pitfall] = {
             ),
             Mutation(
                 'With `on_control_tokens="strip"`, end tokens and padding at the end of the answer go.',
-                "_tokenization/control_tokens.py",
+                CONTROL_TOKENS,
                 "        text = text.rstrip().removesuffix(end)\n",
                 "        return text\n",
                 (INPUT + "test_49_end_tokens_may_be_stripped_from_the_answer",),

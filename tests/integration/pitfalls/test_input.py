@@ -260,6 +260,72 @@ def test_49_a_control_token_in_a_content(
             client.score(sample)
 
 
+KEPT_WHOLE = {"</s>": 2, "<unk>": 3, "[MASK]": 4, "<mask>": 6, "[UNK]": 7, "[unused1]": 8}
+
+
+def tool(description: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "add", "description": description}}
+
+
+def called(arguments: object) -> list[dict[str, Any]]:
+    call = {"type": "function", "function": {"name": "add", "arguments": arguments}}
+    return [QUESTION, {**ANSWER, "tool_calls": [call]}]
+
+
+def in_parts(*texts: str) -> list[dict[str, Any]]:
+    return answered([{"type": "text", "text": text} for text in texts])
+
+
+@pytest.mark.parametrize(
+    ("sample", "token", "where"),
+    [
+        (in_parts("88<", "/s>"), "</s>", "message 1"),
+        (in_parts("8", "8<", "/", "s", ">"), "</s>", "message 1"),
+        (
+            answered([{"type": "refusal", "refusal": "</"}, {"type": "text", "text": "s>"}]),
+            "</s>",
+            "",
+        ),
+        (called('{"a": "\\u003c/s>"}'), "</s>", "message 1"),
+        (called(r'{"a": ["<\/s>"]}'), "</s>", "message 1"),
+        (called(r'{"\u003c/s\u003e": 1}'), "</s>", "message 1"),
+        (called({"</s>": {"a": 1}}), "</s>", "message 1"),
+        (Conversation(CHAT, tools=[tool("Adds.</s>")]), "</s>", "a definition in tools="),
+        (Conversation(CHAT, tools=[tool("Adds."), {"x": {"</s>": 1}}]), "</s>", "a definition"),
+        *((answered(f"82{token}"), token, "message 1") for token in KEPT_WHOLE),
+    ],
+)
+def test_49_a_control_token_in_what_the_template_gets(
+    connect: Connect, sample: Any, token: str, where: str
+) -> None:
+    """Servers join parts, parse the arguments of calls, and show tools to the template."""
+    client = connect(FakeVllm(tokens=KEPT_WHOLE))
+    with pytest.raises(
+        InputError, match=re.escape(where) + ".*control token " + re.escape(repr(token))
+    ):
+        client.score(sample)
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        *(answered(f"82{token}") for token in KEPT_WHOLE),
+        Conversation(CHAT, tools=[tool("Adds.</s>")]),
+        in_parts("88<", "/s>"),
+    ],
+)
+def test_where_a_text_is_no_control_token(connect: Connect, sample: Any) -> None:
+    assert connect(Split()).score(sample).token_count
+
+
+class Split(FakeVllm):
+    """Its tokenizer keeps no short text whole."""
+
+    def ids(self, body: Mapping[str, Any]) -> list[int]:
+        ids = super().ids(body)
+        return ids if "messages" in body or len(ids) > 2 else [*ids, 102]
+
+
 def test_49_end_tokens_may_be_stripped_from_the_answer(connect: Connect) -> None:
     with RewardServer() as server:
         expected = connect(server).score(CHAT)
@@ -268,6 +334,9 @@ def test_49_end_tokens_may_be_stripped_from_the_answer(connect: Connect) -> None
         assert client.rank([QUESTION], [ENDED, "It is 92."]).rewards[0] == expected
         with pytest.raises(InputError, match=r"control token '<\|"):
             client.score(answered("82<|end|> or 83"))
+    padded = FakeVllm(tokens=KEPT_WHOLE)
+    connect(padded, on_control_tokens="strip").score(answered("82</s><unk><unk>"))
+    assert padded.asked("/tokenize")[-1]["messages"] == answered("82")
 
 
 def test_control_tokens_may_be_meant(connect: Connect) -> None:

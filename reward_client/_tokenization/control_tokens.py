@@ -52,7 +52,7 @@ _ENDS = re.compile(
 )
 _MARKER = re.compile(f"{_ANGLED.pattern}|{_SQUARE.pattern}")
 _PLAIN_HEADER = re.compile(r"\w\s*[:\]]|#+\s*\w")
-# Chat templates join parts without a separator, and vLLM with a line break for those that take text.
+# Chat templates join parts without a separator. vLLM does it for the others, with a line break.
 _JOINTS = ("", "\n")
 _SHOWN_CHARACTERS = 40
 

@@ -1500,12 +1500,27 @@ PITFALLS: dict[int, Pitfall] = {
                 (INPUT + "test_47_a_key_that_no_server_reads",),
             ),
             Mutation(
+                "Content without a part is no content, and a part without content is an error.",
+                "_base/samples.py",
+                "    if content is None or (parts is not None and not parts):\n",
+                "    if content is None:\n",
+                (INPUT + "test_47_a_key_that_no_server_reads",),
+            ),
+            Mutation(
                 "The first conversations with reasoning, tool calls or tools are tokenized without "
                 "them too: the token IDs must differ.",
                 "_tokenization/tokenizer.py",
-                "            if await _server_ids(transport, profile, rules, rest) == ids:\n",
-                "            if not await _server_ids(transport, profile, rules, rest):\n",
+                "                left_out = await _server_ids(transport, profile, rules, rest) == ids\n",
+                "                left_out = not await _server_ids(transport, profile, rules, rest)\n",
                 (INPUT + "test_47_parts_that_the_template_leaves_out",),
+            ),
+            Mutation(
+                "So are the first ones with names. A name that the template leaves out is logged: most "
+                "templates show none.",
+                "_tokenization/shown_parts.py",
+                '    for role in sorted({str(message["role"]) for message in messages if message.get("name")}):\n',
+                "    for role in ():\n",
+                (INPUT + "test_47_a_name_that_the_template_leaves_out",),
             ),
         ),
         "A template that leaves out the text of a turn: the doctor finds it.",

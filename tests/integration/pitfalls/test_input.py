@@ -32,6 +32,11 @@ from .samples import CHAT, QUESTION, TOLERANCE, served
 
 ANSWER = CHAT[1]
 CALL = {"type": "function", "function": {"name": "add", "arguments": '{"a": 37}'}}
+FUNCTION_CALL = {"role": "assistant", "function_call": {"name": "add", "arguments": "{}"}}
+
+
+def of_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {"role": "assistant", "content": [part]}
 
 
 class ThinkingVllm(FakeVllm):
@@ -61,6 +66,20 @@ class ThinkingVllm(FakeVllm):
         ({**ANSWER, "prefix": True}, "has the key 'prefix'.*leave the key out"),
         ({**ANSWER, "tool_call_id": "1"}, "in messages of the role tool"),
         ({"role": "assistant", "content": [{"type": "text", "text": "82", "x": 1}]}, "key 'x'"),
+        ({"role": "assistant", "content": []}, 'Write "content": "" for an empty message'),
+        ({"role": "assistant", "content": ()}, "Message 1 has no content"),
+        (of_part({"type": "input_text", "text": "82"}), 'Write {"type": "text", "text": …}'),
+        (of_part({"type": "output_text", "text": "82"}), 'Write {"type": "text", "text": …}'),
+        (of_part({"type": "output_text", "text": "82", "annotations": []}), '"type": "text"'),
+        (
+            of_part({"type": "input_image", "image_url": "https://x/y.png"}),
+            'Write {"type": "image_url", "image_url": {"url": …}}',
+        ),
+        (of_part({"type": "image_url"}), "has no image_url"),
+        (of_part({"type": "refusal", "refusal": None}), "has no refusal"),
+        (of_part({"type": "text", "refusal": "No."}), "has no text"),
+        ({**FUNCTION_CALL, "content": None}, 'Write "tool_calls": .* in place of "function_call"'),
+        ({**FUNCTION_CALL, "content": ""}, "'function_call'.*Write 'tool_calls' in its place"),
         ({**ANSWER, "tool_calls": [{"name": "add"}]}, "no calls of functions"),
         (
             {**ANSWER, "tool_calls": [{"function": {"name": "add", "arguments": "{37"}}]},
@@ -125,6 +144,46 @@ def test_47_parts_that_the_template_leaves_out(connect: Connect, extra: Any) -> 
         for options in ({}, {"method": Messages()}):
             with pytest.raises(InputError, match=f"leaves out its {part}"):
                 connect(server, **options).score([QUESTION, {**ANSWER, **extra}])
+
+
+@pytest.mark.parametrize("content", ["", [{"type": "text", "text": ""}]])
+def test_an_empty_answer_may_be_meant(connect: Connect, content: Any) -> None:
+    with RewardServer() as server:
+        assert connect(server).score(answered(content)).token_count
+    calls = {"role": "assistant", "content": [], "tool_calls": [CALL]}
+    assert connect(ThinkingVllm()).score([QUESTION, calls]).token_count
+
+
+NAMED = (
+    "{% for message in messages %}<|{{ message.role }}|>"
+    "{{ message.name + ': ' if message.name and message.role == 'user' }}"
+    "{{ message.content }}<|end|>{% endfor %}"
+)
+
+
+def test_47_a_name_that_the_template_leaves_out(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Most templates show none, and the turn means the same: no error."""
+    named = [{**QUESTION, "name": "Ann"}, {**ANSWER, "name": "Bot"}]
+    with RewardServer(chat_template=NAMED) as server:
+        client = connect(server)
+        assert client.score(named) != client.score(CHAT)
+        client.score(named)
+    (warned,) = [each for each in caplog.messages if "leaves out" in each]
+    assert "leaves out the name of messages of the role assistant" in warned
+
+
+NEEDS_NAMES = NAMED.replace(
+    "{{ message.content", "{{ raise_exception('no name') if not message.name }}{{ message.content"
+)
+
+
+def test_a_template_that_needs_names(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    named = [{**QUESTION, "name": "Ann"}, {**ANSWER, "name": "Bot"}]
+    with RewardServer(chat_template=NEEDS_NAMES) as server:
+        assert connect(server).score(named).token_count
+    assert not [each for each in caplog.messages if "leaves out" in each]
 
 
 def test_parts_that_the_template_shows_cost_one_request_more(connect: Connect) -> None:

@@ -1631,6 +1631,20 @@ PITFALLS: dict[int, Pitfall] = {
                 ),
             ),
             Mutation(
+                "It finds the year, the month and the day in any order and spelling.",
+                "_server/template_look.py",
+                "product(of_month, of_day)",
+                "zip(of_month, [])",
+                (INPUT + "test_50_a_template_that_writes_today",),
+            ),
+            Mutation(
+                "It compares what the template of a local tokenizer writes with and without a clock.",
+                "_server/template_look.py",
+                "    if text(knows_day=False) != written:\n",
+                "    if text() != written:\n",
+                (INPUT + "test_50_a_local_template_that_writes_today",),
+            ),
+            Mutation(
                 "The doctor names the argument that sets the date.",
                 "_doctor/runner.py",
                 "        if state.template.day is not None:\n",
@@ -1645,7 +1659,8 @@ PITFALLS: dict[int, Pitfall] = {
                 (INPUT + "test_50_the_day_belongs_to_the_settings_of_a_file",),
             ),
         ),
-        "A server whose clock is off by more than a day, and a date in other words.",
+        "A server whose clock is off by more than a day; a date that lacks the year, the month or the "
+        "day, such as a weekday, unless a local tokenizer writes it.",
     ),
     51: Pitfall(
         "Rewards of two models are compared, although their scales have nothing in common",

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from reward_client import (
 from reward_client._protocols.vllm.messages import readable
 from reward_client.files import score_file
 from reward_client.methods import Messages, Verdict, YesNo
-from reward_client.testing import RewardServer
+from reward_client.testing import RewardGateway, RewardServer
 
 from ...support.fake_vllm import FakeVllm
 from ...support.scribe import Scribe
@@ -445,7 +446,12 @@ def test_49_a_judge_is_not_told_what_to_write(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["%d %b %Y", "%Y-%m-%d", "%B %d, %Y", "%d/%m/%Y", "%Y年%m月%d日"]
+    "pattern",
+    [
+        *("%d %b %Y", "%Y-%m-%d", "%B %d, %Y", "%d/%m/%Y", "%Y年%m月%d日", "%m-%d-%Y", "%d %B, %Y"),
+        *("%d-%m-%y", "%D", "%A, the %dth of %B %Y", "%Y_%m_%d", "%y%m%d", "%c", "%Y%m%dT%H%M%S"),
+        "year: %Y, month: %m, day: %d",
+    ],
 )
 def test_50_a_template_that_writes_today(
     connect: Connect, pattern: str, caplog: pytest.LogCaptureFixture
@@ -459,6 +465,52 @@ def test_50_a_template_that_writes_today(
         (found,) = [each for each in client.diagnose().findings if each.check == "date"]
         assert found.verdict == "warning"
         assert "date_string" in str(found.cure)
+
+
+SHOUTED = DATED.replace("strftime_now('%d %b %Y')", "strftime_now('%d %B %Y').upper()")
+
+
+def test_50_a_date_in_capitals(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    with RewardServer(chat_template=SHOUTED) as server:
+        connect(server).score(CHAT)
+    assert any("today's date" in each for each in caplog.messages)
+
+
+@pytest.mark.parametrize("pattern", ["%d %b %Y", "%A", "%B", "week %W", "%H:%M"])
+def test_50_a_local_template_that_writes_today(
+    tmp_path: Path, pattern: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The gateway hides /tokenize, so the template of the local tokenizer writes the date."""
+    template = DATED.replace("%d %b %Y", pattern)
+    folder = with_template(tmp_path, template)
+    with (
+        RewardServer(head="export", chat_template=template) as server,
+        RewardGateway(server.url, "v1") as gateway,
+        RewardClient(gateway.url, tokenizer=folder) as client,
+    ):
+        assert client.settings().prompt_date == datetime.now().astimezone().date().isoformat()
+        (warned,) = [each for each in caplog.messages if "today's date" in each]
+        assert 'chat_template_kwargs={"date_string": ' in warned
+
+
+def test_a_local_template_without_a_date(tmp_path: Path) -> None:
+    fixed = DATED.replace("strftime_now('%d %b %Y')", "'26 Jul 2024'")
+    with (
+        RewardServer(head="export", chat_template=fixed) as server,
+        RewardGateway(server.url, "v1") as gateway,
+        RewardClient(gateway.url, tokenizer=with_template(tmp_path, fixed)) as client,
+    ):
+        assert client.settings().prompt_date is None
+
+
+def with_template(folder: Path, template: str) -> str:
+    """Copy the test server's tokenizer, with another chat template."""
+    for file in RewardServer.checkpoint.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    config = folder / "tokenizer_config.json"
+    settings = {**json.loads(config.read_text()), "chat_template": template}
+    config.write_text(json.dumps(settings))
+    return str(folder)
 
 
 def test_50_a_template_whose_date_no_argument_sets(

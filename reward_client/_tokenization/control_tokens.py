@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
-from itertools import chain
 
 from reward_client._base.json_values import as_mapping, as_sequence
 from reward_client._base.samples import Conversation, Message, Prompt
@@ -54,6 +53,8 @@ _MARKER = re.compile(f"{_ANGLED.pattern}|{_SQUARE.pattern}")
 _PLAIN_HEADER = re.compile(r"\w\s*[:\]]|#+\s*\w")
 # Chat templates join parts without a separator. vLLM does it for the others, with a line break.
 _JOINTS = ("", "\n")
+# One search through all texts of tools takes a fraction of the time. No marker holds this.
+_BETWEEN = " \0 "
 _SHOWN_CHARACTERS = 40
 
 
@@ -80,7 +81,7 @@ def suspects(prompt: Prompt, headers: tuple[str, ...] = ()) -> list[str]:
             found |= dict.fromkeys(
                 each for text in _shown(message) for each in _found(text, headers)
             )
-    for text in chain(prompt.steps or (), _texts(prompt.tools)):
+    for text in (*(prompt.steps or ()), _BETWEEN.join(_texts(prompt.tools))):
         found |= dict.fromkeys(_found(text, headers))
     return list(found)
 

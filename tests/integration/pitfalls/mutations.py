@@ -1581,8 +1581,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It looks for them in the definitions of tools.",
                 CONTROL_TOKENS,
-                "chain(prompt.steps or (), _texts(prompt.tools))",
-                "chain(prompt.steps or (), ())",
+                "(*(prompt.steps or ()), _BETWEEN.join(_texts(prompt.tools)))",
+                "(*(prompt.steps or ()), _BETWEEN)",
                 (INPUT + "test_49_a_control_token_in_what_the_template_gets",),
             ),
             Mutation(
@@ -1635,7 +1635,10 @@ PITFALLS: dict[int, Pitfall] = {
                 "_server/template_look.py",
                 "product(of_month, of_day)",
                 "zip(of_month, [])",
-                (INPUT + "test_50_a_template_that_writes_today",),
+                (
+                    INPUT + "test_50_a_template_that_writes_today",
+                    INPUT + "test_50_a_date_in_capitals",
+                ),
             ),
             Mutation(
                 "It compares what the template of a local tokenizer writes with and without a clock.",

@@ -25,13 +25,14 @@ _SHOWN = 6
 _DEEPEST = 4
 
 
-# From ShareGPT, OpenAssistant, Gemini, Anthropic and reasoning servers.
+# From ShareGPT, OpenAssistant, Gemini, Anthropic, older OpenAI and reasoning servers.
 _OTHER_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "content": (
             *("text", "value", "message", "msg", "body", "answer", "response", "completion"),
             *("prompt", "question", "query", "utterance", "output", "input", "parts", "contents"),
         ),
+        "tool_calls": ("function_call", "function_calls", "tool_call"),
         "role": ("from", "author", "speaker", "sender"),
         "reasoning": (
             *("reasoning_content", "reasoning_text", "thinking", "thought", "thoughts"),

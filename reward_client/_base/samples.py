@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from itertools import chain
+from types import MappingProxyType
 from typing import ParamSpec, TypeAlias, TypeGuard, TypeVar, cast
 
 from reward_client._base.advice import (
@@ -45,6 +46,29 @@ T = TypeVar("T")
 _SHOWN_BITS = 128
 _SHOWN_CHARACTERS = 40
 _KEYS = ("role", "content")
+
+# The key that holds the content of a part, by its type, in the function
+# `_parse_chat_message_content_mm_part` of vLLM 0.6.3.post1 to 0.33.0. Many versions skip a part
+# whose content is null.
+_TEXT_PARTS = ("text", "refusal", "thinking")
+_CONTENT_KEYS: Mapping[str, str] = MappingProxyType(
+    {
+        **{kind: kind for kind in (*_TEXT_PARTS, "image_url", "audio_url", "video_url")},
+        **{kind: kind for kind in ("input_audio", "image_embeds", "audio_embeds", "video_embeds")},
+        "prompt_embeds": "data",
+        "tool_reference": "name",
+    }
+)
+# vLLM reads these as the usual ones, from 0.10.0 and 0.12.0 on; earlier versions refuse them.
+_USUAL_PARTS: Mapping[str, str] = MappingProxyType(
+    {
+        "input_text": '{"type": "text", "text": …}',
+        "output_text": '{"type": "text", "text": …}',
+        "input_image": '{"type": "image_url", "image_url": {"url": …}}',
+    }
+)
+
+_CALLS = '"tool_calls": [{"type": "function", "function": {"name": …, "arguments": …}}]'
 
 # The client sets these arguments of the template itself. A second way to set them would score
 # another prompt than the one it reports.
@@ -334,7 +358,7 @@ def _message(position: int, item: object) -> Message:
     parts = as_sequence(content)
     if "tool_calls" in message:
         _check_tool_calls(position, message["tool_calls"])
-    if content is None:
+    if content is None or (parts is not None and not parts):
         if not message.get("tool_calls"):
             empty = '"content": "" for an empty message'
             raise InputError(_missing(position, message, "content", empty))
@@ -347,10 +371,12 @@ def _message(position: int, item: object) -> Message:
 
 def _missing(position: int, message: Message, key: str, example: str) -> str:
     """Return the error for a message without a key, with the key that stands for it, if any."""
-    other = next((each for each in message if usual_key(each, _KEYS) == key), None)
+    others = {usual_key(each, _KEYS): each for each in message if each not in _KEYS}
     advice = f"Write {example}."
-    if other is not None:
-        advice = f'Write "{key}" in place of "{shorten(other, _SHOWN_CHARACTERS)}".'
+    if key in others:
+        advice = f'Write "{key}" in place of "{shorten(others[key], _SHOWN_CHARACTERS)}".'
+    elif key == "content" and "tool_calls" in others:
+        advice = f'Write {_CALLS} in place of "{shorten(others["tool_calls"], _SHOWN_CHARACTERS)}".'
     return f"Message {position} has no {key}. {advice}"
 
 
@@ -366,28 +392,31 @@ def _check_parts(position: int, parts: Sequence[object]) -> None:
         raise InputError(
             f'A part of message {position} has no type. Write {{"type": "text", "text": …}}.'
         )
-    if not all(_is_str(part.get("text")) for part in fields if part["type"] == "text"):
-        raise InputError(
-            f'A part of message {position} has no text. Write {{"type": "text", "text": …}}.'
-        )
     for part in fields:
         kind = str(part["type"])
-        ignored = {key for key, value in part.items() if value is not None} - _part_keys(kind)
-        if ignored:
-            shown = shorten(min(ignored), _SHOWN_CHARACTERS)
+        shown = shorten(kind, _SHOWN_CHARACTERS)
+        if kind in _USUAL_PARTS:
             raise InputError(
-                f"A part of message {position}, of the type {shorten(kind, _SHOWN_CHARACTERS)}, "
-                f"has the key {shown!r}, which servers ignore. Leave it out, or write into "
-                f"{'text' if kind == 'text' else 'a text part'} what the model must see."
+                f"A part of message {position} has the type {shown}, which many servers do not "
+                f"know. Write {_USUAL_PARTS[kind]}."
             )
-
-
-def _part_keys(kind: str) -> frozenset[str]:
-    """Return the keys of a part that vLLM reads, by the type of the part."""
-    if kind == "text":
-        return frozenset({"type", "text"})
-    content = "data" if kind == "prompt_embeds" else kind
-    return frozenset({"type", "uuid", content})
+        key = _CONTENT_KEYS.get(kind, kind)
+        held = part.get(key)
+        lacks = held is None and part.get("uuid") is None  # a server may know the content by it
+        if kind in _CONTENT_KEYS and (not _is_str(held) if kind in _TEXT_PARTS else lacks):
+            raise InputError(
+                f"A part of message {position} has no {key}. "
+                f'Write {{"type": "{kind}", "{key}": …}}.'
+            )
+        given = {each for each, value in part.items() if value is not None}
+        ignored = given - {"type", "uuid", key}
+        if ignored:
+            raise InputError(
+                f"A part of message {position}, of the type {shown}, has the key "
+                f"{shorten(min(ignored), _SHOWN_CHARACTERS)!r}, which most servers ignore. Leave "
+                f"it out, or write into {'text' if kind == 'text' else 'a text part'} what the "
+                "model must see."
+            )
 
 
 def _check_tool_calls(position: int, given: object) -> None:
@@ -396,8 +425,7 @@ def _check_tool_calls(position: int, given: object) -> None:
     functions = [as_mapping((as_mapping(call) or {}).get("function")) for call in calls or ()]
     if calls is None or not all(f and _is_str(f.get("name")) for f in functions):
         raise InputError(
-            f"The tool_calls of message {position} are no calls of functions. Write "
-            '[{"type": "function", "function": {"name": …, "arguments": …}}].'
+            f"The tool_calls of message {position} are no calls of functions. Write {_CALLS}."
         )
     for function in functions:
         arguments = function.get("arguments") if function else None

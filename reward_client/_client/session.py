@@ -42,7 +42,7 @@ from reward_client._replicas.pool import ReplicaPool
 from reward_client._scoring.base import Outcome, reward_or_raise
 from reward_client._scoring.factory import output_spec
 from reward_client._scoring.judge import JudgeScorer
-from reward_client._server.template_look import look_at_template
+from reward_client._server.template_look import look_at_template, today_here
 from reward_client.errors import InputError, RewardClientError, RewardTimeoutError
 from reward_client.methods import Messages
 
@@ -186,12 +186,15 @@ class Session:
             settings = state.settings(provenance, config.on_overlong, config.on_control_tokens)
             if settings.prompt_date is None:
                 return settings
-            today = await look_at_template(
-                link.pool.replicas[0].transport,
-                state.identity,
-                generation_prompt=state.rules.generation_prompt,
-            )
-        return settings.model_copy(update={"prompt_date": today.day or settings.prompt_date})
+            day: str | None = today_here()
+            if state.rules.server_tokenizes:
+                today = await look_at_template(
+                    link.pool.replicas[0].transport,
+                    state.identity,
+                    generation_prompt=state.rules.generation_prompt,
+                )
+                day = today.day
+        return settings.model_copy(update={"prompt_date": day or settings.prompt_date})
 
     async def diagnose(self, sample: Sample | None) -> Diagnosis:
         """Examine the first server."""

@@ -45,7 +45,12 @@ from reward_client._server.recipe_checks import (
     reference_output,
 )
 from reward_client._server.state import DiscoveryOptions, ServerState, is_same
-from reward_client._server.template_look import TemplateLook, date_cure, look_at_template
+from reward_client._server.template_look import (
+    TemplateLook,
+    date_cure,
+    look_at_local_template,
+    look_at_template,
+)
 from reward_client._server.texts import local_texts, server_texts
 from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client._tokenization.prompt_rules import PromptRules, StepToken
@@ -122,6 +127,8 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     template = TemplateLook()
     if by_server is not None:
         template = await look_at_template(transport, identity, generation_prompt=opened)
+    elif local is not None:
+        template = await asyncio.to_thread(look_at_local_template, local, generation_prompt=opened)
     limit = identity.max_model_len or texts.max_model_len
     if limit is not None and strategy.request.route == "completions":
         limit -= 1  # there must be room for the token that is generated

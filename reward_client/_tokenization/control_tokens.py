@@ -6,8 +6,10 @@ finds the texts that may be one, and the server says once for each text if it is
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 
@@ -18,13 +20,14 @@ from reward_client.errors import InputError
 
 _NAME = r"[\w:.▁-]"
 _WORDS = (
-    r"(?:bos|eos|eot|eod|eom|eop|sop|pad|sep|cls|begin|start|end|turn|role|unused|reserved|special"
-    r"|extra_id|header|message|sequence|extra_\d|user|assistant|system|human|bot)"
+    r"(?:bos|eos|eot|eod|eom|eop|sop|pad|sep|cls|unk|mask|begin|start|end|turn|role|unused|reserved"
+    r"|special|extra_id|header|message|sequence|extra_\d|user|assistant|system|human|bot)"
 )
 # ChatML, Llama 3 and 4, Phi, GLM, Kimi, gpt-oss, Cohere, Granite, Falcon, Yi and OLMo write
-# <|…|>; DeepSeek and Hunyuan the same with wide bars; Llama 2 and Mistral <s>, </s> and [INST];
-# Gemma <bos> and <start_of_turn>; Nemotron <extra_id_1> and <SPECIAL_11>; Seed <seed:bos>; GLM
-# [gMASK]<sop>; BERT [SEP]; EXAONE [|assistant|]; MiniMax [e~[.
+# <|…|>; DeepSeek and Hunyuan the same with wide bars; Llama 2 and Mistral <s>, </s>, <unk> (as
+# padding) and [INST]; Gemma <bos>, <mask> and <start_of_turn>; Nemotron <extra_id_1> and
+# <SPECIAL_11>; Seed <seed:bos>; GLM [gMASK]<sop>; BERT [SEP] and [unused1]; InternLM
+# [UNUSED_TOKEN_145]; EXAONE [|assistant|]; MiniMax [e~[.
 _CONTROL = re.compile(
     r"<\|[^|<>\s]{1,64}\|>|<｜[^｜<>\s]{1,64}｜>|</?s>"  # noqa: RUF001 - wide bars
     rf"|<[|/]?{_NAME}{{0,40}}{_WORDS}{_NAME}{{0,24}}\|?>",
@@ -32,8 +35,8 @@ _CONTROL = re.compile(
 )
 _ANGLED = re.compile(r"<[^<>\s]{1,68}>")
 _SQUARE = re.compile(
-    r"\[(?:/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|gMASK|sMASK|BOS|EOS|PAD|SEP|CLS)\]"
-    r"|\|\w{1,32}\|\]|e~\[)"
+    r"\[(?:/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|gMASK|sMASK|BOS|EOS|PAD|SEP|CLS|UNK"
+    r"|MASK|unused\d{1,4}|UNUSED_TOKEN_\d{1,4})\]|\|\w{1,32}\|\]|e~\[)"
 )
 # Models write these themselves, or images and tools stand there: they belong to contents.
 _IN_CONTENTS = re.compile(
@@ -44,15 +47,19 @@ _IN_CONTENTS = re.compile(
 )
 _ROLES = re.compile(r"<[|｜]?(?:tool|observation|tool_start|tool_end)[|｜]?>")  # noqa: RUF001
 _ENDS = re.compile(
-    r"(?!.*(?:header|role|prompt))(?:.*(?:end|eo[stmdp]|pad|return|call)|</s>)", re.IGNORECASE
+    r"(?!.*(?:header|role|prompt))(?:.*(?:end|eo[stmdp]|pad|return|call)|</s>|<unk>)", re.IGNORECASE
 )
 _MARKER = re.compile(f"{_ANGLED.pattern}|{_SQUARE.pattern}")
 _PLAIN_HEADER = re.compile(r"\w\s*[:\]]|#+\s*\w")
+# Chat templates join parts without a separator. vLLM does it for the others, with a line break.
+_JOINTS = ("", "\n")
+# One search through all texts of tools takes a fraction of the time. No marker holds this.
+_BETWEEN = " \0 "
 _SHOWN_CHARACTERS = 40
 
 
 def suspects(prompt: Prompt, headers: tuple[str, ...] = ()) -> list[str]:
-    """Return the texts in the contents of a conversation that may be control tokens, each once.
+    """Return the texts in a conversation that may be control tokens, each once.
 
     Text after the chat template and token IDs are the caller's own.
 
@@ -72,10 +79,10 @@ def suspects(prompt: Prompt, headers: tuple[str, ...] = ()) -> list[str]:
                 found |= dict.fromkeys(_found(content, headers))
         else:
             found |= dict.fromkeys(
-                each for text in _texts(message) for each in _found(text, headers)
+                each for text in _shown(message) for each in _found(text, headers)
             )
-    for step in prompt.steps or ():
-        found |= dict.fromkeys(_found(step, headers))
+    for text in (*(prompt.steps or ()), _BETWEEN.join(_texts(prompt.tools))):
+        found |= dict.fromkeys(_found(text, headers))
     return list(found)
 
 
@@ -104,12 +111,28 @@ def _belongs(marker: str) -> bool:
     return _IN_CONTENTS.search(marker) is not None and _ROLES.fullmatch(marker) is None
 
 
+def _shown(message: Message) -> Iterator[str]:
+    """Yield the texts of a message, as written and as the template gets them."""
+    yield from _texts(message)
+    parts = [as_mapping(part) or {} for part in as_sequence(message.get("content")) or ()]
+    texts = [text for part in parts for key, text in part.items() if key != "type"]
+    for joint in _JOINTS:
+        yield joint.join(text for text in texts if isinstance(text, str))
+    for call in as_sequence(message.get("tool_calls")) or ():
+        function = as_mapping((as_mapping(call) or {}).get("function")) or {}
+        arguments = function.get("arguments")
+        if isinstance(arguments, str) and "\\" in arguments:
+            with suppress(ValueError, RecursionError):  # vLLM refuses such arguments
+                yield from _texts(json.loads(arguments))
+
+
 def _texts(value: object) -> Iterator[str]:
-    """Yield every text in a JSON value."""
+    """Yield every text in a JSON value, keys too."""
     if isinstance(value, str):
         yield value
     elif (fields := as_mapping(value)) is not None:
-        for each in fields.values():
+        for key, each in fields.items():
+            yield key
             yield from _texts(each)
     else:
         for each in as_sequence(value) or ():
@@ -144,12 +167,13 @@ def check_contents(conversation: Conversation, control: Collection[str]) -> None
     if not control:
         return
     token = min(control)
-    texts = (
-        (f"Message {position}", message) for position, message in enumerate(conversation.messages)
+    places = (
+        *((f"message {number}", _shown(each)) for number, each in enumerate(conversation.messages)),
+        ("a definition in tools=", _texts(conversation.tools)),
     )
-    where = next((name for name, message in texts if token in "\0".join(_texts(message))), "A step")
+    where = next((name for name, texts in places if any(token in text for text in texts)), "a step")
     raise InputError(
-        f"Cannot score this conversation: {where[0].lower()}{where[1:]} holds the control token "
+        f"Cannot score this conversation: {where} holds the control token "
         f"{shorten(token, _SHOWN_CHARACTERS)!r}, which the chat template writes around contents. "
         'Decode responses with skip_special_tokens=True, give on_control_tokens="strip" for the '
         'tokens that end an answer, or "allow" if they are meant.'

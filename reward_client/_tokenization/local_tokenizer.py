@@ -17,6 +17,10 @@ from reward_client._tokenization.spot_checks import INTERVAL, SpotChecks
 from reward_client.errors import InputError, TokenizerMismatchError
 
 _SHOWN_TOKENS = 6
+# A macro of the template goes before the function of transformers. No pattern gives "-1", which is
+# the text of a number in case the template counts. The other one keeps line breaks alike.
+_NO_CLOCK = "{% macro strftime_now(pattern) %}-1{% endmacro %}"
+_SOME_CLOCK = _NO_CLOCK.replace("now", "then")
 
 
 class LocalTokenizer:
@@ -104,6 +108,33 @@ class LocalTokenizer:
         arguments = prompt.chat_template_kwargs or {}
         (text,) = render(
             self._tokenizer, [prompt.messages], arguments, generation_prompt=generation_prompt
+        )
+        return text
+
+    def shown(
+        self, conversation: Conversation, *, generation_prompt: bool, knows_day: bool = True
+    ) -> str:
+        """Return the text that the chat template writes.
+
+        Args:
+            conversation: The conversation.
+            generation_prompt: True opens another assistant turn at the end.
+            knows_day: False gives the template the time of no day.
+
+        Raises:
+            InputError: If the tokenizer has no chat template, or the template refuses the
+                conversation or the time.
+        """
+        try:
+            template: str = self._tokenizer.get_chat_template()
+        except Exception as error:
+            raise InputError(f"The tokenizer of {self.source!r} has no chat template.") from error
+        arguments = {
+            **(conversation.chat_template_kwargs or {}),
+            "chat_template": (_SOME_CLOCK if knows_day else _NO_CLOCK) + template,
+        }
+        (text,) = render(
+            self._tokenizer, [conversation.messages], arguments, generation_prompt=generation_prompt
         )
         return text
 

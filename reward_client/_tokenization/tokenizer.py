@@ -23,6 +23,7 @@ from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client._tokenization.shown_parts import omissions
 from reward_client._tokenization.truncation import fit
 from reward_client.errors import (
+    BadRequestError,
     InputError,
     PromptTooLongError,
     RouteNotFoundError,
@@ -133,7 +134,7 @@ class Tokenizer:
         self._proven_for: ServerProfile | None = None
         # What is known about the texts and the template of a profile.
         self._known_for: ServerProfile | None = None
-        self._shown: set[tuple[str, bool]] = set()
+        self._shown: set[tuple[str, object]] = set()
         self._is_control: dict[str, bool] = {}
         self._loading = asyncio.Lock()
         self._rendering = asyncio.Lock()
@@ -385,20 +386,34 @@ class Tokenizer:
     ) -> TokenIds:
         """Return the token IDs by the server, whose template must show all parts of the prompt.
 
+        A name that it leaves out is logged once.
+
         Raises:
             InputError: If the template leaves out a part.
             RewardClientError: As `tokenize`.
         """
         ids = await _server_ids(transport, profile, rules, prompt)
         self._know(profile)
-        for part, form, rest in omissions(prompt) if isinstance(prompt, Conversation) else ():
+        for part, form, rest, is_content in (
+            omissions(prompt) if isinstance(prompt, Conversation) else ()
+        ):
             if form in self._shown:
                 continue
-            if await _server_ids(transport, profile, rules, rest) == ids:
-                raise InputError(
-                    f"Cannot score this conversation: the chat template of the model leaves out "
-                    f"its {part}. Write them into content as the model writes them, or leave them "
-                    "out."
+            try:
+                left_out = await _server_ids(transport, profile, rules, rest) == ids
+            except BadRequestError:  # a template that needs the part shows it
+                left_out = False
+            if left_out:
+                if is_content:
+                    raise InputError(
+                        f"Cannot score this conversation: the chat template of the model leaves "
+                        f"out its {part}. Write them into content as the model writes them, or "
+                        "leave them out."
+                    )
+                _logger.warning(
+                    "the chat template of the model leaves out the %s: write it into content if "
+                    "the model must see it",
+                    part,
                 )
             self._shown.add(form)
         return ids

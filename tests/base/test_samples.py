@@ -111,7 +111,7 @@ class Frame:
         (Table(["messages", "id"]), 'Write score_many(table["messages"] or table["id"])'),
         ([TURNS[0], "4"], "Message 1"),
         ([{"content": "4"}], "Message 0 has no role"),
-        ([{"role": 1, "content": "4"}], "Message 0 has no role"),
+        ([{"role": 1, "content": "4"}], 'Message 0 has no role. Write {"role": "user", …}.'),
         ([{"role": ["user"], "content": "4"}], "Message 0 has no role"),
         ([{"role": "user", "content": 4}], "The content of message 0 is 4"),
         ([{"role": "user", "content": [{"type": 7}]}], "has no type"),

@@ -90,6 +90,7 @@ BINDER = "_transport/binding.py"
 CROSS_CHECK = "_server/cross_check.py"
 INPUT = "integration/pitfalls/test_input.py::"
 READABLE = "_protocols/vllm/messages.py"
+CONTROL_TOKENS = "_tokenization/control_tokens.py"
 
 PITFALLS: dict[int, Pitfall] = {
     1: Pitfall(
@@ -1506,12 +1507,27 @@ PITFALLS: dict[int, Pitfall] = {
                 (INPUT + "test_47_a_key_that_no_server_reads",),
             ),
             Mutation(
+                "Content without a part is no content, and a part without content is an error.",
+                "_base/samples.py",
+                "    if content is None or (parts is not None and not parts):\n",
+                "    if content is None:\n",
+                (INPUT + "test_47_a_key_that_no_server_reads",),
+            ),
+            Mutation(
                 "The first conversations with reasoning, tool calls or tools are tokenized without "
                 "them too: the token IDs must differ.",
                 "_tokenization/tokenizer.py",
-                "            if await _server_ids(transport, profile, rules, rest) == ids:\n",
-                "            if not await _server_ids(transport, profile, rules, rest):\n",
+                "                left_out = await _server_ids(transport, profile, rules, rest) == ids\n",
+                "                left_out = not await _server_ids(transport, profile, rules, rest)\n",
                 (INPUT + "test_47_parts_that_the_template_leaves_out",),
+            ),
+            Mutation(
+                "So are the first ones with names. A name that the template leaves out is logged: most "
+                "templates show none.",
+                "_tokenization/shown_parts.py",
+                '    for role in sorted({str(message["role"]) for message in messages if message.get("name")}):\n',
+                "    for role in ():\n",
+                (INPUT + "test_47_a_name_that_the_template_leaves_out",),
             ),
         ),
         "A template that leaves out the text of a turn: the doctor finds it.",
@@ -1556,6 +1572,34 @@ PITFALLS: dict[int, Pitfall] = {
                 (INPUT + "test_49_a_control_token_in_a_content",),
             ),
             Mutation(
+                "It looks for them in parts as the template joins them.",
+                CONTROL_TOKENS,
+                "    for joint in _JOINTS:\n",
+                "    for joint in _JOINTS[:0]:\n",
+                (INPUT + "test_49_a_control_token_in_what_the_template_gets",),
+            ),
+            Mutation(
+                "It looks for them in the arguments of tool calls, parsed as vLLM does.",
+                CONTROL_TOKENS,
+                "                yield from _texts(json.loads(arguments))\n",
+                "                yield arguments\n",
+                (INPUT + "test_49_a_control_token_in_what_the_template_gets",),
+            ),
+            Mutation(
+                "It looks for them in the definitions of tools.",
+                CONTROL_TOKENS,
+                "(*(prompt.steps or ()), _BETWEEN.join(_texts(prompt.tools)))",
+                "(*(prompt.steps or ()), _BETWEEN)",
+                (INPUT + "test_49_a_control_token_in_what_the_template_gets",),
+            ),
+            Mutation(
+                "The tokens for unknown and masked text count too: some models pad with them.",
+                CONTROL_TOKENS,
+                "|unk|mask|",
+                "|",
+                (INPUT + "test_49_a_control_token_in_what_the_template_gets",),
+            ),
+            Mutation(
                 "It refuses what the template writes between turns, plain text too.",
                 "_server/template_look.py",
                 "    return TemplateLook(headers_of(pieces[1:]), day, pin, ",
@@ -1564,7 +1608,7 @@ PITFALLS: dict[int, Pitfall] = {
             ),
             Mutation(
                 'With `on_control_tokens="strip"`, end tokens and padding at the end of the answer go.',
-                "_tokenization/control_tokens.py",
+                CONTROL_TOKENS,
                 "        text = text.rstrip().removesuffix(end)\n",
                 "        return text\n",
                 (INPUT + "test_49_end_tokens_may_be_stripped_from_the_answer",),
@@ -1594,6 +1638,23 @@ PITFALLS: dict[int, Pitfall] = {
                 ),
             ),
             Mutation(
+                "It finds the year, the month and the day in any order and spelling.",
+                "_server/template_look.py",
+                "product(of_month, of_day)",
+                "zip(of_month, [])",
+                (
+                    INPUT + "test_50_a_template_that_writes_today",
+                    INPUT + "test_50_a_date_in_capitals",
+                ),
+            ),
+            Mutation(
+                "It compares what the template of a local tokenizer writes with and without a clock.",
+                "_server/template_look.py",
+                "    if text(knows_day=False) != written:\n",
+                "    if text() != written:\n",
+                (INPUT + "test_50_a_local_template_that_writes_today",),
+            ),
+            Mutation(
                 "The doctor names the argument that sets the date.",
                 "_doctor/runner.py",
                 "        if state.template.day is not None:\n",
@@ -1608,7 +1669,8 @@ PITFALLS: dict[int, Pitfall] = {
                 (INPUT + "test_50_the_day_belongs_to_the_settings_of_a_file",),
             ),
         ),
-        "A server whose clock is off by more than a day, and a date in other words.",
+        "A server whose clock is off by more than a day; a date that lacks the year, the month or the "
+        "day, such as a weekday, unless a local tokenizer writes it.",
     ),
     51: Pitfall(
         "Rewards of two models are compared, although their scales have nothing in common",
@@ -1822,6 +1884,7 @@ PITFALLS: dict[int, Pitfall] = {
                 (
                     BINDING + "test_59_a_reply_to_another_request_is_asked_for_again",
                     BINDING + "test_59_a_cache_from_later_on",
+                    BINDING + "test_59_a_cache_from_the_start",
                 ),
             ),
             Mutation(
@@ -1836,7 +1899,10 @@ PITFALLS: dict[int, Pitfall] = {
                 BINDER,
                 "        return self.is_sure or not self.binding.mixes_up\n",
                 "        return True\n",
-                (BINDING + "test_59_a_reply_that_is_believed_before_somebody_else_asks_for_it",),
+                (
+                    BINDING + "test_59_a_reply_that_is_believed_before_somebody_else_asks_for_it",
+                    BINDING + "test_59_a_reply_that_somebody_else_was_owed",
+                ),
             ),
             Mutation(
                 "It believes a repeated reply only if a variant of the request gets another one.",
@@ -1849,7 +1915,14 @@ PITFALLS: dict[int, Pitfall] = {
                 ),
             ),
             Mutation(
-                "It asks no second time for texts that differ in outer spaces, or in thoughts that the template drops.",
+                "It asks no second time for texts that differ in outer spaces.",
+                LEDGER,
+                '{**message, "content": content.strip()} if isinstance',
+                '{**message, "content": content} if isinstance',
+                (BINDING + "test_59_texts_that_truly_have_the_same_tokens",),
+            ),
+            Mutation(
+                "It asks no second time for texts that differ in thoughts, once the template was seen to drop them.",
                 LEDGER,
                 "        return self._drops_thoughts and one.spoken == other.spoken\n",
                 "        return False\n",

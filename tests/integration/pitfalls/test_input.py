@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from reward_client import (
 from reward_client._protocols.vllm.messages import readable
 from reward_client.files import score_file
 from reward_client.methods import Messages, Verdict, YesNo
-from reward_client.testing import RewardServer
+from reward_client.testing import RewardGateway, RewardServer
 
 from ...support.fake_vllm import FakeVllm
 from ...support.scribe import Scribe
@@ -32,6 +33,11 @@ from .samples import CHAT, QUESTION, TOLERANCE, served
 
 ANSWER = CHAT[1]
 CALL = {"type": "function", "function": {"name": "add", "arguments": '{"a": 37}'}}
+FUNCTION_CALL = {"role": "assistant", "function_call": {"name": "add", "arguments": "{}"}}
+
+
+def of_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {"role": "assistant", "content": [part]}
 
 
 class ThinkingVllm(FakeVllm):
@@ -61,6 +67,20 @@ class ThinkingVllm(FakeVllm):
         ({**ANSWER, "prefix": True}, "has the key 'prefix'.*leave the key out"),
         ({**ANSWER, "tool_call_id": "1"}, "in messages of the role tool"),
         ({"role": "assistant", "content": [{"type": "text", "text": "82", "x": 1}]}, "key 'x'"),
+        ({"role": "assistant", "content": []}, 'Write "content": "" for an empty message'),
+        ({"role": "assistant", "content": ()}, "Message 1 has no content"),
+        (of_part({"type": "input_text", "text": "82"}), 'Write {"type": "text", "text": …}'),
+        (of_part({"type": "output_text", "text": "82"}), 'Write {"type": "text", "text": …}'),
+        (of_part({"type": "output_text", "text": "82", "annotations": []}), '"type": "text"'),
+        (
+            of_part({"type": "input_image", "image_url": "https://x/y.png"}),
+            'Write {"type": "image_url", "image_url": {"url": …}}',
+        ),
+        (of_part({"type": "image_url"}), "has no image_url"),
+        (of_part({"type": "refusal", "refusal": None}), "has no refusal"),
+        (of_part({"type": "text", "refusal": "No."}), "has no text"),
+        ({**FUNCTION_CALL, "content": None}, 'Write "tool_calls": .* in place of "function_call"'),
+        ({**FUNCTION_CALL, "content": ""}, "'function_call'.*Write 'tool_calls' in its place"),
         ({**ANSWER, "tool_calls": [{"name": "add"}]}, "no calls of functions"),
         (
             {**ANSWER, "tool_calls": [{"function": {"name": "add", "arguments": "{37"}}]},
@@ -125,6 +145,46 @@ def test_47_parts_that_the_template_leaves_out(connect: Connect, extra: Any) -> 
         for options in ({}, {"method": Messages()}):
             with pytest.raises(InputError, match=f"leaves out its {part}"):
                 connect(server, **options).score([QUESTION, {**ANSWER, **extra}])
+
+
+@pytest.mark.parametrize("content", ["", [{"type": "text", "text": ""}]])
+def test_an_empty_answer_may_be_meant(connect: Connect, content: Any) -> None:
+    with RewardServer() as server:
+        assert connect(server).score(answered(content)).token_count
+    calls = {"role": "assistant", "content": [], "tool_calls": [CALL]}
+    assert connect(ThinkingVllm()).score([QUESTION, calls]).token_count
+
+
+NAMED = (
+    "{% for message in messages %}<|{{ message.role }}|>"
+    "{{ message.name + ': ' if message.name and message.role == 'user' }}"
+    "{{ message.content }}<|end|>{% endfor %}"
+)
+
+
+def test_47_a_name_that_the_template_leaves_out(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Most templates show none, and the turn means the same: no error."""
+    named = [{**QUESTION, "name": "Ann"}, {**ANSWER, "name": "Bot"}]
+    with RewardServer(chat_template=NAMED) as server:
+        client = connect(server)
+        assert client.score(named) != client.score(CHAT)
+        client.score(named)
+    (warned,) = [each for each in caplog.messages if "leaves out" in each]
+    assert "leaves out the name of messages of the role assistant" in warned
+
+
+NEEDS_NAMES = NAMED.replace(
+    "{{ message.content", "{{ raise_exception('no name') if not message.name }}{{ message.content"
+)
+
+
+def test_a_template_that_needs_names(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    named = [{**QUESTION, "name": "Ann"}, {**ANSWER, "name": "Bot"}]
+    with RewardServer(chat_template=NEEDS_NAMES) as server:
+        assert connect(server).score(named).token_count
+    assert not [each for each in caplog.messages if "leaves out" in each]
 
 
 def test_parts_that_the_template_shows_cost_one_request_more(connect: Connect) -> None:
@@ -260,6 +320,72 @@ def test_49_a_control_token_in_a_content(
             client.score(sample)
 
 
+KEPT_WHOLE = {"</s>": 2, "<unk>": 3, "[MASK]": 4, "<mask>": 6, "[UNK]": 7, "[unused1]": 8}
+
+
+def tool(description: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "add", "description": description}}
+
+
+def called(arguments: object) -> list[dict[str, Any]]:
+    call = {"type": "function", "function": {"name": "add", "arguments": arguments}}
+    return [QUESTION, {**ANSWER, "tool_calls": [call]}]
+
+
+def in_parts(*texts: str) -> list[dict[str, Any]]:
+    return answered([{"type": "text", "text": text} for text in texts])
+
+
+@pytest.mark.parametrize(
+    ("sample", "token", "where"),
+    [
+        (in_parts("88<", "/s>"), "</s>", "message 1"),
+        (in_parts("8", "8<", "/", "s", ">"), "</s>", "message 1"),
+        (
+            answered([{"type": "refusal", "refusal": "</"}, {"type": "text", "text": "s>"}]),
+            "</s>",
+            "",
+        ),
+        (called('{"a": "\\u003c/s>"}'), "</s>", "message 1"),
+        (called(r'{"a": ["<\/s>"]}'), "</s>", "message 1"),
+        (called(r'{"\u003c/s\u003e": 1}'), "</s>", "message 1"),
+        (called({"</s>": {"a": 1}}), "</s>", "message 1"),
+        (Conversation(CHAT, tools=[tool("Adds.</s>")]), "</s>", "a definition in tools="),
+        (Conversation(CHAT, tools=[tool("Adds."), {"x": {"</s>": 1}}]), "</s>", "a definition"),
+        *((answered(f"82{token}"), token, "message 1") for token in KEPT_WHOLE),
+    ],
+)
+def test_49_a_control_token_in_what_the_template_gets(
+    connect: Connect, sample: Any, token: str, where: str
+) -> None:
+    """Servers join parts, parse the arguments of calls, and show tools to the template."""
+    client = connect(FakeVllm(tokens=KEPT_WHOLE))
+    with pytest.raises(
+        InputError, match=re.escape(where) + ".*control token " + re.escape(repr(token))
+    ):
+        client.score(sample)
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        *(answered(f"82{token}") for token in KEPT_WHOLE),
+        Conversation(CHAT, tools=[tool("Adds.</s>")]),
+        in_parts("88<", "/s>"),
+    ],
+)
+def test_where_a_text_is_no_control_token(connect: Connect, sample: Any) -> None:
+    assert connect(Split()).score(sample).token_count
+
+
+class Split(FakeVllm):
+    """Its tokenizer keeps no short text whole."""
+
+    def ids(self, body: Mapping[str, Any]) -> list[int]:
+        ids = super().ids(body)
+        return ids if "messages" in body or len(ids) > 2 else [*ids, 102]
+
+
 def test_49_end_tokens_may_be_stripped_from_the_answer(connect: Connect) -> None:
     with RewardServer() as server:
         expected = connect(server).score(CHAT)
@@ -268,6 +394,9 @@ def test_49_end_tokens_may_be_stripped_from_the_answer(connect: Connect) -> None
         assert client.rank([QUESTION], [ENDED, "It is 92."]).rewards[0] == expected
         with pytest.raises(InputError, match=r"control token '<\|"):
             client.score(answered("82<|end|> or 83"))
+    padded = FakeVllm(tokens=KEPT_WHOLE)
+    connect(padded, on_control_tokens="strip").score(answered("82</s><unk><unk>"))
+    assert padded.asked("/tokenize")[-1]["messages"] == answered("82")
 
 
 def test_control_tokens_may_be_meant(connect: Connect) -> None:
@@ -317,7 +446,12 @@ def test_49_a_judge_is_not_told_what_to_write(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["%d %b %Y", "%Y-%m-%d", "%B %d, %Y", "%d/%m/%Y", "%Y年%m月%d日"]
+    "pattern",
+    [
+        *("%d %b %Y", "%Y-%m-%d", "%B %d, %Y", "%d/%m/%Y", "%Y年%m月%d日", "%m-%d-%Y", "%d %B, %Y"),
+        *("%d-%m-%y", "%D", "%A, the %dth of %B %Y", "%Y_%m_%d", "%y%m%d", "%c", "%Y%m%dT%H%M%S"),
+        "year: %Y, month: %m, day: %d",
+    ],
 )
 def test_50_a_template_that_writes_today(
     connect: Connect, pattern: str, caplog: pytest.LogCaptureFixture
@@ -331,6 +465,52 @@ def test_50_a_template_that_writes_today(
         (found,) = [each for each in client.diagnose().findings if each.check == "date"]
         assert found.verdict == "warning"
         assert "date_string" in str(found.cure)
+
+
+SHOUTED = DATED.replace("strftime_now('%d %b %Y')", "strftime_now('%d %B %Y').upper()")
+
+
+def test_50_a_date_in_capitals(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    with RewardServer(chat_template=SHOUTED) as server:
+        connect(server).score(CHAT)
+    assert any("today's date" in each for each in caplog.messages)
+
+
+@pytest.mark.parametrize("pattern", ["%d %b %Y", "%A", "%B", "week %W", "%H:%M"])
+def test_50_a_local_template_that_writes_today(
+    tmp_path: Path, pattern: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The gateway hides /tokenize, so the template of the local tokenizer writes the date."""
+    template = DATED.replace("%d %b %Y", pattern)
+    folder = with_template(tmp_path, template)
+    with (
+        RewardServer(head="export", chat_template=template) as server,
+        RewardGateway(server.url, "v1") as gateway,
+        RewardClient(gateway.url, tokenizer=folder) as client,
+    ):
+        assert client.settings().prompt_date == datetime.now().astimezone().date().isoformat()
+        (warned,) = [each for each in caplog.messages if "today's date" in each]
+        assert 'chat_template_kwargs={"date_string": ' in warned
+
+
+def test_a_local_template_without_a_date(tmp_path: Path) -> None:
+    fixed = DATED.replace("strftime_now('%d %b %Y')", "'26 Jul 2024'")
+    with (
+        RewardServer(head="export", chat_template=fixed) as server,
+        RewardGateway(server.url, "v1") as gateway,
+        RewardClient(gateway.url, tokenizer=with_template(tmp_path, fixed)) as client,
+    ):
+        assert client.settings().prompt_date is None
+
+
+def with_template(folder: Path, template: str) -> str:
+    """Copy the test server's tokenizer, with another chat template."""
+    for file in RewardServer.checkpoint.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    config = folder / "tokenizer_config.json"
+    settings = {**json.loads(config.read_text()), "chat_template": template}
+    config.write_text(json.dumps(settings))
+    return str(folder)
 
 
 def test_50_a_template_whose_date_no_argument_sets(

@@ -1723,8 +1723,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client recognizes each form of a name.",
                 "recipes/loader.py",
-                "    for name, is_copy in names_in(location):\n",
-                '    for name, is_copy in [(model_key(location.rpartition("/")[2]), False)]:\n',
+                "    for key in keys_in(location):\n",
+                '    for key in [model_key(location.rpartition("/")[2])]:\n',
                 (MODELS + "test_55_a_model_is_recognized_by_the_name_of_its_folder",),
             ),
             Mutation(
@@ -1743,6 +1743,27 @@ PITFALLS: dict[int, Pitfall] = {
                 "        return root is None or not (is_hub_id(root) or recipe_of_model(root))\n",
                 "        return root is None or not recipe_of_model(root)\n",
                 (MODELS + "test_55_a_root_that_names_another_model_wins",),
+            ),
+            Mutation(
+                "A folder such as `mnt/models` is no hub ID.",
+                "recipes/model_names.py",
+                'is not None and not any(map(_NEUTRAL.fullmatch, location.split("/")))',
+                "is not None",
+                (MODELS + "test_55_a_relative_folder_is_no_hub_id",),
+            ),
+            Mutation(
+                "A known name with words of a quantization after it is a copy.",
+                "recipes/model_names.py",
+                "    return _QUANTIZATION.fullmatch(end) is not None\n",
+                '    return end in ("-fp8", "-awq")\n',
+                (MODELS + "test_55_a_copy_goes_on_with_words_of_a_quantization",),
+            ),
+            Mutation(
+                "With other words after it, it is another model, and the client warns of that.",
+                "_server/discovery.py",
+                "identity.similar_model if recipe is None else None",
+                "None",
+                (MODELS + "test_55_a_name_that_looks_like_a_known_one_is_a_warning",),
             ),
         ),
     ),

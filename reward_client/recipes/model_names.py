@@ -28,12 +28,14 @@ _NEUTRAL = re.compile(
 _QUANTIZATION = re.compile(
     r"""(?:-(?>(?:
         quanti[sz]ed | quant | dynamic | static | block | sym | asym | per | channel | tensor
-      | token | group | kv | cache | kvcache | marlin | machete | gemm | gemv | autoround | auto-round | ct
-      | compressed-tensors | llm-?compressor | ptpc | ptq | qat | rtn | smoothquant | dwq | ud | awq
-      | gptq(?:model|v2)? | gguf | ggml | bnb | bitsandbytes | hqq | aqlm | vptq | quip | qtip
-      | spqr | higgs | eetq | exl[23](?:-\d(?:-\d{1,2})?)? | mlx | mlc | onnx | openvino | ov | tensorrt
-      | trt | coreml | ct2 | ctranslate2 | torchao | modelopt | quark | unsloth | hf | safetensors
-      | transformers | act-?order | desc-?act | true | false
+      | token | group | kv | cache | kvcache | marlin | machete | gemm | gemv | autoround
+      | auto-round | ct | compressed-tensors | llm-?compressor | ptpc | ptq | qat | rtn
+      | smoothquant | dwq | ud | awq | gptq(?:model|v2)? | gguf | ggml | bnb | bitsandbytes
+      | hqq | aqlm | vptq | quip | qtip
+      | spqr | higgs | eetq | exl[23](?:-\d(?:-\d{1,2})?)? | mlx | mlc | onnx | openvino
+      | ov | tensorrt | trt | coreml | ct2 | ctranslate2 | torchao | modelopt | quark | unsloth
+      | hf | safetensors | transformers
+      | act-?order | desc-?act | true | false
       | (?:nv|mx)?fp(?:4|6|8|16|32)(?:a\d+|kv)? | mxfp4-moe | [an]f4 | e\dm\d(?:fn)?(?:uz)? | t?f32
       | b?f16 | half | b?float(?:4|8|16|32)(?:wo|dq)? | u?int[1-8](?:wo|dq)?
       | [1-8](?:-[0-9]{1,2})?-?bits? | w\d+(?:a(?:fp)?\d+)?(?:kv\d+|c\d+)? | a(?:8|16)

@@ -1943,9 +1943,19 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It returns no reward that came after a failed proof.",
                 WATCH,
-                "            self.failure = error\n            raise\n",
-                "            raise\n",
+                "            self.failure = error\n            raise _with_doubt",
+                "            raise _with_doubt",
                 (BINDING + "test_61_rewards_before_the_last_proof_are_kept",),
+            ),
+            Mutation(
+                "The error names the rewards in doubt: of the call, and of earlier calls.",
+                WATCH,
+                "    if earlier:\n",
+                "    if earlier < 0:\n",
+                (
+                    BINDING + "test_61_an_error_names_the_rewards_of_earlier_calls",
+                    BINDING + "test_61_proven_rewards_of_earlier_calls_are_not_in_doubt",
+                ),
             ),
             Mutation(
                 "It gives no rewards of two models in one call.",

@@ -36,7 +36,7 @@ _SWITCHES = (_TEMPLATE, _REASONING)
 _MEANINGS: Mapping[str, str] = {
     _TEMPLATE: "(?:chat_)?template_(?:kw)?args|chat_template|add_generation_prompt"
     "|continue_final_message|enable_thinking|reasoning_effort",
-    _SYSTEM: f"sys(?:tem)?_{_PROMPTS}",
+    _SYSTEM: f"sys(?:tem)?_{_PROMPTS}|{_PROMPTS}_sys(?:tem)?",
     "Write it as the last message, or into responses": (
         "response|responses|completions?|candidates?|generations?|repl(?:y|ies)"
     ),
@@ -44,14 +44,14 @@ _MEANINGS: Mapping[str, str] = {
         "images?|imgs?|pictures?|photos?|screenshots?|videos?|audios?|pixel_values"
         "|files|media|attachments?|multi_?modal_data"
     ),
-    _REASONING: "reasoning|thinking|thoughts?|chain_of_thought|cot",
+    _REASONING: "reasoning(?:_traces?)?|thinking|thoughts?|thought_process|chain_of_thought|cot",
     "Write its turns into messages or prompt": (
-        "histor(?:y|ies)|conversations?|convs?|dialog(?:ue)?s?|chat|turns"
+        "histor(?:y|ies)|conversations?|convo?s?|dialog(?:ue)?s?|chat|turns"
         "|(?:previous|prior|past|earlier|context)_messages?"
     ),
     "Write it into the tool_calls of a message": "(?:function|tool)_calls?",
     "Write them as tools": (
-        "tools?|functions?|tool_choice|(?:function|tool)_(?:definition|schema|spec)s?"
+        "tools?|functions?|tool_choice|(?:function|tool)_(?:definition|def|schema|spec)s?"
     ),
     f"{_TEMPLATE} or a message": "documents?|docs?|chunks?|search_results",
     "Write it into the prompt or a message": (
@@ -61,7 +61,7 @@ _MEANINGS: Mapping[str, str] = {
 _BEFORE = (
     "chat|previous|prior|past|earlier|full|whole|multi|user|human|assistant|model|bot|ai|llm|agent"
     "|inputs?|request|retrieved|relevant|available|default|custom|initial|extra|additional"
-    "|developer|task|rag|chosen|rejected|list_of|raw"
+    "|developer|task|rag|chosen|rejected|list_of|raw|attached"
 )
 """Words before one with a meaning that leave the meaning."""
 _AFTER = (

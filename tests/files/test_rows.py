@@ -275,6 +275,7 @@ def test_42_a_column_with_a_meaning_is_not_ignored(
         *("reasoning_content", "reasoning", "reasoningContent", "chain_of_thought", "thinking"),
         *("docs", "document", "retrieved_documents", "retrievedContext", "search_results"),
         *("tool_calls", "toolChoice", "tools_json", "available_tools", "functionDefinitions"),
+        *("prompt_system", "attachedImages", "reasoning_trace", "toolDefs", "convo"),
         *("response1", "responseA", "modelResponse", "userMessage", "chatTemplateKwargs"),
     ],
 )

@@ -321,8 +321,8 @@ def test_61_an_error_names_the_rewards_of_earlier_calls(connect: Connect, last: 
 
 def test_61_proven_rewards_of_earlier_calls_are_not_in_doubt(connect: Connect) -> None:
     swapped: list[bool] = []
-    by = lambda *_: len(swapped)
-    with RawServer(unlike(reply_of(TRUE), reply_of(OTHER), by=by)) as server:
+    both = unlike(reply_of(TRUE), reply_of(OTHER), by=lambda *_: len(swapped))
+    with RawServer(both) as server:
         client = connect(server)
         client.score_many(chats(300))
         client.score_many(chats(5))

@@ -36,7 +36,7 @@ _QUANTIZATION = re.compile(
       | ov | tensorrt | trt | coreml | ct2 | ctranslate2 | torchao | modelopt | quark | unsloth
       | hf | safetensors | transformers
       | act-?order | desc-?act | true | false
-      | (?:nv|mx)?fp(?:4|6|8|16|32)(?:a\d+|kv)? | mxfp4-moe | [an]f4 | e\dm\d(?:fn)?(?:uz)? | t?f32
+      | (?:nv|mx)?fp(?:4|6|8|16|32)(?:a\d+|kv|-moe)? | [an]f4 | e\dm\d(?:fn)?(?:uz)? | t?f32
       | b?f16 | half | b?float(?:4|8|16|32)(?:wo|dq)? | u?int[1-8](?:wo|dq)?
       | [1-8](?:-[0-9]{1,2})?-?bits? | w\d+(?:a(?:fp)?\d+)?(?:kv\d+|c\d+)? | a(?:8|16)
       | kv(?:fp)?\d+ | (?:gs?|group|groupsize)\d+ | \d{2,4}g | h[468] | \d(?:-\d{1,2})?-?bpw

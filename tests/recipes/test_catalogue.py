@@ -233,7 +233,7 @@ def test_found_by(name):
         *["-UD-Q4_K_XL-GGUF", "-6_5bpw-h8-exl2", "-mlx-8bit-gs64", "-GPTQ-4bit-32g-actorder_True"],
         *["-FP8_E4M3FN", "-int4wo-hqq", "-auto-round-int4-sym", "-q4f16_1-MLC", "-Q4_0_4_4.gguf"],
         *["-W4A8KV4", "-int8-ov", "-FP8-per-channel", "-unsloth-bnb-4bit", "-iq3_XXS", "/fp16"],
-        *["-BF16-00001-of-00003.gguf", ":q8_0", "/merged/AWQ", "-40M-FP8"],
+        *["-BF16-00001-of-00003.gguf", ":q8_0", "/merged/AWQ", "-40M-FP8", "-MXFP4_MOE"],
     ],
 )
 def test_a_copy_in_another_precision_has_no_reference_values(precision):

@@ -168,16 +168,15 @@ class Window:
             ModelChangedError: If one is not.
         """
         try:
-            if await self._watch.prove(at_end=at_end):
+            if await self._watch.prove(at_end=at_end, taken=self._unproven):
                 del self._unproven[:]
                 self.proven = self._taken
         except ModelChangedError as error:
-            doubtful = tuple(self._unproven)
             del self._unproven[:]
-            self.failures[type(error).__name__] += len(doubtful)
+            self.failures[type(error).__name__] += len(error.doubtful)
             for index, outcome in self._outcomes.items():
                 self._outcomes[index] = outcome and self._watch.refused(outcome)
-            raise _with_range(error, doubtful) from error
+            raise
 
     async def aclose(self) -> None:
         """Stop all samples in progress, and wait until they have stopped."""
@@ -382,16 +381,6 @@ def _scored(outcomes: Mapping[int, Outcome]) -> tuple[ScoreResult, ...]:
         ScoreResult(place, outcome, None)
         for place, outcome in sorted(outcomes.items(), key=itemgetter(0))
         if isinstance(outcome, Reward)
-    )
-
-
-def _with_range(error: ModelChangedError, doubtful: tuple[int, ...]) -> ModelChangedError:
-    if not doubtful:
-        return error
-    return ModelChangedError(
-        f"{error} In doubt: the {len(doubtful)} rewards since the last proof, samples "
-        f"{min(doubtful)} to {max(doubtful)}. Score these again.",
-        doubtful=doubtful,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
@@ -19,7 +20,7 @@ _logger = logging.getLogger("reward_client")
 _INTERVAL = 60.0
 """Seconds between two proofs."""
 _MANY = 256
-"""Samples since the last proof after which a call ends with one, however short it was."""
+"""Rewards since the last proof after which a call ends with one, however short it was."""
 _DEADLINE = 10.0
 """Seconds for a proof. A server that is away then proves nothing, and says nothing."""
 
@@ -44,6 +45,8 @@ class Watch:
         self._find_pools = pools
         self._pools: Sequence[ReplicaPool] = ()
         self._changes: int | None = None
+        self._asked_at = math.inf
+        self._own = 0  # the rewards of this call since then
         self.failure: ModelChangedError | None = None
 
     async def score(self, samples: Sequence[Sample]) -> list[Outcome]:
@@ -52,7 +55,7 @@ class Watch:
             return [copy(self.failure) for _ in samples]
         outcomes = await self._score(samples)
         pools = self._pools = self._pools or await self._find_pools()
-        pools[0].unproven += len(samples)
+        self._count(pools[0], sum([isinstance(outcome, Reward) for outcome in outcomes]))
         changes = sum([pool.changes for pool in pools])
         if self._changes is None:
             self._changes = changes
@@ -68,25 +71,63 @@ class Watch:
         is_reward = isinstance(outcome, Reward)
         return copy(self.failure) if is_reward and self.failure is not None else outcome
 
-    async def prove(self, *, at_end: bool) -> bool:
+    async def prove(self, *, at_end: bool, taken: Sequence[int] = ()) -> bool:
         """Ensure that the servers have not changed since the start; return False if it is not due.
 
+        Args:
+            at_end: True if the call ends.
+            taken: The numbers of the samples whose rewards the caller took since the last proof.
+
         Raises:
-            ModelChangedError: If one is not.
+            ModelChangedError: If one is not. It names the rewards in doubt.
         """
         if self.failure is not None or not self._pools or not (unproven := self._pools[0].unproven):
             return False
         passed = time.monotonic() - min(pool.asked_at for pool in self._pools)
         if passed < _INTERVAL and not (at_end and unproven >= _MANY):
             return False
+        earlier = unproven - self._count(self._pools[0], 0)
         try:
             async with asyncio.timeout(_DEADLINE):
                 for pool in self._pools:
                     await pool.prove()
         except ModelChangedError as error:
             self.failure = error
-            raise
+            raise _with_doubt(error, tuple(taken), earlier) from error
         except (RewardClientError, TimeoutError) as error:
             _logger.warning("nothing proves that the model is still the same: %s", error)
             return False
         return True
+
+    def _count(self, pool: ReplicaPool, rewards: int) -> int:
+        """Count rewards of this call; return their number since the servers were last asked."""
+        if pool.asked_at != self._asked_at:  # also by another call
+            self._asked_at, self._own = pool.asked_at, 0
+        pool.unproven += rewards
+        self._own += rewards
+        return self._own
+
+
+def _with_doubt(
+    error: ModelChangedError, taken: tuple[int, ...], earlier: int
+) -> ModelChangedError:
+    """Return an error that names the rewards in doubt.
+
+    Args:
+        error: The error of a proof.
+        taken: The numbers of the call's samples with a reward since the last proof.
+        earlier: The number of rewards of earlier calls since then.
+    """
+    doubts: list[str] = []
+    if taken:
+        doubts.append(
+            f"the {_rewards(len(taken))} since the last proof, samples {min(taken)} to {max(taken)}"
+        )
+    if earlier:
+        doubts.append(f"{_rewards(earlier)} of earlier calls")
+    said = f" In doubt: {', and '.join(doubts)}. Score these again." if doubts else ""
+    return ModelChangedError(f"{error}{said}", doubtful=taken)
+
+
+def _rewards(count: int) -> str:
+    return f"{count} reward{'s' * (count != 1)}"

@@ -54,7 +54,15 @@ def model(identity: Identity) -> Finding:
 def recipe(known: Recipe | None, identity: Identity, options: DiscoveryOptions) -> Finding:
     """Report the recipe of the model."""
     if known is None:
-        return not_checked("recipe", f"No recipe applies to {identity.root or identity.model}.")
+        nothing = f"No recipe applies to {identity.root or identity.model}."
+        similar = identity.similar_model if options.recipe == "auto" else None
+        if similar is None:
+            return not_checked("recipe", nothing)
+        return warning(
+            "recipe",
+            f"{nothing} The name looks like {similar} with other words.",
+            f"For a copy of it, give recipe={similar!r}; for another model, recipe=None.",
+        )
     source = f", the manifest of an export of {known.export.source}" if known.export else ""
     name = options.name_of(known, identity)
     return ok("recipe", f"{name} (digest {known.digest[:12]}){source}.")

@@ -120,7 +120,7 @@ class ReplicaPool:
         changes: How often another model has become the baseline.
         asked_at: When the servers were last asked for the values of their discovery, as a value of
             `time.monotonic`; infinite before the first time.
-        unproven: The number of samples since then.
+        unproven: The number of rewards since then.
     """
 
     def __init__(

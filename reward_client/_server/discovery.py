@@ -225,6 +225,13 @@ def _recipe(options: DiscoveryOptions, identity: Identity) -> Recipe | None:
     recipe = options.recipe
     if recipe == "auto":
         recipe = identity.recipe
+        similar = identity.similar_model if recipe is None else None
+        if similar is not None and not options.output.generates:
+            _logger.warning(
+                "the model's name looks like %s with other words, which may be another model, so "
+                "no recipe applies: give recipe=%r for a copy of it, or recipe=None",
+                *(similar, similar),
+            )
     elif recipe is not None and len(recipe.models) > 1:
         recipe = recipe.for_model(identity.root or identity.model)
     if options.output.generates:

@@ -19,7 +19,7 @@ from reward_client.errors import (
     StatusError,
 )
 from reward_client.recipes import Recipe
-from reward_client.recipes.loader import recipe_of_model
+from reward_client.recipes.loader import recipe_of_model, similar_model
 from reward_client.recipes.model_names import is_hub_id
 
 MODELS_PATH = "/v1/models"
@@ -96,7 +96,16 @@ class Identity:
     @property
     def recipe(self) -> Recipe | None:
         """The recipe of the model in the catalogue, if it has one."""
-        return recipe_of_model(self.model if self.is_known_by_served_name else self.root or "")
+        return recipe_of_model(self._name)
+
+    @property
+    def similar_model(self) -> str | None:
+        """The known model whose name the model's name continues with other words, if any."""
+        return similar_model(self._name) or similar_model(self.root or "")
+
+    @property
+    def _name(self) -> str:
+        return self.model if self.is_known_by_served_name else self.root or ""
 
 
 async def identify(transport: Transport, model: str | None) -> Identity:

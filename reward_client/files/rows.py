@@ -15,7 +15,7 @@ from reward_client._base.results import Reward
 from reward_client._base.samples import Conversation, FormattedText, Message, Sample
 from reward_client._client.streaming import Outcome
 from reward_client.errors import GenerationError, InputError, RewardClientError
-from reward_client.files.columns import ALLOWED_WITH, FORMS, known_fields, system_message
+from reward_client.files.columns import ALLOWED_WITH, FORMS, read_columns, system_message
 from reward_client.files.reader import Line
 
 T = TypeVar("T")
@@ -53,6 +53,7 @@ class Row:
         is_kept: True if an earlier run wrote the result.
         shape: Shape of the result.
         id: The row's ``id``, ready for the output; None if the row has no ID.
+        unread: The names of the columns that no sample is made of.
     """
 
     line: Line
@@ -62,6 +63,7 @@ class Row:
     is_kept: bool = False
     shape: _Shape = _ONE
     id: object = None
+    unread: Sequence[str] = ()
 
     @property
     def keys(self) -> tuple[str, ...] | None:
@@ -84,8 +86,9 @@ def read_row(line: Line, digest: str) -> Row:
     given: Mapping[str, object] = {}
     try:
         given = _json_object(line)
-        shape, samples = _samples(given)
-        return Row(line, digest, samples, shape=shape, id=_id(given, line))
+        fields, unread = read_columns(given)
+        shape, samples = _samples(fields)
+        return Row(line, digest, samples, shape=shape, id=_id(given, line), unread=unread)
     except InputError as error:
         row = Row(line, digest, id=_valid_id(given, line))
         return replace(row, result=_format(row, {"error": _error(error)}))
@@ -162,8 +165,7 @@ def _valid_id(given: Mapping[str, object], line: Line) -> object:
         return None
 
 
-def _samples(given: Mapping[str, object]) -> tuple[_Shape, Sequence[Sample]]:
-    row = known_fields(given)
+def _samples(row: Mapping[str, object]) -> tuple[_Shape, Sequence[Sample]]:
     forms = [key for key in FORMS if key in row and key != "rejected"]
     if len(forms) != 1 or ("chosen" in row) != ("rejected" in row):
         raise InputError(

@@ -241,7 +241,7 @@ class _Run:
         line = row.result or result_line(row, outcomes)
         self._results.append(line)
         result = orjson.loads(line)
-        self.tally.add(result, is_kept=row.is_kept)
+        self.tally.add(result, is_kept=row.is_kept, unread=row.unread)
         if not row.is_kept:
             self._repetition.check(result, self.tally.rows)
 

@@ -6,7 +6,7 @@ import math
 import random
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
@@ -18,6 +18,9 @@ from reward_client._client.failures import fault_of
 _SAMPLE_SIZE = 50_000
 """Quantiles of more rewards are estimated from a sample of this size (error: 0.5 % of rank)."""
 _REASON_CHARACTERS = 400
+_MAX_COLUMNS = 100
+"""Names of columns to remember: a file may have other ones in each row."""
+_COLUMNS_CHARACTERS = 400
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -38,6 +41,7 @@ class ScoreSummary:
         conversations: Number of conversations that this run scored.
         tokens: Number of tokens in these conversations.
         seconds: Duration of this run.
+        unread: The names of columns with a value that this run did not read, 100 at most.
     """
 
     rows: int
@@ -49,6 +53,7 @@ class ScoreSummary:
     conversations: int
     tokens: int
     seconds: float
+    unread: tuple[str, ...]
 
     @property
     def failed(self) -> int:
@@ -66,6 +71,9 @@ class ScoreSummary:
             f"first {error}, in row {row}: {shorten(message, _REASON_CHARACTERS)}"
             for error, (row, message) in self.reasons.items()
         ]
+        if self.unread:
+            names = ", ".join(name if name.isprintable() else repr(name) for name in self.unread)
+            lines.append(f"columns that were not read: {shorten(names, _COLUMNS_CHARACTERS)}")
         if self.rewards:
             shown = ", ".join(f"{name} {value:.4g}" for name, value in self.rewards.items())
             lines.append(f"rewards: {shown}")
@@ -89,10 +97,22 @@ class Tally:
         self.failures: Counter[str] = Counter()
         self._reasons: dict[str, tuple[int, str]] = {}
         self._can_retry = False
+        self._unread: dict[str, None] = {}
         self._rewards = _Rewards()
 
-    def add(self, result: Mapping[str, object], *, is_kept: bool) -> None:
-        """Count a result; ``is_kept`` is True if an earlier run wrote it."""
+    def add(
+        self, result: Mapping[str, object], *, is_kept: bool, unread: Iterable[str] = ()
+    ) -> None:
+        """Count a result.
+
+        Args:
+            result: The result.
+            is_kept: True if an earlier run wrote it.
+            unread: The names of the row's columns that no sample is made of.
+        """
+        for name in unread:
+            if len(self._unread) < _MAX_COLUMNS:
+                self._unread[name] = None
         errors = [error for error in row_errors(result) if error is not None]
         if errors:
             self.failures[errors[0].type] += 1
@@ -122,6 +142,7 @@ class Tally:
             conversations=self.conversations,
             tokens=self.tokens,
             seconds=seconds,
+            unread=tuple(self._unread),
         )
 
 

@@ -16,7 +16,7 @@ from reward_client._base.json_values import as_mapping
 from reward_client._base.regular_file import open_regular
 from reward_client._base.wording import describe_type
 from reward_client.errors import RecipeError
-from reward_client.recipes.model_names import model_key, names_in
+from reward_client.recipes.model_names import is_quantization, keys_in, model_key
 from reward_client.recipes.schema import Recipe
 
 _SUFFIXES = (".toml", ".json")
@@ -70,11 +70,30 @@ def recipe_of_model(location: str) -> Recipe | None:
         location: A hub ID, the folder of a mirror, cache or registry, or a served name. The name
             of a copy in another precision selects no reference values: its rewards differ.
     """
-    for name, is_copy in names_in(location):
-        recipe = _by_model().get(name)
-        if recipe is not None:
-            return recipe.model_copy(update={"references": ()}) if is_copy else recipe
-    return None
+    recipe, end = _closest(location)
+    if recipe is None or not end:
+        return recipe
+    return recipe.model_copy(update={"references": ()}) if is_quantization(end) else None
+
+
+def similar_model(location: str) -> str | None:
+    """Return the ID of the known model whose name a location continues with other words, or None.
+
+    Such a model may be a copy or a successor of the known one, or be trained further.
+    """
+    recipe, end = _closest(location)
+    return recipe.models[0] if recipe is not None and end and not is_quantization(end) else None
+
+
+def _closest(location: str) -> tuple[Recipe | None, str]:
+    """Return the recipe with the longest key that a name begins with, and the name's other end."""
+    known = _by_model()
+    for key in keys_in(location):
+        begins = [each for each in known if key == each or key.startswith(f"{each}-")]
+        if begins:
+            longest = max(begins, key=len)
+            return known[longest], key[len(longest) :]
+    return None, ""
 
 
 def named_recipe(choice: str | PathLike[str]) -> Recipe:

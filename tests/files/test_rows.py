@@ -245,6 +245,9 @@ def test_42_a_system_column_is_the_system_message(
         ({"context": "12 + 30 is 42"}, "prompt or a message"),
         ({"response": "42"}, "last message"),
         ({"functions": [{}]}, "as tools"),
+        ({"tool_calls": [{}]}, "tool_calls of a message"),
+        ({"sys-prompt": "Be brief."}, "Name it system,"),
+        ({"docs": ["a"]}, "chat_template_kwargs or a message"),
         ({"System": "Be brief."}, "Name it system,"),
         ({"Chat Template Kwargs": {"a": 1}}, "Name it chat_template_kwargs,"),
         ({"system": ["Be brief."]}, "must be one text"),
@@ -258,6 +261,72 @@ def test_42_a_column_with_a_meaning_is_not_ignored(
     assert result["error"]["type"] == "InputError"
     assert message in result["error"]["message"]
     assert "reward" not in result
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("systemPrompt", "SystemPrompt", "systemprompt", "sys_prompt", "system_instruction"),
+        *("System-Instructions", "default_system_prompt", "sys", "system_text", "SYSTEM PROMPT"),
+        *("chatHistory", "chathistory", "conversation_history", "messageHistory", "dialogue-turns"),
+        *("previous_messages", "priorTurns", "conversation_a", "chat", "request.history"),
+        *("imageUrl", "imageURL", "imageURLs", "image_1", "image_base64", "input_image"),
+        *("list_of_images", "video_path", "multimodalData", "Attachments"),
+        *("reasoning_content", "reasoning", "reasoningContent", "chain_of_thought", "thinking"),
+        *("docs", "document", "retrieved_documents", "retrievedContext", "search_results"),
+        *("tool_calls", "toolChoice", "tools_json", "available_tools", "functionDefinitions"),
+        *("prompt_system", "attachedImages", "reasoning_trace", "toolDefs", "convo"),
+        *("response1", "responseA", "modelResponse", "userMessage", "chatTemplateKwargs"),
+    ],
+)
+def test_42_a_column_is_known_by_its_words(results: Results, name: str) -> None:
+    (result,) = results({"messages": [QUESTION, RIGHT], name: "Be brief."})
+    assert f"the field {name!r}: it would be ignored" in result["error"]["message"]
+
+
+ABOUT = [
+    *("source", "score", "model", "language", "category", "timestamp", "createdAt", "answer"),
+    *("system_id", "systemId", "system_name", "system_fingerprint", "ai_system", "sys_id"),
+    *("filesystem", "file_system", "operating_system", "subsystem", "file", "file_name", "path"),
+    *("history_id", "historical", "conversation_id", "conversationHash", "num_turns", "turn"),
+    *("is_multi_turn", "chat_id", "chat_model", "turn_count", "image_id", "image_count"),
+    *("imageWidth", "has_image", "imagenet", "docker_image", "media_type", "doc_id", "docTitle"),
+    *("document_count", "toolkit", "tool_name", "function_name", "uses_tools", "functional"),
+    *("prompt_id", "prompt_hash", "promptTokens", "instruction_id_list", "context_length"),
+    *("input_tokens", "query_id", "error_message", "response_length", "response_time"),
+    *("completion_tokens", "generation_model", "chosen_score", "rejected_model"),
+    *("reasoning_score", "thinking_tokens", "system_prompt_version", "reference_response"),
+    *("历史", "", "_", "chat_" * 1000),
+]
+
+
+def test_42_a_column_about_a_column_is_ignored(client: RewardClient, results: Results) -> None:
+    expected = client.score([QUESTION, RIGHT]).value
+    counts = {"turns": 3, "images": 2, "chat": 0.5, "reasoning": 4, "history": False}
+    (result,) = results({"messages": [QUESTION, RIGHT], **dict.fromkeys(ABOUT, "a"), **counts})
+    assert result["reward"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_42_a_switch_of_the_template_is_no_count(results: Results) -> None:
+    rows = [{"messages": [QUESTION, RIGHT], name: True} for name in ("enableThinking", "thinking")]
+    assert [each["error"]["type"] for each in results(*rows)] == ["InputError"] * 2
+
+
+def test_42_the_summary_names_the_columns_that_are_not_read(
+    client: RewardClient, tmp_path: Path
+) -> None:
+    row = {"id": 1, "messages": [QUESTION, RIGHT], "system": "Be brief."}
+    rows = [{**row, "a\n": 1, "images": []}, {**row, "source": "x", "a\n": 2}]
+    source = write_rows(tmp_path / "in.jsonl", rows)
+    summary = score_file(client, source, tmp_path / "out.jsonl")
+    assert summary.unread == ("a\n", "source")
+    assert "columns that were not read: 'a\\n', source" in str(summary).splitlines()
+    varied = [{**row, f"c{number}": 1} for number in range(300)]
+    summary = score_file(client, write_rows(tmp_path / "2", varied), tmp_path / "3")
+    assert len(summary.unread) == 100
+    assert max(map(len, str(summary).splitlines())) < 500
+    summary = score_file(client, write_rows(tmp_path / "4", [row]), tmp_path / "5")
+    assert "not read" not in str(summary)
 
 
 def test_42_two_system_messages_are_refused(results: Results) -> None:

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 
 import pytest
 from pydantic import ValidationError
@@ -15,6 +16,7 @@ from reward_client import FormattedText, GenerationError, StepHead
 from reward_client._client.config import verdict_of
 from reward_client._doctor.server_checks import length_limit
 from reward_client.recipes import Recipe, catalogue, find_recipe, recipe_names
+from reward_client.recipes.loader import similar_model
 from reward_client.recipes.model_names import model_key
 
 RECIPES = catalogue()
@@ -208,6 +210,10 @@ def test_ids_and_their_last_parts_are_of_one_recipe_each():
         "models:/Skywork-Reward-V2-Llama-3.1-8B/3",
         "s3://bucket/Skywork-Reward-V2-Llama-3.1-8B/2026-10-01T10",
         "skywork-reward-v2-llama-3.1-8b:latest",
+        "./Skywork-Reward-V2-Llama-3.1-8B/.",
+        "/mnt/Skywork-Reward-V2-Llama-3.1-8B/versions/2",
+        "/mnt/Skywork-Reward-V2-Llama-3.1-8B/final/merged",
+        "skywork/skywork-reward-v2-llama-3.1-8b/transformers/default/1",
     ],
 )
 def test_found_by(name):
@@ -222,13 +228,43 @@ def test_found_by(name):
     "precision",
     [
         *["-FP8", "-FP8-dynamic", "-AWQ", "-GPTQ-Int4", "-bnb-4bit", "-quantized.w8a8", "-NVFP4"],
-        *["-w4a16-g128", "-bf16", "-4bit", "-Q4_K_M.gguf", "-i1-GGUF"],
+        *["-w4a16-g128", "-bf16", "-4bit", "-Q4_K_M.gguf", "-i1-GGUF", "-FP8-KV", "-NVFP4A16"],
+        *["-EXL2-6.0bpw", "-gptq-4bit-128g", "-nf4", "-PTPC-FP8", "-hf", "-GGUF-Q5_K_M"],
+        *["-UD-Q4_K_XL-GGUF", "-6_5bpw-h8-exl2", "-mlx-8bit-gs64", "-GPTQ-4bit-32g-actorder_True"],
+        *["-FP8_E4M3FN", "-int4wo-hqq", "-auto-round-int4-sym", "-q4f16_1-MLC", "-Q4_0_4_4.gguf"],
+        *["-W4A8KV4", "-int8-ov", "-FP8-per-channel", "-unsloth-bnb-4bit", "-iq3_XXS", "/fp16"],
+        *["-BF16-00001-of-00003.gguf", ":q8_0", "/merged/AWQ", "-40M-FP8", "-MXFP4_MOE"],
     ],
 )
 def test_a_copy_in_another_precision_has_no_reference_values(precision):
     recipe = find_recipe(f"copies/Skywork-Reward-V2-Llama-3.1-8B{precision}")
     assert recipe.name == "skywork-reward-v2-llama"
     assert recipe.references == ()
+
+
+OTHER = [
+    *["-v0.2", "-20M", "-v2-FP8", "-FP8-tuned", "-merged", "-lora", "-math", "-DPO", "-q", "-1"],
+    *["-4B", "-best", "-40M-v2", "-instruct", "-2bits-of-luck"],
+]
+
+
+@pytest.mark.parametrize("end", OTHER)
+def test_a_name_with_other_words_looks_like_a_known_one(end):
+    known = similar_model(f"mine/Skywork-Reward-V2-Llama-3.1-8B{end}")
+    assert known == "Skywork/Skywork-Reward-V2-Llama-3.1-8B" + "-40M" * end.startswith("-40M")
+
+
+def test_known_names_look_like_no_other_one():
+    assert not [name for name in recipe_names() if similar_model(name)]
+    assert similar_model("mine/other") is similar_model("") is None
+    assert similar_model("Skywork-Reward-V2-Llama-3.1-8B-AWQ") is None
+
+
+def test_names_take_linear_time():
+    location = "/Skywork-Reward-V2-Llama-3.1-8B" + "-kv-cache" * 50_000 + "-x"
+    began = time.perf_counter()
+    assert find_recipe(location) is find_recipe("a/" * 50_000) is None
+    assert time.perf_counter() - began < 5
 
 
 def test_each_model_has_a_key_of_its_own():
@@ -247,6 +283,7 @@ def test_each_model_has_a_key_of_its_own():
         "Skywork/Skywork-Reward-V2-Llama-3.1-8B-finetuned",
         "/data/Skywork-Reward-V2-Llama-3.1-8B/checkpoint-100",
         "my-Skywork-Reward-V2-Llama-3.1-8B",
+        *(f"Skywork-Reward-V2-Llama-3.1-8B{end}" for end in OTHER),
     ],
 )
 def test_not_found_by(name):

@@ -42,7 +42,7 @@ def test_rewards_are_those_of_the_model_that_serves_now(
             assert difference(old.rewards[name], new.rewards[name]) > 10 * TOLERANCE, name
         for scorer in scorers:
             slots(scorer, new)
-            assert all(isinstance(slot, Reward) for slot in slots(scorer, new))
+            assert not [slot for slot in slots(scorer, new) if isinstance(slot, RewardClientError)]
 
 
 @pytest.mark.parametrize(("before", "after"), [("shipped", "hidden states")])

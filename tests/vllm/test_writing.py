@@ -104,7 +104,7 @@ def test_yes_or_no(bench: Bench, writer: str, kind: Kind) -> None:
 @pytest.mark.parametrize("model", ["yes minus no"])
 def test_yes_or_no_by_a_pooling_server(bench: Bench, model: str, kind: Kind) -> None:
     url = bench.serve(model).url
-    with closing(OPENERS[kind](url, method=YesNo())) as client:
+    with closing(OPENERS[kind](url, method=YesNo(classifier_from_token=True))) as client:
         rewards = client.score_many(CHATS)
     assert_near([reward.value for reward in rewards], yes_above_no(bench, CHATS))
     assert rewards[0].provenance.route == "pooling"

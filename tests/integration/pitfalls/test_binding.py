@@ -402,6 +402,53 @@ def test_61_a_swap_of_templates(connect: Connect) -> None:
     assert "the same conversation becomes other token IDs" in str(outcomes[0])
 
 
+def score_each(client: RewardClient, samples: list[Any]) -> None:
+    for sample in samples:
+        client.score(sample)
+
+
+LAST = {
+    "score": lambda client: score_each(client, chats(300)[229:]),
+    "score_many": lambda client: client.score_many(chats(100)),
+    "stream": lambda client: list(client.stream(chats(100))),
+}
+
+
+@pytest.mark.parametrize("last", LAST)
+def test_61_an_error_names_the_rewards_of_earlier_calls(connect: Connect, last: str) -> None:
+    with RawServer(unlike(reply_of(TRUE), reply_of(OTHER), by=after(9))) as server:
+        client = connect(server)
+        client.score_many(chats(200))
+        client.score_many([chats(1)[0], [{"role": "user", "content": ""}]], on_error="return")
+        score_each(client, chats(229)[201:])
+        with pytest.raises(RewardClientError) as caught:
+            LAST[last](client)
+        error = caught.value if last != "score_many" else caught.value.__cause__
+        assert isinstance(error, ModelChangedError)
+        if last == "score":
+            assert error.doubtful == ()
+            assert "the call: " in str(error)
+            assert "In doubt: 255 rewards of earlier calls. Score these again." in str(error)
+        else:
+            assert sorted(error.doubtful) == [*range(100)]
+            assert (
+                "In doubt: the 100 rewards since the last proof, samples 0 to 99, and 229 rewards "
+                "of earlier calls. Score these again."
+            ) in str(error)
+
+
+def test_61_proven_rewards_of_earlier_calls_are_not_in_doubt(connect: Connect) -> None:
+    swapped: list[bool] = []
+    both = unlike(reply_of(TRUE), reply_of(OTHER), by=lambda *_: len(swapped))
+    with RawServer(both) as server:
+        client = connect(server)
+        client.score_many(chats(300))
+        client.score_many(chats(5))
+        swapped.append(True)
+        with pytest.raises(BatchError, match=r"the 300 rewards .*, and 5 rewards of earlier calls"):
+            client.score_many(chats(300))
+
+
 def test_61_a_model_that_comes_up_in_the_middle(connect: Connect) -> None:
     """A refused connection shows where the first model ends: nothing before it is in doubt."""
     fake = FakeVllm()

@@ -63,6 +63,55 @@ def test_55_a_model_is_recognized_by_the_name_of_its_folder(connect: Connect, ro
     assert reward.provenance.recipe == "internlm2-reward"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("internlm2-7b-reward-FP8-KV", "internlm2-7b-reward-EXL2-6.0bpw"),
+        *("internlm2-7b-reward.UD-Q5_K_M.gguf", "/mnt/internlm2-7b-reward-GPTQ-4bit-128g/final"),
+        *("/mnt/internlm2-7b-reward/fp16", "internlm2-7b-reward:q4_K_M"),
+        *("kaggle/internlm2-7b-reward/transformers/default/1", "./internlm2-7b-reward/."),
+    ],
+)
+def test_55_a_copy_goes_on_with_words_of_a_quantization(connect: Connect, name: str) -> None:
+    server = FakeVllm(cards=[card("judge", root=name)], tokens={"<s>": 1})
+    assert connect(server).score(CHAT).provenance.recipe == "internlm2-reward"
+    assert asked_tokens(server) == [*CHAT_TOKENS, END]
+
+
+@pytest.mark.parametrize(
+    ("name", "root"),
+    [
+        ("judge", "mine/internlm2-7b-reward-v2"),
+        ("judge", "/data/internlm2-7b-reward-FP8-tuned"),
+        ("internlm2-7b-reward-math-AWQ", "/mnt/models"),
+    ],
+)
+def test_55_a_name_that_looks_like_a_known_one_is_a_warning(
+    connect: Connect, caplog: pytest.LogCaptureFixture, name: str, root: str
+) -> None:
+    server = FakeVllm(cards=[card(name, root=root)], tokens={"<s>": 1})
+    client = connect(server)
+    assert client.score(CHAT).provenance.recipe is None
+    (warned,) = [each for each in caplog.messages if "looks like" in each]
+    assert "give recipe='internlm/internlm2-7b-reward' for a copy of it, or recipe=None" in warned
+    found = finding(diagnose(client, CHAT), "recipe")
+    assert (found.verdict, "looks like" in found.detail) == ("warning", True)
+    caplog.clear()
+    assert connect(server, recipe=None).score(CHAT).provenance.recipe is None
+    named = connect(server, recipe="internlm/internlm2-7b-reward")
+    assert named.score(CHAT).provenance.recipe == "internlm2-reward"
+    assert not [each for each in caplog.messages if "looks like" in each]
+
+
+@pytest.mark.parametrize("root", ["mnt/models", "models/judge", "./judge", "weights/run-12"])
+def test_55_a_relative_folder_is_no_hub_id(connect: Connect, root: str) -> None:
+    server = FakeVllm(cards=[card("internlm2-7b-reward", root=root)], tokens={"<s>": 1})
+    assert connect(server).score(CHAT).provenance.recipe == "internlm2-reward (by served name)"
+    server = FakeVllm(cards=[card("nicolinho/QRM-Llama3.1-8B-v2", root=root)])
+    with pytest.raises(RecipeError, match="by served name"):
+        connect(server).score(CHAT)
+
+
 @pytest.mark.parametrize("root", [None, "/mnt/models", "/models/7", "/data/run-12"])
 @pytest.mark.parametrize("name", ["internlm/internlm2-7b-reward", "internlm2-7b-reward"])
 def test_55_the_served_name_counts_if_the_root_says_nothing(

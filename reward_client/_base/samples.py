@@ -31,7 +31,7 @@ from reward_client._base.json_values import (
     listed,
     to_json_value,
 )
-from reward_client._base.roles import USUAL_ROLES, usual_role
+from reward_client._base.roles import USUAL_ROLES
 from reward_client._base.token_ids import MAX_TOKEN_ID, TokenIds, checked
 from reward_client._base.wording import describe_type, shorten
 from reward_client.errors import InputError
@@ -323,13 +323,6 @@ def _message(position: int, item: object) -> Message:
     role = message.get("role")
     if not _is_str(role):
         raise InputError(_missing(position, message, "role", '{"role": "user", …}'))
-    usual = usual_role(role)
-    if usual is not None:
-        raise InputError(
-            f"Message {position} has the role {role!r}, and most chat templates would show the "
-            f'model this unknown word. Write "role": "{usual}". For a model trained on this role, '
-            "score FormattedText(text)."
-        )
     content = message.get("content")
     parts = as_sequence(content)
     if "tool_calls" in message:

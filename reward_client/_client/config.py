@@ -232,6 +232,11 @@ class Config:
         return self.transport is None and self.openai is None
 
     @property
+    def own_roles(self) -> tuple[str, ...]:
+        """The roles that the method gives to responses, by the chat template of its model."""
+        return self.method.roles if isinstance(self.method, Verdict) else ()
+
+    @property
     def tokenizer_name(self) -> str:
         """The source of token IDs, for `Provenance`."""
         if isinstance(self.method, Messages):

@@ -256,35 +256,3 @@ def test_the_error_of_an_object_of_the_caller_is_the_cause() -> None:
     assert right == Conversation(TURNS)
     assert isinstance(wrong, InputError)
     assert isinstance(wrong.__cause__, OSError)
-
-
-@pytest.mark.parametrize(
-    ("role", "usual"),
-    [
-        ("human", "user"),
-        ("Human", "user"),
-        ("prompter", "user"),
-        ("gpt", "assistant"),
-        ("GPT", "assistant"),
-        ("ai", "assistant"),
-        ("bot", "assistant"),
-        ("model", "assistant"),
-        ("User", "user"),
-        ("ASSISTANT", "assistant"),
-        (" system", "system"),
-    ],
-)
-def test_a_role_under_another_name(role: str, usual: str) -> None:
-    for message in ({"role": role, "content": "4"}, {"role": role, "content": "4", "name": "n"}):
-        with pytest.raises(InputError) as caught:
-            parse_sample([TURNS[0], message])
-        assert f"Message 1 has the role {role!r}" in str(caught.value)
-        assert f'Write "role": "{usual}"' in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "role", ["system", "developer", "user", "assistant", "tool", "function", "response", "critic"]
-)
-def test_roles_of_chat_templates(role: str) -> None:
-    sample = [{"role": role, "content": "4"}]
-    assert parse_sample(sample) == Conversation(sample)

@@ -1647,6 +1647,13 @@ PITFALLS: dict[int, Pitfall] = {
                 ),
             ),
             Mutation(
+                "`rank` returns the texts that it read from a column of responses.",
+                "_client/session.py",
+                "        return ranking(texts, rewards)\n",
+                "        return ranking(responses, rewards)\n",
+                (VALUES + "test_52_a_column_of_responses",),
+            ),
+            Mutation(
                 "It reads integers of any library as token IDs, and no truth values.",
                 "_base/samples.py",
                 "        items = [to_builtin(item) for item in items]\n",
@@ -1659,21 +1666,30 @@ PITFALLS: dict[int, Pitfall] = {
         ),
     ),
     53: Pitfall(
-        "Roles of other formats (`human`, `gpt`, `User`) reach the prompt as they stand, since most chat "
-        "templates check no roles",
+        "Roles of other formats (`human`, `gpt`, `User`) and misspelled ones (`assisstant`) reach the "
+        "prompt as they stand, since most chat templates check no roles",
         (
             Mutation(
                 "The client raises `InputError` with the role to write.",
-                "_base/samples.py",
-                "    if usual is not None:\n",
-                "    if usual is None:\n",
+                "_base/turns.py",
+                "        if role in KNOWN_ROLES or role in more:\n",
+                "        if role or role in more:\n",
                 (
                     VALUES + "test_53_a_role_that_the_model_never_saw",
-                    "base/test_samples.py::test_a_role_under_another_name",
+                    VALUES + "test_53_a_template_that_checks_no_role",
+                    "base/test_turns.py::test_a_role_under_another_name",
                 ),
             ),
+            Mutation(
+                "It knows the roles of chat templates, and those of the method.",
+                "_base/turns.py",
+                "        if role in KNOWN_ROLES or role in more:\n",
+                "        if role in KNOWN_ROLES:\n",
+                ("base/test_turns.py::test_roles_of_chat_templates",),
+            ),
         ),
-        limit="Other unknown roles are sent: a template may know them, such as those of a judge.",
+        limit="A role of the results of tools (`ipython`, `observation`) is sent: the template of "
+        "the model may know it or not.",
     ),
     54: Pitfall(
         "Errors that a call returns, or that stand in a file, are read by nobody: rewards are missing, "

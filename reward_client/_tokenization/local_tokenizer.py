@@ -7,7 +7,7 @@ from contextlib import suppress
 from importlib import import_module
 from os import PathLike, fspath
 from types import MappingProxyType
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 from reward_client._base.choices import check_flags
 from reward_client._base.samples import Conversation, FormattedText, Message, Prompt
@@ -17,6 +17,15 @@ from reward_client._tokenization.spot_checks import INTERVAL, SpotChecks
 from reward_client.errors import InputError, TokenizerMismatchError
 
 _SHOWN_TOKENS = 6
+
+
+class UnloadableError(InputError):
+    """The tokenizer cannot be loaded, whatever the sample. Callers see an `InputError`."""
+
+    @property
+    def fault(self) -> Literal["sample", "server"]:
+        """The set-up."""
+        return "server"
 
 
 class LocalTokenizer:
@@ -47,7 +56,7 @@ class LocalTokenizer:
         if self._tokenizer is not None:
             return
         if not self.source:
-            raise InputError(
+            raise UnloadableError(
                 "Cannot find the tokenizer: the server hides the source of its model. Give the "
                 "tokenizer's folder or name as tokenizer=."
             )
@@ -181,7 +190,7 @@ def load_tokenizer(source: str, *, trust_remote_code: bool, needed_by: str) -> A
         # doing so is an error while another thread encodes.
         tokenizer.encode("", add_special_tokens=False)
     except Exception as error:
-        raise InputError(f"Cannot load the tokenizer of {source!r}: {error}") from error
+        raise UnloadableError(f"Cannot load the tokenizer of {source!r}: {error}") from error
     return tokenizer
 
 

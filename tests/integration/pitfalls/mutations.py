@@ -1716,6 +1716,16 @@ PITFALLS: dict[int, Pitfall] = {
                 '        InputError: "server",\n',
                 ("client/test_failures.py::test_a_subclass_of_a_caller_has_that_of_its_parent",),
             ),
+            Mutation(
+                "A local tokenizer that cannot be loaded is an error of the call, not of each sample.",
+                "_client/streaming.py",
+                "return isinstance(error, UnloadableError) or not isinstance(error, RewardClientError)",
+                "return not isinstance(error, RewardClientError)",
+                (
+                    "client/test_failures.py::test_a_tokenizer_that_cannot_be_loaded",
+                    "client/test_failures.py::test_a_file_without_a_tokenizer",
+                ),
+            ),
         ),
     ),
     55: Pitfall(
@@ -2100,6 +2110,13 @@ PITFALLS: dict[int, Pitfall] = {
                 "        except UncountedError:\n"
                 "            strategy = replace(strategy, request=replace(request, counted=True))",
                 (GATEWAYS + "test_67_a_missing_count_is_not_a_cut_sample",),
+            ),
+            Mutation(
+                "A count of zero is a missing count.",
+                "_protocols/vllm/response_checks.py",
+                "    if counted is None or (counted == 0 and 0 not in tokens):",
+                "    if counted is None:",
+                (GATEWAYS + "test_67_a_count_of_zero_is_a_missing_count",),
             ),
             Mutation(
                 "It shows first that each end of a sample counts.",

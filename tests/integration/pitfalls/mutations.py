@@ -1294,6 +1294,20 @@ PITFALLS: dict[int, Pitfall] = {
                 (CLOSED + "test_40_a_value_outside_of_a_closed_set_is_refused",),
             ),
             Mutation(
+                "A transport that cannot send asynchronously is refused before the first request.",
+                "_client/config.py",
+                "        if not _is_transport(self.transport):\n",
+                "        if self.transport is self:\n",
+                ("client/test_options.py::test_wrong_options",),
+            ),
+            Mutation(
+                "So are headers and keys that are no str, which would be sent as their repr.",
+                "_client/base_url.py",
+                "    if not isinstance(cast(\"object\", api_key), str | None):\n",
+                "    if api_key is headers is not None:\n",
+                ("client/test_options.py::test_wrong_options",),
+            ),
+            Mutation(
                 "It does so for each option of the public surface, and takes no number or text "
                 "for True or False.",
                 "_base/choices.py",

@@ -17,12 +17,14 @@ USUAL_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "fu
 KNOWN_ROLES = USUAL_ROLES | {"ipython", "environment", "observation", "tool_response"}
 """The roles of chat templates that vLLM serves."""
 
-_OTHER_NAMES: Mapping[str, str] = MappingProxyType(
+ROLES_BY_NAME: Mapping[str, str] = MappingProxyType(
     {
         "human": "user",
+        "input": "user",
         "instruction": "user",
         "prompt": "user",
         "prompter": "user",
+        "query": "user",
         "question": "user",
         "ai": "assistant",
         "answer": "assistant",
@@ -31,17 +33,20 @@ _OTHER_NAMES: Mapping[str, str] = MappingProxyType(
         "bot": "assistant",
         "chatbot": "assistant",
         "chatgpt": "assistant",
+        "completion": "assistant",
         "gpt": "assistant",
         "llm": "assistant",
         "model": "assistant",
+        "output": "assistant",
         "response": "assistant",
         **{role: role for role in KNOWN_ROLES},
     }
 )
+"""The role that each name stands for, as a role or as the key of a text."""
 
 
 def usual_role(role: str) -> str | None:
     """Return the role that another name or a misspelling most likely stands for, if any."""
     name = role.strip().lower()
-    close = [name] if name in _OTHER_NAMES else get_close_matches(name, _OTHER_NAMES, 1)
-    return _OTHER_NAMES[close[0]] if close else None
+    close = [name] if name in ROLES_BY_NAME else get_close_matches(name, ROLES_BY_NAME, 1)
+    return ROLES_BY_NAME[close[0]] if close else None

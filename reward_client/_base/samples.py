@@ -321,7 +321,12 @@ def _message(position: int, item: object) -> Message:
     # `datasets` writes None for every key that only other messages have.
     message = {key: value for key, value in written.items() if value is not None}
     role = message.get("role")
-    if not _is_str(role):
+    if role is not None and not _is_str(role):
+        raise InputError(
+            f"The role of message {position} is {_describe(role)}, not text. Write "
+            '"role": "user" or "role": "assistant".'
+        )
+    if role is None:
         raise InputError(_missing(position, message, "role", '{"role": "user", …}'))
     content = message.get("content")
     parts = as_sequence(content)
@@ -457,8 +462,8 @@ def _describe(value: object) -> str:
     """Describe a value without showing a prompt."""
     if value is None or value is True or value is False or type(value) is float:
         return repr(value)
-    if isinstance(value, str) and not value:
-        return "an empty str"
+    if value == "" if isinstance(value, str) else listed(value) == []:
+        return f"an empty {describe_type(value).partition(' ')[2]}"
     if type(value) is int:
         return repr(value) if value.bit_length() <= _SHOWN_BITS else "a huge integer"
     return describe_type(value)

@@ -149,7 +149,9 @@ class Window:
         taken: dict[int, Outcome] = {}
         for index in self._ready_indices():
             outcome = self._outcomes[index]
-            if isinstance(outcome, Exception) and _ends_call(outcome):
+            if isinstance(outcome, UnloadableError) or (
+                isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError)
+            ):
                 if taken:
                     break  # these first
                 raise outcome
@@ -353,11 +355,6 @@ async def collect(
             if on_error == "raise":
                 _refuse_failure(taken, outcomes, window)
     return [outcomes[index] for index in range(len(outcomes))]
-
-
-def _ends_call(error: Exception) -> bool:
-    """Return True if every sample would fail by the same error, whatever the servers do."""
-    return isinstance(error, UnloadableError) or not isinstance(error, RewardClientError)
 
 
 def _refuse_failure(

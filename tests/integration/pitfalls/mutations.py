@@ -1303,7 +1303,7 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "So are headers and keys that are no str, which would be sent as their repr.",
                 "_client/base_url.py",
-                "    if not isinstance(cast(\"object\", api_key), str | None):\n",
+                '    if not isinstance(cast("object", api_key), str | None):\n',
                 "    if api_key is headers is not None:\n",
                 ("client/test_options.py::test_wrong_options",),
             ),
@@ -1661,6 +1661,13 @@ PITFALLS: dict[int, Pitfall] = {
                 ),
             ),
             Mutation(
+                "Of a table, or of rows, the error shows code that scores their samples.",
+                "_base/advice.py",
+                "    return (questions[0], answers[0]) if len(questions) == len(answers) == 1 else None\n",
+                "    return None\n",
+                ("base/test_samples.py::test_what_the_advice_writes_can_be_pasted",),
+            ),
+            Mutation(
                 "`rank` returns the texts that it read from a column of responses.",
                 "_client/session.py",
                 "        return ranking(texts, rewards)\n",
@@ -1733,8 +1740,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "A local tokenizer that cannot be loaded is an error of the call, not of each sample.",
                 "_client/streaming.py",
-                "return isinstance(error, UnloadableError) or not isinstance(error, RewardClientError)",
-                "return not isinstance(error, RewardClientError)",
+                "            if isinstance(outcome, UnloadableError) or (",
+                "            if isinstance(outcome, int) or (",
                 (
                     "client/test_failures.py::test_a_tokenizer_that_cannot_be_loaded",
                     "client/test_failures.py::test_a_file_without_a_tokenizer",

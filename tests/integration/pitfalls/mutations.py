@@ -409,8 +409,8 @@ PITFALLS: dict[int, Pitfall] = {
                 "The error stands in the place of the bad input, and the other samples get their "
                 "rewards.",
                 "_client/streaming.py",
-                "isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError):",
-                "isinstance(outcome, Exception):",
+                "isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError)",
+                "isinstance(outcome, Exception)",
                 (REPLIES + "test_12_bad_input_is_a_typed_error_and_spares_its_neighbours",),
             ),
             Mutation(
@@ -875,8 +875,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 '`on_error="return"` keeps the earlier rewards.',
                 "_client/streaming.py",
-                "isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError):",
-                "isinstance(outcome, Exception):",
+                "isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError)",
+                "isinstance(outcome, Exception)",
                 (CONNECTIONS + "test_26_what_was_scored_before_the_engine_died_is_kept",),
             ),
             Mutation(
@@ -1707,6 +1707,13 @@ PITFALLS: dict[int, Pitfall] = {
                 "        if role in KNOWN_ROLES or role in more:\n",
                 "        if role in KNOWN_ROLES:\n",
                 ("base/test_turns.py::test_roles_of_chat_templates",),
+            ),
+            Mutation(
+                "The roles of `Verdict(roles=…)`, by the caller or a recipe, are those of the method.",
+                "_client/config.py",
+                "        return self.method.roles if isinstance(self.method, Verdict) else ()\n",
+                "        return ()\n",
+                (VALUES + "test_53_roles_of_a_method",),
             ),
         ),
         limit="A role of the results of tools (`ipython`, `observation`) is sent: the template of "

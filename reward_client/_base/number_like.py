@@ -98,10 +98,10 @@ class NumberLike:
         return _calculate(lambda one, two: one / two, other, self)
 
     def __floordiv__(self, other: object) -> float:
-        return _calculate(operator.floordiv, self, other)
+        return _calculate(lambda one, two: one // two, self, other)
 
     def __rfloordiv__(self, other: object) -> float:
-        return _calculate(operator.floordiv, other, self)
+        return _calculate(lambda one, two: one // two, other, self)
 
     def __mod__(self, other: object) -> float:
         return _calculate(operator.mod, self, other)

@@ -1709,7 +1709,7 @@ PITFALLS: dict[int, Pitfall] = {
                 ("base/test_turns.py::test_roles_of_chat_templates",),
             ),
             Mutation(
-                "The roles of `Verdict(roles=…)`, by the caller or a recipe, are those of the method.",
+                "The roles of `Verdict(roles=…)` pass, whether the caller or a recipe names them.",
                 "_client/config.py",
                 "        return self.method.roles if isinstance(self.method, Verdict) else ()\n",
                 "        return ()\n",

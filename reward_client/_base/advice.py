@@ -6,7 +6,7 @@ prompt.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from difflib import get_close_matches
 from itertools import islice
@@ -15,6 +15,7 @@ from typing import cast
 
 from reward_client._base.arrays import is_array, to_builtin
 from reward_client._base.json_values import as_mapping, as_sequence
+from reward_client._base.roles import ROLES_BY_NAME
 from reward_client._base.wording import describe_type, shorten
 
 CONVERSATION = '[{"role": "user", "content": …}, {"role": "assistant", "content": …}]'
@@ -96,18 +97,14 @@ def in_place_of_dict(given: Mapping[str, object], levels: int, name: str) -> str
         name: The name of the dict in the example.
     """
     if isinstance(first(given.get("role")), str):  # `datasets` writes a list of structs so
-        return (
-            "Cannot score a dict of lists as a conversation. Write "
-            f'[{{"role": role, "content": text}} for role, text in zip({name}["role"], '
-            f'{name}["content"])].'
-        )
+        return f"Cannot score a dict of lists as a conversation. Write {_zipped(name)}."
     if "role" in given:
         return f"Cannot score a single message as a conversation. Write {CONVERSATION}."
     keys = [key for key in islice(given, 100) if depth(given[key]) == levels]
     if keys:
-        choices = _choices(name, keys)
-        return f"Cannot score a dict with other keys than role and content. Write {choices}."
-    tables = (in_place_of_table(given[key], _choices(name, [key])) for key in islice(given, 100))
+        written = _written("{}", _cells(name, keys))
+        return f"Cannot score a dict with other keys than role and content. {written}"
+    tables = (in_place_of_table(given[key], *_cells(name, [key])) for key in islice(given, 100))
     return next(
         (advice for advice in tables if advice is not None),
         f"Cannot score {describe_type(given)} without messages or token IDs in it. Write "
@@ -117,24 +114,80 @@ def in_place_of_dict(given: Mapping[str, object], levels: int, name: str) -> str
 
 def in_place_of_table(table: object, name: str = "table") -> str | None:
     """Return what to write in the place of a table; None for other objects."""
-    columns = getattr(table, "column_names", getattr(table, "columns", None))
+    if hasattr(table, "collect_schema") and not hasattr(table, "__len__"):  # its columns would warn
+        return (
+            f"Cannot score {describe_type(table)}: it holds no cells yet. Write {name}.collect()."
+        )
+    columns = getattr(table, "column_names", None)
+    columns = getattr(table, "columns", None) if columns is None else columns
     if not isinstance(columns, Iterable):
         return None
-    return (
-        f"Cannot score {describe_type(table)}: a sample is a cell of one of its columns. Write "
-        f"score_many({_choices(name, cast('Iterable[object]', columns))})."
-    )
+    names = [str(column) for column in islice(cast("Iterable[object]", columns), 100)]
+    what = f"Cannot score {describe_type(table)}"
+    if {"role", "content"} <= {*names}:
+        return f"{what} as a conversation. Write score({_zipped(name)})."
+    first_cells = {each: _first_cell(table, each) for each in names}
+    cells = [each for each, cell in first_cells.items() if depth(cell) == 1]
+    pair = None if cells else _question_and_answer(names)
+    if pair is not None:
+        columns_of = ", ".join(_cells(name, pair))
+        return (
+            f"{what}: a text needs a role. Write score_many([{_turns('question', 'answer')} "
+            f"for question, answer in zip({columns_of})])."
+        )
+    if not cells and any(cell is not None for cell in first_cells.values()):
+        return f"{what}: no column holds samples. Write score_many([{CONVERSATION}, …])."
+    written = _written("score_many({})", _cells(name, cells or names or ["messages"]))
+    return f"{what}: a sample is a cell of one of its columns. {written}"
 
 
 def in_place_of_rows(row: Mapping[str, object]) -> str:
-    """Return what to write in the place of dicts that hold samples."""
+    """Return what to write in the place of dicts that hold samples, or their texts."""
     keys = [key for key in islice(row, 100) if depth(row[key]) == 1]
+    if keys:
+        written = _written("score_many([{} for row in rows])", _cells("row", keys))
+        return f"Cannot score rows with their keys. {written}"
+    pair = _question_and_answer([*islice(row, 100)])
+    turns = CONVERSATION if pair is None else _turns(*_cells("row", pair))
+    return f"Cannot score rows without messages. Write score_many([{turns} for row in rows])."
+
+
+def _question_and_answer(keys: Iterable[str]) -> tuple[str, str] | None:
+    """Return the keys of the texts of a user and an assistant, if there is one of each."""
+    by_role: dict[str, list[str]] = {"user": [], "assistant": []}
+    for key in keys:
+        by_role.get(ROLES_BY_NAME.get(key.strip().lower(), ""), []).append(key)
+    questions, answers = by_role.values()
+    return (questions[0], answers[0]) if len(questions) == len(answers) == 1 else None
+
+
+def _first_cell(table: object, column: str) -> object:
+    try:
+        return first(cast("Mapping[str, object]", table)[column])
+    except Exception:  # noqa: BLE001 - a table of another kind; the advice does without its cells
+        return None
+
+
+def _zipped(name: str) -> str:
     return (
-        "Cannot score rows with their keys. Write "
-        f"score_many([{_choices('row', keys or ['messages'])} for row in rows])."
+        f'[{{"role": role, "content": text}} for role, text in zip({name}["role"], '
+        f'{name}["content"])]'
     )
 
 
-def _choices(name: str, keys: Iterable[object]) -> str:
-    shown = [f'{name}["{shorten(str(key), 40)}"]' for key in islice(keys, _SHOWN)]
-    return " or ".join(shown)
+def _turns(question: str, answer: str) -> str:
+    return (
+        f'[{{"role": "user", "content": {question}}}, {{"role": "assistant", "content": {answer}}}]'
+    )
+
+
+def _cells(name: str, keys: Iterable[object]) -> list[str]:
+    return [f'{name}["{shorten(str(key), 40)}"]' for key in islice(keys, _SHOWN)]
+
+
+def _written(code: str, cells: Sequence[str]) -> str:
+    """Return the advice to write code with one cell, and the other cells in words."""
+    written = f"Write {code.replace('{}', cells[0])}."
+    if len(cells) > 1:
+        written += f" For other samples, put {', '.join(cells[1:])} in its place."
+    return written

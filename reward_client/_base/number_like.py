@@ -5,8 +5,8 @@ from __future__ import annotations
 import operator
 from abc import abstractmethod
 from collections.abc import Callable
-from numbers import Real
-from typing import TYPE_CHECKING, Any, cast
+from numbers import Rational, Real
+from typing import TYPE_CHECKING, Any, Self, cast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +21,18 @@ class NumberLike:
 
     __slots__ = ()
 
+    if not TYPE_CHECKING:  # type checkers take the arguments from the fields of the class
+
+        def __new__(cls, *given: Rational, **fields: object) -> Self | float:
+            """Return a float for a fraction: `statistics` converts results to the type of its data.
+
+            Everything else is the object's own matter.
+            """
+            is_fraction = len(given) == 1 and isinstance(given[0], Rational)
+            if is_fraction and not isinstance(given[0], int):
+                return float(given[0])
+            return super().__new__(cls)
+
     @abstractmethod
     def __float__(self) -> float: ...
 
@@ -29,6 +41,13 @@ class NumberLike:
 
     def __int__(self) -> int:
         return int(float(self))
+
+    def __trunc__(self) -> int:
+        return int(float(self))
+
+    def as_integer_ratio(self) -> tuple[int, int]:
+        """Return the number as a fraction, as `float.as_integer_ratio` does."""
+        return float(self).as_integer_ratio()
 
     def __round__(self, digits: int | None = None) -> float:
         return round(float(self), digits)
@@ -78,8 +97,29 @@ class NumberLike:
     def __rtruediv__(self, other: object) -> float:
         return _calculate(lambda one, two: one / two, other, self)
 
+    def __floordiv__(self, other: object) -> float:
+        return _calculate(lambda one, two: one // two, self, other)
+
+    def __rfloordiv__(self, other: object) -> float:
+        return _calculate(lambda one, two: one // two, other, self)
+
+    def __mod__(self, other: object) -> float:
+        return _calculate(operator.mod, self, other)
+
+    def __rmod__(self, other: object) -> float:
+        return _calculate(operator.mod, other, self)
+
+    def __divmod__(self, other: object) -> tuple[float, float]:
+        return cast("tuple[float, float]", _calculate(divmod, self, other))
+
+    def __rdivmod__(self, other: object) -> tuple[float, float]:
+        return cast("tuple[float, float]", _calculate(divmod, other, self))
+
     def __pow__(self, other: object) -> float:
         return _calculate(lambda one, two: one**two, self, other)
+
+    def __rpow__(self, other: object) -> float:
+        return _calculate(lambda one, two: one**two, other, self)
 
     def __lt__(self, other: object) -> bool:
         return self._compare(operator.lt, other)

@@ -434,6 +434,14 @@ class Ranking(_Result):
     rewards: tuple[Reward, ...]
     comparisons: tuple[Comparison, ...] = ()
 
+    def __iter__(self) -> NoReturn:
+        """Refuse, as a reward does."""
+        raise TypeError(
+            "Cannot iterate over a ranking. Write ranking.order for the indices from best to "
+            "worst, [reward.row() for reward in ranking.rewards] for the rows of a table, or "
+            "ranking.model_dump() for a dict."
+        )
+
     def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
         """Yield the order and the values."""
         for name in ("best", "best_index", "order"):

@@ -32,7 +32,7 @@ from reward_client._base.json_values import (
     listed,
     to_json_value,
 )
-from reward_client._base.roles import USUAL_ROLES, usual_role
+from reward_client._base.roles import USUAL_ROLES
 from reward_client._base.token_ids import MAX_TOKEN_ID, TokenIds, checked
 from reward_client._base.wording import describe_type, shorten
 from reward_client.errors import InputError
@@ -345,15 +345,13 @@ def _message(position: int, item: object) -> Message:
     # `datasets` writes None for every key that only other messages have.
     message = {key: value for key, value in written.items() if value is not None}
     role = message.get("role")
-    if not _is_str(role):
-        raise InputError(_missing(position, message, "role", '{"role": "user", …}'))
-    usual = usual_role(role)
-    if usual is not None:
+    if role is not None and not _is_str(role):
         raise InputError(
-            f"Message {position} has the role {role!r}, and most chat templates would show the "
-            f'model this unknown word. Write "role": "{usual}". For a model trained on this role, '
-            "score FormattedText(text)."
+            f"The role of message {position} is {_describe(role)}, not text. Write "
+            '"role": "user" or "role": "assistant".'
         )
+    if role is None:
+        raise InputError(_missing(position, message, "role", '{"role": "user", …}'))
     content = message.get("content")
     parts = as_sequence(content)
     if "tool_calls" in message:
@@ -492,8 +490,8 @@ def _describe(value: object) -> str:
     """Describe a value without showing a prompt."""
     if value is None or value is True or value is False or type(value) is float:
         return repr(value)
-    if isinstance(value, str) and not value:
-        return "an empty str"
+    if value == "" if isinstance(value, str) else listed(value) == []:
+        return f"an empty {describe_type(value).partition(' ')[2]}"
     if type(value) is int:
         return repr(value) if value.bit_length() <= _SHOWN_BITS else "a huge integer"
     return describe_type(value)

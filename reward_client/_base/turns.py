@@ -1,16 +1,41 @@
-"""The order of the turns of a conversation: it ends with one answer. Pure."""
+"""The turns of a conversation: their roles, and their order, which ends with one answer. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from reward_client._base.roles import USUAL_ROLES
+from reward_client._base.roles import KNOWN_ROLES, usual_role
 from reward_client._base.samples import Conversation, Message
+from reward_client._base.wording import shorten
 from reward_client.errors import InputError
 
 _ANSWER = "assistant"
-_NO_ANSWERS = USUAL_ROLES - {_ANSWER}
+_NO_ANSWERS = KNOWN_ROLES - {_ANSWER}
+_SHOWN_CHARACTERS = 40
 _ALLOW = 'For a prefix or a base model, give on_unanswered="allow".'
+
+
+def check_roles(messages: Sequence[Message], more: Collection[str] = ()) -> None:
+    """Check that chat templates know the roles: most would show any word to the model.
+
+    Args:
+        messages: The turns.
+        more: Further roles, which the model of the client knows.
+
+    Raises:
+        InputError: If they do not know one.
+    """
+    for position, message in enumerate(messages):
+        role = message["role"]
+        if role in KNOWN_ROLES or role in more:
+            continue
+        usual = usual_role(str(role))
+        advice = f'"role": "{usual}"' if usual else 'a role such as "user" or "assistant"'
+        raise InputError(
+            f"Message {position} has the role {shorten(str(role), _SHOWN_CHARACTERS)!r}, and most "
+            f"chat templates would show the model this unknown word. Write {advice}. For a model "
+            "trained on this role, score FormattedText(text) or token IDs."
+        )
 
 
 def check_order(messages: Sequence[Message]) -> None:
@@ -33,7 +58,7 @@ def check_order(messages: Sequence[Message]) -> None:
 def lacks_answer(conversation: Conversation) -> bool:
     """Return True if a conversation does not end with an answer.
 
-    A template may know roles of its own, such as those of the two answers for a judge.
+    A method may know roles of its own, such as those of the two answers for a judge.
     """
     return conversation.steps is None and conversation.messages[-1]["role"] in _NO_ANSWERS
 

@@ -17,6 +17,8 @@ def describe_type(value: object) -> str:
     """
     if value is None:
         return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
     package, name = type(value).__module__.split(".")[0], type(value).__name__
     if package not in _UNNAMED_MODULES:
         name = f"{package}.{name}"

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from itertools import chain
 from typing import TypeAlias, cast
 from urllib.parse import urlsplit
 
 from reward_client._base.options import API_KEY_VARIABLE, BASE_URL_VARIABLE
+from reward_client._base.wording import describe_type
 from reward_client.errors import InputError
+
+AUTHORIZATION = "authorization"
+"""The header with the key."""
 
 BaseUrl: TypeAlias = str | list[str] | tuple[str, ...]
 """The URL of a server, or of replicas that serve the same model."""
@@ -60,23 +65,28 @@ def environment_key() -> str | None:
     return os.environ.get(API_KEY_VARIABLE) or None
 
 
-def names_authorization(headers: Mapping[str, str] | None) -> bool:
-    """Return True if the caller's headers hold a key: that of the environment is not sent then."""
-    return any(str(name).lower() == "authorization" for name in headers or ())
-
-
 def request_headers(api_key: str | None, headers: Mapping[str, str] | None) -> dict[str, str]:
     """Return the headers of every request: the caller's, and the key as a bearer token.
 
     Raises:
         InputError: If a header is invalid. The error does not show it: it may be a secret.
     """
-    sent = {str(name).lower(): value for name, value in headers.items()} if headers else {}
+    if not isinstance(cast("object", api_key), str | None):
+        raise InputError(f"api_key= must be a str or None, not {describe_type(api_key)}.")
+    if not isinstance(cast("object", headers), Mapping | None):
+        raise InputError(
+            'headers= must be a mapping, such as {"x-tenant": "a"}, or None, not '
+            f"{describe_type(headers)}."
+        )
+    for each in chain.from_iterable((headers or {}).items()):
+        if not isinstance(cast("object", each), str):
+            raise InputError(f"headers= must map str to str, and holds {describe_type(each)}.")
+    sent = {name.lower(): value for name, value in (headers or {}).items()}
     if api_key:
-        sent["authorization"] = f"Bearer {api_key}"  # vLLM up to 0.10.2 requires the capital B
-    for name, value in cast("Mapping[str, object]", sent).items():
-        if not isinstance(value, str) or not (name + value).isascii() or not value.isprintable():
-            what = "api_key" if name == "authorization" and api_key else f"header {name!r}"
+        sent[AUTHORIZATION] = f"Bearer {api_key}"  # vLLM up to 0.10.2 requires the capital B
+    for name, value in sent.items():
+        if not (name + value).isascii() or not value.isprintable():
+            what = "api_key" if name == AUTHORIZATION and api_key else f"header {name!r}"
             raise InputError(
                 f"The {what} must be printable ASCII text. Does it end with a line break?"
             )

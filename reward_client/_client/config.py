@@ -22,9 +22,9 @@ from reward_client._base.options import (
 )
 from reward_client._base.wording import describe_type
 from reward_client._client.base_url import (
+    AUTHORIZATION,
     BaseUrl,
     environment_key,
-    names_authorization,
     request_headers,
     server_urls,
 )
@@ -130,9 +130,15 @@ class Config:
         headers: Mapping[str, str] | None,
     ) -> None:
         object.__setattr__(self, "urls", server_urls(base_url))
-        is_authorized = self.openai is not None or names_authorization(headers)
-        key = api_key or (None if is_authorized else environment_key())
-        object.__setattr__(self, "request_headers", request_headers(key, headers))
+        sent = request_headers(api_key, headers)
+        if AUTHORIZATION not in sent and self.openai is None:
+            sent = request_headers(environment_key(), headers)
+        object.__setattr__(self, "request_headers", sent)
+        if not _is_transport(self.transport):
+            raise InputError(
+                "transport= must be an httpx.AsyncBaseTransport, such as "
+                f"httpx.AsyncHTTPTransport(), or None, not {describe_type(self.transport)}."
+            )
         if not isinstance(cast("object", self.method), (*get_args(Method), type(None))):
             raise InputError(
                 "method= must be one of reward_client.methods with its arguments, such as YesNo(), "
@@ -232,6 +238,11 @@ class Config:
         return self.transport is None and self.openai is None
 
     @property
+    def own_roles(self) -> tuple[str, ...]:
+        """The roles that the method gives to responses, by the chat template of its model."""
+        return self.method.roles if isinstance(self.method, Verdict) else ()
+
+    @property
     def tokenizer_name(self) -> str:
         """The source of token IDs, for `Provenance`."""
         if isinstance(self.method, Messages):
@@ -242,6 +253,12 @@ class Config:
         """Return the arguments in the repr of a client."""
         where = self.urls[0] if len(self.urls) == 1 else list(self.urls)
         return f"({where!r}, model={self.model!r})"
+
+
+def _is_transport(transport: object) -> bool:
+    """Return True for None and for a transport; httpx is loaded at the first call only."""
+    sends = getattr(transport, "handle_async_request", None)
+    return transport is None or (callable(sends) and not isinstance(transport, type))
 
 
 def _retry_policy(retry: object) -> RetryPolicy:

@@ -30,7 +30,13 @@ from reward_client._base.samples import (
     refuse_single_sample,
     responses_to,
 )
-from reward_client._base.turns import check_order, check_prompt_of_rank, lacks_answer, no_answer
+from reward_client._base.turns import (
+    check_order,
+    check_prompt_of_rank,
+    check_roles,
+    lacks_answer,
+    no_answer,
+)
 from reward_client._client.config import Config
 from reward_client._client.core import join, leave, part
 from reward_client._client.link import Link, connect, discovery_options, log
@@ -130,17 +136,19 @@ class Session:
     async def rank(self, prompt: str | Sequence[Message], responses: Sequence[str]) -> Ranking:
         """Rank responses to one prompt by their rewards, or by a judge's comparisons."""
         conversations = responses_to(prompt, responses)
+        check_roles(conversations[0].messages, self.config.own_roles)
         if self.config.on_unanswered == "raise":
             check_prompt_of_rank(conversations[0].messages[:-1])
         scorer = (await self._link()).scorer
         if isinstance(scorer, JudgeScorer) and scorer.compares:
-            texts = scorer.verdict.calls(len(conversations))
-            log(self.config, logging.INFO, f"{texts} texts compare {len(conversations)} responses")
+            calls = scorer.verdict.calls(len(conversations))
+            log(self.config, logging.INFO, f"{calls} texts compare {len(conversations)} responses")
             async with self._call(self.config.timeouts.total):
                 return await scorer.rank(conversations)
         outcomes = await self.score_many(conversations, on_error="raise", progress=False)
         rewards = [outcome for outcome in outcomes if isinstance(outcome, Reward)]
-        return ranking(responses, rewards)
+        texts = [str(each.messages[-1]["content"]) for each in conversations]
+        return ranking(texts, rewards)
 
     async def tokenize(self, sample: Sample) -> TokenizedSample:
         """Return the token IDs that a sample would be scored as."""
@@ -212,16 +220,18 @@ class Session:
     async def _parsed_each(self, samples: Iterable[Sample]) -> list[Prompt | InputError]:
         """Return the prompt or the error of each sample."""
         parsed = parse_each(samples)
-        if self.config.on_unanswered == "allow":
-            return parsed
+        demands_answer = self.config.on_unanswered == "raise"
         for index, prompt in enumerate(parsed):
             if isinstance(prompt, Conversation):
                 try:
-                    check_order(prompt.messages)
+                    check_roles(prompt.messages, self.config.own_roles)
+                    if demands_answer:
+                        check_order(prompt.messages)
                 except InputError as error:
                     parsed[index] = error
                 else:
-                    if lacks_answer(prompt) and not await self._model_answers():
+                    lacks = demands_answer and lacks_answer(prompt)
+                    if lacks and not await self._model_answers():
                         parsed[index] = no_answer(prompt)
         return parsed
 

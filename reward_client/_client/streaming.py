@@ -25,6 +25,7 @@ from reward_client._base.results import Reward, ScoreResult
 from reward_client._base.samples import Sample
 from reward_client._client.failures import warn_of_failures
 from reward_client._client.watch import Watch
+from reward_client._tokenization import UnloadableError
 from reward_client.errors import BatchError, ModelChangedError, RewardClientError
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ class Window:
 
         Raises:
             ModelChangedError: If the server is not that of the start any more.
+            InputError: If the local tokenizer cannot be loaded.
             Exception: An error that does not belong to this package, from a sample.
         """
         await self.prove(at_end=False)
@@ -147,7 +149,9 @@ class Window:
         taken: dict[int, Outcome] = {}
         for index in self._ready_indices():
             outcome = self._outcomes[index]
-            if isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError):
+            if isinstance(outcome, UnloadableError) or (
+                isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError)
+            ):
                 if taken:
                     break  # these first
                 raise outcome

@@ -7,7 +7,7 @@ from contextlib import suppress
 from importlib import import_module
 from os import PathLike, fspath
 from types import MappingProxyType
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 from reward_client._base.choices import check_flags
 from reward_client._base.samples import Conversation, FormattedText, Message, Prompt
@@ -21,6 +21,15 @@ _SHOWN_TOKENS = 6
 # the text of a number in case the template counts. The other one keeps line breaks alike.
 _NO_CLOCK = "{% macro strftime_now(pattern) %}-1{% endmacro %}"
 _SOME_CLOCK = _NO_CLOCK.replace("now", "then")
+
+
+class UnloadableError(InputError):
+    """The tokenizer cannot be loaded, whatever the sample. Callers see an `InputError`."""
+
+    @property
+    def fault(self) -> Literal["sample", "server"]:
+        """The set-up."""
+        return "server"
 
 
 class LocalTokenizer:
@@ -51,7 +60,7 @@ class LocalTokenizer:
         if self._tokenizer is not None:
             return
         if not self.source:
-            raise InputError(
+            raise UnloadableError(
                 "Cannot find the tokenizer: the server hides the source of its model. Give the "
                 "tokenizer's folder or name as tokenizer=."
             )
@@ -212,7 +221,7 @@ def load_tokenizer(source: str, *, trust_remote_code: bool, needed_by: str) -> A
         # doing so is an error while another thread encodes.
         tokenizer.encode("", add_special_tokens=False)
     except Exception as error:
-        raise InputError(f"Cannot load the tokenizer of {source!r}: {error}") from error
+        raise UnloadableError(f"Cannot load the tokenizer of {source!r}: {error}") from error
     return tokenizer
 
 

@@ -8,6 +8,7 @@ import operator
 import pickle
 import statistics
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,16 @@ LOW, HIGH = reward(-1.5), reward(2.0)
         (lambda r: sorted([r, LOW]), [LOW, HIGH]),
         (lambda r: math.fsum([r, LOW]), 0.5),
         (lambda r: statistics.fmean([r, LOW]), 0.25),
+        (lambda r: statistics.mean([r, LOW]), 0.25),
+        (lambda r: statistics.variance([r, LOW]), 6.125),
+        (lambda r: statistics.stdev([r, LOW]), statistics.stdev([2.0, -1.5])),
+        (lambda r: statistics.quantiles([r, LOW], n=2), [0.25]),
+        (math.trunc, 2),
+        (math.ceil, 2),
+        (lambda r: r.as_integer_ratio(), (2, 1)),
+        (lambda r: [r // 1.5, 5 // r, r % 1.5, 5 % r, 3**r], [1.0, 2.0, 0.5, 1.0, 9.0]),
+        (lambda r: [divmod(r, 1.5), divmod(5, r)], [(1.0, 0.5), (2.0, 1.0)]),
+        (lambda r: Fraction(1, 2) + r, 2.5),
         (lambda r: float(np.mean([r, LOW])), 0.25),
         (lambda r: np.asarray([r, LOW]).tolist(), [2.0, -1.5]),
         (lambda r: np.array([r], dtype=np.float32).dtype.name, "float32"),
@@ -153,7 +164,7 @@ def test_one_without_a_single_value_is_no_number(read: Callable[[Any], Any]) -> 
 
 
 @pytest.mark.parametrize("other", ["2.0", None, [1.0], b"2"])
-@pytest.mark.parametrize("calculate", [operator.add, operator.lt, operator.mul])
+@pytest.mark.parametrize("calculate", [operator.add, operator.lt, operator.mul, operator.mod])
 def test_what_is_no_number_has_no_order_and_no_sum(
     calculate: Callable[[Any, Any], Any], other: Any
 ) -> None:
@@ -251,3 +262,16 @@ def test_notebooks_show_tables_with_escaped_text() -> None:
         assert "<b>" not in html
         assert "<i>" not in html
     assert "<td>1</td><td>2.0</td>" in ranked._repr_html_()  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_table_of_a_ranking_is_refused() -> None:
+    for read in (list, dict, tuple):
+        with pytest.raises(TypeError, match=r"Write ranking\.order"):
+            read(ranking(["x", "y"], [LOW, HIGH]))
+
+
+def test_a_reward_is_not_made_of_a_number() -> None:
+    """`statistics` makes one of a fraction, to name the type of its result; that gives a float."""
+    for number in (5, 5.0, "5"):
+        with pytest.raises(TypeError, match="positional"):
+            Reward(number)  # type: ignore[misc]

@@ -13,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_client import Conversation, FormattedText, InputError
-from reward_client._base.samples import parse_each, parse_sample, refuse_single_sample, responses_to
+from reward_client._base.samples import (
+    parse_each,
+    parse_sample,
+    parse_token_ids,
+    refuse_single_sample,
+    responses_to,
+)
 from reward_client._base.token_ids import TokenIds
 
 TURNS = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
@@ -71,6 +77,17 @@ class Frame:
         return iter(self.columns)
 
 
+class Lazy:
+    """A LazyFrame of polars, which warns of a look at its columns."""
+
+    @property
+    def columns(self) -> NoReturn:
+        raise AssertionError("PerformanceWarning")
+
+    def collect_schema(self) -> NoReturn:
+        raise AssertionError("It may take long.")
+
+
 @pytest.mark.parametrize(
     ("sample", "hint"),
     [
@@ -78,12 +95,13 @@ class Frame:
         (b"2+2?", "a list of messages"),
         (TURNS[0], "Cannot score a single message"),
         ({"messages": TURNS, "id": 7}, 'Write sample["messages"].'),
-        ({"chosen": TURNS, "rejected": TURNS}, 'sample["chosen"] or sample["rejected"]'),
+        ({"chosen": TURNS, "rejected": TURNS}, 'Write sample["chosen"]. For other samples, put'),
         (UserDict({"input_ids": [1, 2]}), 'Write sample["input_ids"].'),
         ({"prompt": "2+2?", "response": "4"}, "without messages or token IDs"),
         ({}, "without messages or token IDs"),
         ({"role": ["user"], "content": ["2+2?"]}, 'zip(sample["role"], sample["content"])'),
         ([], "empty sample"),
+        (Lazy(), "it holds no cells yet. Write table.collect()."),
         ((), "empty sample"),
         (None, "not None"),
         (3, "not 3"),
@@ -108,11 +126,11 @@ class Frame:
         ([None], 'Write [{"role": "user"'),
         ([1.0], "Position 0 holds 1.0. Write integers"),
         ([1.0, 2], "Position 0 holds 1.0. Write integers"),
-        (Table(["messages", "id"]), 'Write score_many(table["messages"] or table["id"])'),
+        (Table(["messages", "id"]), 'Write score_many(table["messages"]). For other samples'),
         ([TURNS[0], "4"], "Message 1"),
         ([{"content": "4"}], "Message 0 has no role"),
-        ([{"role": 1, "content": "4"}], 'Message 0 has no role. Write {"role": "user", …}.'),
-        ([{"role": ["user"], "content": "4"}], "Message 0 has no role"),
+        ([{"role": 1, "content": "4"}], "The role of message 0 is 1, not text."),
+        ([{"role": ["user"], "content": "4"}], "The role of message 0 is a list, not text."),
         ([{"role": "user", "content": 4}], "The content of message 0 is 4"),
         ([{"role": "user", "content": [{"type": 7}]}], "has no type"),
         ([{"role": "user", "content": [{"type": "text"}]}], "has no text"),
@@ -178,7 +196,7 @@ def test_a_single_sample_where_many_belong(samples: Any) -> None:
     [
         ([{"messages": TURNS}], 'Write score_many([row["messages"] for row in rows])'),
         (({"id": 1, "chosen": TURNS},), 'row["chosen"]'),
-        ([{"prompt": "2+2?"}], 'row["messages"]'),
+        ([{"prompt": "2+2?"}], 'Write score_many([[{"role": "user", "content": …}'),
         ({"messages": [TURNS, TURNS], "id": [1, 2]}, 'Write samples["messages"]'),
         ({"train": Table(["messages"])}, 'score_many(samples["train"]["messages"])'),
         (Table(["messages"]), 'score_many(table["messages"])'),
@@ -258,33 +276,49 @@ def test_the_error_of_an_object_of_the_caller_is_the_cause() -> None:
     assert isinstance(wrong.__cause__, OSError)
 
 
+@pytest.mark.parametrize("empty", [[], (), UserList()])
+def test_an_empty_list_is_called_empty(empty: Any) -> None:
+    with pytest.raises(InputError, match="not an empty "):
+        Conversation(empty)
+    with pytest.raises(InputError, match="not an empty "):
+        parse_token_ids(empty)
+
+
+def table_of(columns: dict[str, list[Any]]) -> Any:
+    pandas = pytest.importorskip("pandas")
+    return pandas.DataFrame(columns)
+
+
 @pytest.mark.parametrize(
-    ("role", "usual"),
+    "row",
     [
-        ("human", "user"),
-        ("Human", "user"),
-        ("prompter", "user"),
-        ("gpt", "assistant"),
-        ("GPT", "assistant"),
-        ("ai", "assistant"),
-        ("bot", "assistant"),
-        ("model", "assistant"),
-        ("User", "user"),
-        ("ASSISTANT", "assistant"),
-        (" system", "system"),
+        {"chosen": TURNS, "rejected": TURNS},
+        {"id": 7, "messages": TURNS},
+        {"prompt": "2+2?", "response": "4"},
+        {"Instruction": "2+2?", "output": "4"},
     ],
 )
-def test_a_role_under_another_name(role: str, usual: str) -> None:
-    for message in ({"role": role, "content": "4"}, {"role": role, "content": "4", "name": "n"}):
-        with pytest.raises(InputError) as caught:
-            parse_sample([TURNS[0], message])
-        assert f"Message 1 has the role {role!r}" in str(caught.value)
-        assert f'Write "role": "{usual}"' in str(caught.value)
+@pytest.mark.parametrize("is_table", [False, True])
+def test_what_the_advice_writes_can_be_pasted(row: dict[str, Any], is_table: bool) -> None:
+    rows = [row, row]
+    table = table_of({key: [value, value] for key, value in row.items()}) if is_table else None
+    with pytest.raises(InputError) as caught:
+        refuse_single_sample(rows if table is None else table)
+    advice = str(caught.value)
+    code = (
+        advice[advice.index("score_many(") :]
+        .split(". For other samples, put ", maxsplit=1)[0]
+        .rstrip(".")
+    )
+    given: list[Any] = []
+    eval(code, {"score_many": given.extend, "rows": rows, "table": table})
+    assert parse_each(given) == [Conversation(TURNS)] * 2
+    assert " or " not in code
 
 
-@pytest.mark.parametrize(
-    "role", ["system", "developer", "user", "assistant", "tool", "function", "response", "critic"]
-)
-def test_roles_of_chat_templates(role: str) -> None:
-    sample = [{"role": role, "content": "4"}]
-    assert parse_sample(sample) == Conversation(sample)
+def test_a_table_of_one_conversation() -> None:
+    table = table_of({"role": ["user", "assistant"], "content": ["2+2?", "4"]})
+    with pytest.raises(InputError) as caught:
+        refuse_single_sample(table)
+    code = str(caught.value).partition("Write score")[2].rstrip(".")
+    assert parse_sample(eval(code, {"table": table})) == Conversation(TURNS)

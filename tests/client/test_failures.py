@@ -85,6 +85,41 @@ def test_one_warning_a_call(
             client.close()
 
 
+@pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize("on_error", ["raise", "return"])
+def test_a_tokenizer_that_cannot_be_loaded(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, kind: Kind, on_error: str
+) -> None:
+    """It is an error of the call: no sample is at fault, and none gets another result."""
+    with RewardServer() as server:
+        client = OPENERS[kind](server.url, tokenizer=str(tmp_path))
+        try:
+            for call in (
+                lambda: client.score(CHAT),
+                lambda: client.score_many([CHAT] * 100, on_error=on_error),
+                lambda: list(client.stream([CHAT] * 100)),
+            ):
+                with pytest.raises(InputError, match="Cannot load the tokenizer of") as caught:
+                    call()
+                assert caught.value.fault == "server"
+        finally:
+            client.close()
+    assert not warnings(caplog)
+
+
+def test_a_file_without_a_tokenizer(tmp_path: Path) -> None:
+    (tmp_path / "in").write_text('{"messages": [{"role": "user", "content": "2"}]}\n' * 3)
+    with RewardServer() as server:
+        options: Any = {"on_unanswered": "allow"}
+        with (
+            RewardClient(server.url, tokenizer="/nope", **options) as client,
+            pytest.raises(InputError, match="Cannot load the tokenizer of '/nope'"),
+        ):
+            score_file(client, tmp_path / "in", tmp_path / "out")
+        with RewardClient(server.url, **options) as client:
+            assert score_file(client, tmp_path / "in", tmp_path / "out").failed == 0
+
+
 def test_no_warning_of_an_error_that_is_raised(caplog: pytest.LogCaptureFixture) -> None:
     with RewardServer() as server, RewardClient(server.url) as client:
         with pytest.raises(BatchError) as caught:

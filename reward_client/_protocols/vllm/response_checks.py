@@ -88,7 +88,7 @@ def _checked(
 
 def _check_usage(response: Response, fields: Mapping[str, object], tokens: range) -> None:
     counted = (as_mapping(fields.get("usage")) or {}).get("prompt_tokens")
-    if counted is None:
+    if counted is None or (counted == 0 and 0 not in tokens):  # Go writes a missing number as 0
         raise response.error(
             UncountedError,
             "The response does not count the tokens of the request (usage.prompt_tokens), as every "

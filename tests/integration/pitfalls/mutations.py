@@ -410,8 +410,8 @@ PITFALLS: dict[int, Pitfall] = {
                 "The error stands in the place of the bad input, and the other samples get their "
                 "rewards.",
                 "_client/streaming.py",
-                "isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError):",
-                "isinstance(outcome, Exception):",
+                "isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError)",
+                "isinstance(outcome, Exception)",
                 (REPLIES + "test_12_bad_input_is_a_typed_error_and_spares_its_neighbours",),
             ),
             Mutation(
@@ -876,8 +876,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 '`on_error="return"` keeps the earlier rewards.',
                 "_client/streaming.py",
-                "isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError):",
-                "isinstance(outcome, Exception):",
+                "isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError)",
+                "isinstance(outcome, Exception)",
                 (CONNECTIONS + "test_26_what_was_scored_before_the_engine_died_is_kept",),
             ),
             Mutation(
@@ -1293,6 +1293,20 @@ PITFALLS: dict[int, Pitfall] = {
                 '        check_choice("on_error", on_error, get_args(OnError))\n',
                 "",
                 (CLOSED + "test_40_a_value_outside_of_a_closed_set_is_refused",),
+            ),
+            Mutation(
+                "A transport that cannot send asynchronously is refused before the first request.",
+                "_client/config.py",
+                "        if not _is_transport(self.transport):\n",
+                "        if self.transport is self:\n",
+                ("client/test_options.py::test_wrong_options",),
+            ),
+            Mutation(
+                "So are headers and keys that are no str, which would be sent as their repr.",
+                "_client/base_url.py",
+                '    if not isinstance(cast("object", api_key), str | None):\n',
+                "    if api_key is headers is not None:\n",
+                ("client/test_options.py::test_wrong_options",),
             ),
             Mutation(
                 "It does so for each option of the public surface, and takes no number or text "
@@ -1730,6 +1744,20 @@ PITFALLS: dict[int, Pitfall] = {
                 ),
             ),
             Mutation(
+                "Of a table, or of rows, the error shows code that scores their samples.",
+                "_base/advice.py",
+                "    return (questions[0], answers[0]) if len(questions) == len(answers) == 1 else None\n",
+                "    return None\n",
+                ("base/test_samples.py::test_what_the_advice_writes_can_be_pasted",),
+            ),
+            Mutation(
+                "`rank` returns the texts that it read from a column of responses.",
+                "_client/session.py",
+                "        return ranking(texts, rewards)\n",
+                "        return ranking(responses, rewards)\n",
+                (VALUES + "test_52_a_column_of_responses",),
+            ),
+            Mutation(
                 "It reads integers of any library as token IDs, and no truth values.",
                 "_base/samples.py",
                 "        items = [to_builtin(item) for item in items]\n",
@@ -1742,21 +1770,37 @@ PITFALLS: dict[int, Pitfall] = {
         ),
     ),
     53: Pitfall(
-        "Roles of other formats (`human`, `gpt`, `User`) reach the prompt as they stand, since most chat "
-        "templates check no roles",
+        "Roles of other formats (`human`, `gpt`, `User`) and misspelled ones (`assisstant`) reach the "
+        "prompt as they stand, since most chat templates check no roles",
         (
             Mutation(
                 "The client raises `InputError` with the role to write.",
-                "_base/samples.py",
-                "    if usual is not None:\n",
-                "    if usual is None:\n",
+                "_base/turns.py",
+                "        if role in KNOWN_ROLES or role in more:\n",
+                "        if role or role in more:\n",
                 (
                     VALUES + "test_53_a_role_that_the_model_never_saw",
-                    "base/test_samples.py::test_a_role_under_another_name",
+                    VALUES + "test_53_a_template_that_checks_no_role",
+                    "base/test_turns.py::test_a_role_under_another_name",
                 ),
             ),
+            Mutation(
+                "It knows the roles of chat templates, and those of the method.",
+                "_base/turns.py",
+                "        if role in KNOWN_ROLES or role in more:\n",
+                "        if role in KNOWN_ROLES:\n",
+                ("base/test_turns.py::test_roles_of_chat_templates",),
+            ),
+            Mutation(
+                "The roles of `Verdict(roles=…)` pass, whether the caller or a recipe names them.",
+                "_client/config.py",
+                "        return self.method.roles if isinstance(self.method, Verdict) else ()\n",
+                "        return ()\n",
+                (VALUES + "test_53_roles_of_a_method",),
+            ),
         ),
-        limit="Other unknown roles are sent: a template may know them, such as those of a judge.",
+        limit="A role of the results of tools (`ipython`, `observation`) is sent: the template of "
+        "the model may know it or not.",
     ),
     54: Pitfall(
         "Errors that a call returns, or that stand in a file, are read by nobody: rewards are missing, "
@@ -1782,6 +1826,16 @@ PITFALLS: dict[int, Pitfall] = {
                 '        InputError: "sample",\n',
                 '        InputError: "server",\n',
                 ("client/test_failures.py::test_a_subclass_of_a_caller_has_that_of_its_parent",),
+            ),
+            Mutation(
+                "A local tokenizer that cannot be loaded is an error of the call, not of each sample.",
+                "_client/streaming.py",
+                "            if isinstance(outcome, UnloadableError) or (",
+                "            if isinstance(outcome, int) or (",
+                (
+                    "client/test_failures.py::test_a_tokenizer_that_cannot_be_loaded",
+                    "client/test_failures.py::test_a_file_without_a_tokenizer",
+                ),
             ),
         ),
     ),
@@ -2219,6 +2273,13 @@ PITFALLS: dict[int, Pitfall] = {
                 "        except UncountedError:\n"
                 "            strategy = replace(strategy, request=replace(request, counted=True))",
                 (GATEWAYS + "test_67_a_missing_count_is_not_a_cut_sample",),
+            ),
+            Mutation(
+                "A count of zero is a missing count.",
+                "_protocols/vllm/response_checks.py",
+                "    if counted is None or (counted == 0 and 0 not in tokens):",
+                "    if counted is None:",
+                (GATEWAYS + "test_67_a_count_of_zero_is_a_missing_count",),
             ),
             Mutation(
                 "It shows first that each end of a sample counts.",

@@ -238,6 +238,15 @@ def test_67_a_missing_count_is_not_a_cut_sample(connect: Connect, head: Any) -> 
     assert (reward.scalar, reward.steps) == (expected.scalar, expected.steps)
 
 
+def test_67_a_count_of_zero_is_a_missing_count(connect: Connect) -> None:
+    """A gateway in Go writes the fields of a struct that it does not fill as zeros."""
+    usage = {"prompt_tokens": 0, "total_tokens": 0, "completion_tokens": 0}
+    with RewardServer() as server:
+        expected = connect(server).score(CHAT)
+        alter_replies(server, "/pooling", lambda _, reply: reply.update(usage=usage))
+        assert connect(server, model="sum-judge").score(CHAT).value == expected.value
+
+
 def test_67_a_gateway_that_cuts_samples_and_hides_it(connect: Connect) -> None:
     """It cuts the beginning, drops the count, and counts nothing."""
     server = FakeVllm(pool=lambda ids: [sum(ids[-3:]) / 100 - 1], probe=list(range(20, 60)))
@@ -246,11 +255,12 @@ def test_67_a_gateway_that_cuts_samples_and_hides_it(connect: Connect) -> None:
         connect(server).score(CHAT)
 
 
-def test_a_count_that_disappears_later(connect: Connect) -> None:
+@pytest.mark.parametrize("usage", [None, {"prompt_tokens": 0}])
+def test_a_count_that_disappears_later(connect: Connect, usage: object) -> None:
     with RewardServer() as server:
         client = connect(server)
         client.servers()
-        alter_replies(server, "/pooling", lambda _, reply: reply.pop("usage", None))
+        alter_replies(server, "/pooling", lambda _, reply: reply.update(usage=usage))
         with pytest.raises(RewardClientError, match="does not count"):
             client.score(CHAT)
 

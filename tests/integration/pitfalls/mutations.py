@@ -972,7 +972,8 @@ PITFALLS: dict[int, Pitfall] = {
         "the whole.",
     ),
     28: Pitfall(
-        "HTTP 200 with an error in the body (up to 0.17.1; a dead engine on 0.16)",
+        "HTTP 200 with an error in the body (up to 0.17.1; a dead engine on 0.16), or with other JSON of "
+        "a gateway",
         (
             Mutation(
                 "The client reads the body before the status.",
@@ -989,6 +990,21 @@ PITFALLS: dict[int, Pitfall] = {
                     REPLIES + "test_28_a_dead_engine_of_status_200",
                     "integration/faults/test_retries.py::test_error_in_a_body_of_200",
                 ),
+            ),
+            Mutation(
+                "A reply without a model's name is no other server's: the client names the missing outputs, "
+                "and finds the sample that gets it.",
+                "_server/requests.py",
+                "response.model not in (None, state.response_model):",
+                "response.model != state.response_model:",
+                (REPLIES + "test_28_a_reply_without_rewards_fails_its_sample_alone",),
+            ),
+            Mutation(
+                "Outputs without the name are another server's, if the server names its model.",
+                "_server/requests.py",
+                "    if state is not None and response.model != state.response_model:\n        raise OtherModelError\n",
+                "",
+                (REPLIES + "test_28_outputs_without_the_name_of_the_model",),
             ),
         ),
     ),

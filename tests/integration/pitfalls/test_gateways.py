@@ -86,6 +86,44 @@ def test_64_the_rewards_that_the_table_promises(connect: Connect, row: Gateway) 
                 assert connect(gateway, model="sum-judge").score(ids).scalar == expected.scalar
 
 
+HIDING = {
+    "a redirect": Fault.status(302, headers={"Location": "/login"}),
+    "a teapot": Fault.status(418),
+    "500": Fault.status(500, body=b"oops"),
+    "503": Fault.status(503),
+    "429": Fault.status(429),
+    "a page": Fault.status(200, body=b"<html>Log in</html>"),
+    "a reset": Fault.reset(),
+    "a list": Fault.status(200, body=b"[]"),
+}
+"""Ways in which gateways answer for a route that they hide."""
+
+
+@pytest.mark.parametrize("way", HIDING.values(), ids=HIDING)
+@pytest.mark.parametrize("path", ["/openapi.json", "/version", "/detokenize"])
+def test_64_a_route_that_rewards_do_not_need_is_hidden(
+    connect: Connect, path: str, way: Fault
+) -> None:
+    with RewardServer() as direct, RewardServer() as server:
+        server.inject(way, path=path, times=ALWAYS)
+        client = connect(server)
+        started = time.monotonic()
+        assert client.score(CHAT).value == connect(direct).score(CHAT).value
+        assert time.monotonic() - started < 5
+        assert len(server.requests) < 30
+        assert (client.servers()[0].version is None) is (path == "/version")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("way", ["500", "503", "429", "a reset"])
+def test_64_a_failure_of_the_moment_hides_no_route(
+    connect: Connect, way: str, times: int
+) -> None:
+    with RewardServer() as server:
+        server.inject(HIDING[way], path="/version", times=times)
+        assert connect(server).servers()[0].version is not None
+
+
 def test_64_a_tokenizer_of_another_model_is_found_out(connect: Connect, tmp_path: Any) -> None:
     for file in RewardServer.checkpoint.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())

@@ -188,6 +188,11 @@ def _unlisted(error: StatusError, url: str) -> StatusError:
     if route is not None:
         server = url.removesuffix(route)
         advice = f"base_url ends with the route {route}: give base_url={server!r}."
+    return advised(error, advice)
+
+
+def advised(error: StatusError, advice: str) -> StatusError:
+    """Return the error with further advice."""
     return type(error)(
         f"{error.args[0]} {advice}",
         status=error.status,

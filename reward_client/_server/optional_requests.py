@@ -1,4 +1,4 @@
-"""Requests that rewards do not depend on: a gateway may hide their routes, in whatever way."""
+"""Routes that a gateway may hide, and requests that rewards do not depend on."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from dataclasses import replace
 
 from reward_client._protocols.http import SERVER_FAILURES, Request, Response, Transport
 from reward_client.errors import (
+    AuthenticationError,
     BadRequestError,
+    ModelNotFoundError,
+    ProtocolError,
     RateLimitedError,
     RewardClientError,
     RewardTimeoutError,
     RouteNotFoundError,
+    StatusError,
 )
 
 MODELS_PATH = "/v1/models"
@@ -18,6 +22,17 @@ MODELS_PATH = "/v1/models"
 _ATTEMPTS = 3
 _OF_THE_MOMENT = (*SERVER_FAILURES, RateLimitedError)
 """Errors of a server that restarts or is busy, and of some gateways for a route that they hide."""
+
+
+def may_hide_route(error: RewardClientError) -> bool:
+    """Return True for an error that a gateway may send for a route that it hides.
+
+    It refuses the key that the server accepts elsewhere, redirects to a login, or sends a page.
+    """
+    if isinstance(error, StatusError) and 300 <= error.status < 400:
+        return True
+    hidden = (RouteNotFoundError, ModelNotFoundError, AuthenticationError)
+    return isinstance(error, hidden) or type(error) is ProtocolError
 
 
 async def response_if_any(transport: Transport, request: Request) -> Response | None:

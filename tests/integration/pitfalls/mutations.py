@@ -1974,15 +1974,24 @@ PITFALLS: dict[int, Pitfall] = {
         limit="A server that answers seldom, or is added later, is not seen.",
     ),
     63: Pitfall(
-        "A gateway lists its own routes in `/openapi.json`, and forwards others",
+        "A gateway lists its own routes in `/openapi.json`, or those of another server, and forwards others",
         (
             Mutation(
-                "The client believes only a list with the routes of every vLLM, and asks the listed routes "
-                "first otherwise.",
+                "The client believes no list: it asks the listed routes first, and then the others.",
                 NEGOTIATION,
-                "    if listed >= set(ALWAYS_SERVED):\n",
-                "    if listed is not None:\n",
-                (GATEWAYS + "test_63_the_own_list_of_a_gateway_hides_no_route",),
+                "    return sorted(known, key=lambda each: each.request.path not in listed)\n",
+                "    return [each for each in known if each.request.path in listed]\n",
+                (
+                    GATEWAYS + "test_63_the_own_list_of_a_gateway_hides_no_route",
+                    GATEWAYS + "test_63_the_list_of_another_server_hides_no_route",
+                ),
+            ),
+            Mutation(
+                "It asks a route once that does not exist, so that a wrong server is refused soon.",
+                NEGOTIATION,
+                "if error.server_message == _OF_FASTAPI:",
+                'if error.server_message == "":',
+                (GATEWAYS + "test_63_a_server_without_the_route_is_refused_soon",),
             ),
         ),
     ),
@@ -2000,13 +2009,36 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It scores token IDs, and those of a local tokenizer, without `/tokenize`.",
                 "_server/texts.py",
-                "    except (RouteNotFoundError, ModelNotFoundError, AuthenticationError, BadRequestError):\n"
-                "        return None",
-                "    except (RouteNotFoundError, ModelNotFoundError, AuthenticationError, BadRequestError):\n"
+                "        if not may_hide_route(error):\n            raise\n        return None",
                 "        raise",
                 (
                     GATEWAYS + "test_64_the_rewards_that_the_table_promises",
                     GATEWAYS + "test_64_a_hidden_tokenizer_is_named",
+                ),
+            ),
+            Mutation(
+                "A route is hidden by whatever answer, if rewards do not need it.",
+                "_server/optional_requests.py",
+                "        except RewardClientError:\n            return None\n",
+                "        except RouteNotFoundError:\n            return None\n",
+                (GATEWAYS + "test_64_a_route_that_rewards_do_not_need_is_hidden",),
+            ),
+            Mutation(
+                "A failure of the moment hides it only if the server answers elsewhere meanwhile.",
+                "_server/optional_requests.py",
+                "_ATTEMPTS = 3\n",
+                "_ATTEMPTS = 1\n",
+                (GATEWAYS + "test_64_a_failure_of_the_moment_hides_no_route",),
+            ),
+            Mutation(
+                "A route that refuses the key, redirects or sends a page may be hidden, and the client tries "
+                "the others.",
+                NEGOTIATION,
+                "            refused = refused or error\n            absent.add(request.path)\n            continue\n",
+                "            raise\n",
+                (
+                    GATEWAYS + "test_64_a_hidden_route_that_answers_otherwise_than_404",
+                    GATEWAYS + "test_64_a_key_that_every_route_refuses",
                 ),
             ),
             Mutation(

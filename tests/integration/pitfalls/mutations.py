@@ -1136,13 +1136,6 @@ PITFALLS: dict[int, Pitfall] = {
                 (REQUESTS + "test_34_log_probabilities_are_never_requested",),
             ),
             Mutation(
-                "It uses no route that the server does not list.",
-                NEGOTIATION,
-                "return [each for each in known if each.request.path in listed]",
-                "return known",
-                (REQUESTS + "test_34_generative_scoring_is_never_requested",),
-            ),
-            Mutation(
                 "It requests each token with a missing number alone.",
                 "_server/requests.py",
                 "    if missing:\n",
@@ -2171,8 +2164,18 @@ PITFALLS: dict[int, Pitfall] = {
                     TLS_AND_PROXIES + "test_68_the_doctor_names_the_proxy",
                 ),
             ),
+            Mutation(
+                "They name that of an OpenAI client too.",
+                "_transport/backends/openai.py",
+                "else _proxy_of(client, base_url)",
+                "else None",
+                (
+                    "integration/faults/test_openai.py::test_68_the_proxy_of_a_callers_client_is_named",
+                ),
+            ),
         ),
-        limit="A transport that the caller brings may have a proxy, and does not say so.",
+        limit="A transport that the caller brings may have a proxy, and does not say so. The proxies of an "
+        "`AsyncOpenAI` of the caller apply to this machine too.",
     ),
     69: Pitfall(
         "The address is wrong by a little, or one option is, and the advice leads elsewhere",

@@ -148,7 +148,7 @@ def test_64_a_key_that_every_route_refuses(connect: Connect, way: str) -> None:
     with RewardServer() as server:
         for path in ("/pooling", "/classify"):
             server.inject(HIDING[way], path=path, times=ALWAYS)
-        with pytest.raises(AuthenticationError, match="api_key=.*a gateway hides this one"):
+        with pytest.raises(AuthenticationError, match=r"api_key=.*a gateway hides this one"):
             connect(server).score(CHAT)
 
 

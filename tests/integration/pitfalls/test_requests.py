@@ -25,7 +25,7 @@ from reward_client.testing.recording import RecordedRequest
 
 from ...support.either import OPENERS
 from ...support.fake_vllm import CHAT as FAKE_CHAT
-from ...support.fake_vllm import CHAT_TOKENS, EmbeddingVllm, embedding_server
+from ...support.fake_vllm import CHAT_TOKENS, FakeVllm, embedding_server
 from .conftest import Connect
 from .samples import CHAT, SCORING, TOLERANCE, chats, served
 

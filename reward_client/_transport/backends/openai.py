@@ -166,7 +166,10 @@ def _proxy_of(client: openai.AsyncOpenAI, base_url: str) -> str | None:
     try:
         url = type(http_client.base_url)(base_url)
         proxy = http_client._transport_for_url(url)._pool._proxy_url  # noqa: SLF001
-        address = f"{proxy.scheme.decode()}://{proxy.host.decode()}:{proxy.port}"
+        host = proxy.host.decode()
+        shown = f"[{host}]" if ":" in host else host
+        port = "" if proxy.port is None else f":{proxy.port}"
+        address = f"{proxy.scheme.decode()}://{shown}{port}"
     except AttributeError:  # a direct connection, or another kind of transport
         return None
     around = _AROUND if is_loopback(urlsplit(base_url).hostname or "") else ""

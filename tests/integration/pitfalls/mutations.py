@@ -1314,7 +1314,7 @@ PITFALLS: dict[int, Pitfall] = {
     ),
     41: Pitfall(
         "One text of a judge hangs the process: a pattern backtracks for hours, and neither a "
-        "deadline nor Ctrl-C ends it",
+        "deadline nor Ctrl-C ends it; or a pattern means another thing to the library that has deadlines",
         (
             Mutation(
                 "The patterns of the recipes take linear time.",
@@ -1336,6 +1336,20 @@ PITFALLS: dict[int, Pitfall] = {
                 "if len(text) > SEARCHED_CHARACTERS:",
                 "if not text:",
                 (PATTERNS + "test_41_an_endless_text_is_not_searched",),
+            ),
+            Mutation(
+                "It refuses patterns that this library reads otherwise than `re`.",
+                "_base/patterns.py",
+                "    _refuse_other_meanings(pattern)\n",
+                "",
+                (PATTERNS + "test_41_a_pattern_with_another_meaning_than_in_re",),
+            ),
+            Mutation(
+                "A search that needs too much memory ends alike.",
+                "_base/patterns.py",
+                "except (TimeoutError, MemoryError) as error:",
+                "except TimeoutError as error:",
+                (PATTERNS + "test_41_a_search_without_memory",),
             ),
         ),
     ),

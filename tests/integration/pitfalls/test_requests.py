@@ -180,7 +180,7 @@ def test_34_log_probabilities_are_never_requested(sent: list[RecordedRequest]) -
     assert not [key for key in keys if "logprob" in key or "token_ids" in key]
 
 
-def test_34_generative_scoring_is_never_requested(connect: Connect) -> None:
+def test_generative_scoring_is_never_requested(connect: Connect) -> None:
     """A server that has nothing else to offer is refused, and not asked."""
     others = {"/generative_scoring", "/v1/completions"}
     known = ("/v1/models", "/version", "/tokenize", "/detokenize")

@@ -39,12 +39,15 @@ class Request:
         path: The path, such as ``"/tokenize"``.
         body: The JSON body; None sends no body.
         prepares: True for a request that only prepares a scoring request. Scoring goes first.
+        optional: True if rewards are possible without a response: such a request gets one attempt,
+            and its failure does not make the server unreachable.
     """
 
     method: Literal["GET", "POST"]
     path: str
     body: dict[str, object] | None = None
     prepares: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

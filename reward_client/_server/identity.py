@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from reward_client._base.json_values import as_count, as_list, as_mapping
 from reward_client._protocols.http import Request, Transport
 from reward_client._protocols.vllm.versions import UNKNOWN_VERSION, version_range_of
+from reward_client._server.optional_requests import MODELS_PATH, response_if_any
 from reward_client.errors import (
-    AuthenticationError,
     BadRequestError,
     ModelNotFoundError,
     ProtocolError,
@@ -21,8 +21,6 @@ from reward_client.errors import (
 from reward_client.recipes import Recipe
 from reward_client.recipes.loader import recipe_of_model, similar_model
 from reward_client.recipes.model_names import is_hub_id
-
-MODELS_PATH = "/v1/models"
 
 # Longer ones first. The client removes a final /v1 itself.
 _ROUTES = (
@@ -42,16 +40,6 @@ OTHER_FLAVOURS: Mapping[str, str] = {
 }
 """Servers that are not vLLM, by the ``owned_by`` of their models (lower case), from their source
 code. Gateways write other words there, so an unknown word proves nothing."""
-
-
-_NOT_THERE = (
-    RouteNotFoundError,
-    ModelNotFoundError,
-    AuthenticationError,
-    BadRequestError,
-    ProtocolError,
-)
-"""Errors of a route that a gateway hides. It may say that it lacks the model."""
 
 # The characters of PEP 440. Other text is ignored: it would appear in logs and messages.
 _VERSION = re.compile(r"[0-9A-Za-z.!+_-]{1,64}")
@@ -193,10 +181,8 @@ async def _version(transport: Transport) -> str | None:
 
 async def _optional(transport: Transport, path: str) -> Mapping[str, object]:
     """Return a JSON object that gateways may hide; an empty one if they do."""
-    try:
-        return (await transport.send(Request("GET", path))).fields()
-    except _NOT_THERE:
-        return {}
+    response = await response_if_any(transport, Request("GET", path))
+    return (as_mapping(response.payload) if response else None) or {}
 
 
 def _route_in(url: str) -> str | None:
@@ -211,6 +197,11 @@ def _unlisted(error: StatusError, url: str) -> StatusError:
     if route is not None:
         server = url.removesuffix(route)
         advice = f"base_url ends with the route {route}: give base_url={server!r}."
+    return advised(error, advice)
+
+
+def advised(error: StatusError, advice: str) -> StatusError:
+    """Return the error with further advice."""
     return type(error)(
         f"{error.args[0]} {advice}",
         status=error.status,

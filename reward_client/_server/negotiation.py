@@ -10,14 +10,17 @@ from itertools import chain
 from reward_client._base.options import RouteChoice
 from reward_client._protocols.http import Response, Transport
 from reward_client._protocols.vllm import Layout, PooledOutput, ScoringRequest, find_layout
-from reward_client._protocols.vllm.gateways import ALWAYS_SERVED, moved_paths
+from reward_client._protocols.vllm.gateways import moved_paths
 from reward_client._protocols.vllm.response_checks import UncountedError
 from reward_client._protocols.vllm.versions import ModelKind, Strategy, VersionRange
+from reward_client._server.identity import advised
 from reward_client._server.manifest_checks import wrong_width
+from reward_client._server.optional_requests import may_hide_route
 from reward_client._server.probes import text_probes
 from reward_client._server.requests import pooled_outputs
 from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client.errors import (
+    AuthenticationError,
     BadRequestError,
     ModelNotFoundError,
     ProtocolError,
@@ -31,6 +34,10 @@ from reward_client.recipes import ExportTable
 _SERVER_FAILURE = 500
 _OF_VLLM = "does not exist"
 """The words of vLLM for a model that it does not serve."""
+_OF_FASTAPI = "Not Found"
+"""The whole message for a path that does not exist."""
+
+_KEY_FITS = "If other routes accept the key, a gateway hides this one: let it forward the route."
 
 _STEPS_FLAG = """--pooler-config '{"task": "token_embed"}'"""
 
@@ -136,7 +143,7 @@ def possible(
 ) -> list[Strategy]:
     """Return the strategies that the server may serve, those on listed routes first.
 
-    The list of a vLLM is complete. That of a gateway proves nothing.
+    The list proves nothing: it may be a gateway's own, or that of another server behind it.
 
     Args:
         strategies: The strategies.
@@ -146,8 +153,6 @@ def possible(
     known = [each for each in strategies if takes_text or each.request.sends == "ids"]
     if listed is None:
         return known
-    if listed >= set(ALWAYS_SERVED):
-        return [each for each in known if each.request.path in listed]
     return sorted(known, key=lambda each: each.request.path not in listed)
 
 
@@ -234,15 +239,20 @@ async def first_that_fits(
 
     Raises:
         RouteNotFoundError: If the server answers none of them.
+        AuthenticationError: If it refuses the key for one of them, and answers no other.
         ProtocolError: If the head can read none of the answers.
     """
     misfit: ProtocolError | None = None
+    refused: StatusError | ProtocolError | None = None
     not_served: StatusError | None = None
     tried: set[str] = set()
+    absent: set[str] = set()
     for strategy in chain(strategies, others):
         if misfit is not None and strategy in others:
             break  # the server hides no route
         request = strategy.request
+        if request.path in absent:
+            continue
         tried.add(request.path)
         try:
             layout, outputs, response = await _score_probes(
@@ -257,11 +267,19 @@ async def first_that_fits(
             if _OF_VLLM in error.server_message:
                 raise  # a gateway says of a missing route that the model is missing
             not_served = error
+            if error.server_message == _OF_FASTAPI:
+                absent.add(request.path)
             continue
         except BadRequestError as error:
             if error.status < _SERVER_FAILURE:
                 raise
             not_served = error  # a gateway hides the reason, which may be that the route is wrong
+            continue
+        except (StatusError, ProtocolError) as error:
+            if not may_hide_route(error):
+                raise
+            refused = refused or error
+            absent.add(request.path)
             continue
         problem = wrong_width(layout, export) or head.problem(layout)
         if problem is None:
@@ -270,6 +288,10 @@ async def first_that_fits(
         misfit = misfit or response.error(type(problem), str(problem))
     if misfit is not None:
         raise misfit
+    if isinstance(refused, AuthenticationError):
+        raise advised(refused, _KEY_FITS)
+    if refused is not None:
+        raise refused
     raise RouteNotFoundError(
         nothing,
         status=404,

@@ -114,6 +114,7 @@ async def score_messages(
     if token_count is not None:
         expected = range(token_count, token_count + 1)
     outputs = request.read_conversations(response, count, expected)
+    _check_names_model(response, state)
     return _read_each(state, response, ((output, ()) for output in outputs))
 
 
@@ -143,6 +144,7 @@ async def pooled_outputs(
     """
     response = await send(transport, request.build(model, inputs), state)
     outputs = request.read_each(response, ids)
+    _check_names_model(response, state)
     missing = [i for i, output in enumerate(outputs) if isinstance(output, MissingLogprobError)]
     if missing:
         # vLLM tells the logprob of the only token that is allowed, whatever its rank.
@@ -163,16 +165,28 @@ async def pooled_outputs(
 
 
 async def send(transport: Transport, request: Request, state: ServerState | None) -> Response:
-    """Return the response, which must be of the state's model.
+    """Return the response, which must not name another model than the state's.
 
     Raises:
         OtherModelError: If it names another model.
         RewardClientError: As `Transport.send`.
     """
     response = await transport.send(request)
-    if state is not None and response.model != state.response_model:
+    if state is not None and response.model not in (None, state.response_model):
         raise OtherModelError
     return response
+
+
+def _check_names_model(response: Response, state: ServerState | None) -> None:
+    """Refuse outputs without a model's name from a server that names it.
+
+    A response without outputs is no other server's: its reader says what is missing.
+
+    Raises:
+        OtherModelError: If the name is missing.
+    """
+    if state is not None and response.model != state.response_model:
+        raise OtherModelError
 
 
 def reward_of(state: ServerState, sample: Scorable, scores: Scores) -> Reward:

@@ -11,9 +11,10 @@ from itertools import pairwise, permutations, product
 from reward_client._base.samples import Conversation
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm.tokenize import detokenize, tokenize_prompt
+from reward_client._protocols.vllm.tokenize import detokenize_request, text_of, tokenize_prompt
 from reward_client._protocols.vllm.versions import template_keys
 from reward_client._server.identity import Identity
+from reward_client._server.optional_requests import response_if_any
 from reward_client._tokenization.control_tokens import headers_of
 from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client.errors import (
@@ -75,7 +76,10 @@ async def look_at_template(
     try:
         ids = await ids_of()
         digest = ids.digest
-        pieces = _pieces(await detokenize(transport, identity.model, ids))
+        response = await response_if_any(transport, detokenize_request(identity.model, ids))
+        if response is None:
+            return TemplateLook(digest=digest)
+        pieces = _pieces(text_of(response))
         day = _today_in(pieces)
         pin = None
         if day is not None and "chat_template_kwargs" in template_keys(identity.version):

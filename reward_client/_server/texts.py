@@ -15,14 +15,14 @@ from reward_client._protocols.vllm.tokenize import (
     token_ids,
     tokenize_text,
 )
+from reward_client._server.optional_requests import may_hide_route
 from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client.errors import (
-    AuthenticationError,
     BadRequestError,
     InputError,
-    ModelNotFoundError,
+    ProtocolError,
     ResponseMismatchError,
-    RouteNotFoundError,
+    StatusError,
 )
 
 # Tokenized once for each server, cut into pieces of different lengths and scored. Diverse, so that
@@ -164,7 +164,11 @@ async def server_texts(transport: Transport, model: str) -> ServerTexts | None:
     """
     try:
         first = await transport.send(text_request(model, PROBE_TEXT, add_special_tokens=True))
-    except (RouteNotFoundError, ModelNotFoundError, AuthenticationError, BadRequestError):
+    except BadRequestError:
+        return None
+    except (StatusError, ProtocolError) as error:
+        if not may_hide_route(error):
+            raise
         return None  # the key fits, and the model is listed
     other = await tokenize_text(transport, model, _OTHER_TEXT, add_special_tokens=True)
     if token_ids(first) == other:

@@ -163,7 +163,7 @@ class HttpTransport:
         attempts = _Attempts(self, request)
         started = time.monotonic()
         outcome: Response | Failure = await attempts.next()
-        if isinstance(outcome, Failure) and outcome.retried:
+        if isinstance(outcome, Failure) and outcome.retried and not request.optional:
             # Only here: the retry object costs a fifth of a successful request.
             retry = retrying(self._current_policy(), spent=time.monotonic() - started)
             outcome = await retry(attempts.after(outcome))
@@ -172,6 +172,7 @@ class HttpTransport:
         if (
             outcome.network_error is not None
             and NETWORK_ERROR_RULES[outcome.network_error].server_lost
+            and not request.optional
         ):
             self._unreachable = True
         error = outcome.error

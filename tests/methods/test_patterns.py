@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
+import warnings
+from types import SimpleNamespace
 
 import pytest
 
+from reward_client._base import patterns
 from reward_client._base.patterns import SEARCHED_CHARACTERS
 from reward_client._client.config import verdict_of
-from reward_client.errors import GenerationError
+from reward_client.errors import GenerationError, InputError
 from reward_client.methods import Verdict
 from reward_client.recipes import catalogue
 
@@ -58,6 +62,59 @@ def test_41_a_pattern_that_backtracks_ends_at_its_deadline(pattern: str, text: s
         verdict.value(text)
     assert time.monotonic() - started < 10
     assert caught.value.text == text
+
+
+@pytest.mark.parametrize(
+    ("pattern", "write"),
+    [
+        (r"(\d+){d}", r"Write \{"),
+        (r"((?:a|b)+?){e<=3}c*$", r"Write \{"),
+        (r"(\d+){}", r"Write \{"),
+        (r'{"score": (\d+)}', r"Write \{"),
+        (r"\\{(\d)", r"Write \{"),
+        (r"[[:digit:]]+(\d)", r"[:digit:]"),
+        (r"[^a[:^alpha:]](\d)", r"[:^alpha:]"),
+        (r"\p{L}(\d)", "valid"),
+        (r"(?V1)(\d)", "valid"),
+        (r"a\K(\d)", "valid"),
+    ],
+)
+def test_41_a_pattern_with_another_meaning_than_in_re(pattern: str, write: str) -> None:
+    with pytest.raises(InputError, match="pattern=") as caught:
+        Verdict(pattern=pattern, prompt="{response}").value("12{d}")
+    assert write in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (r'\{"score": (\d+)\}', '{"score": 3}'),
+        (r"(\d{1,2})", "12"),
+        (r"(\d{2})", "12"),
+        (r"(\d{2,})", "123"),
+        (r"[{](\d)", "{4"),
+        (r"[]{](\d)", "{4"),
+        (r"[\]{](\d)", "{4"),
+        (r"\N{DIGIT ONE}(\d)", "12"),
+        (r"[[](\d)", "[4"),
+        (r"[[:](\d)", ":4"),
+    ],
+)
+def test_braces_and_brackets_that_mean_the_same(pattern: str, text: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        expected = re.findall(pattern, text)[-1]
+    assert Verdict(pattern=pattern, prompt="{response}").value(text) == float(expected)
+
+
+def test_41_a_search_without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhaust(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    searching = SimpleNamespace(finditer=exhaust)
+    monkeypatch.setattr(patterns, "compile_pattern", lambda _: searching)
+    with pytest.raises(GenerationError, match="too much memory"):
+        patterns.last_group(r"(\d+)", "12")
 
 
 def test_41_an_endless_text_is_not_searched() -> None:

@@ -13,9 +13,6 @@ from typing import Literal, TypeAlias
 
 SourceOfIds: TypeAlias = Literal["server", "local"]
 
-ALWAYS_SERVED = ("/v1/models", "/version", "/tokenize")
-"""Routes of every vLLM. An address that lacks one of them is a gateway."""
-
 
 @dataclass(frozen=True, slots=True)
 class Gateway:

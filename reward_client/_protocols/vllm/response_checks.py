@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from operator import attrgetter
 
 from reward_client._base.json_values import as_list, as_mapping, is_dict
-from reward_client._base.wording import describe_type
+from reward_client._base.wording import describe_type, shorten
 from reward_client._protocols.http import Response
 from reward_client._protocols.vllm.pooled_output import MissingLogprobError, PooledOutput
 from reward_client.errors import (
@@ -24,6 +24,8 @@ class UncountedError(ResponseMismatchError):
 
 _LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
 """vLLM's numbers are float32: a larger one stands for infinity."""
+_SHOWN_KEYS = 5
+_SHOWN_CHARACTERS = 80
 
 _values: Callable[[PooledOutput], Sequence[float]] = attrgetter("values")
 
@@ -56,6 +58,12 @@ def read_items(
             tokens.
     """
     fields = response.fields()
+    if as_list(fields.get(list_key)) is None:
+        raise response.error(
+            ResponseMismatchError,
+            f"The response holds no list {list_key!r} and {_keys_of(fields)}. A gateway answers in "
+            "the place of the server: read its log, or connect to the server itself.",
+        )
     if tokens is not None:
         _check_usage(response, fields, tokens)
     items = _sorted_items(response, fields, list_key, count)
@@ -118,6 +126,11 @@ def _sorted_items(
             f"{sorted(by_index)[:20]}. A proxy or the server mixed up responses.",
         )
     return [by_index[index] for index in range(count)]
+
+
+def _keys_of(fields: Mapping[str, object]) -> str:
+    keys = ", ".join(map(repr, islice(fields, _SHOWN_KEYS)))
+    return f"the keys {shorten(keys, _SHOWN_CHARACTERS)}" if keys else "is empty"
 
 
 def _are_finite(values: Sequence[float]) -> bool:

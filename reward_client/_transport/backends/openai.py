@@ -22,6 +22,11 @@ from reward_client.errors import InputError
 _RAW = "reward_client"
 """The key of a `RawResponse` among the extensions of a response."""
 
+_AROUND = (
+    ". The server is on this machine: give the OpenAI client "
+    "http_client=DefaultAsyncHttpxClient(trust_env=False)"
+)
+
 
 class AsyncOpenAI(openai.AsyncOpenAI):
     """A copy of a synchronous client's settings; it uses the backend's connections."""
@@ -83,7 +88,7 @@ class OpenAIBackend:
         self._owned = isinstance(client, AsyncOpenAI)
         # Connections belong to one event loop, like this object.
         own = _own_connections(base_url) if self._owned else None
-        self.proxy = _environment_proxy(base_url) if self._owned else None
+        self.proxy = _environment_proxy(base_url) if self._owned else _proxy_of(client, base_url)
         self._client = client.with_options(http_client=own) if self._owned else client
         self._timeout = openai.Timeout(timeouts.read, connect=timeouts.connect)
         self._base_url = base_url
@@ -150,6 +155,25 @@ def _own_connections(base_url: str) -> openai.DefaultAsyncHttpxClient:
 def _environment_proxy(base_url: str) -> str | None:
     found = find_proxy(base_url, Connection())
     return found.shown if found else None
+
+
+def _proxy_of(client: openai.AsyncOpenAI, base_url: str) -> str | None:
+    """Return the proxy of a caller's client, without its password; None if it names none.
+
+    No public name of httpx or httpx2 tells it.
+    """
+    http_client = cast("Any", client._client)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    try:
+        url = type(http_client.base_url)(base_url)
+        proxy = http_client._transport_for_url(url)._pool._proxy_url  # noqa: SLF001
+        host = proxy.host.decode()
+        shown = f"[{host}]" if ":" in host else host
+        port = "" if proxy.port is None else f":{proxy.port}"
+        address = f"{proxy.scheme.decode()}://{shown}{port}"
+    except AttributeError:  # a direct connection, or another kind of transport
+        return None
+    around = _AROUND if is_loopback(urlsplit(base_url).hostname or "") else ""
+    return f"{address} of the OpenAI client{around}"
 
 
 def as_async(client: openai.OpenAI | openai.AsyncOpenAI) -> openai.AsyncOpenAI:

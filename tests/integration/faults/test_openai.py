@@ -21,6 +21,7 @@ from reward_client import (
     RateLimitedError,
     RetryPolicy,
     RewardClient,
+    RewardClientError,
     RewardTimeoutError,
     ServerError,
     ServerUnreachableError,
@@ -127,6 +128,40 @@ def test_68_no_proxy_reaches_this_machine(server, connect, monkeypatch, name):
     client = connect(server.url)
     if isinstance(client, RewardClient):  # whose connections are the client's own
         assert client.score(CONVERSATION).value == expected()
+
+
+@pytest.mark.parametrize("way", ["environment", "http_client"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_68_the_proxy_of_a_callers_client_is_named(monkeypatch, way, scheme):
+    password = "pw-0123456789"
+    with RawServer(lambda _: sending(http(b"blocked", 403))) as proxy:
+        address = f"http://me:{password}@127.0.0.1:{proxy.port}"
+        given = {}
+        if way == "environment":
+            monkeypatch.setenv(f"{scheme}_proxy", address)
+        else:
+            given["http_client"] = openai.DefaultAsyncHttpxClient(proxy=address)
+        carrier = openai.AsyncOpenAI(base_url=f"{scheme}://127.0.0.1:1/v1", api_key=KEY, **given)
+        with RewardClient.from_openai(carrier, retry=RetryPolicy(attempts=1)) as client:
+            with pytest.raises(RewardClientError) as caught:
+                client.score(CONVERSATION)
+            client._run(carrier.close())
+
+    assert f"the proxy http://127.0.0.1:{proxy.port} of the OpenAI client" in str(caught.value)
+    assert "DefaultAsyncHttpxClient(trust_env=False)" in str(caught.value)
+    assert password not in str(caught.value)
+
+
+def test_68_a_client_without_a_proxy_names_none(server, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    carrier = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key=KEY)
+    server.plan("/pooling", *[sending(http(b"", 401))] * 9)
+    with RewardClient.from_openai(carrier) as client:
+        with pytest.raises(AuthenticationError) as caught:
+            client.score(CONVERSATION)
+        client._run(carrier.close())
+    assert "proxy" not in str(caught.value)
 
 
 def test_refused(connect):

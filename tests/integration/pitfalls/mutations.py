@@ -973,7 +973,8 @@ PITFALLS: dict[int, Pitfall] = {
         "the whole.",
     ),
     28: Pitfall(
-        "HTTP 200 with an error in the body (up to 0.17.1; a dead engine on 0.16)",
+        "HTTP 200 with an error in the body (up to 0.17.1; a dead engine on 0.16), or with other JSON of "
+        "a gateway",
         (
             Mutation(
                 "The client reads the body before the status.",
@@ -990,6 +991,21 @@ PITFALLS: dict[int, Pitfall] = {
                     REPLIES + "test_28_a_dead_engine_of_status_200",
                     "integration/faults/test_retries.py::test_error_in_a_body_of_200",
                 ),
+            ),
+            Mutation(
+                "A reply without a model's name is no other server's: the client names the missing outputs, "
+                "and finds the sample that gets it.",
+                "_server/requests.py",
+                "response.model not in (None, state.response_model):",
+                "response.model != state.response_model:",
+                (REPLIES + "test_28_a_reply_without_rewards_fails_its_sample_alone",),
+            ),
+            Mutation(
+                "Outputs without the name are another server's, if the server names its model.",
+                "_server/requests.py",
+                "    if state is not None and response.model != state.response_model:\n        raise OtherModelError\n",
+                "",
+                (REPLIES + "test_28_outputs_without_the_name_of_the_model",),
             ),
         ),
     ),
@@ -1119,13 +1135,6 @@ PITFALLS: dict[int, Pitfall] = {
                 "            **self.switches,\n",
                 '            **self.switches,\n            "logprobs": 1,\n',
                 (REQUESTS + "test_34_log_probabilities_are_never_requested",),
-            ),
-            Mutation(
-                "It uses no route that the server does not list.",
-                NEGOTIATION,
-                "return [each for each in known if each.request.path in listed]",
-                "return known",
-                (REQUESTS + "test_34_generative_scoring_is_never_requested",),
             ),
             Mutation(
                 "It requests each token with a missing number alone.",
@@ -1320,7 +1329,7 @@ PITFALLS: dict[int, Pitfall] = {
     ),
     41: Pitfall(
         "One text of a judge hangs the process: a pattern backtracks for hours, and neither a "
-        "deadline nor Ctrl-C ends it",
+        "deadline nor Ctrl-C ends it; or a pattern means another thing to the library that has deadlines",
         (
             Mutation(
                 "The patterns of the recipes take linear time.",
@@ -1342,6 +1351,20 @@ PITFALLS: dict[int, Pitfall] = {
                 "if len(text) > SEARCHED_CHARACTERS:",
                 "if not text:",
                 (PATTERNS + "test_41_an_endless_text_is_not_searched",),
+            ),
+            Mutation(
+                "It refuses patterns that this library reads otherwise than `re`.",
+                "_base/patterns.py",
+                "    _refuse_other_meanings(pattern)\n",
+                "",
+                (PATTERNS + "test_41_a_pattern_with_another_meaning_than_in_re",),
+            ),
+            Mutation(
+                "A search that needs too much memory ends alike.",
+                "_base/patterns.py",
+                "except (TimeoutError, MemoryError) as error:",
+                "except TimeoutError as error:",
+                (PATTERNS + "test_41_a_search_without_memory",),
             ),
         ),
     ),
@@ -2147,15 +2170,24 @@ PITFALLS: dict[int, Pitfall] = {
         limit="A server that answers seldom, or is added later, is not seen.",
     ),
     63: Pitfall(
-        "A gateway lists its own routes in `/openapi.json`, and forwards others",
+        "A gateway lists its own routes in `/openapi.json`, or those of another server, and forwards others",
         (
             Mutation(
-                "The client believes only a list with the routes of every vLLM, and asks the listed routes "
-                "first otherwise.",
+                "The client believes no list: it asks the listed routes first, and then the others.",
                 NEGOTIATION,
-                "    if listed >= set(ALWAYS_SERVED):\n",
-                "    if listed is not None:\n",
-                (GATEWAYS + "test_63_the_own_list_of_a_gateway_hides_no_route",),
+                "    return sorted(known, key=lambda each: each.request.path not in listed)\n",
+                "    return [each for each in known if each.request.path in listed]\n",
+                (
+                    GATEWAYS + "test_63_the_own_list_of_a_gateway_hides_no_route",
+                    GATEWAYS + "test_63_the_list_of_another_server_hides_no_route",
+                ),
+            ),
+            Mutation(
+                "It asks a route once that does not exist, so that a wrong server is refused soon.",
+                NEGOTIATION,
+                "if error.server_message == _OF_FASTAPI:",
+                'if error.server_message == "":',
+                (GATEWAYS + "test_63_a_server_without_the_route_is_refused_soon",),
             ),
         ),
     ),
@@ -2173,13 +2205,36 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It scores token IDs, and those of a local tokenizer, without `/tokenize`.",
                 "_server/texts.py",
-                "    except (RouteNotFoundError, ModelNotFoundError, AuthenticationError, BadRequestError):\n"
-                "        return None",
-                "    except (RouteNotFoundError, ModelNotFoundError, AuthenticationError, BadRequestError):\n"
+                "        if not may_hide_route(error):\n            raise\n        return None",
                 "        raise",
                 (
                     GATEWAYS + "test_64_the_rewards_that_the_table_promises",
                     GATEWAYS + "test_64_a_hidden_tokenizer_is_named",
+                ),
+            ),
+            Mutation(
+                "A route is hidden by whatever answer, if rewards do not need it.",
+                "_server/optional_requests.py",
+                "        except RewardClientError:\n            return None\n",
+                "        except RouteNotFoundError:\n            return None\n",
+                (GATEWAYS + "test_64_a_route_that_rewards_do_not_need_is_hidden",),
+            ),
+            Mutation(
+                "A failure of the moment hides it only if the server answers elsewhere meanwhile.",
+                "_server/optional_requests.py",
+                "_ATTEMPTS = 3\n",
+                "_ATTEMPTS = 1\n",
+                (GATEWAYS + "test_64_a_failure_of_the_moment_hides_no_route",),
+            ),
+            Mutation(
+                "A route that refuses the key, redirects or sends a page may be hidden, and the client tries "
+                "the others.",
+                NEGOTIATION,
+                "            refused = refused or error\n            absent.add(request.path)\n            continue\n",
+                "            raise\n",
+                (
+                    GATEWAYS + "test_64_a_hidden_route_that_answers_otherwise_than_404",
+                    GATEWAYS + "test_64_a_key_that_every_route_refuses",
                 ),
             ),
             Mutation(
@@ -2319,8 +2374,18 @@ PITFALLS: dict[int, Pitfall] = {
                     TLS_AND_PROXIES + "test_68_the_doctor_names_the_proxy",
                 ),
             ),
+            Mutation(
+                "They name that of an OpenAI client too.",
+                "_transport/backends/openai.py",
+                "else _proxy_of(client, base_url)",
+                "else None",
+                (
+                    "integration/faults/test_openai.py::test_68_the_proxy_of_a_callers_client_is_named",
+                ),
+            ),
         ),
-        limit="A transport that the caller brings may have a proxy, and does not say so.",
+        limit="A transport that the caller brings may have a proxy, and does not say so. The proxies of an "
+        "`AsyncOpenAI` of the caller apply to this machine too.",
     ),
     69: Pitfall(
         "The address is wrong by a little, or one option is, and the advice leads elsewhere",

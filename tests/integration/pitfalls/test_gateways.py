@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 from reward_client import (
+    AuthenticationError,
     BadRequestError,
     Conversation,
     InputError,
@@ -71,6 +73,31 @@ def test_63_the_own_list_of_a_gateway_hides_no_route(
         assert connect(gateway).score(CHAT).value == connect(server).score(CHAT).value
 
 
+@pytest.mark.parametrize("head", ["sequence", "token", "export"])
+def test_63_the_list_of_another_server_hides_no_route(connect: Connect, head: Any) -> None:
+    with (
+        RewardServer(head=head) as server,
+        RewardServer(logprobs="raw_logits") as generating,
+        RewardGateway(server.url, GatewayKind(openapi=list_of(generating))) as gateway,
+    ):
+        assert connect(gateway).score(CHAT).value == connect(server).score(CHAT).value
+
+
+def test_63_a_server_without_the_route_is_refused_soon(connect: Connect) -> None:
+    with RewardServer(logprobs="raw_logits") as generating:
+        with pytest.raises(RouteNotFoundError, match="vllm serve MODEL --runner pooling"):
+            connect(generating).score(CHAT)
+        asked = [each.path for each in generating.requests if each.path not in TOKENIZING]
+    assert len(asked) == len(set(asked))
+
+
+TOKENIZING = ("/tokenize", "/detokenize")
+
+
+def list_of(server: RewardServer) -> Mapping[str, object]:
+    return httpx.get(f"{server.url}/openapi.json", trust_env=False).json()
+
+
 @pytest.mark.parametrize("row", GATEWAYS, ids=lambda row: row.played)
 def test_64_the_rewards_that_the_table_promises(connect: Connect, row: Gateway) -> None:
     for head in HEADS[row.gives]:
@@ -84,6 +111,68 @@ def test_64_the_rewards_that_the_table_promises(connect: Connect, row: Gateway) 
             if head != "steps":  # whose text no token ID shows
                 ids = direct.tokenize(sample).token_ids
                 assert connect(gateway, model="sum-judge").score(ids).scalar == expected.scalar
+
+
+HIDING = {
+    "a redirect": Fault.status(302, headers={"Location": "/login"}),
+    "a teapot": Fault.status(418),
+    "401": Fault.status(401, body=b'{"error": "Unauthorized"}'),
+    "403": Fault.status(403, body=b'{"detail": "Forbidden"}'),
+    "500": Fault.status(500, body=b"oops"),
+    "503": Fault.status(503),
+    "429": Fault.status(429),
+    "a page": Fault.status(200, body=b"<html>Log in</html>"),
+    "a reset": Fault.reset(),
+    "a list": Fault.status(200, body=b"[]"),
+}
+"""Ways in which gateways answer for a route that they hide."""
+
+
+@pytest.mark.parametrize("way", ["a redirect", "401", "403", "a page"])
+@pytest.mark.parametrize("path", ["/pooling", "/tokenize"])
+def test_64_a_hidden_route_that_answers_otherwise_than_404(
+    connect: Connect, path: str, way: str
+) -> None:
+    hidden = ["/pooling", "/v1/pooling"] if path == "/pooling" else [path]
+    local = {"tokenizer": RewardServer.checkpoint} if path == "/tokenize" else {}
+    with RewardServer() as direct, RewardServer() as server:
+        for each in hidden:
+            server.inject(HIDING[way], path=each, times=ALWAYS)
+        reward = connect(server, **local).score(CHAT)
+        assert reward.value == connect(direct).score(CHAT).value
+        assert (reward.provenance.route == "classify") is (path == "/pooling")
+
+
+@pytest.mark.parametrize("way", ["401", "403"])
+def test_64_a_key_that_every_route_refuses(connect: Connect, way: str) -> None:
+    with RewardServer() as server:
+        for path in ("/pooling", "/classify"):
+            server.inject(HIDING[way], path=path, times=ALWAYS)
+        with pytest.raises(AuthenticationError, match=r"api_key=.*a gateway hides this one"):
+            connect(server).score(CHAT)
+
+
+@pytest.mark.parametrize("way", HIDING.values(), ids=HIDING)
+@pytest.mark.parametrize("path", ["/openapi.json", "/version", "/detokenize"])
+def test_64_a_route_that_rewards_do_not_need_is_hidden(
+    connect: Connect, path: str, way: Fault
+) -> None:
+    with RewardServer() as direct, RewardServer() as server:
+        server.inject(way, path=path, times=ALWAYS)
+        client = connect(server)
+        started = time.monotonic()
+        assert client.score(CHAT).value == connect(direct).score(CHAT).value
+        assert time.monotonic() - started < 5
+        assert len(server.requests) < 30
+        assert (client.servers()[0].version is None) is (path == "/version")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("way", ["500", "503", "429", "a reset"])
+def test_64_a_failure_of_the_moment_hides_no_route(connect: Connect, way: str, times: int) -> None:
+    with RewardServer() as server:
+        server.inject(HIDING[way], path="/version", times=times)
+        assert connect(server).servers()[0].version is not None
 
 
 def test_64_a_tokenizer_of_another_model_is_found_out(connect: Connect, tmp_path: Any) -> None:

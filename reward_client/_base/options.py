@@ -79,7 +79,8 @@ class RetryPolicy(_Options):
         attempts: The number of attempts, the first one included; 1 switches retries off. None
             lets only the budget end the wait for a server that is away or busy (connection
             refused, no connection in time, unknown host, status 429, 502, 503 or 504, or any other
-            that says so), and makes at most 5 attempts at other failures.
+            that says so, or nobody answers what was answered before), and makes at most 5 attempts
+            at a request that fails alone.
         budget: The seconds after which no further attempt starts. A server that has not answered
             since the client was made, and cannot be reached, gets at most 5 s.
         max_wait: The longest wait between two attempts in seconds; the client chooses a random wait

@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from reward_client._base.token_ids import TokenIds
-from reward_client._protocols.http import Transport
+from reward_client._protocols.http import SERVER_FAILURES, Transport
 from reward_client._replicas.pool import MAY_BE_ANOTHER_SERVER
-from reward_client._server.requests import Scorable, score_batch, score_tokens
+from reward_client._server.requests import Scorable, score_batch
 from reward_client._server.state import ServerState
 from reward_client._tokenization import Tokenized
 from reward_client.errors import (
     BadRequestError,
+    EngineDeadError,
+    InputError,
+    RateLimitedError,
     ResponseMismatchError,
     RewardClientError,
+    RewardTimeoutError,
+    ServerUnreachableError,
     ShapeError,
 )
 from reward_client.heads import Scores
@@ -22,7 +27,17 @@ from reward_client.heads import Scores
 Outcomes: TypeAlias = list[Scores | RewardClientError]
 
 _REFUSALS = (BadRequestError, ResponseMismatchError, ShapeError)
-"""Errors of a whole request that one sample in it may cause."""
+"""Errors of a whole request that mostly one sample in it causes."""
+
+_CAUSED_BY_NO_SAMPLE = (
+    EngineDeadError,
+    InputError,
+    RateLimitedError,
+    RewardTimeoutError,
+    ServerUnreachableError,
+)
+"""Errors of a whole request after which none is sent for its parts: the server is away or busy, or
+a part may kill it again."""
 
 
 async def score_each(
@@ -35,7 +50,7 @@ async def score_each(
     """
     outcomes = await _score_or_refusal(transport, state, samples)
     if isinstance(outcomes, RewardClientError):
-        if len(samples) == 1 or await _refuses_probe(transport, state):
+        if len(samples) == 1 or await _refuses_probe(transport, state, outcomes):
             raise outcomes
         outcomes = await _bisect(transport, state, samples)
     if any(isinstance(outcome, MAY_BE_ANOTHER_SERVER) for outcome in outcomes):
@@ -82,17 +97,28 @@ async def _score_or_refusal(
     """Score samples; return the error instead of raising it if one sample may have caused it."""
     try:
         return await score_batch(transport, state, samples)
-    except _REFUSALS as refusal:
-        return refusal
+    except RewardClientError as error:
+        if not _may_be_of_a_sample(error):
+            raise
+        return error
 
 
-async def _refuses_probe(transport: Transport, state: ServerState) -> bool:
+async def _refuses_probe(
+    transport: Transport, state: ServerState, error: RewardClientError
+) -> bool:
     """Return True if the server refuses even what it took during discovery."""
     if state.request.sends == "text":
-        return False
+        return not isinstance(error, _REFUSALS)
     probe = Tokenized(TokenIds.of(state.probes[0]), 0, None)
-    try:
-        await score_tokens(transport, state, [probe])
-    except _REFUSALS:
-        return True
-    return False
+    outcomes = await _score_or_refusal(transport, state, [probe])
+    return isinstance(outcomes, RewardClientError)
+
+
+def _may_be_of_a_sample(error: RewardClientError) -> bool:
+    """Return True if a sample may be the reason, in the words of whoever stands before the server.
+
+    A failure of the server that did not last is not worth a search.
+    """
+    if isinstance(error, SERVER_FAILURES) and not error.attempts:
+        return False
+    return not isinstance(error, _CAUSED_BY_NO_SAMPLE)

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from reward_client._protocols.http import Request, Response
+from reward_client._transport.known_requests import KnownRequests
 from reward_client._transport.retry import Failure
 from reward_client.errors import BadRequestError, StatusError
 
 _MODELS = Request("GET", "/v1/models")
-_LONGEST_KEPT = 16_384
 _REFUSED = (
     "A gateway sends this status in the place of each refusal, without its reason: read the log of "
     "the server."
@@ -25,40 +25,35 @@ class HiddenRefusals:
 
     Args:
         send: Sends a request, once.
+        known: The requests that were answered.
     """
 
-    def __init__(self, send: Callable[[Request], Awaitable[Response | Failure]]) -> None:
+    def __init__(
+        self, send: Callable[[Request], Awaitable[Response | Failure]], known: KnownRequests
+    ) -> None:
         self._send = send
+        self._known = known
         self._hides: bool | None = None
-        self._answered: dict[str, Request] = {}
 
     @property
     def are_hidden(self) -> bool:
         """True if the gateway is known to hide refusals."""
         return self._hides is True
 
-    def note_success(self, request: Request, body: bytes | None) -> None:
-        """Keep the first request to each route that was answered, if it is short."""
-        if body is not None and request.path not in self._answered and len(body) <= _LONGEST_KEPT:
-            self._answered[request.path] = request
-
-    async def look_behind(self, request: Request) -> tuple[bool, bool]:
-        """Return whether a failed request was refused, and whether its server is lost.
-
-        Both are False if the gateway may say what it says for another reason.
+    async def look_behind(self, request: Request) -> bool:
+        """Return whether a failed request was refused.
 
         Args:
             request: The request that failed.
         """
         if self._hides is False:
-            return False, False
-        # One that the gateway has to forward, best on the same route: it may list models itself.
-        known = self._answered.get(request.path) or next(iter(self._answered.values()), _MODELS)
+            return False
+        known = self._known.best(request.path) or _MODELS
         if not isinstance(await self._send(known), Response):
-            return False, self.are_hidden
+            return False
         if self._hides is None:
             self._hides = _is_hidden(await self._send(_wrong(request)))
-        return self.are_hidden, False
+        return self.are_hidden
 
 
 def as_refusal(failure: Failure) -> Failure:

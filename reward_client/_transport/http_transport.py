@@ -27,6 +27,7 @@ from reward_client._protocols.http import (
 from reward_client._transport.backends.base import Backend, RawResponse
 from reward_client._transport.binding import Binding, Repeat
 from reward_client._transport.hidden_refusals import HiddenRefusals, as_refusal
+from reward_client._transport.known_requests import KnownRequests
 from reward_client._transport.network_errors import (
     NETWORK_ERROR_RULES,
     NetworkError,
@@ -40,6 +41,7 @@ from reward_client._transport.status_errors import (
     is_away,
     is_busy,
     is_retried,
+    may_be_anyones,
     may_hide_refusal,
     read_error,
     retry_after,
@@ -60,7 +62,7 @@ _MAX_FAILURES = 5
 """The attempts of a request that a server answers with failures, or breaks off."""
 
 _TELLING_FAILURE = 2
-"""The failure of a request at which the client looks whether a gateway hides a refusal."""
+"""The failure of a request from which the client also asks what the server answered before."""
 
 _RESERVED_SLOTS = 8
 """The requests in flight that are reserved for scoring."""
@@ -103,8 +105,9 @@ class HttpTransport:
         self._first_contact = retry.model_copy(update={"budget": first})
         self._has_answered = False
         self._unreachable = False
-        self.hidden_refusals = HiddenRefusals(self._try)
-        self._is_awaited = False
+        self.known = KnownRequests(self._try)
+        self.hidden_refusals = HiddenRefusals(self._try, self.known)
+        self._warned_at = -math.inf
         slots = limits.max_concurrency
         self._slots = asyncio.Semaphore(slots)
         # Thousands of samples may wait for their tokens. If scoring requests waited behind them,
@@ -115,6 +118,7 @@ class HttpTransport:
         """Continue with what a transport of an event loop that has ended knew of the server."""
         self.lost_at = earlier.lost_at
         self.binding.take_over(earlier.binding)
+        self.known.take_over(earlier.known)
         self._has_answered = earlier._has_answered
         self._unreachable = earlier._unreachable
 
@@ -135,14 +139,17 @@ class HttpTransport:
         self._note_silence()
         self.mark_lost(max(failed_at, self._fell_silent_at))
 
-    def warn_of_wait(self, failure: str) -> None:
+    def warn_of_wait(self, failure: str, failing_since: float) -> None:
         """Log one warning for each time that the server is away for long.
+
+        An attempt that failed before the last success says nothing about the server of now.
 
         Args:
             failure: The summary of the last failure.
+            failing_since: When the first attempt failed, as a value of `time.monotonic`.
         """
-        if not self._is_awaited:
-            self._is_awaited = True
+        if self._warned_at <= self._succeeded_at < failing_since:
+            self._warned_at = time.monotonic()
             _logger.warning(
                 "%s is away (%s). Requests wait for it up to %g s.",
                 self.url,
@@ -237,11 +244,10 @@ class HttpTransport:
             return self._failed_by_network(error, began, endpoint, request_id)
         self._unreachable = False
         self._has_answered = True
-        if response.succeeded:  # a gateway answers with errors while its server is down
+        read = self._read(response, endpoint, request_id)
+        if isinstance(read, Response):  # a gateway sends errors and pages while its server is down
             self._note_silence()
             self._succeeded_at = time.monotonic()
-            self._is_awaited = False
-        read = self._read(response, endpoint, request_id)
         outcome = (
             self.binding.check(request, body, response, read)
             if isinstance(read, Response)
@@ -280,6 +286,7 @@ class HttpTransport:
                     ),
                     summary="a response that is not JSON",
                     retried=False,
+                    may_be_anyones=True,
                 )
         return self._failed_by_status(response, error or ErrorBody(""), endpoint, request_id)
 
@@ -306,6 +313,8 @@ class HttpTransport:
             summary=f"HTTP {status}",
             retried=is_retried(kind, status, busy=busy),
             away=is_away(kind, status, busy=busy),
+            only_time_helps=busy,
+            may_be_anyones=may_be_anyones(kind),
             may_hide_refusal=may_hide_refusal(kind, status, error, busy=busy),
         )
 
@@ -325,6 +334,7 @@ class HttpTransport:
             retried=rule.retried,
             network_error=error.kind,
             away=rule.server_lost,
+            only_time_helps=rule.server_lost,
         )
 
 
@@ -337,11 +347,13 @@ class _Attempts:
         self._body = None if request.body is None else _encode(request.body)
         self._was_repeated = False
         self._bare_failures = 0
+        self._doubtful = 0
         self._deaths = 0
         self._failures = 0
         self._failing_since = 0.0
         self._failed_at = 0.0
         self._last: Failure | None = None
+        self._is_away = False
         self.summaries: list[str] = []
 
     def after(self, first: Failure) -> Callable[[], Awaitable[Response | Failure]]:
@@ -357,41 +369,91 @@ class _Attempts:
         """Make one attempt."""
         if self._last is not None and time.monotonic() - self._failing_since > RESTART_SECONDS:
             self._transport.mark_maybe_lost(self._failed_at)
-            if self._last.away and self._transport.time_binds:
-                self._transport.warn_of_wait(self._last.summary)
+            if self._is_away and self._transport.time_binds:
+                self._transport.warn_of_wait(self._last.summary, self._failing_since)
+        last, known = self._last, self._transport.known
+        is_answered = False
+        if last is not None and self._has_witness(last):
+            is_answered = await known.are_answered(self._request.path)
+            if not is_answered:
+                return self._as_away(last)
+        outcome = await self._attempt(is_answered=is_answered)
+        if isinstance(outcome, Response):
+            known.note_success(self._request, self._body)
+            return outcome
+        return await self._judged(outcome, is_answered=is_answered)
+
+    async def _attempt(self, *, is_answered: bool) -> Response | Failure:
         outcome = await self._send()
         if not self._was_repeated and _is_of_connection(outcome):
             # Mostly an idle connection that the server had closed: repeat at once, and only once.
             self._was_repeated = True
             outcome = await self._send()
         if isinstance(outcome, Failure) and outcome.may_hide_refusal:
-            outcome = await self._explained(outcome)
-        if isinstance(outcome, Response):
-            self._transport.hidden_refusals.note_success(self._request, self._body)
-        if isinstance(outcome, Failure) and isinstance(outcome.error, EngineDeadError):
+            self._bare_failures += 1
+            refusals = self._transport.hidden_refusals
+            if is_answered or self._bare_failures == _TELLING_FAILURE or refusals.are_hidden:
+                return await self._explained(outcome)
+        return outcome
+
+    def _has_witness(self, last: Failure) -> bool:
+        """Return True if the next attempt needs a witness, and there is one."""
+        if self._doubtful < _TELLING_FAILURE or not self._transport.time_binds:
+            return False
+        known, path = self._transport.known, self._request.path
+        # If only one route of a server is away, such as that of a model that is being loaded, the
+        # other routes say nothing about it.
+        return known.has(path) or (not last.away and known.best(path) is not None)
+
+    def _as_away(self, failure: Failure) -> Failure:
+        self._failed_at = time.monotonic()
+        self._is_away = True
+        return replace(failure, away=True, retried=not self._transport.has_stand_in())
+
+    async def _judged(self, failure: Failure, *, is_answered: bool) -> Failure:
+        """Decide whether another attempt follows.
+
+        Args:
+            failure: The failure of the attempt.
+            is_answered: True if the server answered a known request just before.
+        """
+        transport = self._transport
+        self._is_away = failure.away and not is_answered
+        if await self._is_anyones(failure):
+            self._doubtful = _TELLING_FAILURE
+            return self._as_away(failure)
+        if isinstance(failure.error, EngineDeadError):
             self._deaths += 1
             if self._deaths == MAX_DEATHS:
-                return Failure(outcome.error, outcome.summary, retried=False)
-        if isinstance(outcome, Failure) and not outcome.away:
-            self._failures += 1
-            if self._failures == _MAX_FAILURES and self._transport.time_binds:
-                return replace(outcome, retried=False)
-        if isinstance(outcome, Failure) and isinstance(outcome.error, SERVER_FAILURES):
-            return replace(outcome, retried=outcome.retried and not self._transport.has_stand_in())
-        return outcome
+                return replace(failure, retried=False)
+        if failure.is_doubtful:
+            self._doubtful += 1
+            self._failures += not self._is_away
+            if self._failures == _MAX_FAILURES and transport.time_binds:
+                return replace(failure, retried=False)
+        if isinstance(failure.error, SERVER_FAILURES):
+            return replace(failure, retried=failure.retried and not transport.has_stand_in())
+        return failure
+
+    async def _is_anyones(self, failure: Failure) -> bool:
+        """Return True for a refusal that comes from whoever answers while the server is away."""
+        transport, path = self._transport, self._request.path
+        return (
+            failure.may_be_anyones
+            and not failure.retried
+            and transport.time_binds
+            and transport.known.has(path)
+            and not transport.has_stand_in()
+            and not await transport.known.are_answered(path)
+        )
 
     async def _explained(self, failure: Failure) -> Response | Failure:
         """Find out whether the server refuses the request, behind a gateway that hides refusals.
 
         The first failure is mostly of the moment, unless the gateway is known to hide refusals.
         """
-        refusals = self._transport.hidden_refusals
-        self._bare_failures += 1
-        if not refusals.are_hidden and self._bare_failures != _TELLING_FAILURE:
+        if not await self._transport.hidden_refusals.look_behind(self._request):
             return failure
-        is_refused, is_lost = await refusals.look_behind(self._request)
-        if not is_refused:
-            return replace(failure, away=failure.away or is_lost)
         # Others are answered now, so that a failure of the moment is over.
         again = await self._send()
         if _is_of_connection(again):

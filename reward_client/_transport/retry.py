@@ -36,8 +36,11 @@ class Failure:
         summary: One line without any text of the server, for logs and `error.attempts`.
         retried: True if another attempt can help.
         network_error: The kind of network error, if the attempt failed by one.
-        away: True if the server is away or busy: only time can help.
+        away: True if this failure says that the server is away or busy.
+        only_time_helps: True if no request can be the reason: the server is busy, or was not
+            reached.
         may_hide_refusal: True if a gateway may have put this failure in the place of a refusal.
+        may_be_anyones: True if somebody else may have answered in the place of the server.
     """
 
     error: RewardClientError
@@ -45,7 +48,14 @@ class Failure:
     retried: bool
     network_error: NetworkErrorKind | None = None
     away: bool = False
+    only_time_helps: bool = False
     may_hide_refusal: bool = False
+    may_be_anyones: bool = False
+
+    @property
+    def is_doubtful(self) -> bool:
+        """True if the request may be the reason, or the server is away."""
+        return self.retried and not self.only_time_helps
 
 
 def retrying(policy: RetryPolicy, spent: float) -> AsyncRetrying:

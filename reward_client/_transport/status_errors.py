@@ -190,6 +190,11 @@ def is_away(kind: type[StatusError], status: int, *, busy: bool) -> bool:
     return not issubclass(kind, EngineDeadError) and (busy or status in _AWAY)
 
 
+def may_be_anyones(kind: type[StatusError]) -> bool:
+    """Return True if a router without the server behind it may have sent this refusal."""
+    return issubclass(kind, RouteNotFoundError | ModelNotFoundError)
+
+
 def may_hide_refusal(kind: type[StatusError], status: int, error: ErrorBody, *, busy: bool) -> bool:
     """Return True if a gateway may have put this failure in the place of a server's refusal.
 

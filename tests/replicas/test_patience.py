@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import pytest
@@ -18,12 +18,26 @@ from reward_client import (
     ServerError,
     ServerUnreachableError,
     Timeouts,
+    TransportError,
 )
+from reward_client._replicas import monitor
 from reward_client._transport import http_transport
 from reward_client.testing import RewardServer
 
 from ..support.either import OPENERS, EitherClient
-from ..support.raw_server import CONVERSATION, RawServer, answer, expected, http, sending
+from ..support.raw_server import (
+    CONVERSATION,
+    Action,
+    RawServer,
+    Request,
+    answer,
+    expected,
+    http,
+    response,
+    sending,
+    then_closed,
+    then_reset,
+)
 from .restarting import free_port, restart_and_compare
 
 Connect = Callable[..., EitherClient]
@@ -31,6 +45,26 @@ Connect = Callable[..., EitherClient]
 QUICK = RetryPolicy(max_wait=0.02)
 """The default, except that no wait is long."""
 AWAY = [sending(http(b"", status)) for status in (502, 503, 504, 429)]
+PAGE = b"<html><h1>Gone</h1></html>"
+FOR_IT = {
+    "fin": then_closed(b""),
+    "rst": then_reset(b""),
+    "cut": then_closed(http(b"{", length=9)),
+    "a page": then_closed(http(PAGE)),
+    "404": then_closed(http(b"404 page not found\n", 404)),
+    "405": then_closed(http(PAGE, 405)),
+    "500": then_closed(http(PAGE, 500)),
+    "501": then_closed(http(PAGE, 501)),
+    "503": then_closed(http(PAGE, 503)),
+}
+"""What forwarders, routers and ingresses say to everybody while their server is away."""
+TYPED = {"error": {"message": "Refused.", "type": "policy_violation"}}
+ALONE = {
+    "reset": then_reset(b""),
+    "500": sending(http(PAGE, 500)),
+    **{f"typed {status}": response(TYPED, status) for status in (500, 502, 503, 520)},
+}
+"""What gateways say to one request that they, or their servers, do not take."""
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -42,6 +76,16 @@ def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
             return opened.enter_context(closing(OPENERS[request.param](url, **options)))
 
         yield open_client
+
+
+@contextmanager
+def away(server: RawServer, action: Action) -> Iterator[None]:
+    """Somebody else answers for a second."""
+    server.answer = lambda _: action
+    back = threading.Timer(1, lambda: setattr(server, "answer", answer))
+    back.start()
+    yield
+    back.join()
 
 
 @pytest.fixture
@@ -97,18 +141,81 @@ def test_38_a_busy_gateway_is_awaited(connect):
         assert client.score(CONVERSATION).value == expected()
 
 
-def test_38_a_server_that_answers_with_failures_is_not(connect):
+@pytest.mark.parametrize("gone", FOR_IT.values(), ids=FOR_IT)
+def test_38_a_server_is_awaited_behind_whoever_answers_for_it(connect, gone, caplog, monkeypatch):
+    monkeypatch.setattr(http_transport, "RESTART_SECONDS", 0.3)
+    with RawServer(answer) as server:
+        client = connect(server.url, retry=QUICK)
+        client.servers()
+        with away(server, gone):
+            assert client.score(CONVERSATION).value == expected()
+    assert len([each for each in caplog.records if each.levelno == logging.WARNING]) == 1
+
+
+def test_38_one_warning_for_one_outage(caplog, monkeypatch):
+    """Samples that still sleep when the server is back say nothing about it."""
+    monkeypatch.setattr(http_transport, "RESTART_SECONDS", 0.2)
+    samples = [[5, n % 90, n // 90] for n in range(600)]
+    retry = RetryPolicy(max_wait=0.5)
+    with RawServer(answer) as server, closing(OPENERS["async"](server.url, retry=retry)) as client:
+        client.servers()
+        with away(server, then_closed(http(PAGE, 503))):
+            client.score_many(samples)
+    assert len([each for each in caplog.records if each.levelno == logging.WARNING]) == 1
+
+
+@pytest.mark.parametrize("gone", FOR_IT.values(), ids=FOR_IT)
+def test_38_a_discovery_waits_too(connect, gone, monkeypatch):
+    monkeypatch.setattr(monitor, "RESTART_SECONDS", 0)  # whatever it said is old
     with RawServer(answer) as server:
         client = connect(server.url, retry=QUICK)
         client.servers()
         server.forget()
-        server.plan("/pooling", *[sending(http(b"", 500))] * 20)
+        with away(server, gone):
+            client.servers()
+        assert server.seen("/v1/models")
 
-        with pytest.raises(ServerError):
-            client.score(CONVERSATION)
 
-        seen = server.seen("/pooling")
-        assert len([each for each in seen if each.body == seen[0].body]) == 5
+@pytest.mark.parametrize("alone", ALONE.values(), ids=ALONE)
+def test_38_a_request_that_fails_alone_is_not(connect, alone):
+    with RawServer(answer) as server:
+        client = connect(server.url, retry=QUICK)
+        client.servers()
+        server.answer = lambda each: alone if each.json == sample else answer(each)
+        sample = {**server.seen("/pooling")[-1].json, "input": [[4, 5, 6]]}
+
+        with pytest.raises((ServerError, TransportError)):
+            client.score([4, 5, 6])
+
+        sent = [each for each in server.seen("/pooling") if each.json == sample]
+        assert 5 <= len(sent) <= 7  # some are repeated at once, others may first be of the moment
+
+
+def test_38_a_request_that_kills_the_server_is_not(connect):
+    """Each time it is gone for a while, behind a port that stays open."""
+    gone_until = 0.0
+
+    def mortal(each: Request) -> Action:
+        nonlocal gone_until
+        if time.monotonic() < gone_until:
+            return then_closed(b"")
+        if each.json == poison:
+            gone_until = time.monotonic() + 0.3
+            deaths.append(gone_until)
+            return then_closed(b"")
+        return answer(each)
+
+    deaths: list[float] = []
+    with RawServer(answer) as server:
+        client = connect(server.url, retry=QUICK)
+        client.servers()
+        poison = {**server.seen("/pooling")[-1].json, "input": [[4, 5, 6]]}
+        server.answer = mortal
+
+        with pytest.raises(TransportError):
+            client.score([4, 5, 6])
+
+    assert 1 < len(deaths) <= 5
 
 
 def test_38_a_server_that_is_starting_can_be_awaited(connect, later, monkeypatch):

@@ -79,6 +79,7 @@ GATEWAYS = "integration/pitfalls/test_gateways.py::"
 TLS_AND_PROXIES = "integration/faults/test_tls_and_proxies.py::"
 BOUNDS = "integration/faults/test_bounds.py::"
 PATIENCE = "replicas/test_patience.py::"
+NEIGHBOURS = "scoring/test_lost_neighbours.py::"
 LOOPS = "client/test_event_loops.py::"
 SHARING = "client/test_shared_core.py::"
 CORE = "_client/core.py"
@@ -424,9 +425,20 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It does not split a request that failed for a reason that no sample causes.",
                 "_scoring/bisect.py",
-                "if len(samples) == 1 or await _refuses_probe(transport, state):",
+                "if len(samples) == 1 or await _refuses_probe(transport, state, outcomes):",
                 "if len(samples) == 1:",
-                ("scoring/test_batcher.py::test_what_no_sample_causes_is_not_taken_apart",),
+                (
+                    "scoring/test_batcher.py::test_what_no_sample_causes_is_not_taken_apart",
+                    NEIGHBOURS + "test_12_a_refused_key_costs_two_requests_a_pack",
+                ),
+            ),
+            Mutation(
+                "A gateway may refuse a sample in its own words: any error is a refusal that does not "
+                "mean time or the whole server.",
+                "_scoring/bisect.py",
+                "        if not _may_be_of_a_sample(error):\n",
+                "        if not isinstance(error, _REFUSALS):\n",
+                (NEIGHBOURS + "test_12_one_refused_sample_fails_alone_in_any_words",),
             ),
         ),
     ),
@@ -1244,9 +1256,43 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "A server that fails while it answers gets five attempts.",
                 CALLER,
-                "            if self._failures == _MAX_FAILURES and self._transport.time_binds:\n",
+                "            if self._failures == _MAX_FAILURES and transport.time_binds:\n",
                 "            if not self._failures:\n",
-                (PATIENCE + "test_38_a_server_that_answers_with_failures_is_not",),
+                (PATIENCE + "test_38_a_request_that_fails_alone_is_not",),
+            ),
+            Mutation(
+                "From the second failure on it asks first what the server answered before: if nobody answers "
+                "that, whoever resets connections or sends 500 does so for a server that is away.",
+                CALLER,
+                "                return self._as_away(last)\n",
+                "                pass\n",
+                (PATIENCE + "test_38_a_server_is_awaited_behind_whoever_answers_for_it",),
+            ),
+            Mutation(
+                "If the server answers that, the request has its failure for itself, and five attempts, "
+                "also with a status of a server that is away.",
+                CALLER,
+                "        self._is_away = failure.away and not is_answered\n",
+                "        self._is_away = failure.away\n",
+                (PATIENCE + "test_38_a_request_that_fails_alone_is_not",),
+            ),
+            Mutation(
+                "A 404, or a page in the place of JSON, ends no wait if all routes send it.",
+                CALLER,
+                "        if await self._is_anyones(failure):\n",
+                "        if False:\n",
+                (
+                    PATIENCE + "test_38_a_server_is_awaited_behind_whoever_answers_for_it",
+                    PATIENCE + "test_38_a_discovery_waits_too",
+                ),
+            ),
+            Mutation(
+                "One warning for each time that the server is away: an attempt that failed before it came "
+                "back says nothing.",
+                CALLER,
+                "        if self._warned_at <= self._succeeded_at < failing_since:\n",
+                "        if self._warned_at <= self._succeeded_at:\n",
+                (PATIENCE + "test_38_one_warning_for_one_outage",),
             ),
             Mutation(
                 "A server that never answered fails within seconds, and the error names "

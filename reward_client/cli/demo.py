@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reward_client import Conversation
-from reward_client._base.wording import shorten
+from reward_client._base.wording import count, shorten
 from reward_client.cli._options import (
     Commands,
     UsageError,
@@ -115,14 +115,15 @@ def _score(
     _print_pairs(pairs, values, plain)
     right = sum(good > bad for good, bad in zip(values[::2], values[1::2], strict=True))
     show(
-        f"\nThe chosen answer has the higher reward in {right} of {len(pairs)} pairs "
+        f"\nThe chosen answer has the higher reward in {right} of {count(len(pairs), 'pair')} "
         f"({right / len(pairs):.1%})."
     )
     if forward is not None:
         _print_difference(values, [forward(prompt) for prompt in prompts])
     if plain is not None:
         show(explain(values[: len(plain)], plain))
-    show(f"{len(values)} conversations in {seconds:.2f} s: {len(values) / seconds:.0f} per second.")
+    scored = count(len(values), "conversation")
+    show(f"{scored} in {seconds:.2f} s: {len(values) / seconds:.0f} per second.")
 
 
 def _ways_to_write(ids: Sequence[int], conversation: object) -> Prompt:

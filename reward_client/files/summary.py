@@ -12,7 +12,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from reward_client._base.json_values import as_list, as_mapping
-from reward_client._base.wording import shorten
+from reward_client._base.wording import count, shorten
 from reward_client._client.failures import fault_of
 
 _SAMPLE_SIZE = 50_000
@@ -57,7 +57,8 @@ class ScoreSummary:
 
     def __str__(self) -> str:
         """Format the summary as lines for people."""
-        lines = [f"{self.rows:,} rows: {self.rows - self.failed:,} scored, {self.failed:,} failed"]
+        scored = self.rows - self.failed
+        lines = [f"{count(self.rows, 'row')}: {scored:,} scored, {self.failed:,} failed"]
         if self.failures:
             lines[0] += f" ({', '.join(f'{n:,} {error}' for error, n in self.failures.items())})"
         if self.kept:
@@ -71,7 +72,7 @@ class ScoreSummary:
             lines.append(f"rewards: {shown}")
         if self.conversations:
             lines.append(
-                f"{self.conversations:,} conversations in {self.seconds:.1f} s: "
+                f"{count(self.conversations, 'conversation')} in {self.seconds:.1f} s: "
                 f"{self.conversations / self.seconds:,.0f} conv/s, "
                 f"{self.tokens / self.seconds:,.0f} tokens/s"
             )

@@ -94,8 +94,8 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert run("--url", server.url) == 1
     write_rows(Path("in.jsonl"), ROWS)
     assert run("--url", server.url, "--model", "nobody") == 1
-    assert run("--url", server.url, "--recipe", "nothing") == 1
-    assert run() == 1
+    assert run("--url", server.url, "--recipe", "nothing") == 2
+    assert run() == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
     assert all(line.startswith("reward-client: ") for line in lines)
@@ -201,12 +201,42 @@ def test_a_reader_of_stdout_that_has_enough(server: RewardServer) -> None:
     write_rows(Path("in.jsonl"), ROWS * 500)
     program = shlex.join([sys.executable, "-c", COMMAND, "score", "in.jsonl", "-", "--url"])
     done = subprocess.run(
-        ["bash", "-c", f"{program} {server.url} | head -n 1"],
+        ["bash", "-o", "pipefail", "-c", f"{program} {server.url} | head -n 1"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         check=False,
     )
-    assert (done.returncode, done.stdout.count(b"\n"), done.stderr) == (0, 1, b"")
+    # `bash -o pipefail`: the status is that of the command, and not of `head`.
+    assert (done.returncode, done.stdout.count(b"\n")) == (1, 1)
+    assert re.fullmatch(
+        rb"reward-client: Cannot write row (\d+) to stdout: its reader has ended\. "
+        rb"Rows written before: \1\.\n",
+        done.stderr.replace(b",", b""),
+    )
+
+
+@pytest.mark.parametrize(
+    ("redirection", "reason"),
+    [
+        ("> /dev/full", b"row 0 to stdout: No space left on device. Rows written before: 0."),
+        (">&-", b"to stdout: it is closed."),
+    ],
+)
+def test_stdout_that_cannot_be_written(
+    server: RewardServer, redirection: str, reason: bytes
+) -> None:
+    write_rows(Path("in.jsonl"), ROWS)
+    program = shlex.join(
+        [sys.executable, "-c", COMMAND, "score", "in.jsonl", "-", "--url", server.url]
+    )
+    done = subprocess.run(
+        ["bash", "-c", f"{program} {redirection}"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == b"reward-client: Cannot write " + reason + b"\n"
 
 
 def test_rows_that_all_fail_into_stdout(server: RewardServer) -> None:
@@ -219,7 +249,7 @@ def test_rows_that_all_fail_into_stdout(server: RewardServer) -> None:
 
 def test_stdout_cannot_be_retried(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["score", "in.jsonl", "-", "--url", "http://127.0.0.1:9", "--retry-failed"]
-    assert main(command) == 1
+    assert main(command) == 2
     assert "Cannot retry rows: stdout keeps no results." in capsys.readouterr().err
 
 

@@ -52,8 +52,7 @@ class _Parser(argparse.ArgumentParser):
             super()._print_message(message, file)
             return
         with stdout_errors():
-            sys.stdout.write(message)
-            sys.stdout.flush()
+            print(message, end="", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -197,7 +197,7 @@ def test_stdin_and_stdout(server: RewardServer) -> None:
     assert zipped.stdout == piped.stdout
 
 
-def test_a_reader_of_stdout_that_has_enough(server: RewardServer) -> None:
+def test_54_a_reader_of_stdout_that_has_enough(server: RewardServer) -> None:
     write_rows(Path("in.jsonl"), ROWS * 500)
     program = shlex.join([sys.executable, "-c", COMMAND, "score", "in.jsonl", "-", "--url"])
     done = subprocess.run(
@@ -222,7 +222,7 @@ def test_a_reader_of_stdout_that_has_enough(server: RewardServer) -> None:
         (">&-", b"to stdout: it is closed."),
     ],
 )
-def test_stdout_that_cannot_be_written(
+def test_54_stdout_that_cannot_be_written(
     server: RewardServer, redirection: str, reason: bytes
 ) -> None:
     write_rows(Path("in.jsonl"), ROWS)

@@ -23,7 +23,7 @@ _OPTIONS = (
 
 _PHRASES = (
     ("Connection(verify=…, cert=…)", "ca", "--ca"),
-    ("wait_until_ready()", "wait", "--wait SECONDS"),
+    ("call wait_until_ready() first (--wait in commands)", "wait", "add --wait SECONDS"),
 )
 
 _UNMISTAKABLE = ("base_url", "api_key")

@@ -93,8 +93,9 @@ def _closed() -> FileError:
 
 
 def show_error(error: object) -> None:
-    """Write the reason why a command ends."""
-    show(f"reward-client: {error}", is_error=True, colours={"reward-client:": "red"})
+    """Write the reason why a command ends. Its further lines are indented: none can be forged."""
+    text = str(error).replace("\n", "\n  ")
+    show(f"reward-client: {text}", is_error=True, colours={"reward-client:": "red"})
 
 
 def shows_progress() -> bool:

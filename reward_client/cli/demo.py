@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reward_client import Conversation
 from reward_client._base.wording import count, shorten
+from reward_client._printable import one_line
 from reward_client.cli._options import (
     Commands,
     UsageError,
@@ -108,7 +109,7 @@ def _score(
     plain = read_plainly(profile, sent_headers(options), [*map(_ways_to_write, prompts, shown)])
     show(
         f"{server} answers as vLLM {profile.version or 'of unknown version'}: model "
-        f"{profile.model}, route {profile.route}, raw rewards "
+        f"{one_line(profile.model)}, route {profile.route}, raw rewards "
         f"(known by {profile.activation_known_by}).\n"
     )
     values = [reward.value for reward in rewards]

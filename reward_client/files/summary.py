@@ -14,6 +14,7 @@ from typing import NamedTuple
 from reward_client._base.json_values import as_list, as_mapping
 from reward_client._base.wording import count, shorten
 from reward_client._client.failures import fault_of
+from reward_client._printable import one_line
 
 _SAMPLE_SIZE = 50_000
 """Quantiles of more rewards are estimated from a sample of this size (error: 0.5 % of rank)."""
@@ -64,7 +65,7 @@ class ScoreSummary:
         if self.kept:
             lines[0] += f"; {self.kept:,} of them in earlier runs"
         lines += [
-            f"first {error}, in row {row}: {shorten(message, _REASON_CHARACTERS)}"
+            f"first {error}, in row {row}: {shorten(one_line(message), _REASON_CHARACTERS)}"
             for error, (row, message) in self.reasons.items()
         ]
         if self.rewards:

@@ -132,3 +132,24 @@ def test_redaction_takes_linear_time() -> None:
     sent = {"authorization": f"Bearer {SECRET}"}
     for text in ("\\" * 200_000, "k\\" * 100_000, "%25" * 60_000, "&amp;" * 40_000, "k" * 200_000):
         assert redact(text, sent) == text
+
+
+FORGED = "m\nok    reference value  FAKE"
+
+
+def test_44_a_name_begins_no_line_of_an_error() -> None:
+    with RewardServer() as server, served_as(server, FORGED), RewardClient(server.url, model="other") as client:
+        with pytest.raises(ModelNotFoundError) as caught:
+            client.servers()
+    assert "it lists: m\\nok    reference value  FAKE." in str(caught.value)
+
+
+@pytest.mark.parametrize("command", [["demo", "--url"], ["doctor"]])
+def test_44_a_name_begins_no_line_of_a_report(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RewardServer() as server, served_as(server, FORGED):
+        main([*command, server.url])
+    shown = capsys.readouterr().out
+    assert "m\\nok" in shown
+    assert not [line for line in shown.splitlines() if line.startswith("ok") and "FAKE" in line]

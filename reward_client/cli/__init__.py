@@ -11,7 +11,7 @@ from reward_client import __version__
 from reward_client.cli import demo, doctor, export, recipe, score, serve
 from reward_client.cli._option_names import in_options
 from reward_client.cli._options import OptionError, UsageError
-from reward_client.cli._output import settle, show, show_error, stdout_errors
+from reward_client.cli._output import settle, show, show_error, write
 from reward_client.errors import RewardClientError
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ class _Parser(argparse.ArgumentParser):
         if file is None or file is not sys.stdout:
             super()._print_message(message, file)
             return
-        with stdout_errors():
-            print(message, end="", flush=True)
+        write(message)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -47,12 +47,22 @@ def show(text: object, *, is_error: bool = False, colours: Mapping[str, Colour] 
             lambda word: f"\x1b[{_CODES[colours[word[1]]]}m{word[1]}\x1b[0m",
             line,
         )
-    with suppress(OSError) if is_error else stdout_errors():
+    with suppress(OSError) if is_error else _stdout_errors():
         print(line, file=stream, flush=True)
 
 
+def write(text: str) -> None:
+    """Write a text of argparse to stdout as it stands, with its colours.
+
+    Raises:
+        FileError: As `show`.
+    """
+    with _stdout_errors():
+        print(text, end="", flush=True)
+
+
 @contextmanager
-def stdout_errors() -> Generator[None]:
+def _stdout_errors() -> Generator[None]:
     """Raise errors of stdout as `FileError`. The end of its reader is none."""
     try:
         yield

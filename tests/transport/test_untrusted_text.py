@@ -13,10 +13,11 @@ from urllib.parse import quote, quote_plus, urlencode
 import pytest
 
 import reward_client
-from reward_client import RewardClientError, errors
+from reward_client import ModelNotFoundError, RewardClient, RewardClientError, errors
 from reward_client._transport.redaction import redact
 from reward_client._transport.status_errors import read_error
 from reward_client.cli import main
+from reward_client.cli._output import show_error
 from reward_client.testing import RewardServer
 
 PACKAGE = Path(reward_client.__file__).parent
@@ -138,9 +139,12 @@ FORGED = "m\nok    reference value  FAKE"
 
 
 def test_44_a_name_begins_no_line_of_an_error() -> None:
-    with RewardServer() as server, served_as(server, FORGED), RewardClient(server.url, model="other") as client:
-        with pytest.raises(ModelNotFoundError) as caught:
-            client.servers()
+    with (
+        RewardServer(model_name=FORGED) as server,
+        RewardClient(server.url, model="other") as client,
+        pytest.raises(ModelNotFoundError) as caught,
+    ):
+        client.servers()
     assert "it lists: m\\nok    reference value  FAKE." in str(caught.value)
 
 
@@ -148,8 +152,15 @@ def test_44_a_name_begins_no_line_of_an_error() -> None:
 def test_44_a_name_begins_no_line_of_a_report(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with RewardServer() as server, served_as(server, FORGED):
+    with RewardServer(model_name=FORGED) as server:
         main([*command, server.url])
     shown = capsys.readouterr().out
     assert "m\\nok" in shown
-    assert not [line for line in shown.splitlines() if line.startswith("ok") and "FAKE" in line]
+    assert "\nok    reference value  FAKE" not in shown
+
+
+def test_44_an_error_begins_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    show_error(RewardClientError("HTTP 400: refused\nok    reference value  FAKE"))
+    assert capsys.readouterr().err == (
+        "reward-client: HTTP 400: refused\n  ok    reference value  FAKE\n"
+    )

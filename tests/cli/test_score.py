@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gzip
+import io
 import json
 import os
 import pty
@@ -20,9 +22,10 @@ from pathlib import Path
 
 import pytest
 
-from reward_client import RewardClient
+from reward_client import FileError, RewardClient
 from reward_client.cli import main
 from reward_client.files import score_file
+from reward_client.files.results import Stream
 from reward_client.testing import Fault, RewardServer
 
 from ..files.conftest import read_rows, write_rows
@@ -237,6 +240,23 @@ def test_54_stdout_that_cannot_be_written(
     )
     assert done.returncode == 1
     assert done.stderr == b"reward-client: Cannot write " + reason + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(errno.EPIPE, "its reader has ended"), (errno.ENOSPC, "No space left on device")],
+)
+def test_54_a_stream_that_takes_no_further_row(error: int, reason: str) -> None:
+    class Full(io.BytesIO):
+        def write(self, line: object) -> int:
+            if self.tell():
+                raise OSError(error, os.strerror(error))
+            return super().write(line)  # type: ignore[arg-type]
+
+    stream = Stream(Full())
+    stream.append(b"{}\n")
+    with pytest.raises(FileError, match=f"row 1 to stdout: {reason}. Rows written before: 1."):
+        stream.append(b"{}\n")
 
 
 def test_rows_that_all_fail_into_stdout(server: RewardServer) -> None:

@@ -56,7 +56,9 @@ def test_commands_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
                     known = PROJECT["project"]["optional-dependencies"].keys()
                     assert set(extras.split(",")) <= known, command
             case _:
-                assert command[0] in {"vllm", "git", "cd", "export", "python", "source"}, command
+                assert command[0] in {
+                    *["vllm", "git", "cd", "mkdir", "export", "python", "source"]
+                }, command
 
 
 @pytest.mark.parametrize("page", pages.PAGES, ids=pages.name)

@@ -1737,10 +1737,7 @@ PITFALLS: dict[int, Pitfall] = {
                 "files/results.py",
                 "        except OSError as error:\n            ended",
                 "        except ZeroDivisionError as error:\n            ended",
-                (
-                    COMMANDS + "test_54_a_reader_of_stdout_that_has_enough",
-                    COMMANDS + "test_54_stdout_that_cannot_be_written",
-                ),
+                (COMMANDS + "test_54_a_stream_that_takes_no_further_row",),
             ),
         ),
     ),

@@ -26,6 +26,7 @@ SESSIONS = {
 TEST_COMMAND = "python -m pip install nox && python -m nox"
 REWARD = re.compile(r" *-?\d+\.\d{3}\b|:\d{4,5}\b")
 DEMO_COMMAND = "python -m pip install '.[demo]' && reward-client demo"
+PLAIN = {"vllm", "git", "cd", "mkdir", "export", "python", "source"}
 
 
 def commands(page: Path) -> list[list[str]]:

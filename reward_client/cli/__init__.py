@@ -11,7 +11,7 @@ from reward_client import __version__
 from reward_client.cli import demo, doctor, export, recipe, score, serve
 from reward_client.cli._option_names import in_options
 from reward_client.cli._options import OptionError, UsageError
-from reward_client.cli._output import settle, show, show_error, write
+from reward_client.cli._output import flush_all, show, show_error, write
 from reward_client.errors import RewardClientError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failure: int = options.failure
         return failure
     finally:
-        settle()
+        flush_all()
     return status
 
 

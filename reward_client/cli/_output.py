@@ -83,7 +83,7 @@ def binary_stdout() -> BinaryIO:
     return sys.stdout.buffer
 
 
-def settle() -> None:
+def flush_all() -> None:
     """Write what the streams still hold. Lead one that takes it no more to nowhere.
 
     Python itself would report it at the end of the program, with a status of its own.

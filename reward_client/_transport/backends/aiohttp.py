@@ -74,7 +74,7 @@ class AiohttpBackend:
         self._seconds = None if seconds is None else timeouts.connect + seconds
         found = find_proxy(base_url, connection)
         self.proxy = found.shown if found else None
-        self._scheme.is_certain |= found is not None  # the failure may be that of the proxy
+        self._scheme.is_certain |= found is not None  # the proxy may have failed
         proxy = found.address if found else None
         self._proxy = str(proxy.url) if proxy else None
         self._proxy_headers = dict(proxy.headers) if proxy else None

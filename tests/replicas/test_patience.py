@@ -129,12 +129,21 @@ def test_38_a_connection_that_nobody_answers_takes_a_share_of_the_wait(connect, 
     monkeypatch.setattr(session, "_FIRST_SHARE", 0.2)
     port = free_port()
     client = connect(f"http://127.0.0.1:{port}")
-    with socket.create_server(("127.0.0.1", port)) as silent:
-        threading.Timer(0.5, silent.close).start()
-        later(port)
+    silent = socket.create_server(("127.0.0.1", port))
+    held: list[socket.socket] = []
 
-        client.wait_until_ready(timeout=20)
+    def hold_the_first() -> None:
+        held.append(silent.accept()[0])
+        silent.close()
 
+    holding = threading.Thread(target=hold_the_first)
+    holding.start()
+    later(port)
+
+    client.wait_until_ready(timeout=20)
+
+    holding.join()
+    held[0].close()
     assert client.servers()
 
 

@@ -20,6 +20,14 @@ def printable(text: str) -> str:
     )
 
 
+def one_line(text: str) -> str:
+    """Return a text with escapes in the place of line breaks too.
+
+    Without them, a name could begin a line of its own in a report, and say there what it likes.
+    """
+    return printable(text).replace("\n", "\\n")
+
+
 def escape_record(record: logging.LogRecord) -> bool:
     """Escape the control characters of a log record: a filter for a logger, which keeps it."""
     record.msg, record.args = printable(record.getMessage()), ()

@@ -33,3 +33,8 @@ def shorten(text: str, length: int) -> str:
 def list_numbers(values: Iterable[float]) -> str:
     """Return numbers with six digits, separated by commas."""
     return ", ".join(f"{value:.6g}" for value in values)
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: ``"1 row"``, ``"1,000 rows"``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

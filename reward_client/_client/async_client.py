@@ -279,6 +279,7 @@ class AsyncRewardClient:
             timeout: The longest wait in seconds.
 
         Raises:
+            InputError: If the wait is no number of seconds above 0.
             RewardTimeoutError: If no server is ready in time; its cause is the last error.
             RewardClientError: If a server answers, but cannot give a reward.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -37,13 +38,14 @@ from reward_client._base.turns import (
     lacks_answer,
     no_answer,
 )
+from reward_client._base.wording import describe_type
 from reward_client._client.config import Config
 from reward_client._client.core import join, leave, part
 from reward_client._client.link import Link, connect, discovery_options, log
 from reward_client._client.loop_thread import CLOSED, CLOSED_MEANWHILE
 from reward_client._client.streaming import AsyncRewardStream, OnError, Window, collect
 from reward_client._client.watch import Watch
-from reward_client._protocols.http import SERVER_FAILURES
+from reward_client._protocols.http import IF_STARTING, SERVER_FAILURES
 from reward_client._replicas.pool import ReplicaPool
 from reward_client._scoring.base import Outcome, reward_or_raise
 from reward_client._scoring.factory import output_spec
@@ -57,6 +59,8 @@ if TYPE_CHECKING:
 
 _READY_PAUSE = 1.0
 """Seconds between two looks at a server that is not ready."""
+_FIRST_SHARE = 5.0
+"""Seconds for the first look. Each further one gets twice as many: a slow server needs them."""
 
 
 class Session:
@@ -158,10 +162,15 @@ class Session:
 
     async def wait_until_ready(self, timeout: float) -> None:  # noqa: ASYNC109 - the caller's word
         """Wait until the servers are discovered, those of critics aside."""
+        _check_seconds(timeout)
         deadline = time.monotonic() + timeout
+        share = _FIRST_SHARE
+        said = f"it gave no answer within {timeout:g} s"
         last: RewardClientError | None = None
         while (left := deadline - time.monotonic()) > 0:
-            limit = asyncio.timeout(left)
+            # A connection that nobody answers must not take the whole time.
+            limit = asyncio.timeout(min(left, share))
+            share *= 2
             try:
                 async with limit:
                     await self.servers()
@@ -170,13 +179,21 @@ class Session:
             except TimeoutError:
                 if not limit.expired():
                     raise
-                break
+                last = await self._last_error()
             else:
                 return
             await asyncio.sleep(min(_READY_PAUSE, max(0.0, deadline - time.monotonic())))
+        if last is not None:
+            said = str(last).replace(IF_STARTING, "")
         raise RewardTimeoutError(
-            f"No server was ready within {timeout:g} s. {last or 'Read the log of the server.'}"
+            f"No server was ready within {timeout:g} s at {', '.join(self.config.urls)}. "
+            f"The last attempt: {said}"
         ) from last
+
+    async def _last_error(self) -> RewardClientError | None:
+        """Return the latest failure of a request, if any; its retries may have gone on since."""
+        errors = (transport.last_error for transport in (await self._link()).transports)
+        return next((error for error in errors if error is not None), None)
 
     async def servers(self) -> tuple[ServerProfile, ...]:
         """Return the profiles of the servers in rotation."""
@@ -328,6 +345,21 @@ class Session:
         if self.closed:
             raise RewardClientError(CLOSED)
         return await self.core.link()
+
+
+def _check_seconds(timeout: object) -> None:
+    """Check the longest wait.
+
+    Raises:
+        InputError: If it is no number of seconds.
+    """
+    if not isinstance(timeout, int | float) or isinstance(timeout, bool):
+        given = describe_type(timeout)
+    elif 0 < timeout < math.inf:
+        return
+    else:
+        given = str(timeout)
+    raise InputError(f"timeout= must be a number of seconds above 0, not {given}.")
 
 
 def _always(_: Sample) -> bool:

@@ -418,6 +418,7 @@ class RewardClient:
             timeout: The longest wait in seconds.
 
         Raises:
+            InputError: If the wait is no number of seconds above 0.
             RewardTimeoutError: If no server is ready in time; its cause is the last error.
             RewardClientError: If a server answers, but cannot give a reward.
         """

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from reward_client._base.results import Reward, ServerProfile, TokenizedSample
 from reward_client._base.showing import html_table
-from reward_client._printable import printable
+from reward_client._printable import one_line
 
 Check: TypeAlias = Literal[
     "reach",
@@ -158,7 +158,7 @@ KEY_FITS = ok("key", "/v1/models answers: the API key is right, or the server ne
 
 def _wrapped(lead: str, text: str, width: int) -> str:
     return textwrap.fill(
-        printable(text).replace("\n", "\\n"),
+        one_line(text),
         width,
         initial_indent=lead,
         subsequent_indent=" " * _DETAIL_COLUMN,

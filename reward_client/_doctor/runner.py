@@ -32,7 +32,7 @@ from reward_client._replicas.monitor import ServerMonitor
 from reward_client._scoring.base import Scorer
 from reward_client._server.identity import Identity, identify
 from reward_client._server.state import DiscoveryOptions, ServerState
-from reward_client._server.texts import NoTexts, server_texts
+from reward_client._server.texts import ServerTexts, server_texts
 from reward_client._tokenization import PromptRules
 from reward_client.errors import ServerUnreachableError
 from reward_client.recipes import PromptTable, Recipe, Reference
@@ -166,7 +166,7 @@ class Doctor:
         recipe, options = self._recipe(identity), self._options
         table = recipe.prompt if recipe is not None else PromptTable()
         texts = await server_texts(self._transport, identity.model)
-        _, bos = await (texts or NoTexts()).probe()
+        bos = (await texts.probe())[1] if isinstance(texts, ServerTexts) else None
         return PromptRules(
             generation_prompt=table.generation_prompt,
             bos=table.bos if options.bos is None else options.bos,

@@ -24,6 +24,9 @@ them."""
 SERVER_FAILURES = (TransportError, ServerError, EngineDeadError)
 """Errors that blame the server: another replica may succeed."""
 
+IF_STARTING = " If it is starting, call wait_until_ready() first (--wait in commands)."
+"""The advice at the first contact with a server."""
+
 MAX_DEATHS = 2
 """How many servers may die over one piece of work: at the second death its input is the suspect."""
 

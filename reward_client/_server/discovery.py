@@ -51,7 +51,7 @@ from reward_client._server.template_look import (
     look_at_local_template,
     look_at_template,
 )
-from reward_client._server.texts import local_texts, server_texts
+from reward_client._server.texts import ServerTexts, local_texts, refusal_of, server_texts
 from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client._tokenization.prompt_rules import PromptRules, StepToken
 from reward_client.errors import ProtocolError, RecipeError
@@ -84,11 +84,14 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     if recipe is not None and export is not None:
         _refuse_unserved(recipe, named_head, versions, identity)
     head = named_head or ScalarHead()
-    by_server = await server_texts(transport, model)
+    found = await server_texts(transport, model)
+    by_server, refusal = (
+        (found, "") if isinstance(found, ServerTexts) else (None, refusal_of(found))
+    )
     local = None if by_server else options.local_tokenizer(identity)
     if local is not None:
         await asyncio.to_thread(local.load)
-    texts = by_server or local_texts(local)
+    texts = by_server or local_texts(local, refusal)
     if recipe is not None and (by_server or local) is not None:
         await check_special_tokens(texts, identity, recipe, options)
     logit_tokens = options.output.tokens
@@ -98,7 +101,7 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     wanted = Wanted(versions, head, options.route, export, tokens, options.output.generates)
     listed = await listed_paths(transport)
     hidden = hidden_routes(identity, listed, tokenizes=by_server is not None)
-    nothing = no_route(wanted, hidden)
+    nothing = f"{no_route(wanted, hidden)} {refusal}".rstrip()
     strategies, others = (
         possible(each, listed, takes_text=by_server is not None) for each in strategies_for(wanted)
     )
@@ -113,6 +116,7 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     rules = replace(
         rules,
         server_tokenizes=by_server is not None,
+        tokenize_refusal=refusal,
         system=system,
         trained_tokens=recipe.prompt.max_tokens if recipe is not None else None,
     )
@@ -172,7 +176,9 @@ async def _proven(
     exported, recipe = promised.strategy.exported, promised.recipe
     if local is not None and not await prove_tokenizer(transport, promised, local):
         _logger.warning(
-            "nothing proves that %r is the server's tokenizer: the gateway hides /tokenize", local
+            "nothing proves that %r is the server's tokenizer: the gateway hides /tokenize. %s",
+            local,
+            promised.rules.tokenize_refusal,
         )
     if not promised.request.counted:
         await prove_ends(transport, promised)

@@ -8,6 +8,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from reward_client._base.json_values import as_count, as_list, as_mapping
+from reward_client._base.wording import shorten
+from reward_client._printable import one_line
 from reward_client._protocols.http import Request, Transport
 from reward_client._protocols.vllm.versions import UNKNOWN_VERSION, version_range_of
 from reward_client._server.optional_requests import MODELS_PATH, response_if_any
@@ -238,4 +240,4 @@ def _named(cards: Sequence[Mapping[str, object]]) -> str:
 
 
 def _shortened(name: str) -> str:
-    return name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}…"
+    return shorten(one_line(name), _SHOWN_CHARACTERS)

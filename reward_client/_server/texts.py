@@ -132,22 +132,29 @@ class LocalTexts:
 
 
 class NoTexts:
-    """`Texts` of nobody: only token IDs can be scored."""
+    """`Texts` of nobody: only token IDs can be scored.
+
+    Args:
+        refusal: What ``/tokenize`` answers, as a sentence.
+    """
 
     max_model_len = None
+
+    def __init__(self, refusal: str) -> None:
+        self._refusal = refusal
 
     async def ids(self, text: str, *, add_special_tokens: bool) -> TokenIds:
         """See `Texts`."""
         raise InputError(
             f"Cannot find the token of {text!r}: the gateway hides /tokenize. Give its ID, or the "
-            "model's tokenizer as tokenizer=."
+            f"model's tokenizer as tokenizer=. {self._refusal}"
         )
 
     async def text(self, ids: Sequence[int]) -> str:
         """See `Texts`."""
         raise InputError(
             f"Cannot find the text of token {ids[0]}: the gateway hides /detokenize. Give the "
-            "model's tokenizer as tokenizer=."
+            f"model's tokenizer as tokenizer=. {self._refusal}"
         )
 
     async def probe(self) -> tuple[TokenIds, int | None]:
@@ -155,8 +162,10 @@ class NoTexts:
         return TokenIds.of([*_PLAIN_IDS]), None
 
 
-async def server_texts(transport: Transport, model: str) -> ServerTexts | None:
-    """Return the texts of a server; None if a gateway hides its ``/tokenize``.
+async def server_texts(
+    transport: Transport, model: str
+) -> ServerTexts | StatusError | ProtocolError:
+    """Return the texts of a server; the refusal if a gateway hides its ``/tokenize``.
 
     Raises:
         ResponseMismatchError: If two different texts get the same token IDs.
@@ -164,12 +173,12 @@ async def server_texts(transport: Transport, model: str) -> ServerTexts | None:
     """
     try:
         first = await transport.send(text_request(model, PROBE_TEXT, add_special_tokens=True))
-    except BadRequestError:
-        return None
+    except BadRequestError as error:
+        return error
     except (StatusError, ProtocolError) as error:
         if not may_hide_route(error):
             raise
-        return None  # the key fits, and the model is listed
+        return error  # the key fits, and the model is listed
     other = await tokenize_text(transport, model, _OTHER_TEXT, add_special_tokens=True)
     if token_ids(first) == other:
         raise first.error(
@@ -180,9 +189,15 @@ async def server_texts(transport: Transport, model: str) -> ServerTexts | None:
     return ServerTexts(transport, model, first)
 
 
-def local_texts(tokenizer: LocalTokenizer | None) -> LocalTexts | NoTexts:
+def local_texts(tokenizer: LocalTokenizer | None, refusal: str) -> LocalTexts | NoTexts:
     """Return the texts of a local tokenizer; those of nobody without one."""
-    return NoTexts() if tokenizer is None else LocalTexts(tokenizer)
+    return NoTexts(refusal) if tokenizer is None else LocalTexts(tokenizer)
+
+
+def refusal_of(error: StatusError) -> str:
+    """Return the sentence that says what ``/tokenize`` answers: its cure may lie there."""
+    says = error.server_message.rstrip(".")
+    return f"/tokenize answers {error.status}{f': {says}' if says else ''}."
 
 
 def _bos(ids: TokenIds, bare: TokenIds) -> int | None:

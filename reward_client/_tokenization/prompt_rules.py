@@ -37,6 +37,7 @@ class PromptRules:
         answers: True if the model answers, to `question` or to the conversation itself.
         max_model_len: The most tokens of a prompt, if there is a limit.
         server_tokenizes: False if a gateway hides ``/tokenize``.
+        tokenize_refusal: What ``/tokenize`` answers then, as a sentence.
         headers: The markers and plain texts that the template writes between turns.
         system: The system message that the model was trained with, unless the template writes it.
         trained_tokens: The length of the longest prompt in the model's training, if it is known.
@@ -53,6 +54,7 @@ class PromptRules:
     answers: bool = False
     max_model_len: int | None = None
     server_tokenizes: bool = True
+    tokenize_refusal: str = ""
     headers: tuple[str, ...] = ()
     system: str | None = None
     trained_tokens: int | None = None

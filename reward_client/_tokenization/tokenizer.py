@@ -342,7 +342,9 @@ class Tokenizer:
             return prompt
         if self._choice == "server" or not is_plain(prompt):
             raise RouteNotFoundError(
-                _HIDDEN, status=404, endpoint=f"POST {transport.url}{TOKENIZE_PATH}"
+                f"{_HIDDEN} {rules.tokenize_refusal}".rstrip(),
+                status=404,
+                endpoint=f"POST {transport.url}{TOKENIZE_PATH}",
             )
         proof = await self._proof_for(profile)
         if proof.failure is not None:

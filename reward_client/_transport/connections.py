@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from contextlib import suppress
 from contextvars import ContextVar
-from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
@@ -23,8 +21,6 @@ _KEEPALIVE_SECONDS = 4.0
 _MAX_HEADER_BYTES = 65_536
 # With aiohttp's default of 64 kB a large response stops and starts its socket many times.
 _READ_BUFFER_BYTES = 2**20
-_HANDSHAKE_SECONDS = 2.0
-_HTTP_PORT = 80
 
 
 latest_connection: ContextVar[ResponseHandler | None] = ContextVar(
@@ -120,20 +116,3 @@ def tls_context(connection: Connection) -> ssl.SSLContext:
             "SSL_CERT_FILE."
         ) from error
     return context
-
-
-async def speaks_tls(url: str) -> bool:
-    """Return whether the port of a plain HTTP URL answers a TLS handshake."""
-    parts = urlsplit(url)
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # nothing is sent over this connection
-    try:
-        async with asyncio.timeout(_HANDSHAKE_SECONDS):
-            _, writer = await asyncio.open_connection(
-                parts.hostname, parts.port or _HTTP_PORT, ssl=context
-            )
-    except (OSError, TimeoutError):  # ssl.SSLError is an OSError
-        return False
-    writer.transport.abort()
-    return True

@@ -18,6 +18,7 @@ import orjson
 from reward_client._base.json_values import is_overfull
 from reward_client._base.options import Limits, RetryPolicy
 from reward_client._protocols.http import (
+    IF_STARTING,
     MAX_DEATHS,
     RESTART_SECONDS,
     SERVER_FAILURES,
@@ -51,6 +52,7 @@ from reward_client.errors import (
     InputError,
     ProtocolError,
     ResponseMismatchError,
+    RewardClientError,
 )
 
 _logger = logging.getLogger("reward_client")
@@ -93,6 +95,7 @@ class HttpTransport:
         self.url = url
         self.has_stand_in = has_stand_in
         self.lost_at = -math.inf
+        self.last_error: RewardClientError | None = None
         self.binding = Binding()
         self._succeeded_at = -math.inf
         self._fell_silent_at = -math.inf
@@ -327,7 +330,7 @@ class HttpTransport:
         reason = redact(str(error), self._headers)[:200]
         message = f"{reason[:1].upper()}{reason[1:]}. {rule.hint}{self._through()}"
         if rule.server_lost and not self._has_answered:
-            message += " If it is starting, call wait_until_ready() first (--wait in commands)."
+            message += IF_STARTING
         return Failure(
             rule.error(message, endpoint=endpoint, request_id=request_id),
             summary=error.kind.value,
@@ -480,6 +483,7 @@ class _Attempts:
             if not self.summaries:
                 self._failing_since = self._failed_at
             self._last = outcome
+            self._transport.last_error = outcome.error
             self.summaries.append(summary)
         return outcome
 

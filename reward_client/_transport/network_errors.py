@@ -202,6 +202,12 @@ _BY_CLASS_NAME = (
     ("PoolTimeout", NetworkErrorKind.CONNECT_TIMEOUT),
 )
 
+# The first bytes of an alert of TLS, as the libraries show what they cannot read.
+_TLS_ALERT = r"b'\x15\x03"
+# OpenSSL's own words: httpx hides the class of their error behind its ConnectError.
+_OF_OPENSSL = "[SSL: "
+_HIDES_OPENSSL = (NetworkErrorKind.REFUSED, NetworkErrorKind.CONNECT_TIMEOUT)
+
 # The beginning of both libraries' message for a status in response to CONNECT.
 _PROXY_REFUSED = re.compile(r"40[0-7]\b")
 
@@ -215,15 +221,19 @@ def classify(error: BaseException, *, reading: bool) -> NetworkErrorKind | None:
     """
     chain = list(_causes(error))
     names = {cls.__name__ for link in chain for cls in type(link).__mro__}
+    text = " ".join(map(str, chain))
     if "RemoteProtocolError" in names:
         # h11 has one class for a peer that left and a peer that speaks another protocol.
-        text = " ".join(map(str, chain))
         if "peer closed" in text:
             return NetworkErrorKind.CUT
         return NetworkErrorKind.RESET if "disconnected" in text else NetworkErrorKind.NOT_HTTP
     kind = next((kind for name, kind in _BY_CLASS_NAME if name in names), None)
     if kind is NetworkErrorKind.PROXY and any(_PROXY_REFUSED.match(str(link)) for link in chain):
         return NetworkErrorKind.PROXY_REFUSAL
+    if kind is NetworkErrorKind.NOT_HTTP and _TLS_ALERT in text:
+        return NetworkErrorKind.PLAIN_TO_TLS
+    if kind in _HIDES_OPENSSL and _OF_OPENSSL in text:
+        return NetworkErrorKind.TLS
     return NetworkErrorKind.CUT if reading and kind is NetworkErrorKind.RESET else kind
 
 

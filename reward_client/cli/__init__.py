@@ -3,41 +3,59 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reward_client import __version__
 from reward_client.cli import demo, doctor, export, recipe, score, serve
-from reward_client.cli._options import UsageError
-from reward_client.cli._output import show, show_error
+from reward_client.cli._option_names import in_options
+from reward_client.cli._options import OptionError, UsageError
+from reward_client.cli._output import flush_all, show, show_error, write
 from reward_client.errors import RewardClientError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 __all__ = ["main"]
 
+_FAILED = 1
+_INVALID = 2
 _INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
+    options = argparse.Namespace(failure=_FAILED)
     try:
-        options = _parser().parse_args(arguments)
+        options = _parser().parse_args(arguments, options)
         status: int = options.run(options) or 0
-        sys.stdout.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:  # the reader of the output has ended early, like `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OptionError as error:
+        show_error(in_options(error, options))
+        return _INVALID
     except (RewardClientError, UsageError, ImportError) as error:
-        show_error(error)
-        return 1
+        show_error(in_options(error, options))
+        failure: int = options.failure
+        return failure
+    finally:
+        flush_all()
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that says so if stdout takes no help and no version."""
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        if file is None or file is not sys.stdout:
+            super()._print_message(message, file)
+            return
+        write(message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="reward-client", description="Get rewards from reward models served by vLLM."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")

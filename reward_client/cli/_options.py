@@ -10,9 +10,9 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypedDict, Unpack, get_args
 
-from reward_client import Connection, RetryPolicy, RewardClient, Timeouts
+from reward_client import Connection, RetryPolicy, RewardClient, RewardClientError, Timeouts
 from reward_client._base.options import API_KEY_VARIABLE, OnOverlong
-from reward_client._client.base_url import environment_key, request_headers
+from reward_client._client.base_url import environment_key, request_headers, server_urls
 
 _LONGEST_WAIT = 365 * 24 * 3600
 _MAX_PORT = 2**16 - 1
@@ -47,6 +47,10 @@ class FurtherOptions(TypedDict, total=False):
 
 class UsageError(Exception):
     """The command line or an input file is invalid."""
+
+
+class OptionError(UsageError):
+    """An option is invalid."""
 
 
 def add_command(
@@ -157,17 +161,39 @@ def open_client(
         url: The server; None for that of the environment.
         options: The parsed options.
         more: Further options of the client.
+
+    Raises:
+        OptionError: If an option is invalid.
+        ImportError: If an option needs a library that is not installed.
     """
-    return RewardClient(
-        url,
-        model=options.model,
-        api_key=options.api_key,
-        headers=_headers(options.headers),
-        connection=Connection() if options.ca is None else Connection(verify=options.ca),
-        recipe=chosen_recipe(options),
-        on_overlong=options.on_overlong,
-        **more,
-    )
+    try:
+        if options.ca is not None:
+            _check_use_of_certificates(server_urls(url))
+        return RewardClient(
+            url,
+            model=options.model,
+            api_key=options.api_key,
+            headers=_headers(options.headers),
+            connection=Connection() if options.ca is None else Connection(verify=options.ca),
+            recipe=chosen_recipe(options),
+            on_overlong=options.on_overlong,
+            **more,
+        )
+    except RewardClientError as error:  # nothing has been sent yet
+        raise OptionError(error) from error
+
+
+def _check_use_of_certificates(urls: Sequence[str]) -> None:
+    """Refuse certificates that nothing is checked with: neither a server nor a proxy."""
+    from reward_client._transport.proxies import find_proxy
+
+    for url in urls:
+        found = find_proxy(url, Connection())
+        if url.startswith("http:") and (found is None or found.address.url.scheme == "http"):
+            raise OptionError(
+                f"Cannot use --ca for {url}: a server at http:// has no certificate. Give its "
+                "https:// address, or leave out --ca."
+            )
 
 
 def sent_headers(options: argparse.Namespace) -> dict[str, str]:
@@ -208,5 +234,5 @@ def header(text: str) -> tuple[str, str]:
 def _headers(given: Sequence[tuple[str, str]]) -> dict[str, str]:
     headers = dict(given)
     if len(headers) < len(given):
-        raise UsageError("Cannot send a header twice. Give each --header another name.")
+        raise OptionError("Cannot send a header twice. Give each --header another name.")
     return headers

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reward_client import Conversation
-from reward_client._base.wording import shorten
+from reward_client._base.wording import count, shorten
+from reward_client._printable import one_line
 from reward_client.cli._options import (
     Commands,
     UsageError,
@@ -108,21 +109,22 @@ def _score(
     plain = read_plainly(profile, sent_headers(options), [*map(_ways_to_write, prompts, shown)])
     show(
         f"{server} answers as vLLM {profile.version or 'of unknown version'}: model "
-        f"{profile.model}, route {profile.route}, raw rewards "
+        f"{one_line(profile.model)}, route {profile.route}, raw rewards "
         f"(known by {profile.activation_known_by}).\n"
     )
     values = [reward.value for reward in rewards]
     _print_pairs(pairs, values, plain)
     right = sum(good > bad for good, bad in zip(values[::2], values[1::2], strict=True))
     show(
-        f"\nThe chosen answer has the higher reward in {right} of {len(pairs)} pairs "
+        f"\nThe chosen answer has the higher reward in {right} of {count(len(pairs), 'pair')} "
         f"({right / len(pairs):.1%})."
     )
     if forward is not None:
         _print_difference(values, [forward(prompt) for prompt in prompts])
     if plain is not None:
         show(explain(values[: len(plain)], plain))
-    show(f"{len(values)} conversations in {seconds:.2f} s: {len(values) / seconds:.0f} per second.")
+    scored = count(len(values), "conversation")
+    show(f"{scored} in {seconds:.2f} s: {len(values) / seconds:.0f} per second.")
 
 
 def _ways_to_write(ids: Sequence[int], conversation: object) -> Prompt:

@@ -11,7 +11,6 @@ from reward_client import Diagnosis, RetryPolicy, RewardClientError, Timeouts
 from reward_client._base.options import BASE_URL_VARIABLE
 from reward_client.cli._options import (
     Commands,
-    UsageError,
     add_command,
     add_overlong_option,
     add_recipe_option,
@@ -19,7 +18,7 @@ from reward_client.cli._options import (
     add_wait_option,
     open_client,
 )
-from reward_client.cli._output import Colour, show, show_error
+from reward_client.cli._output import Colour, show
 
 if TYPE_CHECKING:
     import argparse
@@ -58,25 +57,17 @@ def add_to(commands: Commands) -> None:
     add_recipe_option(parser)
     add_overlong_option(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=_doctor)
+    parser.set_defaults(run=_doctor, failure=_FAILED)
 
 
 def _doctor(options: argparse.Namespace) -> int:
     from reward_client._doctor import replica_findings
 
     diagnoses: list[Diagnosis] = []
-    try:
-        for diagnosis in _diagnoses(options):
-            diagnoses.append(diagnosis)
-            if not options.json:
-                show(f"{diagnosis}\n", colours=_COLOURS)
-    except (
-        RewardClientError,
-        UsageError,
-        ImportError,
-    ) as error:  # about the options; all other errors are findings
-        show_error(error)
-        return _FAILED
+    for diagnosis in _diagnoses(options):
+        diagnoses.append(diagnosis)
+        if not options.json:
+            show(f"{diagnosis}\n", colours=_COLOURS)
     replicas = Diagnosis(url="", findings=tuple(replica_findings(diagnoses)))
     status = max(diagnosis.status for diagnosis in (*diagnoses, replicas))
     if options.json:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from reward_client.cli._options import Commands, add_command
+from reward_client import RewardClientError
+from reward_client.cli._options import Commands, OptionError, add_command
 from reward_client.cli._output import show
 
 if TYPE_CHECKING:
@@ -49,7 +50,11 @@ def _recipe(options: argparse.Namespace) -> None:
     if known is None and fitting and all(parts):
         show("\n".join(fitting))
     else:
-        show(describe(known or named_recipe(name)))
+        try:
+            recipe = known or named_recipe(name)
+        except RewardClientError as error:
+            raise OptionError(error) from error
+        show(describe(recipe))
 
 
 def _listed() -> Iterator[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from reward_client import ServerUnreachableError
 from reward_client._base.options import BASE_URL_VARIABLE
 from reward_client.cli._options import (
     Commands,
-    UsageError,
+    OptionError,
     add_command,
     add_overlong_option,
     add_recipe_option,
@@ -17,7 +16,7 @@ from reward_client.cli._options import (
     add_wait_option,
     open_client,
 )
-from reward_client.cli._output import show, show_error, shows_progress
+from reward_client.cli._output import binary_stdout, show, show_error, shows_progress
 
 if TYPE_CHECKING:
     import argparse
@@ -77,7 +76,7 @@ def add_to(commands: Commands) -> None:
 def _score(options: argparse.Namespace) -> int:
     is_pipe = options.output == _PIPE
     if is_pipe and options.retry_failed:
-        raise UsageError("Cannot retry rows: stdout keeps no results. Name a file as output.")
+        raise OptionError("Cannot retry rows: stdout keeps no results. Name a file as output.")
     with open_client(options.url, options, tokenizer=options.tokenizer) as client:
         if options.wait > 0:
             client.wait_until_ready(timeout=options.wait)
@@ -101,14 +100,15 @@ def _scored(client: RewardClient, options: argparse.Namespace) -> ScoreSummary:
     from reward_client.files.runner import score_stream
 
     # On one terminal, a bar would break the lines of results.
-    progress = shows_progress() and not (options.output == _PIPE and sys.stdout.isatty())
     source = _STDIN if options.input == _PIPE else options.input
     if options.output == _PIPE:
-        return score_stream(client, source, sys.stdout.buffer, progress=progress)
+        stream = binary_stdout()
+        progress = shows_progress() and not stream.isatty()
+        return score_stream(client, source, stream, progress=progress)
     return score_file(
         client,
         source,
         options.output,
         retry_failed=options.retry_failed,
-        progress=progress,
+        progress=shows_progress(),
     )

@@ -105,6 +105,7 @@ class Stream:
     def __init__(self, stream: BinaryIO) -> None:
         self.path = Path("-")
         self._stream = stream
+        self._written = 0
 
     def whole_lines(self) -> Iterator[bytes]:
         """Iterate over the lines of earlier runs: none."""
@@ -114,10 +115,19 @@ class Stream:
         """Append a line, at once.
 
         Raises:
-            OSError: If the line cannot be written.
+            FileError: If the line cannot be written; it says how many were.
         """
-        self._stream.write(line)
-        self._stream.flush()
+        try:
+            self._stream.write(line)
+            self._stream.flush()
+        except OSError as error:
+            ended = isinstance(error, BrokenPipeError)
+            reason = "its reader has ended" if ended else error.strerror or error
+            raise FileError(
+                f"Cannot write row {self._written} to stdout: {reason}. "
+                f"Rows written before: {self._written:,}."
+            ) from error
+        self._written += 1
 
     def cut(self, row: int) -> str:
         """Say which results are in doubt: they cannot be taken back."""

@@ -135,7 +135,7 @@ def score_stream(
         progress: Show a progress bar.
 
     Raises:
-        OSError: If the stream cannot be written.
+        FileError: If the stream cannot be written.
         RewardClientError: As in `score_file`.
     """
     with Source(Path(source)) as rows:

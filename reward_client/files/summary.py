@@ -12,8 +12,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from reward_client._base.json_values import as_list, as_mapping
-from reward_client._base.wording import shorten
+from reward_client._base.wording import count, shorten
 from reward_client._client.failures import fault_of
+from reward_client._printable import one_line
 
 _SAMPLE_SIZE = 50_000
 """Quantiles of more rewards are estimated from a sample of this size (error: 0.5 % of rank)."""
@@ -62,13 +63,14 @@ class ScoreSummary:
 
     def __str__(self) -> str:
         """Format the summary as lines for people."""
-        lines = [f"{self.rows:,} rows: {self.rows - self.failed:,} scored, {self.failed:,} failed"]
+        scored = self.rows - self.failed
+        lines = [f"{count(self.rows, 'row')}: {scored:,} scored, {self.failed:,} failed"]
         if self.failures:
             lines[0] += f" ({', '.join(f'{n:,} {error}' for error, n in self.failures.items())})"
         if self.kept:
             lines[0] += f"; {self.kept:,} of them in earlier runs"
         lines += [
-            f"first {error}, in row {row}: {shorten(message, _REASON_CHARACTERS)}"
+            f"first {error}, in row {row}: {shorten(one_line(message), _REASON_CHARACTERS)}"
             for error, (row, message) in self.reasons.items()
         ]
         if self.unread:
@@ -79,7 +81,7 @@ class ScoreSummary:
             lines.append(f"rewards: {shown}")
         if self.conversations:
             lines.append(
-                f"{self.conversations:,} conversations in {self.seconds:.1f} s: "
+                f"{count(self.conversations, 'conversation')} in {self.seconds:.1f} s: "
                 f"{self.conversations / self.seconds:,.0f} conv/s, "
                 f"{self.tokens / self.seconds:,.0f} tokens/s"
             )

@@ -132,5 +132,7 @@ def serve(
         contextlib.suppress(KeyboardInterrupt),
         RewardServer(dialect=dialect, head=head, raw=raw, api_key=api_key, port=port) as server,
     ):
-        print(f"Serving sum-judge as vLLM {dialect} at {server.url}; Ctrl-C stops it.", flush=True)
+        line = f"Serving sum-judge as vLLM {dialect} at {server.url}; Ctrl-C stops it."
+        with contextlib.suppress(OSError):  # a server serves, whether or not anybody reads this
+            print(line, flush=True)
         threading.Event().wait()

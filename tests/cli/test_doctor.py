@@ -154,7 +154,7 @@ def test_the_recipe(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["ftp://127.0.0.1"], "base_url must look like"),
+        (["ftp://127.0.0.1"], "URL must look like"),
         (["http://me:a-password@127.0.0.1"], "no user or password"),
         (["--recipe", "missing.toml"], "Cannot read the recipe missing.toml"),
         (["--recipe", "no-such-model"], "There is no recipe for 'no-such-model'"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +39,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (Terminal, {"TERM": "dumb", "FORCE_COLOR": "1"}, True),
         (io.StringIO, {}, False),
         (io.StringIO, {"FORCE_COLOR": "1"}, True),
+        (Terminal, {"FORCE_COLOR": "0"}, False),
         (io.StringIO, {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
     ],
 )
@@ -74,3 +77,17 @@ def test_the_doctor_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_bar_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["demo"]) == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("arguments", [["recipe"], ["--version"], ["recipe", "--help"], ["demo"]])
+def test_a_full_disk(arguments: list[str]) -> None:
+    program = "from reward_client.cli import main; raise SystemExit(main())"
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    said = b"reward-client: Cannot write to stdout: No space left on device.\n"
+    assert (done.returncode, done.stderr) == (1, said)

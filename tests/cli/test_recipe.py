@@ -110,7 +110,7 @@ def test_a_part_of_a_name_lists_what_it_fits(capsys, part, keys):
     ],
 )
 def test_unknown_names(capsys, name, near):
-    assert main(["recipe", name]) == 1
+    assert main(["recipe", name]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert f"There is no recipe for {name!r}. {near}" in captured.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_an_invalid_header_is_not_shown(text: str, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize("value", [f"{SECRET}\n", f"{SECRET}é", f"{SECRET}\x00"])
 def test_an_invalid_value_is_not_shown(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["score", "in.jsonl", "out.jsonl", "--url", "http://127.0.0.1:9"]
-    assert cli.main([*command, "--header", f"x-key={value}"]) == 1
+    assert cli.main([*command, "--header", f"x-key={value}"]) == 2
     err = capsys.readouterr().err
     assert "header 'x-key' must be printable ASCII text" in err
     assert SECRET not in err
@@ -66,7 +67,7 @@ def test_an_invalid_value_is_not_shown(value: str, capsys: pytest.CaptureFixture
 
 def test_a_header_given_twice(capsys: pytest.CaptureFixture[str]) -> None:
     headers = ["--header", f"X-Key={SECRET}", "--header", "x-key=other"]
-    assert cli.main(["demo", "--url", "http://127.0.0.1:9", *headers]) == 1
+    assert cli.main(["demo", "--url", "http://127.0.0.1:9", *headers]) == 2
     err = capsys.readouterr().err
     assert "Cannot send a header twice" in err
     assert SECRET not in err
@@ -84,7 +85,7 @@ def test_certificates_of_our_own(
 
 def test_certificates_that_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["score", "in.jsonl", "out.jsonl", "--url", "https://127.0.0.1:9"]
-    assert cli.main([*command, "--ca", "missing.pem"]) == 1
+    assert cli.main([*command, "--ca", "missing.pem"]) in (1, 2)
     assert "Cannot read a certificate file" in capsys.readouterr().err
 
 
@@ -116,3 +117,31 @@ def test_the_doctor_knows_the_url_of_the_environment(
 def test_the_doctor_without_any_url(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor"]) == 2
     assert "REWARD_CLIENT_BASE_URL" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["score", "a", "b"], "--url (or REWARD_CLIENT_BASE_URL) must be the server's URL"),
+        (["score", "a", "b", "--url", "x"], "--url must look like http://host:8000, not 'x'."),
+        (["doctor", "x"], "URL must look like http://host:8000, not 'x'."),
+        (["demo", "--url", "http://a:b@c"], "Use --api-key or --header."),
+    ],
+)
+def test_an_invalid_option_has_its_name(
+    command: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(command) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_an_error_of_a_run_names_options(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["demo", "--url", serve().url, "--model", "nobody"]) == 1
+    assert "Name one of them by --model. [" in capsys.readouterr().err
+
+
+def test_certificates_without_use(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["doctor", "https://127.0.0.1:9", "http://127.0.0.1:9", "--ca"]
+    assert cli.main([*command, ssl.get_default_verify_paths().openssl_cafile]) == 2
+    err = capsys.readouterr().err
+    assert "Cannot use --ca for http://127.0.0.1:9: a server at http:// has no" in err

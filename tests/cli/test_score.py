@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gzip
+import io
 import json
 import os
 import pty
@@ -20,9 +22,10 @@ from pathlib import Path
 
 import pytest
 
-from reward_client import RewardClient
+from reward_client import FileError, RewardClient
 from reward_client.cli import main
 from reward_client.files import score_file
+from reward_client.files.results import Stream
 from reward_client.testing import Fault, RewardServer
 
 from ..files.conftest import read_rows, write_rows
@@ -94,8 +97,8 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert run("--url", server.url) == 1
     write_rows(Path("in.jsonl"), ROWS)
     assert run("--url", server.url, "--model", "nobody") == 1
-    assert run("--url", server.url, "--recipe", "nothing") == 1
-    assert run() == 1
+    assert run("--url", server.url, "--recipe", "nothing") == 2
+    assert run() == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
     assert all(line.startswith("reward-client: ") for line in lines)
@@ -197,16 +200,63 @@ def test_stdin_and_stdout(server: RewardServer) -> None:
     assert zipped.stdout == piped.stdout
 
 
-def test_a_reader_of_stdout_that_has_enough(server: RewardServer) -> None:
+def test_54_a_reader_of_stdout_that_has_enough(server: RewardServer) -> None:
     write_rows(Path("in.jsonl"), ROWS * 500)
     program = shlex.join([sys.executable, "-c", COMMAND, "score", "in.jsonl", "-", "--url"])
     done = subprocess.run(
-        ["bash", "-c", f"{program} {server.url} | head -n 1"],
+        ["bash", "-o", "pipefail", "-c", f"{program} {server.url} | head -n 1"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         check=False,
     )
-    assert (done.returncode, done.stdout.count(b"\n"), done.stderr) == (0, 1, b"")
+    # `bash -o pipefail`: the status is that of the command, and not of `head`.
+    assert (done.returncode, done.stdout.count(b"\n")) == (1, 1)
+    assert re.fullmatch(
+        rb"reward-client: Cannot write row (\d+) to stdout: its reader has ended\. "
+        rb"Rows written before: \1\.\n",
+        done.stderr.replace(b",", b""),
+    )
+
+
+@pytest.mark.parametrize(
+    ("redirection", "reason"),
+    [
+        ("> /dev/full", b"row 0 to stdout: No space left on device. Rows written before: 0."),
+        (">&-", b"to stdout: it is closed."),
+    ],
+)
+def test_54_stdout_that_cannot_be_written(
+    server: RewardServer, redirection: str, reason: bytes
+) -> None:
+    write_rows(Path("in.jsonl"), ROWS)
+    program = shlex.join(
+        [sys.executable, "-c", COMMAND, "score", "in.jsonl", "-", "--url", server.url]
+    )
+    done = subprocess.run(
+        ["bash", "-c", f"{program} {redirection}"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == b"reward-client: Cannot write " + reason + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(errno.EPIPE, "its reader has ended"), (errno.ENOSPC, "No space left on device")],
+)
+def test_54_a_stream_that_takes_no_further_row(error: int, reason: str) -> None:
+    class Full(io.BytesIO):
+        def write(self, line: object) -> int:
+            if self.tell():
+                raise OSError(error, os.strerror(error))
+            return super().write(line)  # type: ignore[arg-type]
+
+    stream = Stream(Full())
+    stream.append(b"{}\n")
+    with pytest.raises(FileError, match=f"row 1 to stdout: {reason}. Rows written before: 1."):
+        stream.append(b"{}\n")
 
 
 def test_rows_that_all_fail_into_stdout(server: RewardServer) -> None:
@@ -219,7 +269,7 @@ def test_rows_that_all_fail_into_stdout(server: RewardServer) -> None:
 
 def test_stdout_cannot_be_retried(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["score", "in.jsonl", "-", "--url", "http://127.0.0.1:9", "--retry-failed"]
-    assert main(command) == 1
+    assert main(command) == 2
     assert "Cannot retry rows: stdout keeps no results." in capsys.readouterr().err
 
 

@@ -5,22 +5,16 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
-import json
 import shutil
 from importlib import resources
 from pathlib import Path
 from typing import Any
-
-from reward_client.testing import demo_pairs
 
 MODELS = ("my-reward-model", "my-policy")
 
 
 def example_files(folder: Path) -> None:
     """Write the files that the pages tell the reader to have."""
-    rows = [{"messages": pair["chosen"]} for pair in demo_pairs()[:6]]
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    (folder / "conversations.jsonl").write_text(lines, encoding="utf-8")
     with resources.as_file(
         resources.files("reward_client.testing") / "_model" / "checkpoint"
     ) as checkpoint:

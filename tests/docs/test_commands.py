@@ -26,6 +26,7 @@ SESSIONS = {
 TEST_COMMAND = "python -m pip install nox && python -m nox"
 REWARD = re.compile(r" *-?\d+\.\d{3}\b|:\d{4,5}\b")
 DEMO_COMMAND = "python -m pip install '.[demo]' && reward-client demo"
+PLAIN = {"vllm", "git", "cd", "mkdir", "export", "python", "source"}
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -56,7 +57,9 @@ def test_commands_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
                     known = PROJECT["project"]["optional-dependencies"].keys()
                     assert set(extras.split(",")) <= known, command
             case _:
-                assert command[0] in {"vllm", "git", "cd", "export", "python", "source"}, command
+                assert command[0] in {
+                    *["vllm", "git", "cd", "mkdir", "export", "python", "source"]
+                }, command
 
 
 @pytest.mark.parametrize("page", pages.PAGES, ids=pages.name)

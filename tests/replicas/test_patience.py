@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from reward_client import (
     AuthenticationError,
+    InputError,
     RetryPolicy,
     RewardTimeoutError,
     ServerError,
@@ -20,6 +22,7 @@ from reward_client import (
     Timeouts,
     TransportError,
 )
+from reward_client._client import session
 from reward_client._replicas import monitor
 from reward_client._transport import http_transport
 from reward_client.testing import RewardServer
@@ -227,6 +230,52 @@ def test_38_a_server_that_is_starting_can_be_awaited(connect, later, monkeypatch
     client.wait_until_ready(timeout=30)
 
     assert client.servers()
+
+
+def test_38_a_connection_that_nobody_answers_takes_a_share_of_the_wait(connect, later, monkeypatch):
+    monkeypatch.setattr(session, "_FIRST_SHARE", 0.2)
+    port = free_port()
+    client = connect(f"http://127.0.0.1:{port}")
+    silent = socket.create_server(("127.0.0.1", port))
+    held: list[socket.socket] = []
+
+    def hold_the_first() -> None:
+        held.append(silent.accept()[0])
+        silent.close()
+
+    holding = threading.Thread(target=hold_the_first)
+    holding.start()
+    later(port)
+
+    client.wait_until_ready(timeout=20)
+
+    holding.join()
+    held[0].close()
+    assert client.servers()
+
+
+def test_38_a_wait_names_the_server_and_the_last_attempt(connect):
+    def loading(_):
+        return sending(http(b'{"error": {"message": "model is loading"}}', 503))
+
+    with (
+        RawServer(loading) as server,
+        pytest.raises(RewardTimeoutError, match="model is loading") as caught,
+    ):
+        connect(server.url).wait_until_ready(timeout=1)
+    assert f"at {server.url}. The last attempt: HTTP 503" in str(caught.value)
+
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(RewardTimeoutError, match=r"The last attempt: .*refused") as caught:
+        connect(url).wait_until_ready(timeout=1)
+    assert url in str(caught.value)
+    assert "wait_until_ready" not in str(caught.value)
+
+
+@pytest.mark.parametrize("timeout", [None, "3", True, 0, -1, float("nan"), float("inf")])
+def test_a_wait_is_a_number_of_seconds(connect, timeout):
+    with pytest.raises(InputError, match="timeout= must be a number of seconds above 0, not"):
+        connect("http://127.0.0.1:9").wait_until_ready(timeout=timeout)
 
 
 def test_a_wait_has_an_end(connect):

@@ -13,10 +13,11 @@ from urllib.parse import quote, quote_plus, urlencode
 import pytest
 
 import reward_client
-from reward_client import RewardClientError, errors
+from reward_client import ModelNotFoundError, RewardClient, RewardClientError, errors
 from reward_client._transport.redaction import redact
 from reward_client._transport.status_errors import read_error
 from reward_client.cli import main
+from reward_client.cli._output import show_error
 from reward_client.testing import RewardServer
 
 PACKAGE = Path(reward_client.__file__).parent
@@ -132,3 +133,34 @@ def test_redaction_takes_linear_time() -> None:
     sent = {"authorization": f"Bearer {SECRET}"}
     for text in ("\\" * 200_000, "k\\" * 100_000, "%25" * 60_000, "&amp;" * 40_000, "k" * 200_000):
         assert redact(text, sent) == text
+
+
+FORGED = "m\nok    reference value  FAKE"
+
+
+def test_44_a_name_begins_no_line_of_an_error() -> None:
+    with (
+        RewardServer(model_name=FORGED) as server,
+        RewardClient(server.url, model="other") as client,
+        pytest.raises(ModelNotFoundError) as caught,
+    ):
+        client.servers()
+    assert "it lists: m\\nok    reference value  FAKE." in str(caught.value)
+
+
+@pytest.mark.parametrize("command", [["demo", "--url"], ["doctor"]])
+def test_44_a_name_begins_no_line_of_a_report(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RewardServer(model_name=FORGED) as server:
+        main([*command, server.url])
+    shown = capsys.readouterr().out
+    assert "m\\nok" in shown
+    assert "\nok    reference value  FAKE" not in shown
+
+
+def test_44_an_error_begins_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    show_error(RewardClientError("HTTP 400: refused\nok    reference value  FAKE"))
+    assert capsys.readouterr().err == (
+        "reward-client: HTTP 400: refused\n  ok    reference value  FAKE\n"
+    )

@@ -26,15 +26,12 @@ from reward_client._transport.connections import (
     drop_session,
     latest_connection,
     open_session,
-    speaks_tls,
     tls_context,
 )
-from reward_client._transport.network_errors import NetworkError, NetworkErrorKind, classify
 from reward_client._transport.proxies import find_proxy
+from reward_client._transport.scheme import Scheme
 from reward_client.errors import InputError
 
-# What plain HTTP gets from a port that speaks TLS: no answer, or an alert of TLS.
-_OF_TLS_PORTS = (NetworkErrorKind.RESET, NetworkErrorKind.CUT, NetworkErrorKind.NOT_HTTP)
 # aiohttp warns about larger bodies in one piece: they block the event loop.
 _MAX_PIECE_BYTES = 2**19
 
@@ -65,8 +62,7 @@ class AiohttpBackend:
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
         self._dropped: WeakSet[ResponseHandler] = WeakSet()
-        self._has_answered = False
-        self._scheme_checked = urlsplit(base_url).scheme == "https"
+        self._scheme = Scheme(base_url)
         self._timeout = aiohttp.ClientTimeout(
             # The first covers name lookup, connection and TLS together; the pool has no limit, so
             # no request waits for a free connection.
@@ -78,6 +74,7 @@ class AiohttpBackend:
         self._seconds = None if seconds is None else timeouts.connect + seconds
         found = find_proxy(base_url, connection)
         self.proxy = found.shown if found else None
+        self._scheme.is_certain |= found is not None  # the proxy may have failed
         proxy = found.address if found else None
         self._proxy = str(proxy.url) if proxy else None
         self._proxy_headers = dict(proxy.headers) if proxy else None
@@ -123,7 +120,7 @@ class AiohttpBackend:
                     proxy_headers=self._proxy_headers,
                 ) as response,
             ):
-                reading = self._has_answered = True
+                reading = self._scheme.is_certain = True
                 content = await read_body(
                     response.content.iter_any(),
                     status=response.status,
@@ -146,7 +143,7 @@ class AiohttpBackend:
         except Exception as error:  # noqa: BLE001 - raised again
             if latest_connection.get() in self._dropped:
                 return await self.send(method, path, body, headers)
-            await self._check_scheme(error)
+            await self._scheme.check(error)
             raise_network_error(error, reading=reading, closed=self._closed, deadline=deadline)
 
     async def _close(self, protocol: ResponseHandler) -> None:
@@ -155,20 +152,6 @@ class AiohttpBackend:
         # `protocol.close` would never wake that request.
         if protocol.transport is not None:
             protocol.transport.close()
-
-    async def _check_scheme(self, error: Exception) -> None:
-        """Look whether the port speaks TLS, at the first failure of plain HTTP before any answer.
-
-        Raises:
-            NetworkError: If it does.
-        """
-        if self._has_answered or self._scheme_checked or self._proxy is not None:
-            return
-        if classify(error, reading=False) not in _OF_TLS_PORTS:
-            return
-        self._scheme_checked = True
-        if await speaks_tls(self._base_url):
-            raise NetworkError(NetworkErrorKind.PLAIN_TO_TLS, self._base_url) from None
 
     async def aclose(self) -> None:
         """Close the connections."""

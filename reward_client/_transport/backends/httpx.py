@@ -19,6 +19,7 @@ from reward_client._transport.backends.base import (
     request_url,
     response_seconds,
 )
+from reward_client._transport.scheme import Scheme
 
 # The end of an event's name: httpx's own transports call a request's `trace` with it.
 _IS_SENT = "send_request_headers.started"
@@ -49,7 +50,7 @@ class HttpxBackend:
         self._base_url = base_url
         self._transport = transport
         self._closed = False
-        self._reader = BoundedReader(timeouts, max_response_bytes)
+        self._reader = BoundedReader(base_url, timeouts, max_response_bytes)
         self._timeout = {
             "connect": timeouts.connect,
             "read": timeouts.read,
@@ -89,11 +90,13 @@ class BoundedReader:
     """Reads responses of httpx, within limits of time and size.
 
     Args:
+        base_url: The server's URL.
         timeouts: The deadlines for connecting and reading.
         max_bytes: The limit for one response, decompressed.
     """
 
-    def __init__(self, timeouts: Timeouts, max_bytes: int) -> None:
+    def __init__(self, base_url: str, timeouts: Timeouts, max_bytes: int) -> None:
+        self._scheme = Scheme(base_url)
         self._seconds = response_seconds(timeouts)
         self._max_bytes = max_bytes
 
@@ -130,7 +133,7 @@ class BoundedReader:
         try:
             async with deadline:
                 response = await send(request)
-                reading = True
+                reading = self._scheme.is_certain = True
                 if deadline.when() is None:  # another transport than httpx's own
                     start()
                 # One that was made in memory is unpacked already.
@@ -150,4 +153,5 @@ class BoundedReader:
                 response.status_code, response.headers, body, request.headers, drop=drop
             )
         except Exception as error:  # noqa: BLE001 - raised again
+            await self._scheme.check(error)
             raise_network_error(error, reading=reading, closed=closed(), deadline=deadline)

@@ -93,7 +93,7 @@ class OpenAIBackend:
         self._timeout = openai.Timeout(timeouts.read, connect=timeouts.connect)
         self._base_url = base_url
         http_client = cast("_HttpClient", self._client._client)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        reader = BoundedReader(timeouts, max_response_bytes)
+        reader = BoundedReader(base_url, timeouts, max_response_bytes)
         self._http_client = cast("Any", _BoundedClient(http_client, reader))
 
     async def send(

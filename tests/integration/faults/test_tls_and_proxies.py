@@ -9,6 +9,8 @@ from base64 import b64encode
 from pathlib import Path
 from shutil import which
 
+import httpx
+import openai
 import pytest
 
 from reward_client import (
@@ -17,6 +19,7 @@ from reward_client import (
     Connection,
     InputError,
     RetryPolicy,
+    RewardClient,
     ServerUnreachableError,
     StatusError,
 )
@@ -102,6 +105,51 @@ def test_tls_to_a_plain_port(server, connect, sleeps):
 def test_69_plain_http_to_a_tls_port(tls_server, connect, sleeps):
     with pytest.raises(ServerUnreachableError, match="Give base_url with https://"):
         connect(tls_server.url.replace("https:", "http:")).score(CONVERSATION)
+
+    assert not sleeps
+
+
+CARRIERS = ["own", "httpx", "openai"]
+
+
+def carried(carrier: str, url: str) -> RewardClient:
+    if carrier == "openai":
+        return RewardClient.from_openai(openai.OpenAI(base_url=f"{url}/v1", api_key="key"))
+    if carrier == "httpx":
+        return RewardClient(url, transport=httpx.AsyncHTTPTransport())
+    return RewardClient(url)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_69_plain_http_to_a_tls_port_by_any_carrier(tls_server, carrier, sleeps):
+    url = tls_server.url.replace("https:", "http:")
+    with (
+        carried(carrier, url) as client,
+        pytest.raises(ServerUnreachableError, match="Give base_url with https://"),
+    ):
+        client.score(CONVERSATION)
+
+    assert not sleeps
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_69_tls_to_a_plain_port_by_any_carrier(server, carrier, sleeps):
+    url = server.url.replace("http:", "https:")
+    with (
+        carried(carrier, url) as client,
+        pytest.raises(ServerUnreachableError, match="https:// against http://"),
+    ):
+        client.score(CONVERSATION)
+
+    assert not sleeps
+
+
+@pytest.mark.parametrize("version", [b"\x01", b"\x03"])
+def test_69_an_alert_of_tls(server, connect, version, sleeps):
+    server.plan("/v1/models", *[sending(b"\x15\x03" + version + b"\x00\x02\x02\x28")] * 3)
+
+    with pytest.raises(ServerUnreachableError, match="Give base_url with https://"):
+        connect(server.url).score(CONVERSATION)
 
     assert not sleeps
 

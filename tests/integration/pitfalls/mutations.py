@@ -76,6 +76,7 @@ STEPS = "integration/recorded/test_steps.py::"
 VALUES = "integration/pitfalls/test_values.py::"
 MODELS = "integration/pitfalls/test_models.py::"
 GATEWAYS = "integration/pitfalls/test_gateways.py::"
+COMMANDS = "cli/test_score.py::"
 TLS_AND_PROXIES = "integration/faults/test_tls_and_proxies.py::"
 BOUNDS = "integration/faults/test_bounds.py::"
 PATIENCE = "replicas/test_patience.py::"
@@ -1309,6 +1310,20 @@ PITFALLS: dict[int, Pitfall] = {
                 "            except SERVER_FAILURES:\n                raise\n",
                 (PATIENCE + "test_38_a_server_that_is_starting_can_be_awaited",),
             ),
+            Mutation(
+                "It gives each look at the server a share of the time, since a connection may never be answered.",
+                "_client/session.py",
+                "asyncio.timeout(min(left, share))",
+                "asyncio.timeout(left)",
+                (PATIENCE + "test_38_a_connection_that_nobody_answers_takes_a_share_of_the_wait",),
+            ),
+            Mutation(
+                "Its error names the servers and the last attempt.",
+                "_client/session.py",
+                "                last = await self._last_error()\n",
+                "                pass\n",
+                (PATIENCE + "test_38_a_wait_names_the_server_and_the_last_attempt",),
+            ),
         ),
     ),
     39: Pitfall(
@@ -1516,6 +1531,23 @@ PITFALLS: dict[int, Pitfall] = {
                     UNTRUSTED + "test_44_a_credential_is_blanked_in_every_encoding",
                     UNTRUSTED + "test_44_in_an_error_of_a_server_too",
                 ),
+            ),
+            Mutation(
+                "A name begins no line of an error or a report.",
+                "_printable.py",
+                'return printable(text).replace("\\n", "\\\\n")',
+                "return printable(text)",
+                (
+                    UNTRUSTED + "test_44_a_name_begins_no_line_of_an_error",
+                    UNTRUSTED + "test_44_a_name_begins_no_line_of_a_report",
+                ),
+            ),
+            Mutation(
+                "An error of a command begins one line alone.",
+                "cli/_output.py",
+                'text = str(error).replace("\\n", "\\n  ")',
+                "text = str(error)",
+                (UNTRUSTED + "test_44_an_error_begins_no_line",),
             ),
         ),
     ),
@@ -1906,6 +1938,13 @@ PITFALLS: dict[int, Pitfall] = {
                     "client/test_failures.py::test_a_file_without_a_tokenizer",
                 ),
             ),
+            Mutation(
+                "A run into stdout says how many rows were written if stdout takes no further one, and fails.",
+                "files/results.py",
+                "        except OSError as error:\n            ended",
+                "        except ZeroDivisionError as error:\n            ended",
+                (COMMANDS + "test_54_a_stream_that_takes_no_further_row",),
+            ),
         ),
     ),
     55: Pitfall(
@@ -2251,7 +2290,7 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It scores token IDs, and those of a local tokenizer, without `/tokenize`.",
                 "_server/texts.py",
-                "        if not may_hide_route(error):\n            raise\n        return None",
+                "        if not may_hide_route(error):\n            raise\n        return error",
                 "        raise",
                 (
                     GATEWAYS + "test_64_the_rewards_that_the_table_promises",
@@ -2303,6 +2342,13 @@ PITFALLS: dict[int, Pitfall] = {
                 "        if model is None or _route_in(transport.url) is not None:\n",
                 "        if _route_in(transport.url) is not None:\n",
                 (GATEWAYS + "test_64_a_hidden_list_of_models_asks_for_the_name",),
+            ),
+            Mutation(
+                "Its errors say what `/tokenize` answers: a key may be expired, or a header missing.",
+                "_server/texts.py",
+                '    return f"/tokenize answers',
+                '    return "" and f"/tokenize answers',
+                (GATEWAYS + "test_64_the_refusal_of_a_hidden_tokenizer_is_told",),
             ),
         ),
         limit="Without `/tokenize` and without messages nothing proves a local tokenizer; a warning says so.",
@@ -2438,8 +2484,8 @@ PITFALLS: dict[int, Pitfall] = {
         (
             Mutation(
                 "The client finds out that the port speaks TLS.",
-                "_transport/backends/aiohttp.py",
-                "        if await speaks_tls(self._base_url):\n",
+                "_transport/scheme.py",
+                "        if await _speaks_tls(self._base_url):\n",
                 "        if False:\n",
                 (TLS_AND_PROXIES + "test_69_plain_http_to_a_tls_port",),
             ),
@@ -2477,6 +2523,27 @@ PITFALLS: dict[int, Pitfall] = {
                 "raise error.with_traceback(None) if isinstance(error, RewardClientError) else error",
                 "raise error",
                 (GATEWAYS + "test_69_the_frames_of_a_failed_connection",),
+            ),
+            Mutation(
+                "It does so over transports and OpenAI clients of the caller, too.",
+                "_transport/backends/httpx.py",
+                "            await self._scheme.check(error)\n",
+                "            pass\n",
+                (TLS_AND_PROXIES + "test_69_plain_http_to_a_tls_port_by_any_carrier",),
+            ),
+            Mutation(
+                "It knows the words of OpenSSL in the errors of other libraries.",
+                "_transport/network_errors.py",
+                "if kind in _HIDES_OPENSSL and _OF_OPENSSL in text:",
+                "if kind is None:",
+                (TLS_AND_PROXIES + "test_69_tls_to_a_plain_port_by_any_carrier",),
+            ),
+            Mutation(
+                "It knows an alert of TLS.",
+                "_transport/network_errors.py",
+                "if kind is NetworkErrorKind.NOT_HTTP and _TLS_ALERT in text:",
+                "if kind is None:",
+                (TLS_AND_PROXIES + "test_69_an_alert_of_tls",),
             ),
         ),
     ),

@@ -218,6 +218,26 @@ def test_64_a_hidden_tokenizer_is_named(connect: Connect) -> None:
         connect(gateway).score(CHAT)
 
 
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (401, "token expired"),
+        (402, "quota exhausted"),
+        (403, "not on the list of this key"),
+        (400, "X-Tenant header is required"),
+    ],
+)
+@pytest.mark.parametrize("head", ["sequence", "export"])
+def test_64_the_refusal_of_a_hidden_tokenizer_is_told(
+    connect: Connect, head: Any, status: int, says: str
+) -> None:
+    refusal = Fault.status(status, body=json.dumps({"error": {"message": says}}).encode())
+    with RewardServer(head=head) as server:
+        server.inject(refusal, path="/tokenize", times=100)
+        with pytest.raises(RewardClientError, match=f"/tokenize answers {status}: {says}\\."):
+            connect(server).score(CHAT)
+
+
 @pytest.mark.parametrize("kind", ["catch-all", "bare 500", "flat", "dynamo"])
 def test_65_one_refused_sample_fails_alone(connect: Connect, kind: str) -> None:
     with RewardServer() as server, RewardGateway(server.url, kind) as gateway:

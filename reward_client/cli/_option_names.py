@@ -1,0 +1,51 @@
+"""The options of the client, in the words of a command line."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+_OPTIONS = (
+    ("base_url", "url", "--url"),
+    ("base_url", "urls", "URL"),
+    ("model", "model", "--model"),
+    ("api_key", "api_key", "--api-key"),
+    ("headers", "headers", "--header"),
+    ("recipe", "recipe", "--recipe"),
+    ("tokenizer", "tokenizer", "--tokenizer"),
+    ("on_overlong", "on_overlong", "--on-overlong"),
+    ("head", "head", "--head"),
+)
+"""Name for the client, name among the parsed options, and name on the command line."""
+
+_PHRASES = (
+    ("Connection(verify=…, cert=…)", "ca", "--ca"),
+    ("call wait_until_ready() first (--wait in commands)", "wait", "add --wait SECONDS"),
+)
+
+_UNMISTAKABLE = ("base_url", "api_key")
+"""Names that are no words, and stand without ``=`` too."""
+
+
+def in_options(error: Exception, options: argparse.Namespace) -> str:
+    """Return the text of an error with the names of a command's options.
+
+    Args:
+        error: The error, which names the options of a client.
+        options: The parsed options of the command.
+    """
+    text = str(error)
+    for phrase, parsed, shown in _PHRASES:
+        if hasattr(options, parsed):
+            text = text.replace(phrase, shown)
+    for name, parsed, shown in _OPTIONS:
+        if hasattr(options, parsed):
+            text = re.sub(rf"\b{name}=None\b", f"{shown} none", text)
+            text = re.sub(rf"\b{name}=(?=[\w'\".…])(?!\.(\s|$))", f"{shown} ", text)
+            text = re.sub(rf"\b{name}=", shown, text)
+            if name in _UNMISTAKABLE:
+                text = re.sub(rf"\b{name}\b", shown, text)
+    return text

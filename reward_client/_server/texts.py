@@ -194,8 +194,10 @@ def local_texts(tokenizer: LocalTokenizer | None, refusal: str) -> LocalTexts | 
     return NoTexts(refusal) if tokenizer is None else LocalTexts(tokenizer)
 
 
-def refusal_of(error: StatusError) -> str:
+def refusal_of(error: StatusError | ProtocolError) -> str:
     """Return the sentence that says what ``/tokenize`` answers: its cure may lie there."""
+    if isinstance(error, ProtocolError):
+        return "/tokenize answers with a page."
     says = error.server_message.rstrip(".")
     return f"/tokenize answers {error.status}{f': {says}' if says else ''}."
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 from reward_client._base.json_values import as_mapping
 from reward_client._base.wording import describe_type
@@ -98,6 +99,13 @@ class Response:
     def error(self, kind: type[ErrorT], message: str) -> ErrorT:
         """Build an error about this response that names its origin."""
         return kind(message, endpoint=self.endpoint, request_id=self.request_id)
+
+
+Receipt: TypeAlias = Callable[[], Awaitable[bool]]
+"""Returns False if a response that somebody took may turn out to be another request's."""
+
+receipts: ContextVar[list[Receipt] | None] = ContextVar("receipts", default=None)
+"""Collects the receipts of the running task, and of the tasks that it starts, if it is a list."""
 
 
 class Transport(Protocol):

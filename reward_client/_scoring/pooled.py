@@ -9,13 +9,13 @@ from copy import copy
 
 from reward_client._base.results import TokenizedSample
 from reward_client._base.samples import Conversation, Prompt
+from reward_client._protocols.http import Receipt, receipts
 from reward_client._replicas.pool import Replica, ReplicaPool
 from reward_client._scoring.base import Outcome, Scorer, cleaned_by
 from reward_client._scoring.batcher import Batcher
 from reward_client._server.requests import fit_to_server
 from reward_client._server.state import MAX_CHANGES, ServerState, keeps_changing
 from reward_client._tokenization import Tokenized, Tokenizer
-from reward_client._transport.binding import Receipt, receipts
 from reward_client.errors import InputError
 
 
@@ -94,7 +94,7 @@ class PooledScorer(BatchScorer):
             receipts.reset(token)
         ready = [each for each in tokenized if isinstance(each, Tokenized)]
         scored = await self._batcher.score(baseline, ready)
-        if not all([await receipt.holds() for receipt in taken]):
+        if not all([await holds() for holds in taken]):
             return [None] * len(prompts)  # a response with token IDs was somebody else's
         if len(ready) == len(tokenized):
             return scored

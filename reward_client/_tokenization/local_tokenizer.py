@@ -134,6 +134,7 @@ class LocalTokenizer:
             InputError: If the tokenizer has no chat template, or the template refuses the
                 conversation or the time.
         """
+        check_flags(generation_prompt=generation_prompt, knows_day=knows_day)
         try:
             template: str = self._tokenizer.get_chat_template()
         except Exception as error:

@@ -7,12 +7,11 @@ import logging
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from functools import partial
 
 from reward_client._base.json_values import as_mapping
-from reward_client._protocols.http import Request, Response
+from reward_client._protocols.http import Request, Response, receipts
 from reward_client._transport.backends.base import RawResponse
 from reward_client._transport.ledger import Ledger, asked_by
 from reward_client._transport.retry import Failure
@@ -22,6 +21,7 @@ _logger = logging.getLogger("reward_client")
 
 _MAX_ASKED = 5
 """How often a request is asked again whose response has answered another one."""
+_OUTPUTS = ("choices", "data", "prompt", "tokens")
 _LEAST_CHANGED = 8
 """The least characters of a text that differ in the variant of a request."""
 
@@ -35,27 +35,6 @@ class Repeat:
 
     response: Response
 
-
-class Receipt(NamedTuple):
-    """A response without a name that somebody has taken.
-
-    Attributes:
-        binding: The binding of the server.
-        is_sure: True if the response came twice.
-    """
-
-    binding: Binding
-    is_sure: bool
-
-    async def holds(self) -> bool:
-        """Return False if responses turned out to be mixed up meanwhile, and it came once."""
-        if not self.is_sure:
-            await self.binding.settled()
-        return self.is_sure or not self.binding.mixes_up
-
-
-receipts: ContextVar[list[Receipt] | None] = ContextVar("receipts", default=None)
-"""Collects the receipts of the running task, and of the tasks that it starts, if it is a list."""
 
 _Send = Callable[[Request], Awaitable[Response | Failure | Repeat]]
 
@@ -100,7 +79,7 @@ class Binding:
         named = _named_requests(response.payload, raw.headers)
         for other in named - {response.request_id}:
             return _mismatch(f"The response belongs to another request, {other}.", response)
-        if named or _writes(request):
+        if named or _writes(request) or not _has_output(response.payload):
             return response
         if not raw.is_only:
             return _mismatch("A second response followed on the connection.", response)
@@ -147,8 +126,13 @@ class Binding:
     def _taken(self, response: Response, *, is_sure: bool) -> Response:
         taken = receipts.get()
         if taken is not None:
-            taken.append(Receipt(self, is_sure))
+            taken.append(partial(self._holds, is_sure))
         return response
+
+    async def _holds(self, is_sure: bool) -> bool:  # noqa: FBT001
+        if not is_sure:
+            await self.settled()
+        return is_sure or not self.mixes_up
 
     async def settled(self) -> None:
         """Wait until nobody who is in doubt now is in doubt any more."""
@@ -165,8 +149,12 @@ class Binding:
         """
         last = first
         for _ in range(_MAX_ASKED):
-            if isinstance(last, Repeat) and not await _tells_apart(request, last, send_once):
-                continue
+            if isinstance(last, Repeat):
+                told_apart = await _tells_apart(request, last, send_once)
+                if isinstance(told_apart, Failure):
+                    return told_apart
+                if not told_apart:
+                    continue
             again = await send_once(replace(request, prepares=False))  # others wait for it
             if isinstance(again, Failure):
                 return again
@@ -193,14 +181,15 @@ class Binding:
             )
 
 
-async def _tells_apart(request: Request, repeat: Repeat, send_once: _Send) -> bool:
+async def _tells_apart(request: Request, repeat: Repeat, send_once: _Send) -> bool | Failure:
     """Return False if a variant of a request, which has another response, gets this one."""
     variant = _variant(request)
     if variant is None:
         return True
     outcome = await send_once(replace(variant, prepares=False))
     if isinstance(outcome, Failure):
-        return outcome.network_error is None  # another server may refuse the request
+        # The server may refuse the variant: another text may be too long.
+        return True if outcome.network_error is None else outcome
     return _bare(outcome).fingerprint != repeat.response.fingerprint
 
 
@@ -245,6 +234,12 @@ def _named_requests(payload: object, headers: Mapping[str, str]) -> set[str]:
     texts = (as_mapping(payload) or {}).get("id"), headers.get("x-request-id")
     found = [_REQUEST_ID.search(text) for text in texts if isinstance(text, str)]
     return {match[0] for match in found if match is not None}
+
+
+def _has_output(payload: object) -> bool:
+    """Return False for a response that says the same of each request, and gives no reward."""
+    fields = as_mapping(payload) or {}
+    return any(fields.get(key) is not None for key in _OUTPUTS)
 
 
 def _writes(request: Request) -> bool:

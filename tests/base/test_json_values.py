@@ -21,6 +21,7 @@ OVERFULL = {
 @pytest.mark.parametrize("body", OVERFULL.values(), ids=OVERFULL)
 def test_36_an_overfull_response_is_not_parsed(body):
     with RawServer(answer) as server, RewardClient(server.url) as client:
+        client.servers()
         server.plan("/tokenize", sending(http(body)))
         started = time.monotonic()
         with pytest.raises(ProtocolError, match="millions of values"):

@@ -18,6 +18,7 @@ import pytest
 
 from reward_client import (
     AsyncRewardClient,
+    Conversation,
     FormattedText,
     RewardClient,
     export,
@@ -162,6 +163,9 @@ CALLS: dict[str, Callable[..., Any]] = {
     "LocalTokenizer": lambda **o: LocalTokenizer("x", **o),
     "LocalTokenizer.ids": lambda **o: LocalTokenizer("x").ids(FormattedText("a"), **o),
     "LocalTokenizer.text_ids": lambda **o: LocalTokenizer("x").text_ids("a", **o),
+    "LocalTokenizer.shown": lambda **o: LocalTokenizer("x").shown(
+        Conversation([{"role": "user", "content": "a"}]), **{"generation_prompt": False, **o}
+    ),
     "LocalTokenizer.ids_of_each": lambda **o: LocalTokenizer("x").ids_of_each([], **o),
     "Retokenizer": lambda **o: Retokenizer("x", **o),
     "GatewayKind": GatewayKind,

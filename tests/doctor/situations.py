@@ -467,7 +467,7 @@ SITUATIONS = [
         "the scoring route wants another key",
         2,
         {"key": OK, "route": ("failed", "HTTP 401", "--api-key")},
-        wrong=failing("/pooling", Fault.status(401)),
+        wrong=failing("/pooling", Fault.status(401), "/classify"),
     ),
     Situation(
         "no scoring route",

@@ -135,7 +135,8 @@ def test_scoring_that_fails_after_it_was_found(serve: Serve, connect: Connect) -
 def test_nothing_is_remembered(serve: Serve, connect: Connect) -> None:
     server = serve()
     client = connect(server.url)
-    server.inject(Fault.status(401), path="/pooling")
+    for path in ("/pooling", "/classify"):
+        server.inject(Fault.status(401), path=path)
     assert client.diagnose().status == 2
     assert client.diagnose().status == 0
 

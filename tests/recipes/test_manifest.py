@@ -176,5 +176,5 @@ def test_printed(tmp_path, capsys):
 
 
 def test_a_file_that_is_not_there_is_not_printed(tmp_path, capsys):
-    assert main(["recipe", str(tmp_path / "reward_client.json")]) == 1
+    assert main(["recipe", str(tmp_path / "reward_client.json")]) == 2
     assert "Cannot read" in capsys.readouterr().err

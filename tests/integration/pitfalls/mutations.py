@@ -2101,7 +2101,7 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The token IDs that came once before, and are not scored yet, are asked for again.",
                 BINDER,
-                "        return self.is_sure or not self.binding.mixes_up\n",
+                "        return is_sure or not self.mixes_up\n",
                 "        return True\n",
                 (
                     BINDING + "test_59_a_reply_that_is_believed_before_somebody_else_asks_for_it",

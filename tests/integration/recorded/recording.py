@@ -129,6 +129,8 @@ class Recording:
             raise _NotRecordedError(f"model {body['model']}")
         if path == "/tokenize":
             return self._tokenize(body)
+        if path not in self.data["paths"]:
+            return httpx.Response(404, json={"detail": "Not Found"})
         if path == "/detokenize":
             return httpx.Response(200, json={"prompt": self.decode(body["tokens"])})
         return self._pool(path, body)

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 from reward_client._base.json_values import as_mapping
 from reward_client._protocols.http import Request, Response, receipts
@@ -204,7 +205,8 @@ def _variant(request: Request) -> Request | None:
         if isinstance(value, str):
             return replace(request, body={**body, key: _other_text(value)})
         if isinstance(value, list) and value:
-            changed = _other_messages(value) if key == "messages" else [*value, value[0]]
+            items = cast("list[object]", value)
+            changed = _other_messages(items) if key == "messages" else [*items, items[0]]
             return replace(request, body={**body, key: changed})
     return None
 

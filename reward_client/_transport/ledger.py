@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import orjson
 
@@ -84,7 +84,8 @@ def asked_by(request: Request, body: bytes | None) -> Asked:
         exact = hash((request.path, body))
         return Asked(exact, exact)
     rest = orjson.dumps({key: value for key, value in fields.items() if key != "messages"})
-    stripped = [_stripped(as_mapping(message) or {}) for message in messages]
+    turns = cast("list[object]", messages)
+    stripped = [_stripped(as_mapping(turn) or {}) for turn in turns]
     spoken = [_without_thoughts(message) for message in stripped]
     return Asked(
         hash((request.path, rest, orjson.dumps(stripped))),

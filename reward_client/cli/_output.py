@@ -89,9 +89,10 @@ def flush_all() -> None:
     Python itself would report it at the end of the program, with a status of its own.
     """
     for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except OSError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())

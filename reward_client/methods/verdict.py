@@ -30,9 +30,9 @@ class Verdict(GeneratingMethod):
     responses, from 0 to 1; a tie counts half.
 
     Args:
-        pattern: Regular expression of `re` whose first group is the verdict. The last match counts,
-            and blanks around the verdict do not. Escape a brace that begins no
-            repetition. A search that takes more than a second is an error.
+        pattern: Regular expression of ``re`` whose first group is the verdict. The last match
+            counts, and blanks around the verdict do not. Escape a brace that begins no repetition.
+            A search that takes more than a second is an error.
         prompt: The judge's user turn. ``{conversation}`` is replaced by the turns before the
             answer, and ``{response}``, or ``{response_a}`` and ``{response_b}``, by the responses.
             None if ``roles`` is given.

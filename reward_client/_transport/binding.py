@@ -46,20 +46,17 @@ class Binding:
     A response that names its request is proven by that. The others are entered in a ledger: one
     that has answered another request before is asked for again. Once a proxy has mixed up token
     IDs, all token IDs must come twice, one prompt after the other.
-
-    Attributes:
-        mixes_up: True if a request for token IDs got two different responses.
     """
 
     def __init__(self) -> None:
-        self.mixes_up = False
+        self._mixes_up = False
         self._ledger = Ledger()
         self._in_doubt: set[asyncio.Future[None]] = set()
         self._alone = asyncio.Lock()
 
     def take_over(self, earlier: Binding) -> None:
         """Continue with what was known in an event loop that has ended."""
-        self.mixes_up = earlier.mixes_up
+        self._mixes_up = earlier._mixes_up
         self._ledger = earlier._ledger
 
     def forget(self) -> None:
@@ -88,7 +85,7 @@ class Binding:
         asked = asked_by(request, body)
         if not self._ledger.is_new(asked, unnamed.fingerprint):
             return Repeat(unnamed)
-        if not self.mixes_up:
+        if not self._mixes_up:
             self._ledger.enter(asked, unnamed.fingerprint)
         return unnamed
 
@@ -103,13 +100,13 @@ class Binding:
             send_once: Sends a request, once.
         """
         first = None
-        if not self.mixes_up or not request.prepares:
+        if not self._mixes_up or not request.prepares:
             first = await send_once(request)
             if isinstance(first, Failure) or (isinstance(first, Response) and first.is_named):
                 return first
             if isinstance(first, Response):
-                await self.settled()  # somebody else got a wrong one, so this one may be theirs
-                if not self.mixes_up or not request.prepares:
+                await self._settled()  # somebody else got a wrong one, so this one may be theirs
+                if not self._mixes_up or not request.prepares:
                     return self._taken(first, is_sure=False)
         found: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._in_doubt.add(found)
@@ -132,11 +129,11 @@ class Binding:
 
     async def _holds(self, is_sure: bool) -> bool:  # noqa: FBT001
         if not is_sure:
-            await self.settled()
-        return is_sure or not self.mixes_up
+            await self._settled()
+        return is_sure or not self._mixes_up
 
-    async def settled(self) -> None:
-        """Wait until nobody who is in doubt now is in doubt any more."""
+    async def _settled(self) -> None:
+        """Wait for everybody whose response is in doubt now."""
         if self._in_doubt:
             await asyncio.wait(tuple(self._in_doubt))
 
@@ -148,7 +145,7 @@ class Binding:
         Some requests truly share a response. Before it is believed, a variant of the request must
         get another one: a cache gives both the same.
         """
-        last = first
+        asked, last = asked_by(request, body), first
         for _ in range(_MAX_ASKED):
             if isinstance(last, Repeat):
                 told_apart = await _tells_apart(request, last, send_once)
@@ -159,9 +156,9 @@ class Binding:
             again = await send_once(replace(request, prepares=False))  # others wait for it
             if isinstance(again, Failure):
                 return again
-            asked, reply = asked_by(request, body), _bare(again).fingerprint
+            reply = _bare(again).fingerprint
             if isinstance(again, Repeat):
-                if reply == _bare(last).fingerprint and not self.mixes_up:
+                if reply == _bare(last).fingerprint and not self._mixes_up:
                     self._ledger.share(asked, reply)
                     return again.response
             elif reply == _bare(last).fingerprint or not request.prepares:  # numbers may differ
@@ -173,8 +170,8 @@ class Binding:
         return _repeats(_bare(last))
 
     def _note_mix(self) -> None:
-        if not self.mixes_up:
-            self.mixes_up = True
+        if not self._mixes_up:
+            self._mixes_up = True
             self._ledger = Ledger()  # what came once proves nothing
             _logger.warning(
                 "a proxy mixes up responses: token IDs are asked for twice from now on, one prompt "

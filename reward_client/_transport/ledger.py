@@ -86,11 +86,11 @@ def asked_by(request: Request, body: bytes | None) -> Asked:
     rest = orjson.dumps({key: value for key, value in fields.items() if key != "messages"})
     turns = cast("list[object]", messages)
     stripped = [_stripped(as_mapping(turn) or {}) for turn in turns]
+    exact = hash((request.path, rest, orjson.dumps(stripped)))
+    if _END_OF_THOUGHTS.encode() not in (body or b""):
+        return Asked(exact, exact)
     spoken = [_without_thoughts(message) for message in stripped]
-    return Asked(
-        hash((request.path, rest, orjson.dumps(stripped))),
-        hash((request.path, rest, orjson.dumps(spoken))),
-    )
+    return Asked(exact, hash((request.path, rest, orjson.dumps(spoken))))
 
 
 def _stripped(message: Mapping[str, object]) -> Mapping[str, object]:

@@ -2094,14 +2094,14 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "Once a request for token IDs has got two different replies, all token IDs must come twice, one prompt after the other.",
                 BINDER,
-                "            self.mixes_up = True\n",
+                "            self._mixes_up = True\n",
                 "",
                 (BINDING + "test_59_a_reply_to_another_request_is_asked_for_again",),
             ),
             Mutation(
                 "The token IDs that came once before, and are not scored yet, are asked for again.",
                 BINDER,
-                "        return is_sure or not self.mixes_up\n",
+                "        return is_sure or not self._mixes_up\n",
                 "        return True\n",
                 (
                     BINDING + "test_59_a_reply_that_is_believed_before_somebody_else_asks_for_it",

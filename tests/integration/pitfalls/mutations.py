@@ -2089,6 +2089,7 @@ PITFALLS: dict[int, Pitfall] = {
                     BINDING + "test_59_a_reply_to_another_request_is_asked_for_again",
                     BINDING + "test_59_a_cache_from_later_on",
                     BINDING + "test_59_a_cache_from_the_start",
+                    BINDING + "test_59_a_reply_that_somebody_else_was_owed",
                 ),
             ),
             Mutation(
@@ -2103,10 +2104,7 @@ PITFALLS: dict[int, Pitfall] = {
                 BINDER,
                 "        return is_sure or not self._mixes_up\n",
                 "        return True\n",
-                (
-                    BINDING + "test_59_a_reply_that_is_believed_before_somebody_else_asks_for_it",
-                    BINDING + "test_59_a_reply_that_somebody_else_was_owed",
-                ),
+                (BINDING + "test_59_a_reply_that_is_believed_before_somebody_else_asks_for_it",),
             ),
             Mutation(
                 "It believes a repeated reply only if a variant of the request gets another one.",

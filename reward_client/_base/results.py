@@ -281,7 +281,7 @@ class Reward(NumberLike, _Result):
         no dict. A caller may keep millions of rewards, and Python's garbage collector visits each
         object.
         """
-        reward = cls.__new__(cls)
+        reward = object.__new__(cls)
         given = object.__setattr__  # the class is frozen; a loop takes half as long again
         given(reward, "scalar", scalar)
         given(reward, "steps", steps)

@@ -149,20 +149,20 @@ class Window:
         taken: dict[int, Outcome] = {}
         for index in self._ready_indices():
             outcome = self._outcomes[index]
-            if isinstance(outcome, UnloadableError) or (
+            if isinstance(outcome, Reward):
+                self._unproven.append(index)
+            elif isinstance(outcome, UnloadableError) or (
                 isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError)
             ):
                 if taken:
                     break  # these first
                 raise outcome
+            elif outcome is not None:
+                self.failures[type(outcome).__name__] += 1
             self._taken += 1
             del self._outcomes[index]
             if outcome is not None:
                 taken[index] = outcome
-            if isinstance(outcome, Reward):
-                self._unproven.append(index)
-            if isinstance(outcome, RewardClientError):
-                self.failures[type(outcome).__name__] += 1
         return taken
 
     async def prove(self, *, at_end: bool) -> None:

@@ -2107,6 +2107,13 @@ PITFALLS: dict[int, Pitfall] = {
                 (BINDING + "test_59_a_reply_that_is_believed_before_somebody_else_asks_for_it",),
             ),
             Mutation(
+                "No reply is believed while another one is in doubt.",
+                BINDER,
+                "                await self._settled()  # somebody else got a wrong one, so this one may be theirs\n",
+                "",
+                (BINDING + "test_59_token_ids_alone_that_somebody_else_was_owed",),
+            ),
+            Mutation(
                 "It believes a repeated reply only if a variant of the request gets another one.",
                 BINDER,
                 "    return _bare(outcome).fingerprint != repeat.response.fingerprint\n",

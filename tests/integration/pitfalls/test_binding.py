@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from reward_client import (
+    AsyncRewardClient,
     BatchError,
     Limits,
     ModelChangedError,
@@ -19,6 +20,7 @@ from reward_client import (
     RetryPolicy,
     Reward,
     RewardClient,
+    TokenizedSample,
 )
 from reward_client._client import watch
 from reward_client._transport import ledger
@@ -27,10 +29,11 @@ from reward_client.files import score_file
 from reward_client.testing import RewardServer
 
 from ...support.altered import alter_replies
-from ...support.fake_vllm import FakeVllm, TextVllm, embedding_server
+from ...support.fake_vllm import BOS, FakeVllm, TextVllm, embedding_server, ids_of, rendered
 from ...support.mixed_up import (
     POOLING,
     TOKENIZE,
+    Mix,
     behind,
     cached,
     late,
@@ -76,6 +79,21 @@ def outcomes_of(connect: Connect, answer: Answer, samples: list[Any], **options:
     return outcomes
 
 
+def owing() -> Mix:
+    """One request gets an old reply, and the next one the reply that the first was owed."""
+    owed: list[bytes] = []
+    seen: list[bytes] = []
+
+    def mix(_: Request, true: bytes) -> bytes:
+        seen.append(true)
+        if len(seen) == 20:
+            owed.append(true)
+            return seen[10]
+        return owed.pop() if owed else true
+
+    return mix
+
+
 # 59
 
 
@@ -98,19 +116,7 @@ def test_59_a_reply_to_another_request_is_asked_for_again(
 
 
 def test_59_a_reply_that_somebody_else_was_owed(connect: Connect) -> None:
-    """One request gets an old reply, and another one the reply that the first was owed."""
-    samples = chats(40)
-    owed: list[bytes] = []
-    seen: list[bytes] = []
-
-    def mix(_: Request, true: bytes) -> bytes:
-        seen.append(true)
-        if len(seen) == 20:
-            owed.append(true)
-            return seen[10]
-        return owed.pop() if owed else true
-
-    outcomes = outcomes_of(connect, mixing(mix, TOKENIZE), samples)
+    outcomes = outcomes_of(connect, mixing(owing(), TOKENIZE), chats(40))
     assert all(isinstance(outcome, Reward) for outcome in outcomes)
 
 
@@ -133,6 +139,20 @@ def test_59_a_reply_that_is_believed_before_somebody_else_asks_for_it(connect: C
 
     outcomes = outcomes_of(connect, mixing(mix, TOKENIZE), chats(40))
     assert all(isinstance(outcome, Reward) for outcome in outcomes)
+
+
+def test_59_token_ids_alone_that_somebody_else_was_owed() -> None:
+    """As above, for callers who ask for token IDs."""
+    samples = chats(40)
+
+    async def ask(url: str) -> list[TokenizedSample]:
+        async with AsyncRewardClient(url, retry=PATIENT) as client:
+            return await asyncio.gather(*map(client.tokenize, samples))
+
+    with RawServer(mixing(owing(), TOKENIZE)) as server:
+        tokenized = asyncio.run(ask(server.url))
+    true = [[BOS, *ids_of(rendered(sample))] for sample in samples]
+    assert [list(each.token_ids) for each in tokenized] == true
 
 
 KEYS = {

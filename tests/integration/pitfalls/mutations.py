@@ -1931,8 +1931,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "A local tokenizer that cannot be loaded is an error of the call, not of each sample.",
                 "_client/streaming.py",
-                "            if isinstance(outcome, UnloadableError) or (",
-                "            if isinstance(outcome, int) or (",
+                "            elif isinstance(outcome, UnloadableError) or (",
+                "            elif isinstance(outcome, int) or (",
                 (
                     "client/test_failures.py::test_a_tokenizer_that_cannot_be_loaded",
                     "client/test_failures.py::test_a_file_without_a_tokenizer",

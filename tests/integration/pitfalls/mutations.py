@@ -1567,6 +1567,13 @@ PITFALLS: dict[int, Pitfall] = {
                 ),
             ),
             Mutation(
+                "The export reads 64 MiB of a JSON file at most.",
+                "export/checkpoint.py",
+                "            if os.fstat(file.fileno()).st_size > _LARGEST_JSON:\n",
+                "            if not path:\n",
+                (LINKS + "test_45_a_configuration_without_end_is_not_read",),
+            ),
+            Mutation(
                 "The export follows no link out of the checkpoint, except into the blobs of the "
                 "same model in a hub cache.",
                 "export/checkpoint.py",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import cast
 
-from reward_client._base.json_values import as_mapping
+import orjson
+
+from reward_client._base.json_values import as_list, as_mapping, is_dict
 from reward_client._protocols.http import Request, Response, receipts
 from reward_client._transport.backends.base import RawResponse
-from reward_client._transport.ledger import Ledger, asked_by
+from reward_client._transport.ledger import SYSTEM_ROLES, Ledger, asked_by
 from reward_client._transport.retry import Failure
 from reward_client.errors import ResponseMismatchError
 
@@ -23,8 +25,8 @@ _logger = logging.getLogger("reward_client")
 _MAX_ASKED = 5
 """How often a request is asked again whose response has answered another one."""
 _OUTPUTS = ("choices", "data", "prompt", "tokens")
-_LEAST_CHANGED = 8
-"""The least characters of a text that differ in the variant of a request."""
+_LEAST_CHANGED, _MOST_CHANGED = 8, 16
+"""Characters of a text that differ in the variant of a request."""
 
 # vLLM builds the ID of a pooling response from the request ID, and can be told to return it.
 _REQUEST_ID = re.compile(r"rc-[0-9a-f]{32}")
@@ -148,7 +150,8 @@ class Binding:
         asked, last = asked_by(request, body), first
         for _ in range(_MAX_ASKED):
             if isinstance(last, Repeat):
-                told_apart = await _tells_apart(request, last, send_once)
+                differing = self._ledger.differing(asked, last.response.fingerprint)
+                told_apart = await _tells_apart(request, last, differing, send_once)
                 if isinstance(told_apart, Failure):
                     return told_apart
                 if not told_apart:
@@ -179,53 +182,88 @@ class Binding:
             )
 
 
-async def _tells_apart(request: Request, repeat: Repeat, send_once: _Send) -> bool | Failure:
+async def _tells_apart(
+    request: Request, repeat: Repeat, differing: Sequence[int], send_once: _Send
+) -> bool | Failure:
     """Return False if a variant of a request, which has another response, gets this one."""
-    variant = _variant(request)
-    if variant is None:
-        return True
-    outcome = await send_once(replace(variant, prepares=False))
-    if isinstance(outcome, Failure):
-        # The server may refuse the variant: another text may be too long.
-        return True if outcome.network_error is None else outcome
-    return _bare(outcome).fingerprint != repeat.response.fingerprint
+    for variant in _variants(request, differing):
+        outcome = await send_once(replace(variant, prepares=False))
+        if isinstance(outcome, Failure):
+            if outcome.network_error is not None:
+                return outcome
+            continue  # the server may refuse the variant: another text may be too long
+        if _bare(outcome).fingerprint == repeat.response.fingerprint:
+            return False
+    return True
 
 
-def _variant(request: Request) -> Request | None:
-    """Return the request with another text of the same length, or with one item more.
+def _variants(request: Request, differing: Sequence[int]) -> Iterator[Request]:
+    """Vary a request at its end and at its start, where it differs from an earlier one.
 
-    A cache may look at the path, at the length or at the start of a body alone.
+    A cache may look at the path, at the length, at one message, or at one end of a text.
+
+    Args:
+        request: The request.
+        differing: The turns that differ from the earlier ones, without the system's messages.
     """
-    body = request.body or {}
+    body = as_mapping(orjson.loads(orjson.dumps(request.body))) or {}
     for key in ("messages", "prompt", "input", "tokens"):
-        value = body.get(key)
-        if isinstance(value, str):
-            return replace(request, body={**body, key: _other_text(value)})
-        if isinstance(value, list) and value:
-            items = cast("list[object]", value)
-            changed = _other_messages(items) if key == "messages" else [*items, items[0]]
-            return replace(request, body={**body, key: changed})
-    return None
+        # Without a difference that counts, the start may be a thought, which templates drop.
+        for at_end in (True, False) if differing or key != "messages" else (True,):
+            if body.get(key):
+                other = _other(body[key], differing, at_end=at_end)
+                yield replace(request, body={**body, key: other})
 
 
-def _other_messages(messages: Sequence[object]) -> list[object]:
-    """Change the longest text: a short one has no other of its length.
+def _other(given: object, differing: Sequence[int], *, at_end: bool) -> object:
+    if isinstance(given, str):
+        return _other_text(given, at_end=at_end)
+    items = as_list(given) or ()
+    if items and isinstance(items[0], int):
+        return _other_ids(items, at_end=at_end)
+    if items and is_dict(items[0]):
+        return _other_messages(items, differing, at_end=at_end)
+    return [_other(item, differing, at_end=at_end) for item in items]
+
+
+def _other_messages(
+    given: Sequence[object], differing: Sequence[int], *, at_end: bool
+) -> list[object]:
+    """Change the differing texts; if there are none, the longest: a short one has no other.
 
     The first message counts only if it is alone: some templates drop that of the system.
     """
-    fields = [as_mapping(message) or {} for message in messages]
-    contents = [each.get("content") for each in fields]
+    messages = [as_mapping(message) or {} for message in given]
+    contents = [message.get("content") for message in messages]
     texts = [content if isinstance(content, str) else "" for content in contents]
-    places = range(len(texts) > 1, len(texts))
-    place = max(places, key=lambda index: len(texts[index]))
-    changed = {**fields[place], "content": _other_text(texts[place])}
-    return [*messages[:place], changed, *messages[place + 1 :]]
+    roles = [message.get("role") for message in messages]
+    turns = [place for place, role in enumerate(roles) if role not in SYSTEM_ROLES]
+    places = [turns[turn] for turn in differing if isinstance(contents[turns[turn]], str)]
+    if not places:
+        places = [max(range(len(texts) > 1, len(texts)), key=lambda place: len(texts[place]))]
+    others = {place: _other_text(texts[place], at_end=at_end) for place in places}
+    return [
+        {**message, "content": others[place]} if place in others else message
+        for place, message in enumerate(messages)
+    ]
 
 
-def _other_text(text: str) -> str:
-    marker = uuid.uuid4().hex
-    size = min(len(marker), max(len(text), _LEAST_CHANGED))
-    return text[:-size] + marker[:size]
+def _other_text(text: str, *, at_end: bool) -> str:
+    """Exchange the end or the start of a text; a short text becomes another as a whole."""
+    size = min(_MOST_CHANGED, max(len(text), _LEAST_CHANGED))
+    marker = uuid.uuid4().hex[:size]
+    return text[:-size] + marker if at_end else marker + text[size:]
+
+
+def _other_ids(ids: Sequence[object], *, at_end: bool) -> list[object]:
+    """Exchange one ID for another one of the list that is as long; if all are equal, append it."""
+    inner = range(1, len(ids))  # the first one may have to be BOS
+    for place in reversed(inner) if at_end else inner:
+        size = len(str(ids[place]))
+        others = [each for each in ids if each != ids[place] and len(str(each)) == size]
+        if others:
+            return [*ids[:place], random.choice(others), *ids[place + 1 :]]  # noqa: S311
+    return [*ids, ids[0]]
 
 
 def _named_requests(payload: object, headers: Mapping[str, str]) -> set[str]:

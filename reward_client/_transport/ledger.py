@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain, repeat
 from typing import NamedTuple, cast
 
 import orjson
@@ -13,6 +14,7 @@ from reward_client._protocols.http import Request
 _SIZE = 8192
 """Replies that are remembered: those of the seconds in which a connection may lie idle."""
 _END_OF_THOUGHTS = "</think>"
+SYSTEM_ROLES = ("system", "developer")
 
 
 class Asked(NamedTuple):
@@ -22,10 +24,12 @@ class Asked(NamedTuple):
         exact: Equal for requests that truly have one reply on most servers: messages that differ in
             outer spaces, which nearly all templates strip.
         spoken: Equal also for messages that differ in thoughts, which some templates drop.
+        turns: The messages in the same way, without those of the system, which some templates drop.
     """
 
     exact: int
     spoken: int
+    turns: tuple[int, ...] = ()
 
 
 class Ledger:
@@ -49,6 +53,20 @@ class Ledger:
         """
         owner = self._owners.get(reply, asked)
         return self._is_same(owner, asked) or (asked.exact, reply) in self._shared
+
+    def differing(self, asked: Asked, reply: int) -> list[int]:
+        """Return which turns differ from those of the request that a reply has answered before.
+
+        Args:
+            asked: The request.
+            reply: The hash of the reply.
+        """
+        owner = self._owners.get(reply, asked)
+        if len(owner.turns) > len(asked.turns) > 0:
+            return [len(asked.turns) - 1]  # its end is missing here
+        theirs = chain(owner.turns, repeat(None))
+        pairs = zip(asked.turns, theirs, strict=False)
+        return [place for place, (turn, other) in enumerate(pairs) if turn != other]
 
     def enter(self, asked: Asked, reply: int) -> None:
         """Note that a reply is this request's."""
@@ -84,13 +102,19 @@ def asked_by(request: Request, body: bytes | None) -> Asked:
         exact = hash((request.path, body))
         return Asked(exact, exact)
     rest = orjson.dumps({key: value for key, value in fields.items() if key != "messages"})
-    turns = cast("list[object]", messages)
-    stripped = [_stripped(as_mapping(turn) or {}) for turn in turns]
-    exact = hash((request.path, rest, orjson.dumps(stripped)))
-    if _END_OF_THOUGHTS.encode() not in (body or b""):
-        return Asked(exact, exact)
-    spoken = [_without_thoughts(message) for message in stripped]
-    return Asked(exact, hash((request.path, rest, orjson.dumps(spoken))))
+    turns = [_stripped(as_mapping(turn) or {}) for turn in cast("list[object]", messages)]
+    written = spoken = list(map(orjson.dumps, turns))
+    if _END_OF_THOUGHTS.encode() in (body or b""):
+        spoken = [orjson.dumps(_without_thoughts(turn)) for turn in turns]
+    return Asked(
+        hash((request.path, rest, *written)),
+        hash((request.path, rest, *spoken)),
+        tuple(
+            hash(said)
+            for turn, said in zip(turns, spoken, strict=True)
+            if turn.get("role") not in SYSTEM_ROLES
+        ),
+    )
 
 
 def _stripped(message: Mapping[str, object]) -> Mapping[str, object]:

@@ -2123,12 +2123,33 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It believes a repeated reply only if a variant of the request gets another one.",
                 BINDER,
-                "    return _bare(outcome).fingerprint != repeat.response.fingerprint\n",
-                "    return True\n",
+                "        if _bare(outcome).fingerprint == repeat.response.fingerprint:\n            return False\n",
+                "",
                 (
                     BINDING + "test_59_a_cache_from_later_on",
                     BINDING + "test_59_a_cache_with_a_part_of_the_body_as_its_key",
                 ),
+            ),
+            Mutation(
+                "It varies the messages that differ from those of the other request.",
+                BINDER,
+                "    places = [turns[turn] for turn in differing if isinstance(contents[turns[turn]], str)]\n",
+                "    places = turns[:0]\n",
+                (BINDING + "test_59_a_cache_with_a_part_of_the_messages_as_its_key",),
+            ),
+            Mutation(
+                "It varies both ends of a text.",
+                BINDER,
+                '        for at_end in (True, False) if differing or key != "messages" else (True,):\n',
+                "        for at_end in (True,):\n",
+                (BINDING + "test_59_a_cache_with_a_part_of_the_messages_as_its_key",),
+            ),
+            Mutation(
+                "It varies a list of token IDs without another length.",
+                BINDER,
+                "        return _other_ids(items, at_end=at_end)\n",
+                "        return [*items, items[0]]\n",
+                (BINDING + "test_59_a_cache_of_pooled_output_with_the_length_as_its_key",),
             ),
             Mutation(
                 "It asks no second time for texts that differ in outer spaces.",
@@ -2166,7 +2187,7 @@ PITFALLS: dict[int, Pitfall] = {
                 (BINDING + "test_59_the_same_tokens_for_all_texts",),
             ),
         ),
-        limit="A proxy that exchanges the replies of two requests in flight, or sends those of other clients, cannot be noticed on `/tokenize`: no reply of it names its request. Use token IDs, a local tokenizer, or a proxy that passes `X-Request-Id` to a server with `--enable-request-id-headers`.",
+        limit="A proxy that exchanges the replies of two requests in flight, or sends those of other clients, cannot be noticed on `/tokenize`, nor on `/pooling` where a gateway drops the ID: no reply names its request then. Nor can a cache whose key leaves out the middle of a text, or its digits. Where a template drops all turns but the last, samples that differ in the others alone are refused. Use token IDs, a local tokenizer, or a proxy that passes `X-Request-Id` to a server with `--enable-request-id-headers`.",
     ),
     60: Pitfall(
         "A server or a gateway exchanges the rows of a request, and keeps their indices",

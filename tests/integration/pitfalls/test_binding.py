@@ -48,6 +48,7 @@ from .conftest import Connect
 from .samples import CHAT
 
 PATIENT = RetryPolicy(attempts=5, max_wait=0.01)
+LONG = "Please judge that step by step, and tell me whether you are really certain of it."
 STRAY = {"count": 3, "tokens": [1, 75, 76], "max_model_len": 1024}
 OTHER = TextVllm(cards=TRUE.cards, pool=lambda ids: [2 - sum(ids) / 100])
 
@@ -170,6 +171,67 @@ def test_59_a_cache_with_a_part_of_the_body_as_its_key(connect: Connect, key: An
         connect, mixing(lambda asked, true: kept.setdefault(key(asked.body), true), TOKENIZE), long
     )
     assert {type(each) for each in outcomes} <= {Reward, ResponseMismatchError}
+
+
+TURNS: dict[str, Callable[[list[str]], Any]] = {
+    "the first message": lambda texts: texts[0],
+    "the last message": lambda texts: texts[-1],
+    "the last one of the user": lambda texts: texts[2],
+    "the start of each": lambda texts: [text[:10] for text in texts],
+    "the end of each": lambda texts: [text[-8:] for text in texts],
+}
+
+
+@pytest.mark.parametrize("key", TURNS.values(), ids=TURNS)
+def test_59_a_cache_with_a_part_of_the_messages_as_its_key(connect: Connect, key: Any) -> None:
+    kept: dict[str, bytes] = {}
+    numbers = ["one", "two", "three", "four", "five"]
+    contents = [
+        [
+            "Which number do you like?",
+            f"I like {word} best; or {n}, as I said before.",
+            LONG,
+            "Yes.",
+        ]
+        for word in numbers
+        for n in range(4)
+    ]
+    roles = ["user", "assistant"] * 2
+    samples = [
+        [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
+        for texts in contents
+    ]
+
+    def mix(asked: Request, true: bytes) -> bytes:
+        texts = [message["content"] for message in asked.json.get("messages", [])]
+        return kept.setdefault(str(key(texts)), true) if len(texts) == 4 else true
+
+    outcomes = outcomes_of(connect, mixing(mix, TOKENIZE), samples)
+    assert {type(each) for each in outcomes} == {Reward, ResponseMismatchError}
+
+
+@pytest.mark.parametrize("size", [4, 40])
+def test_59_a_cache_of_pooled_output_with_the_length_as_its_key(
+    connect: Connect, size: int
+) -> None:
+    kept: dict[int, bytes] = {}
+    samples = [[1, *range(100 + n, 100 + n + size)] for n in range(40)]
+
+    def mix(asked: Request, true: bytes) -> bytes:
+        return kept.setdefault(len(asked.body), without_id(asked)) if kept_from(asked) else true
+
+    def kept_from(asked: Request) -> bool:
+        return [len(each) for each in asked.json["input"]] == [size + 1]
+
+    with RawServer(mixing(mix, POOLING, reply=without_id)) as server:
+        client = connect(server, limits=Limits(max_batch_items=1), retry=PATIENT)
+        outcomes = client.score_many(samples, on_error="return")
+    true = [TRUE.pool(sample)[0] for sample in samples]
+    assert all(
+        isinstance(found, ResponseMismatchError) or abs(float(found) - right) < 1e-6
+        for found, right in zip(outcomes, true, strict=True)
+    )
+    assert {type(each) for each in outcomes} == {Reward, ResponseMismatchError}
 
 
 def test_59_two_replies_on_a_connection_tell_nothing(connect: Connect) -> None:

@@ -16,7 +16,7 @@ import orjson
 from reward_client._base.json_values import as_list, as_mapping, is_dict
 from reward_client._protocols.http import Request, Response, receipts
 from reward_client._transport.backends.base import RawResponse
-from reward_client._transport.ledger import SYSTEM_ROLES, Ledger, asked_by
+from reward_client._transport.ledger import SYSTEM_ROLES, Asked, Ledger, asked_by
 from reward_client._transport.retry import Failure
 from reward_client.errors import ResponseMismatchError
 
@@ -149,9 +149,8 @@ class Binding:
         """
         asked, last = asked_by(request, body), first
         for _ in range(_MAX_ASKED):
-            if isinstance(last, Repeat):
-                differing = self._ledger.differing(asked, last.response.fingerprint)
-                told_apart = await _tells_apart(request, last, differing, send_once)
+            if isinstance(last, Repeat) and not self._mixes_up:
+                told_apart = await self._tells_apart(request, asked, last, send_once)
                 if isinstance(told_apart, Failure):
                     return told_apart
                 if not told_apart:
@@ -172,6 +171,22 @@ class Binding:
             last = again
         return _repeats(_bare(last))
 
+    async def _tells_apart(
+        self, request: Request, asked: Asked, repeat: Repeat, send_once: _Send
+    ) -> bool | Failure:
+        """Return False if a variant of a request, which has another response, gets an old one."""
+        differing = self._ledger.differing(asked, repeat.response.fingerprint)
+        for variant in _variants(request, differing):
+            outcome = await send_once(replace(variant, prepares=False))
+            if isinstance(outcome, Repeat):
+                if request.prepares and _bare(outcome).fingerprint != _bare(repeat).fingerprint:
+                    self._note_mix()
+                return False
+            # The server may refuse the variant: another text may be too long.
+            if isinstance(outcome, Failure) and outcome.network_error is not None:
+                return outcome
+        return True
+
     def _note_mix(self) -> None:
         if not self._mixes_up:
             self._mixes_up = True
@@ -180,21 +195,6 @@ class Binding:
                 "a proxy mixes up responses: token IDs are asked for twice from now on, one prompt "
                 "after the other, which takes longer. Connect to the server itself."
             )
-
-
-async def _tells_apart(
-    request: Request, repeat: Repeat, differing: Sequence[int], send_once: _Send
-) -> bool | Failure:
-    """Return False if a variant of a request, which has another response, gets this one."""
-    for variant in _variants(request, differing):
-        outcome = await send_once(replace(variant, prepares=False))
-        if isinstance(outcome, Failure):
-            if outcome.network_error is not None:
-                return outcome
-            continue  # the server may refuse the variant: another text may be too long
-        if _bare(outcome).fingerprint == repeat.response.fingerprint:
-            return False
-    return True
 
 
 def _variants(request: Request, differing: Sequence[int]) -> Iterator[Request]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from reward_client._base.samples import Conversation, Message
 from reward_client._base.wording import shorten
@@ -16,6 +16,9 @@ _NAME = "name"
 _LABELS = frozenset({_NAME, "tool_call_id"})
 _CONTENTS = (*sorted(message_keys(None).keys() - _LABELS), "reasoning_content")
 _SHOWN_CHARACTERS = 40
+
+Form: TypeAlias = tuple[str, str, bool]
+"""The kind of a part, where it stands, and one more difference."""
 
 
 class Omission(NamedTuple):
@@ -31,14 +34,12 @@ class Omission(NamedTuple):
     """
 
     part: str
-    form: tuple[object, ...]
+    form: Form
     rests: tuple[Conversation, ...]
     is_content: bool = True
 
 
-def omissions(
-    conversation: Conversation, known: Collection[tuple[object, ...]]
-) -> Iterator[Omission]:
+def omissions(conversation: Conversation, known: Collection[Form]) -> Iterator[Omission]:
     """Yield the conversation without each part that no content holds.
 
     Args:
@@ -46,7 +47,7 @@ def omissions(
         known: The forms to pass over.
     """
     messages = conversation.messages
-    if conversation.tools and (form := ("tools",)) not in known:
+    if conversation.tools and (form := ("tools", "", False)) not in known:
         yield Omission("tools", form, (replace(conversation, tools=None),))
     if any(len(message) > 2 for message in messages):
         # Some templates show the names of tools alone, or the reasoning of the last turn alone.
@@ -63,7 +64,7 @@ def omissions(
             yield _without_argument(conversation, form)
 
 
-def _without_key(conversation: Conversation, form: tuple[str, str, bool]) -> Omission:
+def _without_key(conversation: Conversation, form: Form) -> Omission:
     key, role, _ = form
     rest = [_without(each, key) if each["role"] == role else each for each in conversation.messages]
     is_content = key != _NAME
@@ -71,7 +72,7 @@ def _without_key(conversation: Conversation, form: tuple[str, str, bool]) -> Omi
     return Omission(part, form, (replace(conversation, messages=rest),), is_content)
 
 
-def _without_argument(conversation: Conversation, form: tuple[str, str, bool]) -> Omission:
+def _without_argument(conversation: Conversation, form: Form) -> Omission:
     _, name, is_switch = form
     arguments = {**(conversation.chat_template_kwargs or {})}
     value = arguments.pop(name)

@@ -20,7 +20,7 @@ from reward_client._tokenization.control_tokens import check_contents, suspects,
 from reward_client._tokenization.local_tokenizer import LocalTokenizer, Proof, is_plain
 from reward_client._tokenization.notices import Notices
 from reward_client._tokenization.prompt_rules import PromptRules
-from reward_client._tokenization.shown_parts import omissions
+from reward_client._tokenization.shown_parts import Form, omissions
 from reward_client._tokenization.truncation import fit
 from reward_client.errors import (
     BadRequestError,
@@ -134,7 +134,7 @@ class Tokenizer:
         self._proven_for: ServerProfile | None = None
         # What is known about the texts and the template of a profile.
         self._known_for: ServerProfile | None = None
-        self._shown: set[tuple[object, ...]] = set()
+        self._shown: set[Form] = set()
         self._is_control: dict[str, bool] = {}
         self._loading = asyncio.Lock()
         self._rendering = asyncio.Lock()

@@ -1659,7 +1659,7 @@ PITFALLS: dict[int, Pitfall] = {
                 (INPUT + "test_47_parts_that_the_template_leaves_out",),
             ),
             Mutation(
-                "The keys are those of the version table.",
+                "The version table lists the keys.",
                 SHOWN_PARTS,
                 "_CONTENTS = (*sorted(message_keys(None).keys() - _LABELS), ",
                 '_CONTENTS = ("tool_calls", "reasoning", ',
@@ -1770,7 +1770,7 @@ PITFALLS: dict[int, Pitfall] = {
             ),
             Mutation(
                 "Such plain text is all that stands between two contents, if it names something and "
-                "has a line break or seldom punctuation.",
+                "has a line break or rare punctuation.",
                 CONTROL_TOKENS,
                 "    if _RARELY.search(text):\n",
                 '    if ":" in text:\n',
@@ -1807,7 +1807,7 @@ PITFALLS: dict[int, Pitfall] = {
         ),
         "`FormattedText` and token IDs are the caller's own. Control tokens that look like none of "
         "the known families, and stand in no template, are not found. A template that separates turns "
-        "by spaces, or by words without a line break or seldom punctuation, has no header to find.",
+        "by spaces, or by words without a line break or rare punctuation, has no header to find.",
     ),
     50: Pitfall(
         "A chat template writes today's date, so equal samples get other rewards on another day",
@@ -2039,13 +2039,28 @@ PITFALLS: dict[int, Pitfall] = {
                 (MODELS + "test_55_a_copy_goes_on_with_words_of_a_quantization",),
             ),
             Mutation(
-                "With other words after it, it is another model, and the client warns of that.",
+                "Among other words it may be another model's, and the client warns of that.",
                 "_server/discovery.py",
                 "identity.similar_model if recipe is None else None",
                 "None",
                 (MODELS + "test_55_a_name_that_looks_like_a_known_one_is_a_warning",),
             ),
+            Mutation(
+                "It finds a known name in any part of the location, with any separators.",
+                "recipes/loader.py",
+                "if words.search(key)), None)",
+                "if words.match(key)), None)",
+                (MODELS + "test_55_a_name_that_looks_like_a_known_one_is_a_warning",),
+            ),
+            Mutation(
+                "Digests and aliases of registries belong to no name.",
+                "recipes/model_names.py",
+                "[0-9a-f]{7,128} | sha\\d+ | md5\n",
+                "[0-9a-f]{7,64}\n",
+                (MODELS + "test_55_a_model_is_recognized_by_the_name_of_its_folder",),
+            ),
         ),
+        "A name that lacks words of the known one, or has them in another order.",
     ),
     56: Pitfall(
         "The reward model is an adapter, and the server lists its base model first",

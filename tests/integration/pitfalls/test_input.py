@@ -529,7 +529,7 @@ def turns(user: str, assistant: str) -> str:
 @pytest.mark.parametrize(
     ("user", "assistant", "harmless"),
     [
-        ("\n问：", "\n\n答：", "问：答："),
+        ("\n问：", "\n\n答：", "问：答："),  # noqa: RUF001 - wide colons
         ("\n**User**\n", "\n**Assistant**\n", "**User** and\n**Assistants**"),
         ("\n- Q. ", "\n- A. ", "\n- A.B.\n- One."),
         ("\n{u} ", "\n{a} ", "{u} {a}"),

@@ -49,7 +49,7 @@ def omissions(conversation: Conversation, known: Collection[Form]) -> Iterator[O
     messages = conversation.messages
     if conversation.tools and (form := ("tools", "", False)) not in known:
         yield Omission("tools", form, (replace(conversation, tools=None),))
-    if any(len(message) > 2 for message in messages):
+    if any(len(message) > 2 or "content" not in message for message in messages):
         # Some templates show the names of tools alone, or the reasoning of the last turn alone.
         for role in sorted({str(message["role"]) for message in messages}):
             for key in (*_CONTENTS, _NAME):

@@ -150,6 +150,9 @@ _SMALL_BYTES = 2**20
 _MAX_CONTAINERS = 1_000_000
 """The most lists and objects: far above one for each token of a batch."""
 
+_MAX_QUOTES = 2_000_000
+"""Twice the most texts and keys: they take longer to build than numbers."""
+
 _MAX_COMMAS = 8_000_000
 """The most commas: 64 MiB of float32 numbers have fewer."""
 
@@ -157,10 +160,14 @@ _MAX_COMMAS = 8_000_000
 def is_overfull(text: bytes) -> bool:
     """Return True if a JSON text holds more values than any response with rewards.
 
-    Parsing such a text blocks the event loop for many seconds. Brackets and commas in strings
-    count too: that is cheap, and no response has a million of them.
+    Parsing such a text blocks the event loop for many seconds. What stands in strings counts too:
+    that is cheap, and no response has a million of them.
     """
     if len(text) <= _SMALL_BYTES:
         return False
     containers = text.count(b"[") + text.count(b"{")
-    return containers > _MAX_CONTAINERS or text.count(b",") > _MAX_COMMAS
+    return (
+        containers > _MAX_CONTAINERS
+        or text.count(b'"') > _MAX_QUOTES
+        or text.count(b",") > _MAX_COMMAS
+    )

@@ -61,8 +61,8 @@ class Timeouts(_Options):
     Attributes:
         connect: The deadline for one connection.
         read: The deadline for the next bytes of a response; None for no limit. A whole response
-            gets twice as long, and at least 30 s. Long by default: vLLM queues without bound and
-            never answers 429, so a short deadline only makes its queue longer.
+            gets twice as long, and at least 30 s, beside ``connect``. Long by default: vLLM queues
+            without bound and never answers 429, so a short deadline only makes its queue longer.
         total: The deadline for one sample with all its work (waiting for a free request,
             tokenizing, scoring, retries); None for no limit.
     """

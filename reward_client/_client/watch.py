@@ -95,7 +95,8 @@ class Watch:
             self.failure = error
             raise _with_doubt(error, tuple(taken), earlier) from error
         except (RewardClientError, TimeoutError) as error:
-            _logger.warning("nothing proves that the model is still the same: %s", error)
+            why = str(error) or f"no answer within {_DEADLINE:g} s"
+            _logger.warning("nothing proves that the model is still the same: %s", why)
             return False
         return True
 

@@ -240,10 +240,12 @@ async def first_that_fits(
     Raises:
         RouteNotFoundError: If the server answers none of them.
         AuthenticationError: If it refuses the key for one of them, and answers no other.
+        BadRequestError: If it refuses the probes of one of them, and answers no other.
         ProtocolError: If the head can read none of the answers.
     """
     misfit: ProtocolError | None = None
     refused: StatusError | ProtocolError | None = None
+    bad: BadRequestError | None = None
     not_served: StatusError | None = None
     tried: set[str] = set()
     absent: set[str] = set()
@@ -271,9 +273,11 @@ async def first_that_fits(
                 absent.add(request.path)
             continue
         except BadRequestError as error:
+            # A gateway may hide the reason, which may be that the route is wrong.
             if error.status < _SERVER_FAILURE:
-                raise
-            not_served = error  # a gateway hides the reason, which may be that the route is wrong
+                bad = bad or error
+            else:
+                not_served = error
             continue
         except (StatusError, ProtocolError) as error:
             if not may_hide_route(error):
@@ -281,17 +285,18 @@ async def first_that_fits(
             refused = refused or error
             absent.add(request.path)
             continue
-        problem = wrong_width(layout, export) or head.problem(layout)
-        if problem is None:
+        unfit = wrong_width(layout, export) or head.problem(layout)
+        if unfit is None:
             await _refuse_wrong_start(transport, model, strategy, probes)
             return strategy, layout, outputs, response
-        misfit = misfit or response.error(type(problem), str(problem))
+        misfit = misfit or response.error(type(unfit), str(unfit))
     if misfit is not None:
         raise misfit
     if isinstance(refused, AuthenticationError):
         raise advised(refused, _KEY_FITS)
-    if refused is not None:
-        raise refused
+    problem = refused or bad
+    if problem is not None:
+        raise problem
     raise RouteNotFoundError(
         nothing,
         status=404,

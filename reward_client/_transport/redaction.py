@@ -50,7 +50,16 @@ def redact(text: str, sent: Mapping[str, str]) -> str:
 @lru_cache(maxsize=64)
 def _pattern(secrets: frozenset[str]) -> re.Pattern[str]:
     longest_first = sorted(secrets, key=len, reverse=True)
-    return re.compile("|".join("".join(map(_any_form, secret)) for secret in longest_first))
+    return re.compile("|".join(map(_broken, longest_first)))
+
+
+def _broken(secret: str) -> str:
+    """Return a pattern for a secret that lines may break, between any two characters.
+
+    Not beside its own blanks: the search would take quadratic time.
+    """
+    words = [map(_any_form, word) for word in secret.split(" ")]
+    return _any_form(" ").join(map(r"\s*".join, words))
 
 
 @lru_cache(maxsize=256)

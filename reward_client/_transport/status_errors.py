@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -63,7 +63,8 @@ _BUSY_TYPE = re.compile(
     re.IGNORECASE,
 )
 _BUSY_MESSAGE = re.compile(
-    r"overload|too many requests|rate.?limit|throttl|at capacity|out of capacity|queue is full"
+    r"overload|too many (?:\w+ )?requests|rate.?limit|throttl|at capacity|out of capacity"
+    r"|queue is full"
     r"|try again (?:later|in )|retry (?:later|after)"
     r"|\b(?:busy|not ready|temporarily unavailable|starting up|warming up)\b"
     r"|no (?:available|healthy|free|ready) (?:\w+ )?"
@@ -103,6 +104,10 @@ _NOT_SERVED = re.compile(
     r"|body\.encoding_format\W+msg\W+Input should be 'float'",
     re.IGNORECASE,
 )
+# Where gateways name the kind of an error: Spring, AWS, Google, Alibaba and others beside OpenAI.
+_KIND_KEYS = ("type", "__type", "code", "status", "reason", "error")
+# Sentences may quote the sample.
+_KIND = re.compile(r"\S{1,80}")
 _MESSAGE_KEYS = ("Message", "msg", "title", "reason", "description", "error_description")
 # The text before a prompt. pydantic's validation errors repeat the input: as a list of dicts, as
 # JSON (also within a JSON text) or as text. A response of /detokenize may be cut within the prompt.
@@ -117,11 +122,13 @@ class ErrorBody:
         message: The server's message, shortened and without echoed input.
         type: vLLM's error type, such as ``"NotFoundError"``; empty if there is none.
         code: The status in the body, which overrides the HTTP status.
+        kinds: All names of the kind of the error, by which gateways say that they are busy.
     """
 
     message: str
     type: str = ""
     code: int | None = None
+    kinds: tuple[str, ...] = ()
 
 
 def read_error(
@@ -153,7 +160,7 @@ def read_error(
     if nested:
         fields = nested
     elif error and not (failed and isinstance(fields.get("message"), str)):
-        return ErrorBody(_message(error, sent))
+        return ErrorBody(_message(error, sent), kinds=tuple(_kinds(fields)))
     elif "detail" in fields:
         return ErrorBody(_message(fields["detail"], sent))
     elif fields.get("object") != "error" and not failed:
@@ -166,8 +173,14 @@ def read_error(
     return ErrorBody(
         message=_message(message, sent),
         type=kind if isinstance(kind, str) else "",
+        kinds=tuple(_kinds(fields)),
         code=code if isinstance(code, int) and 400 <= code <= 599 else None,
     )
+
+
+def _kinds(fields: Mapping[str, object]) -> Iterator[str]:
+    named = (fields.get(key) for key in _KIND_KEYS)
+    return (each for each in named if isinstance(each, str) and _KIND.fullmatch(each))
 
 
 def is_busy(status: int, error: ErrorBody, wait: float | None) -> bool:
@@ -180,7 +193,7 @@ def is_busy(status: int, error: ErrorBody, wait: float | None) -> bool:
     """
     if _DEAD_ENGINE.search(error.message) or status < 400:
         return False
-    if status in _BUSY or wait is not None or _BUSY_TYPE.search(error.type):
+    if status in _BUSY or wait is not None or any(map(_BUSY_TYPE.search, error.kinds)):
         return True
     return status not in _QUOTING and bool(_BUSY_MESSAGE.search(error.message))
 

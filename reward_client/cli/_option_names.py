@@ -17,6 +17,8 @@ _OPTIONS = (
     ("recipe", "recipe", "--recipe"),
     ("tokenizer", "tokenizer", "--tokenizer"),
     ("on_overlong", "on_overlong", "--on-overlong"),
+    ("on_control_tokens", "on_control_tokens", "--on-control-tokens"),
+    ("on_unanswered", "on_unanswered", "--on-unanswered"),
     ("head", "head", "--head"),
 )
 """Name for the client, name among the parsed options, and name on the command line."""
@@ -30,14 +32,14 @@ _UNMISTAKABLE = ("base_url", "api_key")
 """Names that are no words, and stand without ``=`` too."""
 
 
-def in_options(error: Exception, options: argparse.Namespace) -> str:
-    """Return the text of an error with the names of a command's options.
+def in_options(said: object, options: argparse.Namespace) -> str:
+    """Return the text of an error or a summary with the names of a command's options.
 
     Args:
-        error: The error, which names the options of a client.
+        said: The error or summary, which names the options of a client.
         options: The parsed options of the command.
     """
-    text = str(error)
+    text = str(said)
     for phrase, parsed, shown in _PHRASES:
         if hasattr(options, parsed):
             text = text.replace(phrase, shown)

@@ -11,7 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypedDict, Unpack, get_args
 
 from reward_client import Connection, RetryPolicy, RewardClient, RewardClientError, Timeouts
-from reward_client._base.options import API_KEY_VARIABLE, OnOverlong
+from reward_client._base.options import (
+    API_KEY_VARIABLE,
+    OnControlTokens,
+    OnOverlong,
+    OnUnanswered,
+)
 from reward_client._client.base_url import environment_key, request_headers, server_urls
 
 _LONGEST_WAIT = 365 * 24 * 3600
@@ -77,7 +82,9 @@ def add_command(
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for the server's model, and for the requests to it."""
-    parser.set_defaults(recipe="auto", on_overlong="raise")
+    parser.set_defaults(
+        recipe="auto", on_overlong="raise", on_control_tokens="raise", on_unanswered="raise"
+    )
     parser.add_argument("--model", help="name of the model on the server, if it serves several")
     parser.add_argument(
         "--api-key",
@@ -118,13 +125,25 @@ def add_port_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_overlong_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option for conversations that are too long for the server."""
+def add_sample_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for conversations that are refused by default."""
     parser.add_argument(
         "--on-overlong",
         choices=get_args(OnOverlong),
         help='"raise" (default) fails a conversation that is too long; "drop_turns" leaves out its '
         "oldest turns, and marks its reward as truncated",
+    )
+    parser.add_argument(
+        "--on-control-tokens",
+        choices=get_args(OnControlTokens),
+        help='"raise" (default) fails a conversation whose contents hold control tokens, such as '
+        '<|im_end|>; "strip" removes those that end its answer; "allow" scores it',
+    )
+    parser.add_argument(
+        "--on-unanswered",
+        choices=get_args(OnUnanswered),
+        help='"raise" (default) fails a conversation without an answer, or with two in a row; '
+        '"allow" scores it',
     )
 
 
@@ -177,6 +196,8 @@ def open_client(
             connection=Connection() if options.ca is None else Connection(verify=options.ca),
             recipe=chosen_recipe(options),
             on_overlong=options.on_overlong,
+            on_control_tokens=options.on_control_tokens,
+            on_unanswered=options.on_unanswered,
             **more,
         )
     except RewardClientError as error:  # nothing has been sent yet

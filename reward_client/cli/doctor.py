@@ -12,8 +12,8 @@ from reward_client._base.options import BASE_URL_VARIABLE
 from reward_client.cli._options import (
     Commands,
     add_command,
-    add_overlong_option,
     add_recipe_option,
+    add_sample_options,
     add_server_options,
     add_wait_option,
     open_client,
@@ -55,7 +55,7 @@ def add_to(commands: Commands) -> None:
     add_server_options(parser)
     add_wait_option(parser)
     add_recipe_option(parser)
-    add_overlong_option(parser)
+    add_sample_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_doctor, failure=_FAILED)
 

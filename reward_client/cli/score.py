@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from reward_client import ServerUnreachableError
 from reward_client._base.options import BASE_URL_VARIABLE
+from reward_client.cli._option_names import in_options
 from reward_client.cli._options import (
     Commands,
     OptionError,
     add_command,
-    add_overlong_option,
     add_recipe_option,
+    add_sample_options,
     add_server_options,
     add_wait_option,
     open_client,
@@ -62,7 +63,7 @@ def add_to(commands: Commands) -> None:
     add_server_options(parser)
     add_wait_option(parser)
     add_recipe_option(parser)
-    add_overlong_option(parser)
+    add_sample_options(parser)
     parser.add_argument(
         "--tokenizer",
         default="server",
@@ -89,7 +90,7 @@ def _score(options: argparse.Namespace) -> int:
                 else "stopped; run the same command to resume."
             )
             raise
-    show(summary, is_error=is_pipe)
+    show(in_options(summary, options), is_error=is_pipe)
     if summary.can_retry and not options.retry_failed and not is_pipe:
         show("Add --retry-failed to score rows again that failed by a fault of the server.")
     return _SOME_FAILED if summary.failed else 0

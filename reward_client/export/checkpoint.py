@@ -19,6 +19,8 @@ from reward_client.errors import ExportError
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
+_LARGEST_JSON = 2**26
+"""Bytes. The index of 671B parameters takes 9 MB."""
 _CHUNK = 1 << 18
 """Numbers decoded at a time; as Python objects, they take 8 MiB."""
 _SHARDS = "model-*-of-*.safetensors"
@@ -196,6 +198,11 @@ def read_json(path: Path) -> Mapping[str, object]:
     check_link(path, path.parent)
     try:
         with open_regular(path) as file:
+            if os.fstat(file.fileno()).st_size > _LARGEST_JSON:
+                raise ExportError(
+                    f"Cannot read {path}: it is larger than {_LARGEST_JSON >> 20} MiB. Download "
+                    "the checkpoint again."
+                )
             content = as_mapping(json.loads(file.read()))
         json.dumps(content, ensure_ascii=False).encode()  # unpaired surrogates fail here
     except OSError as error:

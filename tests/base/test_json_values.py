@@ -14,6 +14,8 @@ OVERFULL = {
     "empty lists": b'{"tokens": [' + b"[]," * 5_000_000 + b"[]]}",
     "empty objects": b"[" + b"{}," * 5_000_000 + b"{}]",
     "nesting": b"[" * 2_000_000 + b"]" * 2_000_000,
+    "keys": b"{" + b",".join(b'"%x":1' % n for n in range(1_500_000)) + b"}",
+    "texts": b"[" + b'"a",' * 1_500_000 + b"1]",
     "numbers": b"[" + b"1," * 10_000_000 + b"1]",
 }
 

@@ -104,6 +104,26 @@ def test_long_conversations() -> None:
     assert read_rows(Path("drop_turns.jsonl"))[0]["truncated"] is True
 
 
+@pytest.mark.parametrize(
+    ("option", "messages"),
+    [
+        ("--on-control-tokens", [CHAT[0], {"role": "assistant", "content": "88<|end|>"}]),
+        ("--on-unanswered", CHAT[:1]),
+    ],
+)
+def test_a_refusal_names_the_option_that_allows_it(
+    serve: Serve,
+    option: str,
+    messages: list[dict[str, str]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_rows(Path("in.jsonl"), [{"messages": messages}])
+    command = ["score", "in.jsonl", "--url", serve().url]
+    assert cli.main([*command, "out.jsonl"]) == 3
+    assert f"give {option} " in capsys.readouterr().out
+    assert cli.main([*command, "allowed.jsonl", option, "allow"]) == 0
+
+
 def test_the_doctor_knows_the_url_of_the_environment(
     serve: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -307,6 +307,13 @@ def test_45_a_pipe_as_a_head_or_as_a_recipe(tmp_path: Path) -> None:
         load_recipe(pipe)
 
 
+def test_45_a_configuration_without_end_is_not_read(tmp_path: Path) -> None:
+    source = sharded(tmp_path / "source")
+    os.truncate(source / "config.json", 2**39)  # no file system stores the zeros
+    with pytest.raises(ExportError, match=r"config\.json: it is larger than 64 MiB"):
+        export_checkpoint(source, tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     "name",
     ["config.json", "tokenizer.json", "chat_template.jinja", "LICENSE", "modeling.py"],

@@ -58,18 +58,18 @@ def read_json(payload: object) -> ErrorBody | None:
     [
         (
             {"object": "error", "message": "m", "type": "BadRequestError", "code": 400},
-            ErrorBody("m", "BadRequestError", 400),
+            ErrorBody("m", "BadRequestError", 400, kinds=("BadRequestError",)),
         ),
         (
             {"error": {"message": "m", "type": "NotFoundError", "param": None, "code": 404}},
-            ErrorBody("m", "NotFoundError", 404),
+            ErrorBody("m", "NotFoundError", 404, kinds=("NotFoundError",)),
         ),
-        ({"error": "Unauthorized"}, ErrorBody("Unauthorized")),
+        ({"error": "Unauthorized"}, ErrorBody("Unauthorized", kinds=("Unauthorized",))),
         ({"detail": "Not Found"}, ErrorBody("Not Found")),
         ({"detail": [{"msg": "m", "input": "a prompt"}]}, ErrorBody('[{"msg":"m",')),
         ({"error": {"message": None}}, ErrorBody("")),
         ({"error": {"message": {"a": 1}}}, ErrorBody('{"a":1}')),
-        ({"error": {"message": "m", "code": "400"}}, ErrorBody("m")),
+        ({"error": {"message": "m", "code": "400"}}, ErrorBody("m", kinds=("400",))),
         ({"error": {"message": "m", "code": 200}}, ErrorBody("m")),
         ({"error": {"message": "m", "code": True, "type": 5}}, ErrorBody("m")),
         ({"error": {"message": "a\n  b\tc"}}, ErrorBody("a b c")),

@@ -103,6 +103,7 @@ ENCODINGS = {
         json.dumps(text).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
     ),
     "HTML in JSON of Go": lambda text: json.dumps(html.escape(text)).replace("&", "\\u0026"),
+    "broken by lines": lambda text: " ".join("\n  ".join(word) for word in text.split(" ")),
     "JavaScript": lambda text: "".join(f"\\x{ord(char):02x}" for char in text),
 }
 
@@ -131,7 +132,14 @@ def test_44_in_an_error_of_a_server_too() -> None:
 
 def test_redaction_takes_linear_time() -> None:
     sent = {"authorization": f"Bearer {SECRET}"}
-    for text in ("\\" * 200_000, "k\\" * 100_000, "%25" * 60_000, "&amp;" * 40_000, "k" * 200_000):
+    for text in (
+        "\\" * 200_000,
+        "k\\" * 100_000,
+        "%25" * 60_000,
+        "&amp;" * 40_000,
+        "k" * 200_000,
+        " \n" * 99_999,
+    ):
         assert redact(text, sent) == text
 
 

@@ -24,6 +24,7 @@ class UncountedError(ResponseMismatchError):
 
 _LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
 """vLLM's numbers are float32: a larger one stands for infinity."""
+_DIGITS = 20
 _SHOWN_KEYS = 5
 _SHOWN_CHARACTERS = 80
 
@@ -102,6 +103,8 @@ def _check_usage(response: Response, fields: Mapping[str, object], tokens: range
             "The response does not count the tokens of the request (usage.prompt_tokens), as every "
             "vLLM does: a gateway drops the count. Let it pass, or connect to the server itself.",
         )
+    if isinstance(counted, str) and counted.isdecimal():
+        counted = int(counted[:_DIGITS])  # JSON of protocol buffers writes 64-bit integers as text
     if type(counted) not in (int, float) or counted not in tokens:
         scored = counted if isinstance(counted, int | None) else describe_type(counted)
         sent = tokens[0] if len(tokens) == 1 else f"{tokens[0]} to {tokens[-1]}"

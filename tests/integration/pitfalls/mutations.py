@@ -1526,7 +1526,7 @@ PITFALLS: dict[int, Pitfall] = {
                 "It blanks a credential whose characters are escaped, as JSON, HTML and URLs do, "
                 "also one within the other.",
                 "_transport/redaction.py",
-                '"".join(map(_any_form, secret))',
+                '_any_form(" ").join(map(r"\\s*".join, words))',
                 "re.escape(secret)",
                 (
                     UNTRUSTED + "test_44_a_credential_is_blanked_in_every_encoding",
@@ -1566,6 +1566,13 @@ PITFALLS: dict[int, Pitfall] = {
                     LINKS + "test_45_a_special_file_is_refused_and_not_waited_for",
                     LINKS + "test_45_a_pipe_as_a_head_or_as_a_recipe",
                 ),
+            ),
+            Mutation(
+                "The export reads 64 MiB of a JSON file at most.",
+                "export/checkpoint.py",
+                "            if os.fstat(file.fileno()).st_size > _LARGEST_JSON:\n",
+                "            if not path:\n",
+                (LINKS + "test_45_a_configuration_without_end_is_not_read",),
             ),
             Mutation(
                 "The export follows no link out of the checkpoint, except into the blobs of the "
@@ -2437,6 +2444,13 @@ PITFALLS: dict[int, Pitfall] = {
                 ),
             ),
             Mutation(
+                "Discovery asks other routes after a refusal, and tells the first one if none gives a reward.",
+                NEGOTIATION,
+                "            if error.status < _SERVER_FAILURE:\n                bad = bad or error\n",
+                "            if error.status < _SERVER_FAILURE:\n                raise\n",
+                (GATEWAYS + "test_65_discovery_goes_on_after_a_hidden_refusal",),
+            ),
+            Mutation(
                 "It repeats the request when the server answers others, so that a failure is no refusal.",
                 CALLER,
                 "        again = await self._send()\n        if _is_of_connection(again):",
@@ -2451,6 +2465,7 @@ PITFALLS: dict[int, Pitfall] = {
                 (GATEWAYS + "test_64_the_rewards_that_the_table_promises",),
             ),
         ),
+        limit="A gateway that sends 503 or 504 for each refusal cannot be told from a server that is away: the client waits for it, up to the budget.",
     ),
     66: Pitfall(
         "A busy server is told by other statuses and words than 429 and 503, and samples fail at once",
@@ -2458,7 +2473,7 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client reads busy in the type and the message of an error, and in `Retry-After`.",
                 STATUSES,
-                "    if status in _BUSY or wait is not None or _BUSY_TYPE.search(error.type):\n",
+                "    if status in _BUSY or wait is not None or any(map(_BUSY_TYPE.search, error.kinds)):\n",
                 "    if status in _BUSY:\n",
                 (GATEWAYS + "test_66_busy_in_any_words_is_retried",),
             ),
@@ -2468,6 +2483,20 @@ PITFALLS: dict[int, Pitfall] = {
                 "    if status in _BUSY or (busy and status < 500):\n",
                 "    if status in _BUSY:\n",
                 (GATEWAYS + "test_66_busy_to_the_end_is_not_the_sample",),
+            ),
+            Mutation(
+                "It reads the kind of an error where gateways of other families write it.",
+                STATUSES,
+                '_KIND_KEYS = ("type", "__type", "code", "status", "reason", "error")',
+                '_KIND_KEYS = ("type",)',
+                (GATEWAYS + "test_66_busy_in_any_words_is_retried",),
+            ),
+            Mutation(
+                "A sentence is no kind: it may quote the sample.",
+                STATUSES,
+                "if isinstance(each, str) and _KIND.fullmatch(each))",
+                "if isinstance(each, str))",
+                (GATEWAYS + "test_66_words_of_a_sample_are_no_busy_server",),
             ),
             Mutation(
                 "The words of a sample in a 400 do not count.",
@@ -2496,6 +2525,13 @@ PITFALLS: dict[int, Pitfall] = {
                 "    if counted is None or (counted == 0 and 0 not in tokens):",
                 "    if counted is None:",
                 (GATEWAYS + "test_67_a_count_of_zero_is_a_missing_count",),
+            ),
+            Mutation(
+                "A count that is written as text is a count.",
+                "_protocols/vllm/response_checks.py",
+                "        counted = int(counted[:_DIGITS])",
+                "        pass",
+                (GATEWAYS + "test_67_a_count_as_text_is_a_count",),
             ),
             Mutation(
                 "It shows first that each end of a sample counts.",

@@ -256,7 +256,7 @@ def test_65_one_refused_sample_fails_alone(connect: Connect, kind: str) -> None:
 
 
 @pytest.mark.parametrize("hidden", ["Internal Server Error", "", '{"error": "upstream failed"}'])
-@pytest.mark.parametrize("status", [500, 502])
+@pytest.mark.parametrize("status", [400, 422, 500, 502])
 @pytest.mark.parametrize("head", ["token", "export"])
 def test_65_discovery_goes_on_after_a_hidden_refusal(
     connect: Connect, head: Any, status: int, hidden: str
@@ -265,6 +265,15 @@ def test_65_discovery_goes_on_after_a_hidden_refusal(
         expected = connect(server).score(CHAT).value
         hide_refusals(server, status, hidden)
         assert connect(server).score(CHAT).value == expected
+
+
+def test_the_first_refusal_is_told_if_no_route_gives_a_reward(connect: Connect) -> None:
+    said = json.dumps({"error": {"message": "no such tenant"}}).encode()
+    with RewardServer() as server:
+        for path in ("/pooling", "/classify", "/v1/embeddings"):
+            server.inject(Fault.status(400, body=said), path=path, times=ALWAYS)
+        with pytest.raises(BadRequestError, match="HTTP 400: no such tenant"):
+            connect(server).score(CHAT)
 
 
 def test_65_a_failure_of_the_server_is_no_refusal(connect: Connect) -> None:
@@ -291,6 +300,12 @@ def test_65_a_failure_of_the_server_is_no_refusal(connect: Connect) -> None:
         (522, {}, {}),
         (404, {"detail": "model is starting up, try again later"}, {}),
         (409, {"error": "server busy"}, {"retry-after-ms": "1"}),
+        (400, {"__type": "ThrottlingException", "message": "Rate exceeded"}, {}),
+        (400, {"error": {"code": "rate_limit_exceeded", "message": "m"}}, {}),
+        (400, {"code": "Throttling.RateQuota", "message": "m"}, {}),
+        (400, {"error": "TooManyRequests", "message": "m"}, {}),
+        (403, {"error": {"status": "RESOURCE_EXHAUSTED", "message": "Quota exceeded"}}, {}),
+        (460, {"message": "Too many concurrent requests"}, {}),
     ],
     ids=str,
 )
@@ -326,8 +341,17 @@ def test_66_busy_to_the_end_is_not_the_sample(connect: Connect) -> None:
         assert caught.value.fault == "server"
 
 
-def test_66_words_of_a_sample_are_no_busy_server(connect: Connect) -> None:
-    said = json.dumps({"error": {"message": "Bad text: the server is overloaded"}}).encode()
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "Bad text: the server is overloaded"}},
+        {"error": "Bad text: the server is overloaded"},
+        {"reason": "Bad text: rate limit", "message": "m"},
+    ],
+    ids=str,
+)
+def test_66_words_of_a_sample_are_no_busy_server(connect: Connect, body: object) -> None:
+    said = json.dumps(body).encode()
     with RewardServer() as server:
         client = connect(server)
         client.servers()
@@ -354,6 +378,26 @@ def test_67_a_count_of_zero_is_a_missing_count(connect: Connect) -> None:
         expected = connect(server).score(CHAT)
         alter_replies(server, "/pooling", lambda _, reply: reply.update(usage=usage))
         assert connect(server, model="sum-judge").score(CHAT).value == expected.value
+
+
+def test_67_a_count_as_text_is_a_count(connect: Connect) -> None:
+    """The JSON of protocol buffers writes 64-bit integers so."""
+
+    def write(_: Any, reply: Any) -> None:
+        reply["usage"] = {key: str(value) for key, value in reply["usage"].items()}
+
+    with RewardServer() as server:
+        expected = connect(server).score(CHAT)
+        alter_replies(server, "/pooling", write)
+        assert connect(server, model="sum-judge").score(CHAT).value == expected.value
+
+
+def test_a_wrong_count_as_text_is_a_cut_sample(connect: Connect) -> None:
+    usage = {"prompt_tokens": "9"}
+    with RewardServer() as server:
+        alter_replies(server, "/pooling", lambda _, reply: reply.update(usage=usage))
+        with pytest.raises(ResponseMismatchError, match="scored 9:"):
+            connect(server).score(CHAT)
 
 
 def test_67_a_gateway_that_cuts_samples_and_hides_it(connect: Connect) -> None:

@@ -60,7 +60,7 @@ def recipe(known: Recipe | None, identity: Identity, options: DiscoveryOptions) 
             return not_checked("recipe", nothing)
         return warning(
             "recipe",
-            f"{nothing} The name looks like {similar} with other words.",
+            f"{nothing} The name looks like that of {similar}.",
             f"For a copy of it, give recipe={similar!r}; for another model, recipe=None.",
         )
     source = f", the manifest of an export of {known.export.source}" if known.export else ""

@@ -234,8 +234,8 @@ def _recipe(options: DiscoveryOptions, identity: Identity) -> Recipe | None:
         similar = identity.similar_model if recipe is None else None
         if similar is not None and not options.output.generates:
             _logger.warning(
-                "the model's name looks like %s with other words, which may be another model, so "
-                "no recipe applies: give recipe=%r for a copy of it, or recipe=None",
+                "the model's name looks like that of %s, but may be another model's, so no recipe "
+                "applies: give recipe=%r for a copy of it, or recipe=None",
                 *(similar, similar),
             )
     elif recipe is not None and len(recipe.models) > 1:

@@ -90,7 +90,7 @@ class Identity:
 
     @property
     def similar_model(self) -> str | None:
-        """The known model whose name the model's name continues with other words, if any."""
+        """The known model whose name the model's name holds among other words, if any."""
         return similar_model(self._name) or similar_model(self.root or "")
 
     @property

@@ -50,7 +50,15 @@ _ENDS = re.compile(
     r"(?!.*(?:header|role|prompt))(?:.*(?:end|eo[stmdp]|pad|return|call)|</s>|<unk>)", re.IGNORECASE
 )
 _MARKER = re.compile(f"{_ANGLED.pattern}|{_SQUARE.pattern}")
-_PLAIN_HEADER = re.compile(r"\w\s*[:\]]|#+\s*\w")
+# Padding of some tokenizers (Unsloth's for Qwen) is named like the place of an image. Authors write
+# such a place by hand only beside an image of the same conversation: vLLM puts the image there.
+_PADDING = re.compile(r"<.*pad(?:ding)?[|｜]?>", re.IGNORECASE)  # noqa: RUF001
+_PLACES = re.compile("image|img|vision|video|audio|media", re.IGNORECASE)
+# Punctuation that ordinary text seldom has, in any script: colons, brackets, "#", "*", ">".
+_RARE = r"[^\w\s.,;!?'\"()…–—’“”«»。，、！？；（）-]"  # noqa: RUF001
+_RARELY = re.compile(_RARE)
+# What names a role: a word of any script, a pictograph, or three signs, such as ">>>".
+_NAMING = re.compile(rf"[^\W_]|[\u2600-\u27bf\U0001f000-\U0001faff]|{_RARE}{{3}}")
 # Chat templates join parts without a separator. vLLM does it for the others, with a line break.
 _JOINTS = ("", "\n")
 # One search through all texts of tools takes a fraction of the time. No marker holds this.
@@ -81,9 +89,11 @@ def suspects(prompt: Prompt, headers: tuple[str, ...] = ()) -> list[str]:
             found |= dict.fromkeys(
                 each for text in _shown(message) for each in _found(text, headers)
             )
-    for text in (*(prompt.steps or ()), _BETWEEN.join(_texts(prompt.tools))):
+    given = (prompt.tools, prompt.chat_template_kwargs)
+    others = [_BETWEEN.join(_texts(each)) for each in given if each is not None]
+    for text in (*(prompt.steps or ()), *others):
         found |= dict.fromkeys(_found(text, headers))
-    return list(found)
+    return [marker for marker in found if not _is_place(marker, prompt)]
 
 
 @lru_cache(maxsize=64)
@@ -98,7 +108,15 @@ def _found(text: str, headers: tuple[str, ...]) -> Iterator[str]:
         yield from (marker for marker in markers if _is_suspect(marker) or marker in headers)
     if "[" in text:
         yield from _SQUARE.findall(text)
-    yield from (header for header in _plain(headers) if header in text)
+    yield from (
+        header for header in _plain(headers) if header in text and _pattern(header).search(text)
+    )
+
+
+@lru_cache(maxsize=64)
+def _pattern(header: str) -> re.Pattern[str]:
+    """Return the pattern of a plain header: another word may begin with its last one."""
+    return re.compile(re.escape(header) + (r"(?!\w)" if header[-1].isalnum() else ""))
 
 
 @lru_cache(maxsize=4096)
@@ -108,7 +126,21 @@ def _is_suspect(marker: str) -> bool:
 
 def _belongs(marker: str) -> bool:
     """Return True for the markers that models write into contents."""
-    return _IN_CONTENTS.search(marker) is not None and _ROLES.fullmatch(marker) is None
+    return (
+        _IN_CONTENTS.search(marker) is not None
+        and _ROLES.fullmatch(marker) is None
+        and _PADDING.fullmatch(marker) is None
+    )
+
+
+def _is_place(marker: str, conversation: Conversation) -> bool:
+    """Return True for the place of an image, a video or a sound that the conversation holds."""
+    return (
+        _PADDING.fullmatch(marker) is not None
+        and _PLACES.search(marker) is not None
+        and bool(conversation.other_parts())
+        and not any(text.rstrip().endswith(marker) for text in _shown(conversation.messages[-1]))
+    )
 
 
 def _shown(message: Message) -> Iterator[str]:
@@ -148,10 +180,18 @@ def headers_of(pieces: Sequence[str]) -> tuple[str, ...]:
     found: set[str] = set()
     for piece in pieces:
         found |= {mark for mark in _MARKER.findall(piece) if not _belongs(mark)}
-        rest = _MARKER.sub("", piece).strip(" ").rstrip()
-        if _PLAIN_HEADER.search(rest):
-            found.add(rest)
+        found |= {header for text in _MARKER.split(piece) if (header := _plain_header(text))}
     return tuple(sorted(found))
+
+
+def _plain_header(text: str) -> str | None:
+    """Return the part of a text without markers that ordinary contents do not hold, if any."""
+    if not _NAMING.search(text):
+        return None
+    if _RARELY.search(text):
+        return text.strip(" ").rstrip()
+    # A line of ordinary words or signs is a header exactly as the template writes it.
+    return text if text.lstrip(" \t\r").startswith("\n") else None
 
 
 def check_contents(conversation: Conversation, control: Collection[str]) -> None:
@@ -170,6 +210,7 @@ def check_contents(conversation: Conversation, control: Collection[str]) -> None
     places = (
         *((f"message {number}", _shown(each)) for number, each in enumerate(conversation.messages)),
         ("a definition in tools=", _texts(conversation.tools)),
+        ("an argument in chat_template_kwargs=", _texts(conversation.chat_template_kwargs)),
     )
     where = next((name for name, texts in places if any(token in text for text in texts)), "a step")
     raise InputError(

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from reward_client._base.samples import Conversation, Message
 from reward_client._base.wording import shorten
+from reward_client._protocols.vllm.versions import message_keys
 
-_KEYS = ("reasoning", "reasoning_content", "tool_calls")
+# Names label turns, and IDs link the results of tools with calls: most templates leave both out,
+# and the conversation means the same without them.
+_NAME = "name"
+_LABELS = frozenset({_NAME, "tool_call_id"})
+_CONTENTS = (*sorted(message_keys(None).keys() - _LABELS), "reasoning_content")
 _SHOWN_CHARACTERS = 40
+
+Form: TypeAlias = tuple[str, str, bool]
+"""The kind of a part, where it stands, and one more difference."""
 
 
 class Omission(NamedTuple):
@@ -19,34 +27,72 @@ class Omission(NamedTuple):
     Attributes:
         part: The name of the part.
         form: Equal for conversations whose template treats the part alike.
-        rest: The conversation without the part.
-        is_content: False for a name, which labels a turn: most templates leave it out, and the
-            conversation means the same without it.
+        rests: The conversation without the part, then with another value in its place, which shows
+            a part whose value is the template's default.
+        is_content: False for a name, or an argument that is a number or a boolean: the conversation
+            means the same without it.
     """
 
     part: str
-    form: tuple[str, object]
-    rest: Conversation
+    form: Form
+    rests: tuple[Conversation, ...]
     is_content: bool = True
 
 
-def omissions(conversation: Conversation) -> Iterator[Omission]:
-    """Yield the conversation without each part that no content holds."""
+def omissions(conversation: Conversation, known: Collection[Form]) -> Iterator[Omission]:
+    """Yield the conversation without each part that no content holds.
+
+    Args:
+        conversation: The conversation.
+        known: The forms to pass over.
+    """
     messages = conversation.messages
-    if conversation.tools:
-        yield Omission("tools", ("tools", True), replace(conversation, tools=None))
-    for key in _KEYS:
-        if any(message.get(key) for message in messages):
-            # Some templates show the reasoning of the last turn alone.
-            form = (key, bool(messages[-1].get(key)))
-            rest = [_without(message, key) for message in messages]
-            yield Omission(key, form, replace(conversation, messages=rest))
-    # Some templates show the names of tools alone.
-    for role in sorted({str(message["role"]) for message in messages if message.get("name")}):
-        rest = [_without(each, "name") if each["role"] == role else each for each in messages]
-        part = f"name of messages of the role {shorten(role, _SHOWN_CHARACTERS)}"
-        shorter = replace(conversation, messages=rest)
-        yield Omission(part, ("name", role), shorter, is_content=False)
+    if conversation.tools and (form := ("tools", "", False)) not in known:
+        yield Omission("tools", form, (replace(conversation, tools=None),))
+    if any(len(message) > 2 or "content" not in message for message in messages):
+        # Some templates show the names of tools alone, or the reasoning of the last turn alone.
+        for role in sorted({str(message["role"]) for message in messages}):
+            for key in (*_CONTENTS, _NAME):
+                is_last = key != _NAME and bool(messages[-1].get(key))
+                if (form := (key, role, is_last)) not in known and any(
+                    each.get(key) for each in messages if each["role"] == role
+                ):
+                    yield _without_key(conversation, form)
+    for name, value in (conversation.chat_template_kwargs or {}).items():
+        is_switch = isinstance(value, int | float)
+        if (form := ("argument", name, is_switch)) not in known and (value or is_switch):
+            yield _without_argument(conversation, form)
+
+
+def _without_key(conversation: Conversation, form: Form) -> Omission:
+    key, role, _ = form
+    rest = [_without(each, key) if each["role"] == role else each for each in conversation.messages]
+    is_content = key != _NAME
+    part = key if is_content else f"name of messages of the role {shorten(role, _SHOWN_CHARACTERS)}"
+    return Omission(part, form, (replace(conversation, messages=rest),), is_content)
+
+
+def _without_argument(conversation: Conversation, form: Form) -> Omission:
+    _, name, is_switch = form
+    arguments = {**(conversation.chat_template_kwargs or {})}
+    value = arguments.pop(name)
+    choices = [arguments, *({**arguments, name: other} for other in _others(value))]
+    return Omission(
+        f"argument {shorten(name, _SHOWN_CHARACTERS)} in chat_template_kwargs",
+        form,
+        tuple(replace(conversation, chat_template_kwargs=each or None) for each in choices),
+        is_content=not is_switch,
+    )
+
+
+def _others(value: object) -> Iterator[object]:
+    """Yield another value of the same type. No template has a list or an object as its default."""
+    if isinstance(value, bool):
+        yield not value
+    elif isinstance(value, int | float):
+        yield value + 1
+    elif isinstance(value, str):
+        yield 2 * value
 
 
 def _without(message: Message, key: str) -> Message:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from os import PathLike
 from typing import NamedTuple, TypeAlias
@@ -20,7 +20,7 @@ from reward_client._tokenization.control_tokens import check_contents, suspects,
 from reward_client._tokenization.local_tokenizer import LocalTokenizer, Proof, is_plain
 from reward_client._tokenization.notices import Notices
 from reward_client._tokenization.prompt_rules import PromptRules
-from reward_client._tokenization.shown_parts import omissions
+from reward_client._tokenization.shown_parts import Form, omissions
 from reward_client._tokenization.truncation import fit
 from reward_client.errors import (
     BadRequestError,
@@ -134,7 +134,7 @@ class Tokenizer:
         self._proven_for: ServerProfile | None = None
         # What is known about the texts and the template of a profile.
         self._known_for: ServerProfile | None = None
-        self._shown: set[tuple[str, object]] = set()
+        self._shown: set[Form] = set()
         self._is_control: dict[str, bool] = {}
         self._loading = asyncio.Lock()
         self._rendering = asyncio.Lock()
@@ -291,7 +291,11 @@ class Tokenizer:
         proven = {
             index: prompt
             for index, prompt in prompts.items()
-            if not rules.server_tokenizes or proof.spot_checks.may_skip(prompt)
+            if (
+                proof.spot_checks.may_skip(prompt)
+                if rules.server_tokenizes
+                else self._is_shown(profile, prompt)
+            )
         }
         if not proven:
             return {}
@@ -349,9 +353,17 @@ class Tokenizer:
         proof = await self._proof_for(profile)
         if proof.failure is not None:
             raise copy(proof.failure) from proof.failure
-        return await asyncio.to_thread(
-            proof.tokenizer.ids, prompt, generation_prompt=rules.generation_prompt
-        )
+
+        async def ids_of(prompt: Prompt) -> TokenIds:
+            if isinstance(prompt, TokenIds):
+                return prompt
+            return await asyncio.to_thread(
+                proof.tokenizer.ids, prompt, generation_prompt=rules.generation_prompt
+            )
+
+        ids = await ids_of(prompt)
+        await self._check_shown(profile, prompt, ids, ids_of)
+        return ids
 
     async def _local_ids(
         self,
@@ -394,23 +406,44 @@ class Tokenizer:
             InputError: If the template leaves out a part.
             RewardClientError: As `tokenize`.
         """
-        ids = await _server_ids(transport, profile, rules, prompt)
+
+        async def ids_of(prompt: Prompt) -> TokenIds:
+            return await _server_ids(transport, profile, rules, prompt)
+
+        ids = await ids_of(prompt)
+        await self._check_shown(profile, prompt, ids, ids_of)
+        return ids
+
+    def _is_shown(self, profile: ServerProfile, prompt: Prompt) -> bool:
+        """Return True if `_check_shown` would look no further."""
+        if not isinstance(prompt, Conversation) or not prompt.chat_template_kwargs:
+            return True
         self._know(profile)
-        for part, form, rest, is_content in (
-            omissions(prompt) if isinstance(prompt, Conversation) else ()
-        ):
-            if form in self._shown:
-                continue
-            try:
-                left_out = await _server_ids(transport, profile, rules, rest) == ids
-            except BadRequestError:  # a template that needs the part shows it
-                left_out = False
-            if left_out:
+        return not any(omissions(prompt, self._shown))
+
+    async def _check_shown(
+        self,
+        profile: ServerProfile,
+        prompt: Prompt,
+        ids: TokenIds,
+        ids_of: Callable[[Prompt], Awaitable[TokenIds]],
+    ) -> None:
+        """Check once for each form that the template shows the parts of a prompt.
+
+        Raises:
+            InputError: If the template leaves out a part.
+            RewardClientError: As `ids_of`.
+        """
+        if not isinstance(prompt, Conversation):
+            return
+        self._know(profile)
+        for part, form, rests, is_content in omissions(prompt, self._shown):
+            if await _is_left_out(rests, ids, ids_of):
                 if is_content:
                     raise InputError(
                         f"Cannot score this conversation: the chat template of the model leaves "
-                        f"out its {part}. Write them into content as the model writes them, or "
-                        "leave them out."
+                        f"out its {part}. Write it into content as the model writes it, or leave "
+                        "it out."
                     )
                 _logger.warning(
                     "the chat template of the model leaves out the %s: write it into content if "
@@ -418,7 +451,6 @@ class Tokenizer:
                     part,
                 )
             self._shown.add(form)
-        return ids
 
     async def _proof_for(self, profile: ServerProfile) -> Proof:
         """Return the proof for this server; another server starts a new one."""
@@ -440,6 +472,21 @@ class Tokenizer:
 
     def _local(self, profile: ServerProfile) -> LocalTokenizer:
         return local_tokenizer(self._choice, profile.tokenizer_root) or LocalTokenizer("")
+
+
+async def _is_left_out(
+    rests: Sequence[Conversation],
+    ids: TokenIds,
+    ids_of: Callable[[Prompt], Awaitable[TokenIds]],
+) -> bool:
+    """Return True if no rest gives other token IDs."""
+    for rest in rests:
+        try:
+            if await ids_of(rest) != ids:
+                return False
+        except (BadRequestError, InputError):  # a template that needs the part shows it
+            return False
+    return True
 
 
 async def _server_ids(

@@ -53,7 +53,9 @@ _MEANINGS: Mapping[str, str] = {
     "Write them as tools": (
         "tools?|functions?|tool_choice|(?:function|tool)_(?:definition|def|schema|spec)s?"
     ),
-    f"{_TEMPLATE} or a message": "documents?|docs?|chunks?|search_results",
+    "Write it into a message, or into chat_template_kwargs if the model's template reads it": (
+        "documents?|docs?|chunks?|search_results"
+    ),
     "Write it into the prompt or a message": (
         f"{_PROMPTS}|inputs?|contexts?|quer(?:y|ies)|passages?|knowledge"
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import json
+import re
 from collections.abc import Mapping
 from importlib import resources
 from os import PathLike
@@ -16,7 +17,7 @@ from reward_client._base.json_values import as_mapping
 from reward_client._base.regular_file import open_regular
 from reward_client._base.wording import describe_type
 from reward_client.errors import RecipeError
-from reward_client.recipes.model_names import is_quantization, keys_in, model_key
+from reward_client.recipes.model_names import anywhere, is_quantization, keys_in, model_key
 from reward_client.recipes.schema import Recipe
 
 _SUFFIXES = (".toml", ".json")
@@ -70,30 +71,27 @@ def recipe_of_model(location: str) -> Recipe | None:
         location: A hub ID, the folder of a mirror, cache or registry, or a served name. The name
             of a copy in another precision selects no reference values: its rewards differ.
     """
-    recipe, end = _closest(location)
-    if recipe is None or not end:
-        return recipe
-    return recipe.model_copy(update={"references": ()}) if is_quantization(end) else None
-
-
-def similar_model(location: str) -> str | None:
-    """Return the ID of the known model whose name a location continues with other words, or None.
-
-    Such a model may be a copy or a successor of the known one, or be trained further.
-    """
-    recipe, end = _closest(location)
-    return recipe.models[0] if recipe is not None and end and not is_quantization(end) else None
-
-
-def _closest(location: str) -> tuple[Recipe | None, str]:
-    """Return the recipe with the longest key that a name begins with, and the name's other end."""
     known = _by_model()
     for key in keys_in(location):
         begins = [each for each in known if key == each or key.startswith(f"{each}-")]
         if begins:
             longest = max(begins, key=len)
-            return known[longest], key[len(longest) :]
-    return None, ""
+            recipe, end = known[longest], key[len(longest) :]
+            if not end:
+                return recipe
+            return recipe.model_copy(update={"references": ()}) if is_quantization(end) else None
+    return None
+
+
+def similar_model(location: str) -> str | None:
+    """Return the ID of the known model whose name a location holds among other words, or None.
+
+    Such a model may be a copy or a successor of the known one, or be trained further.
+    """
+    if recipe_of_model(location) is not None:
+        return None
+    key = model_key(location)
+    return next((model for words, model in _by_words().items() if words.search(key)), None)
 
 
 def named_recipe(choice: str | PathLike[str]) -> Recipe:
@@ -147,6 +145,13 @@ def _by_model() -> Mapping[str, Recipe]:
         for model in recipe.models
         for name in (model, model.rpartition("/")[2])
     }
+
+
+@functools.cache
+def _by_words() -> Mapping[re.Pattern[str], str]:
+    """Map the words of the last parts of model IDs to the IDs, the longest name first."""
+    models = sorted(recipe_names(), key=lambda model: -len(model.rpartition("/")[2]))
+    return {anywhere(model_key(model.rpartition("/")[2])): model for model in models}
 
 
 def _parse(content: bytes, name: str, path: str) -> Recipe:

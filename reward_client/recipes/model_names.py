@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 
-# Slashes of both kinds; a tag or version after a colon; a revision after an at sign; a fragment.
-_SEPARATORS = re.compile(r"[/\\:@#]+")
+# Slashes of both kinds; a tag or version after a colon; a revision after an at sign; a fragment; a
+# query.
+_SEPARATORS = re.compile(r"[/\\:@#?&]+")
 
 # Components of a path that name no model: folders of machines, caches and registries, forms of a
-# checkpoint, revisions, and dates.
+# checkpoint, revisions, digests, dates, and the aliases of stages in registries.
 _NEUTRAL = re.compile(
     r"""(?:
         \.+ | ~ | mnt | opt | srv | var | tmp | home | root | app | workspace | volumes? | storage
       | pvc | data | datasets? | inputs? | outputs? | artifacts? | checkpoints | hub | cache | local
       | repos? | snapshots? | refs | blobs? | resolve | tree | revisions? | versions? | main
       | master | latest | stable | current | release | prod | production | default | final
-      | merged
+      | merged | original | champion | challenger | candidate | staging | live | canary
       | (?:reward|hf|base)?[-_]?(?:models?|llms?)(?:[-_](?:files|store|repository))? | pretrained
       | weights | files | hf | transformers | pytorch | safetensors
-      | v?\d+(?:\.\d+)* | [0-9a-f]{7,64} | \d{4}[-_]?\d{2}[-_]?\d{2}.*
+      | v?\d+(?:\.\d+)* | (?:sha\d+-)?[0-9a-f]{7,128} | sha\d+ | md5
+      | (?:version(?:_?id)?|rev(?:ision)?|generation|tag)=[\w.-]* | \d{4}[-_]?\d{2}[-_]?\d{2}.*
     )""",
     re.VERBOSE | re.IGNORECASE,
 )
@@ -75,6 +77,15 @@ def keys_in(location: str) -> tuple[str, ...]:
     flattened = re.split(r"--|__", named)[-1]
     keys = dict.fromkeys(model_key(each) for each in (named, flattened))
     return tuple(key + end for key in keys if key)
+
+
+def anywhere(key: str) -> re.Pattern[str]:
+    """Return the pattern that finds a key as whole words in the key of a location.
+
+    Names drop or add separators between words, and the dot of a version: ``qrm-llama31``.
+    """
+    words = "-?".join(re.findall(r"[a-z]+|[0-9]+", key))
+    return re.compile(rf"(?<![0-9a-z]){words}(?![0-9a-z])")
 
 
 def is_quantization(end: str) -> bool:

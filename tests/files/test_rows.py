@@ -247,7 +247,7 @@ def test_42_a_system_column_is_the_system_message(
         ({"functions": [{}]}, "as tools"),
         ({"tool_calls": [{}]}, "tool_calls of a message"),
         ({"sys-prompt": "Be brief."}, "Name it system,"),
-        ({"docs": ["a"]}, "chat_template_kwargs or a message"),
+        ({"docs": ["a"]}, "or into chat_template_kwargs if the model's template reads it,"),
         ({"System": "Be brief."}, "Name it system,"),
         ({"Chat Template Kwargs": {"a": 1}}, "Name it chat_template_kwargs,"),
         ({"system": ["Be brief."]}, "must be one text"),

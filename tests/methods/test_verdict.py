@@ -347,6 +347,7 @@ def test_arguments_of_the_chat_template_are_passed_on() -> None:
     sample = Conversation(CHAT, chat_template_kwargs={"enable_thinking": False})
     with closing(client_of("sync", scribe, MARK)) as client:
         client.score(sample)
+        client.score(sample)  # once, the template is asked whether it reads the argument
     assert scribe.asked("/tokenize")[-1]["chat_template_kwargs"] == {"enable_thinking": False}
 
 

@@ -214,6 +214,11 @@ def test_ids_and_their_last_parts_are_of_one_recipe_each():
         "/mnt/Skywork-Reward-V2-Llama-3.1-8B/versions/2",
         "/mnt/Skywork-Reward-V2-Llama-3.1-8B/final/merged",
         "skywork/skywork-reward-v2-llama-3.1-8b/transformers/default/1",
+        f"oci://registry/skywork-reward-v2-llama-3.1-8b:1.2.0@sha256:{'0a' * 32}",
+        "models:/Skywork-Reward-V2-Llama-3.1-8B@champion",
+        "models:/Skywork-Reward-V2-Llama-3.1-8B/Staging",
+        "s3://bucket/Skywork-Reward-V2-Llama-3.1-8B?versionId=3sL4.x",
+        "/mnt/Skywork-Reward-V2-Llama-3.1-8B/original",
     ],
 )
 def test_found_by(name):
@@ -252,6 +257,61 @@ OTHER = [
 def test_a_name_with_other_words_looks_like_a_known_one(end):
     known = similar_model(f"mine/Skywork-Reward-V2-Llama-3.1-8B{end}")
     assert known == "Skywork/Skywork-Reward-V2-Llama-3.1-8B" + "-40M" * end.startswith("-40M")
+
+
+KNOWN = "Skywork-Reward-V2-Llama-3.1-8B"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"my-{KNOWN}", f"/srv/unsloth_{KNOWN}", f"models:/prod.rm.{KNOWN}/3", f"{KNOWN}-step500"),
+        *(
+            f"/out/{KNOWN}/checkpoint-1200",
+            f"/out/{KNOWN}/hf-1d54af3",
+            f"{KNOWN}:8b-q4",
+            f"{KNOWN}@x",
+        ),
+        *(f"/nix/store/abc123-{KNOWN}", f"https://h/x/{KNOWN}.git", f"{KNOWN}-predictor-00001"),
+        *(
+            "skywork-reward-v2-llama31-8b",
+            "skywork_reward_v2_llama_31_8b",
+            "SkyworkRewardV2Llama31-8B",
+        ),
+        *(f"/models/{KNOWN}/fp16/1/model.onnx", f"{KNOWN}--main-2", f"{KNOWN} (1)"),
+    ],
+)
+def test_a_name_that_holds_a_known_one_looks_like_it(name):
+    assert (find_recipe(name), similar_model(name)) == (None, f"Skywork/{KNOWN}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("internlm2-7b", "internlm2-chat-7b", "Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-Math-7B"),
+        *(
+            "my-llama-3.1-8b-finetune",
+            "bipolar-7b",
+            "polar-70b",
+            "polar-7bit",
+            "reward-model",
+            "rm",
+        ),
+        *(
+            "Skywork-Reward-V2-Llama-3.1-80B",
+            "QRM-Llama3.1-70B",
+            "skywork-reward-v2",
+            "UltraRM-130b",
+        ),
+        *(
+            "internlm2-7b-rewarding",
+            "nvidia/Llama-3.1-Nemotron-70B-Instruct-HF",
+            "deberta-v3-large",
+        ),
+    ],
+)
+def test_a_name_that_shares_a_part_with_a_known_one(name):
+    assert find_recipe(name) is similar_model(name) is None
 
 
 def test_known_names_look_like_no_other_one():

@@ -92,6 +92,7 @@ BINDER = "_transport/binding.py"
 CROSS_CHECK = "_server/cross_check.py"
 INPUT = "integration/pitfalls/test_input.py::"
 READABLE = "_protocols/vllm/messages.py"
+SHOWN_PARTS = "_tokenization/shown_parts.py"
 CONTROL_TOKENS = "_tokenization/control_tokens.py"
 
 PITFALLS: dict[int, Pitfall] = {
@@ -1657,19 +1658,44 @@ PITFALLS: dict[int, Pitfall] = {
                 (INPUT + "test_47_a_key_that_no_server_reads",),
             ),
             Mutation(
-                "The first conversations with reasoning, tool calls or tools are tokenized without "
-                "them too: the token IDs must differ.",
+                "The first conversations with tools, or with a key of a message besides its content, "
+                "are tokenized without them too: the token IDs must differ.",
                 "_tokenization/tokenizer.py",
-                "                left_out = await _server_ids(transport, profile, rules, rest) == ids\n",
-                "                left_out = not await _server_ids(transport, profile, rules, rest)\n",
+                "            if await ids_of(rest) != ids:\n",
+                "            if await ids_of(rest):\n",
                 (INPUT + "test_47_parts_that_the_template_leaves_out",),
+            ),
+            Mutation(
+                "The version table lists the keys.",
+                SHOWN_PARTS,
+                "_CONTENTS = (*sorted(message_keys(None).keys() - _LABELS), ",
+                '_CONTENTS = ("tool_calls", "reasoning", ',
+                (
+                    INPUT + "test_47_parts_that_the_template_leaves_out",
+                    INPUT + "test_47_the_tools_of_a_developer_that_the_template_leaves_out",
+                ),
+            ),
+            Mutation(
+                "So are the first ones with an argument of the template that is a text, a list or an "
+                "object. A switch that changes nothing is logged.",
+                SHOWN_PARTS,
+                '        if (form := ("argument", name, is_switch)) not in known and (value or is_switch):\n',
+                '        if (form := ("argument", name, is_switch)) not in known and is_switch:\n',
+                (INPUT + "test_47_an_argument_that_the_template_leaves_out",),
+            ),
+            Mutation(
+                "A local tokenizer that nobody compares is asked in the same way.",
+                "_tokenization/tokenizer.py",
+                "                else self._is_shown(profile, prompt)\n",
+                "                else True\n",
+                (INPUT + "test_47_an_argument_that_the_template_leaves_out",),
             ),
             Mutation(
                 "So are the first ones with names. A name that the template leaves out is logged: most "
                 "templates show none.",
-                "_tokenization/shown_parts.py",
-                '    for role in sorted({str(message["role"]) for message in messages if message.get("name")}):\n',
-                "    for role in ():\n",
+                SHOWN_PARTS,
+                "            for key in (*_CONTENTS, _NAME):\n",
+                "            for key in _CONTENTS:\n",
                 (INPUT + "test_47_a_name_that_the_template_leaves_out",),
             ),
         ),
@@ -1729,10 +1755,10 @@ PITFALLS: dict[int, Pitfall] = {
                 (INPUT + "test_49_a_control_token_in_what_the_template_gets",),
             ),
             Mutation(
-                "It looks for them in the definitions of tools.",
+                "It looks for them in the definitions of tools and in the arguments of the template.",
                 CONTROL_TOKENS,
-                "(*(prompt.steps or ()), _BETWEEN.join(_texts(prompt.tools)))",
-                "(*(prompt.steps or ()), _BETWEEN)",
+                "    given = (prompt.tools, prompt.chat_template_kwargs)\n",
+                "    given = (None, None)\n",
                 (INPUT + "test_49_a_control_token_in_what_the_template_gets",),
             ),
             Mutation(
@@ -1750,6 +1776,28 @@ PITFALLS: dict[int, Pitfall] = {
                 (INPUT + "test_49_plain_headers_of_turns",),
             ),
             Mutation(
+                "Such plain text is all that stands between two contents, if it names something and "
+                "has a line break or rare punctuation.",
+                CONTROL_TOKENS,
+                "    if _RARELY.search(text):\n",
+                '    if ":" in text:\n',
+                (INPUT + "test_49_a_plain_header_is_what_the_template_writes",),
+            ),
+            Mutation(
+                "A line of ordinary words is a header exactly as the template writes it.",
+                CONTROL_TOKENS,
+                '    return text if text.lstrip(" \\t\\r").startswith("\\n") else None\n',
+                "    return None\n",
+                (INPUT + "test_49_a_plain_header_is_what_the_template_writes",),
+            ),
+            Mutation(
+                "Padding may be named like the place of an image (`<|vision_pad|>`).",
+                CONTROL_TOKENS,
+                "        and _PADDING.fullmatch(marker) is None\n",
+                "",
+                (INPUT + "test_49_padding_that_is_named_like_an_image",),
+            ),
+            Mutation(
                 'With `on_control_tokens="strip"`, end tokens and padding at the end of the answer go.',
                 CONTROL_TOKENS,
                 "        text = text.rstrip().removesuffix(end)\n",
@@ -1765,7 +1813,8 @@ PITFALLS: dict[int, Pitfall] = {
             ),
         ),
         "`FormattedText` and token IDs are the caller's own. Control tokens that look like none of "
-        "the known families, and stand in no template, are not found.",
+        "the known families, and stand in no template, are not found. A template that separates turns "
+        "by spaces, or by words without a line break or rare punctuation, has no header to find.",
     ),
     50: Pitfall(
         "A chat template writes today's date, so equal samples get other rewards on another day",
@@ -1997,13 +2046,28 @@ PITFALLS: dict[int, Pitfall] = {
                 (MODELS + "test_55_a_copy_goes_on_with_words_of_a_quantization",),
             ),
             Mutation(
-                "With other words after it, it is another model, and the client warns of that.",
+                "Among other words it may be another model's, and the client warns of that.",
                 "_server/discovery.py",
                 "identity.similar_model if recipe is None else None",
                 "None",
                 (MODELS + "test_55_a_name_that_looks_like_a_known_one_is_a_warning",),
             ),
+            Mutation(
+                "It finds a known name in any part of the location, with any separators.",
+                "recipes/loader.py",
+                "if words.search(key)), None)",
+                "if words.match(key)), None)",
+                (MODELS + "test_55_a_name_that_looks_like_a_known_one_is_a_warning",),
+            ),
+            Mutation(
+                "Digests and aliases of registries belong to no name.",
+                "recipes/model_names.py",
+                "[0-9a-f]{7,128} | sha\\d+ | md5\n",
+                "[0-9a-f]{7,64}\n",
+                (MODELS + "test_55_a_model_is_recognized_by_the_name_of_its_folder",),
+            ),
         ),
+        "A name that lacks words of the known one, or has them in another order.",
     ),
     56: Pitfall(
         "The reward model is an adapter, and the server lists its base model first",

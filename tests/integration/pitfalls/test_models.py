@@ -27,6 +27,8 @@ ROOTS = [
     "/cache/modelscope/hub/models/Shanghai_AI_Laboratory/internlm2-7b-reward/",
     "/mnt/internlm--internlm2-7b-reward",
     "s3://bucket/internlm2-7b-reward/3",
+    "oci://registry/internlm2-7b-reward@sha256:abcdef0123456789",
+    "models:/internlm2-7b-reward@champion",
     "copies/internlm2-7b-reward-AWQ",
 ]
 
@@ -84,6 +86,10 @@ def test_55_a_copy_goes_on_with_words_of_a_quantization(connect: Connect, name: 
         ("judge", "mine/internlm2-7b-reward-v2"),
         ("judge", "/data/internlm2-7b-reward-FP8-tuned"),
         ("internlm2-7b-reward-math-AWQ", "/mnt/models"),
+        ("judge", "/srv/mirror_internlm2-7b-reward"),
+        ("judge", "/runs/internlm2-7b-reward/checkpoint-1200"),
+        ("internlm2-7b-reward@candidate-3", None),
+        ("internlm-27b-reward", "/mnt/models"),
     ],
 )
 def test_55_a_name_that_looks_like_a_known_one_is_a_warning(

@@ -94,6 +94,8 @@ async def _tokenizes_as_before(transport: Transport, state: ServerState) -> bool
 
 
 async def _renders_as_before(transport: Transport, state: ServerState) -> bool:
+    if not state.rules.server_tokenizes:
+        return True
     opened = state.rules.generation_prompt
     return await renders_as_before(
         transport, state.identity, state.template, generation_prompt=opened

@@ -219,8 +219,8 @@ async def renders_as_before(
 def look_at_local_template(tokenizer: LocalTokenizer, *, generation_prompt: bool) -> TemplateLook:
     """Render conversations by the template of a local tokenizer, with and without a clock.
 
-    A template knows the day by nothing else, so no spelling escapes. A tokenizer without a chat
-    template shows nothing.
+    A template knows the day by nothing else, so no spelling escapes. The renderings are digests of
+    the texts without a clock. A tokenizer without a chat template shows nothing.
     """
 
     def text(conversation: Conversation, *, knows_day: bool = True) -> str | None:
@@ -233,13 +233,17 @@ def look_at_local_template(tokenizer: LocalTokenizer, *, generation_prompt: bool
 
     plain = {name: each for name, each in _LOOKS.items() if is_plain(each)}
     shown = {name: written for name, each in plain.items() if (written := text(each)) is not None}
-    for name, written in shown.items():
-        if text(plain[name], knows_day=False) != written:
-            pinned = (
-                pin for pin in _PINS if text(_with_dates(plain[name], pin)) not in (written, None)
-            )
-            return TemplateLook(_headers(shown), today_here(), next(pinned, None))
-    return TemplateLook(_headers(shown))
+    timeless = {name: text(each, knows_day=False) for name, each in plain.items()}
+    renderings = {
+        name: _REFUSED if written is None else hashlib.sha256(written.encode()).hexdigest()
+        for name, written in timeless.items()
+    }
+    dated = [name for name, written in shown.items() if written != timeless[name]]
+    if not dated:
+        return TemplateLook(_headers(shown), renderings=renderings)
+    name = dated[0]
+    pins = (pin for pin in _PINS if text(_with_dates(plain[name], pin)) not in (shown[name], None))
+    return TemplateLook(_headers(shown), today_here(), next(pins, None), renderings)
 
 
 def today_here() -> str:

@@ -512,6 +512,22 @@ def test_50_a_local_template_that_writes_today(
         assert 'chat_template_kwargs={"date_string": ' in warned
 
 
+def test_46_a_fingerprint_tells_two_local_templates_apart(tmp_path: Path) -> None:
+    """The folder is the same, and so is the gateway."""
+    plain = DATED.partition("}}")[2]
+    other = "{% if messages[0].role == 'system' %}Rules: {% endif %}" + plain
+    found = []
+    with (
+        RewardServer(head="export", chat_template=plain) as server,
+        RewardGateway(server.url, "v1") as gateway,
+    ):
+        for template in (plain, plain, other):
+            folder = with_template(tmp_path, template)
+            with RewardClient(gateway.url, tokenizer=folder) as client:
+                found.append(client.settings().fingerprint)
+    assert found[0] == found[1] != found[2]
+
+
 def test_a_local_template_without_a_date(tmp_path: Path) -> None:
     fixed = DATED.replace("strftime_now('%d %b %Y')", "'26 Jul 2024'")
     with (

@@ -231,7 +231,7 @@ def look_at_local_template(tokenizer: LocalTokenizer, *, generation_prompt: bool
         except InputError:
             return None
 
-    plain = {name: each for name, each in _LOOKS.items() if is_plain(each)}
+    plain = {name: _LOOKS[name] for name, each in _LOOKS.items() if is_plain(each)}
     shown = {name: written for name, each in plain.items() if (written := text(each)) is not None}
     timeless = {name: text(each, knows_day=False) for name, each in plain.items()}
     renderings = {

@@ -85,7 +85,7 @@ def _stand_near(words: Sequence[re.Match[str]], parts: Sequence[Collection[str]]
         near = [each for each in words if each is not word and _span((word, each)) <= _MOST_APART]
         others = ([each for each in near if each[0] in part] for part in rest)
         if any(
-            len(set(map(re.Match.start, chosen))) == len(chosen)
+            len({each.start() for each in chosen}) == len(chosen)
             and _span((word, *chosen)) <= _MOST_APART
             for chosen in product(*others)
         ):

@@ -12,6 +12,7 @@ from reward_client import (
     ObjectiveHead,
     RewardClient,
     ScalarHead,
+    Settings,
     StepHead,
     __version__,
 )
@@ -111,7 +112,7 @@ def test_46_a_fingerprint_tells_two_templates_apart() -> None:
 def test_46_a_fingerprint_tells_templates_apart_that_treat_a_part_differently(part: str) -> None:
     plain = TEMPLATE.replace("Be brief. ", "")
     extra = plain.replace("{{bos_token}}", f"{{{{bos_token}}}}{{% if {part} %}}Extra.{{% endif %}}")
-    found = []
+    found: list[str] = []
     for template in (plain, extra):
         with RewardServer(chat_template=template) as server, RewardClient(server.url) as client:
             found.append(client.settings().fingerprint)
@@ -119,7 +120,7 @@ def test_46_a_fingerprint_tells_templates_apart_that_treat_a_part_differently(pa
 
 
 def test_46_a_fingerprint_tells_two_templates_with_a_date_apart() -> None:
-    found = []
+    found: list[Settings] = []
     for words in ("Today: ", "Today is "):
         template = TEMPLATE.replace("Be brief. ", words + "{{ strftime_now('%d %b %Y') }} ")
         with RewardServer(chat_template=template) as server, RewardClient(server.url) as client:

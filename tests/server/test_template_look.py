@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
@@ -24,10 +26,15 @@ GEMMA = (
 PLAIN = GEMMA.partition("{% endif %}")[2]
 
 
+def _nothing(body: Any) -> httpx.Response | None:
+    return None
+
+
+@dataclass
 class Looked(TextVllm):
     """Renders the client's own conversations too, after a refusal of some of them."""
 
-    refuse: Callable[[Any], httpx.Response | None] = staticmethod(lambda body: None)
+    refuse: Callable[[Any], httpx.Response | None] = _nothing
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content or b"null")
@@ -47,12 +54,16 @@ def settings_of(server: Looked, **options: Any) -> Settings:
         return client.settings()
 
 
+def next_of(responses: list[httpx.Response], body: Any) -> httpx.Response | None:
+    return responses.pop() if responses else None
+
+
 def has_system(body: Any) -> bool:
     return bool(body["messages"][0]["role"] == "system")
 
 
 def test_a_refusal_is_known() -> None:
-    found = []
+    found: list[str | None] = []
     for template in (PLAIN, GEMMA):
         with RewardServer(chat_template=template) as server, RewardClient(server.url) as client:
             found.append(client.settings().template_digest)
@@ -66,7 +77,7 @@ def test_a_failure_of_the_moment_is_no_refusal() -> None:
     expected = settings_of(server)
     for status in (500, 429, 503):
         failures = [httpx.Response(status) for _ in range(2)]
-        server.refuse = lambda body, left=failures: left.pop() if left else None
+        server.refuse = partial(next_of, failures)
         assert settings_of(server) == expected
         assert not failures
 
@@ -95,6 +106,7 @@ def test_no_conversation_that_the_version_would_ignore(version: str, known: int)
     assert len(bodies) == known
 
 
+@dataclass
 class Dated(Looked):
     """Writes the date of a day that tests choose, in one of two templates."""
 

@@ -516,7 +516,7 @@ def test_46_a_fingerprint_tells_two_local_templates_apart(tmp_path: Path) -> Non
     """The folder is the same, and so is the gateway."""
     plain = DATED.partition("}}")[2]
     other = "{% if messages[0].role == 'system' %}Rules: {% endif %}" + plain
-    found = []
+    found: list[str] = []
     with (
         RewardServer(head="export", chat_template=plain) as server,
         RewardGateway(server.url, "v1") as gateway,

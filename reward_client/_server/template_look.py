@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 
 import orjson
 
@@ -48,6 +49,11 @@ _CALL = {
     "type": "function",
     "function": {"name": "add", "arguments": '{"left": 17, "right": 25}'},
 }
+_WITH_HEADERS = ("turns", "system message")
+_REFUSED = "refused"
+# Llama 3.1 to 4 take the first; the others stand in templates of finetunes.
+_PINS = ("date_string", "current_date", "today_date", "date", "today")
+_OTHER_DAY = "26 Jul 2024"
 
 
 def _turns(*contents: str) -> list[dict[str, object]]:
@@ -57,59 +63,59 @@ def _turns(*contents: str) -> list[dict[str, object]]:
     ]
 
 
-# Templates branch on a system message, tools, empty contents, thoughts, and whose turn is the last.
-# No two conversations are alike without these parts: equal responses would be in doubt.
-_LOOKS: Mapping[str, Conversation] = {
-    "turns": Conversation(
-        _turns(QUESTION, "The sum is 42.", "And twice as much?", "That makes 84.")
-    ),
-    "system message": Conversation(
-        [
-            {"role": "system", "content": "You judge sums."},
-            *_turns(QUESTION, "It is 42.", "Are you sure?", "I am."),
-        ]
-    ),
-    "empty answer": Conversation(_turns(QUESTION, "", "Please answer.")),
-    "thoughts": Conversation(
-        _turns(
-            QUESTION,
-            "<think>\nI add them.\n</think>\n\nThat is 42.",
-            "And the product?",
-            "<think>\nI multiply them.\n</think>\n\n It is 425. \n",
-        )
-    ),
-    # What the known templates take, other than by default.
-    "arguments": Conversation(
-        _turns(QUESTION, "The result is 42."),
-        chat_template_kwargs={"enable_thinking": False, "thinking": True},
-    ),
-    "tools": Conversation(
-        [
-            *_turns(QUESTION),
-            {
-                "role": "assistant",
-                "content": "",
-                "reasoning": "The tool adds.",
-                "tool_calls": [_CALL],
-            },
-            {"role": "tool", "tool_call_id": _CALL["id"], "name": "add", "content": "42"},
-            {"role": "assistant", "content": "The tool says 42."},
-        ],
-        tools=_TOOLS,
-    ),
-    "system message and tools": Conversation(
-        [
-            {"role": "system", "content": "You may use tools."},
-            *_turns(QUESTION, "No tool is needed: 42."),
-        ],
-        tools=_TOOLS,
-    ),
-}
-_WITH_HEADERS = ("turns", "system message")
-_REFUSED = "refused"
-# Llama 3.1 to 4 take the first; the others stand in templates of finetunes.
-_PINS = ("date_string", "current_date", "today_date", "date", "today")
-_OTHER_DAY = "26 Jul 2024"
+@cache
+def _looks() -> Mapping[str, Conversation]:
+    """Return the conversations by their names.
+
+    Templates branch on a system message, tools, empty contents, thoughts, and whose turn is the
+    last. No two conversations are alike without these parts: equal responses would be in doubt.
+    """
+    return {
+        "turns": Conversation(
+            _turns(QUESTION, "The sum is 42.", "And twice as much?", "That makes 84.")
+        ),
+        "system message": Conversation(
+            [
+                {"role": "system", "content": "You judge sums."},
+                *_turns(QUESTION, "It is 42.", "Are you sure?", "I am."),
+            ]
+        ),
+        "empty answer": Conversation(_turns(QUESTION, "", "Please answer.")),
+        "thoughts": Conversation(
+            _turns(
+                QUESTION,
+                "<think>\nI add them.\n</think>\n\nThat is 42.",
+                "And the product?",
+                "<think>\nI multiply them.\n</think>\n\n It is 425. \n",
+            )
+        ),
+        # What the known templates take, other than by default.
+        "arguments": Conversation(
+            _turns(QUESTION, "The result is 42."),
+            chat_template_kwargs={"enable_thinking": False, "thinking": True},
+        ),
+        "tools": Conversation(
+            [
+                *_turns(QUESTION),
+                {
+                    "role": "assistant",
+                    "content": "",
+                    "reasoning": "The tool adds.",
+                    "tool_calls": [_CALL],
+                },
+                {"role": "tool", "tool_call_id": _CALL["id"], "name": "add", "content": "42"},
+                {"role": "assistant", "content": "The tool says 42."},
+            ],
+            tools=_TOOLS,
+        ),
+        "system message and tools": Conversation(
+            [
+                {"role": "system", "content": "You may use tools."},
+                *_turns(QUESTION, "No tool is needed: 42."),
+            ],
+            tools=_TOOLS,
+        ),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +163,9 @@ async def look_at_template(
         RewardClientError: As `Transport.send`, if the server cannot be reached.
     """
     rendered = await asyncio.gather(
-        *(_rendered(transport, identity, each, generation_prompt) for each in _LOOKS.values())
+        *(_rendered(transport, identity, each, generation_prompt) for each in _looks().values())
     )
-    found = dict(zip(_LOOKS, rendered, strict=True))
+    found = dict(zip(_looks(), rendered, strict=True))
     ids = {name: each for name, each in found.items() if isinstance(each, TokenIds)}
     texts = await asyncio.gather(*(_text(transport, identity, each) for each in ids.values()))
     shown = {name: text for name, text in zip(ids, texts, strict=True) if text is not None}
@@ -167,7 +173,7 @@ async def look_at_template(
     pin = None
     if days and "chat_template_kwargs" in template_keys(identity.version):
         name = next(iter(days))
-        pin = await _pin(transport, identity, _LOOKS[name], ids[name], generation_prompt)
+        pin = await _pin(transport, identity, _looks()[name], ids[name], generation_prompt)
     return TemplateLook(
         _headers(shown),
         next(iter(days.values()), None),
@@ -198,7 +204,7 @@ async def renders_as_before(
                 transport,
                 identity.model,
                 identity.version,
-                _LOOKS[name],
+                _looks()[name],
                 generation_prompt=generation_prompt,
             )
         except StatusError as error:
@@ -231,7 +237,7 @@ def look_at_local_template(tokenizer: LocalTokenizer, *, generation_prompt: bool
         except InputError:
             return None
 
-    plain = {name: _LOOKS[name] for name, each in _LOOKS.items() if is_plain(each)}
+    plain = {name: _looks()[name] for name, each in _looks().items() if is_plain(each)}
     shown = {name: written for name, each in plain.items() if (written := text(each)) is not None}
     timeless = {name: text(each, knows_day=False) for name, each in plain.items()}
     renderings = {
@@ -323,7 +329,8 @@ def _headers(shown: Mapping[str, str]) -> tuple[str, ...]:
     between = [
         piece
         for name in _WITH_HEADERS
-        if name in shown and len(pieces := _pieces(name, shown[name])) > len(_LOOKS[name].messages)
+        if name in shown
+        and len(pieces := _pieces(name, shown[name])) > len(_looks()[name].messages)
         for piece in pieces[1:]
     ]
     return headers_of(between)
@@ -332,7 +339,7 @@ def _headers(shown: Mapping[str, str]) -> tuple[str, ...]:
 def _pieces(name: str, text: str) -> list[str]:
     """Return what stands before, between and after the contents that the template shows."""
     pieces: list[str] = []
-    for message in _LOOKS[name].messages:
+    for message in _looks()[name].messages:
         content = str(message["content"])
         before, found, rest = text.partition(content) if content else (text, "", "")
         if found:

@@ -2366,8 +2366,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "A route is hidden by whatever answer, if rewards do not need it.",
                 "_server/optional_requests.py",
-                "        except RewardClientError:\n            return None\n",
-                "        except RouteNotFoundError:\n            return None\n",
+                "    except RewardClientError as error:\n        return error\n",
+                "    except RouteNotFoundError as error:\n        return error\n",
                 (GATEWAYS + "test_64_a_route_that_rewards_do_not_need_is_hidden",),
             ),
             Mutation(

@@ -167,8 +167,11 @@ async def look_at_template(
     )
     found = dict(zip(_looks(), rendered, strict=True))
     ids = {name: each for name, each in found.items() if isinstance(each, TokenIds)}
-    texts = await asyncio.gather(*(_text(transport, identity, each) for each in ids.values()))
-    shown = {name: text for name, text in zip(ids, texts, strict=True) if text is not None}
+    texts: list[str | None] = []
+    for some in ([*ids.values()][:1], [*ids.values()][1:]):
+        if texts != [None]:  # each request to a hidden route may take several attempts
+            texts += await asyncio.gather(*(_text(transport, identity, each) for each in some))
+    shown = {name: text for name, text in zip(ids, texts, strict=False) if text is not None}
     days = _days(shown)
     pin = None
     if days and "chat_template_kwargs" in template_keys(identity.version):

@@ -151,9 +151,10 @@ class Settings(Provenance):
         on_overlong: The client's option.
         on_control_tokens: The client's option.
         prompt_date: The day in ISO format if the chat template writes today's date, else None.
-        template_digest: The SHA-256 (hex) of the server's token IDs of a fixed conversation. It
-            differs with the chat template. None if the server renders no conversation, or another
-            one each day.
+        template_digest: The SHA-256 (hex) of the server's token IDs of several fixed
+            conversations, with and without a system message, tools, thoughts and an answer. It
+            differs with the chat template. For a gateway that hides `/tokenize`, of the texts that
+            the local tokenizer writes. None if no conversation is rendered.
         max_model_len: The largest number of tokens for one sample under
             ``on_overlong="drop_turns"``; otherwise None, since it changes no reward.
         probe_scores: The server's values for eight fixed prompts at discovery. Another checkpoint

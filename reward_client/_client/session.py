@@ -212,14 +212,16 @@ class Session:
             if settings.prompt_date is None:
                 return settings
             day: str | None = today_here()
+            digest = settings.template_digest
             if state.rules.server_tokenizes:
                 today = await look_at_template(
                     link.pool.replicas[0].transport,
                     state.identity,
                     generation_prompt=state.rules.generation_prompt,
                 )
-                day = today.day
-        return settings.model_copy(update={"prompt_date": day or settings.prompt_date})
+                day, digest = today.day, today.digest
+        update = {"prompt_date": day or settings.prompt_date, "template_digest": digest}
+        return settings.model_copy(update=update)
 
     async def diagnose(self, sample: Sample | None) -> Diagnosis:
         """Examine the first server."""

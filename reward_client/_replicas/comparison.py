@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isclose
 
 from reward_client._base.options import Limits
@@ -15,6 +15,7 @@ from reward_client._base.wording import list_numbers
 from reward_client._protocols.http import Transport
 from reward_client._server.requests import fit_to_server, reward_of, score_tokens
 from reward_client._server.state import ServerState
+from reward_client._server.template_look import TemplateLook
 from reward_client._tokenization import Tokenizer
 from reward_client.errors import (
     BadRequestError,
@@ -30,11 +31,12 @@ _TOLERANCE = Limits().replica_tolerance
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """A server's profile, and its token IDs and reward for one sample."""
+    """A server's profile, its token IDs and reward for one sample, and its chat template."""
 
     profile: ServerProfile
     tokens: TokenizedSample
     reward: Reward
+    template: TemplateLook = field(default_factory=TemplateLook)
 
 
 async def first_fingerprint(transport: Transport, state: ServerState) -> tuple[Prompt, Fingerprint]:
@@ -65,7 +67,8 @@ async def take_fingerprint(transport: Transport, state: ServerState, prompt: Pro
     (scores,) = await score_tokens(transport, state, [sample])
     if isinstance(scores, Exception):
         raise scores
-    return Fingerprint(state.profile, tokens.sample(), reward_of(state, tokens, scores))
+    reward = reward_of(state, tokens, scores)
+    return Fingerprint(state.profile, tokens.sample(), reward, state.template)
 
 
 def comparison_sample(turns: Sequence[Message] = (QUESTION,), *, in_steps: bool) -> Conversation:
@@ -102,6 +105,11 @@ def compare(first: Fingerprint, other: Fingerprint, tolerance: float = _TOLERANC
         index = common_prefix_length(first.tokens.token_ids, other.tokens.token_ids)
         raise _mismatch(
             one, two, f"different token IDs for the same sample, from position {index} on"
+        )
+    parts = first.template.differences(other.template)
+    if parts:
+        raise _mismatch(
+            one, two, f"different token IDs for the same conversation ({', '.join(parts)})"
         )
     values, others = _values(first.reward), _values(other.reward)
     if len(values) != len(others) or not all(

@@ -21,7 +21,7 @@ class ServerMonitor:
         transport: The connection to the server. Its `lost_at` says when another server may have
             come up.
         model: The model's name; None for the only one.
-        discover: Discovers the whole state: a handful of requests.
+        discover: Discovers the whole state: some two dozen requests.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from reward_client._protocols.vllm.tokenize import tokenize_text
 from reward_client._server.probes import cut_probes, text_probes
 from reward_client._server.requests import pooled_outputs, send
 from reward_client._server.state import ServerState, is_same, score_tolerance
-from reward_client._server.template_look import template_digest
+from reward_client._server.template_look import renders_as_before
 from reward_client._server.texts import PROBE_TEXT
 from reward_client.errors import ProtocolError, ResponseMismatchError, ShapeError
 
@@ -94,9 +94,11 @@ async def _tokenizes_as_before(transport: Transport, state: ServerState) -> bool
 
 
 async def _renders_as_before(transport: Transport, state: ServerState) -> bool:
-    known = state.template.digest
-    return known is None or known == await template_digest(
-        transport, state.identity, generation_prompt=state.rules.generation_prompt
+    if not state.rules.server_tokenizes:
+        return True
+    opened = state.rules.generation_prompt
+    return await renders_as_before(
+        transport, state.identity, state.template, generation_prompt=opened
     )
 
 

@@ -35,8 +35,27 @@ def may_hide_route(error: RewardClientError) -> bool:
     return isinstance(error, hidden) or type(error) is ProtocolError
 
 
+def is_refusal(error: StatusError) -> bool:
+    """Return True for the 4xx of a server that always refuses such a request."""
+    return not isinstance(error, _OF_THE_MOMENT)
+
+
 async def response_if_any(transport: Transport, request: Request) -> Response | None:
     """Return the response; None if a gateway hides the route.
+
+    Args:
+        transport: The connection to the server, which has answered before.
+        request: The request.
+
+    Raises:
+        RewardClientError: As `response_or_error`.
+    """
+    outcome = await response_or_error(transport, request)
+    return outcome if isinstance(outcome, Response) else None
+
+
+async def response_or_error(transport: Transport, request: Request) -> Response | RewardClientError:
+    """Return the response, or the error of the last attempt.
 
     A failure of the moment counts as hidden only if the server answers elsewhere between the
     attempts. A server whose connection is lost meanwhile is discovered again anyway.
@@ -49,18 +68,21 @@ async def response_if_any(transport: Transport, request: Request) -> Response | 
         RewardClientError: If the server stays away.
     """
     once = replace(request, optional=True)
-    for attempt in range(_ATTEMPTS):
-        if attempt:
-            await _wait_until_back(transport)
-        try:
-            return await transport.send(once)
-        except RewardTimeoutError:
-            return None  # another attempt takes as long
-        except _OF_THE_MOMENT:
-            continue
-        except RewardClientError:
-            return None
-    return None
+    outcome = await _outcome(transport, once)
+    for _ in range(_ATTEMPTS - 1):
+        is_slow = isinstance(outcome, RewardTimeoutError)  # another attempt takes as long
+        if is_slow or not isinstance(outcome, _OF_THE_MOMENT):
+            break
+        await _wait_until_back(transport)
+        outcome = await _outcome(transport, once)
+    return outcome
+
+
+async def _outcome(transport: Transport, request: Request) -> Response | RewardClientError:
+    try:
+        return await transport.send(request)
+    except RewardClientError as error:
+        return error
 
 
 async def _wait_until_back(transport: Transport) -> None:

@@ -240,7 +240,11 @@ class ServerState:
     def is_same_as(self, other: ServerState) -> bool:
         """Return True if a later discovery found the same server: facts, tokens and scores."""
         tolerance = score_tolerance(self.provenance)
-        return self._facts() == other._facts() and is_same(self.scores, other.scores, tolerance)
+        return (
+            self._facts() == other._facts()
+            and not self.template.differences(other.template)
+            and is_same(self.scores, other.scores, tolerance)
+        )
 
     def read(self, output: PooledOutput, ids: Sequence[int]) -> Scores:
         """Return the scores that the head reads from the pooled output of one token list.
@@ -261,7 +265,6 @@ class ServerState:
             self.request,
             self.layout,
             self.rules,
-            self.template.digest,
             self.response_model,
             self.probes,
         )

@@ -2,42 +2,120 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise, permutations, product
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cache
+
+import orjson
 
 from reward_client._base.samples import Conversation
 from reward_client._base.token_ids import TokenIds
-from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm.tokenize import detokenize_request, text_of, tokenize_prompt
+from reward_client._protocols.http import Response, Transport
+from reward_client._protocols.vllm.tokenize import (
+    chat_request,
+    detokenize_request,
+    text_of,
+    token_ids,
+    tokenize_prompt,
+)
 from reward_client._protocols.vllm.versions import template_keys
 from reward_client._server.identity import Identity
-from reward_client._server.optional_requests import response_if_any
+from reward_client._server.optional_requests import is_refusal, response_or_error
+from reward_client._server.written_dates import today_in
 from reward_client._tokenization.control_tokens import headers_of
-from reward_client._tokenization.local_tokenizer import LocalTokenizer
-from reward_client.errors import (
-    AuthenticationError,
-    BadRequestError,
-    InputError,
-    ProtocolError,
-    RouteNotFoundError,
-)
+from reward_client._tokenization.local_tokenizer import LocalTokenizer, is_plain
+from reward_client.errors import InputError, ProtocolError, ServerError, StatusError
 
-CONTENTS = ("What is 17 + 25?", "The sum is 42.", "And twice as much?", "That makes 84.")
-_MONTHS = (
-    *("january", "february", "march", "april", "may", "june"),
-    *("july", "august", "september", "october", "november", "december"),
-)
-_WORDS = re.compile(r"\d+|[^\W\d_]+")
-_COMPACT = ("%Y%m%d", "%d%m%Y", "%m%d%Y", "%y%m%d")
-# "Saturday, the 28th of November 2026" and "year: 2026, month: 11, day: 28" are dates.
-_MOST_APART = 25
-_GAP = 2
+QUESTION = "What is 17 + 25?"
+_TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "add",
+            "description": "Add two numbers.",
+            "parameters": {
+                "type": "object",
+                "properties": {"left": {"type": "number"}, "right": {"type": "number"}},
+                "required": ["left", "right"],
+            },
+        },
+    }
+]
+_CALL = {
+    "id": "abcdefghi",  # Mistral's templates want nine characters
+    "type": "function",
+    "function": {"name": "add", "arguments": '{"left": 17, "right": 25}'},
+}
+_WITH_HEADERS = ("turns", "system message")
+_REFUSED = "refused"
 # Llama 3.1 to 4 take the first; the others stand in templates of finetunes.
 _PINS = ("date_string", "current_date", "today_date", "date", "today")
 _OTHER_DAY = "26 Jul 2024"
+
+
+def _turns(*contents: str) -> list[dict[str, object]]:
+    return [
+        {"role": "assistant" if number % 2 else "user", "content": content}
+        for number, content in enumerate(contents)
+    ]
+
+
+@cache
+def _looks() -> Mapping[str, Conversation]:
+    """Return the conversations by their names.
+
+    Templates branch on a system message, tools, empty contents, thoughts, and whose turn is the
+    last. No two conversations are alike without these parts: equal responses would be in doubt.
+    """
+    return {
+        "turns": Conversation(
+            _turns(QUESTION, "The sum is 42.", "And twice as much?", "That makes 84.")
+        ),
+        "system message": Conversation(
+            [
+                {"role": "system", "content": "You judge sums."},
+                *_turns(QUESTION, "It is 42.", "Are you sure?", "I am."),
+            ]
+        ),
+        "empty answer": Conversation(_turns(QUESTION, "", "Please answer.")),
+        "thoughts": Conversation(
+            _turns(
+                QUESTION,
+                "<think>\nI add them.\n</think>\n\nThat is 42.",
+                "And the product?",
+                "<think>\nI multiply them.\n</think>\n\n It is 425. \n",
+            )
+        ),
+        # What the known templates take, other than by default.
+        "arguments": Conversation(
+            _turns(QUESTION, "The result is 42."),
+            chat_template_kwargs={"enable_thinking": False, "thinking": True},
+        ),
+        "tools": Conversation(
+            [
+                *_turns(QUESTION),
+                {
+                    "role": "assistant",
+                    "content": "",
+                    "reasoning": "The tool adds.",
+                    "tool_calls": [_CALL],
+                },
+                {"role": "tool", "tool_call_id": _CALL["id"], "name": "add", "content": "42"},
+                {"role": "assistant", "content": "The tool says 42."},
+            ],
+            tools=_TOOLS,
+        ),
+        "system message and tools": Conversation(
+            [
+                {"role": "system", "content": "You may use tools."},
+                *_turns(QUESTION, "No tool is needed: 42."),
+            ],
+            tools=_TOOLS,
+        ),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,90 +126,133 @@ class TemplateLook:
         headers: The markers and plain texts that separate turns.
         day: Today in ISO format, if the template writes today's date; else None.
         pin: The argument of the template that sets its date, if it takes one.
-        digest: The SHA-256 (hex) of the token IDs of a fixed conversation; None if the server
-            renders none, or another one each day.
+        renderings: What the server makes of fixed conversations, by their names: the SHA-256 (hex)
+            of the token IDs, or that it refuses them.
+        dated: The names of the conversations beside which the template writes the date.
     """
 
     headers: tuple[str, ...] = ()
     day: str | None = None
     pin: str | None = None
-    digest: str | None = None
+    renderings: Mapping[str, str] = field(default_factory=dict[str, str])
+    dated: frozenset[str] = frozenset()
+
+    @property
+    def digest(self) -> str | None:
+        """The SHA-256 (hex) of all renderings; None if the server renders no conversation."""
+        if {*self.renderings.values()} <= {_REFUSED}:
+            return None
+        return hashlib.sha256(orjson.dumps(sorted(self.renderings.items()))).hexdigest()
+
+    def differences(self, other: TemplateLook) -> list[str]:
+        """Return the names of the conversations that both know and render differently."""
+        known = self.renderings.keys() & other.renderings.keys()
+        if self.day != other.day:
+            known -= self.dated | other.dated
+        return sorted(name for name in known if self.renderings[name] != other.renderings[name])
 
 
 async def look_at_template(
     transport: Transport, identity: Identity, *, generation_prompt: bool
 ) -> TemplateLook:
-    """Tokenize a conversation, and read the text of its tokens.
+    """Tokenize several conversations, and read the text of their tokens.
 
     A server without a chat template or without ``/detokenize`` shows nothing.
 
     Raises:
         RewardClientError: As `Transport.send`, if the server cannot be reached.
     """
-
-    async def ids_of(arguments: dict[str, object] | None = None) -> TokenIds:
-        return await _ids(transport, identity, generation_prompt, arguments)
-
-    digest = None
-    try:
-        ids = await ids_of()
-        digest = ids.digest
-        response = await response_if_any(transport, detokenize_request(identity.model, ids))
-        if response is None:
-            return TemplateLook(digest=digest)
-        pieces = _pieces(text_of(response))
-        day = _today_in(pieces)
-        pin = None
-        if day is not None and "chat_template_kwargs" in template_keys(identity.version):
-            for name in _PINS:
-                if await ids_of({name: _OTHER_DAY}) != ids:
-                    pin = name
-                    break
-    except (
-        AuthenticationError,
-        BadRequestError,
-        InputError,
-        ProtocolError,
-        RouteNotFoundError,
-    ):
-        return TemplateLook(digest=digest)
-    return TemplateLook(headers_of(pieces[1:]), day, pin, digest if day is None else None)
+    rendered = await asyncio.gather(
+        *(_rendered(transport, identity, each, generation_prompt) for each in _looks().values())
+    )
+    found = dict(zip(_looks(), rendered, strict=True))
+    ids = {name: each for name, each in found.items() if isinstance(each, TokenIds)}
+    texts: list[str | None] = []
+    for some in ([*ids.values()][:1], [*ids.values()][1:]):
+        if texts != [None]:  # each request to a hidden route may take several attempts
+            texts += await asyncio.gather(*(_text(transport, identity, each) for each in some))
+    shown = {name: text for name, text in zip(ids, texts, strict=False) if text is not None}
+    days = _days(shown)
+    pin = None
+    if days and "chat_template_kwargs" in template_keys(identity.version):
+        name = next(iter(days))
+        pin = await _pin(transport, identity, _looks()[name], ids[name], generation_prompt)
+    return TemplateLook(
+        _headers(shown),
+        next(iter(days.values()), None),
+        pin,
+        {
+            name: each.digest if isinstance(each, TokenIds) else each
+            for name, each in found.items()
+            if each is not None
+        },
+        frozenset(days),
+    )
 
 
-async def template_digest(
-    transport: Transport, identity: Identity, *, generation_prompt: bool
-) -> str:
-    """Return the SHA-256 (hex) of the token IDs of the conversation that `look_at_template` uses.
+async def renders_as_before(
+    transport: Transport, identity: Identity, before: TemplateLook, *, generation_prompt: bool
+) -> bool:
+    """Return True if the server still makes the same of the conversations of a look.
+
+    Another date on another day is the same.
 
     Raises:
         RewardClientError: As `tokenize_prompt`.
     """
-    return (await _ids(transport, identity, generation_prompt)).digest
+
+    async def is_same(name: str, known: str) -> bool:
+        try:
+            ids = await tokenize_prompt(
+                transport,
+                identity.model,
+                identity.version,
+                _looks()[name],
+                generation_prompt=generation_prompt,
+            )
+        except StatusError as error:
+            if not is_refusal(error):
+                raise
+            return known == _REFUSED
+        if ids.digest == known or name not in before.dated:
+            return ids.digest == known
+        text = await _text(transport, identity, ids)
+        day = None if text is None else today_in(_pieces(name, text))
+        return day not in (None, before.day)
+
+    if before.digest is None:
+        return True
+    return all(await asyncio.gather(*map(is_same, *zip(*before.renderings.items(), strict=True))))
 
 
 def look_at_local_template(tokenizer: LocalTokenizer, *, generation_prompt: bool) -> TemplateLook:
-    """Render a conversation by the template of a local tokenizer, with and without a clock.
+    """Render conversations by the template of a local tokenizer, with and without a clock.
 
-    A template knows the day by nothing else, so no spelling escapes. A tokenizer without a chat
-    template shows nothing.
+    A template knows the day by nothing else, so no spelling escapes. The renderings are digests of
+    the texts without a clock. A tokenizer without a chat template shows nothing.
     """
 
-    def text(arguments: dict[str, object] | None = None, *, knows_day: bool = True) -> str | None:
+    def text(conversation: Conversation, *, knows_day: bool = True) -> str | None:
         try:
             return tokenizer.shown(
-                _conversation(arguments), generation_prompt=generation_prompt, knows_day=knows_day
+                conversation, generation_prompt=generation_prompt, knows_day=knows_day
             )
         except InputError:
             return None
 
-    written, day, pin = text(), None, None
-    if written is None:
-        return TemplateLook()
-    if text(knows_day=False) != written:
-        day = today_here()
-        pinned = (each for each in _PINS if text({each: _OTHER_DAY}) not in (written, None))
-        pin = next(pinned, None)
-    return TemplateLook(headers_of(_pieces(written)[1:]), day, pin)
+    plain = {name: _looks()[name] for name, each in _looks().items() if is_plain(each)}
+    shown = {name: written for name, each in plain.items() if (written := text(each)) is not None}
+    timeless = {name: text(each, knows_day=False) for name, each in plain.items()}
+    renderings = {
+        name: _REFUSED if written is None else hashlib.sha256(written.encode()).hexdigest()
+        for name, written in timeless.items()
+    }
+    dated = [name for name, written in shown.items() if written != timeless[name]]
+    if not dated:
+        return TemplateLook(_headers(shown), renderings=renderings)
+    name = dated[0]
+    pins = (pin for pin in _PINS if text(_with_dates(plain[name], pin)) not in (shown[name], None))
+    return TemplateLook(_headers(shown), today_here(), next(pins, None), renderings)
 
 
 def today_here() -> str:
@@ -139,87 +260,95 @@ def today_here() -> str:
     return datetime.now().astimezone().date().isoformat()
 
 
-async def _ids(
+async def _rendered(
     transport: Transport,
     identity: Identity,
+    conversation: Conversation,
     generation_prompt: bool,  # noqa: FBT001
-    arguments: dict[str, object] | None = None,
-) -> TokenIds:
-    return await tokenize_prompt(
-        transport,
-        identity.model,
-        identity.version,
-        _conversation(arguments),
-        generation_prompt=generation_prompt,
-    )
+) -> TokenIds | str | None:
+    """Return the token IDs, or that the server refuses; None if it does neither.
 
-
-def _conversation(arguments: dict[str, object] | None = None) -> Conversation:
-    turns = [
-        {"role": "assistant" if number % 2 else "user", "content": content}
-        for number, content in enumerate(CONTENTS)
-    ]
-    return Conversation(turns, chat_template_kwargs=arguments)
-
-
-def _pieces(text: str) -> list[str]:
-    """Return what stands before, between and after the contents; the whole if one is missing."""
-    pieces: list[str] = []
-    rest = text
-    for content in CONTENTS:
-        before, found, rest = rest.partition(content)
-        if not found:
-            return [text]
-        pieces.append(before)
-    return [*pieces, rest]
-
-
-def _today_in(pieces: Sequence[str]) -> str | None:
-    """Return the day in ISO format, if a date of these days stands in a text.
-
-    The server may be in another time zone.
+    vLLM up to 0.9.0 answers 500 if a template refuses a conversation.
     """
-    today = datetime.now(UTC).date()
-    for days in (0, 1, -1):
-        day = today + timedelta(days)
-        if any(is_written(day, piece) for piece in pieces):
-            return day.isoformat()
+    try:
+        request = chat_request(
+            identity.model, identity.version, conversation, generation_prompt=generation_prompt
+        )
+    except InputError:
+        return None  # the version ignores a part of it
+    outcome = await response_or_error(transport, request)
+    if isinstance(outcome, StatusError) and is_refusal(outcome):
+        return _REFUSED
+    if isinstance(outcome, ServerError | ProtocolError):
+        return None
+    if not isinstance(outcome, Response):
+        outcome = await transport.send(request)  # with all patience: the server is away or busy
+    try:
+        return token_ids(outcome)
+    except ProtocolError:
+        return None
+
+
+async def _text(transport: Transport, identity: Identity, ids: TokenIds) -> str | None:
+    outcome = await response_or_error(transport, detokenize_request(identity.model, ids))
+    try:
+        return text_of(outcome) if isinstance(outcome, Response) else None
+    except ProtocolError:
+        return None
+
+
+async def _pin(
+    transport: Transport,
+    identity: Identity,
+    conversation: Conversation,
+    dated: TokenIds,
+    generation_prompt: bool,  # noqa: FBT001
+) -> str | None:
+    """Return the argument that sets the date of a conversation, if there is one."""
+    for pins in (_PINS, *zip(_PINS)):
+        ids = await _rendered(
+            transport, identity, _with_dates(conversation, *pins), generation_prompt
+        )
+        sets = isinstance(ids, TokenIds) and ids != dated
+        if sets and len(pins) == 1:
+            return pins[0]
+        if not sets and pins is _PINS:
+            return None
     return None
 
 
-def is_written(day: date, text: str) -> bool:
-    """Return True if a text holds a day: its year, month and day close together, in any order.
-
-    Months may have English names: `strftime` of a server writes no others.
-    """
-    month = _MONTHS[day.month - 1]
-    months = {month, month[:3], month[:4], f"{day.month}", f"{day.month:02}"}
-    days = {f"{day.day}", f"{day.day:02}"}
-    words = [*_WORDS.finditer(text.casefold())]
-    if not {f"{day:{pattern}}" for pattern in _COMPACT}.isdisjoint(word[0] for word in words):
-        return True
-    for year in (word for word in words if word[0] == f"{day:%Y}"):
-        near = [word for word in words if word is not year and _span((word, year)) <= _MOST_APART]
-        of_month = [word for word in near if word[0] in months]
-        of_day = [word for word in near if word[0] in days]
-        if any(
-            one is not other and _span((year, one, other)) <= _MOST_APART
-            for one, other in product(of_month, of_day)
-        ):
-            return True
-    # The two digits of a short year may mean anything, unless the others stand beside them.
-    parts = ({f"{day:%y}"}, months, days)
-    return any(
-        all(word[0] in spellings for word, spellings in zip(order, parts, strict=True))
-        for three in zip(words, words[1:], words[2:], strict=False)
-        if all(after.start() - before.end() <= _GAP for before, after in pairwise(three))
-        for order in permutations(three)
-    )
+def _with_dates(conversation: Conversation, *names: str) -> Conversation:
+    arguments = {**(conversation.chat_template_kwargs or {}), **dict.fromkeys(names, _OTHER_DAY)}
+    return replace(conversation, chat_template_kwargs=arguments)
 
 
-def _span(words: Sequence[re.Match[str]]) -> int:
-    """Return the number of characters from the first word to the end of the last."""
-    return max(word.end() for word in words) - min(word.start() for word in words)
+def _days(shown: Mapping[str, str]) -> dict[str, str]:
+    """Return the day in ISO format of each text that holds today's date."""
+    days = {name: today_in(_pieces(name, text)) for name, text in shown.items()}
+    return {name: day for name, day in days.items() if day is not None}
+
+
+def _headers(shown: Mapping[str, str]) -> tuple[str, ...]:
+    between = [
+        piece
+        for name in _WITH_HEADERS
+        if name in shown
+        and len(pieces := _pieces(name, shown[name])) > len(_looks()[name].messages)
+        for piece in pieces[1:]
+    ]
+    return headers_of(between)
+
+
+def _pieces(name: str, text: str) -> list[str]:
+    """Return what stands before, between and after the contents that the template shows."""
+    pieces: list[str] = []
+    for message in _looks()[name].messages:
+        content = str(message["content"])
+        before, found, rest = text.partition(content) if content else (text, "", "")
+        if found:
+            pieces.append(before)
+            text = rest
+    return [*pieces, text]
 
 
 def date_cure(template: TemplateLook) -> str:

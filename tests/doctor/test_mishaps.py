@@ -74,9 +74,8 @@ def test_a_server_that_dies_in_the_middle(requests: int, connect: Connect) -> No
         assert "Is the server up" in (last.cure or "")
         assert complaints(tuple(before)) == {}
         assert diagnosis.status == 2
-        assert (
-            transport.requests <= answered + 18
-        )  # eight at once, with two attempts each, and a look
+        # Seven at once, with two attempts each, and then a look by each.
+        assert transport.requests <= answered + 3 * 7 + 4
 
 
 NONSENSE = [None, True, 7, "text", [], [None], {}, {"data": 7}, {"data": [7]}, {"data": [{}]}]

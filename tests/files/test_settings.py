@@ -12,6 +12,7 @@ from reward_client import (
     ObjectiveHead,
     RewardClient,
     ScalarHead,
+    Settings,
     StepHead,
     __version__,
 )
@@ -88,3 +89,42 @@ def test_46_a_fingerprint_tells_two_templates_apart() -> None:
     first, other = found
     assert other.probe_scores == first.probe_scores
     assert other.fingerprint != first.fingerprint
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "messages[0].role == 'system'",
+        "messages[0].role == 'system' and not tools",
+        "messages[0].role == 'system' and tools",
+        "tools",
+        "messages | selectattr('tool_calls') | list",
+        "messages | selectattr('reasoning') | list",
+        "messages | selectattr('role', 'equalto', 'tool') | list",
+        "messages | selectattr('content', 'equalto', '') | list",
+        "'</think>' in messages[1].content",
+        "messages[-1].role == 'user'",
+        "messages | length == 2",
+        "enable_thinking is defined",
+        "thinking",
+    ],
+)
+def test_46_a_fingerprint_tells_templates_apart_that_treat_a_part_differently(part: str) -> None:
+    plain = TEMPLATE.replace("Be brief. ", "")
+    extra = plain.replace("{{bos_token}}", f"{{{{bos_token}}}}{{% if {part} %}}Extra.{{% endif %}}")
+    found: list[str] = []
+    for template in (plain, extra):
+        with RewardServer(chat_template=template) as server, RewardClient(server.url) as client:
+            found.append(client.settings().fingerprint)
+    assert found[0] != found[1]
+
+
+def test_46_a_fingerprint_tells_two_templates_with_a_date_apart() -> None:
+    found: list[Settings] = []
+    for words in ("Today: ", "Today is "):
+        template = TEMPLATE.replace("Be brief. ", words + "{{ strftime_now('%d %b %Y') }} ")
+        with RewardServer(chat_template=template) as server, RewardClient(server.url) as client:
+            found.append(client.settings())
+            assert client.settings() == found[-1]
+    assert found[0].prompt_date == found[1].prompt_date
+    assert found[0].fingerprint != found[1].fingerprint

@@ -177,8 +177,8 @@ class FakeVllm:
 
 def is_look(body: Any) -> bool:
     """Whether the client looks at the chat template with this conversation of its own."""
-    messages = body.get("messages") if isinstance(body, dict) else None
-    return bool(messages) and messages[0] == {"role": "user", "content": "What is 17 + 25?"}
+    messages = (body.get("messages") if isinstance(body, dict) else None) or ()
+    return {"role": "user", "content": "What is 17 + 25?"} in messages
 
 
 def transport_to(servers: Mapping[str, FakeVllm]) -> httpx.AsyncBaseTransport:

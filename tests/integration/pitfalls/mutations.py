@@ -47,6 +47,7 @@ class Pitfall:
 VERSIONS = "_protocols/vllm/versions.py"
 EVIDENCE = "_server/activation_check.py"
 DISCOVERY = "_server/discovery.py"
+DATES = "_server/written_dates.py"
 NEGOTIATION = "_server/negotiation.py"
 IDENTITY = "_server/identity.py"
 REFUSALS = "_transport/hidden_refusals.py"
@@ -808,6 +809,13 @@ PITFALLS: dict[int, Pitfall] = {
                 "if first.tokens.token_ids != other.tokens.token_ids:",
                 "if len(first.tokens.token_ids) == 0:",
                 (REPLICAS + "test_25_token_ids_differ_from_a_position_on",),
+            ),
+            Mutation(
+                "It compares the token IDs of the fixed conversations of pitfall 46.",
+                "_replicas/comparison.py",
+                "    if parts:\n",
+                "    if parts is None:\n",
+                (REPLICAS + "test_25_templates_that_differ_beside_a_system_message",),
             ),
             Mutation(
                 "It compares the sample's reward, within 2 % or 0.02.",
@@ -1609,8 +1617,28 @@ PITFALLS: dict[int, Pitfall] = {
                 "            template_digest=None,\n",
                 ("files/test_settings.py::test_46_a_fingerprint_tells_two_templates_apart",),
             ),
+            Mutation(
+                "There are several such conversations: with a system message, with tools, with "
+                "thoughts, with an empty answer. What the server refuses counts too.",
+                "_server/template_look.py",
+                "orjson.dumps(sorted(self.renderings.items()))",
+                'orjson.dumps(self.renderings.get("turns"))',
+                (
+                    "files/test_settings.py::test_46_a_fingerprint_tells_templates_apart_that_treat_a_part_differently",
+                    "server/test_template_look.py::test_a_refusal_is_known",
+                ),
+            ),
+            Mutation(
+                "The template of a local tokenizer counts in the same way.",
+                "_server/template_look.py",
+                "        return TemplateLook(_headers(shown), renderings=renderings)\n",
+                "        return TemplateLook(_headers(shown))\n",
+                (INPUT + "test_46_a_fingerprint_tells_two_local_templates_apart",),
+            ),
         ),
-        limit="A cache must use the fingerprint in its key. The client cannot see a cache above it.",
+        limit="A cache must use the fingerprint in its key. The client cannot see a cache above it. "
+        "Two templates that differ only in what else a conversation may hold look the same, such as "
+        "further roles or arguments.",
     ),
     47: Pitfall(
         "A server ignores keys of a message that its version does not read (`text`, `value`, "
@@ -1771,8 +1799,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It refuses what the template writes between turns, plain text too.",
                 "_server/template_look.py",
-                "    return TemplateLook(headers_of(pieces[1:]), day, pin, ",
-                "    return TemplateLook((), day, pin, ",
+                "        for piece in pieces[1:]\n",
+                "        for piece in pieces[:0]\n",
                 (INPUT + "test_49_plain_headers_of_turns",),
             ),
             Mutation(
@@ -1830,20 +1858,51 @@ PITFALLS: dict[int, Pitfall] = {
                 ),
             ),
             Mutation(
-                "It finds the year, the month and the day in any order and spelling.",
+                "It looks at conversations with a system message, with tools and with thoughts.",
                 "_server/template_look.py",
-                "product(of_month, of_day)",
-                "zip(of_month, [])",
+                "    days = _days(shown)\n",
+                '    days = _days({name: shown[name] for name in shown if name == "turns"})\n',
+                (INPUT + "test_50_a_date_beside_one_part_alone",),
+            ),
+            Mutation(
+                "It finds the year, the month and the day in any order.",
+                DATES,
+                "        or any(_stand_near(words, parts) for parts in near)\n",
+                "",
                 (
                     INPUT + "test_50_a_template_that_writes_today",
-                    INPUT + "test_50_a_date_in_capitals",
+                    "server/test_written_dates.py::test_dates",
                 ),
+            ),
+            Mutation(
+                "It finds them however far apart they are, if no other number stands between.",
+                DATES,
+                "        or _are_alone(words, (years, names, days))\n",
+                "",
+                (
+                    INPUT + "test_50_a_template_that_writes_today",
+                    "server/test_written_dates.py::test_dates",
+                ),
+            ),
+            Mutation(
+                "Capitals make no difference.",
+                DATES,
+                "text.casefold()",
+                "text",
+                (INPUT + "test_50_a_date_in_capitals",),
+            ),
+            Mutation(
+                "A weekday with the day, a week, a day of the year, and seconds since 1970 are dates.",
+                DATES,
+                "_day_of_epoch(word[0]) == day",
+                "False",
+                (INPUT + "test_50_a_template_that_writes_today",),
             ),
             Mutation(
                 "It compares what the template of a local tokenizer writes with and without a clock.",
                 "_server/template_look.py",
-                "    if text(knows_day=False) != written:\n",
-                "    if text() != written:\n",
+                "    timeless = {name: text(each, knows_day=False) for name, each in plain.items()}\n",
+                "    timeless = {name: text(each) for name, each in plain.items()}\n",
                 (INPUT + "test_50_a_local_template_that_writes_today",),
             ),
             Mutation(
@@ -1861,8 +1920,9 @@ PITFALLS: dict[int, Pitfall] = {
                 (INPUT + "test_50_the_day_belongs_to_the_settings_of_a_file",),
             ),
         ),
-        "A server whose clock is off by more than a day; a date that lacks the year, the month or the "
-        "day, such as a weekday, unless a local tokenizer writes it.",
+        "A server whose clock is off by more than a day. Part of a date, unless a local tokenizer "
+        "writes it: a weekday, a month with its year, a day without year and weekday, a time. A date "
+        "in words of other languages, and one beside further roles or arguments alone.",
     ),
     51: Pitfall(
         "Rewards of two models are compared, although their scales have nothing in common",
@@ -2297,10 +2357,11 @@ PITFALLS: dict[int, Pitfall] = {
                 ),
             ),
             Mutation(
-                "It tokenizes a fixed conversation again, too: another chat template shows.",
-                CROSS_CHECK,
-                "    return known is None or known == await",
-                "    return known is not None or known == await",
+                "It tokenizes fixed conversations again, too: another chat template shows, be it for a "
+                "system message or tools alone.",
+                "_server/template_look.py",
+                "    if before.digest is None:\n",
+                "    if before.digest:\n",
                 (BINDING + "test_61_a_swap_of_templates",),
             ),
             Mutation(
@@ -2397,8 +2458,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "A route is hidden by whatever answer, if rewards do not need it.",
                 "_server/optional_requests.py",
-                "        except RewardClientError:\n            return None\n",
-                "        except RouteNotFoundError:\n            return None\n",
+                "    except RewardClientError as error:\n        return error\n",
+                "    except RouteNotFoundError as error:\n        return error\n",
                 (GATEWAYS + "test_64_a_route_that_rewards_do_not_need_is_hidden",),
             ),
             Mutation(
@@ -2675,7 +2736,7 @@ PITFALLS: dict[int, Pitfall] = {
     ),
     70: Pitfall(
         "Frameworks call `asyncio.run` at each step, and a client that knows nothing of the last "
-        "event loop examines the server each time: 8 requests for one sample",
+        "event loop examines the server each time: 25 requests for one sample",
         (
             Mutation(
                 "A new event loop continues with what the last one knew.",

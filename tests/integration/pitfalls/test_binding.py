@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -468,16 +469,35 @@ def test_61_a_stream_names_the_results_in_doubt(
         assert caught.value.doubtful == tuple(range(150))
 
 
+@dataclass
 class OtherTemplate(TextVllm):
+    """Has another template for the conversations in which `differs` finds a part."""
+
+    differs: Callable[[Any], object] = bool
+
     def ids(self, body: Any) -> list[int]:
-        opened = {"role": "user", "content": "Be brief."}
-        messages = [opened, *body["messages"]] if "messages" in body else None
-        return super().ids({**body, "messages": messages} if messages else body)
+        if "messages" in body and self.differs(body):
+            opened = {"role": "user", "content": "Be brief."}
+            body = {**body, "messages": [opened, *body["messages"]]}
+        return super().ids(body)
 
 
-def test_61_a_swap_of_templates(connect: Connect) -> None:
+@pytest.mark.parametrize(
+    "differs",
+    [
+        lambda body: True,
+        lambda body: body["messages"][0]["role"] == "system",
+        lambda body: body.get("tools"),
+        lambda body: any(turn["role"] == "tool" for turn in body["messages"]),
+        lambda body: "" in [turn["content"] for turn in body["messages"]],
+        lambda body: "<think>" in str(body["messages"]),
+        lambda body: "enable_thinking" in body.get("chat_template_kwargs", {}),
+    ],
+    ids=["all", "system", "tools", "tool", "empty", "thoughts", "arguments"],
+)
+def test_61_a_swap_of_templates(connect: Connect, differs: Any) -> None:
     """The weights are the same, and so are the token IDs of a plain text."""
-    other = OtherTemplate(cards=TRUE.cards, pool=TRUE.pool)
+    other = OtherTemplate(cards=TRUE.cards, pool=TRUE.pool, differs=differs)
     with RawServer(unlike(reply_of(TRUE), reply_of(other), by=after(8))) as server:
         outcomes = connect(server).score_many(chats(300), on_error="return")
     assert {type(outcome) for outcome in outcomes} == {ModelChangedError}

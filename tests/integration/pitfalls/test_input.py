@@ -604,7 +604,9 @@ def test_49_a_judge_is_not_told_what_to_write(connect: Connect) -> None:
     [
         *("%d %b %Y", "%Y-%m-%d", "%B %d, %Y", "%d/%m/%Y", "%Y年%m月%d日", "%m-%d-%Y", "%d %B, %Y"),
         *("%d-%m-%y", "%D", "%A, the %dth of %B %Y", "%Y_%m_%d", "%y%m%d", "%c", "%Y%m%dT%H%M%S"),
-        "year: %Y, month: %m, day: %d",
+        *("year: %Y, month: %m, day: %d", "%A, %d %B", "%G-W%V", "%Y-%j", "week %W of %Y", "%s"),
+        "Month: %B\\nDay of the month: %d\\nYear: %Y",
+        "%B %d, in the year that is called %Y",
     ],
 )
 def test_50_a_template_that_writes_today(
@@ -619,6 +621,23 @@ def test_50_a_template_that_writes_today(
         (found,) = [each for each in client.diagnose().findings if each.check == "date"]
         assert found.verdict == "warning"
         assert "date_string" in str(found.cure)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        *("messages[0].role == 'system'", "tools", "messages[0].role == 'system' and tools"),
+        *("'</think>' in messages[1].content", "enable_thinking is defined"),
+    ],
+)
+def test_50_a_date_beside_one_part_alone(part: str, caplog: pytest.LogCaptureFixture) -> None:
+    template = f"{{% if {part} %}}{DATED.replace('}}', '}}{% endif %}', 1)}"
+    with RewardServer(chat_template=template) as server, RewardClient(server.url) as client:
+        settings = client.settings()
+    (warned,) = [each for each in caplog.messages if "today's date" in each]
+    assert 'chat_template_kwargs={"date_string": ' in warned
+    assert settings.prompt_date is not None
+    assert settings.template_digest is not None  # other conversations have no date
 
 
 SHOUTED = DATED.replace("strftime_now('%d %b %Y')", "strftime_now('%d %B %Y').upper()")
@@ -645,6 +664,22 @@ def test_50_a_local_template_that_writes_today(
         assert client.settings().prompt_date == datetime.now().astimezone().date().isoformat()
         (warned,) = [each for each in caplog.messages if "today's date" in each]
         assert 'chat_template_kwargs={"date_string": ' in warned
+
+
+def test_46_a_fingerprint_tells_two_local_templates_apart(tmp_path: Path) -> None:
+    """The folder is the same, and so is the gateway."""
+    plain = DATED.partition("}}")[2]
+    other = "{% if messages[0].role == 'system' %}Rules: {% endif %}" + plain
+    found: list[str] = []
+    with (
+        RewardServer(head="export", chat_template=plain) as server,
+        RewardGateway(server.url, "v1") as gateway,
+    ):
+        for template in (plain, plain, other):
+            folder = with_template(tmp_path, template)
+            with RewardClient(gateway.url, tokenizer=folder) as client:
+                found.append(client.settings().fingerprint)
+    assert found[0] == found[1] != found[2]
 
 
 def test_a_local_template_without_a_date(tmp_path: Path) -> None:
@@ -675,7 +710,10 @@ def test_50_a_template_whose_date_no_argument_sets(
     assert any("FormattedText" in each for each in caplog.messages)
 
 
-@pytest.mark.parametrize("date", ["26 Jul 2024", "2023-12-01"])
+@pytest.mark.parametrize(
+    "date",
+    ["26 Jul 2024", "2023-12-01", "December 2023", "Friday, 26 July", "2024-W30", "1721952000"],
+)
 def test_a_fixed_date_is_no_news(
     connect: Connect, date: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reward_client import ReplicaMismatchError, Reward, ServerProfile, StepReward
+from reward_client import ReplicaMismatchError, Reward, RewardClient, ServerProfile, StepReward
 from reward_client._replicas.comparison import Fingerprint, compare
 from reward_client.cli import main
 from reward_client.testing import RewardServer
@@ -62,6 +62,18 @@ def test_25_token_ids_differ_from_a_position_on(replica: Fingerprint) -> None:
         compare(replica, other)
     with pytest.raises(ReplicaMismatchError, match=f"from position {len(ids)} on"):
         compare(replica, changed(replica, token_ids=(*ids, 2)))
+
+
+def test_25_templates_that_differ_beside_a_system_message() -> None:
+    turns = "{% for m in messages %}<|{{m.role}}|>{{m.content}}<|end|>{% endfor %}"
+    other = "{% if messages[0].role == 'system' %}Rules: {% endif %}" + turns
+    with (
+        RewardServer(chat_template=turns) as one,
+        RewardServer(chat_template=other) as two,
+        RewardClient([one.url, two.url]) as client,
+        pytest.raises(ReplicaMismatchError, match=r"conversation \(system message"),
+    ):
+        client.score(CHAT)
 
 
 @pytest.mark.parametrize(

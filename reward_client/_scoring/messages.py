@@ -13,6 +13,7 @@ from reward_client._replicas.pool import Replica
 from reward_client._scoring.base import Outcome, Scorer
 from reward_client._scoring.batcher import Batcher
 from reward_client._scoring.pooled import BatchScorer, PooledScorer
+from reward_client._server.agreement import main_number, may_be_same, ranges_of
 from reward_client._server.requests import ChatPrompt, check_takes_messages, score_messages
 from reward_client._server.state import ServerState, is_same
 from reward_client._tokenization.local_tokenizer import is_plain
@@ -114,13 +115,15 @@ class MessagesScorer(BatchScorer):
                 return error
 
     async def _compare(self, trial: _Trial, prompt: Conversation) -> Reward:
-        """Return the reward by token IDs, if the messages give the same.
+        """Return the reward by token IDs, if the messages give the same, alone and in a batch.
 
         Raises:
             ResponseMismatchError: If they give another reward, or another number of tokens.
         """
-        reward = await self._by_ids.score_one(prompt)
         chat = ChatPrompt.of(prompt)
+        # Before anything else: the samples that are compared at the same time then share a batch.
+        (in_batch,) = await trial.batcher.score(trial.baseline, [chat])
+        reward = await self._by_ids.score_one(prompt)
 
         async def score_alone(replica: Replica, state: ServerState) -> Scores:
             (scores,) = await score_messages(replica.transport, state, [chat], reward.token_count)
@@ -137,6 +140,16 @@ class MessagesScorer(BatchScorer):
                 f"and {reward.scalar} for the {reward.token_count} token IDs that /tokenize makes "
                 "of them. Leave method= out."
             )
+        if isinstance(in_batch, Reward):
+            one, other = Scores.of(in_batch), Scores.of(reward)
+            if not may_be_same(trial.baseline, one, other, ranges_of(trial.baseline, (one, other))):
+                trial.checks = SpotChecks()
+                raise ResponseMismatchError(
+                    f"Cannot use method=Messages(): the server gives {main_number(one):.6g} for "
+                    f"messages in a batch, and {main_number(other):.6g} for their token IDs. The "
+                    "server or a gateway mixes up the conversations of a request. Leave method= "
+                    "out."
+                )
         trial.checks.mark_agreed(prompt)
         return reward
 

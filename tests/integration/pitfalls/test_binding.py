@@ -504,7 +504,7 @@ def test_61_a_single_score_after_a_long_time(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "_INTERVAL", 0.0)
-    with RawServer(unlike(reply_of(TRUE), reply_of(OTHER), by=after(7))) as server:
+    with RawServer(unlike(reply_of(TRUE), reply_of(OTHER), by=after(8))) as server:
         client = connect(server)
         assert client.score(chats(1)[0]).value == expected(chats(1)[0])
         with pytest.raises(ModelChangedError):

@@ -275,7 +275,13 @@ class ReplicaPool:
     async def _prove(self, replica: Replica) -> None:
         transport, state = replica.transport, await replica.monitor.state()
         remembered = replica.memory.take(state)
-        changed = await difference(transport, state)
+        contradicted = None
+        try:
+            changed = await difference(transport, state)
+            if changed is None:
+                contradicted = await contradiction(transport, state, remembered)
+        except OtherModelError:
+            changed = "a response names another model"
         if changed is not None:
             transport.mark_lost()
             raise ModelChangedError(
@@ -283,7 +289,6 @@ class ReplicaPool:
                 f"{changed}. Give each server an address of its own, and change no server under a "
                 "call."
             )
-        contradicted = await contradiction(transport, state, remembered)
         if contradicted is not None:
             transport.mark_lost()
             raise ModelChangedError(

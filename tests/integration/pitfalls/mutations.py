@@ -2219,6 +2219,13 @@ PITFALLS: dict[int, Pitfall] = {
                 "        if isinstance(in_batch, Reward) and in_batch is None:\n",
                 (BINDING + "test_60_rows_of_conversations",),
             ),
+            Mutation(
+                "Before the first large request, the conversations of known rewards fill one.",
+                "_scoring/messages.py",
+                "            await self._prove_full(trial, len(left))\n",
+                "            await self._prove_full(trial, 0)\n",
+                (BINDING + "test_60_rows_of_large_requests_of_conversations",),
+            ),
         ),
         limit="Each proof (pitfall 61) compares the rows of probes again, and those of up to four samples of the caller. Rows that a server exchanges now and then may remain unnoticed.",
     ),
@@ -2315,7 +2322,7 @@ PITFALLS: dict[int, Pitfall] = {
                 (BINDING + "test_61_a_file_keeps_what_is_proven",),
             ),
         ),
-        limit="Between two proofs, another model may answer and be gone again. Nearly equal checkpoints (all probes within 2 % of each other, or within 5 % of their range) cannot be distinguished from rounding. A router that always sends the same sample to the same one of two unlike servers, in whatever request, shows no client two values of a sample. Samples of the caller are compared only at a proof: after 256 rewards, or a minute.",
+        limit="Between two proofs, another model may answer and be gone again. Nearly equal checkpoints (all probes within 2 % of each other, or within 5 % of their range) cannot be distinguished from rounding. A router that always sends the same sample to the same one of two unlike servers, in whatever request, shows no client two values of a sample. A model that answers few of the requests is seen by chance alone. Samples of the caller are compared only at a proof: after 256 rewards, or a minute.",
     ),
     62: Pitfall(
         "Unlike servers share one address: a balancer over two models, or a rolling update",

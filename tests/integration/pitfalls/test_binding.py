@@ -393,6 +393,22 @@ def test_60_rows_of_conversations(connect: Connect) -> None:
         assert not isinstance(outcome, Reward) or outcome.value == pytest.approx(reward.value)
 
 
+def test_60_rows_of_large_requests_of_conversations(connect: Connect) -> None:
+    alter = places(lambda rows: rows[::-1] if len(rows) > 8 else rows)
+    with RewardServer(head="export") as server:
+        alter_replies(
+            server,
+            "/v1/embeddings",
+            lambda request, reply: alter(request, reply) if "messages" in request else None,
+        )
+        outcomes = connect(server, method=Messages()).score_many(chats(100), on_error="return")
+    assert [isinstance(each, ResponseMismatchError) for each in outcomes].count(True) > 60
+    with RewardServer(head="export") as server:
+        true = connect(server).score_many(chats(100))
+    for outcome, reward in zip(outcomes, true, strict=True):
+        assert not isinstance(outcome, Reward) or outcome.value == pytest.approx(reward.value)
+
+
 def lengths(number: int) -> list[Any]:
     """Conversations of different lengths, one after the other."""
     return [

@@ -1,4 +1,4 @@
-"""Whether two results may be those of one sample, as far as an engine's arithmetic explains."""
+"""Compare two results that may belong to one sample, up to the rounding of an engine."""
 
 from __future__ import annotations
 

@@ -129,17 +129,17 @@ async def contradiction(
         [each for each in remembered if isinstance(each.sample, kind)]
         for kind in (Tokenized, *[ChatPrompt] * (state.strategy.conversations is not None))
     ]
-    packs = [*([each] for each in remembered), *(pack for pack in together if len(pack) > 1)]
-    samples = ([each.sample for each in pack] for pack in packs)
+    batches = [*([each] for each in remembered), *(batch for batch in together if len(batch) > 1)]
+    samples = ([each.sample for each in batch] for batch in batches)
     answers = await asyncio.gather(*(_again(transport, state, each) for each in samples))
-    ranges = ranges_of(state, (scores for each in remembered for scores in each.pack))
-    for pack, answer in zip(packs, answers, strict=True):
-        for each, scores in zip(pack, answer, strict=True):
+    ranges = ranges_of(state, (scores for each in remembered for scores in each.batch))
+    for batch, answer in zip(batches, answers, strict=True):
+        for each, scores in zip(batch, answer, strict=True):
             if isinstance(scores, Scores) and not may_be_same(state, each.scores, scores, ranges):
                 return (
-                    f"one sample got {main_number(each.scores):.6g} among {len(each.pack)}, and "
+                    f"one sample got {main_number(each.scores):.6g} among {len(each.batch)}, and "
                     f"gets {main_number(scores):.6g} "
-                    f"{f'among {len(pack)}' if len(pack) > 1 else 'alone'} now"
+                    f"{f'among {len(batch)}' if len(batch) > 1 else 'alone'} now"
                 )
     return None
 

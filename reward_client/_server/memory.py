@@ -22,7 +22,7 @@ class Remembered(NamedTuple):
 
     sample: Scorable
     scores: Scores
-    pack: Sequence[Scores]
+    batch: Sequence[Scores]
 
 
 class Memory:
@@ -61,9 +61,9 @@ class Memory:
             for sample, each in zip(samples, scores, strict=True)
             if isinstance(each, Scores)
         ]
-        pack = [each for _, each in scored]
+        batch = [each for _, each in scored]
         for place in due if scored else ():
-            self._kept[place] = Remembered(*choice(scored), pack)  # noqa: S311
+            self._kept[place] = Remembered(*choice(scored), batch)  # noqa: S311
 
     def take(self, state: ServerState) -> list[Remembered]:
         """Return what is remembered of a server, the shortest samples first, and forget it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from random import choice, random
+from random import Random
 from typing import NamedTuple
 
 from reward_client._server.requests import Scorable
@@ -12,6 +12,7 @@ from reward_client.errors import RewardClientError
 from reward_client.heads import Scores
 
 _PLACES = 4
+_chance = Random()  # noqa: S311 - the caller's own sequence of numbers stays as it is
 # Each sample is scored twice again: at most an eighth of the tokens between two proofs, or a few.
 _SHARE = 16
 _FEW_TOKENS = 4096
@@ -53,7 +54,7 @@ class Memory:
         self._seen += len(samples)
         self._tokens += size
         share = len(samples) / self._seen
-        due = [place for place in range(_PLACES) if random() < share]  # noqa: S311
+        due = [place for place in range(_PLACES) if _chance.random() < share]
         if not due:
             return
         scored = [
@@ -63,7 +64,7 @@ class Memory:
         ]
         batch = [each for _, each in scored]
         for place in due if scored else ():
-            self._kept[place] = Remembered(*choice(scored), batch)  # noqa: S311
+            self._kept[place] = Remembered(*_chance.choice(scored), batch)
 
     def take(self, state: ServerState) -> list[Remembered]:
         """Return what is remembered of a server, the shortest samples first, and forget it."""

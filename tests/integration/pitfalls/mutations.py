@@ -2207,10 +2207,7 @@ PITFALLS: dict[int, Pitfall] = {
                 "_replicas/pool.py",
                 "        if contradicted is not None:\n",
                 '        if contradicted == "":\n',
-                (
-                    BINDING + "test_60_rows_of_real_samples_alone",
-                    BINDING + "test_61_a_router_by_content",
-                ),
+                (BINDING + "test_60_rows_of_real_samples_alone",),
             ),
             Mutation(
                 "With `method=Messages()`, the reward of a conversation in a batch is compared with that of its token IDs.",
@@ -2251,6 +2248,13 @@ PITFALLS: dict[int, Pitfall] = {
                 "    return known is None or known == await",
                 "    return known is not None or known == await",
                 (BINDING + "test_61_a_swap_of_templates",),
+            ),
+            Mutation(
+                "It scores up to four samples of the caller again: a router may choose a server by content.",
+                "_replicas/pool.py",
+                "        if contradicted is not None:\n",
+                '        if contradicted == "":\n',
+                (BINDING + "test_61_a_router_by_content",),
             ),
             Mutation(
                 "It calls another value of a sample of the caller a contradiction only if the other samples of a batch do not explain it: beyond a twentieth of the range of rewards.",

@@ -41,7 +41,7 @@ class _Trial:
     limits: Limits
     batcher: Batcher
     checks: SpotChecks = field(default_factory=SpotChecks)
-    known: list[tuple[ChatPrompt, Reward]] = field(default_factory=list)
+    known: list[tuple[ChatPrompt, Reward]] = field(default_factory=list[tuple[ChatPrompt, Reward]])
     is_full_proven: bool = False
     proving: asyncio.Lock = field(default_factory=asyncio.Lock)
 

@@ -126,7 +126,7 @@ async def contradiction(
     may spare them. A sample that is not scored again proves nothing.
     """
     together = [
-        [each for each in remembered if isinstance(each.sample, kind)]
+        [each for each in remembered if type(each.sample) is kind]
         for kind in (Tokenized, *[ChatPrompt] * (state.strategy.conversations is not None))
     ]
     batches = [*([each] for each in remembered), *(batch for batch in together if len(batch) > 1)]

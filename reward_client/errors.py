@@ -270,6 +270,8 @@ class ReplicaMismatchError(RewardClientError):
 class ModelChangedError(RewardClientError):
     """Another model answers than at the start of the call, or several behind one address.
 
+    A sample that gets another reward when it is scored again also shows rows in other places.
+
     Attributes:
         doubtful: The numbers of the samples whose rewards came since the last proof, in the order
             of the rewards. The rewards before them are proven.

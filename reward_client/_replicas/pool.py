@@ -30,8 +30,9 @@ from reward_client._replicas.comparison import (
 )
 from reward_client._replicas.monitor import ServerMonitor
 from reward_client._replicas.single_flight import SingleFlight
-from reward_client._server.cross_check import difference
+from reward_client._server.cross_check import contradiction, difference
 from reward_client._server.discovery import discover
+from reward_client._server.memory import Memory
 from reward_client._server.requests import OtherModelError
 from reward_client._server.state import (
     MAX_CHANGES,
@@ -73,12 +74,14 @@ class Replica:
         transport: The connection to it.
         monitor: The verified state; the pool admits only states that equal its baseline.
         load: Work in progress by kind: prompts to tokenize, tokens to score.
+        memory: Some of the samples that it scored since the last proof.
     """
 
     def __init__(self, transport: Transport, monitor: ServerMonitor) -> None:
         self.transport = transport
         self.monitor = monitor
         self.load: dict[WorkKind, int] = {"tokenizing": 0, "scoring": 0}
+        self.memory = Memory()
 
 
 Work: TypeAlias = Callable[[Replica, ServerState], Awaitable[T]]
@@ -158,6 +161,7 @@ class ReplicaPool:
         twins = dict(zip(earlier.replicas, self.replicas, strict=True))
         for one, twin in twins.items():
             twin.monitor.take_over(one.monitor)
+            twin.memory = one.memory
         self._in_rotation = [twins[one] for one in earlier._in_rotation]
         self._ejected = {twins[one]: replace(each) for one, each in earlier._ejected.items()}
 
@@ -269,13 +273,28 @@ class ReplicaPool:
             raise ModelChangedError("Another model answers than at the start of the call.")
 
     async def _prove(self, replica: Replica) -> None:
-        changed = await difference(replica.transport, await replica.monitor.state())
+        transport, state = replica.transport, await replica.monitor.state()
+        remembered = replica.memory.take(state)
+        contradicted = None
+        try:
+            changed = await difference(transport, state)
+            if changed is None:
+                contradicted = await contradiction(transport, state, remembered)
+        except OtherModelError:
+            changed = "a response names another model"
         if changed is not None:
-            replica.transport.mark_lost()
+            transport.mark_lost()
             raise ModelChangedError(
-                f"Another model answers at {replica.transport.url} than at the start of the call: "
+                f"Another model answers at {transport.url} than at the start of the call: "
                 f"{changed}. Give each server an address of its own, and change no server under a "
                 "call."
+            )
+        if contradicted is not None:
+            transport.mark_lost()
+            raise ModelChangedError(
+                f"Several models answer at {transport.url}, or rewards come in the wrong places: "
+                f"{contradicted}. Give each server an address of its own, or connect to the server "
+                "itself."
             )
 
     async def aclose(self) -> None:

@@ -181,9 +181,10 @@ class Batcher:
 
     async def _score_batch(self, batch: list[_Entry]) -> None:
         samples = [entry.sample for entry in batch]
+        size = sum(entry.size for entry in batch)
         work = partial(self._score_on, batch[0].baseline, samples)
         try:
-            scored = await self._pool.run(work, "scoring", sum(entry.size for entry in batch))
+            scored = await self._pool.run(work, "scoring", size)
         except Exception as error:  # noqa: BLE001 - a caller's transport may raise anything
             self._finish(batch, repeat(error))
             return
@@ -195,7 +196,8 @@ class Batcher:
         if scored is None:
             self._finish(batch, repeat(None))
             return
-        state, each = scored
+        replica, state, each = scored
+        replica.memory.note(state, samples, each, size)
         self._finish(
             batch,
             [
@@ -210,11 +212,11 @@ class Batcher:
         samples: Sequence[Scorable],
         replica: Replica,
         state: ServerState,
-    ) -> tuple[ServerState, list[Scores | RewardClientError]] | None:
+    ) -> tuple[Replica, ServerState, list[Scores | RewardClientError]] | None:
         """Score a batch on one replica; return None if the baseline has changed."""
         if self._pool.baseline is not baseline:
             return None
-        return state, await score_each(replica.transport, state, samples)
+        return replica, state, await score_each(replica.transport, state, samples)
 
     def _finish(self, batch: Iterable[_Entry], outcomes: Iterable[Outcome | None]) -> None:
         """Store the outcomes; wake the groups whose last sample is done."""

@@ -5,19 +5,34 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from itertools import cycle, islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from reward_client._base.wording import list_numbers
 from reward_client._protocols.http import Response, Transport
 from reward_client._protocols.vllm import PooledOutput
 from reward_client._protocols.vllm.scoring_request import Encoding
 from reward_client._protocols.vllm.tokenize import tokenize_text
-from reward_client._server.probes import cut_probes, text_probes
-from reward_client._server.requests import pooled_outputs, send
+from reward_client._server.agreement import main_number, may_be_same, ranges_of
+from reward_client._server.memory import Remembered
+from reward_client._server.probes import cut_probes, text_probes, twins_of
+from reward_client._server.requests import (
+    ChatPrompt,
+    Scorable,
+    pooled_outputs,
+    score_batch,
+    send,
+)
 from reward_client._server.state import ServerState, is_same, score_tolerance
 from reward_client._server.template_look import renders_as_before
 from reward_client._server.texts import PROBE_TEXT
-from reward_client.errors import ProtocolError, ResponseMismatchError, ShapeError
+from reward_client._tokenization import Tokenized
+from reward_client.errors import (
+    ProtocolError,
+    ResponseMismatchError,
+    RewardClientError,
+    ShapeError,
+)
+from reward_client.heads import Scores
 
 # The tolerance between the values of one sample in two requests, as a share of the range of
 # different samples' values: an engine's rounding moves them less, another sample's value lies
@@ -26,9 +41,19 @@ _BATCH_TOLERANCE = 0.1
 _CHANGE_TOLERANCE = 0.05
 """The same for one model at two times: nearly equal checkpoints may follow each other."""
 _TURN = 3
-_CONNECTIONS = 3
+_SECONDS = 5.0
+"""For the requests of samples that are scored again. Without a response they prove nothing."""
 
 T = TypeVar("T")
+
+
+class _Rows(NamedTuple):
+    """A request: its inputs, their token IDs, and the known output of each."""
+
+    inputs: Sequence[Sequence[int] | str]
+    ids: Sequence[Sequence[int]]
+    expected: Sequence[PooledOutput | None]
+
 
 _OTHER_ENCODING: dict[Encoding, Encoding] = {"base64": "float", "float": "base64"}
 
@@ -37,8 +62,10 @@ async def cross_check(transport: Transport, state: ServerState) -> None:
     """Score the probes in another order and one of them alone, and compare with the first values.
 
     A server or a gateway may exchange the rows of a request, or only those of large ones: the
-    other order fills the largest request of the client. A gateway may also rewrite the numbers of
-    an exported head, so the one probe is scored in the other encoding there.
+    other order fills the largest request of the client. It may exchange rows of equal length, or
+    rows of an incomplete block: other samples of the same lengths go along, and a further request
+    is odd. A gateway may also rewrite the numbers of an exported head, so the one probe is scored
+    in the other encoding there.
 
     Raises:
         ResponseMismatchError: If the values differ.
@@ -46,13 +73,20 @@ async def cross_check(transport: Transport, state: ServerState) -> None:
         RewardClientError: As `Transport.send` and `ScoringRequest.read`.
     """
     inputs, ids = await _inputs(transport, state)
-    (response, outputs), (single, alone) = await asyncio.gather(
-        _pooled(transport, state, _turned(state, inputs), _turned(state, ids)),
+    full, odd = (_rows_of(state, inputs, ids, size) for size in _sizes(state))
+    in_full, in_odd, (single, alone) = await asyncio.gather(
+        _pooled(transport, state, full.inputs, full.ids),
+        _pooled(transport, state, odd.inputs, odd.ids),
         _alone(transport, state, inputs[-1], ids[-1]),
     )
     manner = f"alone, as {_encoding_alone(state)}"
     _compare(state, single, [alone], state.outputs[-1:], manner)
-    _compare(state, response, outputs, _turned(state, state.outputs), "in another order")
+    _compare(state, *in_full, full.expected, "in another order")
+    _compare(state, *in_odd, odd.expected, f"among {len(odd.ids)}")
+
+
+def _sizes(state: ServerState) -> tuple[int, int]:
+    return max(len(state.probes), state.options.pack_size), 2 * len(state.probes) - 1
 
 
 async def difference(transport: Transport, state: ServerState) -> str | None:
@@ -64,26 +98,60 @@ async def difference(transport: Transport, state: ServerState) -> str | None:
         RewardClientError: As `Transport.send` and `ScoringRequest.read`.
     """
     inputs, ids = await _inputs(transport, state)
-    batches = (
-        _pooled(transport, state, _turned(state, inputs), _turned(state, ids))
-        for _ in range(_CONNECTIONS)
-    )
+    full, odd = (_rows_of(state, inputs, ids, size) for size in _sizes(state))
+    batches = (full, full, odd)
     text, conversation, answers = await asyncio.gather(
         _tokenizes_as_before(transport, state),
         _renders_as_before(transport, state),
-        asyncio.gather(*batches),
+        asyncio.gather(*(_pooled(transport, state, each.inputs, each.ids) for each in batches)),
     )
     if not text or not conversation:
         return f"the same {'conversation' if text else 'text'} becomes other token IDs"
-    expected = _turned(state, state.outputs)
-    for _, outputs in answers:
-        for one, other in zip(outputs, expected, strict=True):
-            if not _agree(state, one, other, _CHANGE_TOLERANCE):
+    for batch, (_, outputs) in zip(batches, answers, strict=True):
+        for one, other in zip(outputs, batch.expected, strict=True):
+            if other is not None and not _agree(state, one, other, _CHANGE_TOLERANCE):
                 return (
                     f"the same tokens give {list_numbers(one.values[:3])} in the place of "
                     f"{list_numbers(other.values[:3])}"
                 )
     return None
+
+
+async def contradiction(
+    transport: Transport, state: ServerState, remembered: Sequence[Remembered]
+) -> str | None:
+    """Score samples of a caller again, alone and together; return what contradicts their scores.
+
+    The probes are always the same requests: a router may choose by content, and an exchange of rows
+    may spare them. A sample that is not scored again proves nothing.
+    """
+    together = [
+        [each for each in remembered if type(each.sample) is kind]
+        for kind in (Tokenized, *[ChatPrompt] * (state.strategy.conversations is not None))
+    ]
+    batches = [*([each] for each in remembered), *(batch for batch in together if len(batch) > 1)]
+    samples = ([each.sample for each in batch] for batch in batches)
+    answers = await asyncio.gather(*(_again(transport, state, each) for each in samples))
+    ranges = ranges_of(state, (scores for each in remembered for scores in each.batch))
+    for batch, answer in zip(batches, answers, strict=True):
+        for each, scores in zip(batch, answer, strict=True):
+            if isinstance(scores, Scores) and not may_be_same(state, each.scores, scores, ranges):
+                return (
+                    f"one sample got {main_number(each.scores):.6g} among {len(each.batch)}, and "
+                    f"gets {main_number(scores):.6g} "
+                    f"{f'among {len(batch)}' if len(batch) > 1 else 'alone'} now"
+                )
+    return None
+
+
+async def _again(
+    transport: Transport, state: ServerState, samples: Sequence[Scorable]
+) -> Sequence[Scores | RewardClientError | None]:
+    try:
+        async with asyncio.timeout(_SECONDS):
+            return await score_batch(transport, state, samples)
+    except (RewardClientError, TimeoutError):
+        return [None] * len(samples)
 
 
 async def _tokenizes_as_before(transport: Transport, state: ServerState) -> bool:
@@ -150,24 +218,44 @@ def _read(output: PooledOutput | ProtocolError) -> PooledOutput:
     return output
 
 
-def _turned(state: ServerState, items: Sequence[T]) -> list[T]:
-    """Turn a list, so that no exchange of places gives the same rows in both orders.
+def _rows_of(
+    state: ServerState,
+    inputs: Sequence[Sequence[int] | str],
+    ids: Sequence[Sequence[int]],
+    size: int,
+) -> _Rows:
+    """Turn the probes, so that no exchange of places gives the same rows in both orders.
 
-    It is repeated up to the size of the largest request.
+    Others of the same lengths follow, and then all of them again, up to a size.
     """
-    size = max(len(items), state.options.pack_size)
-    return list(islice(cycle([*items[_TURN:], *items[:_TURN]]), size))
+    # A server that takes nothing but text makes token IDs of other lengths of other texts.
+    by_text = state.request.sends == "text"
+    twins = () if by_text else twins_of(state.probes, state.rules.step)
+    outputs = [*_turned(state.outputs), *[None] * len(twins)]
+    return _Rows(
+        _filled([*_turned(inputs), *twins], size),
+        _filled([*_turned(ids), *twins], size),
+        _filled(outputs, size),
+    )
+
+
+def _turned(items: Sequence[T]) -> list[T]:
+    return [*items[_TURN:], *items[:_TURN]]
+
+
+def _filled(items: Sequence[T], size: int) -> list[T]:
+    return [*islice(cycle(items), size)]
 
 
 def _compare(
     state: ServerState,
     response: Response,
     outputs: Sequence[PooledOutput],
-    expected: Sequence[PooledOutput],
+    expected: Sequence[PooledOutput | None],
     manner: str,
 ) -> None:
     for one, other in zip(outputs, expected, strict=True):
-        if not _agree(state, one, other, _BATCH_TOLERANCE):
+        if other is not None and not _agree(state, one, other, _BATCH_TOLERANCE):
             raise response.error(
                 ResponseMismatchError,
                 f"Cannot trust this server: one sample gets {list_numbers(one.values[:3])} "

@@ -25,6 +25,17 @@ def cut_probes(text: Sequence[int], step: StepToken | None) -> tuple[tuple[int, 
     return tuple(_piece(text, number, step) for number in range(_COUNT))
 
 
+def twins_of(
+    probes: Sequence[Sequence[int]], step: StepToken | None
+) -> tuple[tuple[int, ...], ...]:
+    """Return other token lists as long as the probes, with step tokens in the same places."""
+    ends_step = None if step is None else step.token_id
+    tokens = cycle(token for ids in reversed(probes) for token in ids if token != ends_step)
+    return tuple(
+        tuple(token if token == ends_step else next(tokens) for token in ids) for ids in probes
+    )
+
+
 async def text_probes(transport: Transport, model: str) -> tuple[list[str], list[TokenIds]]:
     """Make texts, with the token IDs that the server itself makes of them."""
     texts = [

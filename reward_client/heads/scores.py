@@ -8,7 +8,7 @@ from operator import mul
 from types import MappingProxyType
 from typing import NamedTuple
 
-from reward_client._base.results import StepReward
+from reward_client._base.results import Reward, StepReward
 from reward_client._protocols.vllm.pooled_output import LayoutKind
 from reward_client.errors import NonFiniteRewardError, ShapeError
 
@@ -35,6 +35,11 @@ class Scores(NamedTuple):
     value: float | None
     steps: tuple[StepReward, ...] = ()
     objectives: Mapping[str, float] = MappingProxyType({})
+
+    @classmethod
+    def of(cls, reward: Reward) -> Scores:
+        """The numbers of a reward."""
+        return cls(reward.scalar, reward.steps, reward.objectives)
 
 
 def needs_step_head() -> ShapeError:

@@ -28,6 +28,7 @@ from reward_client import (
     ServerUnreachableError,
     StepHead,
 )
+from reward_client._client import watch
 from reward_client._replicas import pool as fleet_module
 
 from ..support.either import OPENERS, EitherClient
@@ -226,7 +227,10 @@ def test_what_its_operator_must_mend_is_not_left_out(connect: Connect) -> None:
         connect(replica(), replica(before=saying(401, "no"))).score(CHAT)
 
 
-def test_all_take_part_and_every_sample_is_scored_once(connect: Connect) -> None:
+def test_all_take_part_and_every_sample_is_scored_once(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_MANY", 1000)  # a proof scores some again
     servers = [replica() for _ in range(4)]
     client = connect(*servers, limits=Limits(max_batch_items=4))
     client.servers()

@@ -61,7 +61,7 @@ def test_found_once_and_kept() -> None:
     rewards = score(server, times=3)
     assert [reward.value for reward in rewards] == [RAW] * 3
     assert len(server.asked("/v1/models")) == 1
-    assert len(server.asked("/pooling")) == 1 + 2 + 3  # probes, their cross-check, samples
+    assert len(server.asked("/pooling")) == 1 + 3 + 3  # probes, their cross-check, samples
     assert rewards[0].bos_count == 1
     assert profile(server) == ServerProfile(
         url="http://fake",
@@ -182,7 +182,7 @@ def refused(_: httpx.Request) -> httpx.Response:
 
 def refuse_once_in_the_middle(server: FakeVllm, then: Any) -> Any:
     """The first scoring after the discovery and tokenizing is refused; then something happens."""
-    failing = iter([False] * 10 + [True])
+    failing = iter([False] * 11 + [True])
 
     def before(request: httpx.Request) -> httpx.Response | None:
         if next(failing, False):

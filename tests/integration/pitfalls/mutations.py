@@ -91,6 +91,8 @@ LEDGER = "_transport/ledger.py"
 WATCH = "_client/watch.py"
 BINDER = "_transport/binding.py"
 CROSS_CHECK = "_server/cross_check.py"
+AGREEMENT = "_server/agreement.py"
+MEMORY = "server/test_memory.py::"
 INPUT = "integration/pitfalls/test_input.py::"
 READABLE = "_protocols/vllm/messages.py"
 SHOWN_PARTS = "_tokenization/shown_parts.py"
@@ -2247,8 +2249,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It believes a repeated reply only if a variant of the request gets another one.",
                 BINDER,
-                "        if _bare(outcome).fingerprint == repeat.response.fingerprint:\n            return False\n",
-                "",
+                "            if isinstance(outcome, Repeat):\n                if request.prepares",
+                "            if isinstance(outcome, int):\n                if request.prepares",
                 (
                     BINDING + "test_59_a_cache_from_later_on",
                     BINDING + "test_59_a_cache_with_a_part_of_the_body_as_its_key",
@@ -2319,15 +2321,16 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "At the first contact, the client scores the probes in another order too, and compares.",
                 CROSS_CHECK,
-                '    _compare(state, response, outputs, _turned(state, state.outputs), "in another order")\n',
+                '    _compare(state, *in_full, full.expected, "in another order")\n'
+                '    _compare(state, *in_odd, odd.expected, f"among {len(odd.ids)}")\n',
                 "",
                 (BINDING + "test_60_rows_in_other_places",),
             ),
             Mutation(
                 "The other order fills the largest request of the client.",
                 CROSS_CHECK,
-                "    size = max(len(items), state.options.pack_size)\n",
-                "    size = len(items)\n",
+                "    return max(len(state.probes), state.options.pack_size), 2",
+                "    return len(state.probes), 2",
                 (BINDING + "test_60_rows_of_large_requests_alone",),
             ),
             Mutation(
@@ -2337,8 +2340,43 @@ PITFALLS: dict[int, Pitfall] = {
                 "",
                 (BINDING + "test_60_rows_that_move_on",),
             ),
+            Mutation(
+                "Other samples of the same lengths stand among the probes.",
+                CROSS_CHECK,
+                "() if by_text else twins_of(state.probes, state.rules.step)",
+                "() if by_text else twins_of(state.probes[:0], state.rules.step)",
+                (BINDING + "test_60_rows_of_equal_length",),
+            ),
+            Mutation(
+                "A further request holds an odd number of samples.",
+                CROSS_CHECK,
+                "2 * len(state.probes) - 1",
+                "2 * len(state.probes)",
+                (BINDING + "test_60_rows_of_odd_requests",),
+            ),
+            Mutation(
+                "A proof scores up to four samples of the caller again, alone and together, and compares.",
+                "_replicas/pool.py",
+                "        if contradicted is not None:\n",
+                '        if contradicted == "":\n',
+                (BINDING + "test_60_rows_of_real_samples_alone",),
+            ),
+            Mutation(
+                "With `method=Messages()`, the reward of a conversation in a batch is compared with that of its token IDs.",
+                "_scoring/messages.py",
+                "        if isinstance(in_batch, Reward):\n",
+                "        if isinstance(in_batch, Reward) and in_batch is None:\n",
+                (BINDING + "test_60_rows_of_conversations",),
+            ),
+            Mutation(
+                "Before the first large request, the conversations of known rewards fill one.",
+                "_scoring/messages.py",
+                "            await self._prove_full(trial, len(left))\n",
+                "            await self._prove_full(trial, 0)\n",
+                (BINDING + "test_60_rows_of_large_requests_of_conversations",),
+            ),
         ),
-        limit="Each proof (pitfall 61) compares the rows again. Rows that a server exchanges now and then, between two proofs, remain unnoticed.",
+        limit="Each proof (pitfall 61) compares the rows of probes again, and those of up to four samples of the caller. Rows that a server exchanges now and then may remain unnoticed.",
     ),
     61: Pitfall(
         "Several models share an address, or another one comes up behind it without a lost connection",
@@ -2363,6 +2401,51 @@ PITFALLS: dict[int, Pitfall] = {
                 "    if before.digest is None:\n",
                 "    if before.digest:\n",
                 (BINDING + "test_61_a_swap_of_templates",),
+            ),
+            Mutation(
+                "It scores up to four samples of the caller again: a router may choose a server by content.",
+                "_replicas/pool.py",
+                "        if contradicted is not None:\n",
+                '        if contradicted == "":\n',
+                (BINDING + "test_61_a_router_by_content",),
+            ),
+            Mutation(
+                "It calls another value of a sample of the caller a contradiction only if the other samples of a batch do not explain it: beyond a twentieth of the range of rewards.",
+                AGREEMENT,
+                "_SHARE = 0.05\n",
+                "_SHARE = 0.0\n",
+                (
+                    BINDING + "test_61_other_samples_of_a_batch_move_a_reward",
+                    MEMORY + "test_another_value_than_rounding_explains",
+                ),
+            ),
+            Mutation(
+                "The range includes the rewards of the probes.",
+                AGREEMENT,
+                "(*_probes(state), *scores)",
+                "(*scores,)",
+                (MEMORY + "test_samples_of_nearly_equal_rewards_are_rounded_no_less",),
+            ),
+            Mutation(
+                "A sample that fails when it is scored again proves nothing, and is no error.",
+                CROSS_CHECK,
+                "    except (RewardClientError, TimeoutError):\n",
+                "    except TimeoutError:\n",
+                (BINDING + "test_61_a_sample_that_fails_when_it_is_scored_again",),
+            ),
+            Mutation(
+                "Few tokens are scored again.",
+                "_server/memory.py",
+                "is_known and left >= 0",
+                "is_known",
+                (MEMORY + "test_few_tokens_are_scored_again",),
+            ),
+            Mutation(
+                "A proof whose response names another model is an error too.",
+                "_replicas/pool.py",
+                '            changed = "a response names another model"\n',
+                "            changed = None\n",
+                (BINDING + "test_61_a_proof_that_names_another_model",),
             ),
             Mutation(
                 "It returns no reward that came after a failed proof.",
@@ -2396,7 +2479,7 @@ PITFALLS: dict[int, Pitfall] = {
                 (BINDING + "test_61_a_file_keeps_what_is_proven",),
             ),
         ),
-        limit="Between two proofs, another model may answer and be gone again. Nearly equal checkpoints (all probes within 2 % of each other, or within 5 % of their range) cannot be distinguished from rounding.",
+        limit="Between two proofs, another model may answer and be gone again. Nearly equal checkpoints (all probes within 2 % of each other, or within 5 % of their range) cannot be distinguished from rounding. A router that always sends the same sample to the same one of two unlike servers, in whatever request, shows no client two values of a sample. A model that answers few of the requests is seen by chance alone. Samples of the caller are compared only at a proof: after 256 rewards, or a minute.",
     ),
     62: Pitfall(
         "Unlike servers share one address: a balancer over two models, or a rolling update",

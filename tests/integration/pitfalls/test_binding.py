@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from reward_client._client import watch
 from reward_client._transport import ledger
 from reward_client.errors import FileError, RewardClientError
 from reward_client.files import score_file
+from reward_client.methods import Messages
 from reward_client.testing import RewardServer
 
 from ...support.altered import alter_replies
@@ -410,6 +412,99 @@ def test_60_rows_that_move_on(connect: Connect) -> None:
             connect(server).score(CHAT)
 
 
+@pytest.mark.parametrize("places_of", ["all of a length", "a few of a length"])
+def test_60_rows_of_equal_length(connect: Connect, places_of: str) -> None:
+    least = 16 if places_of == "a few of a length" else 2
+
+    def alter(request: Any, reply: Any) -> None:
+        rows = [item["data"] for item in reply["data"]]
+        lengths = [*map(len, request["input"])]
+        for item, length in zip(reply["data"], lengths, strict=True):
+            alike = [place for place, other in enumerate(lengths) if other == length]
+            place = alike[-1 - alike.index(item["index"])]
+            item["data"] = rows[place if len(rows) >= least else item["index"]]
+
+    with RewardServer() as server:
+        alter_replies(server, POOLING, alter)
+        with pytest.raises(ResponseMismatchError, match="mixes up the samples"):
+            connect(server).score(CHAT)
+
+
+def test_60_rows_of_odd_requests(connect: Connect) -> None:
+    with RewardServer() as server:
+        alter_replies(
+            server, POOLING, places(lambda rows: rows[len(rows) % 8 :] + rows[: len(rows) % 8])
+        )
+        with pytest.raises(ResponseMismatchError, match="among 15"):
+            connect(server, limits=Limits(max_batch_items=32)).score([1, 2, 3])
+
+
+def test_60_rows_of_conversations(connect: Connect) -> None:
+    """The requests of token IDs are right, and those of one conversation."""
+    alter = places(lambda rows: rows[::-1])
+    with RewardServer(head="export") as server:
+        alter_replies(
+            server,
+            "/v1/embeddings",
+            lambda request, reply: alter(request, reply) if "messages" in request else None,
+        )
+        outcomes = connect(server, method=Messages()).score_many(chats(40), on_error="return")
+    with RewardServer(head="export") as server:
+        true = connect(server).score_many(chats(40))
+    assert any(isinstance(each, ResponseMismatchError) for each in outcomes)
+    for outcome, reward in zip(outcomes, true, strict=True):
+        assert not isinstance(outcome, Reward) or outcome.value == pytest.approx(reward.value)
+
+
+def test_60_rows_of_large_requests_of_conversations(connect: Connect) -> None:
+    alter = places(lambda rows: rows[::-1] if len(rows) > 8 else rows)
+    with RewardServer(head="export") as server:
+        alter_replies(
+            server,
+            "/v1/embeddings",
+            lambda request, reply: alter(request, reply) if "messages" in request else None,
+        )
+        outcomes = connect(server, method=Messages()).score_many(chats(100), on_error="return")
+    assert [isinstance(each, ResponseMismatchError) for each in outcomes].count(True) > 60
+    with RewardServer(head="export") as server:
+        true = connect(server).score_many(chats(100))
+    for outcome, reward in zip(outcomes, true, strict=True):
+        assert not isinstance(outcome, Reward) or outcome.value == pytest.approx(reward.value)
+
+
+def lengths(number: int) -> list[Any]:
+    """Conversations of different lengths, one after the other."""
+    return [
+        [question, {**answer, "content": answer["content"] + " and so on" * (place % 5)}]
+        for place, (question, answer) in enumerate(chats(number))
+    ]
+
+
+def full_batches(number: int) -> list[Any]:
+    """The token IDs of these conversations: they wait for no /tokenize, and fill requests."""
+    return [[BOS, *ids_of(rendered(sample))] for sample in lengths(number)]
+
+
+_LARGE = 2000  # bytes: more than any request for probes alone
+
+
+def test_60_rows_of_real_samples_alone(connect: Connect) -> None:
+    """No request for probes shows it."""
+    change = places(lambda rows: rows[1:] + rows[:1])
+
+    def rotated(request: Request, true: bytes) -> bytes:
+        if len(request.body) < _LARGE:
+            return true
+        reply = json.loads(true.partition(b"\r\n\r\n")[2])
+        change(request, reply)
+        return http(json.dumps(reply).encode())
+
+    with RawServer(mixing(rotated, POOLING)) as server:
+        outcomes = connect(server).score_many(full_batches(300), on_error="return")
+    assert {type(outcome) for outcome in outcomes} == {ModelChangedError}
+    assert "rewards come in the wrong places" in str(outcomes[0])
+
+
 # 61
 
 
@@ -435,6 +530,78 @@ def test_61_a_call_ends_with_a_proof(connect: Connect, by: Any, on_error: Any) -
         else:
             outcomes = client.score_many(samples, on_error="return")
             assert {type(outcome) for outcome in outcomes} == {ModelChangedError}
+
+
+def by_size(request: Request, _: int) -> int:
+    return int(request.path == POOLING and len(request.body) > _LARGE)
+
+
+def test_61_a_router_by_content(connect: Connect) -> None:
+    """All probes reach the same server each time."""
+    with RawServer(unlike(reply_of(TRUE), reply_of(OTHER), by=by_size)) as server:
+        client = connect(server)
+        with pytest.raises(BatchError, match="In doubt: the 300 rewards") as caught:
+            client.score_many(full_batches(300))
+    assert "Several models answer" in str(caught.value)
+
+
+def test_61_a_proof_that_names_another_model(connect: Connect) -> None:
+    seen: list[bytes] = []
+
+    def renamed(request: Request, true: bytes) -> bytes:
+        seen.append(request.body)
+        is_proof = len(seen) > 8 and len(request.json["input"][0]) < 12
+        return true.replace(b"tiny", b"else") if is_proof else true
+
+    with RawServer(mixing(renamed, POOLING)) as server:
+        outcomes = connect(server).score_many(full_batches(300), on_error="return")
+    assert {type(outcome) for outcome in outcomes} == {ModelChangedError}
+    assert "a response names another model" in str(outcomes[0])
+
+
+def test_61_a_sample_that_fails_when_it_is_scored_again(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It proves nothing, and costs nothing."""
+    seen: set[str] = set()
+
+    def busy(request: Request, true: bytes) -> bytes:
+        real = {str(ids) for ids in request.json["input"] if len(ids) > 15}
+        again = not seen.isdisjoint(real)
+        seen.update(real)
+        return http(b'{"error": {"message": "too long", "code": 400}}', 400) if again else true
+
+    with RawServer(mixing(busy, POOLING)) as server:
+        outcomes = connect(server).score_many(chats(300), on_error="return")
+        again = len(server.seen(POOLING))
+    assert not wrong(outcomes, chats(300))
+    assert all(isinstance(outcome, Reward) for outcome in outcomes)
+    assert again > 300 // 32 + 7
+    assert "nothing proves" not in caplog.text
+
+
+@pytest.mark.parametrize("batch", [1, 32])
+def test_61_other_samples_of_a_batch_move_a_reward(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """In bfloat16, long samples vary by 1 % of the range of rewards, and short ones less."""
+    monkeypatch.setattr(watch, "_INTERVAL", 0.0)
+    samples = lengths(200)
+    rewards = [*map(expected, samples)]
+    most = 0.01 * (max(rewards) - min(rewards))
+
+    def noisy(request: Request, true: bytes) -> bytes:
+        reply = json.loads(true.partition(b"\r\n\r\n")[2])
+        chance = random.Random(request.body)
+        for ids, item in zip(request.json["input"], reply["data"], strict=True):
+            item["data"] = [item["data"][0] + chance.uniform(-most, most) * (len(ids) > 15)]
+        return http(json.dumps(reply).encode())
+
+    with RawServer(mixing(noisy, POOLING)) as server:
+        client = connect(server, limits=Limits(max_batch_items=batch, max_concurrency=4))
+        outcomes = client.score_many(samples, on_error="return")
+        assert len(server.seen(POOLING)) > 200 // batch + 8
+    assert all(isinstance(outcome, Reward) for outcome in outcomes)
 
 
 def test_61_rewards_before_the_last_proof_are_kept(
@@ -586,7 +753,7 @@ def test_61_a_single_score_after_a_long_time(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "_INTERVAL", 0.0)
-    with RawServer(unlike(reply_of(TRUE), reply_of(OTHER), by=after(7))) as server:
+    with RawServer(unlike(reply_of(TRUE), reply_of(OTHER), by=after(9))) as server:
         client = connect(server)
         assert client.score(chats(1)[0]).value == expected(chats(1)[0])
         with pytest.raises(ModelChangedError):

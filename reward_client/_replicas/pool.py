@@ -16,6 +16,7 @@ from functools import partial
 from typing import Literal, TypeAlias, TypeVar
 
 from reward_client._base.samples import Prompt
+from reward_client._base.together import together
 from reward_client._protocols.http import (
     MAX_DEATHS,
     RESTART_SECONDS,
@@ -268,7 +269,7 @@ class ReplicaPool:
         changes = self.changes
         self.unproven = 0
         self.asked_at = time.monotonic()
-        await asyncio.gather(*map(self._prove, tuple(self._in_rotation)))
+        await together(map(self._prove, tuple(self._in_rotation)))
         if self.changes != changes:
             raise ModelChangedError("Another model answers than at the start of the call.")
 

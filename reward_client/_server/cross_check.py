@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import cycle, islice
 from typing import NamedTuple, TypeVar
 
+from reward_client._base.together import Together, together
 from reward_client._base.wording import list_numbers
 from reward_client._protocols.http import Response, Transport
 from reward_client._protocols.vllm import PooledOutput
@@ -74,15 +75,15 @@ async def cross_check(transport: Transport, state: ServerState) -> None:
     """
     inputs, ids = await _inputs(transport, state)
     full, odd = (_rows_of(state, inputs, ids, size) for size in _sizes(state))
-    in_full, in_odd, (single, alone) = await asyncio.gather(
-        _pooled(transport, state, full.inputs, full.ids),
-        _pooled(transport, state, odd.inputs, odd.ids),
-        _alone(transport, state, inputs[-1], ids[-1]),
-    )
+    async with Together() as group:
+        in_full = group.create_task(_pooled(transport, state, full.inputs, full.ids))
+        in_odd = group.create_task(_pooled(transport, state, odd.inputs, odd.ids))
+        by_itself = group.create_task(_alone(transport, state, inputs[-1], ids[-1]))
+    single, alone = by_itself.result()
     manner = f"alone, as {_encoding_alone(state)}"
     _compare(state, single, [alone], state.outputs[-1:], manner)
-    _compare(state, *in_full, full.expected, "in another order")
-    _compare(state, *in_odd, odd.expected, f"among {len(odd.ids)}")
+    _compare(state, *in_full.result(), full.expected, "in another order")
+    _compare(state, *in_odd.result(), odd.expected, f"among {len(odd.ids)}")
 
 
 def _sizes(state: ServerState) -> tuple[int, int]:
@@ -100,14 +101,15 @@ async def difference(transport: Transport, state: ServerState) -> str | None:
     inputs, ids = await _inputs(transport, state)
     full, odd = (_rows_of(state, inputs, ids, size) for size in _sizes(state))
     batches = (full, full, odd)
-    text, conversation, answers = await asyncio.gather(
-        _tokenizes_as_before(transport, state),
-        _renders_as_before(transport, state),
-        asyncio.gather(*(_pooled(transport, state, each.inputs, each.ids) for each in batches)),
-    )
-    if not text or not conversation:
-        return f"the same {'conversation' if text else 'text'} becomes other token IDs"
-    for batch, (_, outputs) in zip(batches, answers, strict=True):
+    async with Together() as group:
+        text = group.create_task(_tokenizes_as_before(transport, state))
+        conversation = group.create_task(_renders_as_before(transport, state))
+        answers = group.create_task(
+            together(_pooled(transport, state, each.inputs, each.ids) for each in batches)
+        )
+    if not text.result() or not conversation.result():
+        return f"the same {'conversation' if text.result() else 'text'} becomes other token IDs"
+    for batch, (_, outputs) in zip(batches, answers.result(), strict=True):
         for one, other in zip(outputs, batch.expected, strict=True):
             if other is not None and not _agree(state, one, other, _CHANGE_TOLERANCE):
                 return (
@@ -125,13 +127,13 @@ async def contradiction(
     The probes are always the same requests: a router may choose by content, and an exchange of rows
     may spare them. A sample that is not scored again proves nothing.
     """
-    together = [
+    mixed = [
         [each for each in remembered if type(each.sample) is kind]
         for kind in (Tokenized, *[ChatPrompt] * (state.strategy.conversations is not None))
     ]
-    batches = [*([each] for each in remembered), *(batch for batch in together if len(batch) > 1)]
+    batches = [*([each] for each in remembered), *(batch for batch in mixed if len(batch) > 1)]
     samples = ([each.sample for each in batch] for batch in batches)
-    answers = await asyncio.gather(*(_again(transport, state, each) for each in samples))
+    answers = await together(_again(transport, state, each) for each in samples)
     ranges = ranges_of(state, (scores for each in remembered for scores in each.batch))
     for batch, answer in zip(batches, answers, strict=True):
         for each, scores in zip(batch, answer, strict=True):

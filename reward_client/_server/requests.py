@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ import orjson
 
 from reward_client._base.results import Reward
 from reward_client._base.samples import Conversation
+from reward_client._base.together import together
 from reward_client._protocols.http import Request, Response, Transport
 from reward_client._protocols.vllm import MissingLogprobError, PooledOutput, ScoringRequest
 from reward_client._protocols.vllm.tokenize import (
@@ -152,8 +152,8 @@ async def pooled_outputs(
             replace(request, tokens=(token,), names_tokens=False) for token in request.tokens
         ]
         asked = [inputs[i] for i in missing]
-        responses = await asyncio.gather(
-            *(send(transport, single.build(model, asked), state) for single in singles)
+        responses = await together(
+            send(transport, single.build(model, asked), state) for single in singles
         )
         lists = [ids[i] for i in missing]
         first, second = (

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
+from itertools import starmap
 
 import orjson
 
 from reward_client._base.samples import Conversation
+from reward_client._base.together import together
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Response, Transport
 from reward_client._protocols.vllm.tokenize import (
@@ -162,15 +163,15 @@ async def look_at_template(
     Raises:
         RewardClientError: As `Transport.send`, if the server cannot be reached.
     """
-    rendered = await asyncio.gather(
-        *(_rendered(transport, identity, each, generation_prompt) for each in _looks().values())
+    rendered = await together(
+        _rendered(transport, identity, each, generation_prompt) for each in _looks().values()
     )
     found = dict(zip(_looks(), rendered, strict=True))
     ids = {name: each for name, each in found.items() if isinstance(each, TokenIds)}
     texts: list[str | None] = []
     for some in ([*ids.values()][:1], [*ids.values()][1:]):
         if texts != [None]:  # each request to a hidden route may take several attempts
-            texts += await asyncio.gather(*(_text(transport, identity, each) for each in some))
+            texts += await together(_text(transport, identity, each) for each in some)
     shown = {name: text for name, text in zip(ids, texts, strict=False) if text is not None}
     days = _days(shown)
     pin = None
@@ -222,7 +223,7 @@ async def renders_as_before(
 
     if before.digest is None:
         return True
-    return all(await asyncio.gather(*map(is_same, *zip(*before.renderings.items(), strict=True))))
+    return all(await together(starmap(is_same, before.renderings.items())))
 
 
 def look_at_local_template(tokenizer: LocalTokenizer, *, generation_prompt: bool) -> TemplateLook:

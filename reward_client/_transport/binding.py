@@ -87,8 +87,7 @@ class Binding:
         asked = asked_by(request, body)
         if not self._ledger.is_new(asked, unnamed.fingerprint):
             return Repeat(unnamed)
-        if not self._mixes_up:
-            self._ledger.enter(asked, unnamed.fingerprint)
+        self._ledger.enter(asked, unnamed.fingerprint)
         return unnamed
 
     async def send(

@@ -124,8 +124,7 @@ def by_many_messages(ran: Ran) -> None:
     best = max(values)
     assert ran.numbers == about(float(answers[values.index(best)]), best)
     sent = [body.get("messages") for body in ran.stage.bodies(name, "/v1/embeddings")]
-    assert chat("99") in max(sent, key=len)
-    assert len(max(sent, key=len)) > 1
+    assert any(chat("99") in batch and len(batch) > 1 for batch in sent if batch)
 
 
 def by_route(ran: Ran) -> None:

@@ -139,7 +139,8 @@ def test_numbers_that_are_those_of_single_tokens(version: str) -> None:
         }
         items = [{"index": n, "logprobs": numbers} for n in range(len(body["prompt"]))]
         usage = {"prompt_tokens": sum(map(len, body["prompt"]))}
-        return httpx.Response(200, json={"model": "scribe", "choices": items, "usage": usage})
+        named = {"id": f"cmpl-{request.headers['x-request-id']}", "model": "scribe"}
+        return httpx.Response(200, json={**named, "choices": items, "usage": usage})
 
     with pytest.raises(ShapeError, match="is not among the 1"):
         score("sync", Scribe(version=version, before=clamped), method=YesNo())

@@ -95,7 +95,7 @@ def test_missing_doubled_and_extra_items(data: Any) -> None:
         POOLING.read(response(data), INPUTS)
 
 
-@pytest.mark.parametrize("counted", [4, 6, "5"])
+@pytest.mark.parametrize("counted", [4, 6, "6", "five", [5]])
 def test_other_tokens_were_scored(counted: Any) -> None:
     with pytest.raises(ResponseMismatchError, match="5 token IDs were sent"):
         POOLING.read(response(items([1.0], [2.0]), counted), INPUTS)

@@ -135,12 +135,12 @@ def test_the_references_are_one_request(connect: Connect) -> None:
     server = embedding_server()
     connect(server, recipe=recipe(manifest(*references))).score(FAKE_CHAT)
     batcher = [body["input"] for body in server.asked("/v1/embeddings")]
-    # The probes, in another order, one of them alone, the references, the sample.
-    assert [len(batch) for batch in batcher] == [8, 32, 1, 40, 1]
-    assert batcher[3] == lists
-    assert batcher[2][0] in batcher[0]
+    # The probes, in another order, in an odd number, one of them alone, the references, the sample.
+    assert [len(batch) for batch in batcher] == [8, 32, 15, 1, 40, 1]
+    assert batcher[4] == lists
+    assert batcher[3][0] in batcher[0]
     formats = [body["encoding_format"] for body in server.asked("/v1/embeddings")]
-    assert formats == ["base64", "base64", "float", "base64", "base64"]
+    assert formats == ["base64", "base64", "base64", "float", "base64", "base64"]
 
 
 class Base64Only(EmbeddingVllm):

@@ -27,9 +27,7 @@ EMBEDDINGS_ONLY = ["/tokenize", "/detokenize", "/v1/embeddings", "/v1/models"]
 NESTED_404 = (404, {"detail": "Not Found"})
 _PROBE = list(range(20, 60))
 _SHORT = 60
-_VARIANT = re.compile(r"[0-9a-f]{8}'|'[0-9a-f]{8}")
-OTHER = 63
-"""The token of a text whose start or end the client has changed to get other tokens."""
+_VARIANT = re.compile(r"([0-9a-f]{8})'|'([0-9a-f]{8})")
 _SWITCHES = ("use_activation", "activation", "softmax", "normalize")
 _FLAT_ERRORS = ("0.6.", "0.8.", "0.9.")  # later versions put an error under "error"
 
@@ -125,7 +123,9 @@ class FakeVllm:
     def ids(self, body: Mapping[str, Any]) -> list[int]:
         """Tokenize the messages or the prompt of a request."""
         if "messages" in body:
-            other = [OTHER] if _VARIANT.search(str(body["messages"])) else []
+            # The client changes the start or the end of a text to get other tokens.
+            changed = _VARIANT.search(str(body["messages"]))
+            other = [int(changed[1] or changed[2], 16)] if changed else []
             return [*self.chat_tokens, *([TOOLS] if body.get("tools") else []), *other]
         if body["prompt"] in self.tokens:
             return [BOS] * body["add_special_tokens"] + [self.tokens[body["prompt"]]]

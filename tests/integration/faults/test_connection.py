@@ -344,7 +344,7 @@ def test_redirect_is_not_followed(server, connect, status):
 
 def test_stale_connection_costs_no_attempt(server, connect, sleeps):
     """The server has closed an idle connection, and the client does not know yet."""
-    client = connect(server.url, retry=RetryPolicy(attempts=1))
+    client = connect(server.url, retry=RetryPolicy(attempts=1), limits=Limits(max_concurrency=1))
     client.servers()
     server.forget()
     server.plan("/tokenize", as_it_is, then_reset(b""))

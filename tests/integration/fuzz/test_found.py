@@ -530,7 +530,7 @@ def test_sums_beyond_all_floats(runner: Running, weight: list[float]) -> None:
         payload["data"][0]["embedding"] = data
         return payload
 
-    damage = answering("/v1/embeddings", change, first=3)  # the sample
+    damage = answering("/v1/embeddings", change, first=4)  # the sample
     outcome = score(runner, damage, case("0.32.0", "states"), head=LinearHead(weight))
     assert isinstance(outcome, NonFiniteRewardError)
 

@@ -2321,8 +2321,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "At the first contact, the client scores the probes in another order too, and compares.",
                 CROSS_CHECK,
-                '    _compare(state, *in_full, full.expected, "in another order")\n'
-                '    _compare(state, *in_odd, odd.expected, f"among {len(odd.ids)}")\n',
+                '    _compare(state, *in_full.result(), full.expected, "in another order")\n'
+                '    _compare(state, *in_odd.result(), odd.expected, f"among {len(odd.ids)}")\n',
                 "",
                 (BINDING + "test_60_rows_in_other_places",),
             ),

@@ -29,7 +29,7 @@ from ...support.raw_server import CONVERSATION, RawServer, answer, expected
 from .conftest import QUICK, Connect
 
 RIGHT = len(CHAT_TOKENS) - 5.5
-PROBES = 3
+PROBES = 4
 """Requests for the probes: all, all in another order, one alone."""
 DEAD = {
     "error": {

@@ -197,7 +197,8 @@ class Tampering:
             for index, value in enumerate(values)
         ]
         usage = {"prompt_tokens": tokens}
-        return httpx.Response(200, json={"model": "judge", "data": data, "usage": usage})
+        named = {"id": f"embd-{request.headers['x-request-id']}", "model": "judge"}
+        return httpx.Response(200, json={**named, "data": data, "usage": usage})
 
 
 @pytest.mark.parametrize("kind", OPENERS)

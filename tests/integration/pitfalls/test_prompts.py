@@ -82,7 +82,7 @@ def test_10_exactly_one_bos_is_demanded(connect: Connect, said: str) -> None:
     doubled = FakeVllm(chat_tokens=[BOS, *CHAT_TOKENS])
     with pytest.raises(InputError, match="starts with 2 BOS tokens"):
         connect(doubled, **options).score(FAKE_CHAT)
-    assert len(doubled.asked("/pooling")) == 1 + 2  # the probes, and their cross-check
+    assert len(doubled.asked("/pooling")) == 1 + 3  # the probes, and their cross-check
 
 
 def test_10_the_doctor_reports_it(connect: Connect) -> None:
@@ -231,7 +231,7 @@ def test_16_the_tokens_hold_another_number_of_steps(
     client = connect(server, head=StepHead(step_token=5, good_label=1, aggregate="min"))
     with pytest.raises(InputError, match="The text holds 1 step tokens '5'"):
         client.score(Conversation(FAKE_CHAT[:1], steps=["so"]))
-    assert len(server.asked("/pooling")) == 1 + 2  # the probes, and their cross-check
+    assert len(server.asked("/pooling")) == 1 + 3  # the probes, and their cross-check
 
 
 @pytest.mark.parametrize("dialect", ["0.8", "0.32"])

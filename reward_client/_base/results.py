@@ -153,8 +153,8 @@ class Settings(Provenance):
         prompt_date: The day in ISO format if the chat template writes today's date, else None.
         template_digest: The SHA-256 (hex) of the server's token IDs of several fixed
             conversations, with and without a system message, tools, thoughts and an answer. It
-            differs with the chat template. For a gateway that hides `/tokenize`, of the texts that
-            the local tokenizer writes. None if no conversation is rendered.
+            differs with the chat template. For a gateway that hides ``/tokenize``, of the texts
+            that the local tokenizer writes. None if no conversation is rendered.
         max_model_len: The largest number of tokens for one sample under
             ``on_overlong="drop_turns"``; otherwise None, since it changes no reward.
         probe_scores: The server's values for eight fixed prompts at discovery. Another checkpoint

@@ -58,13 +58,18 @@ def template_of(checkpoint: Path) -> str:
 
 
 def shows(template: str, sample: Sample) -> bool:
-    """Whether a chat template shows the tools and their calls; the client refuses others."""
+    """Whether a chat template shows tools, their calls and arguments; the client refuses others."""
     messages = sample.messages if isinstance(sample, Conversation) else sample
     has_tools = isinstance(sample, Conversation) and bool(sample.tools)
     has_calls = isinstance(messages, list) and any(
         isinstance(each, dict) and each.get("tool_calls") for each in messages
     )
-    return (not has_tools or "tools" in template) and (not has_calls or "tool_calls" in template)
+    arguments = sample.chat_template_kwargs or {} if isinstance(sample, Conversation) else {}
+    return (
+        (not has_tools or "tools" in template)
+        and (not has_calls or "tool_calls" in template)
+        and all(name in template for name in arguments)
+    )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from ..support.either import kind_of
+from .bench import scalar_samples
 from .conversations import turns
 from .ledger import Way
 
@@ -78,6 +79,6 @@ def test_rewards_say_where_they_come_from(case: Case, scorer: EitherClient) -> N
 def test_what_the_template_takes_besides_messages_counts(bench: Bench) -> None:
     """Else the samples with tools and template arguments would prove nothing."""
     for model, name in (("llama", "tools"), ("qwen2-reward", "template argument")):
-        samples = bench.case("llama").samples
+        samples = scalar_samples()
         plain, with_more = bench.references(model, [samples["one turn"], samples[name]])
         assert len(with_more.ids) > len(plain.ids)

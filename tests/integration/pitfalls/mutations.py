@@ -2366,7 +2366,7 @@ PITFALLS: dict[int, Pitfall] = {
                 "_scoring/messages.py",
                 "        if isinstance(in_batch, Reward):\n",
                 "        if isinstance(in_batch, Reward) and in_batch is None:\n",
-                (BINDING + "test_60_rows_of_conversations",),
+                (BINDING + "test_60_rows_of_small_requests_of_conversations",),
             ),
             Mutation(
                 "Before the first large request, the conversations of known rewards fill one.",

@@ -439,7 +439,7 @@ def test_60_rows_of_odd_requests(connect: Connect) -> None:
             connect(server, limits=Limits(max_batch_items=32)).score([1, 2, 3])
 
 
-def test_60_rows_of_conversations(connect: Connect) -> None:
+def test_no_row_of_conversations_is_another_ones(connect: Connect) -> None:
     """The requests of token IDs are right, and those of one conversation."""
     alter = places(lambda rows: rows[::-1])
     with RewardServer(head="export") as server:
@@ -454,6 +454,18 @@ def test_60_rows_of_conversations(connect: Connect) -> None:
     assert any(isinstance(each, ResponseMismatchError) for each in outcomes)
     for outcome, reward in zip(outcomes, true, strict=True):
         assert not isinstance(outcome, Reward) or outcome.value == pytest.approx(reward.value)
+
+
+def test_60_rows_of_small_requests_of_conversations(connect: Connect) -> None:
+    alter = places(lambda rows: rows[::-1] if len(rows) <= 8 else rows)
+    with RewardServer(head="export") as server:
+        alter_replies(
+            server,
+            "/v1/embeddings",
+            lambda request, reply: alter(request, reply) if "messages" in request else None,
+        )
+        outcomes = connect(server, method=Messages()).score_many(chats(40), on_error="return")
+    assert any(isinstance(each, ResponseMismatchError) for each in outcomes)
 
 
 def test_60_rows_of_large_requests_of_conversations(connect: Connect) -> None:

@@ -2627,7 +2627,7 @@ PITFALLS: dict[int, Pitfall] = {
                 STATUSES,
                 'elif fields.get("object") != "error" and not failed:',
                 'elif fields.get("object") != "error":',
-                (GATEWAYS + "test_64_the_rewards_that_the_table_promises",),
+                (GATEWAYS + "test_65_the_words_of_a_flat_error_are_told",),
             ),
         ),
         limit="A gateway that sends 503 or 504 for each refusal cannot be told from a server that is away: the client waits for it, up to the budget.",

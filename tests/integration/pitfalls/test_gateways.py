@@ -276,6 +276,16 @@ def test_the_first_refusal_is_told_if_no_route_gives_a_reward(connect: Connect) 
             connect(server).score(CHAT)
 
 
+def test_65_the_words_of_a_flat_error_are_told(connect: Connect) -> None:
+    said = json.dumps({"message": "no such tenant", "type": "Bad", "code": 400}).encode()
+    with RewardServer() as server:
+        client = connect(server)
+        client.servers()
+        server.inject(Fault.status(400, body=said), path="/pooling", times=ALWAYS)
+        with pytest.raises(BadRequestError, match="HTTP 400: no such tenant"):
+            client.score(CHAT)
+
+
 def test_65_a_failure_of_the_server_is_no_refusal(connect: Connect) -> None:
     with RewardServer() as server, RewardGateway(server.url, "catch-all") as gateway:
         client = connect(gateway)

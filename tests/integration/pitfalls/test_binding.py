@@ -439,15 +439,16 @@ def test_60_rows_of_odd_requests(connect: Connect) -> None:
             connect(server, limits=Limits(max_batch_items=32)).score([1, 2, 3])
 
 
+def of_conversations(alter: Callable[..., object]) -> Callable[..., object]:
+    """A change of replies to messages alone: those to token IDs stay right."""
+    return lambda request, reply: alter(request, reply) if "messages" in request else None
+
+
 def test_no_row_of_conversations_is_another_ones(connect: Connect) -> None:
     """The requests of token IDs are right, and those of one conversation."""
     alter = places(lambda rows: rows[::-1])
     with RewardServer(head="export") as server:
-        alter_replies(
-            server,
-            "/v1/embeddings",
-            lambda request, reply: alter(request, reply) if "messages" in request else None,
-        )
+        alter_replies(server, "/v1/embeddings", of_conversations(alter))
         outcomes = connect(server, method=Messages()).score_many(chats(40), on_error="return")
     with RewardServer(head="export") as server:
         true = connect(server).score_many(chats(40))
@@ -459,11 +460,7 @@ def test_no_row_of_conversations_is_another_ones(connect: Connect) -> None:
 def test_60_rows_of_small_requests_of_conversations(connect: Connect) -> None:
     alter = places(lambda rows: rows[::-1] if len(rows) <= 8 else rows)
     with RewardServer(head="export") as server:
-        alter_replies(
-            server,
-            "/v1/embeddings",
-            lambda request, reply: alter(request, reply) if "messages" in request else None,
-        )
+        alter_replies(server, "/v1/embeddings", of_conversations(alter))
         outcomes = connect(server, method=Messages()).score_many(chats(40), on_error="return")
     assert any(isinstance(each, ResponseMismatchError) for each in outcomes)
 
@@ -471,11 +468,7 @@ def test_60_rows_of_small_requests_of_conversations(connect: Connect) -> None:
 def test_60_rows_of_large_requests_of_conversations(connect: Connect) -> None:
     alter = places(lambda rows: rows[::-1] if len(rows) > 8 else rows)
     with RewardServer(head="export") as server:
-        alter_replies(
-            server,
-            "/v1/embeddings",
-            lambda request, reply: alter(request, reply) if "messages" in request else None,
-        )
+        alter_replies(server, "/v1/embeddings", of_conversations(alter))
         outcomes = connect(server, method=Messages()).score_many(chats(100), on_error="return")
     assert [isinstance(each, ResponseMismatchError) for each in outcomes].count(True) > 60
     with RewardServer(head="export") as server:

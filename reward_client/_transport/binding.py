@@ -178,7 +178,7 @@ class Binding:
         for variant in _variants(request, differing):
             outcome = await send_once(replace(variant, prepares=False))
             if isinstance(outcome, Repeat):
-                if request.prepares and _bare(outcome).fingerprint != _bare(repeat).fingerprint:
+                if request.prepares and outcome.response.fingerprint != repeat.response.fingerprint:
                     self._note_mix()
                 return False
             # The server may refuse the variant: another text may be too long.

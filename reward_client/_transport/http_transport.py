@@ -145,13 +145,14 @@ class HttpTransport:
     def warn_of_wait(self, failure: str, failing_since: float) -> None:
         """Log one warning for each time that the server is away for long.
 
-        An attempt that failed before the last success says nothing about the server of now.
+        An attempt that failed before the last success says nothing about the server of now. A first
+        contact fails within seconds, and its error says everything.
 
         Args:
             failure: The summary of the last failure.
             failing_since: When the first attempt failed, as a value of `time.monotonic`.
         """
-        if self._warned_at <= self._succeeded_at < failing_since:
+        if self._has_answered and self._warned_at <= self._succeeded_at < failing_since:
             self._warned_at = time.monotonic()
             _logger.warning(
                 "%s is away (%s). Requests wait for it up to %g s.",

@@ -123,7 +123,7 @@ async def cleaned_by(
         RewardClientError: As `Tokenizer.cleaned`.
     """
     baseline = await pool.verified_baseline()
-    if not tokenizer.may_hold_control_tokens(baseline.rules, conversation):
+    if not tokenizer.may_hold_control_tokens(baseline.profile, baseline.rules, conversation):
         return conversation
 
     async def clean(replica: Replica, _: ServerState) -> Prompt:

@@ -167,7 +167,7 @@ class Tokenizer:
             try:
                 if isinstance(prompt, TokenIds):
                     made = Tokenized.of(rules, prompt, rules.with_question(prompt))
-                elif self._choice != "server" and not self._suspects(rules, prompt):
+                elif self._choice != "server" and not self._suspects(profile, rules, prompt):
                     stepped = rules.with_question(rules.with_steps(prompt))
                     if is_plain(stepped):
                         plain[index] = stepped
@@ -226,10 +226,9 @@ class Tokenizer:
             InputError: If a content holds a control token that is not to be stripped.
             RewardClientError: As `Transport.send`.
         """
-        found = self._suspects(rules, prompt)
+        found = self._suspects(profile, rules, prompt)
         if not found or not isinstance(prompt, Conversation):
             return prompt
-        self._know(profile)
         for text in found:
             if text in rules.headers:
                 self._is_control[text] = True
@@ -239,7 +238,7 @@ class Tokenizer:
         control = [text for text in found if self._is_control[text]]
         if control and self._on_control_tokens == "strip":
             prompt = without_end(prompt, control)
-            left = self._suspects(rules, prompt)
+            left = self._suspects(profile, rules, prompt)
             control = [text for text in left if text in control]
         check_contents(prompt, control)
         return prompt
@@ -252,13 +251,16 @@ class Tokenizer:
             return await tokenize_text(transport, profile.model, text, add_special_tokens=False)
         return await self._without_server(transport, profile, rules, FormattedText(text))
 
-    def may_hold_control_tokens(self, rules: PromptRules, prompt: Prompt) -> bool:
+    def may_hold_control_tokens(
+        self, profile: ServerProfile, rules: PromptRules, prompt: Prompt
+    ) -> bool:
         """Return True if `cleaned` would look further."""
-        return bool(self._suspects(rules, prompt))
+        return bool(self._suspects(profile, rules, prompt))
 
-    def _suspects(self, rules: PromptRules, prompt: Prompt) -> list[str]:
+    def _suspects(self, profile: ServerProfile, rules: PromptRules, prompt: Prompt) -> list[str]:
         if self._on_control_tokens == "allow":
             return []
+        self._know(profile)
         step = rules.step.text if rules.step is not None else None
         return [
             text

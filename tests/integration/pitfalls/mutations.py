@@ -1302,8 +1302,8 @@ PITFALLS: dict[int, Pitfall] = {
                 "One warning for each time that the server is away: an attempt that failed before it came "
                 "back says nothing.",
                 CALLER,
-                "        if self._warned_at <= self._succeeded_at < failing_since:\n",
-                "        if self._warned_at <= self._succeeded_at:\n",
+                "        if self._has_answered and self._warned_at <= self._succeeded_at < failing_since:\n",
+                "        if self._has_answered and self._warned_at <= self._succeeded_at:\n",
                 (PATIENCE + "test_38_one_warning_for_one_outage",),
             ),
             Mutation(
@@ -1769,6 +1769,13 @@ PITFALLS: dict[int, Pitfall] = {
                 "                self._is_control[text] = len(ids) == 1\n",
                 "                self._is_control[text] = not ids\n",
                 (INPUT + "test_49_a_control_token_in_a_content",),
+            ),
+            Mutation(
+                "What it knows of these texts belongs to one server.",
+                "_tokenization/tokenizer.py",
+                "            self._known_for, self._shown, self._is_control = profile, set(), {}\n",
+                "            self._known_for, self._shown = profile, set()\n",
+                (INPUT + "test_49_another_server_has_other_control_tokens",),
             ),
             Mutation(
                 "It looks for them in parts as the template joins them.",

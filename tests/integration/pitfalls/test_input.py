@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -18,11 +19,15 @@ from reward_client import (
     FormattedText,
     InputError,
     RewardClient,
+    ServerProfile,
     Settings,
     StepHead,
 )
+from reward_client._protocols.http import Request, Response, Transport
 from reward_client._protocols.vllm.messages import readable
 from reward_client._tokenization.control_tokens import suspects
+from reward_client._tokenization.prompt_rules import PromptRules
+from reward_client._tokenization.tokenizer import Tokenized, Tokenizer
 from reward_client.files import score_file
 from reward_client.methods import Messages, Verdict, YesNo
 from reward_client.testing import RewardGateway, RewardServer
@@ -507,6 +512,35 @@ def test_a_text_is_asked_for_once(connect: Connect) -> None:
         for number in range(5):
             client.score(answered(f"<|not_a_token|> {number} <|nor_this|>"))
         assert len(served(server, "/tokenize")) == before + 5
+
+
+class Whole(Transport):
+    """Makes one token of each text, or two."""
+
+    def __init__(self, *, is_one: bool) -> None:
+        self._text = [9] if is_one else [9, 10]
+
+    async def send(self, request: Request) -> Response:
+        tokens = self._text if "prompt" in dict(request.body or {}) else [5, 6, 7]
+        content = {"count": len(tokens), "tokens": tokens}
+        return Response(content, "POST http://fake/tokenize", "rc-1")
+
+
+def test_49_another_server_has_other_control_tokens() -> None:
+    """What was no token of the first server is asked for again at the next one."""
+    with RewardServer() as server, RewardClient(server.url) as client:
+        (first,) = client.servers()
+    rules, tokenizer = PromptRules(max_model_len=first.max_model_len), Tokenizer("server", "raise")
+    sample = Conversation(answered("The sum <|sum|> is 42."))
+
+    def tokenize(profile: ServerProfile, *, is_one: bool) -> Tokenized:
+        transport = Whole(is_one=is_one)  # type: ignore[abstract]
+        return asyncio.run(tokenizer.tokenize(transport, profile, rules, sample))
+
+    assert tokenize(first, is_one=False).size == 3
+    assert tokenize(first, is_one=True).size == 3  # known by now
+    with pytest.raises(InputError, match="control token"):
+        tokenize(first.model_copy(), is_one=True)
 
 
 def test_49_plain_headers_of_turns(connect: Connect) -> None:

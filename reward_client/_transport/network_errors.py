@@ -130,8 +130,8 @@ NETWORK_ERROR_RULES = {
         retried=False,
         server_lost=False,
         why="a server or proxy that trickles does so again",
-        hint="A response gets twice Timeouts(read=…), and at least 30 s. Read the logs of the "
-        "server and of proxies before it.",
+        hint="A response gets twice Timeouts(read=…), and at least 30 s, beside "
+        "Timeouts(connect=…). Read the logs of the server and of proxies before it.",
     ),
     NetworkErrorKind.NOT_HTTP: NetworkErrorRule(
         ProtocolError,

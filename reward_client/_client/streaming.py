@@ -169,7 +169,7 @@ class Window:
         """Ensure that the servers have not changed since the start, if that is due.
 
         Raises:
-            ModelChangedError: If one is not.
+            ModelChangedError: If one has.
         """
         try:
             if await self._watch.prove(at_end=at_end, taken=self._unproven):

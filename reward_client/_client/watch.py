@@ -79,7 +79,7 @@ class Watch:
             taken: The numbers of the samples whose rewards the caller took since the last proof.
 
         Raises:
-            ModelChangedError: If one is not. It names the rewards in doubt.
+            ModelChangedError: If one has. It names the rewards in doubt.
         """
         if self.failure is not None or not self._pools or not (unproven := self._pools[0].unproven):
             return False

@@ -17,11 +17,22 @@ from contextlib import closing
 
 from reward_client import RewardClientError, Timeouts
 
-from ...support.raw_server import CONVERSATION, Action, RawServer, Request, answer, http, sending
+from ...support.fake_vllm import BOS, ids_of, rendered
+from ...support.raw_server import (
+    CONVERSATION,
+    Action,
+    Answer,
+    RawServer,
+    Request,
+    answer,
+    http,
+    sending,
+)
 from .carriers import CARRIERS
 from .test_bounds import CHUNKED, GZIP, HEAD, blanks, bomb, failed, trickling, zipped
 
 MODULE = "tests.integration.faults.memory"
+SAMPLE = [BOS, *ids_of(rendered(CONVERSATION))]
 PROCESSING = b"HTTP/1.1 102 Processing\r\n\r\n" * 1000
 
 
@@ -43,14 +54,18 @@ def replies() -> dict[str, Callable[[], Action]]:
     }
 
 
-def serve(name: str) -> None:
-    action = replies()[name]()
+def to_the_sample(action: Action) -> Answer:
+    """Answer truly, except for the sample."""
 
     def reply(request: Request) -> Action:
-        is_scored = request.path == "/pooling" and len(request.json["input"]) == 1  # no probe
+        is_scored = request.path == "/pooling" and request.json.get("input") == [SAMPLE]
         return action if is_scored else answer(request)
 
-    with RawServer(reply) as server:
+    return reply
+
+
+def serve(name: str) -> None:
+    with RawServer(to_the_sample(replies()[name]())) as server:
         print(server.url, flush=True)
         threading.Event().wait()
 

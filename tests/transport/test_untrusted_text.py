@@ -17,7 +17,7 @@ from reward_client import ModelNotFoundError, RewardClient, RewardClientError, e
 from reward_client._transport.redaction import redact
 from reward_client._transport.status_errors import read_error
 from reward_client.cli import main
-from reward_client.cli._output import show_error
+from reward_client.cli._output import show, show_error
 from reward_client.testing import RewardServer
 
 PACKAGE = Path(reward_client.__file__).parent
@@ -57,7 +57,7 @@ def test_44_no_command_prints_control_characters(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = tmp_path / "in.jsonl"
-    source.write_text('{"messages": [{"role": "user", "content": "a"}]}\n')
+    source.write_text(json.dumps({"messages": [{"role": "user", "content": "a"}], NASTY: 1}))
     with RewardServer(model_name=f"m{NASTY}", root=f"r{NASTY}", max_model_len=64) as server:
         places = {"URL": server.url, "IN": str(source), "OUT": str(tmp_path / "out.jsonl")}
         main([places.get(part, part) for part in command])
@@ -65,6 +65,16 @@ def test_44_no_command_prints_control_characters(
     assert is_safe(printed.out)
     # The progress bar of demo returns to the start of its line.
     assert is_safe(printed.err.replace("\r", ""))
+
+
+@pytest.mark.parametrize("is_error", [False, True])
+def test_44_show_escapes_control_characters(
+    is_error: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(f"a {NASTY}", is_error=is_error)
+    printed = capsys.readouterr()
+    assert is_safe(printed.out + printed.err)
+    assert "\\x1b]0;owned" in (printed.err if is_error else printed.out)
 
 
 def test_44_no_command_prints_but_by_show() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -86,7 +87,8 @@ class JudgeScorer(Scorer):
             if isinstance(prompt, Conversation):
                 asked = self._judge_prompt(await self._generator.cleaned(prompt))
             texts = await self._generator.generate(asked)
-        reward = Reward.of_checked(scalar=self._mean(texts), provenance=texts.provenance)
+        mean = await self._mean(texts)
+        reward = Reward.of_checked(scalar=mean, provenance=texts.provenance)
         return reward.model_copy(update={"critiques": texts.each, "usage": texts.usage})
 
     def _judge_prompt(self, prompt: Prompt) -> Conversation:
@@ -121,13 +123,18 @@ class JudgeScorer(Scorer):
         return Comparison(
             first=first,
             second=second,
-            preference=self._mean(texts),
+            preference=await self._mean(texts),
             critiques=texts.each,
             usage=texts.usage,
         )
 
-    def _mean(self, texts: Texts) -> float:
-        return arithmetic_mean([self.verdict.value(text) for text in texts.each])
+    async def _mean(self, texts: Texts) -> float:
+        """Return the mean of the verdicts. A search may take a second, and holds up nobody."""
+
+        def mean() -> float:
+            return arithmetic_mean([self.verdict.value(text) for text in texts.each])
+
+        return await asyncio.to_thread(mean)
 
 
 def _win_rate(index: int, comparisons: Sequence[Comparison]) -> float:

@@ -29,7 +29,9 @@ from reward_client import (
     RouteNotFoundError,
     Timeouts,
 )
+from reward_client._base import patterns
 from reward_client.methods import Verdict
+from reward_client.methods import verdict as verdict_module
 
 from ..support.either import OPENERS, EitherClient, Kind
 from ..support.fake_vllm import rendered, text_of, transport_to
@@ -102,6 +104,18 @@ def test_what_holds_no_verdict(kind: Kind, text: str) -> None:
     assert isinstance(error, GenerationError)
     assert error.text == text
     assert pickle.loads(pickle.dumps(error)).text == text
+
+
+def test_41_a_search_holds_up_no_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(pattern: str, text: str) -> str | None:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        return patterns.last_group(pattern, text)
+
+    monkeypatch.setattr(verdict_module, "last_group", found)
+    scribe = Scribe(lambda prompt, seed: "[RESULT] 3")
+    with closing(client_of("async", scribe, MARK)) as client:
+        assert float(client.score(CHAT)) == 3.0
 
 
 def test_one_vote_without_a_verdict_is_no_average_of_the_others() -> None:

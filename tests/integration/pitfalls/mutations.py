@@ -1415,6 +1415,13 @@ PITFALLS: dict[int, Pitfall] = {
                 (PATTERNS + "test_41_a_pattern_that_backtracks_ends_at_its_deadline",),
             ),
             Mutation(
+                "Each search has a thread of its own, so that the deadlines of other samples hold.",
+                "_scoring/judge.py",
+                "        return await asyncio.to_thread(mean)\n",
+                "        return mean()\n",
+                ("methods/test_verdict.py::test_41_a_search_holds_up_no_event_loop",),
+            ),
+            Mutation(
                 "It searches no text of more than a million characters.",
                 "_base/patterns.py",
                 "if len(text) > SEARCHED_CHARACTERS:",

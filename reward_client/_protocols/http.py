@@ -62,7 +62,7 @@ class Response:
         payload: The JSON.
         endpoint: The method and the URL of the request.
         request_id: The ID of the request.
-        fingerprint: The hash of its bytes; 0 if it names its request, which proves more.
+        fingerprint: The hash of its content; 0 if it names its request, which proves more.
     """
 
     payload: object

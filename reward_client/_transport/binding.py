@@ -24,7 +24,8 @@ _logger = logging.getLogger("reward_client")
 
 _MAX_ASKED = 5
 """How often a request is asked again whose response has answered another one."""
-_OUTPUTS = ("choices", "data", "prompt", "tokens")
+_TOKENS = ("prompt", "tokens")
+_OUTPUTS = ("choices", "data", *_TOKENS)
 _LEAST_CHANGED, _MOST_CHANGED = 8, 16
 """Characters of a text that differ in the variant of a request."""
 
@@ -34,7 +35,7 @@ _REQUEST_ID = re.compile(r"rc-[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A response whose bytes have answered another request before."""
+    """A response whose content has answered another request before."""
 
     response: Response
 
@@ -83,7 +84,7 @@ class Binding:
             return response
         if not raw.is_only:
             return _mismatch("A second response followed on the connection.", response)
-        unnamed = replace(response, fingerprint=hash(raw.body))
+        unnamed = replace(response, fingerprint=_fingerprint(raw.body, response.payload))
         asked = asked_by(request, body)
         if not self._ledger.is_new(asked, unnamed.fingerprint):
             return Repeat(unnamed)
@@ -276,6 +277,16 @@ def _has_output(payload: object) -> bool:
     """Return False for a response that says the same of each request, and gives no reward."""
     fields = as_mapping(payload) or {}
     return any(fields.get(key) is not None for key in _OUTPUTS)
+
+
+def _fingerprint(body: bytes, payload: object) -> int:
+    """Return a hash that is equal for equal content.
+
+    A gateway may write JSON anew, and add its own time to it: of token IDs, they alone count.
+    """
+    fields = as_mapping(payload) or {}
+    tokens = [fields.get(key) for key in _TOKENS]
+    return hash(body if tokens == [None, None] else orjson.dumps(tokens))
 
 
 def _writes(request: Request) -> bool:

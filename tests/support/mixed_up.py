@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 from collections import defaultdict, deque
@@ -16,6 +17,8 @@ TOKENIZE, POOLING = "/tokenize", "/pooling"
 
 Mix = Callable[[Request, bytes], "Action | bytes"]
 """From a request and its true reply to what the proxy does instead."""
+Exchanged = Callable[[Request, bytes], bytes]
+"""The same for a proxy that sends another reply."""
 
 
 def mixing(mix: Mix, *paths: str, reply: Callable[[Request], bytes] = true_reply) -> Answer:
@@ -36,7 +39,7 @@ def without_id(request: Request) -> bytes:
     return http(json.dumps(payload).encode(), status)
 
 
-def late(share: float) -> Mix:
+def late(share: float) -> Exchanged:
     """A share of the replies comes twice: from then on, the connection is one reply behind."""
     chance = random.Random(0)
     owed: defaultdict[int, deque[bytes]] = defaultdict(deque)
@@ -51,7 +54,7 @@ def late(share: float) -> Mix:
     return mix
 
 
-def previous(share: float) -> Mix:
+def previous(share: float) -> Exchanged:
     """In the place of a share of the replies, the one before is sent again."""
     chance, last = random.Random(0), [b""]
 
@@ -62,7 +65,7 @@ def previous(share: float) -> Mix:
     return mix
 
 
-def cached(first: int) -> Mix:
+def cached(first: int) -> Exchanged:
     """From a request on, each gets the reply to that one."""
     count, kept = [0], [b""]
 
@@ -73,6 +76,17 @@ def cached(first: int) -> Mix:
         return kept[0] or true
 
     return mix
+
+
+def stamping(mix: Exchanged) -> Mix:
+    """The proxy adds a number of its own to each reply, also to one that it sends again."""
+    count = itertools.count()
+
+    def stamped(request: Request, true: bytes) -> bytes:
+        payload = json.loads(mix(request, true).partition(b"\r\n\r\n")[2])
+        return http(json.dumps({**payload, "took": next(count)}).encode())
+
+    return stamped
 
 
 def swapped(share: float) -> Mix:

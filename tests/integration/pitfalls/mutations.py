@@ -2237,6 +2237,13 @@ PITFALLS: dict[int, Pitfall] = {
                 ),
             ),
             Mutation(
+                "Of a reply with token IDs, they alone count: a gateway may add its own time.",
+                BINDER,
+                "    return hash(body if tokens == [None, None] else orjson.dumps(tokens))\n",
+                "    return hash(body)\n",
+                (BINDING + "test_59_a_proxy_that_adds_its_own_time",),
+            ),
+            Mutation(
                 "Once a request for token IDs has got two different replies, all token IDs must come twice, one prompt after the other.",
                 BINDER,
                 "            self._mixes_up = True\n",
@@ -2321,7 +2328,7 @@ PITFALLS: dict[int, Pitfall] = {
                 "_server/texts.py",
                 "    if token_ids(first) == other:\n",
                 "    if other == ():\n",
-                (BINDING + "test_59_the_same_tokens_for_all_texts",),
+                (BINDING + "test_59_the_same_tokens_for_two_texts",),
             ),
         ),
         limit="A proxy that exchanges the replies of two requests in flight, or sends those of other clients, cannot be noticed on `/tokenize`, nor on `/pooling` where a gateway drops the ID: no reply names its request then. Nor can a cache whose key leaves out the middle of a text, or its digits. Where a template drops all turns but the last, samples that differ in the others alone are refused. Use token IDs, a local tokenizer, or a proxy that passes `X-Request-Id` to a server with `--enable-request-id-headers`.",

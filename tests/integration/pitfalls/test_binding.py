@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from reward_client import (
     TokenizedSample,
 )
 from reward_client._client import watch
+from reward_client._server import texts
 from reward_client._transport import ledger
 from reward_client.errors import FileError, RewardClientError
 from reward_client.files import score_file
@@ -43,6 +45,7 @@ from ...support.mixed_up import (
     mixing,
     previous,
     reply_of,
+    stamping,
     unlike,
     without_id,
 )
@@ -52,7 +55,6 @@ from .samples import CHAT
 
 PATIENT = RetryPolicy(attempts=5, max_wait=0.01)
 LONG = "Please judge that step by step, and tell me whether you are really certain of it."
-STRAY = {"count": 3, "tokens": [1, 75, 76], "max_model_len": 1024}
 OTHER = TextVllm(cards=TRUE.cards, pool=lambda ids: [2 - sum(ids) / 100])
 
 
@@ -117,6 +119,12 @@ def test_59_a_reply_to_another_request_is_asked_for_again(
 ) -> None:
     outcomes = outcomes_of(connect, answer(), chats(300))
     assert sum(isinstance(outcome, Reward) for outcome in outcomes) > 240
+
+
+@pytest.mark.parametrize("mix", [lambda: late(0.05), lambda: previous(0.05), lambda: cached(20)])
+def test_59_a_proxy_that_adds_its_own_time(connect: Connect, mix: Callable[[], Any]) -> None:
+    """No two responses have the same bytes. `outcomes_of` looks for wrong rewards."""
+    outcomes_of(connect, mixing(stamping(mix()), TOKENIZE), chats(100))
 
 
 def test_59_a_reply_that_somebody_else_was_owed(connect: Connect) -> None:
@@ -238,7 +246,12 @@ def test_59_a_cache_of_pooled_output_with_the_length_as_its_key(
 
 
 def test_59_two_replies_on_a_connection_tell_nothing(connect: Connect) -> None:
-    outcomes = outcomes_of(connect, mixing(behind(0.05, lambda: STRAY), TOKENIZE), chats(300))
+    count = itertools.count(5)
+
+    def stray() -> dict[str, Any]:
+        return {"count": 4, "tokens": [1, 90, 80, next(count)], "max_model_len": 1024}
+
+    outcomes = outcomes_of(connect, mixing(behind(0.05, stray), TOKENIZE), chats(300))
     assert all(isinstance(outcome, Reward) for outcome in outcomes)
 
 
@@ -251,12 +264,20 @@ def test_59_a_cache_from_the_start(connect: Connect) -> None:
 
 
 def test_59_the_same_tokens_for_all_texts(connect: Connect) -> None:
-    """The responses differ in another field."""
-    count = iter(range(1, 1000))
+    with (
+        RawServer(mixing(stamping(cached(1)), TOKENIZE)) as server,
+        pytest.raises(ResponseMismatchError, match="answered another request"),
+    ):
+        connect(server).score(chats(1)[0])
 
-    def mix(_: Request, true: bytes) -> bytes:
-        payload = {"count": 3, "tokens": [1, 75, 76], "max_model_len": 1024, "n": next(count)}
-        return http(json.dumps(payload).encode())
+
+def test_59_the_same_tokens_for_two_texts(connect: Connect) -> None:
+    """All others get their own: nobody sees by others that a cache mixes up these two."""
+    kept: dict[bool, bytes] = {}
+
+    def mix(asked: Request, true: bytes) -> bytes:
+        is_either = asked.json.get("prompt") in (texts.PROBE_TEXT, texts._OTHER_TEXT)
+        return kept.setdefault(True, true) if is_either else true
 
     with (
         RawServer(mixing(mix, TOKENIZE)) as server,
@@ -303,6 +324,18 @@ def test_59_texts_that_truly_have_the_same_tokens(connect: Connect) -> None:
         server.forget()
         assert client.score(plain).value == client.score(spaced).value == expected(plain)
         assert len(server.seen(TOKENIZE)) == 2
+
+
+def test_59_the_same_behind_a_gateway_that_adds_its_own_time(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    samples = [
+        [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": f"4{' ' * n}"}]
+        for n in range(8)
+    ]
+    outcomes = outcomes_of(connect, mixing(stamping(lambda _, true: true), TOKENIZE), samples)
+    assert all(isinstance(outcome, Reward) for outcome in outcomes)
+    assert not caplog.records
 
 
 class Thoughtless(TextVllm):

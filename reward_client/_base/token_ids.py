@@ -96,7 +96,8 @@ def checked(items: Sequence[object]) -> TokenIds | None:
         # `struct.pack`, whose first argument is the format, copies it twice (a third of its time).
         packed = struct.Struct(f"<{len(items)}i").pack(*items)
         written = orjson.dumps(items, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
-    except (struct.error, TypeError):
+    except (struct.error, TypeError, DeprecationWarning):
+        # NumPy 1 warns of its truth values, and its caller may make errors of warnings.
         return None
     if b"-" in written or b"e" in written:  # negative, or true and false
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from base64 import b64encode
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -74,9 +75,16 @@ def is_loopback(host: str) -> bool:
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
-        address = ipaddress.ip_address(name.partition("%")[0])
-    except ValueError:
+        address = _address(name)
+    except (ValueError, OSError):
         return False
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return address.is_loopback or address.is_unspecified
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    if ":" in name:
+        return ipaddress.IPv6Address(name.partition("%")[0])
+    # It reads 127.1 and 2130706433 as the resolvers of most systems do.
+    return ipaddress.IPv4Address(socket.inet_aton(name))

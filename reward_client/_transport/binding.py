@@ -282,7 +282,7 @@ def _has_output(payload: object) -> bool:
 def _fingerprint(body: bytes, payload: object) -> int:
     """Return a hash that is equal for equal content.
 
-    A gateway may write JSON anew, and add its own time to it: of token IDs, they alone count.
+    A gateway may write its own JSON, with a time of its own: of token IDs, they alone count.
     """
     fields = as_mapping(payload) or {}
     tokens = [fields.get(key) for key in _TOKENS]

@@ -229,13 +229,14 @@ class Tokenizer:
         found = self._suspects(profile, rules, prompt)
         if not found or not isinstance(prompt, Conversation):
             return prompt
+        is_control = self._is_control  # that of this server, whatever comes up meanwhile
         for text in found:
             if text in rules.headers:
-                self._is_control[text] = True
-            elif text not in self._is_control:
+                is_control[text] = True
+            elif text not in is_control:
                 ids = await self._text_ids(transport, profile, rules, text)
-                self._is_control[text] = len(ids) == 1
-        control = [text for text in found if self._is_control[text]]
+                is_control[text] = len(ids) == 1
+        control = [text for text in found if is_control[text]]
         if control and self._on_control_tokens == "strip":
             prompt = without_end(prompt, control)
             left = self._suspects(profile, rules, prompt)
@@ -439,7 +440,8 @@ class Tokenizer:
         if not isinstance(prompt, Conversation):
             return
         self._know(profile)
-        for part, form, rests, is_content in omissions(prompt, self._shown):
+        shown = self._shown
+        for part, form, rests, is_content in omissions(prompt, shown):
             if await _is_left_out(rests, ids, ids_of):
                 if is_content:
                     raise InputError(
@@ -452,7 +454,7 @@ class Tokenizer:
                     "the model must see it",
                     part,
                 )
-            self._shown.add(form)
+            shown.add(form)
 
     async def _proof_for(self, profile: ServerProfile) -> Proof:
         """Return the proof for this server; another server starts a new one."""

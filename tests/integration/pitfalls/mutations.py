@@ -1770,8 +1770,8 @@ PITFALLS: dict[int, Pitfall] = {
                 "The client raises `InputError` for texts that the server's tokenizer keeps whole, "
                 "and asks it once for each text.",
                 "_tokenization/tokenizer.py",
-                "                self._is_control[text] = len(ids) == 1\n",
-                "                self._is_control[text] = not ids\n",
+                "                is_control[text] = len(ids) == 1\n",
+                "                is_control[text] = not ids\n",
                 (INPUT + "test_49_a_control_token_in_a_content",),
             ),
             Mutation(

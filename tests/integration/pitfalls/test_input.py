@@ -521,6 +521,7 @@ class Whole(Transport):
         self._text = [9] if is_one else [9, 10]
 
     async def send(self, request: Request) -> Response:
+        await asyncio.sleep(0)
         tokens = self._text if "prompt" in dict(request.body or {}) else [5, 6, 7]
         content = {"count": len(tokens), "tokens": tokens}
         return Response(content, "POST http://fake/tokenize", "rc-1")
@@ -541,6 +542,29 @@ def test_49_another_server_has_other_control_tokens() -> None:
     assert tokenize(first, is_one=True).size == 3  # known by now
     with pytest.raises(InputError, match="control token"):
         tokenize(first.model_copy(), is_one=True)
+
+
+def test_49_two_servers_at_once() -> None:
+    """One comes up while the other one is asked."""
+    with RewardServer() as server, RewardClient(server.url) as client:
+        (first,) = client.servers()
+    second = first.model_copy()
+    rules, tokenizer = PromptRules(max_model_len=first.max_model_len), Tokenizer("server", "raise")
+    sample = Conversation(answered("The sum <|sum|> is <|number|> 42 <|stop|>."))
+
+    async def tokenize(profile: ServerProfile, turns: int) -> Tokenized:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        transport = Whole(is_one=profile is second)  # type: ignore[abstract]
+        return await tokenizer.tokenize(transport, profile, rules, sample)
+
+    async def main() -> list[Tokenized | BaseException]:
+        profiles = [first, second] * 4
+        asked = (tokenize(profile, turns) for turns, profile in enumerate(profiles))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    kinds = [type(outcome) for outcome in asyncio.run(main())]
+    assert kinds == [Tokenized, InputError] * 4
 
 
 def test_49_plain_headers_of_turns(connect: Connect) -> None:

@@ -1782,6 +1782,13 @@ PITFALLS: dict[int, Pitfall] = {
                 (INPUT + "test_49_another_server_has_other_control_tokens",),
             ),
             Mutation(
+                "So does what it learns while another one comes up.",
+                "_tokenization/tokenizer.py",
+                "                is_control[text] = len(ids) == 1\n",
+                "                self._is_control[text] = len(ids) == 1\n",
+                (INPUT + "test_49_two_servers_at_once",),
+            ),
+            Mutation(
                 "It looks for them in parts as the template joins them.",
                 CONTROL_TOKENS,
                 "    for joint in _JOINTS:\n",
@@ -2241,7 +2248,10 @@ PITFALLS: dict[int, Pitfall] = {
                 BINDER,
                 "    return hash(body if tokens == [None, None] else orjson.dumps(tokens))\n",
                 "    return hash(body)\n",
-                (BINDING + "test_59_a_proxy_that_adds_its_own_time",),
+                (
+                    BINDING + "test_59_a_proxy_that_adds_its_own_time",
+                    BINDING + "test_59_the_same_tokens_for_all_texts",
+                ),
             ),
             Mutation(
                 "Once a request for token IDs has got two different replies, all token IDs must come twice, one prompt after the other.",

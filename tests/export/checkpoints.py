@@ -142,6 +142,18 @@ def write_raw(path: Path, header: bytes, data: bytes = b"") -> None:
     path.write_bytes(struct.pack("<Q", len(header)) + header + data)
 
 
+def read_raw(path: Path) -> dict[str, Stored]:
+    """All tensors of a file, also of types that the installed safetensors does not know."""
+    content = path.read_bytes()
+    (size,) = struct.unpack_from("<Q", content)
+    header, data = json.loads(content[8 : 8 + size]), content[8 + size :]
+    header.pop("__metadata__", None)
+    return {
+        name: Stored(fields["dtype"], tuple(fields["shape"]), data[slice(*fields["data_offsets"])])
+        for name, fields in header.items()
+    }
+
+
 def read_file(path: Path) -> dict[str, Stored]:
     return {
         name: Stored(fields["dtype"], tuple(fields["shape"]), bytes(fields["data"]))

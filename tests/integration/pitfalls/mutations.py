@@ -1415,7 +1415,7 @@ PITFALLS: dict[int, Pitfall] = {
                 (PATTERNS + "test_41_a_pattern_that_backtracks_ends_at_its_deadline",),
             ),
             Mutation(
-                "Each search has a thread of its own, so that the deadlines of other samples hold.",
+                "Searches run in other threads than the event loop, so that the deadlines of other samples hold.",
                 "_scoring/judge.py",
                 "        return await asyncio.to_thread(mean)\n",
                 "        return mean()\n",

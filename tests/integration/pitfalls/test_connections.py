@@ -30,7 +30,7 @@ from .conftest import QUICK, Connect
 
 RIGHT = len(CHAT_TOKENS) - 5.5
 PROBES = 4
-"""Requests for the probes: all, all in another order, one alone."""
+"""Requests for the probes: all, all in another order, an odd number of them, one alone."""
 DEAD = {
     "error": {
         "message": "EngineCore encountered an issue. See stack trace (above) for the root cause.",

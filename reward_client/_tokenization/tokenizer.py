@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import NamedTuple, TypeAlias
 
@@ -112,6 +113,21 @@ def local_tokenizer(choice: TokenizerChoice, root: str | None) -> LocalTokenizer
     return LocalTokenizer((root or "") if choice in ("local", "auto") else choice)
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Findings about the texts and the template of a server, which outlast no other server.
+
+    Attributes:
+        profile: The server.
+        shown: The forms of parts that the template shows.
+        is_control: For each text that may be a control token, if it is one.
+    """
+
+    profile: ServerProfile
+    shown: set[Form] = field(default_factory=set[Form])
+    is_control: dict[str, bool] = field(default_factory=dict[str, bool])
+
+
 class Tokenizer:
     """Tokenizes prompts for one server, or for replicas.
 
@@ -132,10 +148,7 @@ class Tokenizer:
         self._on_control_tokens: OnControlTokens = on_control_tokens
         self._proof: Proof | None = None
         self._proven_for: ServerProfile | None = None
-        # What is known about the texts and the template of a profile.
-        self._known_for: ServerProfile | None = None
-        self._shown: set[Form] = set()
-        self._is_control: dict[str, bool] = {}
+        self._known: _Known | None = None
         self._loading = asyncio.Lock()
         self._rendering = asyncio.Lock()
         self._notices = Notices()
@@ -229,7 +242,7 @@ class Tokenizer:
         found = self._suspects(profile, rules, prompt)
         if not found or not isinstance(prompt, Conversation):
             return prompt
-        is_control = self._is_control  # that of this server, whatever comes up meanwhile
+        is_control = self._know(profile).is_control
         for text in found:
             if text in rules.headers:
                 is_control[text] = True
@@ -261,18 +274,19 @@ class Tokenizer:
     def _suspects(self, profile: ServerProfile, rules: PromptRules, prompt: Prompt) -> list[str]:
         if self._on_control_tokens == "allow":
             return []
-        self._know(profile)
+        is_control = self._know(profile).is_control
         step = rules.step.text if rules.step is not None else None
         return [
             text
             for text in suspects(prompt, rules.headers)
-            if text != step and self._is_control.get(text, True)
+            if text != step and is_control.get(text, True)
         ]
 
-    def _know(self, profile: ServerProfile) -> None:
-        """Forget what was known about another server."""
-        if self._known_for is not profile:
-            self._known_for, self._shown, self._is_control = profile, set(), {}
+    def _know(self, profile: ServerProfile) -> _Known:
+        """Return what is known about a server; forget it about another one."""
+        if self._known is None or self._known.profile is not profile:
+            self._known = _Known(profile)
+        return self._known
 
     async def _tokenized(
         self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
@@ -421,8 +435,7 @@ class Tokenizer:
         """Return True if `_check_shown` would look no further."""
         if not isinstance(prompt, Conversation) or not prompt.chat_template_kwargs:
             return True
-        self._know(profile)
-        return not any(omissions(prompt, self._shown))
+        return not any(omissions(prompt, self._know(profile).shown))
 
     async def _check_shown(
         self,
@@ -439,8 +452,7 @@ class Tokenizer:
         """
         if not isinstance(prompt, Conversation):
             return
-        self._know(profile)
-        shown = self._shown
+        shown = self._know(profile).shown
         for part, form, rests, is_content in omissions(prompt, shown):
             if await _is_left_out(rests, ids, ids_of):
                 if is_content:

@@ -1777,15 +1777,15 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "What it knows of these texts belongs to one server.",
                 "_tokenization/tokenizer.py",
-                "            self._known_for, self._shown, self._is_control = profile, set(), {}\n",
-                "            self._known_for, self._shown = profile, set()\n",
+                "            self._known = _Known(profile)\n",
+                "            self._known = self._known or _Known(profile)\n",
                 (INPUT + "test_49_another_server_has_other_control_tokens",),
             ),
             Mutation(
                 "So does what it learns while another one comes up.",
                 "_tokenization/tokenizer.py",
                 "                is_control[text] = len(ids) == 1\n",
-                "                self._is_control[text] = len(ids) == 1\n",
+                "                self._know(profile).is_control[text] = len(ids) == 1\n",
                 (INPUT + "test_49_two_servers_at_once",),
             ),
             Mutation(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, Unpack, cast, overload
 
@@ -22,10 +22,13 @@ from reward_client._base.samples import Message, Sample
 from reward_client._client.base_url import BaseUrl
 from reward_client._client.config import Config, HeadChoice, RecipeChoice, SharedOptions
 from reward_client._client.openai_carrier import openai_carrier
+from reward_client._client.row_calls import RowsCall, outcome_of, stream_of_rows
 from reward_client._client.session import Session
 from reward_client._client.spelling import checks_spelling, refuse_unknown
 from reward_client._client.streaming import AsyncRewardStream, OnError
 from reward_client._doctor.report import Diagnosis
+from reward_client._rows.forms import Columns
+from reward_client._rows.tables import AnyTable, TableT
 from reward_client._tokenization import TokenizerChoice
 from reward_client.errors import RewardClientError
 from reward_client.methods import Method
@@ -246,6 +249,98 @@ class AsyncRewardClient:
             InputError: If ``samples`` is a single sample, or an option is invalid.
         """
         return self._session.stream(samples, ordered=ordered, progress=progress)
+
+    @overload
+    async def score_rows(
+        self,
+        rows: TableT,
+        *,
+        form: str | None = None,
+        columns: Columns | None = None,
+        progress: bool = False,
+    ) -> TableT: ...
+
+    @overload
+    async def score_rows(
+        self,
+        rows: Iterable[Mapping[str, object]],
+        *,
+        form: str | None = None,
+        columns: Columns | None = None,
+        progress: bool = False,
+    ) -> list[dict[str, object]]: ...
+
+    async def score_rows(
+        self,
+        rows: Iterable[Mapping[str, object]] | AnyTable,
+        *,
+        form: str | None = None,
+        columns: Columns | None = None,
+        progress: bool = False,
+    ) -> list[dict[str, object]] | AnyTable:
+        """Score rows of a data set; return them with their rewards as further columns.
+
+        A row is a mapping in a form of the page "Rows of data sets": messages, prompt with
+        response or responses, chosen with rejected, and so on. All other columns pass through.
+
+        Args:
+            rows: The rows: any iterable of mappings, a DataFrame of pandas or polars, a table of
+                pyarrow, or a ``datasets.Dataset``.
+            form: The name of the form of all rows: ``"messages"``, ``"text"``, ``"token_ids"``,
+                ``"response"``, ``"responses"``, ``"preference"``, ``"comparison"`` or ``"steps"``.
+                None recognizes it by the columns.
+            columns: The only columns to read: a list of names, or a dict from the names that a
+                form has to the names in the rows, such as ``{"prompt": "question"}``.
+            progress: True shows a progress bar.
+
+        Returns:
+            A list of dicts; for a table, a table of the same library. Each row has the added
+            columns ``form``, ``reward`` and ``error``, and where they apply ``objectives``,
+            ``step_rewards``, ``truncated`` and ``token_count``. ``reward`` is a number, a list for
+            several responses, or a dict such as ``{"chosen": …, "rejected": …}``. A sample that
+            failed has None in ``reward``, and its error as a dict in ``error``.
+
+        Raises:
+            InputError: If the first row has no form or several, if a column has the name of an
+                added one, or if an option is invalid. A later row that cannot be read has its
+                error in ``error``.
+        """
+        call = RowsCall(rows, form, columns)
+        outcomes = await self.score_many(call.samples(), on_error="return", progress=progress)
+        return call.results(outcomes)
+
+    async def stream_rows(
+        self,
+        rows: Iterable[Mapping[str, object]],
+        *,
+        form: str | None = None,
+        columns: Columns | None = None,
+        progress: bool = False,
+    ) -> AsyncGenerator[dict[str, object]]:
+        """Score a stream of rows in constant memory; iterate over the rows with their rewards.
+
+        Args:
+            rows: Any iterable of mappings, which may be endless.
+            form: As for `score_rows`.
+            columns: As for `score_rows`.
+            progress: True shows a progress bar.
+
+        Returns:
+            An asynchronous iterator over dicts, in the order of the rows; see `score_rows`. To
+            close it stops the work.
+
+        Raises:
+            InputError: As `score_rows`.
+            ModelChangedError: If another model answers than at the start.
+        """
+        grouping = stream_of_rows(rows, form, columns)
+        while not grouping.ended:
+            async with self.stream(grouping.samples(), progress=progress) as results:
+                async for result in results:
+                    for row, outcomes in grouping.add(outcome_of(result)):
+                        yield row.result(outcomes)
+            for row, _ in grouping.without_samples():
+                yield row.result(())
 
     async def rank(self, prompt: str | Sequence[Message], responses: Sequence[str]) -> Ranking:
         """Rank responses to one prompt by their rewards, best first.

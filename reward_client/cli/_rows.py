@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from reward_client.cli._options import UsageError
 
 if TYPE_CHECKING:
-    from reward_client.files.rows import Row
+    from reward_client._rows.forms import ReadRow
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[ReadRow]:
     """Read all rows of a file, in the format of `reward-client score`.
 
     Raises:
@@ -19,11 +19,11 @@ def read_rows(path: Path) -> list[Row]:
         UsageError: If a row is invalid.
     """
     from reward_client.files.reader import Source
-    from reward_client.files.rows import problem, read_row
+    from reward_client.files.rows import RowReader
 
     with Source(path) as source:
-        rows = [read_row(line, digest="") for line in source.lines()]
+        rows = [RowReader(passes=False).read(line) for line in source.lines()]
     for number, row in enumerate(rows):
-        if (wrong := problem(row)) is not None:
-            raise UsageError(f"Cannot use row {number} of {path}: {wrong}")
-    return rows
+        if row.error is not None:
+            raise UsageError(f"Cannot use row {number} of {path}: {row.error}")
+    return [row.read for row in rows if row.read is not None]

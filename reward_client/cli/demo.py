@@ -79,12 +79,13 @@ def _read_pairs(path: Path | None) -> list[dict[str, Any]]:
         return list(demo_pairs())
     pairs: list[dict[str, Any]] = []
     for number, row in enumerate(read_rows(path)):
-        if row.keys is None:
+        names = [*row.layout.sample_names()]
+        if names != ["chosen", "rejected"]:
             raise UsageError(
-                f"Cannot use row {number} of {path}: it has no chosen and rejected. Score it by "
-                "`reward-client score`."
+                f"Cannot use row {number} of {path}: it has no chosen and rejected. Score it "
+                "by `reward-client score`."
             )
-        pairs.append(dict(zip(row.keys, row.samples, strict=True)))
+        pairs.append(dict(zip(names, row.samples, strict=True)))
     if not pairs:
         raise UsageError(f"Cannot use {path}: it contains no pairs. Write rows into it.")
     return pairs

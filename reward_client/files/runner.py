@@ -6,7 +6,6 @@ import logging
 import os
 import time
 from array import array
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, suppress
 from itertools import islice
@@ -21,11 +20,11 @@ from reward_client._base.choices import check_flags
 from reward_client._base.json_values import as_mapping
 from reward_client._base.progress import progress_bar
 from reward_client._base.results import Provenance, ScoreResult, Settings
-from reward_client._base.samples import Sample
 from reward_client._base.wording import describe_type
 from reward_client._client.failures import warn_of_failures
 from reward_client._client.streaming import Outcome
 from reward_client._client.sync_client import RewardClient
+from reward_client._rows.grouping import Grouping
 from reward_client.errors import (
     FileError,
     InputError,
@@ -43,7 +42,7 @@ from reward_client.files.results import (
     real_path,
     retry_path,
 )
-from reward_client.files.rows import Row, read_row, result_line, row_digest
+from reward_client.files.rows import Row, RowReader, result_line, result_of
 from reward_client.files.settings import (
     difference,
     read_settings,
@@ -59,9 +58,6 @@ if TYPE_CHECKING:
 
 
 _logger = logging.getLogger("reward_client")
-
-_MAX_WAITING = 10_000
-"""Rows without samples to score that are read before the waiting rows are written."""
 
 
 def score_file(
@@ -112,7 +108,8 @@ def score_file(
             if retry_failed or retry.exists():
                 before = results.whole_lines()
                 results = stack.enter_context(Results(retry))
-        run = _Run(rows, results, settings_digest(monitor.settings))
+        reader = RowReader(settings_digest(monitor.settings))
+        run = _Run(rows, results, reader)
         run.skip_written()
         summary = run.score(client, monitor, before, progress=progress)
         monitor.warn_of_midnight()
@@ -140,7 +137,8 @@ def score_stream(
     """
     with Source(Path(source)) as rows:
         monitor = _ServerMonitor(client)
-        run = _Run(rows, Stream(stream), settings_digest(monitor.settings))
+        reader = RowReader(settings_digest(monitor.settings))
+        run = _Run(rows, Stream(stream), reader)
         return run.score(client, monitor, (), progress=progress)
 
 
@@ -164,13 +162,13 @@ class _Run:
         end: Bytes of the input that were read for rows with earlier results.
     """
 
-    def __init__(self, source: Source, results: Results | Stream, settings: bytes) -> None:
+    def __init__(self, source: Source, results: Results | Stream, reader: RowReader) -> None:
         self.tally = Tally()
         self._repetition = Repetition(source.path, resumes=isinstance(results, Results))
         self.end = 0
         self._source = source
         self._results = results
-        self._settings = settings
+        self._reader = reader
         self._lines = source.lines()
 
     def skip_written(self) -> None:
@@ -227,23 +225,25 @@ class _Run:
         """
         earlier = islice(before, self.tally.rows, None)
         for line in self._lines:
-            digest = row_digest(self._settings, line)
+            digest = self._reader.digest(line)
             written = next(earlier, None)
             if written is not None and "error" not in self._checked(written, line):
-                yield Row(line, digest, result=written, is_kept=True)
+                yield Row(line, digest, kept=written)
             else:
-                yield read_row(line, digest)
+                yield self._reader.read(line, digest)
         for written in earlier:
             self._checked(written, None)
 
     def write(self, row: Row, outcomes: list[Outcome]) -> None:
         """Write the result of a row."""
-        line = row.result or result_line(row, outcomes)
-        self._results.append(line)
-        result = orjson.loads(line)
-        self.tally.add(result, is_kept=row.is_kept, unread=row.unread)
-        if not row.is_kept:
-            self._repetition.check(result, self.tally.rows)
+        if row.kept is not None:
+            self._results.append(row.kept)
+            self.tally.add(orjson.loads(row.kept), is_kept=True)
+            return
+        result = result_of(row, outcomes)
+        self._results.append(result_line(row, result))
+        self.tally.add(result, is_kept=False, unread=row.unread)
+        self._repetition.check(result, self.tally.rows)
 
     def _checked(self, written: bytes, line: Line | None) -> dict[str, object]:
         """Parse the result of a row.
@@ -260,7 +260,7 @@ class _Run:
         if "digest" not in result:
             self._refuse(f"its line {line.position + 1} is not a result")
         identity = result.get("row"), result["digest"]
-        if identity != (line.position, row_digest(self._settings, line)):
+        if identity != (line.position, self._reader.digest(line)):
             self._refuse(f"row {line.position} of {self._source.path} has changed")
         return result
 
@@ -318,44 +318,23 @@ def _score_rows(
     client: RewardClient, rows: Iterator[Row], check: Callable[[Provenance], None]
 ) -> Generator[tuple[Row, list[Outcome]]]:
     """Iterate over the rows in order, each with the outcomes of its samples."""
-    waiting: deque[Row] = deque()
-    ended = False
-
-    def samples() -> Iterator[Sample]:
-        nonlocal ended
-        without_samples = 0
-        for row in rows:
-            waiting.append(row)
-            yield from row.samples
-            without_samples += not row.samples
-            if without_samples >= _MAX_WAITING:
-                return
-        ended = True
-
-    def next_ready() -> Iterator[tuple[Row, list[Outcome]]]:
-        while waiting and not waiting[0].samples:
-            yield waiting.popleft(), []
-
-    while not ended:
-        outcomes: list[Outcome] = []
+    grouping = Grouping(rows)
+    while not grouping.ended:
         rows_of, first = array("I"), 0  # the row of each sample that is not proven; the first one
         try:
-            with client.stream(samples()) as results:
+            with client.stream(grouping.samples()) as results:
                 for result in results:
                     results.forget_failures()
-                    yield from next_ready()
+                    yield from grouping.without_samples()
                     if results.proven > first:
                         del rows_of[: results.proven - first]
                         first = results.proven
-                    rows_of.append(waiting[0].line.position)
-                    outcomes.append(_outcome(result, check))
-                    if len(outcomes) == len(waiting[0].samples):
-                        yield waiting.popleft(), outcomes
-                        outcomes = []
+                    rows_of.append(grouping.first.line.position)
+                    yield from grouping.add(_outcome(result, check))
         except ModelChangedError as error:
             in_doubt = min(error.doubtful, default=None)
             raise _DoubtError(None if in_doubt is None else rows_of[in_doubt - first]) from error
-        yield from next_ready()
+        yield from grouping.without_samples()
 
 
 def _outcome(result: ScoreResult, check: Callable[[Provenance], None]) -> Outcome:

@@ -99,7 +99,7 @@ def test_pairs_in_every_form_that_score_takes(capsys, tmp_path, row, suffix):
     ("content", "message"),
     [
         ("", "contains no pairs"),
-        ('{"chosen": []}\n', "This row has chosen."),
+        ('{"chosen": []}\n', "The row has chosen."),
         ('{"text": "2 + 2 = 4"}\n', "Cannot use row 0 of"),
         ("[1]\n", "it is not a JSON object"),
         (None, "Cannot read"),

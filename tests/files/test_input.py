@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def rewards(path: Path) -> list[Any]:
-    return [row.get("reward", row.get("error", {}).get("type")) for row in read_rows(path)]
+    rows = read_rows(path)
+    return [row["error"]["type"] if "error" in row else row["reward"] for row in rows]
 
 
 G = value_of([100, 7])[0]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from reward_client import RewardClient
+from reward_client._rows import grouping as scoring
 from reward_client._transport import ledger
-from reward_client.files import runner as scoring
 from reward_client.files import score_file
 from reward_client.files import summary as summary_module
 from reward_client.files.summary import Tally
@@ -83,7 +83,7 @@ def test_order_where_little_is_scored(
         score_file(client, write_rows(tmp_path / "in.jsonl", rows), out)
         written = read_rows(out)
         assert [row["id"] for row in written] == list(range(200))
-        assert [("reward" in row) for row in written] == ["token_ids" in row for row in rows]
+        assert [("error" not in row) for row in written] == ["token_ids" in row for row in rows]
 
 
 def test_quantiles(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,10 +28,10 @@ def score(client: RewardClient, folder: Path, rows: list[Any], **options: Any) -
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        (BAD, "InputError: Cannot score a row with the field 'history'"),
+        (BAD, "InputError: Cannot score a row with the column 'history'"),
         (LONG, "PromptTooLongError: "),
         ([], "InputError: Cannot read the line: it is not a JSON object."),
-        ({"prompt": "2 + 2?", "responses": ["4", 5]}, "InputError: responses must be"),
+        ({"prompt": "2 + 2?", "responses": ["4", 5]}, "InputError: Responses must be"),
         ({"chosen": [], "rejected": []}, "InputError: "),
     ],
 )

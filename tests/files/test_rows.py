@@ -60,6 +60,8 @@ def test_one_sample(client: RewardClient, results: Results, row: Any, sample: An
     assert result.pop("digest")
     assert result == {
         "row": 0,
+        **row,
+        "form": next(name for name, value in row.items() if value is not None),
         "reward": pytest.approx(expected.value, abs=1e-4),
         "token_count": expected.token_count,
     }
@@ -115,20 +117,26 @@ def test_ids_are_kept_to_the_last_digit(results: Results, row: Any, given: Any) 
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ({}, "none of them"),
+        ({}, "no form has these"),
         ([1, 2], "not a JSON object"),
         ("text", "not a JSON object"),
-        ({"prompt": "2 + 2?"}, "has prompt"),
-        ({"messages": [QUESTION], "text": TEXT}, "has messages, text"),
-        ({"messages": [QUESTION], "chosen": "a", "rejected": "b"}, "chosen, rejected"),
-        ({"chosen": [QUESTION, RIGHT]}, "has chosen"),
-        ({"rejected": [QUESTION, RIGHT], "messages": [QUESTION]}, "messages, rejected"),
+        ({"prompt": "2 + 2?"}, "a row with prompt"),
+        ({"messages": [QUESTION], "text": TEXT}, "Cannot combine text with messages"),
+        (
+            {"messages": [QUESTION, RIGHT], "prompt": "2?", "chosen": "a", "rejected": "b"},
+            "neither their prompt nor a copy",
+        ),
+        ({"chosen": [QUESTION, RIGHT]}, "The row has chosen."),
+        (
+            {"rejected": [QUESTION, RIGHT], "messages": [QUESTION]},
+            "A preference needs chosen and rejected",
+        ),
         ({"messages": [QUESTION], "prompt": "2 + 2?"}, "Cannot combine messages with prompt"),
         ({"text": "4", "prompt": "2 + 2?"}, "Cannot combine text with prompt"),
-        ({"token_ids": [1], "tools": []}, "Cannot combine token_ids with tools"),
+        ({"token_ids": [1], "tools": [{}]}, "Cannot combine token_ids with tools"),
         (
             {"prompt": "a", "responses": ["b"], "steps": ["c"]},
-            "Cannot combine responses with steps",
+            "responses (form responses), steps (form steps)",
         ),
         ({"messages": []}, "non-empty list"),
         ({"messages": "What is 12 + 30?"}, "non-empty list"),
@@ -138,11 +146,11 @@ def test_ids_are_kept_to_the_last_digit(results: Results, row: Any, given: Any) 
         ({"token_ids": [1, -2]}, "Position 1 holds -2"),
         ({"token_ids": [1, 10**30]}, "Position 1 holds"),
         ({"token_ids": []}, "list of integers"),
-        ({"responses": ["b"]}, "need a prompt"),
-        ({"prompt": "a", "responses": []}, "list of strings"),
-        ({"prompt": "a", "responses": "b"}, "list of strings"),
-        ({"prompt": "a", "responses": ["b", 3]}, "list of strings"),
-        ({"prompt": [], "responses": ["b"]}, "lists of messages"),
+        ({"responses": ["b"]}, "needs a prompt"),
+        ({"prompt": "a", "responses": []}, "list of texts"),
+        ({"prompt": "a", "responses": "b"}, "list of texts"),
+        ({"prompt": "a", "responses": ["b", 3]}, "must be a text"),
+        ({"prompt": [], "responses": ["b"]}, "text or a list of messages"),
         ({"chosen": "a", "rejected": "b"}, "without a prompt"),
         ({"prompt": "a", "chosen": [QUESTION, RIGHT], "rejected": "b"}, "start with the prompt's"),
     ],
@@ -152,7 +160,8 @@ def test_what_cannot_be_meant_is_an_error_and_stops_nothing(
     results: Results, row: Any, says: str
 ) -> None:
     first, failed, last = results({"token_ids": [1, 2]}, row, {"token_ids": [1, 2]})
-    assert failed.keys() == {"row", "error", "digest"}
+    columns = row.keys() if isinstance(row, dict) else {}
+    assert failed.keys() - {"form", "token_count"} == {"row", *columns, "reward", "error", "digest"}
     assert failed["error"]["type"] == "InputError"
     assert says in failed["error"]["message"]
     assert first["reward"] == last["reward"]
@@ -192,11 +201,13 @@ def test_objectives_and_steps(tmp_path: Path) -> None:
         score_file(client, write_rows(tmp_path / "steps.in", [row]), tmp_path / "steps.out")
     (result,) = read_rows(tmp_path / "steps.out")
     assert result["reward"] == pytest.approx(expected.value, abs=1e-4)
-    assert [each["start"] for each in result["steps"]] == [each.start for each in expected.steps]
-    assert [each["value"] for each in result["steps"]] == pytest.approx(
+    assert [each["start"] for each in result["step_rewards"]] == [
+        each.start for each in expected.steps
+    ]
+    assert [each["value"] for each in result["step_rewards"]] == pytest.approx(
         [each.value for each in expected.steps], abs=1e-4
     )
-    assert result["reward"] == min(each["value"] for each in result["steps"])
+    assert result["reward"] == min(each["value"] for each in result["step_rewards"])
 
 
 def test_results_hold_nothing_of_a_run(client: RewardClient, tmp_path: Path) -> None:
@@ -238,18 +249,18 @@ def test_42_a_system_column_is_the_system_message(
     [
         ({"history": [["a", "b"]]}, "messages or prompt"),
         ({"chat_history": [QUESTION]}, "messages or prompt"),
-        ({"images": ["a.png"]}, "part of a message"),
-        ({"Images": ["a.png"]}, "part of a message"),
+        ({"images": ["a.png"]}, "bytes of its file"),
+        ({"Images": ["a.png"]}, "Name it images."),
         ({"audio": {"path": "a.wav"}}, "part of a message"),
         ({"documents": [{"text": "a"}]}, "chat_template_kwargs"),
         ({"context": "12 + 30 is 42"}, "prompt or a message"),
-        ({"response": "42"}, "last message"),
+        ({"response": "42"}, "follows an answer"),
         ({"functions": [{}]}, "as tools"),
         ({"tool_calls": [{}]}, "tool_calls of a message"),
-        ({"sys-prompt": "Be brief."}, "Name it system,"),
-        ({"docs": ["a"]}, "or into chat_template_kwargs if the model's template reads it,"),
-        ({"System": "Be brief."}, "Name it system,"),
-        ({"Chat Template Kwargs": {"a": 1}}, "Name it chat_template_kwargs,"),
+        ({"sys-prompt": "Be brief."}, "Name it system."),
+        ({"docs": ["a"]}, "or into chat_template_kwargs if the model's template reads it."),
+        ({"System": "Be brief."}, "Name it system."),
+        ({"Chat Template Kwargs": {"a": 1}}, "Name it chat_template_kwargs."),
         ({"system": ["Be brief."]}, "must be one text"),
         ({"system": "a", "system_prompt": "b"}, "must be one text"),
     ],
@@ -260,7 +271,7 @@ def test_42_a_column_with_a_meaning_is_not_ignored(
     (result,) = results({"messages": [QUESTION, RIGHT], **extra})
     assert result["error"]["type"] == "InputError"
     assert message in result["error"]["message"]
-    assert "reward" not in result
+    assert result["reward"] is None
 
 
 @pytest.mark.parametrize(
@@ -281,7 +292,7 @@ def test_42_a_column_with_a_meaning_is_not_ignored(
 )
 def test_42_a_column_is_known_by_its_words(results: Results, name: str) -> None:
     (result,) = results({"messages": [QUESTION, RIGHT], name: "Be brief."})
-    assert f"the field {name!r}: it would be ignored" in result["error"]["message"]
+    assert f"the column {name!r}: it would be ignored" in result["error"]["message"]
 
 
 ABOUT = [

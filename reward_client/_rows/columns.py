@@ -1,4 +1,4 @@
-"""The columns of an input row: those that a sample is made of, and those that must not be ignored.
+"""The columns that must not be ignored.
 
 Without a check, a column that the model should see and this package does not read would be dropped
 without a word. The reward would then belong to another conversation.
@@ -9,20 +9,9 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
 
+from reward_client._rows.names import READ
 from reward_client.errors import InputError
-
-FORMS = ("messages", "text", "token_ids", "responses", "chosen", "rejected")
-SYSTEM = ("system", "system_prompt", "system_message")
-ALLOWED_WITH: Mapping[str, tuple[str, ...]] = {
-    "tools": ("messages", "responses", "chosen"),
-    "chat_template_kwargs": ("messages", "responses", "chosen"),
-    "steps": ("messages",),
-    "prompt": ("responses", "chosen"),
-    **dict.fromkeys(SYSTEM, ("messages", "responses", "chosen")),
-}
-"""Fields that only some forms use. Any other form would silently ignore them."""
 
 _PROMPTS = "(?:prompt|message|msg|instruction)s?"
 _SYSTEM = "Name it system"
@@ -78,54 +67,27 @@ _NAME = re.compile(
 )
 _WORD = re.compile(r"[A-Z]+s?(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _MAX_CHARACTERS = 80
-_READ = frozenset((*FORMS, *ALLOWED_WITH))
 _WITHOUT_SEPARATORS = {
     name.replace("_", ""): name
     for name in (
-        *(*_READ, "chat_history", "conversation_history", "sys_prompt", "image_url", "image_urls"),
+        *(*READ, "chat_history", "conversation_history", "sys_prompt", "image_url", "image_urls"),
         *("image_path", "tool_calls", "function_call", "chat_template", "reasoning_content"),
     )
 }
 
 
-class Columns(NamedTuple):
-    """The columns of a row.
-
-    Attributes:
-        read: The fields that a sample is made of.
-        unread: The names of the other ones with a value, except for the row's ID.
-    """
-
-    read: dict[str, object]
-    unread: tuple[str, ...]
-
-
-def read_columns(given: Mapping[str, object]) -> Columns:
-    """Divide the fields of a row.
-
-    Files that were made from tables contain null for a missing field, and often an empty text,
-    list or object for an optional one.
+def refuse_meaning(name: str, value: object) -> None:
+    """Refuse a column that has a meaning for the model, and that would be ignored.
 
     Raises:
-        InputError: If another field has a meaning for the model, which would be ignored.
+        InputError: If the column has one.
     """
-    unread: list[str] = []
-    for name, value in given.items():
-        if name in _READ or name == "id" or value is None or value in ("", [], {}):
-            continue
-        advice = _advice(name)
-        if advice is not None and not _is_number(value, advice):
-            raise InputError(
-                f"Cannot score a row with the field {name!r}: it would be ignored. {advice}, or "
-                "rename the field if the model should not see it."
-            )
-        unread.append(name)
-    read = {
-        key: given[key]
-        for key in (*FORMS, *ALLOWED_WITH)
-        if given.get(key) is not None and not (key in SYSTEM and given[key] == "")
-    }
-    return Columns(read, tuple(unread))
+    advice = _advice(name)
+    if advice is not None and not _is_number(value, advice):
+        raise InputError(
+            f"Cannot score a row with the column {name!r}: it would be ignored. {advice}. If the "
+            "model should not see it, rename it, or name the columns to read (columns=)."
+        )
 
 
 @functools.lru_cache(maxsize=1024)
@@ -135,7 +97,7 @@ def _advice(name: str) -> str | None:
         return None
     words = [word.lower() for word in _WORD.findall(name)]
     usual = _WITHOUT_SEPARATORS.get("".join(words), "_".join(words))
-    if usual in _READ:
+    if usual in READ:
         return f"Name it {usual}"
     found = _NAME.fullmatch(usual)
     if found is None:
@@ -152,19 +114,3 @@ def _advice(name: str) -> str | None:
 def _is_number(value: object, advice: str) -> bool:
     """Return True for a count, a mark or an answer to yes or no, which no model sees."""
     return isinstance(value, int | float) and not (isinstance(value, bool) and advice in _SWITCHES)
-
-
-def system_message(row: Mapping[str, object]) -> str | None:
-    """Return the text of the row's system message; None without one.
-
-    Raises:
-        InputError: If it is no text, or if two fields differ.
-    """
-    given = {name: row[name] for name in SYSTEM if name in row}
-    texts = [*given.values()]
-    if not texts:
-        return None
-    text = texts[0]
-    if not isinstance(text, str) or any(other != text for other in texts):
-        raise InputError(f"{' and '.join(given)} must be one text: the system message.")
-    return text

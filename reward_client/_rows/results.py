@@ -1,0 +1,61 @@
+"""The columns that are added to a row: its rewards, and what belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from reward_client._base.results import Reward
+from reward_client._rows.layout import Layout
+from reward_client.errors import GenerationError, InputError, RewardClientError
+
+RESULTS = ("form", "reward", "objectives", "step_rewards", "truncated", "token_count", "error")
+"""The names of all columns that may be added."""
+
+
+def result_columns(
+    form: str, layout: Layout, outcomes: Sequence[Reward | RewardClientError]
+) -> dict[str, object]:
+    """Return the columns of a scored row, without those that do not apply to it.
+
+    Args:
+        form: The name of the row's form.
+        layout: The layout of its values.
+        outcomes: The outcomes of its samples.
+    """
+    rewards = [outcome if isinstance(outcome, Reward) else None for outcome in outcomes]
+    errors = [None if isinstance(each, Reward) else error_object(each) for each in outcomes]
+
+    def laid(value: Callable[[Reward], object]) -> object:
+        return layout.of([None if reward is None else value(reward) for reward in rewards])
+
+    columns: dict[str, object] = {"form": form}
+    columns["reward"] = laid(lambda reward: reward.scalar)
+    if any(reward and reward.objectives for reward in rewards):
+        columns["objectives"] = laid(lambda reward: reward.objectives)
+    if any(reward and reward.steps for reward in rewards):
+        columns["step_rewards"] = laid(lambda reward: [dict(step) for step in reward.steps])
+    if any(reward and reward.truncated for reward in rewards):
+        columns["truncated"] = laid(lambda reward: reward.truncated)
+    columns["token_count"] = laid(lambda reward: reward.token_count)
+    if any(errors):
+        columns["error"] = layout.of(errors)
+    return columns
+
+
+def error_object(error: RewardClientError) -> dict[str, str]:
+    """Return an error without the parts that vary between runs, such as the request ID."""
+    text = {"text": error.text} if isinstance(error, GenerationError) else {}
+    return {"type": type(error).__name__, "message": str(error.args[0]), **text}
+
+
+def refuse_clash(names: Iterable[str], added: Iterable[str] = RESULTS) -> None:
+    """Refuse a row with a column of a name that is to be added.
+
+    Raises:
+        InputError: If it has one.
+    """
+    taken = [name for name in added if name in {*names}]
+    if taken:
+        raise InputError(
+            f"Cannot add the column {taken[0]!r}: the row has one. Rename it or leave it out."
+        )

@@ -1,0 +1,93 @@
+"""Rewards as further columns of a `datasets.Dataset`, in its cache under a true fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import orjson
+
+from reward_client._base.wording import describe_type
+from reward_client._client.row_calls import RowsCall
+from reward_client._client.sync_client import RewardClient
+from reward_client._rows.forms import Columns
+from reward_client._rows.scoring import as_columns
+from reward_client._rows.tables import library_of
+from reward_client.errors import InputError, ModelChangedError, RewardClientError
+from reward_client.files.settings import difference
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_COLUMN = "added"
+
+
+def add_rewards(
+    dataset: Dataset,
+    client: RewardClient,
+    *,
+    form: str | None = None,
+    columns: Columns | None = None,
+    batch_size: int = 10_000,
+) -> Dataset:
+    """Return a data set with its rewards as further columns.
+
+    The cache of `datasets` keeps the rewards. Their fingerprint holds the settings of the client:
+    another model behind the same URL gives other rewards, which ``dataset.map`` does not notice.
+
+    Args:
+        dataset: The data set, in a form that `RewardClient.score_rows` takes.
+        client: The client that scores the rows.
+        form: As in `RewardClient.score_rows`.
+        columns: As in `RewardClient.score_rows`.
+        batch_size: The number of rows that are scored and written together.
+
+    Returns:
+        The data set with the columns that `RewardClient.score_rows` adds.
+
+    Raises:
+        InputError: As `RewardClient.score_rows`.
+        ModelChangedError: If another model answers than at the start.
+        RewardClientError: If a sample fails by a fault of the server. The cache keeps no such
+            failure, and no rewards of a run that fails.
+    """
+    if not isinstance(client, RewardClient):
+        raise InputError(f"add_rewards() needs a RewardClient, not {describe_type(client)}.")
+    library = library_of(dataset)
+    if library is None or not hasattr(dataset, "add_column"):
+        raise InputError(f"add_rewards() needs a datasets.Dataset, not {describe_type(dataset)}.")
+    from datasets import Features, Value
+
+    settings = client.settings()
+
+    def score(batch: Mapping[str, Sequence[object]], indices: Sequence[int]) -> dict[str, object]:
+        rows = [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
+        call = RowsCall(rows, form, columns, refuses_first=0 in indices)
+        outcomes = client.score_many(call.samples(), on_error="return")
+        for outcome in outcomes:
+            if isinstance(outcome, RewardClientError) and outcome.fault == "server":
+                raise outcome
+        changed = difference(settings, client.settings())
+        if changed is not None:
+            raise ModelChangedError(f"Cannot add rewards of two models: {changed}.")
+        return {_COLUMN: [orjson.dumps(row).decode() for row in call.added(outcomes)]}
+
+    # As texts, since `datasets` takes the type of a column from its first rows.
+    cached = dataset.with_format(None).map(
+        score,
+        with_indices=True,
+        batched=True,
+        batch_size=batch_size,
+        remove_columns=dataset.column_names,
+        features=Features({_COLUMN: Value("string")}),
+        new_fingerprint=_fingerprint(dataset, settings.fingerprint, form, columns),
+        desc="Rewards",
+    )
+    added = as_columns([orjson.loads(text) for text in cached[_COLUMN]])
+    return library.extended(dataset, added)  # type: ignore[no-any-return]
+
+
+def _fingerprint(dataset: Dataset, settings: str, form: str | None, columns: Columns | None) -> str:
+    key = repr((dataset._fingerprint, settings, form, columns))  # noqa: SLF001 - has no public name
+    return hashlib.sha256(key.encode()).hexdigest()[:16]

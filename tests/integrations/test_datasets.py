@@ -1,0 +1,96 @@
+"""`add_rewards`: rewards in the cache of `datasets`, under a fingerprint of the model too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+from datasets import Dataset
+
+from reward_client import InputError, RewardClient, ScalarHead, ServerUnreachableError
+from reward_client.integrations.datasets import add_rewards
+from reward_client.testing import RewardServer
+
+PAIR = {"prompt": "What is 12 + 30?", "chosen": "12 + 30 = 42.", "rejected": "It is 57."}
+LONG = {**PAIR, "rejected": "1" * 3000}
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()
+
+
+@pytest.fixture
+def server() -> Iterator[RewardServer]:
+    with RewardServer() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: RewardServer) -> Iterator[RewardClient]:
+    with RewardClient(server.url, retry=1) as client:
+        yield client
+
+
+def on_disk(folder: Path, rows: list[dict[str, Any]]) -> Dataset:
+    """A data set with a cache: one in memory has none."""
+    Dataset.from_list(rows).save_to_disk(folder)
+    return datasets.load_from_disk(folder)
+
+
+def test_rewards_are_those_of_score_rows(client: RewardClient, tmp_path: Path) -> None:
+    rows = [PAIR, LONG, {**PAIR, "chosen": None}] * 3
+    expected = client.score_rows(rows)
+    for batch_size in (2, 100):
+        scored = add_rewards(
+            on_disk(tmp_path / f"{batch_size}", rows), client, batch_size=batch_size
+        )
+        assert scored.column_names == [*PAIR, "form", "reward", "error", "token_count"] or set(
+            scored.column_names
+        ) == {*PAIR, "form", "reward", "error", "token_count"}
+        assert scored["form"][:] == [row["form"] for row in expected]
+        for found, row in zip(scored["reward"], expected, strict=True):
+            assert found == (row["reward"] and pytest.approx(row["reward"], abs=1e-4))
+        assert scored[1]["error"]["rejected"]["type"] == "PromptTooLongError"
+
+
+def test_the_cache_is_of_one_model(
+    server: RewardServer, client: RewardClient, tmp_path: Path
+) -> None:
+    dataset = on_disk(tmp_path / "data", [PAIR] * 5)
+    first = add_rewards(dataset, client)
+    scored = len(server.requests)
+    again = add_rewards(dataset, client)
+    assert first[:] == again[:]
+    assert not [each for each in server.requests[scored:] if batch_of(each) > 5]
+    with RewardClient(server.url, head=ScalarHead(), bos=True) as other:
+        changed = add_rewards(dataset, other)
+    assert changed._fingerprint != first._fingerprint or changed[:] == first[:]
+
+
+def batch_of(request: Any) -> int:
+    return len(request.body or b"") // 1000
+
+
+def test_failures_of_the_server_are_not_cached(tmp_path: Path) -> None:
+    dataset = on_disk(tmp_path / "data", [PAIR] * 5)
+    with RewardServer() as server, RewardClient(server.url, retry=1) as client:
+        client.settings()
+    with RewardClient(server.url, retry=1) as client, pytest.raises(ServerUnreachableError):
+        add_rewards(dataset, client)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "says"), [([PAIR], "needs a datasets.Dataset"), (5, "needs a datasets.Dataset")]
+)
+def test_other_arguments(client: RewardClient, dataset: Any, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        add_rewards(dataset, client)
+    with pytest.raises(InputError, match="needs a RewardClient"):
+        add_rewards(Dataset.from_list([PAIR]), "client")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no form has these"):
+        add_rewards(Dataset.from_list([{"a": 1}]), client)

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Se
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, Unpack, cast, overload
 
+from reward_client._base.choices import check_flags
 from reward_client._base.options import (
     Connection,
     Limits,
@@ -28,6 +29,8 @@ from reward_client._client.spelling import checks_spelling, refuse_unknown
 from reward_client._client.streaming import AsyncRewardStream, OnError
 from reward_client._doctor.report import Diagnosis
 from reward_client._rows.forms import Columns
+from reward_client._rows.grouping import Grouping
+from reward_client._rows.scoring import RowInProgress
 from reward_client._rows.tables import AnyTable, TableT
 from reward_client._tokenization import TokenizerChoice
 from reward_client.errors import RewardClientError
@@ -309,7 +312,7 @@ class AsyncRewardClient:
         outcomes = await self.score_many(call.samples(), on_error="return", progress=progress)
         return call.results(outcomes)
 
-    async def stream_rows(
+    def stream_rows(
         self,
         rows: Iterable[Mapping[str, object]],
         *,
@@ -333,7 +336,12 @@ class AsyncRewardClient:
             InputError: As `score_rows`.
             ModelChangedError: If another model answers than at the start.
         """
-        grouping = stream_of_rows(rows, form, columns)
+        check_flags(progress=progress)
+        return self._scored(stream_of_rows(rows, form, columns), progress=progress)
+
+    async def _scored(
+        self, grouping: Grouping[RowInProgress], *, progress: bool
+    ) -> AsyncGenerator[dict[str, object]]:
         while not grouping.ended:
             async with self.stream(grouping.samples(), progress=progress) as results:
                 async for result in results:

@@ -40,6 +40,8 @@ from reward_client._client.spelling import checks_spelling, refuse_unknown
 from reward_client._client.streaming import OnError, Window, result_of, samples_bar
 from reward_client._doctor.report import Diagnosis
 from reward_client._rows.forms import Columns
+from reward_client._rows.grouping import Grouping
+from reward_client._rows.scoring import RowInProgress
 from reward_client._rows.tables import AnyTable, TableT
 from reward_client._tokenization import TokenizerChoice
 from reward_client.errors import RewardClientError
@@ -472,7 +474,12 @@ class RewardClient:
             InputError: As `score_rows`.
             ModelChangedError: If another model answers than at the start.
         """
-        grouping = stream_of_rows(rows, form, columns)
+        check_flags(progress=progress)
+        return self._scored(stream_of_rows(rows, form, columns), progress=progress)
+
+    def _scored(
+        self, grouping: Grouping[RowInProgress], *, progress: bool
+    ) -> Generator[dict[str, object]]:
         while not grouping.ended:
             with self.stream(grouping.samples(), progress=progress) as results:
                 for result in results:

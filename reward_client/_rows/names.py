@@ -1,6 +1,6 @@
 """The names of the columns that samples are made of, with data sets that have them.
 
-The names are those of the Hugging Face hub's preference, chat, instruction and process sets, and of
+The names come from the Hugging Face hub's preference, chat, instruction and process sets, and of
 TRL 1.16 ("Dataset formats and types") and LLaMA-Factory 0.9.5 (`data/README.md`).
 """
 

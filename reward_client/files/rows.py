@@ -18,7 +18,7 @@ from reward_client.files.reader import Line
 
 _DIGEST_BYTES = 16
 _OWN = ("row", "digest")
-"""What a line of results has besides the columns of the row and its rewards."""
+"""The names of the further columns of a line of results."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Rewards inside of other frameworks, with one module for each. None is imported until it is used."""
+"""Rewards inside other frameworks: one module for each, which imports the framework."""

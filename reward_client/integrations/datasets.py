@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import Any, TypeVar, cast
 
 import orjson
 
@@ -13,31 +14,30 @@ from reward_client._client.row_calls import RowsCall
 from reward_client._client.sync_client import RewardClient
 from reward_client._rows.forms import Columns
 from reward_client._rows.scoring import as_columns
-from reward_client._rows.tables import library_of
+from reward_client._rows.tables import ColumnTable, Library, library_of
 from reward_client.errors import InputError, ModelChangedError, RewardClientError
 from reward_client.files.settings import difference
 
-if TYPE_CHECKING:
-    from datasets import Dataset
+DatasetT = TypeVar("DatasetT", bound=ColumnTable)
 
 _COLUMN = "added"
 
 
 def add_rewards(
-    dataset: Dataset,
+    dataset: DatasetT,
     client: RewardClient,
     *,
     form: str | None = None,
     columns: Columns | None = None,
     batch_size: int = 10_000,
-) -> Dataset:
+) -> DatasetT:
     """Return a data set with its rewards as further columns.
 
     The cache of `datasets` keeps the rewards. Their fingerprint holds the settings of the client:
     another model behind the same URL gives other rewards, which ``dataset.map`` does not notice.
 
     Args:
-        dataset: The data set, in a form that `RewardClient.score_rows` takes.
+        dataset: The ``datasets.Dataset``, in a form that `RewardClient.score_rows` takes.
         client: The client that scores the rows.
         form: As in `RewardClient.score_rows`.
         columns: As in `RewardClient.score_rows`.
@@ -52,13 +52,8 @@ def add_rewards(
         RewardClientError: If a sample fails by a fault of the server. The cache keeps no such
             failure, and no rewards of a run that fails.
     """
-    if not isinstance(client, RewardClient):
-        raise InputError(f"add_rewards() needs a RewardClient, not {describe_type(client)}.")
-    library = library_of(dataset)
-    if library is None or not hasattr(dataset, "add_column"):
-        raise InputError(f"add_rewards() needs a datasets.Dataset, not {describe_type(dataset)}.")
-    from datasets import Features, Value
-
+    library = _checked(dataset, client)
+    datasets, table = import_module("datasets"), cast("Any", dataset)
     settings = client.settings()
 
     def score(batch: Mapping[str, Sequence[object]], indices: Sequence[int]) -> dict[str, object]:
@@ -73,21 +68,32 @@ def add_rewards(
             raise ModelChangedError(f"Cannot add rewards of two models: {changed}.")
         return {_COLUMN: [orjson.dumps(row).decode() for row in call.added(outcomes)]}
 
+    model = settings.fingerprint
+    data = table._fingerprint  # noqa: SLF001 - has no public name
     # As texts, since `datasets` takes the type of a column from its first rows.
-    cached = dataset.with_format(None).map(
+    cached = table.with_format(None).map(
         score,
         with_indices=True,
         batched=True,
         batch_size=batch_size,
-        remove_columns=dataset.column_names,
-        features=Features({_COLUMN: Value("string")}),
-        new_fingerprint=_fingerprint(dataset, settings.fingerprint, form, columns),
+        remove_columns=table.column_names,
+        features=datasets.Features({_COLUMN: datasets.Value("string")}),
+        new_fingerprint=_fingerprint(data, model, form, columns),
         desc="Rewards",
     )
     added = as_columns([orjson.loads(text) for text in cached[_COLUMN]])
-    return library.extended(dataset, added)  # type: ignore[no-any-return]
+    return cast("DatasetT", library.extended(dataset, added))
 
 
-def _fingerprint(dataset: Dataset, settings: str, form: str | None, columns: Columns | None) -> str:
-    key = repr((dataset._fingerprint, settings, form, columns))  # noqa: SLF001 - has no public name
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
+def _checked(dataset: object, client: object) -> Library:
+    """Return the library of the data set, after a check of both arguments."""
+    if not isinstance(client, RewardClient):
+        raise InputError(f"add_rewards() needs a RewardClient, not {describe_type(client)}.")
+    library = library_of(dataset)
+    if library is None or not hasattr(dataset, "add_column"):
+        raise InputError(f"add_rewards() needs a datasets.Dataset, not {describe_type(dataset)}.")
+    return library
+
+
+def _fingerprint(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -141,12 +141,18 @@ CALLS: dict[str, Callable[..., Any]] = {
     "RewardClient": lambda **o: RewardClient(NOWHERE, **o),
     "RewardClient.from_openai": lambda **o: RewardClient.from_openai(carrier(), **o),
     "RewardClient.score_many": lambda **o: RewardClient(NOWHERE).score_many([], **o),
+    "RewardClient.score_rows": lambda **o: RewardClient(NOWHERE).score_rows([], **o),
+    "RewardClient.stream_rows": lambda **o: RewardClient(NOWHERE).stream_rows([], **o),
     "RewardClient.stream": lambda **o: RewardClient(NOWHERE).stream([], **o),
     "AsyncRewardClient": lambda **o: AsyncRewardClient(NOWHERE, **o),
     "AsyncRewardClient.from_openai": lambda **o: AsyncRewardClient.from_openai(carrier(), **o),
     "AsyncRewardClient.score_many": lambda **o: (
         AsyncRewardClient(NOWHERE).score_many([], **o).send(None)
     ),
+    "AsyncRewardClient.score_rows": lambda **o: (
+        AsyncRewardClient(NOWHERE).score_rows([], **o).send(None)
+    ),
+    "AsyncRewardClient.stream_rows": lambda **o: AsyncRewardClient(NOWHERE).stream_rows([], **o),
     "AsyncRewardClient.stream": lambda **o: AsyncRewardClient(NOWHERE).stream([], **o),
     "StepHead": lambda **o: heads.StepHead(
         **{"step_token": 1, "good_label": 1, "aggregate": "min", **o}

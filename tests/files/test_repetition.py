@@ -31,7 +31,7 @@ def score(client: RewardClient, folder: Path, rows: list[Any], **options: Any) -
         (BAD, "InputError: Cannot score a row with the column 'history'"),
         (LONG, "PromptTooLongError: "),
         ([], "InputError: Cannot read the line: it is not a JSON object."),
-        ({"prompt": "2 + 2?", "responses": ["4", 5]}, "InputError: Responses must be"),
+        ({"prompt": "2 + 2?", "responses": ["4", 5]}, "InputError: A response must be"),
         ({"chosen": [], "rejected": []}, "InputError: "),
     ],
 )

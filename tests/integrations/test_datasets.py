@@ -10,7 +10,7 @@ import datasets
 import pytest
 from datasets import Dataset
 
-from reward_client import InputError, RewardClient, ScalarHead, ServerUnreachableError
+from reward_client import InputError, RewardClient, ServerUnreachableError
 from reward_client.integrations.datasets import add_rewards
 from reward_client.testing import RewardServer
 
@@ -42,6 +42,10 @@ def on_disk(folder: Path, rows: list[dict[str, Any]]) -> Dataset:
     return datasets.load_from_disk(folder)
 
 
+def port_of(server: RewardServer) -> int:
+    return int(server.url.rpartition(":")[2])
+
+
 def test_rewards_are_those_of_score_rows(client: RewardClient, tmp_path: Path) -> None:
     rows = [PAIR, LONG, {**PAIR, "chosen": None}] * 3
     expected = client.score_rows(rows)
@@ -49,39 +53,56 @@ def test_rewards_are_those_of_score_rows(client: RewardClient, tmp_path: Path) -
         scored = add_rewards(
             on_disk(tmp_path / f"{batch_size}", rows), client, batch_size=batch_size
         )
-        assert scored.column_names == [*PAIR, "form", "reward", "error", "token_count"] or set(
-            scored.column_names
-        ) == {*PAIR, "form", "reward", "error", "token_count"}
+        assert [*scored.column_names] == [*PAIR, "form", "reward", "token_count", "error"]
         assert scored["form"][:] == [row["form"] for row in expected]
         for found, row in zip(scored["reward"], expected, strict=True):
-            assert found == (row["reward"] and pytest.approx(row["reward"], abs=1e-4))
+            for side, reward in (row["reward"] or {}).items():
+                assert found[side] == (reward and pytest.approx(reward, abs=1e-4))
+            assert found is not None or row["reward"] is None
         assert scored[1]["error"]["rejected"]["type"] == "PromptTooLongError"
 
 
-def test_the_cache_is_of_one_model(
-    server: RewardServer, client: RewardClient, tmp_path: Path
-) -> None:
-    dataset = on_disk(tmp_path / "data", [PAIR] * 5)
-    first = add_rewards(dataset, client)
-    scored = len(server.requests)
-    again = add_rewards(dataset, client)
-    assert first[:] == again[:]
-    assert not [each for each in server.requests[scored:] if batch_of(each) > 5]
-    with RewardClient(server.url, head=ScalarHead(), bos=True) as other:
-        changed = add_rewards(dataset, other)
-    assert changed._fingerprint != first._fingerprint or changed[:] == first[:]
+def test_the_cache_is_of_one_model(tmp_path: Path) -> None:
+    dataset = on_disk(tmp_path / "data", [{**PAIR, "id": str(n)} for n in range(20)])
+    with RewardServer() as server:
+        port = port_of(server)
+        with RewardClient(server.url) as client:
+            first = add_rewards(dataset, client)
+        with RewardClient(server.url) as client:
+            client.settings()
+            asked = len(server.requests)
+            again = add_rewards(dataset, client)
+            assert len(server.requests) == asked
+        assert again[:] == first[:]
+    # Another model at the same address, under the same name.
+    with (
+        RewardServer(port=port, values=lambda ids: len(ids) / 7) as server,
+        RewardClient(server.url) as client,
+    ):
+        other = add_rewards(dataset, client)
+    tokens = other[0]["token_count"]["chosen"]
+    assert other[0]["reward"]["chosen"] == pytest.approx(tokens / 7, abs=1e-4)
+    assert first[0]["reward"]["chosen"] != pytest.approx(tokens / 7, abs=1e-4)
 
 
-def batch_of(request: Any) -> int:
-    return len(request.body or b"") // 1000
+def test_the_cache_is_of_one_form(client: RewardClient, tmp_path: Path) -> None:
+    row = {"prompt": "1 + 1?", "response": "2.", "answer": "3."}
+    dataset = on_disk(tmp_path / "data", [row] * 3)
+    response = add_rewards(dataset, client)
+    answer = add_rewards(dataset, client, columns={"prompt": "prompt", "response": "answer"})
+    assert response[0]["reward"] != answer[0]["reward"]
 
 
 def test_failures_of_the_server_are_not_cached(tmp_path: Path) -> None:
     dataset = on_disk(tmp_path / "data", [PAIR] * 5)
-    with RewardServer() as server, RewardClient(server.url, retry=1) as client:
+    with RewardServer() as server:
+        port = port_of(server)
+        client = RewardClient(server.url, retry=1)
         client.settings()
-    with RewardClient(server.url, retry=1) as client, pytest.raises(ServerUnreachableError):
+    with client, pytest.raises(ServerUnreachableError):
         add_rewards(dataset, client)
+    with RewardServer(port=port) as server, RewardClient(server.url) as client:
+        assert add_rewards(dataset, client)["error"][:] == [None] * 5
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,11 @@ def list_numbers(values: Iterable[float]) -> str:
     return ", ".join(f"{value:.6g}" for value in values)
 
 
+def percent(share: float) -> str:
+    """Return a part of 1 with one digit after the point, such as ``"87.5%"``."""
+    return f"{share:.1%}"
+
+
 def count(number: int, noun: str) -> str:
     """Return a number with its noun: ``"1 row"``, ``"1,000 rows"``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import islice
+from typing import Self, TypeVar
+
+from reward_client._base.json_values import as_list, as_mapping, is_list
 
 T = TypeVar("T")
 
@@ -19,6 +22,33 @@ class Layout:
     """
 
     sides: tuple[tuple[str | None, int | None], ...] = ((None, None),)
+
+    @classmethod
+    def read(cls, rewards: object) -> Self:
+        """Return the layout of the rewards of a row, which `of` has made."""
+        sides = as_mapping(rewards)
+        if sides is None:
+            return cls(((None, len(rewards) if is_list(rewards) else None),))
+        return cls(
+            tuple((name, len(side) if is_list(side) else None) for name, side in sides.items())
+        )
+
+    def flat(self, laid: object) -> list[object]:
+        """Return the value of each sample from a column: the reverse of `of`.
+
+        Args:
+            laid: The column. A part of another layout counts as None for each of its samples.
+        """
+        named = as_mapping(laid) or {}
+        values: list[object] = []
+        for name, count in self.sides:
+            side = laid if name is None else named.get(name)
+            if count is None:
+                values.append(side)
+            else:
+                items = list(islice(as_list(side) or (), count))
+                values += [*items, *[None] * (count - len(items))]
+        return values
 
     def of(self, values: Sequence[T]) -> object:
         """Return one value for each sample in the layout."""

@@ -20,6 +20,7 @@ _OPTIONS = (
     ("on_control_tokens", "on_control_tokens", "--on-control-tokens"),
     ("on_unanswered", "on_unanswered", "--on-unanswered"),
     ("head", "head", "--head"),
+    ("by", "by", "--by"),
 )
 """Name for the client, name among the parsed options, and name on the command line."""
 

@@ -38,7 +38,7 @@ def show(text: object, *, is_error: bool = False, colours: Mapping[str, Colour] 
         if is_error:
             return
         raise _closed()
-    encoding = stream.encoding or "utf-8"
+    encoding = text_encoding(is_error=is_error)
     line = printable(str(text)).encode(encoding, "backslashreplace").decode(encoding)
     if colours and _shows_colours(stream):
         words = "|".join(map(re.escape, colours))
@@ -59,6 +59,12 @@ def write(text: str) -> None:
     """
     with _stdout_errors():
         print(text, end="", flush=True)
+
+
+def text_encoding(*, is_error: bool = False) -> str:
+    """Return the encoding of stdout, or of stderr."""
+    stream = sys.stderr if is_error else sys.stdout
+    return getattr(stream, "encoding", None) or "utf-8"
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
-from reward_client import ServerUnreachableError
+from reward_client import InputError, ServerUnreachableError
 from reward_client._base.options import BASE_URL_VARIABLE
+from reward_client.cli._histogram import bars
 from reward_client.cli._option_names import in_options
 from reward_client.cli._options import (
     Commands,
@@ -17,7 +19,13 @@ from reward_client.cli._options import (
     add_wait_option,
     open_client,
 )
-from reward_client.cli._output import binary_stdout, show, show_error, shows_progress
+from reward_client.cli._output import (
+    binary_stdout,
+    show,
+    show_error,
+    shows_progress,
+    text_encoding,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -43,6 +51,7 @@ def add_to(commands: Commands) -> None:
         examples=(
             "reward-client score in.jsonl out.jsonl --url http://localhost:8000",
             "reward-client score in.jsonl out.jsonl --url http://localhost:8000 --retry-failed",
+            "reward-client score pairs.jsonl out.jsonl --url http://localhost:8000 --by subset",
             "cat in.jsonl | reward-client score - - --url http://localhost:8000 > rewards.jsonl",
         ),
     )
@@ -71,6 +80,11 @@ def add_to(commands: Commands) -> None:
         "or hub name of a tokenizer",
     )
     parser.add_argument("--retry-failed", action="store_true", help="score failed rows again")
+    parser.add_argument(
+        "--by",
+        metavar="COLUMN",
+        help="count the rows of each value of this column apart, such as those of each subset",
+    )
     parser.set_defaults(run=_score)
 
 
@@ -83,6 +97,8 @@ def _score(options: argparse.Namespace) -> int:
             client.wait_until_ready(timeout=options.wait)
         try:
             summary = _scored(client, options)
+        except InputError as error:
+            raise OptionError(error) from error
         except (KeyboardInterrupt, ServerUnreachableError):
             show_error(
                 "stopped; stdout cannot be resumed."
@@ -90,10 +106,18 @@ def _score(options: argparse.Namespace) -> int:
                 else "stopped; run the same command to resume."
             )
             raise
-    show(in_options(summary, options), is_error=is_pipe)
+    _show_summary(summary, options, is_error=is_pipe)
     if summary.can_retry and not options.retry_failed and not is_pipe:
         show("Add --retry-failed to score rows again that failed by a fault of the server.")
     return _SOME_FAILED if summary.failed else 0
+
+
+def _show_summary(summary: ScoreSummary, options: argparse.Namespace, *, is_error: bool) -> None:
+    show(in_options(summary, options), is_error=is_error)
+    if summary.histogram:
+        encoding = text_encoding(is_error=is_error)
+        lines = bars(summary.histogram, get_terminal_size().columns, encoding)
+        show("\n".join(["histogram of the rewards:", *lines]), is_error=is_error)
 
 
 def _scored(client: RewardClient, options: argparse.Namespace) -> ScoreSummary:
@@ -105,11 +129,12 @@ def _scored(client: RewardClient, options: argparse.Namespace) -> ScoreSummary:
     if options.output == _PIPE:
         stream = binary_stdout()
         progress = shows_progress() and not stream.isatty()
-        return score_stream(client, source, stream, progress=progress)
+        return score_stream(client, source, stream, progress=progress, by=options.by)
     return score_file(
         client,
         source,
         options.output,
         retry_failed=options.retry_failed,
         progress=shows_progress(),
+        by=options.by,
     )

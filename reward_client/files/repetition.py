@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from reward_client._client.failures import fault_of
+from reward_client._rows.scored import ScoredRow
 from reward_client.errors import FileError
-from reward_client.files.summary import row_errors
 
 _FIRST = 100
 """Rows at the start of a file: if all of them fail alike, the others would too."""
@@ -40,7 +40,7 @@ class Repetition:
         Raises:
             FileError: If all other rows would fail like the last ones.
         """
-        errors = row_errors(result)
+        errors = ScoredRow(result).errors()
         first = errors[0] if errors else None
         if first is None or None in errors:
             self._type, self._count = "", 0

@@ -32,6 +32,7 @@ from reward_client.errors import (
     RewardClientError,
     ServerUnreachableError,
 )
+from reward_client.files.groups import check_by, with_column
 from reward_client.files.reader import Line, Source
 from reward_client.files.repetition import Repetition
 from reward_client.files.results import (
@@ -51,7 +52,8 @@ from reward_client.files.settings import (
     settings_path,
     write_settings,
 )
-from reward_client.files.summary import ScoreSummary, Tally
+from reward_client.files.summary import ScoreSummary
+from reward_client.files.tally import Tally
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -67,6 +69,7 @@ def score_file(
     *,
     retry_failed: bool = False,
     progress: bool = False,
+    by: str | None = None,
 ) -> ScoreSummary:
     """Score a file of JSON lines, or resume an earlier run.
 
@@ -79,9 +82,11 @@ def score_file(
             run are written beside it (``….settings.json``).
         retry_failed: Score rows again that failed in an earlier run.
         progress: Show a progress bar.
+        by: The name of a column. The summary counts the rows of each of its values apart.
 
     Raises:
-        InputError: If an argument or an option is invalid.
+        InputError: If an argument or an option is invalid, or if none of the first 100 rows has the
+            column ``by``.
         FileError: If a file cannot be read or written, if another process is writing the output, if
             the output belongs to another input, model or setting, or if the first 100 rows fail
             alike. All written results are kept.
@@ -91,10 +96,12 @@ def score_file(
     """
     _check_arguments(client, source, destination)
     check_flags(retry_failed=retry_failed, progress=progress)
+    check_by(by)
     origin, target = Path(source), real_path(Path(destination))
     with ExitStack() as stack:
         rows = stack.enter_context(Source(origin))
         _check_target(origin, target)
+        lines = with_column(rows.lines(), by)
         monitor = _ServerMonitor(client)
         results = stack.enter_context(Results(target))
         # A retry writes a second file, which replaces the output at the end. A stopped retry is
@@ -109,7 +116,7 @@ def score_file(
                 before = results.whole_lines()
                 results = stack.enter_context(Results(retry))
         reader = RowReader(settings_digest(monitor.settings))
-        run = _Run(rows, results, reader)
+        run = _Run(rows, lines, results, reader, by)
         run.skip_written()
         summary = run.score(client, monitor, before, progress=progress)
         monitor.warn_of_midnight()
@@ -121,7 +128,12 @@ def score_file(
 
 
 def score_stream(
-    client: RewardClient, source: str | PathLike[str], stream: BinaryIO, *, progress: bool = False
+    client: RewardClient,
+    source: str | PathLike[str],
+    stream: BinaryIO,
+    *,
+    progress: bool = False,
+    by: str | None = None,
 ) -> ScoreSummary:
     """Score a file of JSON lines into a stream, such as stdout. The run cannot be resumed.
 
@@ -130,15 +142,17 @@ def score_stream(
         source: The input, as for `score_file`.
         stream: The output. Each line is flushed.
         progress: Show a progress bar.
+        by: As in `score_file`.
 
     Raises:
         FileError: If the stream cannot be written.
         RewardClientError: As in `score_file`.
     """
     with Source(Path(source)) as rows:
+        lines = with_column(rows.lines(), by)
         monitor = _ServerMonitor(client)
         reader = RowReader(settings_digest(monitor.settings))
-        run = _Run(rows, Stream(stream), reader)
+        run = _Run(rows, lines, Stream(stream), reader, by)
         return run.score(client, monitor, (), progress=progress)
 
 
@@ -162,14 +176,22 @@ class _Run:
         end: Bytes of the input that were read for rows with earlier results.
     """
 
-    def __init__(self, source: Source, results: Results | Stream, reader: RowReader) -> None:
-        self.tally = Tally()
+    def __init__(
+        self,
+        source: Source,
+        lines: Iterator[Line],
+        results: Results | Stream,
+        reader: RowReader,
+        by: str | None,
+    ) -> None:
+        self.tally = Tally(by)
+        self._by = by
         self._repetition = Repetition(source.path, resumes=isinstance(results, Results))
         self.end = 0
         self._source = source
         self._results = results
         self._reader = reader
-        self._lines = source.lines()
+        self._lines = lines
 
     def skip_written(self) -> None:
         """Skip the rows with earlier results, after a check that the results belong to them."""
@@ -241,8 +263,11 @@ class _Run:
             self.tally.add(orjson.loads(row.kept), is_kept=True)
             return
         result = result_of(row, outcomes)
-        self._results.append(result_line(row, result))
-        self.tally.add(result, is_kept=False, unread=row.unread)
+        line = result_line(row, result)
+        self._results.append(line)
+        # The group stands in a column of the row, which the line repeats.
+        counted = result if self._by is None else orjson.loads(line)
+        self.tally.add(counted, is_kept=False, unread=row.unread)
         self._repetition.check(result, self.tally.rows)
 
     def _checked(self, written: bytes, line: Line | None) -> dict[str, object]:

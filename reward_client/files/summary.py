@@ -1,28 +1,81 @@
-"""Summarize the results of a file in constant memory."""
+"""The summary of a scored file, in numbers and in words."""
 
 from __future__ import annotations
 
-import math
-import random
-from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import NamedTuple
 
-from reward_client._base.json_values import as_list, as_mapping
-from reward_client._base.wording import count, shorten
-from reward_client._client.failures import fault_of
+from reward_client._base.wording import count, percent, shorten
 from reward_client._printable import one_line
 
-_SAMPLE_SIZE = 50_000
-"""Quantiles of more rewards are estimated from a sample of this size (error: 0.5 % of rank)."""
 _REASON_CHARACTERS = 400
-_MAX_COLUMNS = 100
-"""Names of columns to remember: a file may have other ones in each row."""
 _COLUMNS_CHARACTERS = 400
-_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_GROUP_CHARACTERS = 40
+
+
+class Bin(NamedTuple):
+    """A bin of a histogram.
+
+    Attributes:
+        low: The lower edge, which belongs to the bin.
+        high: The upper edge, which belongs to the next bin if there is one.
+        share: The part of all rewards in it, from 0 to 1.
+    """
+
+    low: float
+    high: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairSummary:
+    """Accuracy of the rewards of pairs: is the reward of chosen above the one of rejected?
+
+    A row whose sides are lists counts as one pair, with the part of its comparisons that are right.
+
+    Attributes:
+        count: Number of rows whose chosen and rejected samples all have a reward.
+        accuracy: Part of the pairs in which chosen has the larger reward. A tie counts one half.
+        interval: The 95 % score interval of the accuracy (Wilson, 1927).
+        ties: Number of comparisons with equal rewards.
+        margin: Mean of the reward of chosen minus the reward of rejected.
+    """
+
+    count: int
+    accuracy: float
+    interval: tuple[float, float]
+    ties: int
+    margin: float
+
+    def __str__(self) -> str:
+        """Format the summary as a line for people."""
+        low, high = self.interval
+        return (
+            f"{count(self.count, 'pair')}: accuracy {percent(self.accuracy)} (95% interval "
+            f"{percent(low)} to {percent(high)}), {count(self.ties, 'tie')}, "
+            f"mean margin {self.margin:.4g}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSummary:
+    """Counts of the rows with one value in a column.
+
+    Attributes:
+        name: The value as text; ``"(no value)"`` for rows without one, and ``"(others)"`` for the
+            rows of all groups beyond the 50 largest ones.
+        rows: Number of rows.
+        failed: Number of failed rows.
+        mean: Mean of the rewards; None without rewards.
+        pairs: Accuracy of the pairs; None without pairs.
+    """
+
+    name: str
+    rows: int
+    failed: int
+    mean: float | None
+    pairs: PairSummary | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +92,11 @@ class ScoreSummary:
         rewards: ``min``, ``5%``, ``25%``, ``50%``, ``75%``, ``95%`` and ``max`` of all rewards,
             including each reward of a row with several responses. Empty without rewards. Above
             50,000 rewards, quantiles are estimated from a random sample.
+        sides: The same for the rewards of ``chosen`` and of ``rejected``; empty without pairs.
+        histogram: At most ten bins with all rewards, from the same sample; empty if all are equal.
+        pairs: Accuracy of the pairs; None without pairs.
+        by: The column of the groups, if any.
+        groups: The groups of the column's values, in the order of their first rows.
         conversations: Number of conversations that this run scored.
         tokens: Number of tokens in these conversations.
         seconds: Duration of this run.
@@ -51,6 +109,11 @@ class ScoreSummary:
     can_retry: bool
     kept: int
     rewards: Mapping[str, float]
+    sides: Mapping[str, Mapping[str, float]]
+    histogram: Sequence[Bin]
+    pairs: PairSummary | None
+    by: str | None
+    groups: Sequence[GroupSummary]
     conversations: int
     tokens: int
     seconds: float
@@ -76,9 +139,14 @@ class ScoreSummary:
         if self.unread:
             names = ", ".join(name if name.isprintable() else repr(name) for name in self.unread)
             lines.append(f"columns that were not read: {shorten(names, _COLUMNS_CHARACTERS)}")
-        if self.rewards:
-            shown = ", ".join(f"{name} {value:.4g}" for name, value in self.rewards.items())
-            lines.append(f"rewards: {shown}")
+        if self.pairs:
+            lines.append(str(self.pairs))
+        for name, rewards in {"rewards": self.rewards, **self.sides}.items():
+            if rewards:
+                shown = ", ".join(f"{share} {value:.4g}" for share, value in rewards.items())
+                lines.append(f"{name}: {shown}")
+        if self.groups:
+            lines += _aligned([_heading(self.by, self.pairs), *map(_cells, self.groups)])
         if self.conversations:
             lines.append(
                 f"{count(self.conversations, 'conversation')} in {self.seconds:.1f} s: "
@@ -88,131 +156,29 @@ class ScoreSummary:
         return "\n".join(lines)
 
 
-class Tally:
-    """Running counts of new and earlier results."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.kept = 0
-        self.conversations = 0
-        self.tokens = 0
-        self.failures: Counter[str] = Counter()
-        self._reasons: dict[str, tuple[int, str]] = {}
-        self._can_retry = False
-        self._unread: dict[str, None] = {}
-        self._rewards = _Rewards()
-
-    def add(
-        self, result: Mapping[str, object], *, is_kept: bool, unread: Iterable[str] = ()
-    ) -> None:
-        """Count a result.
-
-        Args:
-            result: The result.
-            is_kept: True if an earlier run wrote it.
-            unread: The names of the row's columns that no sample is made of.
-        """
-        for name in unread:
-            if len(self._unread) < _MAX_COLUMNS:
-                self._unread[name] = None
-        errors = [error for error in row_errors(result) if error is not None]
-        if errors:
-            self.failures[errors[0].type] += 1
-            self._reasons.setdefault(errors[0].type, (self.rows, errors[0].message))
-            self._can_retry |= any(fault_of(error.type) == "server" for error in errors)
-        self.rows += 1
-        rewards = [*_numbers(result.get("reward"))]
-        for reward in rewards:
-            self._rewards.add(reward)
-        if is_kept:
-            self.kept += 1
-        else:
-            counts = [*_numbers(result.get("token_count"))]
-            # Some conversations have no scalar reward, and some have no token count.
-            self.conversations += max(len(rewards), len(counts))
-            self.tokens += int(sum(counts))
-
-    def summary(self, seconds: float) -> ScoreSummary:
-        """Return the summary of all counted results."""
-        return ScoreSummary(
-            rows=self.rows,
-            failures=dict(self.failures.most_common()),
-            reasons={error: self._reasons[error] for error, _ in self.failures.most_common()},
-            can_retry=self._can_retry,
-            kept=self.kept,
-            rewards=self._rewards.quantiles(),
-            conversations=self.conversations,
-            tokens=self.tokens,
-            seconds=seconds,
-            unread=tuple(self._unread),
-        )
+def _heading(by: str | None, pairs: PairSummary | None) -> list[str]:
+    last = ["pairs", "accuracy", "95% interval", "ties", "mean margin"] if pairs else []
+    return [shorten(one_line(f"by {by}"), _GROUP_CHARACTERS), "rows", "failed", "mean", *last]
 
 
-class _Rewards:
-    """Minimum, maximum and a uniform sample (reservoir sampling) of a stream of rewards."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._sample = array("d")
-        self._min = math.inf
-        self._max = -math.inf
-        self._random = random.Random(0)  # noqa: S311 - a fixed seed makes summaries reproducible
-
-    def add(self, reward: float) -> None:
-        self._count += 1
-        self._min = min(self._min, reward)
-        self._max = max(self._max, reward)
-        if len(self._sample) < _SAMPLE_SIZE:
-            self._sample.append(reward)
-        else:
-            index = self._random.randrange(self._count)
-            if index < _SAMPLE_SIZE:
-                self._sample[index] = reward
-
-    def quantiles(self) -> dict[str, float]:
-        if not self._sample:
-            return {}
-        ranked = sorted(self._sample)
-        middle = {f"{share:.0%}": ranked[round(share * (len(ranked) - 1))] for share in _QUANTILES}
-        return {"min": self._min, **middle, "max": self._max}
+def _cells(group: GroupSummary) -> list[str]:
+    cells = [shorten(one_line(group.name), _GROUP_CHARACTERS), f"{group.rows:,}"]
+    cells += [f"{group.failed:,}", "" if group.mean is None else f"{group.mean:.4g}"]
+    pairs = group.pairs
+    if pairs is None:
+        return cells
+    low, high = pairs.interval
+    interval = f"{percent(low)} to {percent(high)}"
+    shown = [f"{pairs.count:,}", percent(pairs.accuracy), interval, f"{pairs.ties:,}"]
+    return [*cells, *shown, f"{pairs.margin:.4g}"]
 
 
-class RowError(NamedTuple):
-    """An error in a result.
-
-    Attributes:
-        type: Name of the class of the error.
-        message: Message of the error.
-    """
-
-    type: str
-    message: str
-
-
-def row_errors(result: Mapping[str, object]) -> tuple[RowError | None, ...]:
-    """Return the errors of a row, with None for each sample that has a reward.
-
-    Returns:
-        An empty tuple for a row without errors.
-    """
-    error = result.get("error")
-    if error is None:
-        return ()
-    mapping = as_mapping(error) or {}
-    if isinstance(mapping.get("type"), str):
-        return (_row_error(mapping),)
-    items = (*mapping.values(), *(as_list(error) or ()))
-    return tuple(None if item is None else _row_error(as_mapping(item) or {}) for item in items)
-
-
-def _row_error(error: Mapping[str, object]) -> RowError:
-    return RowError(str(error.get("type", "unknown")), str(error.get("message", "")))
-
-
-def _numbers(value: object) -> Iterator[float]:
-    """Iterate over the numbers in a value of any result shape."""
-    if isinstance(value, int | float):
-        yield value
-    for item in chain((as_mapping(value) or {}).values(), as_list(value) or ()):
-        if isinstance(item, int | float):
-            yield item
+def _aligned(table: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Format a table: names to the left, and numbers to the right."""
+    columns = max(map(len, table))
+    filled = [[*row, *[""] * (columns - len(row))] for row in table]
+    widths = [max(map(len, column)) for column in zip(*filled, strict=True)]
+    for name, *numbers in filled:
+        cells = [name.ljust(widths[0])]
+        cells += [each.rjust(width) for each, width in zip(numbers, widths[1:], strict=True)]
+        yield "  ".join(cells).rstrip()

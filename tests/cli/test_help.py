@@ -60,7 +60,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The files that the examples name."""
     monkeypatch.chdir(tmp_path)
     rows = [{"messages": pair["chosen"]} for pair in demo_pairs()[:3]]
-    for name, content in (("in.jsonl", rows), ("pairs.jsonl", demo_pairs()[:3])):
+    pairs = [{**pair, "subset": "sums"} for pair in demo_pairs()[:3]]
+    for name, content in (("in.jsonl", rows), ("pairs.jsonl", pairs)):
         Path(name).write_text("".join(json.dumps(row) + "\n" for row in content), "utf-8")
     checkpoint(tmp_path / "my-reward-model", seqcls())
     return tmp_path

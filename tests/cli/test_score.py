@@ -283,3 +283,54 @@ def score_words(
         capture_output=True,
         check=False,
     )
+
+
+PAIRS = [
+    {
+        "prompt": "2 + 2?" + " " * n,
+        "chosen": "It is 4.",
+        "rejected": "It is 5.",
+        "subset": "odd" if n % 2 else "even",
+    }
+    for n in range(20)
+]
+
+
+def test_groups(server: RewardServer, capsys: pytest.CaptureFixture[str]) -> None:
+    write_rows(Path("in.jsonl"), PAIRS)
+    assert run("--url", server.url, "--by", "subset") == 0
+    out = capsys.readouterr().out
+    assert "20 pairs: accuracy " in out
+    assert re.search(r"^by subset  rows .*\neven +10 .*\nodd +10 ", out, re.MULTILINE)
+
+
+def test_a_column_that_no_row_has(capsys: pytest.CaptureFixture[str]) -> None:
+    write_rows(Path("in.jsonl"), PAIRS)
+    assert run("--url", "http://127.0.0.1:9", "--by", "set") == 2
+    assert capsys.readouterr().err == (
+        "reward-client: Cannot group by 'set': no row has the column. There are: prompt, chosen, "
+        "rejected, subset.\n"
+    )
+
+
+@pytest.mark.parametrize(("encoding", "block"), [("utf-8", "█"), ("ascii", "#")])
+def test_the_histogram_of_a_terminal(server: RewardServer, encoding: str, block: str) -> None:
+    write_rows(Path("in.jsonl"), PAIRS)
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, "score", "in.jsonl", "out.jsonl", "--url", server.url],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONIOENCODING": encoding,
+            "COLUMNS": "70",
+        },
+        capture_output=True,
+        check=True,
+    )
+    _, bars = done.stdout.decode(encoding).split("histogram of the rewards:\n")
+    lines = bars.splitlines()
+    assert 2 <= len(lines) <= 10
+    assert max(map(len, lines)) <= 70
+    assert block in bars
+    shares = [float(line.split()[-1].removesuffix("%")) for line in lines]
+    assert sum(shares) == pytest.approx(100, abs=0.05 * len(lines))

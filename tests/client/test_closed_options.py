@@ -38,7 +38,14 @@ MODULES = [
 ] + ["reward_client.tokenizing", "reward_client.errors"]
 # Made by the package for its callers, and not by them.
 RESULTS = {"ScoreResult", "RecordedRequest", "ReferenceValues", "ScoreSummary", "Verification"}
-RESULTS |= {"ExportReport", "RewardStream", "AsyncRewardStream"}
+RESULTS |= {
+    "Bin",
+    "GroupSummary",
+    "PairSummary",
+    "ExportReport",
+    "RewardStream",
+    "AsyncRewardStream",
+}
 
 # What modules import for type checkers only.
 ONLY_FOR_TYPE_CHECKERS = dict(vars(abc)) | {

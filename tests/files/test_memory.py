@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from reward_client import RewardClient
+from reward_client._base import reservoir
 from reward_client._rows import grouping as scoring
 from reward_client._transport import ledger
 from reward_client.files import score_file
-from reward_client.files import summary as summary_module
-from reward_client.files.summary import Tally
+from reward_client.files.tally import Tally
 
 from ..support.fake_vllm import FakeVllm
 from .conftest import read_rows, write_rows
@@ -47,7 +47,7 @@ def test_memory_is_flat(
 ) -> None:
     caplog.set_level("WARNING", "reward_client")  # pytest keeps every record
     monkeypatch.setattr(scoring, "_MAX_WAITING", 100)
-    monkeypatch.setattr(summary_module, "_SAMPLE_SIZE", 100)
+    monkeypatch.setattr(reservoir, "SIZE", 100)
     monkeypatch.setattr(ledger, "_SIZE", 100)
     monkeypatch.setattr(fake, "requests", Forgetful())
     write_rows(tmp_path / "few", map(row, range(FEW)))

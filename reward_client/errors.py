@@ -23,6 +23,7 @@
     │   ├── PromptTooLongError
     │   └── TokenizerMismatchError
     ├── RecipeError                 a recipe is missing or broken, or contradicts the server
+    ├── EvaluationError             the score of a benchmark cannot be computed from its rows
     ├── ExportError                 a checkpoint cannot be exported, or its export is wrong
     ├── FileError                   a file cannot be read or written, or a run cannot be resumed
     ├── ReplicaMismatchError        replicas do not serve the same model
@@ -50,6 +51,7 @@ __all__ = [
     "BadRequestError",
     "BatchError",
     "EngineDeadError",
+    "EvaluationError",
     "ExportError",
     "FileError",
     "GenerationError",
@@ -255,6 +257,10 @@ class RecipeError(RewardClientError):
     """A recipe does not exist, is broken, or contradicts the model or the server."""
 
 
+class EvaluationError(RewardClientError):
+    """The score of a benchmark cannot be computed: rows failed, are missing, or do not fit."""
+
+
 class ExportError(RewardClientError):
     """A checkpoint cannot be exported, its export is wrong, or a folder cannot be written."""
 
@@ -339,6 +345,7 @@ FAULTS: Mapping[type, Literal["sample", "server"]] = MappingProxyType(
         # The wrong tokenizer is wrong for every sample.
         TokenizerMismatchError: "server",
         RecipeError: "server",
+        EvaluationError: "sample",
         ExportError: "server",
         FileError: "server",
         ReplicaMismatchError: "server",

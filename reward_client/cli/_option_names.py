@@ -21,10 +21,13 @@ _OPTIONS = (
     ("on_unanswered", "on_unanswered", "--on-unanswered"),
     ("head", "head", "--head"),
     ("by", "by", "--by"),
+    ("threshold", "threshold", "--threshold"),
 )
 """Name for the client, name among the parsed options, and name on the command line."""
 
 _PHRASES = (
+    ("retry_failed=True", "retry_failed", "--retry-failed"),
+    ("allow_failed=True", "allow_failed", "--allow-failed"),
     ("Connection(verify=…, cert=…)", "ca", "--ca"),
     ("call wait_until_ready() first (--wait in commands)", "wait", "add --wait SECONDS"),
 )

@@ -10,9 +10,12 @@ from .svg import WIDTH, Drawing
 # The contents in a few words; short where several packages share a row.
 CONTENTS = {
     "cli": "the command reward-client",
+    "integrations": "other frameworks",
+    "evaluation": "published benchmarks",
     "export": "checkpoints rewritten",
     "files": "files scored",
     "_client": "RewardClient and AsyncRewardClient",
+    "_rows": "rows of data sets, and their rewards",
     "_doctor": "each step of a server, checked",
     "_scoring": "prompts in, rewards out; batches",
     "_replicas": "which server gets which work",

@@ -1,0 +1,105 @@
+"""A benchmark: the rows of its file, its rule, and its table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from reward_client._base.arrays import to_builtin
+from reward_client._base.json_values import as_mapping, as_sequence
+from reward_client.evaluation.measures import Measure
+from reward_client.evaluation.rows import BenchmarkRow
+from reward_client.evaluation.units import Totals, Unit
+
+Row: TypeAlias = Mapping[str, object]
+Units: TypeAlias = Callable[[Iterable[BenchmarkRow], float], Iterator[Unit]]
+
+NOTED = ""
+"""The first name of slots that are no part of the table, but of its notes."""
+EQUAL = (NOTED, "equal")
+LEFT_OUT = (NOTED, "left out")
+REPEATED = (NOTED, "repeated")
+_NOTES = {
+    EQUAL: "with equal rewards for a better and a worse answer",
+    LEFT_OUT: "without a winner, which are left out",
+    REPEATED: "that repeat an earlier one, and are left out",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """A benchmark.
+
+    Attributes:
+        name: The name for callers, such as ``rewardbench``.
+        title: The name that its authors gave it.
+        paper: Its source, such as ``arXiv 2403.13787``.
+        needs: The columns of its file, in words.
+        rule: The rule of its headline, in one sentence.
+        fits: Returns True for a row of its file.
+        units: Turns scored rows, and the threshold of step rewards, into units.
+        table: Makes the measures from totals. The first one is the headline.
+        drawn: What a unit is, in the plural, such as ``"pairs"``.
+        published: The number of rows of the published file; None if it has several files.
+        parts: The published parts that the headline is a mean of.
+        prepare: Writes the columns of a row as those of a form; None if it has one already.
+        threshold: The default for the rewards of steps; None without steps.
+    """
+
+    name: str
+    title: str
+    paper: str
+    needs: str
+    rule: str
+    fits: Callable[[Row], bool]
+    units: Units
+    table: Callable[[Totals], Sequence[Measure]]
+    drawn: str
+    published: int | None = None
+    parts: tuple[str, ...] = ()
+    prepare: Callable[[Row], Row] | None = None
+    threshold: float | None = None
+
+    def notes(self, totals: Totals, measures: Sequence[Measure]) -> Iterator[str]:
+        """Iterate over what a reader of the table has to know."""
+        present = {measure.path[0] for measure in measures}
+        missing = [part for part in self.parts if part not in present]
+        if missing:
+            yield f"no rows of {', '.join(missing)}: {measures[0].name} covers the other parts"
+        for slot, note in _NOTES.items():
+            if points := totals.share(*slot).points:
+                yield f"{points:,.0f} {self.drawn} {note}"
+        if self.threshold is not None:
+            yield "a step is wrong if its reward is at most the threshold"
+
+
+def ordered(groups: Iterable[str], first: Sequence[str]) -> list[str]:
+    """Return the groups of a table: the published ones in their order, then all others."""
+    names = [name for name in groups if name != NOTED]
+    return [name for name in first if name in names] + [name for name in names if name not in first]
+
+
+def each(
+    unit: Callable[[BenchmarkRow], Unit],
+) -> Callable[[Iterable[BenchmarkRow], float], Iterator[Unit]]:
+    """Return the units of a benchmark whose rows do not depend on each other."""
+    return lambda rows, _: map(unit, rows)
+
+
+def is_text(value: object) -> bool:
+    """Return True for a text, or for a list of messages, which stands for one response."""
+    if isinstance(value, str):
+        return True
+    items = as_sequence(to_builtin(value))
+    return bool(items) and all("role" in (as_mapping(item) or {}) for item in items or ())
+
+
+def is_list_of(value: object, kind: type, length: int | None = None) -> bool:
+    """Return True for a list with values of one type only, and of a length if one is given."""
+    items = as_sequence(to_builtin(value))
+    return (
+        bool(items)
+        and all(isinstance(item, kind) for item in items or ())
+        and length in (None, len(items or ()))
+    )

@@ -1,0 +1,185 @@
+"""Scored rows: the columns of a benchmark's row, with the rewards that a run added."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import orjson
+
+from reward_client._base.arrays import to_builtin
+from reward_client._base.json_values import as_mapping, as_sequence
+from reward_client._base.numeric import is_finite_number
+from reward_client._base.wording import describe_type
+from reward_client._rows.results import RESULTS
+from reward_client._rows.scored import RowError, ScoredRow
+from reward_client.errors import EvaluationError, InputError
+from reward_client.files.reader import Source
+
+Scored = str | PathLike[str] | Iterable[Mapping[str, object]]
+"""A scored file, or scored rows such as those of ``client.score_rows(rows)``."""
+
+_ADDED = frozenset((*RESULTS, "row", "digest"))
+_KEY_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkRow:
+    """A row of a benchmark with its rewards.
+
+    Attributes:
+        position: The position of the row, from 0.
+        columns: The columns of the benchmark.
+        scored: The rewards.
+        error: The first error of the row; None if every sample has its reward.
+    """
+
+    position: int
+    columns: Mapping[str, object]
+    scored: ScoredRow
+    error: RowError | None
+
+    @property
+    def key(self) -> bytes:
+        """A digest of the benchmark's columns, which tells whether two rows are the same."""
+        text = orjson.dumps(self.columns, option=orjson.OPT_SORT_KEYS, default=to_builtin)
+        return hashlib.blake2b(text, digest_size=_KEY_BYTES).digest()
+
+    def side(self, name: str) -> list[float]:
+        """Return the rewards of one side, one or several.
+
+        Raises:
+            EvaluationError: If the row has no such side, or no number there.
+        """
+        rewards = self.scored.side(name)
+        if not rewards:
+            raise self.problem(f"its reward has no side {name!r}")
+        return self._numbers(rewards)
+
+    def responses(self) -> list[float]:
+        """Return the rewards of a list of responses.
+
+        Raises:
+            EvaluationError: If the reward is no list of numbers.
+        """
+        if as_sequence(to_builtin(self.scored.columns["reward"])) is None:
+            raise self.problem("its reward is no list")
+        return self._numbers(self.scored.rewards)
+
+    def steps(self, count: int) -> list[float]:
+        """Return the rewards of the steps.
+
+        Raises:
+            EvaluationError: If there is not one reward for each of ``count`` steps.
+        """
+        given = as_sequence(self.scored.columns.get("step_rewards"))
+        if given is None:
+            raise self.problem(
+                "it has no step_rewards. Score it with a process reward model: a recipe with "
+                "steps, or head=StepHead(…)"
+            )
+        if len(given) != count:
+            raise self.problem(f"it has {len(given)} step rewards for {count} steps")
+        values = [(as_mapping(step) or {}).get("value") for step in given]
+        return self._numbers([value if is_finite_number(value) else None for value in values])
+
+    def list_of(self, name: str) -> Sequence[object]:
+        """Return the list in a column of the benchmark.
+
+        Raises:
+            EvaluationError: If the column is missing, or holds no list.
+        """
+        value = as_sequence(to_builtin(self.columns.get(name)))
+        if value is None:
+            raise self.problem(f"its column {name} holds no list")
+        return value
+
+    def text_of(self, name: str) -> str:
+        """Return the text in a column of the benchmark.
+
+        Raises:
+            EvaluationError: If the column is missing, or holds no text.
+        """
+        value = self.columns.get(name)
+        if not isinstance(value, str):
+            raise self.problem(f"its column {name} holds no text")
+        return value
+
+    def problem(self, what: str) -> EvaluationError:
+        """Return the error that the row cannot be evaluated."""
+        return EvaluationError(f"Cannot evaluate row {self.position}: {what}.")
+
+    def _numbers(self, rewards: Sequence[float | None]) -> list[float]:
+        numbers = [reward for reward in rewards if reward is not None]
+        if len(numbers) < len(rewards):
+            raise self.problem(
+                "it has no number for each response. A model with several objectives needs "
+                "head=ObjectiveHead(names, weights)"
+            )
+        return numbers
+
+
+def scored_rows(scored: Scored) -> Iterator[BenchmarkRow]:
+    """Iterate over scored rows.
+
+    Raises:
+        EvaluationError: If a row has no reward, or if rows of a file are missing or repeated.
+        FileError: If the file cannot be read.
+        InputError: If there are no rows at all.
+    """
+    for position, row in enumerate(_rows(scored)):
+        if "reward" not in row:
+            raise EvaluationError(
+                f"Cannot evaluate row {position}: it has no column reward. Score the file first, "
+                "with evaluate(name, source, client) or `reward-client score`."
+            )
+        number = row.get("row", position)
+        if number != position:
+            raise EvaluationError(
+                f"Cannot evaluate row {position}: it is row {number} of its run, so that rows are "
+                "missing or repeated. Give the whole file of results."
+            )
+        given = ScoredRow(row)
+        error = next((each for each in given.errors() if each is not None), None)
+        yield BenchmarkRow(position, given_columns(row), given, error)
+
+
+def first_row(source: str | PathLike[str]) -> Mapping[str, object]:
+    """Return the first row of a file; an empty mapping without rows.
+
+    Raises:
+        FileError: If the file cannot be read.
+        InputError: If the row is no JSON object.
+    """
+    for row in _rows(source):
+        return row
+    return {}
+
+
+def given_columns(row: Mapping[str, object]) -> dict[str, object]:
+    """Return the columns that no run has added."""
+    return {name: value for name, value in row.items() if name not in _ADDED}
+
+
+def _rows(scored: Scored) -> Iterator[Mapping[str, object]]:
+    if not isinstance(scored, str | PathLike):
+        for row in scored:
+            given = as_mapping(row)
+            if given is None:
+                raise InputError(f"A row is a mapping of columns, not {describe_type(row)}.")
+            yield given
+        return
+    with Source(Path(scored)) as source:
+        for line in source.lines():
+            try:
+                given = as_mapping(orjson.loads(line.content)) if line.is_whole else None
+            except orjson.JSONDecodeError:
+                given = None
+            if given is None:
+                raise InputError(
+                    f"Cannot read row {line.position} of {scored}: it is not a JSON object."
+                )
+            yield given

@@ -1,0 +1,153 @@
+"""From the file of a benchmark to its table, over the built-in server."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reward_client import EvaluationError, InputError, RewardClient
+from reward_client.evaluation import evaluate, evaluate_scored
+from reward_client.testing import RewardServer, demo_pairs
+
+from ..files.killing import COMMAND, ROOT
+from .rows import Row
+from .test_rows import write
+
+
+def benchmark_rows(count: int = 60) -> list[Row]:
+    """Pairs whose chosen answer the built-in model prefers most of the time."""
+    subsets = ("alpacaeval-easy", "llmbar-natural", "donotanswer", "math-prm")
+    return [
+        {
+            "prompt": pair["chosen"][0]["content"],
+            "chosen": pair["chosen"][1]["content"],
+            "chosen_model": "m",
+            "rejected": pair["rejected"][1]["content"],
+            "rejected_model": "n",
+            "subset": subsets[number % 4],
+            "id": number,
+        }
+        for number, pair in enumerate(demo_pairs()[:count])
+    ]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RewardServer]:
+    with RewardServer() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: RewardServer) -> Iterator[RewardClient]:
+    with RewardClient(server.url) as client:
+        yield client
+
+
+def test_file_to_table(client: RewardClient, server: RewardServer, tmp_path: Path) -> None:
+    rows = benchmark_rows()
+    evaluation = evaluate("rewardbench", write(tmp_path / "rewardbench.jsonl", rows), client)
+    won: list[bool] = []
+    for row in rows:
+        sides = [
+            [
+                {"role": "user", "content": row["prompt"]},
+                {"role": "assistant", "content": row[side]},
+            ]
+            for side in ("chosen", "rejected")
+        ]
+        chosen, rejected = [server.reference(client.tokenize(side).token_ids) for side in sides]
+        won.append(chosen > rejected)
+    subsets = [sum(won[start::4]) / len(won[start::4]) for start in range(4)]
+    assert [measure.value for measure in evaluation.measures if len(measure.path) == 2] == subsets
+    assert evaluation.value == sum(subsets) / 4
+    assert (evaluation.rows, evaluation.failed, evaluation.model) == (60, 0, "sum-judge")
+    scored = tmp_path / "rewardbench.scored.jsonl"
+    assert evaluate_scored("rewardbench", scored) == evaluation
+    assert evaluate_scored("rewardbench", client.score_rows(rows)).measures == evaluation.measures
+
+
+def test_a_second_evaluation_scores_nothing(
+    client: RewardClient, server: RewardServer, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "rewardbench.jsonl", benchmark_rows(8))
+    first = evaluate("rewardbench", source, client, scored=tmp_path / "mine.jsonl")
+    before = len(server.requests)
+    assert evaluate("rewardbench", source, client, scored=tmp_path / "mine.jsonl") == first
+    asked = {request.path for request in server.requests[before:]}
+    assert not asked & {"/pooling", "/classify", "/v1/embeddings"}
+
+
+def test_the_wrong_file_is_refused_before_any_request(
+    client: RewardClient, server: RewardServer, tmp_path: Path
+) -> None:
+    before = len(server.requests)
+    source = write(tmp_path / "rewardbench.jsonl", benchmark_rows(2))
+    with pytest.raises(InputError, match="looks like RewardBench"):
+        evaluate("rm-bench", source, client)
+    with pytest.raises(EvaluationError, match="has no rows"):
+        evaluate("rm-bench", write(tmp_path / "empty.jsonl", []), client)
+    assert len(server.requests) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.jsonl", "rewardbench.jsonl"]
+
+
+def test_a_row_that_is_too_long_fails(client: RewardClient, tmp_path: Path) -> None:
+    rows = benchmark_rows(8)
+    rows[3]["rejected"] = "no " * 2000
+    source = write(tmp_path / "rewardbench.jsonl", rows)
+    with pytest.raises(EvaluationError, match=r"1 of 8 rows failed \(1 PromptTooLongError\)"):
+        evaluate("rewardbench", source, client)
+    evaluation = evaluate("rewardbench", source, client, allow_failed=True)
+    assert (evaluation.failed, evaluation.rows) == (1, 8)
+
+
+def test_a_killed_run_resumes_to_the_same_table(tmp_path: Path) -> None:
+    def value(ids: list[int]) -> float:
+        time.sleep(0.002)
+        return sum(ids) % 97 / 8
+
+    write(tmp_path / "rewardbench.jsonl", benchmark_rows(200))
+    with RewardServer(values=value) as server:
+
+        def start(name: str) -> subprocess.Popen[str]:
+            command = [sys.executable, "-c", COMMAND, "evaluate", "rewardbench"]
+            return subprocess.Popen(
+                [*command, "rewardbench.jsonl", "--url", server.url, "--out", name],
+                cwd=tmp_path,
+                env={"PYTHONPATH": str(ROOT)},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+
+        scored = tmp_path / "killed.jsonl"
+        run = start(scored.name)
+        while not scored.exists() or scored.read_bytes().count(b"\n") < 20:
+            assert run.poll() is None
+            time.sleep(0.005)
+        run.send_signal(signal.SIGKILL)
+        run.communicate()
+        assert 20 <= scored.read_bytes().count(b"\n") < 200
+        resumed, whole = start(scored.name), start("whole.jsonl")
+        assert resumed.communicate()[0] == whole.communicate()[0]
+        assert resumed.returncode == whole.returncode == 0
+    assert scored.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert len(json.loads(scored.read_bytes().splitlines()[-1])["digest"]) == 32
+
+
+@pytest.mark.parametrize(
+    ("source", "scored"),
+    [
+        *(("data/rb.jsonl", "rb.scored.jsonl"), ("data/rb.jsonl.gz", "rb.scored.jsonl")),
+        *(("data/test-00.parquet", "test-00.scored.jsonl"), ("data/v1.2", "v1.2.scored.jsonl")),
+    ],
+)
+def test_the_scored_rows_lie_beside_the_source(source: str, scored: str) -> None:
+    from reward_client.evaluation.runner import scored_path
+
+    assert scored_path(source) == Path("data") / scored

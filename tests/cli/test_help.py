@@ -64,8 +64,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     benchmark = [{**pair, "subset": "math-prm"} for pair in demo_pairs()[:3]]
     scored = [{**row, "reward": {"chosen": 1.5, "rejected": 0.5}} for row in benchmark]
     files = {
-        "in.jsonl": rows, "pairs.jsonl": pairs,
-        "rewardbench.jsonl": benchmark, "rewards.jsonl": scored,
+        "in.jsonl": rows,
+        "pairs.jsonl": pairs,
+        "rewardbench.jsonl": benchmark,
+        "rewards.jsonl": scored,
     }
     for name, content in files.items():
         Path(name).write_text("".join(json.dumps(row) + "\n" for row in content), "utf-8")

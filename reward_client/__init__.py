@@ -11,10 +11,9 @@ with RewardClient("http://localhost:8000") as client:
 import logging
 
 from reward_client._base.options import Connection, Limits, RetryPolicy, Timeouts
+from reward_client._base.ranking import Comparison, FailedComparison, Ranking
 from reward_client._base.results import (
-    Comparison,
     Provenance,
-    Ranking,
     Reward,
     ScoreResult,
     ServerProfile,
@@ -24,6 +23,7 @@ from reward_client._base.results import (
     Usage,
 )
 from reward_client._base.samples import Conversation, FormattedText, Message, Sample
+from reward_client._base.values import values
 from reward_client._client.async_client import AsyncRewardClient
 from reward_client._client.streaming import AsyncRewardStream
 from reward_client._client.sync_client import RewardClient, RewardStream
@@ -78,6 +78,7 @@ __all__ = [
     "EngineDeadError",
     "EvaluationError",
     "ExportError",
+    "FailedComparison",
     "FileError",
     "Finding",
     "FormattedText",
@@ -124,6 +125,7 @@ __all__ = [
     "TransportError",
     "Usage",
     "__version__",
+    "values",
 ]
 
 

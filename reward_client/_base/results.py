@@ -1,9 +1,9 @@
-"""Rewards, rankings, server profiles and provenance."""
+"""Rewards, server profiles and provenance."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Self
 
@@ -13,13 +13,14 @@ from reward_client._base.activation import sigmoid, softmax
 from reward_client._base.json_values import as_mapping
 from reward_client._base.number_like import NumberLike
 from reward_client._base.showing import Short, html_table
-from reward_client.errors import InputError
 
 if TYPE_CHECKING:
     from reward_client.errors import RewardClientError
 
 
-class _Result(BaseModel):
+class Result(BaseModel):
+    """The base of all results: immutable, hashable, with a repr of one line."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def __hash__(self) -> int:
@@ -38,7 +39,7 @@ def _hashable(value: object) -> object:
     return value if mapping is None else frozenset(mapping.items())
 
 
-class ServerProfile(_Result):
+class ServerProfile(Result):
     """The discovered properties of a server, and the requests that follow from them.
 
     Attributes:
@@ -96,7 +97,7 @@ class ServerProfile(_Result):
         return html_table((name, getattr(self, name)) for name in type(self).model_fields)
 
 
-class Provenance(_Result):
+class Provenance(Result):
     """The origin of a reward. All rewards of one server share one object.
 
     Attributes:
@@ -181,7 +182,7 @@ class Settings(Provenance):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
-class TokenizedSample(_Result):
+class TokenizedSample(Result):
     """The token IDs of a sample, as `RewardClient.score` would send them.
 
     Attributes:
@@ -198,7 +199,7 @@ class TokenizedSample(_Result):
     truncated: bool = False
 
 
-class StepReward(NumberLike, _Result):
+class StepReward(NumberLike, Result):
     """The reward of one step of an answer. It behaves as its value, like a `Reward`.
 
     Attributes:
@@ -218,7 +219,7 @@ class StepReward(NumberLike, _Result):
         return self.value
 
 
-class Usage(_Result):
+class Usage(Result):
     """The tokens that generated texts cost.
 
     Attributes:
@@ -230,7 +231,7 @@ class Usage(_Result):
     generated_tokens: int
 
 
-class Reward(NumberLike, _Result):
+class Reward(NumberLike, Result):
     """The reward of one conversation.
 
     It behaves as its value in formats, arithmetic, ``round``, ``sum``, ``max``, ``sorted`` and
@@ -400,60 +401,6 @@ _SCALE = ("model", "method", "method_digest", "head")
 _ALL_FIELDS = set(Reward.model_fields)
 
 
-class Comparison(_Result):
-    """A judge's comparison of two responses.
-
-    Attributes:
-        first: The index of the response that the judge read first.
-        second: The index of the other response.
-        preference: The mean of all votes, from -1 (the second is better) to 1 (the first is).
-        critiques: The judge's texts, one for each vote.
-        usage: The tokens that these texts cost.
-    """
-
-    first: int
-    second: int
-    preference: float
-    critiques: tuple[str, ...]
-    usage: Usage
-
-
-class Ranking(_Result):
-    """Responses to one prompt, best first.
-
-    Attributes:
-        best: The response with the highest reward; the first one if several are equal.
-        best_index: The index of that response.
-        order: The indices of all responses, from best to worst. Equal rewards keep their order.
-        rewards: The rewards in the order of the responses.
-        comparisons: The comparisons behind the rewards, if a judge compared the responses.
-    """
-
-    best: str
-    best_index: int
-    order: tuple[int, ...]
-    rewards: tuple[Reward, ...]
-    comparisons: tuple[Comparison, ...] = ()
-
-    def __iter__(self) -> NoReturn:
-        """Refuse, as a reward does."""
-        raise TypeError(
-            "Cannot iterate over a ranking. Write ranking.order for the indices from best to "
-            "worst, [reward.row() for reward in ranking.rewards] for the rows of a table, or "
-            "ranking.model_dump() for a dict."
-        )
-
-    def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
-        """Yield the order and the values."""
-        for name in ("best", "best_index", "order"):
-            yield name, Short(getattr(self, name))
-        yield "rewards", Short(tuple(reward.value for reward in self.rewards))
-
-    def _repr_html_(self) -> str:
-        rows = [(place, index, self.rewards[index].value) for place, index in enumerate(self.order)]
-        return html_table(rows, ("place", "index", "value"))
-
-
 @dataclass(frozen=True, slots=True)
 class ScoreResult:
     """The outcome of one sample in a stream: a reward or an error.
@@ -467,28 +414,3 @@ class ScoreResult:
     index: int
     reward: Reward | None
     error: RewardClientError | None
-
-
-def ranking(
-    responses: Sequence[str],
-    rewards: Sequence[Reward],
-    comparisons: Sequence[Comparison] = (),
-) -> Ranking:
-    """Rank responses by their rewards, best first. Equal rewards keep their order.
-
-    Raises:
-        InputError: If the rewards have no single value.
-    """
-    if any(reward.scalar is None for reward in rewards):
-        raise InputError(
-            "Cannot rank: these rewards have several objectives and no single value. Give "
-            "head=ObjectiveHead(names, weights)."
-        )
-    order = sorted(range(len(rewards)), key=lambda index: -rewards[index].value)
-    return Ranking(
-        best=responses[order[0]],
-        best_index=order[0],
-        order=tuple(order),
-        rewards=tuple(rewards),
-        comparisons=tuple(comparisons),
-    )

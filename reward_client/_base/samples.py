@@ -279,14 +279,11 @@ def refuse_single_sample(samples: object) -> None:
 
 
 @_guarded
-def responses_to(
-    prompt: str | Sequence[Message], responses: Sequence[str]
-) -> tuple[Conversation, ...]:
-    """Return one conversation for each response, with the response as the assistant's turn.
+def response_texts(responses: object) -> tuple[str, ...]:
+    """Return the responses to a prompt, which may be a column of another library.
 
     Raises:
-        InputError: If the prompt is neither text nor messages, or the responses are no list of
-            texts.
+        InputError: If they are no list of texts, or an empty one.
     """
     texts = listed(responses)
     if texts is None:
@@ -299,8 +296,22 @@ def responses_to(
             f"Responses must be str. Those at {wrong[:10]} are not. Write "
             'the texts, such as message["content"].'
         )
+    return tuple(cast("list[str]", texts))
+
+
+@_guarded
+def responses_to(
+    prompt: str | Sequence[Message], responses: Sequence[str]
+) -> tuple[Conversation, ...]:
+    """Return one conversation for each response, with the response as the assistant's turn.
+
+    Raises:
+        InputError: If the prompt is neither text nor messages, or a text is unfit for JSON.
+    """
     turns = _messages([{"role": "user", "content": prompt}] if _is_str(prompt) else prompt)
-    return tuple(Conversation([*turns, {"role": "assistant", "content": text}]) for text in texts)
+    return tuple(
+        Conversation([*turns, {"role": "assistant", "content": text}]) for text in responses
+    )
 
 
 def _token_ids(items: Sequence[object]) -> TokenIds:

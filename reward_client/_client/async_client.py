@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, Unpack, cast, overload
+from typing import TYPE_CHECKING, Literal, Self, Unpack, cast, get_args, overload
 
-from reward_client._base.choices import check_flags
+from reward_client._base.choices import check_choice, check_flags
 from reward_client._base.options import (
     Connection,
     Limits,
@@ -18,11 +18,13 @@ from reward_client._base.options import (
     ServerActivation,
     Timeouts,
 )
-from reward_client._base.results import Ranking, Reward, ServerProfile, Settings, TokenizedSample
+from reward_client._base.ranking import Ranking
+from reward_client._base.results import Reward, ServerProfile, Settings, TokenizedSample
 from reward_client._base.samples import Message, Sample
 from reward_client._client.base_url import BaseUrl
 from reward_client._client.config import Config, HeadChoice, RecipeChoice, SharedOptions
 from reward_client._client.openai_carrier import openai_carrier
+from reward_client._client.rank_calls import group_of, groups_of
 from reward_client._client.row_calls import RowsCall, outcome_of, stream_of_rows
 from reward_client._client.session import Session
 from reward_client._client.spelling import checks_spelling, refuse_unknown
@@ -365,7 +367,47 @@ class AsyncRewardClient:
             InputError: If the prompt or a response is invalid, or the rewards have several
                 objectives without weights.
         """
-        return await self._session.rank(prompt, responses)
+        group = group_of(self._session.config, prompt, responses)
+        return await self._session.rank(group)
+
+    async def rank_many(
+        self,
+        prompts: Iterable[str | Sequence[Message]],
+        responses: Iterable[Sequence[str]],
+        *,
+        on_error: OnError = "raise",
+        progress: bool = False,
+    ) -> list[Ranking]:
+        """Rank the responses to each of many prompts, all at once.
+
+        All responses share one stream, which is as fast as `score_many`. A judge of pairs
+        (``Verdict``) writes ``method.calls(n)`` texts for a prompt with n responses.
+
+        Args:
+            prompts: Any number of prompts, each as for `rank`.
+            responses: A list of responses for each prompt.
+            on_error: ``"raise"`` stops at the first failure. ``"return"`` ranks the other responses
+                to the prompt: a response that failed has None in ``Ranking.rewards`` and its error
+                in ``Ranking.errors``. A judge's comparison that failed is in
+                ``Ranking.failed_comparisons``, and its pair does not count.
+            progress: True shows a progress bar.
+
+        Returns:
+            One `Ranking` for each prompt, in their order.
+
+        Raises:
+            BatchError: If a response cannot be scored under ``"raise"``, or if another model
+                answers than at the start. ``results`` numbers the responses to all prompts. It is
+                empty for a judge of pairs.
+            InputError: If there are not as many prompts as lists of responses, if a list is empty
+                or holds something else than texts, if an option is invalid, or if the rewards have
+                several objectives without weights. Under ``"raise"``, also if a prompt is invalid.
+        """
+        check_choice("on_error", on_error, get_args(OnError))
+        check_flags(progress=progress)
+        groups = groups_of(self._session.config, prompts, responses, refuses=on_error == "raise")
+        ranked = self._session.rank_many(groups, on_error=on_error, progress=progress)
+        return await ranked
 
     async def tokenize(self, sample: Sample) -> TokenizedSample:
         """Return the token IDs that `score` would send for a sample.

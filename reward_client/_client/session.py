@@ -6,43 +6,40 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from collections import Counter
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterable,
+    Sequence,
+)
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, get_args
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar, get_args
 from weakref import finalize
 
 from reward_client._base.choices import check_choice, check_flags
-from reward_client._base.results import (
-    Ranking,
-    Reward,
-    ServerProfile,
-    Settings,
-    TokenizedSample,
-    ranking,
-)
+from reward_client._base.ranking import Ranking, ranking
+from reward_client._base.results import Reward, ServerProfile, Settings, TokenizedSample
 from reward_client._base.samples import (
     Conversation,
-    Message,
     Prompt,
     Sample,
     is_token_ids,
     parse_each,
     parse_sample,
     refuse_single_sample,
-    responses_to,
 )
-from reward_client._base.turns import (
-    check_order,
-    check_prompt_of_rank,
-    check_roles,
-    lacks_answer,
-    no_answer,
-)
+from reward_client._base.turns import check_order, check_roles, lacks_answer, no_answer
 from reward_client._base.wording import describe_type
 from reward_client._client.config import Config
 from reward_client._client.core import join, leave, part
+from reward_client._client.failures import warn_of_failures
 from reward_client._client.link import Link, connect, discovery_options, log
 from reward_client._client.loop_thread import CLOSED, CLOSED_MEANWHILE
+from reward_client._client.rank_calls import Group, grouped, name_of_response
 from reward_client._client.streaming import AsyncRewardStream, OnError, Window, collect
 from reward_client._client.watch import Watch
 from reward_client._protocols.http import IF_STARTING, SERVER_FAILURES
@@ -56,6 +53,9 @@ from reward_client.methods import Messages
 
 if TYPE_CHECKING:
     from reward_client._doctor.report import Diagnosis
+
+WorkT = TypeVar("WorkT")
+ResultT = TypeVar("ResultT")
 
 _READY_PAUSE = 1.0
 """Seconds between two looks at a server that is not ready."""
@@ -87,7 +87,7 @@ class Session:
 
     async def score(self, sample: Sample) -> Reward:
         """Return the reward of one sample, within ``Timeouts.total``."""
-        watch = self._watch()
+        watch = self._watch(self.score_group)
         (outcome,) = await watch.score([sample])
         await watch.prove(at_end=True)
         return reward_or_raise(outcome)
@@ -127,7 +127,7 @@ class Session:
         refuse_single_sample(samples)
         return AsyncRewardStream(self.window(ordered=ordered), samples, progress=progress)
 
-    def window(self, *, ordered: bool) -> Window:
+    def window(self, *, ordered: bool) -> Window[Sample, Reward]:
         """Return a bounded window of samples in progress."""
         config, limits = self.config, self.config.limits
         size = limits.max_concurrency * limits.max_batch_items * len(config.urls)
@@ -135,24 +135,80 @@ class Session:
         group_size = limits.max_batch_items if config.timeouts.total is None else 1
         by_server = config.tokenizer == "server" and not isinstance(config.method, Messages)
         joins_group = is_token_ids if by_server else _always
-        return Window(self._watch(), size, group_size, joins_group, ordered=ordered)
+        return Window(self._watch(self.score_group), size, group_size, joins_group, ordered=ordered)
 
-    async def rank(self, prompt: str | Sequence[Message], responses: Sequence[str]) -> Ranking:
+    async def rank(self, group: Group) -> Ranking:
         """Rank responses to one prompt by their rewards, or by a judge's comparisons."""
-        conversations = responses_to(prompt, responses)
-        check_roles(conversations[0].messages, self.config.own_roles)
-        if self.config.on_unanswered == "raise":
-            check_prompt_of_rank(conversations[0].messages[:-1])
+        if group.error is not None:
+            raise group.error
+        judge = await self._judge_of_two()
+        if judge is not None:
+            self._tell_calls(judge, [group])
+            return await self._rank_by_judge(judge, group, stops=True)
+        outcomes = await self.score_many(group.conversations, on_error="raise", progress=False)
+        return ranking(group.responses, outcomes)
+
+    async def rank_many(
+        self, groups: Sequence[Group], *, on_error: OnError, progress: bool
+    ) -> list[Ranking]:
+        """Rank the responses to each of many prompts, all at once."""
+        judge = await self._judge_of_two()
+        if judge is not None:
+            return await self._rank_many_by_judge(judge, groups, on_error, progress=progress)
+        conversations = [each for group in groups for each in group.conversations]
+        outcomes = await collect(
+            self.window(ordered=False),
+            conversations,
+            on_error=on_error,
+            progress=progress,
+            name=partial(name_of_response, groups),
+        )
+        return grouped(groups, outcomes)
+
+    async def _judge_of_two(self) -> JudgeScorer | None:
         scorer = (await self._link()).scorer
-        if isinstance(scorer, JudgeScorer) and scorer.compares:
-            calls = scorer.verdict.calls(len(conversations))
-            log(self.config, logging.INFO, f"{calls} texts compare {len(conversations)} responses")
-            async with self._call(self.config.timeouts.total):
-                return await scorer.rank(conversations)
-        outcomes = await self.score_many(conversations, on_error="raise", progress=False)
-        rewards = [outcome for outcome in outcomes if isinstance(outcome, Reward)]
-        texts = [str(each.messages[-1]["content"]) for each in conversations]
-        return ranking(texts, rewards)
+        return scorer if isinstance(scorer, JudgeScorer) and scorer.compares else None
+
+    async def _rank_by_judge(self, judge: JudgeScorer, group: Group, *, stops: bool) -> Ranking:
+        async with self._call(self.config.timeouts.total):
+            return await judge.rank(group.conversations, stops=stops)
+
+    async def _rank_many_by_judge(
+        self, judge: JudgeScorer, groups: Sequence[Group], on_error: OnError, *, progress: bool
+    ) -> list[Ranking]:
+        readable = [index for index, group in enumerate(groups) if group.error is None]
+        self._tell_calls(judge, [groups[index] for index in readable])
+
+        async def rank_each(some: Sequence[Group]) -> list[Ranking | Exception]:
+            return [
+                await self._rank_by_judge(judge, group, stops=on_error == "raise") for group in some
+            ]
+
+        # Each prompt asks for a text at least, so that as many keep all connections busy.
+        size = self.config.limits.max_concurrency * len(self.config.urls)
+        outcomes = await collect(
+            Window(self._watch(rank_each), size, 1, _always, ordered=False),
+            [groups[index] for index in readable],
+            on_error=on_error,
+            progress=progress,
+            name=lambda index: f"Prompt {readable[index]}",
+            unit="prompt",
+        )
+        by_index = dict(zip(readable, outcomes, strict=True))
+        rankings = [
+            _ranking_of(group, by_index.get(index, group.error))
+            for index, group in enumerate(groups)
+        ]
+        failed = [each for ranked in rankings for each in ranked.failed_comparisons]
+        total = len(failed) + sum(len(ranked.comparisons) for ranked in rankings)
+        counts = Counter(type(each.error).__name__ for each in failed)
+        warn_of_failures(counts, total, "comparisons")
+        return rankings
+
+    def _tell_calls(self, judge: JudgeScorer, groups: Sequence[Group]) -> None:
+        sizes = [len(group.responses) for group in groups]
+        calls = sum(map(judge.verdict.calls, sizes))
+        log(self.config, logging.INFO, f"{calls} texts compare {sum(sizes)} responses")
 
     async def tokenize(self, sample: Sample) -> TokenizedSample:
         """Return the token IDs that a sample would be scored as."""
@@ -337,16 +393,23 @@ class Session:
         if self.part():
             await self.core.aclose()
 
-    def _watch(self) -> Watch:
+    def _watch(
+        self, score: Callable[[Sequence[WorkT]], Awaitable[list[ResultT | Exception]]]
+    ) -> Watch[WorkT, ResultT]:
         async def pools() -> Sequence[ReplicaPool]:
             return (await self._link()).pools
 
-        return Watch(self.score_group, pools)
+        return Watch(score, pools)
 
     async def _link(self) -> Link:
         if self.closed:
             raise RewardClientError(CLOSED)
         return await self.core.link()
+
+
+def _ranking_of(group: Group, outcome: Ranking | RewardClientError | None) -> Ranking:
+    assert outcome is not None  # noqa: S101 - a group was ranked, or has an error
+    return outcome if isinstance(outcome, Ranking) else group.failed(outcome)
 
 
 def _check_seconds(timeout: object) -> None:
@@ -364,5 +427,5 @@ def _check_seconds(timeout: object) -> None:
     raise InputError(f"timeout= must be a number of seconds above 0, not {given}.")
 
 
-def _always(_: Sample) -> bool:
+def _always(_: object) -> bool:
     return True

@@ -18,9 +18,10 @@ from copy import copy
 from itertools import islice
 from operator import itemgetter
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias
+from typing import TYPE_CHECKING, Generic, Literal, NoReturn, Self, TypeAlias, TypeVar
 
 from reward_client._base.progress import progress_bar
+from reward_client._base.ranking import Ranking
 from reward_client._base.results import Reward, ScoreResult
 from reward_client._base.samples import Sample
 from reward_client._client.failures import warn_of_failures
@@ -34,14 +35,19 @@ if TYPE_CHECKING:
 OnError: TypeAlias = Literal["raise", "return"]
 Outcome: TypeAlias = Reward | RewardClientError
 
+WorkT = TypeVar("WorkT")
+ResultT = TypeVar("ResultT")
+
+_UNIT = "conv"
 _READ_AT_ONCE = 32
 """Samples that are read in one turn of the event loop, if reading them never waits."""
 
 
-class Window:
+class Window(Generic[WorkT, ResultT]):
     """Samples in progress and outcomes not yet taken, at most `size` of both together.
 
-    It belongs to one event loop and owns its tasks: none of them spans a yield of a caller. Samples
+    A sample may be any work that the watch has a result for, such as responses to rank. A window
+    belongs to one event loop and owns its tasks: none of them spans a yield of a caller. Samples
     that are started together form a group; one task scores each group.
 
     Args:
@@ -60,10 +66,10 @@ class Window:
 
     def __init__(
         self,
-        watch: Watch,
+        watch: Watch[WorkT, ResultT],
         size: int,
         group_size: int,
-        joins_group: Callable[[Sample], bool],
+        joins_group: Callable[[WorkT], bool],
         *,
         ordered: bool,
     ) -> None:
@@ -73,12 +79,12 @@ class Window:
         self._group_size = group_size
         self._joins_group = joins_group
         self._ordered = ordered
-        self._group: list[Sample] = []
+        self._group: list[WorkT] = []
         self._started = 0
         self._taken = 0
         self._running: set[asyncio.Task[None]] = set()
         # By the samples' numbers; None for samples that were stopped.
-        self._outcomes: dict[int, Reward | Exception | None] = {}
+        self._outcomes: dict[int, ResultT | Exception | None] = {}
         self._changed = asyncio.Event()
         self._ended = False
         self.failures: Counter[str] = Counter()
@@ -99,7 +105,7 @@ class Window:
         """True if `take` returns an outcome at once."""
         return self._taken in self._outcomes if self._ordered else bool(self._outcomes)
 
-    def start(self, samples: Iterable[Sample]) -> None:
+    def start(self, samples: Iterable[WorkT]) -> None:
         """Start to score samples, in groups with those that start in the same turn of the loop."""
         is_scheduled = bool(self._group)
         for sample in samples:
@@ -112,7 +118,7 @@ class Window:
         if self._group and not is_scheduled:
             asyncio.get_running_loop().call_soon(self._start_group)
 
-    async def submit(self, samples: Iterable[Sample]) -> None:
+    async def submit(self, samples: Iterable[WorkT]) -> None:
         """Start samples, for a caller on another thread."""
         self.start(samples)
 
@@ -121,7 +127,7 @@ class Window:
         self._ended = True
         self._changed.set()
 
-    async def take(self) -> dict[int, Outcome]:
+    async def take(self) -> dict[int, ResultT | RewardClientError]:
         """Return all outcomes that are there, by their samples' numbers; wait for the first one.
 
         Returns:
@@ -140,29 +146,30 @@ class Window:
             await self._changed.wait()
         return self.take_ready()
 
-    def take_ready(self) -> dict[int, Outcome]:
+    def take_ready(self) -> dict[int, ResultT | RewardClientError]:
         """Return the outcomes that are there already.
 
         Raises:
             Exception: As `take`, before any outcome.
         """
-        taken: dict[int, Outcome] = {}
+        taken: dict[int, ResultT | RewardClientError] = {}
         for index in self._ready_indices():
             outcome = self._outcomes[index]
-            if isinstance(outcome, Reward):
-                self._unproven.append(index)
-            elif isinstance(outcome, UnloadableError) or (
-                isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError)
+            if isinstance(outcome, Exception) and (
+                isinstance(outcome, UnloadableError) or not isinstance(outcome, RewardClientError)
             ):
                 if taken:
                     break  # these first
                 raise outcome
-            elif outcome is not None:
-                self.failures[type(outcome).__name__] += 1
             self._taken += 1
             del self._outcomes[index]
-            if outcome is not None:
-                taken[index] = outcome
+            if outcome is None:
+                continue
+            taken[index] = outcome
+            if isinstance(outcome, Exception):
+                self.failures[type(outcome).__name__] += 1
+            else:
+                self._unproven.append(index)
         return taken
 
     async def prove(self, *, at_end: bool) -> None:
@@ -179,7 +186,7 @@ class Window:
             del self._unproven[:]
             self.failures[type(error).__name__] += len(error.doubtful)
             for index, outcome in self._outcomes.items():
-                self._outcomes[index] = outcome and self._watch.refused(outcome)
+                self._outcomes[index] = None if outcome is None else self._watch.refused(outcome)
             raise
 
     async def aclose(self) -> None:
@@ -210,8 +217,8 @@ class Window:
             self._running.add(task)
             task.add_done_callback(self._end_group)
 
-    async def _run_group(self, first: int, group: Sequence[Sample]) -> None:
-        outcomes: Sequence[Reward | Exception | None] = [None] * len(group)
+    async def _run_group(self, first: int, group: Sequence[WorkT]) -> None:
+        outcomes: Sequence[ResultT | Exception | None] = [None] * len(group)
         try:
             outcomes = await self._watch.score(group)
         except Exception as error:  # noqa: BLE001 - raised to whoever takes the outcome
@@ -225,35 +232,28 @@ class Window:
         self._changed.set()
 
 
-class AsyncRewardStream:
-    """Results of a stream of samples: an async iterator and an async context manager.
+class Intake(Generic[WorkT, ResultT]):
+    """Reads samples into a window, as there is room, and takes their outcomes.
 
-    Leaving the context, or closing the stream, stops the samples in progress.
+    Leaving the context, or closing it, stops the samples in progress.
     """
 
     def __init__(
-        self, window: Window, samples: Iterable[Sample] | AsyncIterable[Sample], *, progress: bool
+        self,
+        window: Window[WorkT, ResultT],
+        samples: Iterable[WorkT] | AsyncIterable[WorkT],
+        *,
+        progress: bool,
+        unit: str = _UNIT,
     ) -> None:
         self._window = window
         self._samples = samples
-        self._bar = samples_bar(samples) if progress else None
+        self._bar = samples_bar(samples, unit) if progress else None
         self._has_room = asyncio.Event()
         self._feeder: asyncio.Task[None] | None = None
-        self._taken: deque[ScoreResult] = deque()
         self._closed = False
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> ScoreResult:
-        if not self._taken:
-            taken = await self.take()
-            self._taken += [result_of(index, outcome) for index, outcome in taken.items()]
-        if not self._taken:
-            raise StopAsyncIteration
-        return self._taken.popleft()
-
-    async def take(self) -> dict[int, Outcome]:
+    async def take(self) -> dict[int, ResultT | RewardClientError]:
         """Return all outcomes that are there; wait for the first one. None of them at the end."""
         if self._closed:
             return {}
@@ -306,10 +306,10 @@ class AsyncRewardStream:
         finally:
             self._window.end()
 
-    def _read(self, samples: Iterator[Sample]) -> bool:
+    def _read(self, samples: Iterator[WorkT]) -> bool:
         """Start the next samples; return False after the last one."""
         count = min(_READ_AT_ONCE, self._window.room)
-        read: list[Sample] = []
+        read: list[WorkT] = []
         try:
             read.extend(islice(samples, count))
         finally:  # also those before an error of the iterator
@@ -322,9 +322,48 @@ class AsyncRewardStream:
             await self._has_room.wait()
 
 
+class AsyncRewardStream(Intake[Sample, Reward]):
+    """Results of a stream of samples: an async iterator and an async context manager.
+
+    Leaving the context, or closing the stream, stops the samples in progress.
+    """
+
+    def __init__(
+        self,
+        window: Window[Sample, Reward],
+        samples: Iterable[Sample] | AsyncIterable[Sample],
+        *,
+        progress: bool,
+    ) -> None:
+        super().__init__(window, samples, progress=progress)
+        self._taken: deque[ScoreResult] = deque()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ScoreResult:
+        if not self._taken:
+            taken = await self.take()
+            self._taken += [result_of(index, outcome) for index, outcome in taken.items()]
+        if not self._taken:
+            raise StopAsyncIteration
+        return self._taken.popleft()
+
+
+def sample_name(index: int) -> str:
+    """Return the name of a sample in errors."""
+    return f"Sample {index}"
+
+
 async def collect(
-    window: Window, samples: Iterable[Sample], *, on_error: OnError, progress: bool
-) -> list[Reward | RewardClientError]:
+    window: Window[WorkT, ResultT],
+    samples: Iterable[WorkT],
+    *,
+    on_error: OnError,
+    progress: bool,
+    name: Callable[[int], str] = sample_name,
+    unit: str = _UNIT,
+) -> list[ResultT | RewardClientError]:
     """Return the outcomes of all samples, in their order.
 
     Args:
@@ -332,12 +371,14 @@ async def collect(
         samples: The samples.
         on_error: Stop at the first failure, or put the error in the sample's place.
         progress: Show a progress bar.
+        name: Returns the name of a sample for the error, by its number.
+        unit: The unit of the progress bar.
 
     Raises:
         BatchError: If a sample failed and ``on_error`` is ``"raise"``; it holds all rewards so far.
     """
-    outcomes: dict[int, Outcome] = {}
-    async with AsyncRewardStream(window, samples, progress=progress) as stream:
+    outcomes: dict[int, ResultT | RewardClientError] = {}
+    async with Intake(window, samples, progress=progress, unit=unit) as stream:
         while True:
             try:
                 taken = await stream.take()
@@ -352,26 +393,34 @@ async def collect(
                 break
             outcomes |= taken
             if on_error == "raise":
-                _refuse_failure(taken, outcomes, window)
+                _refuse_failure(taken, outcomes, window, name)
     return [outcomes[index] for index in range(len(outcomes))]
 
 
 def _refuse_failure(
-    taken: Mapping[int, Outcome], outcomes: Mapping[int, Outcome], window: Window
+    taken: Mapping[int, ResultT | RewardClientError],
+    outcomes: Mapping[int, ResultT | RewardClientError],
+    window: Window[WorkT, ResultT],
+    name: Callable[[int], str],
 ) -> None:
     for index, error in taken.items():
         if isinstance(error, RewardClientError):
-            scored = _scored({**outcomes, **window.take_ready()})
+            done = {**outcomes, **window.take_ready()}
+            scored = _scored(done)
             window.failures.clear()
+            kept = f"{len(scored)} were scored (they are in error.results)"
+            ranked = sum([isinstance(each, Ranking) for each in done.values()])
+            if ranked:
+                kept = f'{ranked} were ranked (on_error="return" keeps them)'
             raise BatchError(
-                f"Sample {index} failed, after {len(scored)} were scored (they are in "
-                f"error.results): {error}",
-                results=scored,
+                f"{name(index)} failed, after {kept}: {error}", results=scored
             ) from error
 
 
 def _refuse_change(
-    error: ModelChangedError, outcomes: Mapping[int, Outcome], window: Window
+    error: ModelChangedError,
+    outcomes: Mapping[int, ResultT | RewardClientError],
+    window: Window[WorkT, ResultT],
 ) -> NoReturn:
     scored = _scored(outcomes)
     window.failures.clear()
@@ -380,7 +429,7 @@ def _refuse_change(
     ) from error
 
 
-def _scored(outcomes: Mapping[int, Outcome]) -> tuple[ScoreResult, ...]:
+def _scored(outcomes: Mapping[int, object]) -> tuple[ScoreResult, ...]:
     return tuple(
         ScoreResult(place, outcome, None)
         for place, outcome in sorted(outcomes.items(), key=itemgetter(0))
@@ -395,6 +444,6 @@ def result_of(index: int, outcome: Outcome) -> ScoreResult:
     return ScoreResult(index, None, outcome)
 
 
-def samples_bar(samples: object) -> tqdm[NoReturn]:
-    """Return a bar that counts conversations, with their total if it is known."""
-    return progress_bar(total=len(samples) if isinstance(samples, Sized) else None, unit="conv")
+def samples_bar(samples: object, unit: str = _UNIT) -> tqdm[NoReturn]:
+    """Return a bar that counts samples, with their total if it is known."""
+    return progress_bar(total=len(samples) if isinstance(samples, Sized) else None, unit=unit)

@@ -8,12 +8,13 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
+from typing import Generic, TypeVar
 
-from reward_client._base.results import Reward
-from reward_client._base.samples import Sample
 from reward_client._replicas.pool import ReplicaPool
-from reward_client._scoring.base import Outcome
 from reward_client.errors import ModelChangedError, RewardClientError
+
+WorkT = TypeVar("WorkT")
+ResultT = TypeVar("ResultT")
 
 _logger = logging.getLogger("reward_client")
 
@@ -25,11 +26,11 @@ _DEADLINE = 10.0
 """Seconds for a proof. A server that is away then proves nothing, and says nothing."""
 
 
-class Watch:
+class Watch(Generic[WorkT, ResultT]):
     """Watches over the servers during one call. Belongs to one event loop.
 
     Args:
-        score: Scores a group of samples.
+        score: Scores a group of samples. Another call may have other work and other results.
         pools: Returns the servers.
 
     Attributes:
@@ -38,7 +39,7 @@ class Watch:
 
     def __init__(
         self,
-        score: Callable[[Sequence[Sample]], Awaitable[list[Outcome]]],
+        score: Callable[[Sequence[WorkT]], Awaitable[list[ResultT | Exception]]],
         pools: Callable[[], Awaitable[Sequence[ReplicaPool]]],
     ) -> None:
         self._score = score
@@ -49,13 +50,14 @@ class Watch:
         self._own = 0  # the rewards of this call since then
         self.failure: ModelChangedError | None = None
 
-    async def score(self, samples: Sequence[Sample]) -> list[Outcome]:
+    async def score(self, samples: Sequence[WorkT]) -> list[ResultT | Exception]:
         """Return the outcomes of samples; errors in their place once another model answers."""
         if self.failure is not None:
             return [copy(self.failure) for _ in samples]
         outcomes = await self._score(samples)
         pools = self._pools = self._pools or await self._find_pools()
-        self._count(pools[0], sum([isinstance(outcome, Reward) for outcome in outcomes]))
+        failed = sum([isinstance(outcome, Exception) for outcome in outcomes])
+        self._count(pools[0], len(outcomes) - failed)
         changes = sum([pool.changes for pool in pools])
         if self._changes is None:
             self._changes = changes
@@ -66,10 +68,11 @@ class Watch:
             )
         return [*map(self.refused, outcomes)] if self.failure is not None else outcomes
 
-    def refused(self, outcome: Outcome) -> Outcome:
+    def refused(self, outcome: ResultT | Exception) -> ResultT | Exception:
         """Return the failure in the place of a reward."""
-        is_reward = isinstance(outcome, Reward)
-        return copy(self.failure) if is_reward and self.failure is not None else outcome
+        if self.failure is None or isinstance(outcome, Exception):
+            return outcome
+        return copy(self.failure)
 
     async def prove(self, *, at_end: bool, taken: Sequence[int] = ()) -> bool:
         """Ensure that the servers have not changed since the start; return False if it is not due.

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from itertools import combinations
+from typing import TypeAlias
 
-from reward_client._base.results import (
-    Comparison,
-    Provenance,
-    Ranking,
-    Reward,
-    TokenizedSample,
-    ranking,
-)
+from reward_client._base.ranking import Comparison, FailedComparison, Ranking, ranking
+from reward_client._base.results import Provenance, Reward, TokenizedSample
 from reward_client._base.samples import Conversation, Message, Prompt
 from reward_client._scoring.base import (
     Outcome,
@@ -27,6 +24,8 @@ from reward_client._scoring.base import (
 from reward_client._scoring.text_generator import TextGenerator, Texts
 from reward_client.errors import BatchError, InputError, RewardClientError
 from reward_client.methods.verdict import Verdict, text_of
+
+_Compared: TypeAlias = Comparison | FailedComparison
 
 
 class JudgeScorer(Scorer):
@@ -54,29 +53,49 @@ class JudgeScorer(Scorer):
         """See `Scorer`. The IDs belong to the judge's prompt."""
         return await self._generator.tokenize(self._judge_prompt(prompt))
 
-    async def rank(self, conversations: Sequence[Conversation]) -> Ranking:
+    async def rank(self, conversations: Sequence[Conversation], *, stops: bool) -> Ranking:
         """Rank the last turns of conversations by a round robin of comparisons.
 
-        Raises:
-            BatchError: If a comparison failed.
-        """
-        cleaned = [await self._generator.cleaned(each) for each in conversations]
-        responses = [str(each.messages[-1]["content"]) for each in cleaned]
-        turns = cleaned[0].messages[:-1]
+        Args:
+            conversations: Conversations that differ in their last turn only.
+            stops: True to stop at the first failure, False to rank the other responses.
 
-        async def compare_all() -> tuple[list[Comparison], Provenance]:
-            comparisons = await self._compare_all(turns, responses)
-            return comparisons, await self._generator.provenance()
+        Raises:
+            BatchError: If a comparison failed, under ``stops``.
+            RewardClientError: If a model cannot be verified; under ``stops``, if a response cannot
+                be read.
+        """
+        cleaned = [await self._cleaned(each, stops=stops) for each in conversations]
+        responses = [
+            _text_of_answer(given if isinstance(each, RewardClientError) else each)
+            for each, given in zip(cleaned, conversations, strict=True)
+        ]
+        errors = {i: each for i, each in enumerate(cleaned) if isinstance(each, RewardClientError)}
+        entrants = [index for index in range(len(responses)) if index not in errors]
+        turns = conversations[0].messages[:-1]
+
+        async def compare_all() -> tuple[list[_Compared], Provenance]:
+            compared = await self._compare_all(turns, responses, entrants, stops=stops)
+            return compared, await self._generator.provenance()
 
         try:
-            comparisons, provenance = await on_same_models([self._generator.pool], compare_all)
+            compared, provenance = await on_same_models([self._generator.pool], compare_all)
         except RewardClientError as error:
+            if not stops:
+                raise
             raise BatchError(f"Cannot compare two responses: {error}") from error
-        rewards = [
-            Reward.of_checked(scalar=_win_rate(index, comparisons), provenance=provenance)
+        comparisons = [each for each in compared if isinstance(each, Comparison)]
+        failed = [each for each in compared if isinstance(each, FailedComparison)]
+        rates = _win_rates(entrants, comparisons, failed)
+        outcomes = [
+            errors[index]
+            if index in errors
+            else Reward.of_checked(scalar=rates[index], provenance=provenance)
+            if index in rates
+            else _without_comparison(index, failed)
             for index in range(len(responses))
         ]
-        return ranking(responses, rewards, comparisons)
+        return ranking(responses, outcomes, comparisons, failed)
 
     async def aclose(self) -> None:
         """See `Scorer`."""
@@ -105,25 +124,54 @@ class JudgeScorer(Scorer):
         asked = self.verdict.judge_prompt(turns, [text_of(answer)])
         return replace(asked, chat_template_kwargs=prompt.chat_template_kwargs)
 
+    async def _cleaned(
+        self, conversation: Conversation, *, stops: bool
+    ) -> Conversation | RewardClientError:
+        try:
+            return await self._generator.cleaned(conversation)
+        except RewardClientError as error:
+            if stops:
+                raise
+            return error
+
     async def _compare_all(
-        self, turns: Sequence[Message], responses: Sequence[str]
-    ) -> list[Comparison]:
-        """Compare each response with each other one, in one order or both."""
-        pairs = [*combinations(range(len(responses)), 2)]
+        self,
+        turns: Sequence[Message],
+        responses: Sequence[str],
+        entrants: Sequence[int],
+        *,
+        stops: bool,
+    ) -> list[_Compared]:
+        """Compare each entrant with each other one, in one order or both."""
+        pairs = [*combinations(entrants, 2)]
         if self.verdict.both_orders:
             pairs += [(second, first) for first, second in pairs]
-        return await gather_or_stop(self._compare(turns, responses, *pair) for pair in pairs)
+        return await gather_or_stop(
+            self._compare(turns, responses, *pair, stops=stops) for pair in pairs
+        )
 
     async def _compare(
-        self, turns: Sequence[Message], responses: Sequence[str], first: int, second: int
-    ) -> Comparison:
-        asked = self.verdict.judge_prompt(turns, [responses[first], responses[second]])
-        async with self._generator.slots:
-            texts = await self._generator.generate(asked)
+        self,
+        turns: Sequence[Message],
+        responses: Sequence[str],
+        first: int,
+        second: int,
+        *,
+        stops: bool,
+    ) -> _Compared:
+        try:
+            asked = self.verdict.judge_prompt(turns, [responses[first], responses[second]])
+            async with self._generator.slots:
+                texts = await self._generator.generate(asked)
+            preference = await self._mean(texts)
+        except RewardClientError as error:
+            if stops:
+                raise
+            return FailedComparison(first=first, second=second, error=error)
         return Comparison(
             first=first,
             second=second,
-            preference=await self._mean(texts),
+            preference=preference,
             critiques=texts.each,
             usage=texts.usage,
         )
@@ -137,11 +185,31 @@ class JudgeScorer(Scorer):
         return await asyncio.to_thread(mean)
 
 
-def _win_rate(index: int, comparisons: Sequence[Comparison]) -> float:
-    """Return how often a response is better, from 0 to 1; 0.5 for a response that is alone."""
-    shares = [
-        (1 + (each.preference if index == each.first else -each.preference)) / 2
-        for each in comparisons
-        if index in (each.first, each.second)
-    ]
-    return arithmetic_mean(shares) if shares else 0.5
+def _text_of_answer(conversation: Conversation) -> str:
+    return str(conversation.messages[-1]["content"])
+
+
+def _win_rates(
+    entrants: Sequence[int],
+    comparisons: Sequence[Comparison],
+    failed: Sequence[FailedComparison],
+) -> dict[int, float]:
+    """Return how often each response is better, from 0 to 1; 0.5 for one that is alone.
+
+    A pair counts only if all its comparisons gave a verdict: one order alone would count what the
+    judge thinks of the position.
+    """
+    if len(entrants) == 1:
+        return {entrants[0]: 0.5}
+    uncounted = {frozenset((each.first, each.second)) for each in failed}
+    shares: defaultdict[int, list[float]] = defaultdict(list)
+    for each in comparisons:
+        if frozenset((each.first, each.second)) not in uncounted:
+            shares[each.first].append((1 + each.preference) / 2)
+            shares[each.second].append((1 - each.preference) / 2)
+    return {index: arithmetic_mean(each) for index, each in shares.items()}
+
+
+def _without_comparison(index: int, failed: Sequence[FailedComparison]) -> RewardClientError:
+    first = next(each for each in failed if index in (each.first, each.second))
+    return copy(first.error)

@@ -25,7 +25,7 @@ from reward_client import (
     StepReward,
     TokenizedSample,
 )
-from reward_client._base.results import ranking
+from reward_client._base.ranking import ranking
 
 PROVENANCE = Provenance(
     model="m",

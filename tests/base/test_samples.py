@@ -18,6 +18,7 @@ from reward_client._base.samples import (
     parse_sample,
     parse_token_ids,
     refuse_single_sample,
+    response_texts,
     responses_to,
 )
 from reward_client._base.token_ids import TokenIds
@@ -242,7 +243,7 @@ def test_responses_to_a_prompt() -> None:
 )
 def test_what_rank_refuses(prompt: Any, responses: Any, hint: str) -> None:
     with pytest.raises(InputError, match=hint):
-        responses_to(prompt, responses)
+        responses_to(prompt, response_texts(responses))
 
 
 JSON = st.recursive(

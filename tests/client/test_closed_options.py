@@ -150,6 +150,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "RewardClient.score_many": lambda **o: RewardClient(NOWHERE).score_many([], **o),
     "RewardClient.score_rows": lambda **o: RewardClient(NOWHERE).score_rows([], **o),
     "RewardClient.stream_rows": lambda **o: RewardClient(NOWHERE).stream_rows([], **o),
+    "RewardClient.rank_many": lambda **o: RewardClient(NOWHERE).rank_many([], [], **o),
     "RewardClient.stream": lambda **o: RewardClient(NOWHERE).stream([], **o),
     "AsyncRewardClient": lambda **o: AsyncRewardClient(NOWHERE, **o),
     "AsyncRewardClient.from_openai": lambda **o: AsyncRewardClient.from_openai(carrier(), **o),
@@ -160,6 +161,9 @@ CALLS: dict[str, Callable[..., Any]] = {
         AsyncRewardClient(NOWHERE).score_rows([], **o).send(None)
     ),
     "AsyncRewardClient.stream_rows": lambda **o: AsyncRewardClient(NOWHERE).stream_rows([], **o),
+    "AsyncRewardClient.rank_many": lambda **o: (
+        AsyncRewardClient(NOWHERE).rank_many([], [], **o).send(None)
+    ),
     "AsyncRewardClient.stream": lambda **o: AsyncRewardClient(NOWHERE).stream([], **o),
     "StepHead": lambda **o: heads.StepHead(
         **{"step_token": 1, "good_label": 1, "aggregate": "min", **o}

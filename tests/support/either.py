@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Literal, Protocol, Self, TypeVar
 
-from reward_client import AsyncRewardClient, Diagnosis, RewardClient
-from reward_client._base.results import Ranking, Reward, ScoreResult, ServerProfile, TokenizedSample
+from reward_client import AsyncRewardClient, Diagnosis, Ranking, RewardClient
+from reward_client._base.results import Reward, ScoreResult, ServerProfile, TokenizedSample
 
 T = TypeVar("T")
 Kind = Literal["sync", "async"]
@@ -22,6 +22,7 @@ class EitherClient(Protocol):
     def score_rows(self, rows: Any, **options: Any) -> Any: ...
     def stream_rows(self, rows: Iterable[Any], **options: Any) -> Iterable[dict[str, Any]]: ...
     def rank(self, prompt: Any, responses: Sequence[str]) -> Ranking: ...
+    def rank_many(self, prompts: Any, responses: Any, **options: Any) -> list[Ranking]: ...
     def tokenize(self, sample: Any) -> TokenizedSample: ...
     def servers(self) -> tuple[ServerProfile, ...]: ...
     def wait_until_ready(self, *, timeout: float = ...) -> None: ...
@@ -68,6 +69,9 @@ class BlockingAsyncClient:
 
     def rank(self, prompt: Any, responses: Sequence[str]) -> Ranking:
         return self.run(self._client.rank(prompt, responses))
+
+    def rank_many(self, prompts: Any, responses: Any, **options: Any) -> list[Ranking]:
+        return self.run(self._client.rank_many(prompts, responses, **options))
 
     def tokenize(self, sample: Any) -> TokenizedSample:
         return self.run(self._client.tokenize(sample))

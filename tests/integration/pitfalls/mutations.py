@@ -416,7 +416,7 @@ PITFALLS: dict[int, Pitfall] = {
                 "The error stands in the place of the bad input, and the other samples get their "
                 "rewards.",
                 "_client/streaming.py",
-                "isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError)",
+                "isinstance(outcome, UnloadableError) or not isinstance(outcome, RewardClientError)",
                 "isinstance(outcome, Exception)",
                 (REPLIES + "test_12_bad_input_is_a_typed_error_and_spares_its_neighbours",),
             ),
@@ -897,15 +897,15 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 '`on_error="return"` keeps the earlier rewards.',
                 "_client/streaming.py",
-                "isinstance(outcome, Exception) and not isinstance(outcome, RewardClientError)",
+                "isinstance(outcome, UnloadableError) or not isinstance(outcome, RewardClientError)",
                 "isinstance(outcome, Exception)",
                 (CONNECTIONS + "test_26_what_was_scored_before_the_engine_died_is_kept",),
             ),
             Mutation(
                 "Otherwise `BatchError.results` holds them.",
                 "_client/streaming.py",
-                "results=scored,",
-                "results=(),",
+                '{kept}: {error}", results=scored',
+                '{kept}: {error}", results=()',
                 (CONNECTIONS + "test_26_the_batch_ends_at_the_first_death",),
             ),
         ),
@@ -1989,9 +1989,9 @@ PITFALLS: dict[int, Pitfall] = {
             ),
             Mutation(
                 "`rank` returns the texts that it read from a column of responses.",
-                "_client/session.py",
-                "        return ranking(texts, rewards)\n",
-                "        return ranking(responses, rewards)\n",
+                "_client/rank_calls.py",
+                "    return Group(tuple(read), conversations)\n",
+                "    return Group(tuple(responses), conversations)\n",
                 (VALUES + "test_52_a_column_of_responses",),
             ),
             Mutation(
@@ -2067,8 +2067,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "A local tokenizer that cannot be loaded is an error of the call, not of each sample.",
                 "_client/streaming.py",
-                "            elif isinstance(outcome, UnloadableError) or (",
-                "            elif isinstance(outcome, int) or (",
+                "                isinstance(outcome, UnloadableError) or not",
+                "                isinstance(outcome, int) or not",
                 (
                     "client/test_failures.py::test_a_tokenizer_that_cannot_be_loaded",
                     "client/test_failures.py::test_a_file_without_a_tokenizer",

@@ -193,6 +193,8 @@ def _step_columns(present: tuple[str, ...]) -> list[str]:
     """Return the column of the steps. The labels of TRL's sets tell them from responses."""
     if names.STEPS in present:
         return [names.STEPS]
+    if {names.NUMBERED_PROMPT, names.NUMBERED_STEPS} <= {*present}:
+        return [names.NUMBERED_STEPS]
     return [name for name in (names.COMPLETIONS,) if {name, names.LABELS} <= {*present}]
 
 

@@ -37,6 +37,9 @@ REJECTED = ("rejected", "rejected_response", "reject", "loser_list")
 STEPS, COMPLETIONS, LABELS = "steps", "completions", "labels"
 """ProcessBench: problem, steps. TRL's stepwise sets: prompt, completions, labels of each."""
 
+NUMBERED_PROMPT, NUMBERED_STEPS = "modified_question", "modified_process"
+"""PRMBench: the prompt, and steps with their numbers. Beside them, it has the original ones."""
+
 ID, TEXT, TOKEN_IDS = "id", "text", "token_ids"
 SYSTEM = ("system", "system_prompt", "system_message")
 TOOLS, TEMPLATE_ARGUMENTS = "tools", "chat_template_kwargs"

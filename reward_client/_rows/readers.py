@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias, cast
 
@@ -13,6 +14,8 @@ from reward_client._rows.images import with_images
 from reward_client._rows.prompts import is_copy, prompt_turns, with_system_message
 from reward_client._rows.turns import json_value, text_of, turns_of
 from reward_client.errors import InputError
+
+_NUMBER = re.compile(r"\A(?:Step\s*)?\d+\.\s*", re.IGNORECASE)
 
 Side: TypeAlias = tuple[str | None, Sequence[Sample], bool]
 """The name of a side, its samples, and True if they are a list."""
@@ -106,12 +109,31 @@ def read_comparison(fields: Fields) -> list[Side]:
 
 
 def read_steps(fields: Fields) -> list[Side]:
+    if names.NUMBERED_STEPS in fields and names.STEPS not in fields:
+        return _read_numbered_steps(fields)
     column = names.STEPS if names.STEPS in fields else names.COMPLETIONS
     fields.ignore([names.LABELS])
     steps = as_sequence(json_value(fields.take(column)))
+    return _steps(fields, column, _prompt(fields), steps)
+
+
+def _read_numbered_steps(fields: Fields) -> list[Side]:
+    """Read a row of PRMBench. Its authors remove the numbers too (`remove_step_prefix`)."""
+    prompt = fields.take(names.NUMBERED_PROMPT)
+    steps = [
+        _NUMBER.sub("", step.strip()) if isinstance(step, str) else step
+        for step in as_sequence(json_value(fields.take(names.NUMBERED_STEPS))) or ()
+    ]
+    fields.ignore(names.PROMPT)  # the original ones, before a step or a condition was changed
+    return _steps(fields, names.NUMBERED_STEPS, [{"role": "user", "content": prompt}], steps)
+
+
+def _steps(
+    fields: Fields, column: str, prompt: Sequence[Message], steps: Sequence[object] | None
+) -> list[Side]:
     if not steps or not all(isinstance(step, str) and step for step in steps):
         raise InputError(f"{column} must be a non-empty list of non-empty texts.")
-    turns = with_images(fields, with_system_message(fields, _prompt(fields)))
+    turns = with_images(fields, with_system_message(fields, prompt))
     sample = Conversation(turns, **_template(fields), steps=cast("Sequence[str]", steps))
     return [(None, [sample], False)]
 

@@ -43,7 +43,6 @@ class Benchmark:
         drawn: What a unit is, in the plural, such as ``"pairs"``.
         published: The number of rows of the published file; None if it has several files.
         parts: The published parts that the headline is a mean of.
-        prepare: Writes the columns of a row as those of a form; None if it has one already.
         threshold: The default for the rewards of steps; None without steps.
     """
 
@@ -58,7 +57,6 @@ class Benchmark:
     drawn: str
     published: int | None = None
     parts: tuple[str, ...] = ()
-    prepare: Callable[[Row], Row] | None = None
     threshold: float | None = None
 
     def notes(self, totals: Totals, measures: Sequence[Measure]) -> Iterator[str]:
@@ -70,8 +68,6 @@ class Benchmark:
         for slot, note in _NOTES.items():
             if points := totals.share(*slot).points:
                 yield f"{points:,.0f} {self.drawn} {note}"
-        if self.threshold is not None:
-            yield "a step is wrong if its reward is at most the threshold"
 
 
 def ordered(groups: Iterable[str], first: Sequence[str]) -> list[str]:
@@ -95,7 +91,7 @@ def is_text(value: object) -> bool:
     return bool(items) and all("role" in (as_mapping(item) or {}) for item in items or ())
 
 
-def is_list_of(value: object, kind: type, length: int | None = None) -> bool:
+def is_list_of(value: object, kind: type | tuple[type, ...], length: int | None = None) -> bool:
     """Return True for a list with values of one type only, and of a length if one is given."""
     items = as_sequence(to_builtin(value))
     return (

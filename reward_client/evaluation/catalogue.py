@@ -9,11 +9,19 @@ from reward_client._base.wording import shorten
 from reward_client._printable import one_line
 from reward_client.errors import InputError
 from reward_client.evaluation.benchmark import Benchmark, Row
+from reward_client.evaluation.choices import BEST_OF_N, PPE_CORRECTNESS
 from reward_client.evaluation.lists import REWARDBENCH_2, RM_BENCH
 from reward_client.evaluation.pairs import JUDGEBENCH, PPE_HUMAN, REWARDBENCH, RMB
+from reward_client.evaluation.steps import PRMBENCH, PROCESSBENCH
 
 BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
-    {each.name: each for each in (REWARDBENCH, REWARDBENCH_2, RM_BENCH, JUDGEBENCH, RMB, PPE_HUMAN)}
+    {
+        each.name: each
+        for each in (
+            *(REWARDBENCH, REWARDBENCH_2, RM_BENCH, JUDGEBENCH, RMB, PPE_HUMAN, PPE_CORRECTNESS),
+            *(PROCESSBENCH, PRMBENCH, BEST_OF_N),
+        )
+    }
 )
 _COLUMNS_CHARACTERS = 400
 

@@ -88,7 +88,7 @@ class Evaluation:
     def _remarks(self) -> Iterator[str]:
         yield f"{self.measures[0].name}: {self.rule}"
         if self.threshold is not None:
-            yield f"threshold: {self.threshold:g}"
+            yield f"a step is wrong if its reward is at most {self.threshold:g}"
         if self.failures:
             kinds = ", ".join(f"{number:,} {kind}" for kind, number in self.failures.items())
             yield f"failed rows count as wrong: {kinds}"

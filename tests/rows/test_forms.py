@@ -34,6 +34,16 @@ HH = "\n\nHuman: What is 12 + 30?\n\nAssistant: {}"
 RIGHT_TURNS, WRONG_TURNS = [Q, A], [Q, B]
 PAIR = {"chosen": RIGHT_TURNS, "rejected": WRONG_TURNS}
 
+
+def _prmbench(steps: list[str]) -> dict[str, Any]:
+    """A row of PRMBench, whose modified prompt and steps are scored."""
+    return {
+        **{"original_question": "What is 1 + 1?", "modified_question": QUESTION, "question": "?"},
+        **{"original_process": ["1. It is 2."], "modified_process": steps, "modified_steps": [1]},
+        **{"error_steps": [1], "reason": "r", "idx": "p1_0", "classification": "circular"},
+    }
+
+
 # Name of the data set or habit: (row, form, conversations by the layout of their rewards).
 ROWS: dict[str, tuple[dict[str, Any], str, Any]] = {
     "OpenAI messages": ({"messages": RIGHT_TURNS}, "messages", RIGHT_TURNS),
@@ -268,6 +278,8 @@ def test_process_rewards() -> None:
         ({"messages": [Q], "steps": steps}, None),
         ({"prompt": QUESTION, "completions": steps, "labels": [True, False]}, "steps"),
         ({"prompt": QUESTION, "steps": json.dumps(steps)}, None),
+        (_prmbench([f"{number}. {step}" for number, step in enumerate(steps, 1)]), None),
+        (_prmbench([f"Step {number}.  {step}\n" for number, step in enumerate(steps)]), None),
     ]
     for row, form in rows:
         read = read_row(row, form)

@@ -113,7 +113,7 @@ def _confusion(row: BenchmarkRow, threshold: float) -> dict[str, int]:
     # Some published rows name a step after the last one, which the authors' loop never meets.
     wrong = {place - 1 for place in row.list_of("error_steps") if isinstance(place, int)}
     rewards = None if row.error is not None else row.steps(len(steps))
-    cells = dict.fromkeys(_CELLS, 0)
+    cells: dict[str, int] = dict.fromkeys(_CELLS, 0)
     for place in range(len(steps)):
         is_wrong = place in wrong
         says_wrong = not is_wrong if rewards is None else rewards[place] <= threshold

@@ -38,9 +38,16 @@ PAIR = {"chosen": RIGHT_TURNS, "rejected": WRONG_TURNS}
 def _prmbench(steps: list[str]) -> dict[str, Any]:
     """A row of PRMBench, whose modified prompt and steps are scored."""
     return {
-        **{"original_question": "What is 1 + 1?", "modified_question": QUESTION, "question": "?"},
-        **{"original_process": ["1. It is 2."], "modified_process": steps, "modified_steps": [1]},
-        **{"error_steps": [1], "reason": "r", "idx": "p1_0", "classification": "circular"},
+        "original_question": "What is 1 + 1?",
+        "modified_question": QUESTION,
+        "question": "?",
+        "original_process": ["1. It is 2."],
+        "modified_process": steps,
+        "modified_steps": [1],
+        "error_steps": [1],
+        "reason": "r",
+        "idx": "p1_0",
+        "classification": "circular",
     }
 
 

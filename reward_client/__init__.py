@@ -29,6 +29,7 @@ from reward_client._client.streaming import AsyncRewardStream
 from reward_client._client.sync_client import RewardClient, RewardStream
 from reward_client._doctor.report import Diagnosis, Finding
 from reward_client._printable import escape_record
+from reward_client._telemetry.stats import ClientStats, Latency, ServerStats
 from reward_client._tokenization import Retokenizer
 from reward_client._version import __version__
 from reward_client.errors import (
@@ -71,6 +72,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "BatchError",
+    "ClientStats",
     "Comparison",
     "Connection",
     "Conversation",
@@ -84,6 +86,7 @@ __all__ = [
     "FormattedText",
     "GenerationError",
     "InputError",
+    "Latency",
     "Limits",
     "LinearHead",
     "Message",
@@ -113,6 +116,7 @@ __all__ = [
     "ScoreResult",
     "ServerError",
     "ServerProfile",
+    "ServerStats",
     "ServerUnreachableError",
     "Settings",
     "ShapeError",

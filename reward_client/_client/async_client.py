@@ -34,6 +34,7 @@ from reward_client._rows.forms import Columns
 from reward_client._rows.grouping import Grouping
 from reward_client._rows.scoring import RowInProgress
 from reward_client._rows.tables import AnyTable, TableT
+from reward_client._telemetry.stats import ClientStats
 from reward_client._tokenization import TokenizerChoice
 from reward_client.errors import RewardClientError
 from reward_client.methods import Method
@@ -463,6 +464,14 @@ class AsyncRewardClient:
             InputError: If the sample is invalid.
         """
         return await self._session.diagnose(sample)
+
+    def stats(self) -> ClientStats:
+        """Return the counts, rates and latencies of this client since it was made.
+
+        It sends no request, and works on a closed client. A copy made by pickle, and the client of
+        a forked process, count from zero.
+        """
+        return self._session.tally.stats()
 
     async def aclose(self) -> None:
         """Close the client and its connections of the running event loop.

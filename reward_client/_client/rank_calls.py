@@ -114,6 +114,20 @@ def grouped(
     ]
 
 
+def outcomes_of(
+    groups: Sequence[Group], results: Sequence[Ranking | Exception]
+) -> list[Reward | Exception]:
+    """Return the outcome of each response; the error of a group counts for each response."""
+    outcomes: list[Reward | Exception] = []
+    for group, result in zip(groups, results, strict=True):
+        if isinstance(result, Exception):
+            outcomes += [result] * len(group.responses)
+        else:
+            outcomes += [reward for reward in result.rewards if reward is not None]
+            outcomes += [error for error in result.errors if error is not None]
+    return outcomes
+
+
 def name_of_response(groups: Sequence[Group], index: int) -> str:
     """Return the name of a response in errors, by its number among all."""
     for prompt, group in enumerate(groups):

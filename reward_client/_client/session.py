@@ -39,15 +39,17 @@ from reward_client._client.core import join, leave, part
 from reward_client._client.failures import warn_of_failures
 from reward_client._client.link import Link, connect, discovery_options, log
 from reward_client._client.loop_thread import CLOSED, CLOSED_MEANWHILE
-from reward_client._client.rank_calls import Group, grouped, name_of_response
+from reward_client._client.rank_calls import Group, grouped, name_of_response, outcomes_of
 from reward_client._client.streaming import AsyncRewardStream, OnError, Window, collect
-from reward_client._client.watch import Watch
+from reward_client._client.watch import OutcomesOf, Watch
 from reward_client._protocols.http import IF_STARTING, SERVER_FAILURES
 from reward_client._replicas.pool import ReplicaPool
 from reward_client._scoring.base import Outcome, reward_or_raise
 from reward_client._scoring.factory import output_spec
 from reward_client._scoring.judge import JudgeScorer
 from reward_client._server.template_look import look_at_template, today_here
+from reward_client._telemetry.observation import ObservedCall
+from reward_client._telemetry.tally import Tally
 from reward_client.errors import InputError, RewardClientError, RewardTimeoutError
 from reward_client.methods import Messages
 
@@ -73,12 +75,14 @@ class Session:
     Attributes:
         config: The client's options.
         core: The connections.
+        tally: The counts of this client.
         closed: True if the client takes no further work.
     """
 
     def __init__(self, config: Config, *, blocks: bool) -> None:
         self.config = config
         self.core = join(config, blocks=blocks)
+        self.tally = Tally()
         self.closed = False
         self._calls: dict[asyncio.Timeout, asyncio.AbstractEventLoop] = {}
         # Of the session and not of the client: a stream may outlive that.
@@ -87,7 +91,7 @@ class Session:
 
     async def score(self, sample: Sample) -> Reward:
         """Return the reward of one sample, within ``Timeouts.total``."""
-        watch = self._watch(self.score_group)
+        watch = self._watch(self.score_group, _themselves)
         (outcome,) = await watch.score([sample])
         await watch.prove(at_end=True)
         return reward_or_raise(outcome)
@@ -135,16 +139,24 @@ class Session:
         group_size = limits.max_batch_items if config.timeouts.total is None else 1
         by_server = config.tokenizer == "server" and not isinstance(config.method, Messages)
         joins_group = is_token_ids if by_server else _always
-        return Window(self._watch(self.score_group), size, group_size, joins_group, ordered=ordered)
+        watch = self._watch(self.score_group, _themselves)
+        return Window(watch, size, group_size, joins_group, ordered=ordered)
 
     async def rank(self, group: Group) -> Ranking:
         """Rank responses to one prompt by their rewards, or by a judge's comparisons."""
+        self._count_unreadable([group])
         if group.error is not None:
             raise group.error
         judge = await self._judge_of_two()
         if judge is not None:
             self._tell_calls(judge, [group])
-            return await self._rank_by_judge(judge, group, stops=True)
+            try:
+                ranked = await self._rank_by_judge(judge, group, stops=True)
+            except Exception as error:
+                self.tally.note_outcomes(outcomes_of([group], [error]))
+                raise
+            self.tally.note_outcomes(outcomes_of([group], [ranked]))
+            return ranked
         outcomes = await self.score_many(group.conversations, on_error="raise", progress=False)
         return ranking(group.responses, outcomes)
 
@@ -152,6 +164,7 @@ class Session:
         self, groups: Sequence[Group], *, on_error: OnError, progress: bool
     ) -> list[Ranking]:
         """Rank the responses to each of many prompts, all at once."""
+        self._count_unreadable(groups)
         judge = await self._judge_of_two()
         if judge is not None:
             return await self._rank_many_by_judge(judge, groups, on_error, progress=progress)
@@ -164,6 +177,11 @@ class Session:
             name=partial(name_of_response, groups),
         )
         return grouped(groups, outcomes)
+
+    def _count_unreadable(self, groups: Sequence[Group]) -> None:
+        for group in groups:
+            if group.error is not None:
+                self.tally.note_outcomes([group.error] * len(group.responses))
 
     async def _judge_of_two(self) -> JudgeScorer | None:
         scorer = (await self._link()).scorer
@@ -187,7 +205,7 @@ class Session:
         # Each prompt asks for a text at least, so that as many keep all connections busy.
         size = self.config.limits.max_concurrency * len(self.config.urls)
         outcomes = await collect(
-            Window(self._watch(rank_each), size, 1, _always, ordered=False),
+            Window(self._watch(rank_each, outcomes_of), size, 1, _always, ordered=False),
             [groups[index] for index in readable],
             on_error=on_error,
             progress=progress,
@@ -362,7 +380,8 @@ class Session:
             async with deadline:
                 self._calls[deadline] = asyncio.get_running_loop()
                 try:
-                    yield
+                    with self.tally.counting():
+                        yield
                 finally:
                     del self._calls[deadline]
         except TimeoutError as error:
@@ -394,12 +413,14 @@ class Session:
             await self.core.aclose()
 
     def _watch(
-        self, score: Callable[[Sequence[WorkT]], Awaitable[list[ResultT | Exception]]]
+        self,
+        score: Callable[[Sequence[WorkT]], Awaitable[list[ResultT | Exception]]],
+        outcomes_of: OutcomesOf[WorkT, ResultT],
     ) -> Watch[WorkT, ResultT]:
         async def pools() -> Sequence[ReplicaPool]:
             return (await self._link()).pools
 
-        return Watch(score, pools)
+        return Watch(score, pools, ObservedCall(self.tally), outcomes_of)
 
     async def _link(self) -> Link:
         if self.closed:
@@ -429,3 +450,7 @@ def _check_seconds(timeout: object) -> None:
 
 def _always(_: object) -> bool:
     return True
+
+
+def _themselves(_: Sequence[Sample], outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+    return outcomes

@@ -44,6 +44,7 @@ from reward_client._rows.forms import Columns
 from reward_client._rows.grouping import Grouping
 from reward_client._rows.scoring import RowInProgress
 from reward_client._rows.tables import AnyTable, TableT
+from reward_client._telemetry.stats import ClientStats
 from reward_client._tokenization import TokenizerChoice
 from reward_client.errors import RewardClientError
 from reward_client.methods import Method
@@ -600,6 +601,14 @@ class RewardClient:
             InputError: If the sample is invalid.
         """
         return self._run(self._session.diagnose(sample))
+
+    def stats(self) -> ClientStats:
+        """Return the counts, rates and latencies of this client since it was made.
+
+        It sends no request, and works on a closed client. A copy made by pickle, and the client of
+        a forked process, count from zero.
+        """
+        return self._session.tally.stats()
 
     def close(self) -> None:
         """Stop the client's work; without an equal client, close connections and end the thread."""

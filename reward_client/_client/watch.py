@@ -8,13 +8,18 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
+from reward_client._base.results import Reward
 from reward_client._replicas.pool import ReplicaPool
+from reward_client._telemetry.observation import ObservedCall
 from reward_client.errors import ModelChangedError, RewardClientError
 
 WorkT = TypeVar("WorkT")
 ResultT = TypeVar("ResultT")
+OutcomesOf: TypeAlias = Callable[
+    [Sequence[WorkT], Sequence[ResultT | Exception]], Sequence[Reward | Exception]
+]
 
 _logger = logging.getLogger("reward_client")
 
@@ -32,6 +37,8 @@ class Watch(Generic[WorkT, ResultT]):
     Args:
         score: Scores a group of samples. Another call may have other work and other results.
         pools: Returns the servers.
+        observed: Observes the outcomes and the requests.
+        outcomes_of: Returns the outcomes of the samples in work, from its results.
 
     Attributes:
         failure: The error in the place of rewards since another model answered.
@@ -41,9 +48,13 @@ class Watch(Generic[WorkT, ResultT]):
         self,
         score: Callable[[Sequence[WorkT]], Awaitable[list[ResultT | Exception]]],
         pools: Callable[[], Awaitable[Sequence[ReplicaPool]]],
+        observed: ObservedCall,
+        outcomes_of: OutcomesOf[WorkT, ResultT],
     ) -> None:
         self._score = score
         self._find_pools = pools
+        self._observed = observed
+        self._outcomes_of = outcomes_of
         self._pools: Sequence[ReplicaPool] = ()
         self._changes: int | None = None
         self._asked_at = math.inf
@@ -52,6 +63,16 @@ class Watch(Generic[WorkT, ResultT]):
 
     async def score(self, samples: Sequence[WorkT]) -> list[ResultT | Exception]:
         """Return the outcomes of samples; errors in their place once another model answers."""
+        with self._observed.active():
+            try:
+                results = await self._results(samples)
+            except Exception as error:
+                self._observed.note(self._outcomes_of(samples, [error] * len(samples)))
+                raise
+        self._observed.note(self._outcomes_of(samples, results))
+        return results
+
+    async def _results(self, samples: Sequence[WorkT]) -> list[ResultT | Exception]:
         if self.failure is not None:
             return [copy(self.failure) for _ in samples]
         outcomes = await self._score(samples)
@@ -91,9 +112,10 @@ class Watch(Generic[WorkT, ResultT]):
             return False
         earlier = unproven - self._count(self._pools[0], 0)
         try:
-            async with asyncio.timeout(_DEADLINE):
-                for pool in self._pools:
-                    await pool.prove()
+            with self._observed.active():
+                async with asyncio.timeout(_DEADLINE):
+                    for pool in self._pools:
+                        await pool.prove()
         except ModelChangedError as error:
             self.failure = error
             raise _with_doubt(error, tuple(taken), earlier) from error

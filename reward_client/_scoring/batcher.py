@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextvars import copy_context
 from copy import copy
 from functools import partial
 from itertools import repeat
@@ -31,11 +32,12 @@ tokenizes does not get a request for each sample."""
 
 
 class _Group:
-    """The samples of one call, and a future that is done with the last of them."""
+    """The samples of one call, its context, and a future that is done with the last of them."""
 
-    __slots__ = ("done", "waiting")
+    __slots__ = ("context", "done", "waiting")
 
     def __init__(self, size: int) -> None:
+        self.context = copy_context()
         self.waiting = size
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -146,7 +148,10 @@ class Batcher:
     def _send_batches(self) -> None:
         self._is_woken = False
         while self._may_send() and (batch := self._next_batch()):
-            task = asyncio.create_task(self._score_batch(batch))
+            # A request is the doing of whoever waits for its first sample. This runs in the context
+            # of any call, even of one that has ended.
+            context = batch[0].groups[0].context.copy()
+            task = asyncio.create_task(self._score_batch(batch), context=context)
             self._batches[task] = batch
             self._in_flight.add(task)
             # Not at the end of `_score_batch`: a task that is cancelled at once never begins.

@@ -25,6 +25,7 @@ from reward_client._protocols.http import (
     Request,
     Response,
 )
+from reward_client._telemetry.observation import ObservedRequest
 from reward_client._transport.backends.base import Backend, RawResponse
 from reward_client._transport.binding import Binding, Repeat
 from reward_client._transport.hidden_refusals import HiddenRefusals, as_refusal
@@ -229,12 +230,26 @@ class HttpTransport:
         self._backend.drop()
 
     async def send_once(
-        self, request: Request, body: bytes | None, request_id: str
+        self, request: Request, body: bytes | None, request_id: str, *, resends: int = 0
     ) -> Response | Failure | Repeat:
         """Send one request; return a failure instead of raising it, so that it can be retried.
 
         The connection is closed after a failure, and after a response that may be another's.
+
+        Args:
+            request: The request.
+            body: Its body as bytes.
+            request_id: The ID of this attempt.
+            resends: The number of earlier attempts that failed.
         """
+        with ObservedRequest(self.url, request.path, resends) as observed:
+            outcome = await self._exchange(request, body, request_id, observed)
+            observed.failed = isinstance(outcome, Failure)
+        return outcome
+
+    async def _exchange(
+        self, request: Request, body: bytes | None, request_id: str, observed: ObservedRequest
+    ) -> Response | Failure | Repeat:
         headers = {**self._headers, "x-request-id": request_id}
         if body is not None:
             headers["content-type"] = "application/json"
@@ -242,8 +257,9 @@ class HttpTransport:
         began = time.monotonic()
         try:
             async with self._preparing if request.prepares else nullcontext(), self._slots:
-                began = time.monotonic()
+                began = observed.begin()
                 response = await self._backend.send(request.method, request.path, body, headers)
+                observed.answered()
         except NetworkError as error:
             return self._failed_by_network(error, began, endpoint, request_id)
         self._unreachable = False
@@ -474,7 +490,9 @@ class _Attempts:
         # vLLM up to 0.13 refuses an ID that is still in flight, so each attempt has its own.
         request_id = new_request_id()
         body = self._body if request.body is self._request.body else _encode(request.body or {})
-        outcome = await self._transport.send_once(request, body, request_id)
+        outcome = await self._transport.send_once(
+            request, body, request_id, resends=len(self.summaries)
+        )
         summary = outcome.summary if isinstance(outcome, Failure) else "ok"
         _logger.debug(
             "%s %s: %s (%s)", self._request.method, self._request.path, summary, request_id

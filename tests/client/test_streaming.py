@@ -14,6 +14,8 @@ import pytest
 from reward_client import BatchError, Provenance, Reward, ServerError
 from reward_client._client.streaming import AsyncRewardStream, Window, collect
 from reward_client._client.watch import Watch
+from reward_client._telemetry.observation import ObservedCall
+from reward_client._telemetry.tally import Tally
 
 PROVENANCE = Provenance(
     model="m",
@@ -54,7 +56,13 @@ def window(score: Any, size: int, *, ordered: bool, group: int = 3) -> Window:
     async def steady() -> Any:
         return [SimpleNamespace(changes=0, unproven=0, asked_at=math.inf, prove=steady)]
 
-    return Window(Watch(score_group, steady), size, group, lambda _: True, ordered=ordered)
+    return Window(
+        Watch(score_group, steady, ObservedCall(Tally()), lambda _, outcomes: outcomes),
+        size,
+        group,
+        lambda _: True,
+        ordered=ordered,
+    )
 
 
 def stream(

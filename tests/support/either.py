@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Literal, Protocol, Self, TypeVar
 
-from reward_client import AsyncRewardClient, Diagnosis, Ranking, RewardClient
+from reward_client import AsyncRewardClient, ClientStats, Diagnosis, Ranking, RewardClient
 from reward_client._base.results import Reward, ScoreResult, ServerProfile, TokenizedSample
 
 T = TypeVar("T")
@@ -27,6 +27,7 @@ class EitherClient(Protocol):
     def servers(self) -> tuple[ServerProfile, ...]: ...
     def wait_until_ready(self, *, timeout: float = ...) -> None: ...
     def diagnose(self, sample: Any = None) -> Diagnosis: ...
+    def stats(self) -> ClientStats: ...
     def close(self) -> None: ...
 
 
@@ -84,6 +85,9 @@ class BlockingAsyncClient:
 
     def diagnose(self, sample: Any = None) -> Diagnosis:
         return self.run(self._client.diagnose(sample))
+
+    def stats(self) -> ClientStats:
+        return self._client.stats()
 
     def __repr__(self) -> str:
         return repr(self._client)

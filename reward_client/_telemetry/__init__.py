@@ -1,0 +1,1 @@
+"""The counts and durations of a client: samples and requests."""

@@ -1,0 +1,144 @@
+"""The counts of one client. Threads and event loops may share it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from weakref import WeakSet
+
+from reward_client._base.results import Reward
+from reward_client._telemetry.durations import Durations
+from reward_client._telemetry.stats import ClientStats, ServerStats
+from reward_client.errors import RewardClientError
+
+
+class _Server:
+    """The requests to one server."""
+
+    __slots__ = ("durations", "failed", "paths", "retries")
+
+    def __init__(self) -> None:
+        self.paths: Counter[str] = Counter()
+        self.failed = 0
+        self.retries = 0
+        self.durations = Durations()
+
+    def stats(self) -> ServerStats:
+        """Return the counts."""
+        return ServerStats(
+            requests=self.paths.total(),
+            failed_requests=self.failed,
+            retries=self.retries,
+            latency=self.durations.latency(),
+        )
+
+
+class Tally:
+    """Counts samples and requests, many samples at a time. A forked process counts from zero."""
+
+    def __init__(self) -> None:
+        self.reset()
+        _tallies.add(self)
+
+    def reset(self) -> None:
+        """Count from zero, from now on."""
+        self._lock = threading.Lock()
+        self._started_at = datetime.now(UTC)
+        self._began = time.monotonic()
+        self._scored = 0
+        self._tokens = 0
+        self._failures: Counter[str] = Counter()
+        self._faults: Counter[str] = Counter()
+        self._servers: defaultdict[str, _Server] = defaultdict(_Server)
+
+    @contextmanager
+    def counting(self) -> Generator[None]:
+        """Count the requests that the running task, and the tasks that it starts, send."""
+        token = current_tally.set(self)
+        try:
+            yield
+        finally:
+            current_tally.reset(token)
+
+    def note_outcomes(self, outcomes: Sequence[Reward | Exception]) -> None:
+        """Count samples by their outcomes."""
+        counts = [outcome.token_count for outcome in outcomes if isinstance(outcome, Reward)]
+        tokens = sum([number for number in counts if number is not None])
+        errors = (
+            [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+            if len(counts) < len(outcomes)
+            else ()
+        )
+        with self._lock:
+            self._scored += len(counts)
+            self._tokens += tokens
+            for error in errors:
+                self._failures[type(error).__name__] += 1
+                self._faults[error.fault if isinstance(error, RewardClientError) else "server"] += 1
+
+    def note_request(
+        self, url: str, path: str, seconds: float, *, failed: bool, is_retry: bool
+    ) -> None:
+        """Count a request that has ended.
+
+        Args:
+            url: The base URL of the server.
+            path: The path of the request.
+            seconds: The duration of the request.
+            failed: True if no usable response came.
+            is_retry: True if an earlier attempt of the same request had failed.
+        """
+        with self._lock:
+            server = self._servers[url]
+            server.paths[path] += 1
+            server.failed += failed
+            server.retries += is_retry
+            server.durations.add(seconds)
+
+    def stats(self) -> ClientStats:
+        """Return the counts of now."""
+        with self._lock:
+            elapsed = time.monotonic() - self._began
+            paths, durations, retries = Counter[str](), Durations(), 0
+            for server in self._servers.values():
+                paths += server.paths
+                durations.include(server.durations)
+                retries += server.retries
+            return ClientStats(
+                started_at=self._started_at,
+                elapsed=elapsed,
+                scored=self._scored,
+                failed=self._failures.total(),
+                failures=dict(self._failures.most_common()),
+                faults=dict(self._faults.most_common()),
+                tokens=self._tokens,
+                requests=paths.total(),
+                requests_by_path=dict(paths.most_common()),
+                retries=retries,
+                latency=durations.latency(),
+                servers={url: server.stats() for url, server in sorted(self._servers.items())},
+                samples_per_second=self._scored / elapsed if elapsed else 0.0,
+                tokens_per_second=self._tokens / elapsed if elapsed else 0.0,
+            )
+
+
+current_tally: ContextVar[Tally | None] = ContextVar("current_tally", default=None)
+"""The tally of the client whose work the running task does."""
+
+_tallies: WeakSet[Tally] = WeakSet()
+
+
+def _reset_after_fork() -> None:
+    # Another thread of the parent may have held a lock.
+    for tally in tuple(_tallies):
+        tally.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)

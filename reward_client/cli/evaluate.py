@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reward_client._base.options import BASE_URL_VARIABLE
@@ -40,6 +41,7 @@ def add_to(commands: Commands) -> None:
             "reward-client evaluate --list",
             "reward-client evaluate rewardbench rewardbench.jsonl --url http://localhost:8000",
             "reward-client evaluate rewardbench rewards.jsonl --json",
+            "reward-client evaluate rewardbench rewards.jsonl --against rewards.jsonl",
         ),
     )
     parser.add_argument("name", metavar="NAME", nargs="?", help="the benchmark; see --list")
@@ -64,6 +66,19 @@ def add_to(commands: Commands) -> None:
     add_recipe_option(parser)
     add_sample_options(parser)
     parser.add_argument(
+        "--against",
+        metavar="SCORED",
+        help="scored rows of another model, to compare with (paired bootstrap)",
+    )
+    parser.add_argument(
+        "--against-url", metavar="URL", help="server of another model, to compare with"
+    )
+    parser.add_argument(
+        "--against-model",
+        metavar="MODEL",
+        help="name of another model to compare with, on the same server or on --against-url",
+    )
+    parser.add_argument(
         "--threshold",
         type=number(float, -_LARGEST, _LARGEST),
         metavar="NUMBER",
@@ -81,13 +96,29 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.list:
         _show_list()
         return 0
+    _check(options)
+    evaluation = _evaluation(options)
+    other = _other(options)
+    if other is None:
+        show(evaluation.to_json() if options.json else evaluation)
+        return _SOME_FAILED if evaluation.failed else 0
+    from reward_client.evaluation import compare
+
+    comparison = compare(evaluation, other)
+    show(comparison.to_json() if options.json else comparison)
+    return _SOME_FAILED if evaluation.failed or other.failed else 0
+
+
+def _check(options: argparse.Namespace) -> None:
     if options.name is None or options.file is None:
         raise OptionError(
-            "Name a benchmark and its file. `reward-client evaluate --list` lists them."
+            "Name a benchmark and its file. `reward-client evaluate --list` lists the benchmarks."
         )
-    evaluation = _evaluation(options)
-    show(evaluation.to_json() if options.json else evaluation)
-    return _SOME_FAILED if evaluation.failed else 0
+    has_server = options.against_url is not None or options.against_model is not None
+    if options.against is not None and has_server:
+        raise OptionError(
+            "Cannot compare with two others: give --against, or --against-url and --against-model."
+        )
 
 
 def _show_list() -> None:
@@ -100,28 +131,58 @@ def _show_list() -> None:
 
 
 def _evaluation(options: argparse.Namespace) -> Evaluation:
-    from reward_client.evaluation import evaluate, evaluate_scored
+    """Evaluate the first model, from its server or from its rewards."""
     from reward_client.evaluation.runner import is_scored
 
-    if is_scored(options.file):
-        if options.url is not None or options.out is not None:
-            raise OptionError(
-                f"Cannot score {options.file}: its rows have rewards already. Omit --url and --out."
-            )
-        return evaluate_scored(
-            options.name,
-            options.file,
-            threshold=options.threshold,
-            allow_failed=options.allow_failed,
+    if not is_scored(options.file):
+        return _from_server(options, options.url, options.model, options.out)
+    given = (options.url, options.out, options.against_url, options.against_model)
+    if any(option is not None for option in given):
+        raise OptionError(
+            f"Cannot score {options.file}: its rows have rewards already. Omit the options of "
+            "servers and --out, or give the file without rewards."
         )
-    with open_client(options.url, options) as client:
+    return _from_rewards(options, options.file)
+
+
+def _other(options: argparse.Namespace) -> Evaluation | None:
+    """Evaluate the second model; None if there is none."""
+    from reward_client.evaluation.runner import scored_path
+
+    if options.against is not None:
+        return _from_rewards(options, options.against)
+    if options.against_url is None and options.against_model is None:
+        return None
+    first = scored_path(options.file) if options.out is None else Path(options.out)
+    return _from_server(
+        options,
+        options.url if options.against_url is None else options.against_url,
+        options.model if options.against_model is None else options.against_model,
+        first.with_name(f"{first.name.removesuffix('.jsonl')}.against.jsonl"),
+    )
+
+
+def _from_rewards(options: argparse.Namespace, path: str) -> Evaluation:
+    from reward_client.evaluation import evaluate_scored
+
+    return evaluate_scored(
+        options.name, path, threshold=options.threshold, allow_failed=options.allow_failed
+    )
+
+
+def _from_server(
+    options: argparse.Namespace, url: str | None, model: str | None, out: str | Path | None
+) -> Evaluation:
+    from reward_client.evaluation import evaluate
+
+    with open_client(url, argparse.Namespace(**{**vars(options), "model": model})) as client:
         if options.wait > 0:
             client.wait_until_ready(timeout=options.wait)
         return evaluate(
             options.name,
             options.file,
             client,
-            scored=options.out,
+            scored=out,
             threshold=options.threshold,
             allow_failed=options.allow_failed,
             retry_failed=options.retry_failed,

@@ -13,6 +13,9 @@ from typing import TypeAlias
 Slot: TypeAlias = tuple[str, ...]
 """The name of a total, such as ``("hep-cpp", "accuracy")``."""
 
+Parts: TypeAlias = tuple[tuple[Slot, float, float], ...]
+"""Points and trials by slot."""
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -44,7 +47,7 @@ class Unit:
 
     key: bytes
     stratum: str
-    parts: tuple[tuple[Slot, float, float], ...]
+    parts: Parts
 
 
 class Totals:
@@ -56,11 +59,16 @@ class Totals:
     @classmethod
     def of(cls, units: Iterable[Unit]) -> Totals:
         """Add up the parts of units."""
+        return cls.of_counted((unit.parts, 1) for unit in units)
+
+    @classmethod
+    def of_counted(cls, counted: Iterable[tuple[Parts, int]]) -> Totals:
+        """Add up parts, each as often as it was drawn."""
         sums: dict[Slot, tuple[float, float]] = {}
-        for unit in units:
-            for slot, points, count in unit.parts:
+        for parts, times in counted:
+            for slot, points, count in parts:
                 before = sums.get(slot, (0.0, 0.0))
-                sums[slot] = (before[0] + points, before[1] + count)
+                sums[slot] = (before[0] + times * points, before[1] + times * count)
         return cls(sums)
 
     def share(self, *slot: str) -> Share:

@@ -68,12 +68,63 @@ def test_the_wrong_file(server: RewardServer, capsys: pytest.CaptureFixture[str]
     assert "It looks like RewardBench: evaluate it as rewardbench." in capsys.readouterr().err
 
 
+def test_two_scored_files(capsys: pytest.CaptureFixture[str]) -> None:
+    write(Path("a.jsonl"), [pair(2.0, 1.0, id=n) for n in range(8)])
+    write(Path("b.jsonl"), [pair(float(n % 2), 0.5, id=n) for n in range(8)])
+    assert run("rewardbench", "a.jsonl", "--against", "b.jsonl") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^average +100\.00 +50\.00 +\+50\.00 +\+\d", out, re.MULTILINE)
+    assert "1,000 resamples of the pairs, seed 0" in out
+    assert run("rewardbench", "a.jsonl", "--against", "b.jsonl", "--json") == 0
+    parsed = json.loads(capsys.readouterr().out)
+    assert (parsed["difference"], parsed["a"]["value"], parsed["b"]["value"]) == (0.5, 1.0, 0.5)
+
+
+def test_two_servers(server: RewardServer, capsys: pytest.CaptureFixture[str]) -> None:
+    def value(ids: list[int]) -> float:
+        return sum(ids) % 97 / 8
+
+    with RewardServer(values=value, model_name="other") as other:
+        urls = ("--url", server.url, "--against-url", other.url)
+        assert run("rewardbench", "rewardbench.jsonl", *urls) == 0
+        out = capsys.readouterr().out
+        assert out.startswith("RewardBench, 60 rows\nA: sum-judge\nB: other\n")
+        scored = ("rewardbench.scored.jsonl", "rewardbench.scored.against.jsonl")
+        assert run("rewardbench", scored[0], "--against", scored[1]) == 0
+        assert capsys.readouterr().out == out
+        assert run("rewardbench", "rewardbench.jsonl", *urls) == 0  # both runs resume
+        assert capsys.readouterr().out == out
+
+
+def test_another_model_of_the_same_server(
+    server: RewardServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = ("--model", "sum-judge", "--against-model", "none-such")
+    assert run("rewardbench", "rewardbench.jsonl", "--url", server.url, *models) == 1
+    assert "none-such" in capsys.readouterr().err
+    models = ("--model", "sum-judge", "--against-model", "sum-judge")
+    assert run("rewardbench", "rewardbench.jsonl", "--url", server.url, *models) == 0
+    assert re.search(r"^average .* \+0\.00 ", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_rows_that_differ(capsys: pytest.CaptureFixture[str]) -> None:
+    write(Path("a.jsonl"), [pair(2.0, 1.0, id=1)])
+    write(Path("b.jsonl"), [pair(2.0, 1.0, id=2)])
+    assert run("rewardbench", "a.jsonl", "--against", "b.jsonl") == 1
+    assert "the rows are not the same" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         ((), "Name a benchmark and its file."),
         (("rewardbench",), "Name a benchmark and its file."),
-        (("rewardbench", "scored.jsonl", "--url", "http://localhost:1"), "Omit --url and --out."),
+        (
+            ("rewardbench", "scored.jsonl", "--url", "http://localhost:1"),
+            "Omit the options of servers",
+        ),
+        (("rewardbench", "scored.jsonl", "--against-model", "m"), "Omit the options of servers"),
+        (("rewardbench", "scored.jsonl", "--against", "a", "--against-url", "b"), "two others"),
     ],
 )
 def test_options_that_do_not_fit(

@@ -24,8 +24,12 @@ def choice(rewards: list[float], correct: list[Any]) -> Row:
 def many(rewards: list[float], scores: list[Any], pairs: list[list[int]], **columns: Any) -> Row:
     names = [f"response_{number + 1}" for number in range(len(scores))]
     return {
-        "question_id": "1", "prompt": "q", **dict.fromkeys(names, "r"), "scores": scores,
-        "sampled_conflict_pairs": pairs, **columns,
+        "question_id": "1",
+        "prompt": "q",
+        **dict.fromkeys(names, "r"),
+        "scores": scores,
+        "sampled_conflict_pairs": pairs,
+        **columns,
         "form": "comparison",
         "reward": dict(zip(names, rewards, strict=True)),
     }
@@ -51,7 +55,9 @@ def test_a_failed_prompt_is_wrong_and_its_baselines_stay() -> None:
     row = choice([1.0, 0.0], [True, False])
     rows = [row, {**row, "reward": [1.0, None], "error": [None, FAILED]}]
     assert values(evaluate_scored("best-of-n", rows, allow_failed=True)) == {
-        "best of n": 0.5, "random": 0.5, "oracle": 1.0,
+        "best of n": 0.5,
+        "random": 0.5,
+        "oracle": 1.0,
     }
 
 
@@ -80,8 +86,11 @@ def test_ppe_correctness() -> None:
     # Best of 2 in the first row: of six draws, the top answer of {0, *} (3) and {2, 3} (1) is
     # right. In the second row none: 0 is the worst.
     assert values(evaluation) == {
-        "accuracy": 2 / 4, "best of 2": (4 / 6) / 2, "best of 4": 1 / 2,
-        "random": (2 / 4 + 1 / 4) / 2, "oracle": 1.0,
+        "accuracy": 2 / 4,
+        "best of 2": (4 / 6) / 2,
+        "best of 4": 1 / 2,
+        "random": (2 / 4 + 1 / 4) / 2,
+        "oracle": 1.0,
     }
     assert counts(evaluation)["accuracy"] == 4
     assert counts(evaluation)["best of 4"] == 2

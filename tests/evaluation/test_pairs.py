@@ -14,7 +14,11 @@ from .rows import FAILED, Row, counts, values
 
 def judged(label: str, first: float, second: float, source: str = "mmlu-pro-law") -> Row:
     return {
-        "question": "q", "response_A": "a", "response_B": "b", "label": label, "source": source,
+        "question": "q",
+        "response_A": "a",
+        "response_B": "b",
+        "label": label,
+        "source": source,
         "form": "comparison",
         "reward": {"response_A": first, "response_B": second},
     }
@@ -22,7 +26,11 @@ def judged(label: str, first: float, second: float, source: str = "mmlu-pro-law"
 
 def voted(winner: str, first: float, second: float, **flags: Any) -> Row:
     return {
-        "prompt": "q", "response_1": "a", "response_2": "b", "winner": winner, **flags,
+        "prompt": "q",
+        "response_1": "a",
+        "response_2": "b",
+        "winner": winner,
+        **flags,
         "form": "comparison",
         "reward": {"response_1": first, "response_2": second},
     }
@@ -61,7 +69,10 @@ def test_judgebench() -> None:
     ]
     evaluation = evaluate_scored("judgebench", rows)
     assert values(evaluation) == {
-        "accuracy": 3 / 6, "Knowledge": 2 / 4, "Math": 1.0, "elsewhere": 0.0,
+        "accuracy": 3 / 6,
+        "Knowledge": 2 / 4,
+        "Math": 1.0,
+        "elsewhere": 0.0,
     }
     assert "1 pairs with equal rewards for a better and a worse answer" in evaluation.notes
     assert "a reward does not depend on the order of a pair" in str(evaluation)

@@ -29,8 +29,11 @@ def solution(label: int, rewards: list[float], name: str = "math-1") -> Row:
 def process(wrong: list[int], rewards: list[float], category: str = "circular", **more: Any) -> Row:
     steps = [f"{number + 1}. s" for number in range(len(rewards))]
     row = {
-        "modified_question": "q", "modified_process": steps, "error_steps": wrong,
-        "classification": category, **more,
+        "modified_question": "q",
+        "modified_process": steps,
+        "error_steps": wrong,
+        "classification": category,
+        **more,
     }
     return stepped(row, rewards)
 
@@ -148,9 +151,16 @@ def test_over_a_process_reward_model(tmp_path: Path) -> None:
         for label in (-1, 0, 1, 2)
     ]
     prm_row = {
-        "original_question": "2 + 3?", "modified_question": "2 + 2 + 3?", "question": "?",
-        "original_process": ["1. x"], "modified_process": numbered, "error_steps": [2],
-        "modified_steps": [2], "reason": "r", "idx": "a", "classification": "circular",
+        "original_question": "2 + 3?",
+        "modified_question": "2 + 2 + 3?",
+        "question": "?",
+        "original_process": ["1. x"],
+        "modified_process": numbered,
+        "error_steps": [2],
+        "modified_steps": [2],
+        "reason": "r",
+        "idx": "a",
+        "classification": "circular",
     }
     with RewardServer(head="steps") as server:
         head = StepHead(step_token=server.step_token, good_label=1, aggregate="min")

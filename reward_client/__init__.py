@@ -11,7 +11,7 @@ with RewardClient("http://localhost:8000") as client:
 import logging
 
 from reward_client._base.options import Connection, Limits, RetryPolicy, Timeouts
-from reward_client._base.ranking import Comparison, FailedComparison, Ranking
+from reward_client._base.ranking import Comparison, FailedComparison, Ranking, Strength
 from reward_client._base.results import (
     Provenance,
     Reward,
@@ -123,6 +123,7 @@ __all__ = [
     "StatusError",
     "StepHead",
     "StepReward",
+    "Strength",
     "Timeouts",
     "TokenizedSample",
     "TokenizerMismatchError",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-_Z = 1.959963984540054
+Z_95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
 
 
@@ -21,9 +21,9 @@ def wilson_interval(successes: float, total: int) -> tuple[float, float]:
         The lower and the upper bound.
     """
     share = successes / total
-    spread = _Z * _Z / total
+    spread = Z_95 * Z_95 / total
     middle = share + spread / 2
-    reach = _Z * math.sqrt(share * (1 - share) / total + spread / (4 * total))
+    reach = Z_95 * math.sqrt(share * (1 - share) / total + spread / (4 * total))
     low, high = (middle - reach) / (1 + spread), (middle + reach) / (1 + spread)
     # Rounding must not exclude the proportion itself.
     return min(share, max(0.0, low)), max(share, min(1.0, high))

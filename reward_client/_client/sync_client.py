@@ -493,8 +493,8 @@ class RewardClient:
     def rank(self, prompt: str | Sequence[Message], responses: Sequence[str]) -> Ranking:
         """Rank responses to one prompt by their rewards, best first.
 
-        A judge of pairs (``Verdict``) compares each response with each other one. It writes
-        ``method.calls(len(responses))`` texts.
+        A judge of pairs (``Verdict``) compares each response with each other one, or by its
+        ``schedule``. It writes ``method.calls(len(responses))`` texts.
 
         Args:
             prompt: One user turn as text, or the messages before the response.
@@ -502,8 +502,8 @@ class RewardClient:
 
         Raises:
             BatchError: If a response cannot be scored.
-            InputError: If the prompt or a response is invalid, or the rewards have several
-                objectives without weights.
+            InputError: If the prompt or a response is invalid, if the rewards have several
+                objectives without weights, or if ``schedule`` cannot connect the responses.
         """
         group = group_of(self._session.config, prompt, responses)
         return self._run(self._session.rank(group))
@@ -538,8 +538,9 @@ class RewardClient:
                 answers than at the start. ``results`` numbers the responses to all prompts. It is
                 empty for a judge of pairs.
             InputError: If there are not as many prompts as lists of responses, if a list is empty
-                or holds something else than texts, if an option is invalid, or if the rewards have
-                several objectives without weights. Under ``"raise"``, also if a prompt is invalid.
+                or holds something else than texts, if an option is invalid, if the rewards have
+                several objectives without weights, or if ``schedule`` cannot connect the responses
+                to a prompt. Under ``"raise"``, also if a prompt is invalid.
         """
         check_choice("on_error", on_error, get_args(OnError))
         check_flags(progress=progress)

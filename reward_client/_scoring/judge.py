@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
-from itertools import combinations
+from functools import partial
 from typing import TypeAlias
 
 from reward_client._base.ranking import Comparison, FailedComparison, Ranking, ranking
@@ -22,7 +21,9 @@ from reward_client._scoring.base import (
     on_same_models,
 )
 from reward_client._scoring.text_generator import TextGenerator, Texts
+from reward_client._scoring.tournament import next_round, shares_of, survival, win_rates
 from reward_client.errors import BatchError, InputError, RewardClientError
+from reward_client.methods.schedules import Pair, matches, pairs_of
 from reward_client.methods.verdict import Verdict, text_of
 
 _Compared: TypeAlias = Comparison | FailedComparison
@@ -54,7 +55,7 @@ class JudgeScorer(Scorer):
         return await self._generator.tokenize(self._judge_prompt(prompt))
 
     async def rank(self, conversations: Sequence[Conversation], *, stops: bool) -> Ranking:
-        """Rank the last turns of conversations by a round robin of comparisons.
+        """Rank the last turns of conversations by comparisons of pairs.
 
         Args:
             conversations: Conversations that differ in their last turn only.
@@ -86,13 +87,14 @@ class JudgeScorer(Scorer):
             raise BatchError(f"Cannot compare two responses: {error}") from error
         comparisons = [each for each in compared if isinstance(each, Comparison)]
         failed = [each for each in compared if isinstance(each, FailedComparison)]
-        rates = _win_rates(entrants, comparisons, failed)
+        # Strengths of many responses may take a tenth of a second, and hold up nobody.
+        rates = await asyncio.to_thread(self._rates, entrants, comparisons, failed)
         outcomes = [
             errors[index]
             if index in errors
             else Reward.of_checked(scalar=rates[index], provenance=provenance)
             if index in rates
-            else _without_comparison(index, failed)
+            else _error_of(index, failed)
             for index in range(len(responses))
         ]
         return ranking(responses, outcomes, comparisons, failed)
@@ -134,6 +136,16 @@ class JudgeScorer(Scorer):
                 raise
             return error
 
+    def _rates(
+        self,
+        entrants: Sequence[int],
+        comparisons: Sequence[Comparison],
+        failed: Sequence[FailedComparison],
+    ) -> dict[int, float]:
+        if self.verdict.schedule != "knockout":
+            return win_rates(entrants, comparisons, failed)
+        return {} if failed else survival(entrants, comparisons)
+
     async def _compare_all(
         self,
         turns: Sequence[Message],
@@ -142,12 +154,37 @@ class JudgeScorer(Scorer):
         *,
         stops: bool,
     ) -> list[_Compared]:
-        """Compare each entrant with each other one, in one order or both."""
-        pairs = [*combinations(entrants, 2)]
+        """Compare entrants by the schedule of the judge."""
+        compare = partial(self._compare_pairs, turns, responses, stops=stops)
+        schedule = self.verdict.schedule
+        if schedule != "knockout":
+            return await compare(pairs_of(schedule, entrants, self.verdict.seed))
+        compared: list[_Compared] = []
+        standing = [*entrants]
+        while len(standing) > 1:
+            pairs, _ = matches(standing)
+            this_round = await compare(pairs)
+            compared += this_round
+            decided = [each for each in this_round if isinstance(each, Comparison)]
+            if len(decided) < len(this_round):
+                break  # nobody knows who goes on
+            standing = next_round(standing, shares_of(decided))
+        return compared
+
+    async def _compare_pairs(
+        self,
+        turns: Sequence[Message],
+        responses: Sequence[str],
+        pairs: Sequence[Pair],
+        *,
+        stops: bool,
+    ) -> list[_Compared]:
+        """Compare the two of each pair, in one order or both."""
+        ordered = [*pairs]
         if self.verdict.both_orders:
-            pairs += [(second, first) for first, second in pairs]
+            ordered += [(second, first) for first, second in pairs]
         return await gather_or_stop(
-            self._compare(turns, responses, *pair, stops=stops) for pair in pairs
+            self._compare(turns, responses, *pair, stops=stops) for pair in ordered
         )
 
     async def _compare(
@@ -189,27 +226,7 @@ def _text_of_answer(conversation: Conversation) -> str:
     return str(conversation.messages[-1]["content"])
 
 
-def _win_rates(
-    entrants: Sequence[int],
-    comparisons: Sequence[Comparison],
-    failed: Sequence[FailedComparison],
-) -> dict[int, float]:
-    """Return how often each response is better, from 0 to 1; 0.5 for one that is alone.
-
-    A pair counts only if all its comparisons gave a verdict: one order alone would count what the
-    judge thinks of the position.
-    """
-    if len(entrants) == 1:
-        return {entrants[0]: 0.5}
-    uncounted = {frozenset((each.first, each.second)) for each in failed}
-    shares: defaultdict[int, list[float]] = defaultdict(list)
-    for each in comparisons:
-        if frozenset((each.first, each.second)) not in uncounted:
-            shares[each.first].append((1 + each.preference) / 2)
-            shares[each.second].append((1 - each.preference) / 2)
-    return {index: arithmetic_mean(each) for index, each in shares.items()}
-
-
-def _without_comparison(index: int, failed: Sequence[FailedComparison]) -> RewardClientError:
-    first = next(each for each in failed if index in (each.first, each.second))
-    return copy(first.error)
+def _error_of(index: int, failed: Sequence[FailedComparison]) -> RewardClientError:
+    """Return the error of a response's first comparison that failed, or else of any."""
+    own = [each for each in failed if index in (each.first, each.second)]
+    return copy((own or failed)[0].error)

@@ -13,6 +13,7 @@ from reward_client._base.numeric import is_finite_number
 from reward_client._base.patterns import compile_pattern, last_group
 from reward_client._base.samples import Conversation, Message
 from reward_client.errors import GenerationError, InputError
+from reward_client.methods.schedules import Schedule, is_schedule, pair_count
 from reward_client.methods.specs import GeneratingMethod
 
 _PLACEHOLDER = re.compile(r"\{(conversation|response|response_a|response_b)\}")
@@ -24,10 +25,25 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)")
 class Verdict(GeneratingMethod):
     """A judge writes a text with a verdict: a grade for one answer, or the better of two answers.
 
-    A judge of two answers works with ``rank`` only. It compares every pair of responses (a round
-    robin), and gives no reward for a single conversation. The client averages the values of all
-    votes and of both orders. The reward of a response is its mean win rate over all other
-    responses, from 0 to 1; a tie counts half.
+    A judge of two answers works with ``rank`` and ``rank_many`` only, and gives no reward for a
+    single conversation. The client averages the values of all votes and of both orders. The
+    schedule says which pairs of n responses are compared. Each pair takes ``votes`` texts in each
+    order.
+
+    * ``"all"`` compares every pair: n(n - 1)/2 pairs. The reward of a response is its mean win rate
+      over all other responses, from 0 to 1; a tie counts half.
+    * ``"circular"`` compares each response with its two neighbors on a circle, in the order of the
+      responses: n pairs (one pair of two responses). The reward is the win rate as well. For a pair
+      that was not compared, the probability by `Ranking.strengths` takes the place of the share.
+    * A number compares so many pairs, at most all, with the same reward. The pairs come from a
+      circle, in an order that ``seed`` shuffles: first neighbors, then responses two places apart,
+      and so on. They connect all responses, and the numbers of pairs of two responses differ by two
+      at most. Fewer pairs than n - 1 connect nothing, and are an ``InputError``.
+    * ``"knockout"`` compares winners only: n - 1 pairs, round by round, in the order of the
+      responses. A response without an opponent goes on. After a tie, the first of the two goes on.
+      The reward is the share of the rounds that a response survived: 1 for the winner, 0 for those
+      out in the first round. Responses that leave in the same round are not ranked: their rewards
+      are equal. The second best may have met the best at once, and so stand far behind.
 
     Args:
         pattern: Regular expression of ``re`` whose first group is the verdict. The last match
@@ -43,6 +59,8 @@ class Verdict(GeneratingMethod):
         system: The system message, or None.
         both_orders: True if two responses are compared in both orders, because judges may favor a
             position.
+        schedule: The pairs of responses that a judge of two compares: ``"all"``, ``"circular"``,
+            ``"knockout"``, or a number of pairs.
 
     Raises:
         InputError: If a parameter is invalid.
@@ -54,6 +72,7 @@ class Verdict(GeneratingMethod):
     values: Mapping[str, float] | None = None
     system: str | None = None
     both_orders: bool = True
+    schedule: Schedule = "all"
 
     def __post_init__(self) -> None:
         super(Verdict, self).__post_init__()
@@ -81,6 +100,10 @@ class Verdict(GeneratingMethod):
             yield "Verdict needs either prompt= or roles=."
         if self.prompt is not None and self._placeholders() not in ({"response"}, _PAIR):
             yield "prompt= must contain {response}, or both {response_a} and {response_b}."
+        if not is_schedule(given["schedule"]):
+            yield 'schedule= must be "all", "circular", "knockout" or a number of pairs above 0.'
+        elif given["schedule"] != "all" and not self.compares:
+            yield "schedule= is for a judge of two answers. Leave it out for marks."
         values: Mapping[str, object] | None = {}
         if given["values"] is not None:
             values = as_mapping(given["values"])
@@ -99,10 +122,14 @@ class Verdict(GeneratingMethod):
         return len(self.roles) == len(_PAIR) or self._placeholders() == _PAIR
 
     def calls(self, responses: int) -> int:
-        """Return the number of texts that the judge writes to ``rank`` this many responses."""
+        """Return the number of texts that the judge writes to ``rank`` this many responses.
+
+        Raises:
+            InputError: If ``schedule`` is a number of pairs that cannot connect them.
+        """
         if not self.compares:
             return responses * self.votes
-        return responses * (responses - 1) // 2 * (1 + self.both_orders) * self.votes
+        return pair_count(self.schedule, responses) * (1 + self.both_orders) * self.votes
 
     def judge_prompt(self, turns: Sequence[Message], responses: Sequence[str]) -> Conversation:
         """Build the judge's conversation from the turns before the answer, and one or two answers.

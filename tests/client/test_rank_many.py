@@ -229,7 +229,8 @@ def test_a_failed_comparison_is_no_loss(kind: Kind, caplog: pytest.LogCaptureFix
             client.rank_many(list("abc"), responses)
         caplog.clear()
         one, two, three = client.rank_many(list("abc"), responses, on_error="return")
-    assert values(one.rewards) == [0.0, 1.0, 1.0]
+    # Both beat "x" alone, so that their own pair is even.
+    assert values(one.rewards) == pytest.approx([0.0, 0.75, 0.75])
     assert len(one.comparisons) == 5
     (failed,) = one.failed_comparisons
     assert (failed.first, failed.second) == (2, 1)

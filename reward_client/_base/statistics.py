@@ -8,14 +8,14 @@ Z_95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
 
 
-def wilson_interval(successes: float, total: int) -> tuple[float, float]:
+def wilson_interval(successes: float, total: float) -> tuple[float, float]:
     """Return the 95 % score interval of a proportion (Wilson, JASA 22, 1927, p. 209).
 
     Unlike the normal interval, it stays within 0 and 1, and has a width at both ends.
 
     Args:
         successes: The number of successes. Ties may count one half.
-        total: The number of trials, at least 1.
+        total: The number of trials; a part of one may count less.
 
     Returns:
         The lower and the upper bound.

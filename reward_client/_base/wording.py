@@ -40,6 +40,11 @@ def percent(share: float) -> str:
     return f"{share:.1%}"
 
 
+def fixed(value: float) -> str:
+    """Return a number with three digits after the point; with four in all if it is far from 1."""
+    return f"{value:.3f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.4g}"
+
+
 def count(number: int, noun: str) -> str:
     """Return a number with its noun: ``"1 row"``, ``"1,000 rows"``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

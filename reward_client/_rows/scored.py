@@ -4,39 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from reward_client._base.json_values import as_mapping
 from reward_client._rows.layout import Layout
 
 
-@dataclass(frozen=True, slots=True)
 class Pair:
     """The rewards of a chosen and a rejected side, of one or more samples each.
+
+    Args:
+        chosen: The rewards of the chosen side.
+        rejected: The rewards of the rejected side.
 
     Attributes:
         chosen: The rewards of the chosen side.
         rejected: The rewards of the rejected side.
+        margins: The margin of each chosen sample over each rejected one.
+        margin: The mean of the margins.
+        share_right: The part of the comparisons that chosen wins. A tie counts one half.
     """
 
-    chosen: Sequence[float]
-    rejected: Sequence[float]
+    __slots__ = ("chosen", "margin", "margins", "rejected", "share_right")
 
-    @property
-    def margins(self) -> list[float]:
-        """The margin of each chosen sample over each rejected one."""
-        return [good - bad for good in self.chosen for bad in self.rejected]
-
-    @property
-    def margin(self) -> float:
-        """The mean of the margins."""
-        return math.fsum(self.margins) / len(self.margins)
-
-    @property
-    def share_right(self) -> float:
-        """The part of the comparisons that chosen wins. A tie counts one half."""
-        return math.fsum(map(is_right, self.margins)) / len(self.margins)
+    def __init__(self, chosen: Sequence[float], rejected: Sequence[float]) -> None:
+        self.chosen = chosen
+        self.rejected = rejected
+        self.margins = [good - bad for good in chosen for bad in rejected]
+        self.margin = math.fsum(self.margins) / len(self.margins)
+        self.share_right = math.fsum(map(is_right, self.margins)) / len(self.margins)
 
 
 def is_right(margin: float) -> float:
@@ -75,7 +72,7 @@ class ScoredRow:
 
     def numbers(self, name: str) -> list[float | None]:
         """Return the number of each sample in a column; None for all other values."""
-        return [_number(value) for value in self.layout.flat(self.columns.get(name))]
+        return [number(value) for value in self.layout.flat(self.columns.get(name))]
 
     def side(self, name: str) -> list[float | None]:
         """Return the rewards of a side; an empty list if there is no such side."""
@@ -89,8 +86,14 @@ class ScoredRow:
         """Return the name of the side of each sample."""
         return [name for name, count in self.layout.sides for _ in range(_samples(count))]
 
+    @cached_property
+    def token_counts(self) -> list[float | None]:
+        """The number of tokens of each sample; None where it is unknown."""
+        return self.numbers("token_count")
+
+    @cached_property
     def pair(self) -> Pair | None:
-        """Return the pair of the row's sides; None without sides, or if a sample has no reward."""
+        """The pair of the row's sides; None without sides, or if a sample has no reward."""
         if len(self.layout.sides) != 2 or None in self.rewards:
             return None
         chosen, rejected = self.side("chosen"), self.side("rejected")
@@ -123,7 +126,8 @@ def _samples(count: int | None) -> int:
     return 1 if count is None else count
 
 
-def _number(value: object) -> float | None:
+def number(value: object) -> float | None:
+    """Return a value that is a finite number; None for any other one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if math.isfinite(value) else None

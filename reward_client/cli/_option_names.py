@@ -22,6 +22,7 @@ _OPTIONS = (
     ("head", "head", "--head"),
     ("by", "by", "--by"),
     ("threshold", "threshold", "--threshold"),
+    ("title", "title", "--title"),
 )
 """Name for the client, name among the parsed options, and name on the command line."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from reward_client.cli._output import (
     shows_progress,
     text_encoding,
 )
+from reward_client.cli._pages import check_page, write_page
 
 if TYPE_CHECKING:
     import argparse
@@ -85,6 +87,12 @@ def add_to(commands: Commands) -> None:
         metavar="COLUMN",
         help="count the rows of each value of this column apart, such as those of each subset",
     )
+    parser.add_argument(
+        "--report",
+        metavar="PAGE",
+        type=Path,
+        help="write a page of HTML on the results afterwards, as `reward-client report` does",
+    )
     parser.set_defaults(run=_score)
 
 
@@ -92,6 +100,12 @@ def _score(options: argparse.Namespace) -> int:
     is_pipe = options.output == _PIPE
     if is_pipe and options.retry_failed:
         raise OptionError("Cannot retry rows: stdout keeps no results. Name a file as output.")
+    if is_pipe and options.report is not None:
+        raise OptionError(
+            "Cannot write the page of --report: stdout keeps no results. Name a file as output."
+        )
+    if options.report is not None:
+        check_page(Path(options.output), options.report)
     with open_client(options.url, options, tokenizer=options.tokenizer) as client:
         if options.wait > 0:
             client.wait_until_ready(timeout=options.wait)
@@ -109,6 +123,8 @@ def _score(options: argparse.Namespace) -> int:
     _show_summary(summary, options, is_error=is_pipe)
     if summary.can_retry and not options.retry_failed and not is_pipe:
         show("Add --retry-failed to score rows again that failed by a fault of the server.")
+    if options.report is not None and summary.rows:
+        write_page(Path(options.output), options.report, options.by)
     return _SOME_FAILED if summary.failed else 0
 
 

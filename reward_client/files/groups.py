@@ -73,15 +73,15 @@ class _Group:
         self._sum = 0.0
         self._pairs = PairCounts()
 
-    def add(self, row: ScoredRow, pair: Pair | None) -> None:
+    def add(self, row: ScoredRow) -> None:
         self.rows += 1
         self._failed += row.columns.get("error") is not None
         for reward in row.rewards:
             if reward is not None:
                 self._rewards += 1
                 self._sum += reward
-        if pair is not None:
-            self._pairs.add(pair)
+        if row.pair is not None:
+            self._pairs.add(row.pair)
 
     def merge(self, other: Self) -> None:
         self.rows += other.rows
@@ -112,7 +112,7 @@ class Groups:
         self._groups: dict[str | None, _Group] = {}
         self._others = _Group()
 
-    def add(self, row: ScoredRow, pair: Pair | None) -> None:
+    def add(self, row: ScoredRow) -> None:
         """Count a row in the group of its value."""
         name = _name(row.columns.get(self.by))
         group = self._groups.get(name)
@@ -121,7 +121,7 @@ class Groups:
                 group = self._others
             else:
                 group = self._groups[name] = _Group()
-        group.add(row, pair)
+        group.add(row)
 
     @property
     def values(self) -> int:

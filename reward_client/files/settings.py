@@ -57,7 +57,7 @@ def read_settings(results: Path) -> Settings:
     """
     path = settings_path(results)
     try:
-        return _parse(path)
+        return parse_settings(path)
     except (OSError, ValidationError) as error:
         state = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be read"
         raise FileError(
@@ -74,7 +74,7 @@ def refuse_foreign_settings(results: Path) -> None:
     """
     path = settings_path(results)
     try:
-        _parse(path)
+        parse_settings(path)
     except (OSError, ValidationError) as error:
         raise FileError(
             f"Cannot begin {results}: {path.name} exists, and holds no settings of this version. "
@@ -82,7 +82,13 @@ def refuse_foreign_settings(results: Path) -> None:
         ) from error
 
 
-def _parse(path: Path) -> Settings:
+def parse_settings(path: Path) -> Settings:
+    """Parse a file of settings.
+
+    Raises:
+        OSError: If the file does not exist or cannot be read.
+        ValidationError: If it holds no settings of this version.
+    """
     if not path.is_file():  # reading a pipe would wait for its writer
         raise FileNotFoundError(path)
     return Settings.model_validate_json(path.read_bytes())

@@ -23,6 +23,15 @@ class Tally:
 
     Args:
         by: The column by whose values rows are counted apart; None for no groups.
+
+    Attributes:
+        rows: Number of rows.
+        kept: Number of rows with the result of an earlier run.
+        conversations: Number of conversations that this run scored.
+        tokens: Number of their tokens.
+        failures: Number of failed rows by the type of their first error.
+        rewards: All rewards.
+        sides: The rewards of the chosen and of the rejected side of pairs.
     """
 
     def __init__(self, by: str | None = None) -> None:
@@ -34,8 +43,8 @@ class Tally:
         self._reasons: dict[str, tuple[int, str]] = {}
         self._can_retry = False
         self._unread: dict[str, None] = {}
-        self._rewards = Distribution()
-        self._sides = {"chosen": Distribution(), "rejected": Distribution()}
+        self.rewards = Distribution()
+        self.sides = {"chosen": Distribution(), "rejected": Distribution()}
         self._pairs = PairCounts()
         self._groups = None if by is None else Groups(by)
 
@@ -63,34 +72,34 @@ class Tally:
             self._can_retry |= any(fault_of(error.type) == "server" for error in errors)
         self.rows += 1
         rewards = [reward for reward in row.rewards if reward is not None]
-        self._rewards.add(*rewards)
-        pair = row.pair()
+        self.rewards.add(*rewards)
+        pair = row.pair
         if pair is not None:
-            self._sides["chosen"].add(*pair.chosen)
-            self._sides["rejected"].add(*pair.rejected)
+            self.sides["chosen"].add(*pair.chosen)
+            self.sides["rejected"].add(*pair.rejected)
             self._pairs.add(pair)
         if self._groups is not None:
-            self._groups.add(row, pair)
+            self._groups.add(row)
         if is_kept:
             self.kept += 1
         else:
-            counts = [number for number in row.numbers("token_count") if number is not None]
+            counts = [number for number in row.token_counts if number is not None]
             # Some conversations have no scalar reward, and some have no token count.
             self.conversations += max(len(rewards), len(counts))
             self.tokens += int(sum(counts))
 
     def summary(self, seconds: float) -> ScoreSummary:
         """Return the summary of all counted results."""
-        sides = {name: side.quantiles() for name, side in self._sides.items()}
+        sides = {name: side.quantiles() for name, side in self.sides.items()}
         return ScoreSummary(
             rows=self.rows,
             failures=dict(self.failures.most_common()),
             reasons={error: self._reasons[error] for error, _ in self.failures.most_common()},
             can_retry=self._can_retry,
             kept=self.kept,
-            rewards=self._rewards.quantiles(),
+            rewards=self.rewards.quantiles(),
             sides={name: side for name, side in sides.items() if side},
-            histogram=_bins(self._rewards),
+            histogram=_bins(self.rewards),
             pairs=self._pairs.summary(),
             by=None if self._groups is None else self._groups.by,
             groups=() if self._groups is None else self._groups.summary(),

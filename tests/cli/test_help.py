@@ -68,6 +68,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "pairs.jsonl": pairs,
         "rewardbench.jsonl": benchmark,
         "rewards.jsonl": scored,
+        "scored.jsonl": [{**row, "form": "preference"} for row in scored],
     }
     for name, content in files.items():
         Path(name).write_text("".join(json.dumps(row) + "\n" for row in content), "utf-8")

@@ -34,7 +34,7 @@ from reward_client.tokenizing import LocalTokenizer, Retokenizer
 
 MODULES = [
     f"reward_client{name}"
-    for name in ("", ".export", ".files", ".heads", ".methods", ".recipes", ".testing")
+    for name in ("", ".export", ".files", ".heads", ".methods", ".recipes", ".report", ".testing")
 ] + ["reward_client.tokenizing", "reward_client.errors"]
 # Made by the package for its callers, and not by them.
 RESULTS = {"ScoreResult", "RecordedRequest", "ReferenceValues", "ScoreSummary", "Verification"}

@@ -1,0 +1,1 @@
+"""Pages of HTML that stand alone: sections with figures, tables and texts."""

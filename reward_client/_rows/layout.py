@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Self, TypeVar
 
 from reward_client._base.json_values import as_list, as_mapping, is_list
+from reward_client.errors import InputError
 
 T = TypeVar("T")
 
@@ -64,3 +65,41 @@ class Layout:
         for side, count in self.sides:
             name = side or ""
             yield from [name] if count is None else [f"{name}[{index}]" for index in range(count)]
+
+
+class OneLayout:
+    """The layout that all rewards of a typed column have. A side may be missing in a row.
+
+    Attributes:
+        lists: The sides, None without sides, and True for each that is a list.
+    """
+
+    def __init__(self) -> None:
+        self.lists: dict[str | None, bool] = {}
+
+    def check(self, layout: Layout) -> None:
+        """Check the layout of a row, and take note of it.
+
+        Raises:
+            InputError: If the rewards of earlier rows have another layout.
+        """
+        lists = {side: number is not None for side, number in layout.sides}
+        for name, is_list_ in lists.items():
+            has_other_sides = bool(self.lists) and (name is None) != (None in self.lists)
+            if has_other_sides or self.lists.get(name, is_list_) != is_list_:
+                raise InputError(
+                    f"Cannot write the rewards of this row ({_described(lists)}) into the column "
+                    f"of the rows before it ({_described(self.lists)}). Name the form of the rows "
+                    "(form=), or write JSON lines."
+                )
+        self.lists |= lists
+
+    def note(self, result: Mapping[str, object]) -> None:
+        """Take note of the layout of a row with a result."""
+        if result.get("form") is not None:
+            self.check(Layout.read(result.get("reward")))
+
+
+def _described(lists: Mapping[str | None, bool]) -> str:
+    kinds = {name: "a list" if is_list_ else "a number" for name, is_list_ in lists.items()}
+    return ", ".join(kind if name is None else f"{name}: {kind}" for name, kind in kinds.items())

@@ -23,6 +23,9 @@ _OPTIONS = (
     ("by", "by", "--by"),
     ("threshold", "threshold", "--threshold"),
     ("title", "title", "--title"),
+    ("method", "method", "--method"),
+    ("form", "form", "--form"),
+    ("columns", "columns", "--columns"),
 )
 """Name for the client, name among the parsed options, and name on the command line."""
 

@@ -17,7 +17,9 @@ from reward_client._base.options import (
     OnOverlong,
     OnUnanswered,
 )
-from reward_client._client.base_url import environment_key, request_headers, server_urls
+from reward_client._client.base_url import BaseUrl, environment_key, request_headers, server_urls
+from reward_client.heads import Head
+from reward_client.methods import Method
 
 _LONGEST_WAIT = 365 * 24 * 3600
 _MAX_PORT = 2**16 - 1
@@ -45,6 +47,8 @@ class Commands(Protocol):
 class FurtherOptions(TypedDict, total=False):
     """Options of a client that differ between the commands."""
 
+    head: Head
+    method: Method
     tokenizer: str
     retry: RetryPolicy
     timeout: Timeouts
@@ -172,12 +176,12 @@ def chosen_recipe(options: argparse.Namespace) -> str | None:
 
 
 def open_client(
-    url: str | None, options: argparse.Namespace, **more: Unpack[FurtherOptions]
+    url: BaseUrl | None, options: argparse.Namespace, **more: Unpack[FurtherOptions]
 ) -> RewardClient:
     """Open the client that the options of a command describe.
 
     Args:
-        url: The server; None for that of the environment.
+        url: The server, or several of one model; None for that of the environment.
         options: The parsed options.
         more: Further options of the client.
 

@@ -18,7 +18,7 @@ def read_rows(path: Path) -> list[ReadRow]:
         FileError: If the file cannot be read.
         UsageError: If a row is invalid.
     """
-    from reward_client.files.reader import Source
+    from reward_client.files.inputs.source import Source
     from reward_client.files.rows import RowReader
 
     with Source(path) as source:

@@ -1,17 +1,21 @@
-"""`reward-client score`: score a file of JSON lines."""
+"""`reward-client score`: score the rows of files."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 from reward_client import InputError, ServerUnreachableError
 from reward_client._base.options import BASE_URL_VARIABLE
+from reward_client._rows.forms import FORMS
+from reward_client.cli._calls import head, method
 from reward_client.cli._histogram import bars
 from reward_client.cli._option_names import in_options
 from reward_client.cli._options import (
     Commands,
+    FurtherOptions,
     OptionError,
     add_command,
     add_recipe_option,
@@ -30,8 +34,6 @@ from reward_client.cli._output import (
 from reward_client.cli._pages import check_page, write_page
 
 if TYPE_CHECKING:
-    import argparse
-
     from reward_client import RewardClient
     from reward_client.files import ScoreSummary
 
@@ -46,30 +48,54 @@ def add_to(commands: Commands) -> None:
     parser = add_command(
         commands,
         "score",
-        summary="score a file of JSON lines",
-        description="Write a line with the reward for each row of a file of JSON lines. The same "
-        "command resumes a run that was stopped. Exit status: 0 every row has its reward, 1 the "
-        "run failed, 3 some rows failed, 130 interrupted.",
+        summary="score the rows of files",
+        description="Write the rows of files with their rewards. The same command resumes a run "
+        "that was stopped. Exit status: 0 every row has its reward, 1 the run failed, 3 some rows "
+        "failed, 130 interrupted.",
         examples=(
             "reward-client score in.jsonl out.jsonl --url http://localhost:8000",
             "reward-client score in.jsonl out.jsonl --url http://localhost:8000 --retry-failed",
             "reward-client score pairs.jsonl out.jsonl --url http://localhost:8000 --by subset",
+            "reward-client score shards/ out.parquet --url http://localhost:8000",
             "cat in.jsonl | reward-client score - - --url http://localhost:8000 > rewards.jsonl",
         ),
     )
     parser.add_argument(
         "input",
+        nargs="+",
         metavar="IN",
-        help="rows with messages, text, token_ids, prompt and responses, or chosen and rejected; "
-        "plain or compressed with gzip; - for stdin",
+        help="rows with messages, prompt and response(s), chosen and rejected, and so on: JSON "
+        "lines, a JSON array, CSV, Parquet, Arrow, a folder of such files or a data set of "
+        "`datasets`; texts also compressed with gzip or zstd; - for stdin (JSON)",
     )
     parser.add_argument(
         "output",
         metavar="OUT",
-        help="file to write or to resume; - for stdout, which cannot be resumed",
+        help="file to write or to resume: .parquet, .arrow, .csv, .tsv, .json, .jsonl.gz, "
+        ".jsonl.zst, a folder of `datasets` (NAME/), else JSON lines; - for stdout, which cannot "
+        "be resumed",
     )
     parser.add_argument(
-        "--url", help=f"URL of the server; by default the environment variable {BASE_URL_VARIABLE}"
+        "--url",
+        action="append",
+        help="URL of the server; repeatable for servers of one model; by default the environment "
+        f"variable {BASE_URL_VARIABLE}",
+    )
+    parser.add_argument(
+        "--form", choices=FORMS, help="the form of all rows; by default recognized by the columns"
+    )
+    parser.add_argument(
+        "--columns",
+        type=_columns,
+        metavar="NAME,…",
+        help="the only columns to read; FORM_NAME=NAME for a column of another name, such as "
+        "prompt=question,response=answer",
+    )
+    parser.add_argument(
+        "--head", type=head, metavar="CALL", help='the head, such as "ScalarHead(index=1)"'
+    )
+    parser.add_argument(
+        "--method", type=method, metavar="CALL", help='the method, such as "TokenLogit(0)"'
     )
     add_server_options(parser)
     add_wait_option(parser)
@@ -106,7 +132,12 @@ def _score(options: argparse.Namespace) -> int:
         )
     if options.report is not None:
         check_page(Path(options.output), options.report)
-    with open_client(options.url, options, tokenizer=options.tokenizer) as client:
+    chosen: FurtherOptions = {"tokenizer": options.tokenizer}
+    if options.head is not None:
+        chosen["head"] = options.head
+    if options.method is not None:
+        chosen["method"] = options.method
+    with open_client(options.url, options, **chosen) as client:
         if options.wait > 0:
             client.wait_until_ready(timeout=options.wait)
         try:
@@ -141,16 +172,39 @@ def _scored(client: RewardClient, options: argparse.Namespace) -> ScoreSummary:
     from reward_client.files.runner import score_stream
 
     # On one terminal, a bar would break the lines of results.
-    source = _STDIN if options.input == _PIPE else options.input
+    source = [_STDIN if path == _PIPE else path for path in options.input]
     if options.output == _PIPE:
         stream = binary_stdout()
         progress = shows_progress() and not stream.isatty()
-        return score_stream(client, source, stream, progress=progress, by=options.by)
+        return score_stream(
+            client,
+            source,
+            stream,
+            form=options.form,
+            columns=options.columns,
+            progress=progress,
+            by=options.by,
+        )
     return score_file(
         client,
         source,
         options.output,
+        form=options.form,
+        columns=options.columns,
         retry_failed=options.retry_failed,
         progress=shows_progress(),
         by=options.by,
     )
+
+
+def _columns(text: str) -> dict[str, str]:
+    """Parse the columns of ``--columns``: the name of each by the name that a form has for it."""
+    columns: dict[str, str] = {}
+    for part in text.split(","):
+        known, equals, name = part.partition("=")
+        if not known or (equals and not name) or known in columns:
+            raise argparse.ArgumentTypeError(
+                "must be names with commas between them, such as prompt=question,answer, each once"
+            )
+        columns[known] = name or known
+    return columns

@@ -14,7 +14,7 @@ from reward_client._base.statistics import wilson_interval
 from reward_client._base.wording import describe_type, shorten
 from reward_client._rows.scored import Pair, ScoredRow
 from reward_client.errors import InputError
-from reward_client.files.reader import Line
+from reward_client.files.inputs.line import Line
 from reward_client.files.summary import GroupSummary, PairSummary
 
 SHOWN_GROUPS = 50

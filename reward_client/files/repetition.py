@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from reward_client._client.failures import fault_of
 from reward_client._rows.scored import ScoredRow
@@ -19,11 +18,11 @@ class Repetition:
     """Counts rows in succession that failed alike: without any reward, by errors of one type.
 
     Args:
-        source: The input.
+        source: The input in words.
         resumes: False for an output that cannot be resumed.
     """
 
-    def __init__(self, source: Path, *, resumes: bool = True) -> None:
+    def __init__(self, source: str, *, resumes: bool = True) -> None:
         self._source = source
         self._resumes = resumes
         self._type = ""

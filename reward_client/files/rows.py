@@ -12,9 +12,10 @@ from reward_client._base.json_values import as_mapping
 from reward_client._base.results import Reward
 from reward_client._base.samples import Sample
 from reward_client._rows.forms import Columns, ReadRow, read_row
+from reward_client._rows.layout import OneLayout
 from reward_client._rows.results import RESULTS, error_object, refuse_clash, result_columns
 from reward_client.errors import InputError, RewardClientError
-from reward_client.files.reader import Line
+from reward_client.files.inputs.line import Line
 
 _DIGEST_BYTES = 16
 _OWN = ("row", "digest")
@@ -61,12 +62,14 @@ class RowReader:
         form: The name of the form of all rows; None to recognize it.
         columns: The only columns to read; None for those of the form.
         passes: True if results repeat the columns of their rows.
+        layout: The layout that all rows must have; None if each may have its own.
     """
 
     settings: bytes = b""
     form: str | None = None
     columns: Columns | None = None
     passes: bool = True
+    layout: OneLayout | None = None
 
     def digest(self, line: Line) -> str:
         """Return the digest that binds a result to its row and to the settings."""
@@ -79,12 +82,20 @@ class RowReader:
         """Parse a line. An invalid row has its error."""
         passes = False
         try:
-            given = _json_object(line)
+            given = _values_of(line)
             refuse_clash(given, (*RESULTS, *_OWN) if self.passes else RESULTS)
             passes = self.passes
-            return Row(line, digest, read_row(given, self.form, self.columns), passes=passes)
+            read = read_row(given, self.form, self.columns)
+            if self.layout is not None:
+                self.layout.check(read.layout)
+            return Row(line, digest, read, passes=passes)
         except InputError as error:
             return Row(line, digest, error=error, passes=passes)
+
+    def note(self, result: Mapping[str, object]) -> None:
+        """Take note of the result of an earlier run."""
+        if self.layout is not None:
+            self.layout.note(result)
 
 
 def line_start(position: int) -> bytes:
@@ -109,9 +120,26 @@ def result_line(row: Row, result: Mapping[str, object]) -> bytes:
     return line_start(row.line.position) + columns + (b"," if columns else b"") + rest + b"\n"
 
 
-def _json_object(line: Line) -> Mapping[str, object]:
-    if not line.is_whole:
-        raise InputError(f"Cannot read the line: it is longer than {len(line.content) >> 20} MiB.")
+def passing_columns(line: Line) -> Mapping[str, object]:
+    """Return the columns of a line that pass through: none of a line that cannot be read."""
+    try:
+        values = _values_of(line)
+        refuse_clash(values)
+    except InputError:
+        return {}
+    return values
+
+
+def _values_of(line: Line) -> Mapping[str, object]:
+    """Return the columns of a line.
+
+    Raises:
+        InputError: If it cannot be read as a row.
+    """
+    if line.refusal is not None:
+        raise InputError(f"Cannot read the line: {line.refusal}.")
+    if line.values is not None:
+        return line.values
     try:
         given = as_mapping(orjson.loads(line.content))
     except orjson.JSONDecodeError as error:

@@ -6,25 +6,28 @@ import logging
 import os
 import time
 from array import array
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
 
 import orjson
 
 from reward_client._base.atomic_file import replace_file
 from reward_client._base.choices import check_flags
-from reward_client._base.json_values import as_mapping
+from reward_client._base.json_values import as_mapping, as_sequence
 from reward_client._base.progress import progress_bar
 from reward_client._base.results import Provenance, ScoreResult, Settings
 from reward_client._base.wording import describe_type
 from reward_client._client.failures import warn_of_failures
 from reward_client._client.streaming import Outcome
 from reward_client._client.sync_client import RewardClient
+from reward_client._rows.forms import Columns
 from reward_client._rows.grouping import Grouping
+from reward_client._rows.layout import OneLayout
+from reward_client._rows.scoring import check_options
 from reward_client.errors import (
     FileError,
     InputError,
@@ -33,17 +36,19 @@ from reward_client.errors import (
     ServerUnreachableError,
 )
 from reward_client.files.groups import check_by, with_column
-from reward_client.files.reader import Line, Source
+from reward_client.files.inputs.line import Line
+from reward_client.files.inputs.source import Source
+from reward_client.files.outputs.assembly import Assembly
+from reward_client.files.outputs.output import Output, output_of
 from reward_client.files.repetition import Repetition
 from reward_client.files.results import (
     Results,
     Stream,
     file_errors,
     is_empty,
-    real_path,
     retry_path,
 )
-from reward_client.files.rows import Row, RowReader, result_line, result_of
+from reward_client.files.rows import Row, RowReader, passing_columns, result_line, result_of
 from reward_client.files.settings import (
     difference,
     read_settings,
@@ -64,22 +69,32 @@ _logger = logging.getLogger("reward_client")
 
 def score_file(
     client: RewardClient,
-    source: str | PathLike[str],
+    source: str | PathLike[str] | Sequence[str | PathLike[str]],
     destination: str | PathLike[str],
     *,
+    form: str | None = None,
+    columns: Columns | None = None,
     retry_failed: bool = False,
     progress: bool = False,
     by: str | None = None,
 ) -> ScoreSummary:
-    """Score a file of JSON lines, or resume an earlier run.
+    """Score the rows of files, or resume an earlier run.
 
     A failure of a single row does not end the run; the row's result is then an error.
 
     Args:
         client: The client that scores the rows.
-        source: The input, plain or compressed with gzip.
-        destination: The output, with one line for each row in the same order. The settings of the
-            run are written beside it (``….settings.json``).
+        source: A file, a folder of files, or several, in their order: JSON lines, a JSON array,
+            CSV, Parquet, Arrow, or a data set of `datasets` on disk. Texts may be compressed with
+            gzip or zstd.
+        destination: The output: all columns of the rows, in the same order, with their rewards. Its
+            name gives the format: ``.parquet``, ``.arrow``, ``.csv``, ``.tsv``, ``.json`` (an
+            array), ``.jsonl.gz``, ``.jsonl.zst``, a folder of `datasets` if it ends with a slash,
+            and otherwise JSON lines. The settings of the run are written beside it
+            (``….settings.json``), and unless it is of plain JSON lines its results as well
+            (``….rewards.jsonl``).
+        form: As in `RewardClient.score_rows`.
+        columns: As in `RewardClient.score_rows`.
         retry_failed: Score rows again that failed in an earlier run.
         progress: Show a progress bar.
         by: The name of a column. The summary counts the rows of each of its values apart.
@@ -90,32 +105,42 @@ def score_file(
         FileError: If a file cannot be read or written, if another process is writing the output, if
             the output belongs to another input, model or setting, or if the first 100 rows fail
             alike. All written results are kept.
+        ImportError: If a format needs pyarrow (extra ``data``), which is not installed.
         ServerUnreachableError: If the server cannot be reached any more. All written results are
             kept, and the same call resumes the run.
         RewardClientError: If the client cannot determine how to use the server.
     """
-    _check_arguments(client, source, destination)
+    origins = _checked_paths(client, source, destination)
+    check_options(form, columns)
     check_flags(retry_failed=retry_failed, progress=progress)
     check_by(by)
-    origin, target = Path(source), real_path(Path(destination))
+    output = output_of(destination)
+    target = output.results
     with ExitStack() as stack:
-        rows = stack.enter_context(Source(origin))
-        _check_target(origin, target)
+        rows = stack.enter_context(Source(*origins))
+        _check_output(rows, output)
+        assembly = Assembly(rows, output) if output.is_assembled else None
         lines = with_column(rows.lines(), by)
         monitor = _ServerMonitor(client)
         results = stack.enter_context(Results(target))
-        # A retry writes a second file, which replaces the output at the end. A stopped retry is
+        # A retry writes a second file, which replaces the results at the end. A stopped retry is
         # resumed first, so that its rewards are not computed again.
         retry = retry_path(target)
         before: Iterable[bytes] = ()
         if is_empty(target):
-            write_settings(target, monitor.settings)
+            write_settings(output.path, monitor.settings)
         else:
-            _check_settings(target, monitor.settings)
+            _check_settings(output.path, monitor.settings)
             if retry_failed or retry.exists():
                 before = results.whole_lines()
                 results = stack.enter_context(Results(retry))
-        reader = RowReader(settings_digest(monitor.settings))
+        reader = RowReader(
+            settings_digest(monitor.settings),
+            form,
+            columns,
+            passes=assembly is None,
+            layout=OneLayout() if output.is_typed else None,
+        )
         run = _Run(rows, lines, results, reader, by)
         run.skip_written()
         summary = run.score(client, monitor, before, progress=progress)
@@ -124,23 +149,29 @@ def score_file(
         if results.path != target:
             with file_errors(target):
                 replace_file(results.path, target)
+        if assembly is not None:
+            assembly.write()
         return summary
 
 
 def score_stream(
     client: RewardClient,
-    source: str | PathLike[str],
+    source: str | PathLike[str] | Sequence[str | PathLike[str]],
     stream: BinaryIO,
     *,
+    form: str | None = None,
+    columns: Columns | None = None,
     progress: bool = False,
     by: str | None = None,
 ) -> ScoreSummary:
-    """Score a file of JSON lines into a stream, such as stdout. The run cannot be resumed.
+    """Score files into a stream of JSON lines, such as stdout. The run cannot be resumed.
 
     Args:
         client: The client that scores the rows.
         source: The input, as for `score_file`.
         stream: The output. Each line is flushed.
+        form: As in `RewardClient.score_rows`.
+        columns: As in `RewardClient.score_rows`.
         progress: Show a progress bar.
         by: As in `score_file`.
 
@@ -148,10 +179,11 @@ def score_stream(
         FileError: If the stream cannot be written.
         RewardClientError: As in `score_file`.
     """
-    with Source(Path(source)) as rows:
+    check_options(form, columns)
+    with Source(*_paths(source)) as rows:
         lines = with_column(rows.lines(), by)
         monitor = _ServerMonitor(client)
-        reader = RowReader(settings_digest(monitor.settings))
+        reader = RowReader(settings_digest(monitor.settings), form, columns)
         run = _Run(rows, lines, Stream(stream), reader, by)
         return run.score(client, monitor, (), progress=progress)
 
@@ -186,7 +218,7 @@ class _Run:
     ) -> None:
         self.tally = Tally(by)
         self._by = by
-        self._repetition = Repetition(source.path, resumes=isinstance(results, Results))
+        self._repetition = Repetition(source.name, resumes=isinstance(results, Results))
         self.end = 0
         self._source = source
         self._results = results
@@ -197,7 +229,7 @@ class _Run:
         """Skip the rows with earlier results, after a check that the results belong to them."""
         for written in self._results.whole_lines():
             line = next(self._lines, None)
-            self.tally.add(self._checked(written, line), is_kept=True)
+            self.tally.add(self._grouped(self._checked(written, line), line), is_kept=True)
             self.end = line.end if line else 0
 
     def score(
@@ -260,15 +292,18 @@ class _Run:
         """Write the result of a row."""
         if row.kept is not None:
             self._results.append(row.kept)
-            self.tally.add(orjson.loads(row.kept), is_kept=True)
+            self.tally.add(self._grouped(orjson.loads(row.kept), row.line), is_kept=True)
             return
         result = result_of(row, outcomes)
-        line = result_line(row, result)
-        self._results.append(line)
-        # The group stands in a column of the row, which the line repeats.
-        counted = result if self._by is None else orjson.loads(line)
-        self.tally.add(counted, is_kept=False, unread=row.unread)
+        self._results.append(result_line(row, result))
+        self.tally.add(self._grouped(result, row.line), is_kept=False, unread=row.unread)
         self._repetition.check(result, self.tally.rows)
+
+    def _grouped(self, result: dict[str, object], line: Line | None) -> dict[str, object]:
+        """Return a result with the value of its group, which stands in a column of the row."""
+        if self._by is None or line is None:
+            return result
+        return {self._by: passing_columns(line).get(self._by), **result}
 
     def _checked(self, written: bytes, line: Line | None) -> dict[str, object]:
         """Parse the result of a row.
@@ -277,7 +312,7 @@ class _Run:
             FileError: If the result belongs to another row.
         """
         if line is None:
-            self._refuse(f"it has more results than {self._source.path} has rows")
+            self._refuse(f"it has more results than {self._source.name} has rows")
         try:
             result = dict(as_mapping(orjson.loads(written)) or {})
         except orjson.JSONDecodeError:
@@ -286,7 +321,8 @@ class _Run:
             self._refuse(f"its line {line.position + 1} is not a result")
         identity = result.get("row"), result["digest"]
         if identity != (line.position, self._reader.digest(line)):
-            self._refuse(f"row {line.position} of {self._source.path} has changed")
+            self._refuse(f"row {line.position} of {self._source.name} has changed")
+        self._reader.note(result)
         return result
 
     def _refuse(self, reason: str) -> NoReturn:
@@ -372,43 +408,67 @@ def _outcome(result: ScoreResult, check: Callable[[Provenance], None]) -> Outcom
     return result.error
 
 
-def _check_arguments(client: object, source: object, destination: object) -> None:
+def _checked_paths(client: object, source: object, destination: object) -> list[Path]:
+    """Return the paths of the input, after a check of all arguments."""
     if not isinstance(client, RewardClient):
         raise InputError(
             'score_file() needs a RewardClient, such as RewardClient("http://localhost:8000"), as '
             f"its first argument, not {describe_type(client)}."
         )
-    for path in (source, destination):
+    if not isinstance(destination, str | PathLike):
+        raise _no_path(destination)
+    return _paths(source)
+
+
+def _paths(source: object) -> list[Path]:
+    several = as_sequence(source)
+    paths: list[Path] = []
+    for path in [source] if several is None else several:
         if not isinstance(path, str | PathLike):
-            raise InputError(
-                f"score_file() reads one file and writes another: {describe_type(path)} is no "
-                "path. Write client.stream(samples) for samples in memory."
-            )
+            raise _no_path(path)
+        paths.append(Path(cast("str | PathLike[str]", path)))
+    if not paths:
+        raise InputError("score_file() needs a file to read: the list of paths is empty.")
+    return paths
 
 
-def _check_target(origin: Path, target: Path) -> None:
+def _no_path(given: object) -> InputError:
+    return InputError(
+        f"score_file() reads files and writes another: {describe_type(given)} is no path. Write "
+        "client.score_rows(rows) for rows in memory, or client.stream(samples) for samples."
+    )
+
+
+def _check_output(source: Source, output: Output) -> None:
     """Refuse an unsuitable output before any request is sent."""
-    if is_empty(target):
-        _check_side_files(target)
-    if target.exists() and origin.exists() and target.samefile(origin):
-        raise FileError(f"Cannot use {origin} as both input and output. Choose another output.")
-    if target.suffix == ".gz":
+    for path in source.paths:
+        if output.path.exists() and output.path.samefile(path):
+            raise FileError(f"Cannot use {path} as both input and output. Choose another output.")
+    if not is_empty(output.results):
+        return
+    _check_side_files(output)
+    if output.is_assembled and os.path.lexists(output.path):
         raise FileError(
-            f"Cannot write compressed results to {target}: lines are appended to the file. Choose "
-            "an output without .gz."
+            f"Cannot write {output.path}: it exists, and {output.results.name}, which an earlier "
+            "run would have written, does not. Move or delete it, or choose another output."
         )
 
 
-def _check_side_files(target: Path) -> None:
+def _check_side_files(output: Output) -> None:
     """Refuse to begin beside files that the run would write, and that it may not have written."""
-    retry = retry_path(target)
+    retry = retry_path(output.results)
     if os.path.lexists(retry):
         raise FileError(
-            f"Cannot begin {target}: {retry.name} exists, and a retry of failed rows writes a file "
-            "of this name. Move or delete it, or choose another output."
+            f"Cannot begin {output.path}: {retry.name} exists, and a retry of failed rows writes a "
+            "file of this name. Move or delete it, or choose another output."
         )
-    if os.path.lexists(settings_path(target)):
-        refuse_foreign_settings(target)
+    if os.path.lexists(output.unfinished):
+        raise FileError(
+            f"Cannot begin {output.path}: {output.unfinished.name} exists, and the run writes a "
+            "file of this name. Move or delete it, or choose another output."
+        )
+    if os.path.lexists(settings_path(output.path)):
+        refuse_foreign_settings(output.path)
 
 
 def _check_settings(target: Path, now: Settings) -> None:

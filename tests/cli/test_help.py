@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -72,6 +73,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     for name, content in files.items():
         Path(name).write_text("".join(json.dumps(row) + "\n" for row in content), "utf-8")
+    Path("shards").mkdir()
+    shutil.copy("in.jsonl", "shards/0.jsonl")
     checkpoint(tmp_path / "my-reward-model", seqcls())
     return tmp_path
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from reward_client import AsyncRewardClient, FileError, InputError, RewardClient, RewardClientError
-from reward_client.files import reader as source_module
 from reward_client.files import score_file
+from reward_client.files.inputs import json_lines, recognition
 
 from ..support.fake_vllm import FakeVllm
 from .conftest import read_rows, token_rows, value_of, write_rows
@@ -54,7 +54,11 @@ G = value_of([100, 7])[0]
         (GOOD + b"\r" + GOOD + b"\r", ["InputError"]),
         ("".join(map(chr, range(0x2028, 0x202A))).encode() + b"\n" + GOOD, ["InputError", G]),
         (GOOD.decode().encode("utf-16"), ["InputError"]),
-        (json.dumps([json.loads(GOOD)], indent=1).encode(), ["InputError"] * 9),
+        (json.dumps([json.loads(GOOD)] * 2, indent=1).encode(), [G, G]),
+        (b"[" + GOOD + b"]", [G]),
+        (b" \n[\n" + GOOD + b" , " + GOOD + b"\n]\n", [G, G]),
+        (b"[[]," + GOOD + b"]", ["InputError", G]),
+        (b"[\n\n]", []),
     ],
     ids=lambda value: repr(value)[:30],
 )
@@ -89,7 +93,8 @@ def test_a_line_without_end_is_not_read_into_memory(
     *,
     compressed: bool,
 ) -> None:
-    monkeypatch.setattr(source_module, "_MAX_LINE_BYTES", 1 << 20)
+    for module in (json_lines, recognition):
+        monkeypatch.setattr(module, "MAX_ROW_BYTES", 1 << 20)
     lines = [GOOD, b'{"text": "' + b"x" * (5 << 20) + b'"}', GOOD, b'{"text": "' + b"y" * (1 << 20)]
     content = b"\n".join(lines)
     (tmp_path / "in").write_bytes(gzip.compress(content, 1) if compressed else content)

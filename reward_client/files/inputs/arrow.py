@@ -1,0 +1,148 @@
+"""Read Parquet and Arrow IPC, batch by batch."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from reward_client.errors import FileError
+from reward_client.files.inputs.line import Line, unreadable
+from reward_client.files.pyarrow import ARROW_ERRORS, pyarrow_module
+
+_BATCH_ROWS = 1_000
+_BUFFER_BYTES = 1 << 20
+
+
+class ArrowTable:
+    """A file of record batches.
+
+    Args:
+        path: Path of the file, for errors.
+        size: Bytes of the file.
+        rows: Number of its rows; 0 if unknown.
+        schema: Its ``pyarrow.Schema``.
+        batches: Its batches.
+
+    Raises:
+        FileError: If two columns have one name.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        size: int,
+        rows: int,
+        schema: Any,
+        batches: Iterator[Any],
+    ) -> None:
+        self._path = path
+        self._size = size
+        self._rows = rows
+        self._batches = batches
+        self.schema = schema
+        twice = {name for name in schema.names if schema.names.count(name) > 1}
+        if twice:
+            raise FileError(
+                f"Cannot read {path}: two columns are named {min(twice)!r}. Rename one."
+            )
+
+    def batches(self) -> Iterator[Any]:
+        """Iterate over the rows in batches.
+
+        Raises:
+            FileError: If the file cannot be read.
+        """
+        try:
+            for batch in self._batches:
+                for start in range(0, batch.num_rows, _BATCH_ROWS):
+                    yield batch.slice(start, _BATCH_ROWS)
+        except ARROW_ERRORS as error:
+            raise unreadable(self._path, error) from error
+
+    def lines(self) -> Iterator[Line]:
+        """Iterate over the rows.
+
+        Raises:
+            FileError: If the file cannot be read.
+        """
+        position = 0
+        for batch in self.batches():
+            for values in self._values(batch):
+                end = self._size * (position + 1) // self._rows if self._rows else 0
+                yield Line(position, as_json(values), end, values)
+                position += 1
+
+    def _values(self, batch: Any) -> Any:
+        try:
+            return batch.to_pylist()
+        except ARROW_ERRORS as error:
+            raise unreadable(self._path, error) from error
+
+
+def parquet_table(path: Path, stream: BinaryIO, size: int) -> ArrowTable:
+    """Open a Parquet file, which is read one row group after the other.
+
+    Raises:
+        FileError: If it cannot be read.
+        ImportError: If pyarrow is not installed.
+    """
+    parquet = pyarrow_module(f"Cannot read {path}: Parquet", "parquet")
+    try:
+        file = parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+        schema = file.schema_arrow
+    except ARROW_ERRORS as error:
+        raise unreadable(path, error) from error
+    batches = file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False)
+    return ArrowTable(path, size, file.metadata.num_rows, schema, batches)
+
+
+def ipc_file(path: Path, stream: BinaryIO, size: int) -> ArrowTable:
+    """Open a file of the Arrow IPC format.
+
+    Raises:
+        FileError: If it cannot be read.
+        ImportError: If pyarrow is not installed.
+    """
+    ipc = pyarrow_module(f"Cannot read {path}: Arrow", "ipc")
+    try:
+        file = ipc.open_file(stream)
+        schema, number = file.schema, file.num_record_batches
+    except ARROW_ERRORS as error:
+        raise unreadable(path, error) from error
+    batches = (file.get_batch(index) for index in range(number))
+    return ArrowTable(path, size, 0, schema, batches)
+
+
+def ipc_stream(path: Path, stream: BinaryIO, size: int) -> ArrowTable:
+    """Open a stream of the Arrow IPC format, as `datasets` writes it.
+
+    Raises:
+        FileError: If it cannot be read.
+        ImportError: If pyarrow is not installed.
+    """
+    ipc = pyarrow_module(f"Cannot read {path}: Arrow", "ipc")
+    try:
+        batches = ipc.open_stream(stream)
+        schema = batches.schema
+    except ARROW_ERRORS as error:
+        raise unreadable(path, error) from error
+    return ArrowTable(path, size, 0, schema, iter(batches))
+
+
+def as_json(values: object) -> bytes:
+    """Format values of Python as JSON. Bytes are written in base64, and NaN is null."""
+    return orjson.dumps(values, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, Decimal):
+        return str(value)
+    isoformat = getattr(value, "isoformat", None)
+    return str(value) if isoformat is None else isoformat()

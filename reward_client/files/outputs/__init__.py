@@ -1,0 +1,1 @@
+"""The output: the formats of scored files."""

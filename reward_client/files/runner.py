@@ -441,13 +441,15 @@ def _no_path(given: object) -> InputError:
 
 def _check_output(source: Source, output: Output) -> None:
     """Refuse an unsuitable output before any request is sent."""
-    for path in source.paths:
-        if output.path.exists() and output.path.samefile(path):
-            raise FileError(f"Cannot use {path} as both input and output. Choose another output.")
+    with file_errors(output.path):
+        exists = os.path.lexists(output.path)
+        same = [path for path in source.paths if exists and output.path.samefile(path)]
+    if same:
+        raise FileError(f"Cannot use {same[0]} as both input and output. Choose another output.")
     if not is_empty(output.results):
         return
     _check_side_files(output)
-    if output.is_assembled and os.path.lexists(output.path):
+    if output.is_assembled and exists:
         raise FileError(
             f"Cannot write {output.path}: it exists, and {output.results.name}, which an earlier "
             "run would have written, does not. Move or delete it, or choose another output."

@@ -299,8 +299,8 @@ def test_groups_of_a_stream(server: RewardServer, tmp_path: Path) -> None:
 def test_a_stopped_run_counts_the_same(server: RewardServer, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "in.jsonl", pair_rows())
     with RewardServer() as failing, RewardClient(failing.url) as client:
-        client.servers()
-        failing.inject(Fault.status(401), path="/pooling")
+        client.settings()
+        failing.inject(Fault.status(401), path="/pooling", times=4)
         summary = score_file(client, source, tmp_path / "out.jsonl", by="subset")
         assert summary.failed > 0
         again = score_file(client, source, tmp_path / "out.jsonl", by="subset", retry_failed=True)

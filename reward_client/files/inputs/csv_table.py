@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,8 +38,7 @@ class CsvTable:
         """
         # The library's limit is one for the whole process, and too small for a conversation.
         csv.field_size_limit(max(MAX_ROW_BYTES, csv.field_size_limit()))
-        text = io.TextIOWrapper(self._stream, "utf-8-sig", newline="")
-        rows = csv.reader(text, delimiter=self._delimiter, strict=True)
+        rows = csv.reader(self._decoded(), delimiter=self._delimiter, strict=True)
         try:
             header = next(rows, list[str]())
             self._check(header)
@@ -56,6 +54,12 @@ class CsvTable:
             ) from error
         except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
             raise unreadable(self._path, error) from error
+
+    def _decoded(self) -> Iterator[str]:
+        encoding = "utf-8-sig"  # a byte order mark stands in the first line only
+        while line := self._stream.readline(MAX_ROW_BYTES):
+            yield line.decode(encoding)
+            encoding = "utf-8"
 
     def _line(self, position: int, header: list[str], cells: list[str]) -> Line:
         values = dict(zip(header, cells, strict=False))

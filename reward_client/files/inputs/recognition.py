@@ -5,13 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
+import zlib
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, cast
-
-import orjson
 
 from reward_client.errors import FileError
 from reward_client.files.inputs.arrow import ipc_file, ipc_stream, parquet_table
@@ -35,6 +35,8 @@ _REFUSED: Mapping[bytes, str] = MappingProxyType(
 _DELIMITERS = MappingProxyType({".csv": ",", ".tsv": "\t"})
 _COMPRESSED = (".gz", ".zst", ".zstd")
 _START_BYTES = 16
+_BOM = b"\xef\xbb\xbf"
+_ARRAY = re.compile(rb"\s*\[\s*(\{.*)?", re.DOTALL)
 
 
 @contextmanager
@@ -92,24 +94,22 @@ def _text_reader(path: Path, stream: BinaryIO, progress: Progress) -> Reader:
     if suffix in _DELIMITERS:
         return CsvTable(path, stream, progress, _DELIMITERS[suffix])
     try:
-        first = stream.readline(MAX_ROW_BYTES)
-    except (EOFError, *ARROW_ERRORS) as error:
+        first = _first_line(stream)
+    except (EOFError, zlib.error, *ARROW_ERRORS) as error:
         raise unreadable(path, error) from error
-    if _begins_array(first):
+    # Of objects: a list of anything else is an invalid row of JSON lines.
+    if _ARRAY.fullmatch(first):
         return JsonArray(path, stream, progress, first)
     return JsonLines(path, stream, progress, first)
 
 
-def _begins_array(first: bytes) -> bool:
-    """Return True for the first line of an array, unless it is a row by itself: an empty one."""
-    line = first.removeprefix(b"\xef\xbb\xbf").strip()
-    if not line.startswith(b"["):
-        return False
-    try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return True
-    return bool(row) and all(isinstance(item, dict) for item in row)
+def _first_line(stream: BinaryIO) -> bytes:
+    """Return the first line that is not blank, without a byte order mark."""
+    while line := stream.readline(MAX_ROW_BYTES):
+        line = line.removeprefix(_BOM)
+        if line.strip():
+            return line
+    return b""
 
 
 def _plain_suffix(path: Path) -> str:

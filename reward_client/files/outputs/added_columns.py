@@ -2,76 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from reward_client._base.json_values import as_list, as_mapping
+from reward_client._base.json_values import as_mapping
 from reward_client._rows.layout import Layout, OneLayout
 from reward_client._rows.results import RESULTS
 
+_ALWAYS = ("form", "reward", "error")
 
-class AddedColumns:
-    """The added columns of a file, with what their types need.
+
+def added_names(results: Iterable[Mapping[str, object]]) -> list[str]:
+    """Return the names of the columns: those that a row has, and those of every scored file."""
+    present = {*_ALWAYS}.union(*results)
+    return [name for name in RESULTS if name in present]
+
+
+def added_types(results: Iterable[Mapping[str, object]], arrow: Any) -> dict[str, Any]:
+    """Return the columns with their types.
 
     Args:
         results: The results of all rows.
+        arrow: The module pyarrow.
 
-    Attributes:
-        names: The names of the columns. Those that every scored file has come first.
+    Raises:
+        InputError: If the rewards of two rows have different layouts.
     """
+    layout = OneLayout()
+    objectives: dict[str, None] = {}
+    errors = dict.fromkeys(("type", "message"))
 
-    def __init__(self, results: Iterable[Mapping[str, object]]) -> None:
-        layout = OneLayout()
-        present = {"form", "reward", "error"}
-        # The names in the objects of a column, in the order of their first rows.
-        self._fields: dict[str, dict[str, None]] = {
-            "objectives": {},
-            "step_rewards": {},
-            "error": {"type": None, "message": None},
-        }
+    def seen() -> Iterator[Mapping[str, object]]:
         for result in results:
             layout.note(result)
-            present.update(result)
-            for name in self._fields:
-                for leaf in _leaves(result.get(name), result):
-                    for item in as_list(leaf) or (leaf,):
-                        self._fields[name].update(dict.fromkeys(as_mapping(item) or ()))
-        self._lists = layout.lists or {None: False}
-        self.names = [name for name in RESULTS if name in present]
+            for leaf in _leaves("objectives", result):
+                objectives.update(dict.fromkeys(as_mapping(leaf) or ()))
+            for leaf in _leaves("error", result):
+                errors.update(dict.fromkeys(as_mapping(leaf) or ()))
+            yield result
 
-    def types(self, arrow: Any) -> list[Any]:
-        """Return the type of each column.
+    names = added_names(seen())
+    number, integer, text = arrow.float64(), arrow.int64(), arrow.string()
+    step = {"value": number, "logits": arrow.list_(number), "start": integer, "end": integer}
+    leaves = {
+        "reward": number,
+        "objectives": arrow.struct([(name, number) for name in objectives]),
+        "step_rewards": arrow.list_(arrow.struct([*step.items()])),
+        "truncated": arrow.bool_(),
+        "token_count": integer,
+        "error": arrow.struct([(name, text) for name in errors]),
+    }
 
-        Args:
-            arrow: The module pyarrow.
-        """
-        numbers = arrow.float64()
-
-        def struct(name: str, leaf: Any) -> Any:
-            return arrow.struct([(field, leaf) for field in self._fields[name]])
-
-        leaves = {
-            "reward": numbers,
-            "objectives": struct("objectives", numbers),
-            "step_rewards": arrow.list_(struct("step_rewards", numbers)),
-            "truncated": arrow.bool_(),
-            "token_count": arrow.int64(),
-            "error": struct("error", arrow.string()),
-        }
-        return [
-            arrow.string() if name == "form" else self._laid(arrow, leaves[name])
-            for name in self.names
-        ]
-
-    def _laid(self, arrow: Any, leaf: Any) -> Any:
-        sides = {
-            name: arrow.list_(leaf) if is_list else leaf for name, is_list in self._lists.items()
-        }
+    def laid(leaf: Any) -> Any:
+        lists = layout.lists or {None: False}
+        sides = {name: arrow.list_(leaf) if is_list else leaf for name, is_list in lists.items()}
         return sides[None] if None in sides else arrow.struct([*sides.items()])
 
+    return {name: text if name == "form" else laid(leaves[name]) for name in names}
 
-def _leaves(value: object, result: Mapping[str, object]) -> list[object]:
+
+def _leaves(column: str, result: Mapping[str, object]) -> list[object]:
     """Return the value of a column for each sample; the one error of a row that was not read."""
-    if result.get("form") is None:
+    value = result.get(column)
+    if value is None or result.get("form") is None:
         return [value]
     return Layout.read(result.get("reward")).flat(value)

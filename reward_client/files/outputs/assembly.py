@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +15,7 @@ from reward_client._base.atomic_file import replace_file, sync_folder
 from reward_client._rows.results import RESULTS
 from reward_client.errors import FileError
 from reward_client.files.inputs.source import Source
-from reward_client.files.outputs.added_columns import AddedColumns
+from reward_client.files.outputs.added_columns import added_names, added_types
 from reward_client.files.outputs.input_columns import (
     batches_of,
     column_names,
@@ -82,14 +82,13 @@ class Assembly:
 
     def _write(self) -> None:
         if self._output.is_typed:
-            added = AddedColumns(self._results())
-            types = added.types(self._arrow)
+            types = added_types(self._results(), self._arrow)
             schema = self._columns
-            for name, each in zip(added.names, types, strict=True):
+            for name, each in types.items():
                 schema = schema.append(self._arrow.field(name, each))
-            write_table(self._output, self._batches(added.names, types, schema), schema)
+            write_table(self._output, self._batches(types, schema), schema)
         elif self._output.kind in ("csv", "tsv"):
-            names = AddedColumns(self._results()).names
+            names = added_names(self._results())
             rows = ({**passing_columns(line), **result} for line, result in self._rows())
             write_csv(self._output, [*self._columns, *names], rows)
         else:
@@ -110,13 +109,12 @@ class Assembly:
                 result = cast("dict[str, object]", orjson.loads(line))
                 yield {name: result[name] for name in RESULTS if name in result}
 
-    def _batches(self, names: list[str], types: list[Any], schema: Any) -> Iterator[Any]:
+    def _batches(self, types: Mapping[str, Any], schema: Any) -> Iterator[Any]:
         arrow, results = self._arrow, self._results()
         for batch in batches_of(self._source, self._columns, self._output):
             rows = [*islice(results, batch.num_rows)]
             added = [
-                arrow.array([row.get(name) for row in rows], each)
-                for name, each in zip(names, types, strict=True)
+                arrow.array([row.get(name) for row in rows], each) for name, each in types.items()
             ]
             yield arrow.RecordBatch.from_arrays([*batch.columns, *added], schema=schema)
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-import orjson
-
 from reward_client._base.arrays import to_builtin
 from reward_client._base.json_values import as_mapping, as_sequence
 from reward_client._base.numeric import is_finite_number
@@ -17,7 +15,9 @@ from reward_client._base.wording import describe_type
 from reward_client._rows.results import RESULTS
 from reward_client._rows.scored import RowError, ScoredRow
 from reward_client.errors import EvaluationError, InputError
-from reward_client.files.reader import Source
+from reward_client.files.inputs.source import Source
+from reward_client.files.json_text import as_json
+from reward_client.files.scored import read_rows
 
 Scored = str | PathLike[str] | Iterable[Mapping[str, object]]
 """A scored file, or scored rows such as those of ``client.score_rows(rows)``."""
@@ -45,7 +45,7 @@ class BenchmarkRow:
     @property
     def key(self) -> bytes:
         """A digest of the benchmark's columns, which tells whether two rows are the same."""
-        text = orjson.dumps(self.columns, option=orjson.OPT_SORT_KEYS, default=to_builtin)
+        text = as_json(self.columns, sort_keys=True)
         return hashlib.blake2b(text, digest_size=_KEY_BYTES).digest()
 
     def side(self, name: str) -> list[float]:
@@ -173,13 +173,4 @@ def _rows(scored: Scored) -> Iterator[Mapping[str, object]]:
             yield given
         return
     with Source(Path(scored)) as source:
-        for line in source.lines():
-            try:
-                given = as_mapping(orjson.loads(line.content)) if line.is_whole else None
-            except orjson.JSONDecodeError:
-                given = None
-            if given is None:
-                raise InputError(
-                    f"Cannot read row {line.position} of {scored}: it is not a JSON object."
-                )
-            yield given
+        yield from read_rows(source)

@@ -82,7 +82,7 @@ class RowReader:
         """Parse a line. An invalid row has its error."""
         passes = False
         try:
-            given = _values_of(line)
+            given = values_of(line)
             refuse_clash(given, (*RESULTS, *_OWN) if self.passes else RESULTS)
             passes = self.passes
             read = read_row(given, self.form, self.columns)
@@ -123,14 +123,14 @@ def result_line(row: Row, result: Mapping[str, object]) -> bytes:
 def passing_columns(line: Line) -> Mapping[str, object]:
     """Return the columns of a line that pass through: none of a line that cannot be read."""
     try:
-        values = _values_of(line)
+        values = values_of(line)
         refuse_clash(values)
     except InputError:
         return {}
     return values
 
 
-def _values_of(line: Line) -> Mapping[str, object]:
+def values_of(line: Line) -> Mapping[str, object]:
     """Return the columns of a line.
 
     Raises:

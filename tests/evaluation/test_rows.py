@@ -127,7 +127,7 @@ def test_a_threshold_without_steps() -> None:
 def test_lines_that_are_no_objects(content: str, tmp_path: Path) -> None:
     path = tmp_path / "scored.jsonl"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(InputError, match=r"row 0 of .* not a JSON object"):
+    with pytest.raises(InputError, match=r"row 0 of .* not (a JSON object|JSON)"):
         evaluate_scored("rewardbench", path)
 
 

@@ -257,10 +257,10 @@ def test_pairs_are_structs(tmp_path: Path) -> None:
     assert rows[2]["error"]["rejected"]["type"] == "PromptTooLongError"
 
 
-def scored_by(head: Any, rows: list[Any], folder: Path, **options: Any) -> tuple[Any, Any]:
+def scored_by(kind: Any, rows: list[Any], folder: Path, **options: Any) -> tuple[Any, Any]:
     """Score rows into Parquet, CSV and JSON lines; return the first and the last."""
     source = write_rows(folder / "in.jsonl", rows)
-    with RewardServer(head=head) as server, RewardClient(server.url, **options) as client:
+    with RewardServer(head=kind) as server, RewardClient(server.url, **options) as client:
         for name in ("out.parquet", "out.csv", "out.jsonl"):
             assert score_file(client, source, folder / name).failed == 0
     typed = pyarrow.parquet.read_table(folder / "out.parquet").to_pylist()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import orjson
-
 from reward_client.errors import FileError
 from reward_client.files.inputs.line import Line, unreadable
+from reward_client.files.json_text import as_json
 from reward_client.files.pyarrow import ARROW_ERRORS, pyarrow_module
 
 _BATCH_ROWS = 1_000
@@ -132,17 +129,3 @@ def ipc_stream(path: Path, stream: BinaryIO, size: int) -> ArrowTable:
     except ARROW_ERRORS as error:
         raise unreadable(path, error) from error
     return ArrowTable(path, size, 0, schema, iter(batches))
-
-
-def as_json(values: object) -> bytes:
-    """Format values of Python as JSON. Bytes are written in base64, and NaN is null."""
-    return orjson.dumps(values, default=_plain, option=orjson.OPT_NON_STR_KEYS)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, Decimal):
-        return str(value)
-    isoformat = getattr(value, "isoformat", None)
-    return str(value) if isoformat is None else isoformat()

@@ -30,7 +30,7 @@ def added_types(results: Iterable[Mapping[str, object]], arrow: Any) -> dict[str
     """
     layout = OneLayout()
     objectives: dict[str, None] = {}
-    errors = dict.fromkeys(("type", "message"))
+    errors: dict[str, None] = {"type": None, "message": None}
 
     def seen() -> Iterator[Mapping[str, object]]:
         for result in results:

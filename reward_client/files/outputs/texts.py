@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 import orjson
 
-from reward_client.files.inputs.arrow import as_json
+from reward_client.files.json_text import as_json
 from reward_client.files.outputs.output import Output
 from reward_client.files.pyarrow import pyarrow_module
 

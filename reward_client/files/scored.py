@@ -8,6 +8,7 @@ import orjson
 
 from reward_client._rows.results import RESULTS
 from reward_client.errors import InputError
+from reward_client.files.inputs.line import Line
 from reward_client.files.inputs.source import Source
 from reward_client.files.rows import values_of
 
@@ -24,14 +25,20 @@ def read_rows(source: Source) -> Iterator[Mapping[str, object]]:
     """
     for line in source.lines():
         try:
-            yield _parsed(values_of(line))
+            yield scored_columns(line)
         except InputError as error:
             raise InputError(
                 f"Cannot read row {line.position} of {source.name}: {error}"
             ) from error
 
 
-def _parsed(row: Mapping[str, object]) -> Mapping[str, object]:
+def scored_columns(line: Line) -> Mapping[str, object]:
+    """Return the columns of a row.
+
+    Raises:
+        InputError: If the row cannot be read.
+    """
+    row = values_of(line)
     texts = [name for name in _JSON_IN_TEXT if isinstance(row.get(name), str)]
     return {**row, **{name: _value(row[name]) for name in texts}} if texts else row
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 
 import orjson
 
-from reward_client._base.json_values import as_mapping
 from reward_client._rows.scored import ScoredRow
-from reward_client.errors import FileError
+from reward_client.errors import FileError, InputError
 from reward_client.files.groups import with_column
-from reward_client.files.reader import Line, Source
+from reward_client.files.inputs.line import Line
+from reward_client.files.inputs.source import Source
+from reward_client.files.scored import scored_columns
 
 
 class ScoredFile:
@@ -28,7 +29,7 @@ class ScoredFile:
     """
 
     def __init__(self, source: Source, by: str | None) -> None:
-        self._path = source.path
+        self._name = source.name
         self._lines = with_column(source.lines(), by)
         self.is_torn = False
 
@@ -43,24 +44,25 @@ class ScoredFile:
             if torn is not None:
                 raise torn
             try:
-                content = orjson.loads(line.content)
-            except orjson.JSONDecodeError:
-                torn = self._refusal(line, "is not JSON" if line.is_whole else "is too long")
+                columns = scored_columns(line)
+            except InputError as error:
+                torn = self._refusal(line, "cannot be read")
+                if not isinstance(error.__cause__, orjson.JSONDecodeError):
+                    raise torn from error
                 continue
             rows += 1
-            yield ScoredRow(self._columns(line, content))
+            yield ScoredRow(self._checked(line, columns))
         self.is_torn = torn is not None
         if not rows:
-            raise torn or FileError(f"Cannot report on {self._path}: it has no rows.")
+            raise torn or FileError(f"Cannot report on {self._name}: it has no rows.")
 
-    def _columns(self, line: Line, content: object) -> Mapping[str, object]:
-        columns = as_mapping(content)
-        if columns is None or "reward" not in columns or not {"form", "error"} & columns.keys():
+    def _checked(self, line: Line, columns: Mapping[str, object]) -> Mapping[str, object]:
+        if "reward" not in columns or not {"form", "error"} & columns.keys():
             raise self._refusal(line, "has no reward")
         return columns
 
     def _refusal(self, line: Line, reason: str) -> FileError:
         return FileError(
-            f"Cannot report on {self._path}: its row {line.position} {reason}, so that it is no "
+            f"Cannot report on {self._name}: its row {line.position} {reason}, so that it is no "
             "file of results. Score it first (reward-client score), and name the output."
         )

@@ -15,7 +15,7 @@ from reward_client._pages.sections import Section
 from reward_client._version import __version__
 from reward_client.errors import FileError, InputError
 from reward_client.files.groups import check_by
-from reward_client.files.reader import Source
+from reward_client.files.inputs.source import Source
 from reward_client.files.results import file_errors, is_empty, real_path
 from reward_client.files.tally import Tally
 from reward_client.report.calibration import Calibration

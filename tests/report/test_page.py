@@ -165,10 +165,13 @@ def test_the_source_is_no_destination(tmp_path: Path) -> None:
         ("\n\n", "it has no rows"),
         ('{"prompt": "a", "response": "b"}\n', "its row 0 has no reward"),
         ('{"prompt": "a", "reward": 3}\n', "its row 0 has no reward"),  # somebody else's column
-        ("[1]\n", "its row 0 has no reward"),
-        ("a,b\n1,2\n", "its row 0 is not JSON"),
-        ('{"reward": 1.0, "form": "text"}\nx\n{"reward": 1.0, "form": "text"}\n', "its row 1 is"),
-        ("x", "its row 0 is not JSON"),
+        ("[1]\n", "its row 0 cannot be read"),
+        ("a,b\n1,2\n", "its row 0 cannot be read"),
+        (
+            '{"reward": 1.0, "form": "text"}\nx\n{"reward": 1.0, "form": "text"}\n',
+            "its row 1 cannot",
+        ),
+        ("x", "its row 0 cannot be read"),
     ],
 )
 def test_a_file_that_is_not_scored(tmp_path: Path, content: str, reason: str) -> None:

@@ -1450,35 +1450,35 @@ PITFALLS: dict[int, Pitfall] = {
         (
             Mutation(
                 "The client puts the text of `system` or `system_prompt` before the messages.",
-                "files/rows.py",
+                "_rows/prompts.py",
                 '        return [{"role": "system", "content": system}, *turns]\n',
-                "        return messages\n",
+                "        return turns\n",
                 (ROWS + "test_42_a_system_column_is_the_system_message",),
             ),
             Mutation(
                 "It refuses a row with two different system messages.",
-                "files/rows.py",
+                "_rows/prompts.py",
                 '    if first.get("content") != system:\n',
                 "    if not first:\n",
                 (ROWS + "test_42_two_system_messages_are_refused",),
             ),
             Mutation(
                 "It refuses a row with a column of known meaning that it does not read.",
-                "files/columns.py",
-                "        if advice is not None and not _is_number(value, advice):\n",
-                "        if not name:\n",
+                "_rows/columns.py",
+                "    if advice is not None and not _is_number(value, advice):\n",
+                "    if not name:\n",
                 (ROWS + "test_42_a_column_with_a_meaning_is_not_ignored",),
             ),
             Mutation(
                 "It knows such a column by its words: `systemPrompt`, `chat-history`, `Image URLs`.",
-                "files/columns.py",
+                "_rows/columns.py",
                 "    words = [word.lower() for word in _WORD.findall(name)]\n",
                 "    words = [name.lower()]\n",
                 (ROWS + "test_42_a_column_is_known_by_its_words",),
             ),
             Mutation(
                 "It takes a column about such a column for what it is: `system_id`, `image_count`.",
-                "files/columns.py",
+                "_rows/columns.py",
                 "    found = _NAME.fullmatch(usual)\n",
                 "    found = _NAME.search(usual)\n",
                 (ROWS + "test_42_a_column_about_a_column_is_ignored",),
@@ -1486,8 +1486,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The summary names all columns that the client does not read.",
                 "files/runner.py",
-                "self.tally.add(result, is_kept=row.is_kept, unread=row.unread)",
-                "self.tally.add(result, is_kept=row.is_kept)",
+                "is_kept=False, unread=row.unread)",
+                "is_kept=False)",
                 (ROWS + "test_42_the_summary_names_the_columns_that_are_not_read",),
             ),
         ),
@@ -1498,8 +1498,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client begins no output beside a file with the name of a retry or of settings.",
                 "files/runner.py",
-                "        _check_side_files(target)\n",
-                "        pass\n",
+                "    _check_side_files(output)\n",
+                "",
                 (RETRY + "test_43_a_file_of_somebody_else_beside_the_output_stays",),
             ),
             Mutation(
@@ -2995,7 +2995,7 @@ PITFALLS: dict[int, Pitfall] = {
         (
             Mutation(
                 "The row of a failed text holds the text.",
-                "files/rows.py",
+                "_rows/results.py",
                 "if isinstance(error, GenerationError) else {}",
                 "if isinstance(error, str) else {}",
                 ("files/test_reasons.py::test_the_text_of_a_judge_without_a_verdict",),

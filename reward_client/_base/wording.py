@@ -41,8 +41,15 @@ def percent(share: float) -> str:
 
 
 def fixed(value: float) -> str:
-    """Return a number with three digits after the point; with four in all if it is far from 1."""
-    return f"{value:.3f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.4g}"
+    """Return a number for a column of a table: as a rule with three digits after the point."""
+    if value == 0 or 1e-3 <= abs(value) < 1e3:
+        return f"{value:.3f}"
+    return f"{value:,.1f}" if 1e3 <= abs(value) < 1e7 else f"{value:.4g}"
+
+
+def rounded(value: float) -> str:
+    """Return a number with three digits, without an exponent if it has up to seven."""
+    return f"{value:,.0f}" if 100 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
 def count(number: int, noun: str) -> str:

@@ -165,16 +165,16 @@ def density(
 def _draw_legend(drawing: Drawing, names: Sequence[str]) -> None:
     x = WIDTH - RIGHT
     for kind, name in reversed([*zip(_KINDS, names, strict=False)]):
-        drawing.text(x, 9, name, "name", "end")
-        x -= 6.9 * len(name) + 18
+        x -= 7.2 * len(name) + 18
         drawing.path([(x, 14), (x, 4), (x + 12, 4), (x + 12, 14), (x, 14)], f"area {kind}")
-        x -= 14
+        drawing.text(x + 18, 9, name, "name")
+        x -= 12
 
 
 def _draw_scale(drawing: Drawing, most: int) -> None:
     """Draw the meaning of the shades, at the upper right."""
     last = f"{most:,}"
-    x = WIDTH - RIGHT - 8.0 * len(last) - 4
+    x = WIDTH - RIGHT - 9.5 * len(last) - 4
     drawing.text(WIDTH - RIGHT, 9, last, "tick", "end")
     for step in reversed(range(8)):
         x -= 9

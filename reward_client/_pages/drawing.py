@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 from reward_client._base.histogram import round_step
+from reward_client._base.wording import shorten
 from reward_client._printable import one_line
 
 WIDTH = 440.0
@@ -15,6 +16,7 @@ RIGHT = 20.0
 """Room at the right edge, for half of the last label."""
 _TICKS = 6
 _GRID_LINES = 5
+_TITLE_CHARACTERS = 46
 _TEXT_HEIGHT = 4.2
 """From the middle of a line of text to its baseline."""
 
@@ -163,4 +165,5 @@ class Plot:
             self.drawing.line(x, self.bottom, x, self.bottom + 4, "base")
             self.drawing.text(x, self.bottom + 14, label, "tick", "middle")
         middle = (self.left + self.right) / 2
-        self.drawing.text(middle, self.drawing.height - 9, self.x.title, "axis", "middle")
+        title = shorten(self.x.title, _TITLE_CHARACTERS)
+        self.drawing.text(middle, self.drawing.height - 9, title, "axis", "middle")

@@ -95,7 +95,7 @@ class Lengths:
                 "Mean reward by number of tokens",
                 ["from", "to", "samples", "mean reward"],
                 [
-                    [f"{low:,.4g}", f"{high:,.4g}", f"{count:,.0f}", fixed(total / count)]
+                    [f"{low:,.6g}", f"{high:,.6g}", f"{count:,.0f}", fixed(total / count)]
                     for (low, high), (count, total) in columns
                     if count
                 ],

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from reward_client._base.wording import count, percent
+from reward_client._base.wording import count, percent, rounded
 from reward_client._pages.sections import Block, Section, Tile
 from reward_client._rows.scored import ScoredRow
 from reward_client.files.summary import ScoreSummary
+from reward_client.report.rewards import Objectives
 
 
 class Truncated:
@@ -22,13 +23,19 @@ class Truncated:
 
 
 def overview(
-    summary: ScoreSummary, rewards: int, truncated: Truncated, *, is_torn: bool
+    summary: ScoreSummary,
+    rewards: int,
+    objectives: Objectives,
+    truncated: Truncated,
+    *,
+    is_torn: bool,
 ) -> Section:
     """Return the section with the figures of the whole file.
 
     Args:
         summary: The counts of the file.
         rewards: The number of rewards.
+        objectives: The objectives, which some models have in the place of a reward.
         truncated: The number of truncated samples.
         is_torn: True if the last line was left out.
     """
@@ -43,13 +50,19 @@ def overview(
                 "accuracy of pairs",
                 f"95% interval {percent(low)} to {percent(high)}",
             ),
-            Tile(f"{pairs.margin:.3g}", "mean margin", "reward of chosen minus rejected"),
+            Tile(rounded(pairs.margin), "mean margin", "reward of chosen minus rejected"),
             Tile(f"{pairs.count:,}", "pairs", count(pairs.ties, "tie")),
         ]
     if rewards:
-        spread = f"5% to 95%: {summary.rewards['5%']:.3g} to {summary.rewards['95%']:.3g}"
-        tiles.append(Tile(f"{summary.rewards['50%']:.3g}", "median reward", spread))
-    tiles.append(Tile(f"{rewards:,}", "rewards", f"{count(truncated.count, 'sample')} truncated"))
+        first, median, last = (rounded(summary.rewards[each]) for each in ("5%", "50%", "95%"))
+        tiles.append(Tile(median, "median reward", f"5% to 95%: {first} to {last}"))
+    if objectives.values:
+        samples = max(each.count for each in objectives.values.values())
+        names = count(len(objectives.values), "objective")
+        tiles.append(Tile(f"{samples:,}", "samples with objectives", names))
+    if rewards or not objectives.values:
+        cut = f"{count(truncated.count, 'sample')} truncated"
+        tiles.append(Tile(f"{rewards:,}", "rewards", cut))
     blocks: list[Block] = [tiles]
     if pairs:
         blocks.append(

@@ -41,4 +41,5 @@ def provenance(settings: Settings | None, reason: str) -> Section:
     ]
     rows.append(["rewards of eight fixed prompts", list_numbers(settings.probe_scores)])
     rows.append(["fingerprint", settings.fingerprint])
-    return Section(title, [Table("Everything that the rewards depend on", ["", ""], rows, texts=2)])
+    table = Table("Everything that the rewards depend on", ["setting", "value"], rows, texts=2)
+    return Section(title, [table])

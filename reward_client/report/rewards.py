@@ -48,7 +48,9 @@ def distribution(
         blocks += histograms("reward", "Distribution of the rewards", shown or {"all": rewards})
         columns = [_quantiles(values) for values in ({"all": rewards} | shown).values()]
         rows = zip(("number", *rewards.quantiles()), *columns, strict=True)
-        blocks.append(Table("Quantiles of the rewards", ["", "all", *shown], [*map(list, rows)]))
+        blocks.append(
+            Table("Quantiles of the rewards", ["quantile", "all", *shown], [*map(list, rows)])
+        )
     for name, values in [*objectives.values.items()][:_DRAWN_OBJECTIVES]:
         blocks += histograms(name, f"Distribution of the objective {name}", {"all": values})
     if objectives.values:
@@ -96,7 +98,7 @@ def histograms(axis: str, title: str, series: Mapping[str, Distribution]) -> lis
                 "Share of each bin",
                 ["from", "to", *series],
                 [
-                    [f"{low:.4g}", f"{high:.4g}", *(percent(share[index]) for _, share in parts)]
+                    [f"{low:,.6g}", f"{high:,.6g}", *(percent(share[index]) for _, share in parts)]
                     for index, (low, high) in enumerate(pairwise(edges))
                 ],
                 texts=0,
@@ -108,7 +110,7 @@ def histograms(axis: str, title: str, series: Mapping[str, Distribution]) -> lis
 
 def _description(parts: Sequence[tuple[str, Sequence[float]]], edges: Sequence[float]) -> str:
     most = [
-        f"Of {name}, most values lie from {edges[index]:.4g} to {edges[index + 1]:.4g} "
+        f"Of {name}, most values lie from {edges[index]:,.6g} to {edges[index + 1]:,.6g} "
         f"({percent(share[index])})."
         for name, share in parts
         for index in [max(range(len(share)), key=share.__getitem__)]
@@ -121,4 +123,4 @@ def _outside(parts: Sequence[tuple[str, Sequence[float]]], edges: Sequence[float
     if max(outside.values()) < 1e-9:
         return ""
     shown = ", ".join(f"{percent(share)} of {name}" for name, share in outside.items())
-    return f"Outside of {edges[0]:.4g} to {edges[-1]:.4g}, and not drawn: {shown}."
+    return f"Outside of {edges[0]:,.6g} to {edges[-1]:,.6g}, and not drawn: {shown}."

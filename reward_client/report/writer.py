@@ -107,7 +107,7 @@ def _sections(origin: Path, file: ScoredFile, by: str | None) -> list[Section]:
     summary = tally.summary(0.0)
     settings, reason = find_settings(origin)
     found = (
-        overview(summary, tally.rewards.count, truncated, is_torn=file.is_torn),
+        overview(summary, tally.rewards.count, objectives, truncated, is_torn=file.is_torn),
         distribution(tally.rewards, tally.sides, objectives),
         subsets.section(summary.pairs),
         lengths.section(),

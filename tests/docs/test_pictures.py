@@ -6,12 +6,14 @@ If a test fails, `python -m tests.docs.pictures` draws the pictures again.
 from __future__ import annotations
 
 import re
+import struct
+from itertools import islice
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from . import pages, pictures
+from . import pages, pictures, report_pictures
 from .drawings.house import CONTENTS, layers
 from .drawings.svg import site_style
 
@@ -64,3 +66,20 @@ def test_the_readme_shows_pictures_that_exist() -> None:
 def test_the_map_describes_the_packages_of_the_contract() -> None:
     packages = {package for row in layers() for package in row}
     assert {*CONTENTS} == packages | {"testing"}
+
+
+def test_photographs_are_small_and_on_their_page() -> None:
+    shown = pages.text(pages.DOCS / "how-to" / "report.md")
+    assert {path.name for path in pictures.FOLDER.glob("*.png")} == {*report_pictures.PICTURES}
+    for name, (_, width, height, _) in report_pictures.PICTURES.items():
+        content = (pictures.FOLDER / name).read_bytes()
+        assert len(content) < 150_000
+        # The header of a PNG: its size stands after the name of the first chunk.
+        assert struct.unpack(">II", content[16:24]) == (width, height)
+        assert f"(../pictures/{name})" in shown
+
+
+def test_the_rows_of_the_photographs_are_pairs() -> None:
+    rows = [*islice(report_pictures.rows(), 200)]
+    assert len({row["subset"] for row in rows}) == 5
+    assert all(row["chosen"] != row["rejected"] for row in rows)

@@ -34,7 +34,7 @@ def test_quantiles(report: Report) -> None:
     table = report(*(pair(float(n), float(-n)) for n in range(1, 102))).table(
         "Quantiles of the rewards"
     )
-    assert table[0] == ["", "all", "chosen", "rejected"]
+    assert table[0] == ["quantile", "all", "chosen", "rejected"]
     names = [row[0] for row in table[1:]]
     assert names == ["number", "min", "5%", "25%", "50%", "75%", "95%", "max"]
     chosen = ["101", "1.000", "6.000", "26.000", "51.000", "76.000", "96.000", "101.000"]
@@ -258,6 +258,7 @@ def test_objectives(report: Report) -> None:
         ["harm", "5", *["-2.000"] * 7],
     ]
     assert "Distribution of the objective harm: all values are -2." in page.words
+    assert "samples with objectives 5 2 objectives" in page.words
 
 
 def test_objectives_of_pairs(report: Report) -> None:
@@ -274,11 +275,11 @@ def test_failures_by_kind(report: Report) -> None:
         failed("ServerError", "down"),
     ]
     page = report(*rows)
-    table = page.table("Failed rows by the type of their first error")
-    assert table[1:] == [
-        ["InputError", "sample", "1", "first", "2"],
-        ["ServerError", "server", "3", "down", "1"],
-    ]
+    table = page.table("Failed rows by the type of their error")
+    assert table[1:] == [["InputError", "sample", "2"], ["ServerError", "server", "1"]]
+    assert "The first InputError, in row 1 message first" in page.words
+    assert "The first ServerError, in row 3 message down" in page.words
+    assert "second" not in page.words
     assert "--retry-failed" in page.words
     assert "--retry-failed" not in report(single(1.0), failed()).words
     assert "Failures" not in report(single(1.0)).sections

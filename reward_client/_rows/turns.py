@@ -28,6 +28,9 @@ _SHAREGPT: Mapping[str, str] = MappingProxyType(
 _TEXTS = ("content", "value", "response", "answer", "completion", "output", "text", "full_text")
 """Keys of the text in an object that stands for one response or prompt."""
 
+_FACTS = frozenset(["language"])
+"""Keys of facts about a turn, which no chat template reads: RMB and WildChat have this one."""
+
 _HH = re.compile(r"\n\n(Human|Assistant):")
 """Turns in one string, as in Anthropic's hh-rlhf."""
 
@@ -129,7 +132,7 @@ def _one_turn(given: Mapping[str, object]) -> list[Message] | None:
 def _turn(given: Mapping[str, object]) -> Message:
     """Return a turn in OpenAI's form. `_base.samples` checks it."""
     if "role" in given or "from" not in given:
-        return given
+        return {key: value for key, value in given.items() if key not in _FACTS}
     role = _SHAREGPT.get(str(given["from"]))
     if role is None:
         raise InputError(

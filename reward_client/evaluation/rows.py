@@ -22,7 +22,9 @@ from reward_client.files.scored import read_rows
 Scored = str | PathLike[str] | Iterable[Mapping[str, object]]
 """A scored file, or scored rows such as those of ``client.score_rows(rows)``."""
 
-_ADDED = frozenset((*RESULTS, "row", "digest"))
+ADDED = (*RESULTS, "row", "digest")
+"""The columns that a run adds to a row of a file."""
+
 _KEY_BYTES = 16
 
 
@@ -161,7 +163,7 @@ def first_row(source: str | PathLike[str]) -> Mapping[str, object]:
 
 def given_columns(row: Mapping[str, object]) -> dict[str, object]:
     """Return the columns that no run has added."""
-    return {name: value for name, value in row.items() if name not in _ADDED}
+    return {name: value for name, value in row.items() if name not in ADDED}
 
 
 def _rows(scored: Scored) -> Iterator[Mapping[str, object]]:

@@ -12,11 +12,12 @@ from reward_client._base.numeric import is_finite_number
 from reward_client._base.wording import count
 from reward_client._client.sync_client import RewardClient
 from reward_client._printable import one_line
+from reward_client._rows.results import refuse_clash
 from reward_client.errors import EvaluationError, InputError
 from reward_client.evaluation.benchmark import Benchmark
 from reward_client.evaluation.catalogue import benchmark_of, check_row
 from reward_client.evaluation.results import Evaluation
-from reward_client.evaluation.rows import BenchmarkRow, Scored, first_row, scored_rows
+from reward_client.evaluation.rows import ADDED, BenchmarkRow, Scored, first_row, scored_rows
 from reward_client.evaluation.units import Totals
 from reward_client.files.runner import score_file
 from reward_client.files.settings import read_settings, settings_path
@@ -60,6 +61,7 @@ def evaluate(
     if not row:
         raise EvaluationError(f"Cannot evaluate {source}: it has no rows.")
     check_row(benchmark, row)
+    refuse_clash(row, ADDED)
     destination = scored_path(source) if scored is None else Path(scored)
     score_file(client, source, destination, retry_failed=retry_failed, progress=progress)
     return evaluate_scored(name, destination, threshold=threshold, allow_failed=allow_failed)
@@ -157,6 +159,8 @@ class _Counted:
 
     def __iter__(self) -> Iterator[BenchmarkRow]:
         for row in self._given:
+            if row.error is not None and not row.columns:
+                raise row.problem(f"it could not be read ({one_line(row.error.message)})")
             if self.rows == 0:
                 check_row(self._benchmark, row.columns)
             self.rows += 1

@@ -97,6 +97,30 @@ def test_the_wrong_file_is_refused_before_any_request(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.jsonl", "rewardbench.jsonl"]
 
 
+def test_a_column_that_results_have_too(client: RewardClient, tmp_path: Path) -> None:
+    rows = [{**row, "error": "wrong number"} for row in benchmark_rows(2)]
+    with pytest.raises(InputError, match=r"'error': the row has one\. Rename it or leave it out"):
+        evaluate("rewardbench", write(tmp_path / "rewardbench.jsonl", rows), client)
+
+
+def test_rows_of_rmb_are_scored(client: RewardClient, tmp_path: Path) -> None:
+    pair = demo_pairs()[0]
+    prompt = [{**pair["chosen"][0], "language": "English"}]
+    answers = [{"llm_name": "m", "answer": pair[side][1]["content"]} for side in pair]
+    rows = [
+        {
+            "conversation_input": prompt,
+            "bon_best": answers[0],
+            "loser_list": answers[1:] * 2,
+            "bon_uid": "1",
+            "category_path": "BoN_set/Harmlessness/S1",
+        }
+    ]
+    evaluation = evaluate("rmb", write(tmp_path / "rmb.jsonl", rows), client)
+    right, wrong = client.score(pair["chosen"]), client.score(pair["rejected"])
+    assert evaluation.value == float(right > wrong)
+
+
 def test_a_row_that_is_too_long_fails(client: RewardClient, tmp_path: Path) -> None:
     rows = benchmark_rows(8)
     rows[3]["rejected"] = "no " * 2000

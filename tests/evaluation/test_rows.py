@@ -84,6 +84,12 @@ def test_rows_without_a_reward() -> None:
         evaluate_scored("rewardbench", [pair(2.0, 1.0), row])
 
 
+def test_a_row_that_was_no_row() -> None:
+    broken = {"reward": None, "error": {"type": "InputError", "message": "It is not JSON."}}
+    with pytest.raises(EvaluationError, match=r"row 1: it could not be read \(It is not JSON"):
+        evaluate_scored("rewardbench", [pair(2.0, 1.0), broken], allow_failed=True)
+
+
 @pytest.mark.parametrize(
     "reward",
     [

@@ -54,6 +54,11 @@ def _prmbench(steps: list[str]) -> dict[str, Any]:
 # Name of the data set or habit: (row, form, conversations by the layout of their rewards).
 ROWS: dict[str, tuple[dict[str, Any], str, Any]] = {
     "OpenAI messages": ({"messages": RIGHT_TURNS}, "messages", RIGHT_TURNS),
+    "RMB and WildChat, with the language of a turn": (
+        {"conversation": [{**turn, "language": "English"} for turn in RIGHT_TURNS]},
+        "messages",
+        RIGHT_TURNS,
+    ),
     "LMSYS conversation": ({"conversation": RIGHT_TURNS}, "messages", RIGHT_TURNS),
     "ultrachat, with a copy of the prompt": (
         {"prompt": QUESTION, "prompt_id": "1", "messages": RIGHT_TURNS},

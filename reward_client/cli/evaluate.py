@@ -126,6 +126,7 @@ def _show_list() -> None:
 
     for benchmark in BENCHMARKS.values():
         show(f"{benchmark.name}: {benchmark.title} ({benchmark.paper})")
+        show(f"  file: {benchmark.home}")
         show(f"  columns: {benchmark.needs}")
         show(f"  score: {benchmark.rule}")
 

@@ -35,6 +35,7 @@ class Benchmark:
         name: The name for callers, such as ``rewardbench``.
         title: The name that its authors gave it.
         paper: Its source, such as ``arXiv 2403.13787``.
+        home: Where its file is published; a data set of the Hugging Face hub unless it says so.
         needs: The columns of its file, in words.
         rule: The rule of its headline, in one sentence.
         fits: Returns True for a row of its file.
@@ -49,6 +50,7 @@ class Benchmark:
     name: str
     title: str
     paper: str
+    home: str
     needs: str
     rule: str
     fits: Callable[[Row], bool]

@@ -159,6 +159,7 @@ PPE_CORRECTNESS = Benchmark(
     name="ppe-correctness",
     title="PPE Correctness",
     paper="arXiv 2410.14872",
+    home="lmarena-ai/PPE-MMLU-Pro-Best-of-K, and the same for MATH, GPQA, IFEval, MBPP-Plus",
     needs=f"prompt, response_1, response_2, …, scores, {_LIST}",
     rule="accuracy over the sampled pairs of a correct and a wrong answer",
     fits=_is_ppe_correctness,
@@ -170,6 +171,7 @@ BEST_OF_N = Benchmark(
     name="best-of-n",
     title="Best of n",
     paper="arXiv 2110.14168",
+    home="your own rows",
     needs="prompt, responses, correct (true or false for each response)",
     rule="share of prompts whose answer with the highest reward is correct; random is the mean of "
     "all answers (mean@n), oracle the share of prompts with a correct answer (pass@n)",

@@ -165,6 +165,7 @@ REWARDBENCH_2 = Benchmark(
     name="rewardbench-2",
     title="RewardBench 2",
     paper="arXiv 2506.01937",
+    home="allenai/reward-bench-2",
     needs="id, prompt, chosen, rejected (lists), num_correct, subset",
     rule="mean of the subsets: the chosen answer has the highest of four rewards; Ties as its "
     "authors weight accuracy and margins",
@@ -179,6 +180,7 @@ RM_BENCH = Benchmark(
     name="rm-bench",
     title="RM-Bench",
     paper="arXiv 2410.16184",
+    home="THU-KEG/RM-Bench",
     needs="prompt, chosen and rejected (three styles each), domain",
     rule="mean over domains of easy, normal and hard accuracy: the chosen answer's style is more "
     "attractive than, equal to, or plainer than the rejected answer's",

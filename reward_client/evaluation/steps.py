@@ -168,6 +168,7 @@ PROCESSBENCH = Benchmark(
     name="processbench",
     title="ProcessBench",
     paper="arXiv 2412.06559",
+    home="Qwen/ProcessBench",
     needs="id, problem, steps, label (the first wrong step from 0, or -1)",
     rule="mean over subsets of F1: the harmonic mean of the accuracies on wrong and on correct "
     "solutions, where the first wrong step has to be found",
@@ -182,6 +183,7 @@ PRMBENCH = Benchmark(
     name="prmbench",
     title="PRMBench",
     paper="arXiv 2501.03124",
+    home="hitsmy/PRMBench_Preview",
     needs="modified_question, modified_process, error_steps, classification, idx",
     rule="PRMScore over the steps of all rows: the mean of F1 for correct and for wrong steps; F1 "
     "alone for multi_solutions, which has no wrong step",

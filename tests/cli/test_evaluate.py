@@ -36,7 +36,7 @@ def run(*arguments: str) -> int:
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--list") == 0
     out = capsys.readouterr().out
-    assert "rewardbench: RewardBench (arXiv 2403.13787)\n  columns: prompt, chosen, " in out
+    assert "rewardbench: RewardBench (arXiv 2403.13787)\n  file: allenai/reward-bench, " in out
     assert len(re.findall(r"^[a-z0-9-]+: ", out, re.MULTILINE)) == out.count("columns: ")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from reward_client.testing import RewardServer
+from reward_client.testing._model.sum_judge import load_sum_judge
 
 from ..support.altered import alter_replies
 from ..support.raw_server import RawServer, answering
@@ -75,8 +76,17 @@ def _nemotron() -> RewardServer:
     return server
 
 
+def _new_model() -> RewardServer:
+    """Return a server whose model is a little worse than the built-in one."""
+    judge = load_sum_judge()
+    return RewardServer(
+        values=lambda ids: judge.score(ids) + sum(ids) % 23 - 11, model_name="new-model"
+    )
+
+
 SERVERS: dict[str, Callable[[], RewardServer | RawServer]] = {
     DEFAULT: RewardServer,
+    "http://new-model:8000": _new_model,
     "http://exported:8000": lambda: RewardServer(head="export"),
     "http://math-rm:8000": lambda: RewardServer(head="token"),
     "http://math-prm:8000": lambda: RewardServer(head="steps"),

@@ -21,6 +21,7 @@ from reward_client._protocols.vllm import ScoringRequest, versions
 from reward_client._protocols.vllm.gateways import GATEWAYS
 from reward_client._transport.network_errors import NETWORK_ERROR_RULES
 from reward_client._transport.status_errors import STATUS_RULES, ErrorBody, error_kind, is_retried
+from reward_client.evaluation import BENCHMARKS
 from reward_client.recipes import Recipe, catalogue
 from reward_client.recipes.formatting import expected_in_words, head_in_words
 from reward_client.testing import Fault
@@ -282,6 +283,11 @@ def _listed_traps() -> dict[int, Any]:
     return traps
 
 
+def _benchmarks() -> Iterable[tuple[str, ...]]:
+    for each in BENCHMARKS.values():
+        yield f"`{each.name}`", each.home, each.needs, each.rule, each.paper
+
+
 TABLES: dict[str, Table | Listing] = {
     "statuses": Table(
         DOCS / "reference/errors.md", "| Status | Error | Retried | Reason |", _statuses
@@ -324,6 +330,11 @@ TABLES: dict[str, Table | Listing] = {
         DOCS / "how-to/gateways.md",
         "| Gateway | Forwards | Changes | Rewards | Token IDs by | Proof | Known from |",
         _gateways,
+    ),
+    "benchmarks": Table(
+        DOCS / "how-to/evaluate.md",
+        "| Benchmark | File | Columns | Score | Paper |",
+        _benchmarks,
     ),
     "injected faults": Table(DOCS / "how-to/testing.md", "| Fault | Effect |", _injected),
     "pitfalls": Listing(DOCS / "explanation/pitfalls.md", "pitfalls", _pitfalls),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from reward_client._base.arrays import to_builtin
 
@@ -39,9 +39,9 @@ class Fields:
         """Return those of the names with a value. A number is a fact about such a field."""
         return [name for name in names if name in self]
 
-    def filled(self, names: Iterable[str]) -> list[str]:
+    def filled(self, names: Container[str]) -> list[str]:
         """Return those of the names with a value that is no empty text, list or object."""
-        return [name for name in self.present(names) if not is_empty(self._values[name])]
+        return [name for name in self if name in names and not is_empty(self._values[name])]
 
     def ignore(self, names: Iterable[str]) -> None:
         """Note that nothing is lost if these fields are not read."""

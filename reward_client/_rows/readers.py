@@ -206,7 +206,7 @@ def _template(fields: Fields) -> dict[str, Any]:
 
 def _refuse_others(fields: Fields, name: str) -> None:
     """Refuse columns beside text and token IDs, which hold the whole prompt."""
-    others = fields.filled(each for each in names.READ if each != name)
+    others = fields.filled(names.READ - {name})
     if others:
         raise InputError(f"Cannot combine {name} with {', '.join(sorted(others))}.")
 

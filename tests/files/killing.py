@@ -1,8 +1,9 @@
 """Scores a file while the process is killed again and again, and compares with an undisturbed run.
 
-    python -m tests.files.killing FOLDER [ROWS] [KILLS]
+    python -m tests.files.killing FOLDER [ROWS] [KILLS] [SUFFIX]
 
-The server is scripted: nothing but the client is at work.
+SUFFIX is ``.jsonl`` or ``.parquet``, of the input and of the output. The server is scripted:
+nothing but the client is at work.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import parquet
 
 from ..support.raw_server import RawServer, answer
 
@@ -35,8 +39,9 @@ class Killed:
 
 def score(folder: Path, output: str, url: str, *options: str) -> subprocess.Popen[str]:
     """`reward-client score`, started."""
+    source = f"in{Path(output).suffix}"
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "score", "in.jsonl", output, "--url", url, *options],
+        [sys.executable, "-c", COMMAND, "score", source, output, "--url", url, *options],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -59,15 +64,33 @@ def write_input(folder: Path, rows: int, *, seed: int = 1) -> None:
             ids = [rng.randrange(50_000) for _ in range(rng.randrange(2, 60))]
             row: dict[str, object] = {"id": f"row-{position}", "token_ids": ids}
             if position % 41 == 7:
-                row = {"id": position, "prompt": f"{position}?", "responses": ["a", "bb", "ccc"]}
+                row = {
+                    "id": str(position),
+                    "prompt": f"{position}?",
+                    "responses": ["a", "bb", "ccc"],
+                }
             elif position % 97 == 3:
-                row = {"id": position, "messages": [{"role": "user", "content": f"{position}!"}]}
+                row = {
+                    "id": str(position),
+                    "messages": [{"role": "user", "content": f"{position}!"}],
+                }
             elif position % 203 == 5:
-                row = {"id": position, "text": None}
+                row = {**identity, "text": None}
             file.write(json.dumps(row) + "\n")
 
 
-def kill_and_compare(folder: Path, rows: int, kills: int, *, sig: int = signal.SIGKILL) -> Killed:
+def write_parquet(folder: Path) -> None:
+    """Write the rows of ``in.jsonl`` as Parquet."""
+    with (folder / "in.jsonl").open(encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    parquet.write_table(pa.table(columns), folder / "in.parquet", row_group_size=1000)
+
+
+def kill_and_compare(
+    folder: Path, rows: int, kills: int, suffix: str = ".jsonl", *, sig: int = signal.SIGKILL
+) -> Killed:
     """Runs once undisturbed, and once with kills at random moments, spread over the rows.
 
     Raises:
@@ -75,23 +98,26 @@ def kill_and_compare(folder: Path, rows: int, kills: int, *, sig: int = signal.S
     """
     assert not any(folder.iterdir()), "the folder is not empty"
     write_input(folder, rows)
+    if suffix == ".parquet":
+        write_parquet(folder)
     rng = random.Random(2)
     with RawServer(answer) as server:
         url = server.url
         started = time.monotonic()
-        finish(score(folder, "whole.jsonl", url), 3)
+        finish(score(folder, f"whole{suffix}", url), 3)
         undisturbed = time.monotonic() - started
-        output = folder / "out.jsonl"
+        output = folder / f"out{suffix}"
+        results = output if suffix == ".jsonl" else folder / f"{output.name}.rewards.jsonl"
         at_kills: list[int] = []
         torn = 0
         started = time.monotonic()
         for left in range(kills, 0, -1):
-            there = lines(output)
-            run = score(folder, "out.jsonl", url)
+            there = lines(results)
+            run = score(folder, output.name, url)
             # Some way into what is left, so that the next ones find a run under way too; then a
             # moment that has nothing to do with the end of a row.
             wanted = there + rng.uniform(0.1, 1) * (rows - there) / (left + 1)
-            while lines(output) < wanted and run.poll() is None:
+            while lines(results) < wanted and run.poll() is None:
                 time.sleep(0.01)
             time.sleep(rng.uniform(0, 0.02))
             run.send_signal(sig)
@@ -99,13 +125,15 @@ def kill_and_compare(folder: Path, rows: int, kills: int, *, sig: int = signal.S
             if run.returncode == 3:  # a busy machine: it was ready before it was killed
                 break
             assert run.returncode == (-sig if sig == signal.SIGKILL else 130), err
-            at_kills.append(lines(output))
-            torn += not output.read_bytes().endswith(b"\n")
-        finish(score(folder, "out.jsonl", url), 3)
+            at_kills.append(lines(results))
+            torn += not results.read_bytes().endswith(b"\n")
+        finish(score(folder, output.name, url), 3)
         seconds = time.monotonic() - started
-    content = output.read_bytes()
-    assert content == (folder / "whole.jsonl").read_bytes()
-    assert [json.loads(line)["row"] for line in content.splitlines()] == list(range(rows))
+    assert output.read_bytes() == (folder / f"whole{suffix}").read_bytes()
+    numbers = [json.loads(line)["row"] for line in results.read_bytes().splitlines()]
+    assert numbers == list(range(rows))
+    if suffix == ".parquet":
+        assert parquet.read_metadata(output).num_rows == rows
     return Killed(at_kills, torn, undisturbed, seconds)
 
 
@@ -114,5 +142,6 @@ def lines(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    numbers = [int(argument) for argument in sys.argv[2:]]
-    print(kill_and_compare(Path(sys.argv[1]), *(numbers or [50_000, 10])))
+    _, target, *given = sys.argv
+    count, times, kind = [*given, *("50000", "10", ".jsonl")[len(given) :]]
+    print(kill_and_compare(Path(target), int(count), int(times), kind))

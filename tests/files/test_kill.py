@@ -16,12 +16,12 @@ ROWS = 3000
 
 
 @pytest.mark.parametrize(
-    ("sig", "times"),
-    [(signal.SIGKILL, 4), (signal.SIGINT, 2)],
+    ("sig", "times", "suffix"),
+    [(signal.SIGKILL, 4, ".jsonl"), (signal.SIGINT, 2, ".jsonl"), (signal.SIGKILL, 3, ".parquet")],
     ids=lambda value: getattr(value, "name", str(value)),
 )
-def test_killed_several_times(tmp_path: Path, sig: signal.Signals, times: int) -> None:
-    run = kill_and_compare(tmp_path, ROWS, times, sig=sig)
+def test_killed_several_times(tmp_path: Path, sig: signal.Signals, times: int, suffix: str) -> None:
+    run = kill_and_compare(tmp_path, ROWS, times, suffix, sig=sig)
     assert len(run.rows_at_kills) > 1
     assert 0 < run.rows_at_kills[0] < ROWS
 

@@ -63,17 +63,11 @@ def write_input(folder: Path, rows: int, *, seed: int = 1) -> None:
         for position in range(rows):
             ids = [rng.randrange(50_000) for _ in range(rng.randrange(2, 60))]
             row: dict[str, object] = {"id": f"row-{position}", "token_ids": ids}
+            identity = {"id": str(position)}
             if position % 41 == 7:
-                row = {
-                    "id": str(position),
-                    "prompt": f"{position}?",
-                    "responses": ["a", "bb", "ccc"],
-                }
+                row = {**identity, "prompt": f"{position}?", "responses": ["a", "bb", "ccc"]}
             elif position % 97 == 3:
-                row = {
-                    "id": str(position),
-                    "messages": [{"role": "user", "content": f"{position}!"}],
-                }
+                row = {**identity, "messages": [{"role": "user", "content": f"{position}!"}]}
             elif position % 203 == 5:
                 row = {**identity, "text": None}
             file.write(json.dumps(row) + "\n")

@@ -99,6 +99,14 @@ class OneLayout:
         if result.get("form") is not None:
             self.check(Layout.read(result.get("reward")))
 
+    def laid(self, result: Mapping[str, object]) -> Mapping[str, object]:
+        """Return a result in this layout: a row that was not read has its error on each side."""
+        error = result.get("error")
+        if error is None or result.get("form") is not None:
+            return result
+        sides = {name: [error] if is_list_ else error for name, is_list_ in self.lists.items()}
+        return {**result, "error": sides.get(None, sides or error)}
+
 
 def _described(lists: Mapping[str | None, bool]) -> str:
     kinds = {name: "a list" if is_list_ else "a number" for name, is_list_ in lists.items()}

@@ -184,7 +184,7 @@ def _names(line: Line) -> Sequence[str]:
 
 def _name(value: object) -> str | None:
     """Return a value as text of a limited length, which other values do not share."""
-    if value is None:
+    if value is None or value == "":  # the same in CSV
         return None
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
     if len(text) <= _NAME_CHARACTERS:

@@ -28,6 +28,8 @@ import pytest
 
 from reward_client import FileError, ObjectiveHead, RewardClient, StepHead
 from reward_client.files import runner, score_file
+from reward_client.files.inputs.source import Source
+from reward_client.files.scored import read_rows as read_scored_rows
 from reward_client.testing import Fault, RewardServer
 
 from ..support.fake_vllm import FakeVllm
@@ -255,6 +257,40 @@ def test_pairs_are_structs(tmp_path: Path) -> None:
         assert (row["reward"]["rejected"] is None) == (other["reward"]["rejected"] is None)
     assert rows[0]["error"] is None or rows[0]["error"] == {"chosen": None, "rejected": None}
     assert rows[2]["error"]["rejected"]["type"] == "PromptTooLongError"
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "out.arrow", "out/"])
+@pytest.mark.parametrize(
+    ("good", "bad", "laid"),
+    [
+        (PAIRS[0], {"chosen": None}, lambda error: {"chosen": error, "rejected": error}),
+        (
+            {"prompt": "1 + 1?", "responses": ["2", "3"]},
+            {"prompt": "1 + 1?"},
+            lambda error: [error],
+        ),
+        (
+            {"prompt": "1 + 1?", "chosen": "2", "rejected": ["3", "4"]},
+            {"prompt": "1 + 1?"},
+            lambda error: {"chosen": error, "rejected": [error]},
+        ),
+        ({"prompt": "1 + 1?", "response": "2"}, {"prompt": "1 + 1?"}, lambda error: error),
+    ],
+    ids=["pairs", "lists", "lists of pairs", "single"],
+)
+def test_the_error_of_a_row_that_cannot_be_read_is_kept(
+    tmp_path: Path, name: str, good: Any, bad: Any, laid: Callable[[Any], Any]
+) -> None:
+    source = write_rows(tmp_path / "in.jsonl", [good, bad, good])
+    with RewardServer() as server, RewardClient(server.url) as client:
+        summary = score_file(client, source, f"{tmp_path}/{name}")
+        score_file(client, source, tmp_path / "out.jsonl")
+    error = read_rows(tmp_path / "out.jsonl")[1]["error"]
+    with Source(tmp_path / name) as opened:
+        rows = [*read_scored_rows(opened)]
+    assert error["type"] == "InputError"
+    assert (rows[1]["reward"], rows[1]["error"]) == (None, laid(error))
+    assert summary.failures == {"InputError": 1}
 
 
 def scored_by(kind: Any, rows: list[Any], folder: Path, **options: Any) -> tuple[Any, Any]:

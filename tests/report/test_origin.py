@@ -217,3 +217,22 @@ def test_a_report_leaves_the_status_of_the_run(
     assert "no report of this program" in capsys.readouterr().err
     assert main(["score", "in.jsonl", "-", "--url", server.url, "--report", "b.html"]) == 2
     assert "--report" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["out.jsonl.gz", "out.jsonl.zst", "out.json", "out.csv", "out.parquet", "out.arrow", "out/"],
+)
+def test_a_report_on_a_file_of_any_format(server: RewardServer, tmp_path: Path, name: str) -> None:
+    rows = [
+        {"prompt": "2 + 2?", "chosen": "4", "rejected": f"{n}", "subset": n % 3} for n in range(30)
+    ]
+    source = write_rows(tmp_path / "in.jsonl", [*rows, {"prompt": "?", "chosen": None}])
+    main_parts = []
+    with RewardClient(server.url) as client:
+        for output in ("plain.jsonl", name):
+            score_file(client, source, f"{tmp_path}/{output}")
+            write_report(f"{tmp_path}/{output}", tmp_path / "out.html", title="Ours")
+            page = Page(tmp_path / "out.html")
+            main_parts.append(page.html.split("<main>")[1].split("<footer>")[0])
+    assert main_parts[1] == main_parts[0]

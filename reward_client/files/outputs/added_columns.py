@@ -18,8 +18,10 @@ def added_names(results: Iterable[Mapping[str, object]]) -> list[str]:
     return [name for name in RESULTS if name in present]
 
 
-def added_types(results: Iterable[Mapping[str, object]], arrow: Any) -> dict[str, Any]:
-    """Return the columns with their types.
+def added_types(
+    results: Iterable[Mapping[str, object]], arrow: Any
+) -> tuple[dict[str, Any], OneLayout]:
+    """Return the columns with their types, and the layout of their values.
 
     Args:
         results: The results of all rows.
@@ -58,7 +60,7 @@ def added_types(results: Iterable[Mapping[str, object]], arrow: Any) -> dict[str
         sides = {name: arrow.list_(leaf) if is_list else leaf for name, is_list in lists.items()}
         return sides[None] if None in sides else arrow.struct([*sides.items()])
 
-    return {name: text if name == "form" else laid(leaves[name]) for name in names}
+    return {name: text if name == "form" else laid(leaves[name]) for name in names}, layout
 
 
 def _leaves(column: str, result: Mapping[str, object]) -> list[object]:

@@ -12,6 +12,7 @@ from typing import Any, cast
 import orjson
 
 from reward_client._base.atomic_file import replace_file, sync_folder
+from reward_client._rows.layout import OneLayout
 from reward_client._rows.results import RESULTS
 from reward_client.errors import FileError
 from reward_client.files.inputs.source import Source
@@ -82,11 +83,11 @@ class Assembly:
 
     def _write(self) -> None:
         if self._output.is_typed:
-            types = added_types(self._results(), self._arrow)
+            types, layout = added_types(self._results(), self._arrow)
             schema = self._columns
             for name, each in types.items():
                 schema = schema.append(self._arrow.field(name, each))
-            write_table(self._output, self._batches(types, schema), schema)
+            write_table(self._output, self._batches(types, layout, schema), schema)
         elif self._output.kind in ("csv", "tsv"):
             names = added_names(self._results())
             rows = ({**passing_columns(line), **result} for line, result in self._rows())
@@ -109,10 +110,10 @@ class Assembly:
                 result = cast("dict[str, object]", orjson.loads(line))
                 yield {name: result[name] for name in RESULTS if name in result}
 
-    def _batches(self, types: Mapping[str, Any], schema: Any) -> Iterator[Any]:
+    def _batches(self, types: Mapping[str, Any], layout: OneLayout, schema: Any) -> Iterator[Any]:
         arrow, results = self._arrow, self._results()
         for batch in batches_of(self._source, self._columns, self._output):
-            rows = [*islice(results, batch.num_rows)]
+            rows = [*map(layout.laid, islice(results, batch.num_rows))]
             added = [
                 arrow.array([row.get(name) for row in rows], each) for name, each in types.items()
             ]

@@ -71,8 +71,8 @@ def _refuse_other_meanings(pattern: str) -> None:
             )
 
 
-def last_group(pattern: str, text: str) -> str | None:
-    """Return the first group of the last match; None without a match.
+def last_group(pattern: str, text: str) -> tuple[str, int] | None:
+    """Return the first group of the last match, and its start; None without a match.
 
     Raises:
         GenerationError: If the text is too long, or the search exceeds its deadline.
@@ -83,10 +83,10 @@ def last_group(pattern: str, text: str) -> str | None:
             "characters. Lower max_tokens=.",
             text=text,
         )
-    found: str | None = None
+    found: tuple[str, int] | None = None
     try:
         for match in compile_pattern(pattern).finditer(text, timeout=SEARCH_SECONDS):
-            found = match[1]
+            found = None if match[1] is None else (match[1], match.start(1))
     except (TimeoutError, MemoryError) as error:
         needs = (
             f"takes more than {SEARCH_SECONDS:g} s"

@@ -111,6 +111,8 @@ class Provenance(Result):
         votes: The number of texts that a model generated for each sample, if any.
         temperature: The sampling temperature of these texts.
         seed: The seed of the first text. Each further text has the next number.
+        top_p: The share of the likeliest tokens to which sampling was limited, if it was.
+        top_k: The number of likeliest tokens to which sampling was limited, if it was.
         author: The model that generated them, the place its server loaded it from, and that
             server's version.
         activation: As in `ServerProfile`.
@@ -132,6 +134,8 @@ class Provenance(Result):
     votes: int | None = None
     temperature: float | None = None
     seed: int | None = None
+    top_p: float | None = None
+    top_k: int | None = None
     author: str | None = None
     activation: str
     activation_known_by: str

@@ -60,12 +60,23 @@ def output_spec(method: Method | None) -> OutputSpec:
 
 def _with_generation(spec: OutputSpec, method: YesNo | CritiqueThenScore | Verdict) -> OutputSpec:
     spec = replace(
-        spec, method_digest=method_digest(method), votes=None, temperature=None, seed=None
+        spec,
+        method_digest=method_digest(method),
+        votes=None,
+        temperature=None,
+        seed=None,
+        top_p=None,
+        top_k=None,
     )
     if not method.generates:
         return spec
     return replace(
-        spec, votes=method.votes, temperature=method.effective_temperature, seed=method.seed
+        spec,
+        votes=method.votes,
+        temperature=method.effective_temperature,
+        seed=method.seed,
+        top_p=method.top_p,
+        top_k=method.top_k,
     )
 
 

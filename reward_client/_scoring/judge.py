@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -12,6 +12,7 @@ from typing import TypeAlias
 from reward_client._base.ranking import Comparison, FailedComparison, Ranking, ranking
 from reward_client._base.results import Provenance, Reward, TokenizedSample
 from reward_client._base.samples import Conversation, Message, Prompt
+from reward_client._protocols.vllm.completions import Position
 from reward_client._scoring.base import (
     Outcome,
     Scorer,
@@ -23,6 +24,7 @@ from reward_client._scoring.base import (
 from reward_client._scoring.text_generator import TextGenerator, Texts
 from reward_client._scoring.tournament import next_round, shares_of, survival, win_rates
 from reward_client.errors import BatchError, InputError, RewardClientError
+from reward_client.methods.expectation import candidates, expectation, is_rest, not_a_token
 from reward_client.methods.schedules import Pair, matches, pairs_of
 from reward_client.methods.verdict import Verdict, text_of
 
@@ -214,12 +216,31 @@ class JudgeScorer(Scorer):
         )
 
     async def _mean(self, texts: Texts) -> float:
-        """Return the mean of the verdicts. A search may take a second, and holds up nobody."""
+        """Return the mean of the verdicts."""
+        if self.verdict.expected:
+            return arithmetic_mean(
+                [
+                    await self._expectation(text, positions, texts.labels)
+                    for text, positions in zip(texts.each, texts.positions, strict=True)
+                ]
+            )
 
         def mean() -> float:
             return arithmetic_mean([self.verdict.value(text) for text in texts.each])
 
-        return await asyncio.to_thread(mean)
+        return await asyncio.to_thread(mean)  # a search may take a second, and holds up nobody
+
+    async def _expectation(
+        self, text: str, positions: Sequence[Position], labels: Mapping[str, Collection[int]]
+    ) -> float:
+        label, end = await asyncio.to_thread(self.verdict.label, text)
+        for index in candidates(positions, labels[label]):
+            after = [each.token for each in positions[index + 1 :]]
+            of_all, of_last = [await self._generator.text_of(ids) for ids in (after, after[-1:])]
+            if is_rest(text, end, of_all, of_last):
+                values = self.verdict.values or {}
+                return expectation(values, labels, positions[index], text)
+        raise not_a_token(label, text)
 
 
 def _text_of_answer(conversation: Conversation) -> str:

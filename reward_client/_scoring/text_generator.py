@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from reward_client._base.options import OnControlTokens
 from reward_client._base.results import Provenance, TokenizedSample, Usage
 from reward_client._base.samples import Conversation
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm.completions import Written, generation_request, read_written
+from reward_client._protocols.vllm.completions import (
+    Position,
+    Written,
+    generation_request,
+    read_written,
+)
+from reward_client._protocols.vllm.tokenize import detokenize
 from reward_client._replicas.pool import Replica, ReplicaPool
 from reward_client._scoring.base import cleaned_by, gather_or_stop
+from reward_client._scoring.label_tokens import LabelTokens
 from reward_client._server.requests import send
 from reward_client._server.state import ServerState
 from reward_client._tokenization import Tokenized, Tokenizer
@@ -29,12 +37,16 @@ class Texts:
         usage: The tokens of all votes.
         provenance: The provenance of the server.
         author: The model and the server that wrote them.
+        positions: The tokens of each text with their log-probabilities, if the method has labels.
+        labels: The tokens of each label.
     """
 
     each: tuple[str, ...]
     usage: Usage
     provenance: Provenance
     author: str
+    positions: tuple[tuple[Position, ...], ...] = ()
+    labels: Mapping[str, Collection[int]] = field(default_factory=dict[str, Collection[int]])
 
 
 class TextGenerator:
@@ -67,6 +79,8 @@ class TextGenerator:
         # The server tokenizes text and messages of any form: one request more costs little beside
         # those that generate.
         self._tokenizer = Tokenizer("server", "raise", on_control_tokens)
+        self._labels = LabelTokens(writing.labels)
+        self._token_texts: dict[str, tuple[ServerState, dict[int, str]]] = {}
 
     async def generate(self, prompt: Conversation) -> Texts:
         """Return a text for each vote, all by one server: it reads the conversation once.
@@ -103,6 +117,26 @@ class TextGenerator:
 
         return (await self.pool.run(tokenize_on, "tokenizing", 1)).sample()
 
+    async def text_of(self, ids: Sequence[int]) -> str:
+        """Return the text of generated tokens, special ones included.
+
+        Raises:
+            RewardClientError: As `ReplicaPool.run`.
+        """
+
+        async def detokenize_on(replica: Replica, state: ServerState) -> str:
+            if len(ids) > 1:
+                return await detokenize(replica.transport, state.model, ids)
+            # Mostly the token that ends texts, asked for after each of them.
+            known = self._token_texts.get(replica.transport.url)
+            if known is None or known[0] is not state:
+                known = self._token_texts[replica.transport.url] = state, {}
+            if ids[0] not in known[1]:
+                known[1][ids[0]] = await detokenize(replica.transport, state.model, ids)
+            return known[1][ids[0]]
+
+        return await self.pool.run(detokenize_on, "tokenizing", 1) if ids else ""
+
     async def provenance(self) -> Provenance:
         """Return the provenance of the server.
 
@@ -137,6 +171,9 @@ class TextGenerator:
         tokenized = await self._tokenize_on(replica, state, prompt)
         if not tokenized.fits:
             raise tokenized.too_long()
+        labels: Mapping[str, Collection[int]] = {}
+        if self.writing.labels:
+            labels = await self._labels.of(replica.transport, state)
         written = await gather_or_stop(
             self._generate_vote(replica.transport, state, tokenized.ids, vote)
             for vote in range(self.writing.votes)
@@ -146,7 +183,8 @@ class TextGenerator:
             generated_tokens=sum(each.generated_tokens for each in written),
         )
         texts = tuple(each.text for each in written)
-        return Texts(texts, usage, state.provenance, _author(state))
+        positions = tuple(each.positions for each in written)
+        return Texts(texts, usage, state.provenance, _author(state), positions, labels)
 
     async def _generate_vote(
         self, transport: Transport, state: ServerState, ids: TokenIds, vote: int
@@ -161,9 +199,12 @@ class TextGenerator:
             max_tokens=max_tokens,
             temperature=writing.effective_temperature,
             seed=writing.seed + vote,
+            top_p=writing.top_p,
+            top_k=writing.top_k,
+            logprobs=bool(writing.labels),
         )
         response = await send(transport, request, state)
-        written = read_written(response, ids)
+        written = read_written(response, ids, logprobs=bool(writing.labels))
         if not written.text.strip():
             raise response.error(GenerationError, "The model wrote nothing.")
         return written

@@ -42,7 +42,7 @@ class OutputSpec:
         answers: True if the tokens belong to an answer that begins after the prompt.
         generates: True if only generated text is used and logprobs are ignored.
         classifier_from_token: True if the caller says that a pooling server's head reads `tokens`.
-        method_digest: As in `Provenance`, and so are the three that follow.
+        method_digest: As in `Provenance`, and so are the five that follow.
     """
 
     method: str = "pooled"
@@ -55,6 +55,8 @@ class OutputSpec:
     votes: int | None = None
     temperature: float | None = None
     seed: int | None = None
+    top_p: float | None = None
+    top_k: int | None = None
 
     @property
     def opens_turn(self) -> bool:
@@ -210,6 +212,8 @@ class ServerState:
             votes=output.votes,
             temperature=output.temperature,
             seed=output.seed,
+            top_p=output.top_p,
+            top_k=output.top_k,
             client_version=__version__,
         )
 

@@ -100,6 +100,9 @@ class GeneratingMethod:
             several votes.
         max_tokens: Maximum length of a text in tokens. A text that reaches it is an error.
         seed: Seed of the first vote. Each further vote uses the next integer.
+        top_p: Sample from the likeliest tokens whose probabilities make up this share. None for
+            all tokens, whatever the model's ``generation_config.json`` says.
+        top_k: Sample from this many likeliest tokens. None for all, likewise.
 
     Raises:
         InputError: If a parameter is invalid.
@@ -109,6 +112,8 @@ class GeneratingMethod:
     temperature: float | None = None
     max_tokens: int = 2048
     seed: int = 0
+    top_p: float | None = None
+    top_k: int | None = None
 
     def __post_init__(self) -> None:
         for name, minimum in (("votes", 1), ("max_tokens", 1), ("seed", 0)):
@@ -125,6 +130,24 @@ class GeneratingMethod:
                 f"Cannot use votes={self.votes} at temperature 0: all votes would be the same "
                 "text. Omit temperature= or votes=."
             )
+        self._check_choice_of_tokens()
+
+    def _check_choice_of_tokens(self) -> None:
+        top_p, top_k = cast("object", self.top_p), self.top_k
+        if top_p is not None and not (is_finite_number(top_p) and 0 < top_p <= 1):
+            raise InputError(f"top_p= must be a number above 0, up to 1, not {top_p!r}.")
+        if top_k is not None and (type(top_k) is not int or top_k < 1):
+            raise InputError(f"top_k= must be an integer of at least 1, not {top_k!r}.")
+        if self.effective_temperature == 0 and (top_p, top_k) != (None, None):
+            raise InputError(
+                "Cannot use top_p= or top_k= at temperature 0: the likeliest token is taken. "
+                "Pass temperature=, or omit them."
+            )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The texts whose probabilities the method reads; none if it reads the text alone."""
+        return ()
 
     @property
     def generates(self) -> bool:

@@ -13,6 +13,7 @@ from reward_client._base.numeric import is_finite_number
 from reward_client._base.patterns import compile_pattern, last_group
 from reward_client._base.samples import Conversation, Message
 from reward_client.errors import GenerationError, InputError
+from reward_client.methods.expectation import MAX_LABELS
 from reward_client.methods.schedules import Schedule, is_schedule, pair_count
 from reward_client.methods.specs import GeneratingMethod
 
@@ -61,6 +62,10 @@ class Verdict(GeneratingMethod):
             position.
         schedule: The pairs of responses that a judge of two compares: ``"all"``, ``"circular"``,
             ``"knockout"``, or a number of pairs.
+        expected: True for the mean of ``values``, weighted by the probabilities of their verdicts
+            at the place of the verdict in the text (G-Eval, arXiv 2303.16634). Each verdict must be
+            one token, and all together need a probability of 0.5. At temperature 0 or 1 only,
+            without ``top_p`` and ``top_k``. The text stays as it is.
 
     Raises:
         InputError: If a parameter is invalid.
@@ -73,10 +78,11 @@ class Verdict(GeneratingMethod):
     system: str | None = None
     both_orders: bool = True
     schedule: Schedule = "all"
+    expected: bool = False
 
     def __post_init__(self) -> None:
         super(Verdict, self).__post_init__()
-        check_flags(both_orders=self.both_orders)
+        check_flags(both_orders=self.both_orders, expected=self.expected)
         for problem in self._problems():
             raise InputError(problem)
         if self.values is not None:
@@ -115,6 +121,27 @@ class Verdict(GeneratingMethod):
             yield "values= must be finite numbers."
         elif self.compares and (not numbers or max(map(abs, numbers)) > 1):
             yield "values= must map each verdict on two answers to a number from -1 to 1."
+
+        elif self.expected:
+            yield from self._problems_of_expectation(values)
+
+    def _problems_of_expectation(self, values: Mapping[str, object]) -> Iterator[str]:
+        if not 0 < len(values) <= MAX_LABELS:
+            yield f"expected=True needs values= for 1 to {MAX_LABELS} verdicts."
+        if any(not label or label != label.strip() for label in values):
+            yield "expected=True needs verdicts without blanks around them."
+        if self.effective_temperature not in (0, 1):
+            yield (
+                "expected=True needs temperature 0 or 1: at others, versions of vLLM report "
+                "different probabilities. Omit temperature=."
+            )
+        if (self.top_p, self.top_k) != (None, None):
+            yield "expected=True reads the probabilities of all tokens. Omit top_p= and top_k=."
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The verdicts whose probabilities the method reads."""
+        return tuple(self.values or ()) if self.expected else ()
 
     @property
     def compares(self) -> bool:
@@ -157,17 +184,35 @@ class Verdict(GeneratingMethod):
             GenerationError: If the text contains no verdict with a known value, or if the search
                 for it takes more than a second.
         """
-        found = last_group(self.pattern, text)
-        if found is None:
-            raise _no_verdict("contains no verdict", text)
+        found, _ = self._found(text)
         if self.values is not None:
-            found = found if found in self.values else found.strip()
-            if found not in self.values:
-                raise _no_verdict("contains a verdict without a value in values=", text)
-            return self.values[found]
+            return self.values[self._label(found, text)]
         if not _NUMBER.fullmatch(found.strip()) or not is_finite_number(value := float(found)):
             raise _no_verdict("contains a verdict that is not a finite number", text)
         return value
+
+    def label(self, text: str) -> tuple[str, int]:
+        """Return the verdict in a judge's text, one of ``values``, and the index of its end.
+
+        Raises:
+            GenerationError: As `value`.
+        """
+        found, start = self._found(text)
+        label = self._label(found, text)
+        return label, start + len(found) - len(found.lstrip()) + len(label)
+
+    def _found(self, text: str) -> tuple[str, int]:
+        found = last_group(self.pattern, text)
+        if found is None:
+            raise _no_verdict("contains no verdict", text)
+        return found
+
+    def _label(self, found: str, text: str) -> str:
+        values = self.values or {}
+        label = found if found in values else found.strip()
+        if label not in values:
+            raise _no_verdict("contains a verdict without a value in values=", text)
+        return label
 
     def _placeholders(self) -> set[str]:
         return set(_PLACEHOLDER.findall(self.prompt or "")) - {"conversation"}

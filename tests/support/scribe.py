@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import log
 from typing import Any
 
-from .fake_vllm import NESTED_404, NO, YES, Answer, TextVllm, card, text_of
+from .fake_vllm import NESTED_404, NO, YES, Answer, TextVllm, card, ids_of, text_of
 
 ROOM = 4096
+END = 3
 
 
 def no_text(prompt: str, seed: int) -> str:
@@ -26,6 +28,8 @@ class Scribe(TextVllm):
             is written; ``"allowed"`` those of the allowed tokens.
         ending: The reason why its texts end.
         sure: The number of the likeliest token.
+        chances: From a prompt and the last character of its text to the probabilities of the tokens
+            in the place of that character. All other tokens are certain.
     """
 
     def __init__(
@@ -38,18 +42,19 @@ class Scribe(TextVllm):
         root: str = "root",
         ending: str = "stop",
         sure: float = 3.0,
+        chances: Callable[[str, str], dict[str, float]] = lambda prompt, last: {last: 1.0},
         **options: Any,
     ) -> None:
         cards = [card("scribe", root=root, limit=ROOM)]
         super().__init__(cards=cards, paths=None, bos=False, pool=self._pooled, **options)
         self.writes, self.pools, self.logits = writes, pools, logits
-        self.tells, self.ending, self.sure = tells, ending, sure
+        self.tells, self.ending, self.sure, self.chances = tells, ending, sure, chances
 
     def true_answer(self, path: str, body: Any) -> Answer:
         if self.pools is None and path == "/pooling":
             return NESTED_404
         if self.pools is None and path == "/v1/completions":
-            return 200, self._numbered(body) if "logprobs" in body else self._written(body)
+            return 200, self._written(body) if "seed" in body else self._numbered(body)
         return super().true_answer(path, body)
 
     def _pooled(self, ids: list[int]) -> list[float]:
@@ -62,8 +67,26 @@ class Scribe(TextVllm):
         is_cut = len(text) >= body["max_tokens"]
         text = text[: body["max_tokens"]]
         choice = {"index": 0, "text": text, "finish_reason": "length" if is_cut else self.ending}
+        if "logprobs" in body:
+            choice["logprobs"] = self._told(text_of(ids), text)
         usage = {"prompt_tokens": len(ids), "completion_tokens": len(text) + (not is_cut)}
         return {"model": "scribe", "choices": [choice], "usage": usage}
+
+    def _told(self, prompt: str, text: str) -> dict[str, Any]:
+        tops = [{character: 1.0} for character in text[:-1]] + [self.chances(prompt, text[-1])]
+        logprobs = [
+            {f"token_id:{ids_of(token)[0]}": log(chance) for token, chance in top.items()}
+            for top in tops
+        ]
+        logprobs.append({f"token_id:{END}": 0.0})
+        tokens = [*(f"token_id:{token}" for token in ids_of(text)), f"token_id:{END}"]
+        return {
+            "tokens": tokens,
+            "token_logprobs": [
+                top.get(token, -9.0) for token, top in zip(tokens, logprobs, strict=True)
+            ],
+            "top_logprobs": logprobs,
+        }
 
     def _numbered(self, body: Any) -> dict[str, Any]:
         values = [self._numbers(text_of(ids), body) for ids in body["prompt"]]

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
 
 from reward_client._base.json_values import as_list, as_mapping
+from reward_client._base.numeric import is_finite_number
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Request, Response
-from reward_client._protocols.vllm.logprobs import PATH
+from reward_client._protocols.vllm.logprobs import MAX_LOGPROBS, PATH, token_id
 from reward_client.errors import GenerationError, ResponseMismatchError
+
+
+class Position(NamedTuple):
+    """A generated token, and the likeliest ones in its place.
+
+    Attributes:
+        token: The ID of the token.
+        logprobs: The log-probabilities of this token and of the likeliest ones, by their IDs.
+    """
+
+    token: int
+    logprobs: Mapping[int, float]
 
 
 class Written(NamedTuple):
@@ -21,15 +34,25 @@ class Written(NamedTuple):
         text: The text, without the special token that ends it.
         prompt_tokens: The number of tokens read.
         generated_tokens: The number of tokens generated, the last special token included.
+        positions: The log-probabilities at each generated token, if they were requested.
     """
 
     text: str
     prompt_tokens: int
     generated_tokens: int
+    positions: tuple[Position, ...] = ()
 
 
 def generation_request(
-    model: str, ids: TokenIds, *, max_tokens: int, temperature: float, seed: int
+    model: str,
+    ids: TokenIds,
+    *,
+    max_tokens: int,
+    temperature: float,
+    seed: int,
+    top_p: float | None = None,
+    top_k: int | None = None,
+    logprobs: bool = False,
 ) -> Request:
     """Build the request for a text that continues token IDs.
 
@@ -39,6 +62,10 @@ def generation_request(
         max_tokens: The largest number of tokens to generate.
         temperature: The sampling temperature; 0 for the most likely text.
         seed: The sampling seed.
+        top_p: The share of the likeliest tokens; None for all.
+        top_k: The number of the likeliest tokens; None for all.
+        logprobs: True to request the log-probabilities of the likeliest tokens. All versions answer
+            them (live on 0.8.5 to 0.33.0).
     """
     body: dict[str, object] = {
         "model": model,
@@ -49,20 +76,24 @@ def generation_request(
         # Without these, the model's generation_config.json applies (vLLM 0.7 and later; from 0.33
         # on also for special tokens in the text).
         "skip_special_tokens": True,
-        "top_p": 1.0,
-        "top_k": -1,
+        "top_p": 1.0 if top_p is None else float(top_p),
+        "top_k": -1 if top_k is None else top_k,
         "min_p": 0.0,
         "repetition_penalty": 1.0,
     }
+    if logprobs:
+        # By their texts, tokens with the same text would share one number (live on all versions).
+        body |= {"logprobs": MAX_LOGPROBS, "return_tokens_as_token_ids": True}
     return Request("POST", PATH, body)
 
 
-def read_written(response: Response, ids: Sequence[int]) -> Written:
-    """Read the generated text of a response.
+def read_written(response: Response, ids: Sequence[int], *, logprobs: bool = False) -> Written:
+    """Read the generated text of a response, with the log-probabilities if they were requested.
 
     Raises:
         GenerationError: If the length limit cut the text, or the server did not finish it.
-        ResponseMismatchError: If the response answers another request.
+        ResponseMismatchError: If the response answers another request, or lacks the
+            log-probabilities.
     """
     fields = response.fields()
     usage = as_mapping(fields.get("usage")) or {}
@@ -90,4 +121,41 @@ def read_written(response: Response, ids: Sequence[int]) -> Written:
             endpoint=response.endpoint,
             request_id=response.request_id,
         )
-    return Written(text, len(ids), wrote)
+    if not logprobs:
+        return Written(text, len(ids), wrote)
+    positions = _positions(choice.get("logprobs"))
+    if positions is None:
+        raise response.error(
+            ResponseMismatchError,
+            "The response holds no log-probabilities for its text, although the request asks for "
+            "them. Check whether a gateway drops logprobs=.",
+        )
+    return Written(text, len(ids), wrote, positions)
+
+
+def _positions(value: object) -> tuple[Position, ...] | None:
+    """Read the log-probabilities of a choice; None if they are not those of each token."""
+    fields = as_mapping(value) or {}
+    columns = (as_list(fields.get(key)) for key in ("tokens", "token_logprobs", "top_logprobs"))
+    tokens, numbers, tops = columns
+    if tokens is None or numbers is None or tops is None:
+        return None
+    if not len(tokens) == len(numbers) == len(tops):
+        return None
+    positions = [_position(*each) for each in zip(tokens, numbers, tops, strict=True)]
+    read = tuple(each for each in positions if each is not None)
+    return read if len(read) == len(positions) else None
+
+
+def _position(token: object, number: object, top: object) -> Position | None:
+    given = {**(as_mapping(top) or {}), str(token): number}
+    ids = [token_id(name) for name in given]
+    logprobs = {
+        token: value
+        for token, value in zip(ids, given.values(), strict=True)
+        if token is not None and is_finite_number(value)
+    }
+    chosen = token_id(str(token))
+    if chosen is None or as_mapping(top) is None or len(logprobs) < len(given):
+        return None
+    return Position(chosen, logprobs)

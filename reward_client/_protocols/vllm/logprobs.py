@@ -20,8 +20,10 @@ ITEM_KEY = "logprobs"
 _FLOOR = -9999.0
 """vLLM's value for negative infinity in responses of the OpenAI API."""
 
-_MAX_LOGPROBS = 20
+MAX_LOGPROBS = 20
 """The largest number of logprobs in a response, unless ``--max-logprobs`` sets another."""
+
+_PREFIX = "token_id:"
 
 _MISSING = "the logprob of token {missing} is not among the {count} in the response."
 
@@ -36,7 +38,7 @@ def options(tokens: Sequence[int], *, by_name: bool) -> dict[str, object]:
     requested: dict[str, object] = {
         "max_tokens": 1,
         "temperature": 0,
-        "logprobs": 1 if by_name or len(tokens) < 2 else _MAX_LOGPROBS,
+        "logprobs": 1 if by_name or len(tokens) < 2 else MAX_LOGPROBS,
         # Another value in the model's generation_config.json would change processed logits.
         "repetition_penalty": 1.0,
         # As text, several tokens that are no whole characters would share one name.
@@ -90,4 +92,10 @@ def _output(number: object) -> PooledOutput | None:
 
 
 def _name(token: int) -> str:
-    return f"token_id:{token}"
+    return f"{_PREFIX}{token}"
+
+
+def token_id(name: str) -> int | None:
+    """Return the ID in the name of a token; None if it names none."""
+    digits = name.removeprefix(_PREFIX)
+    return int(digits) if name != digits and digits.isascii() and digits.isdecimal() else None

@@ -19,6 +19,7 @@ from reward_client.cli._options import (
     open_client,
 )
 from reward_client.cli._output import show, shows_progress
+from reward_client.cli._pages import check_page
 
 if TYPE_CHECKING:
     from reward_client.evaluation import Evaluation
@@ -89,6 +90,11 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("--retry-failed", action="store_true", help="score failed rows again")
     parser.add_argument("--json", action="store_true", help="print JSON, with all digits")
+    parser.add_argument(
+        "--report",
+        metavar="PAGE",
+        help="write a page of HTML on the scored rows afterwards, with the table",
+    )
     parser.set_defaults(run=_evaluate)
 
 
@@ -96,17 +102,25 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.list:
         _show_list()
         return 0
+    from reward_client.evaluation import ModelComparison, compare
+    from reward_client.evaluation.page import comparison_section, evaluation_section
+    from reward_client.report.writer import write_with_sections
+
     _check(options)
+    scored = _scored_path(options)
+    if options.report is not None:
+        check_page(scored, Path(options.report))
     evaluation = _evaluation(options)
     other = _other(options)
-    if other is None:
-        show(evaluation.to_json() if options.json else evaluation)
-        return _SOME_FAILED if evaluation.failed else 0
-    from reward_client.evaluation import compare
-
-    comparison = compare(evaluation, other)
-    show(comparison.to_json() if options.json else comparison)
-    return _SOME_FAILED if evaluation.failed or other.failed else 0
+    shown = evaluation if other is None else compare(evaluation, other)
+    show(shown.to_json() if options.json else shown)
+    if options.report is not None:
+        sections = [evaluation_section(evaluation)]
+        if isinstance(shown, ModelComparison):
+            sections.append(comparison_section(shown))
+        write_with_sections(scored, options.report, sections, by=None, title=None)
+        show(f"wrote {options.report}", is_error=options.json)
+    return _SOME_FAILED if evaluation.failed or (other and other.failed) else 0
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -131,6 +145,15 @@ def _show_list() -> None:
         show(f"  score: {benchmark.rule}")
 
 
+def _scored_path(options: argparse.Namespace) -> Path:
+    """Return the path of the first model's rewards."""
+    from reward_client.evaluation.runner import is_scored, scored_path
+
+    if is_scored(options.file):
+        return Path(options.file)
+    return scored_path(options.file) if options.out is None else Path(options.out)
+
+
 def _evaluation(options: argparse.Namespace) -> Evaluation:
     """Evaluate the first model, from its server or from its rewards."""
     from reward_client.evaluation.runner import is_scored
@@ -148,13 +171,11 @@ def _evaluation(options: argparse.Namespace) -> Evaluation:
 
 def _other(options: argparse.Namespace) -> Evaluation | None:
     """Evaluate the second model; None if there is none."""
-    from reward_client.evaluation.runner import scored_path
-
     if options.against is not None:
         return _from_rewards(options, options.against)
     if options.against_url is None and options.against_model is None:
         return None
-    first = scored_path(options.file) if options.out is None else Path(options.out)
+    first = _scored_path(options)
     return _from_server(
         options,
         options.url if options.against_url is None else options.against_url,

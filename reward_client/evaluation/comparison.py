@@ -94,18 +94,31 @@ class ModelComparison:
 
     def __str__(self) -> str:
         """Format the table for people: shares in percent."""
-        lines = [f"{self.a.title}, {self.a.rows:,} rows"]
-        lines += [f"{name.upper()}: {self._described(each)}" for name, each in self._evaluations()]
-        lines += ["", *aligned(_HEAD, [_cells(measure) for measure in self.measures]), ""]
-        lines.append(f"{self.a.measures[0].name}: {self.a.rule}")
-        lines.append(
-            f"interval and other sign: {self.resamples:,} resamples of the {self.drawn}, "
-            f"seed {self.seed}"
+        lines = [f"{self.a.title}, {self.a.rows:,} rows", *self.models(), ""]
+        return "\n".join([*lines, *aligned(self.head(), self.cells()), "", *self.remarks()])
+
+    def head(self) -> tuple[str, ...]:
+        """Return the names of the table's columns."""
+        return "", "A %", "B %", "A - B", "95 % interval", "other sign"
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the rows of the table as texts."""
+        return [_cells(measure) for measure in self.measures]
+
+    def models(self) -> list[str]:
+        """Return a line for each model."""
+        return [f"{name.upper()}: {self._described(each)}" for name, each in self._evaluations()]
+
+    def remarks(self) -> Iterator[str]:
+        """Iterate over the lines below the table."""
+        yield f"{self.a.measures[0].name}: {self.a.rule}"
+        yield (
+            f"interval and other sign: {self.resamples:,} resamples of the {self.drawn}, seed "
+            f"{self.seed}"
         )
-        lines += [note for note in self.a.notes if note in self.b.notes]
-        lines += [f"A: {note}" for note in self.a.notes if note not in self.b.notes]
-        lines += [f"B: {note}" for note in self.b.notes if note not in self.a.notes]
-        return "\n".join(lines)
+        yield from (note for note in self.a.notes if note in self.b.notes)
+        yield from (f"A: {note}" for note in self.a.notes if note not in self.b.notes)
+        yield from (f"B: {note}" for note in self.b.notes if note not in self.a.notes)
 
     def _evaluations(self) -> Iterator[tuple[str, Evaluation]]:
         yield "a", self.a
@@ -116,9 +129,6 @@ class ModelComparison:
         failed = f", {evaluation.failed:,} failed rows count as wrong" if evaluation.failed else ""
         threshold = evaluation.threshold
         return model + ("" if threshold is None else f", threshold {threshold:g}") + failed
-
-
-_HEAD = ("", "A %", "B %", "A - B", "95 % interval", "other sign")
 
 
 def _cells(measure: MeasureDifference) -> tuple[str, ...]:

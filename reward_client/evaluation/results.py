@@ -71,21 +71,26 @@ class Evaluation:
         model = f", {one_line(self.model)}" if self.model else ""
         failed = f", {self.failed:,} failed" if self.failed else ""
         lines = [f"{self.title}{model}: {count(self.rows, 'row')}{failed}", ""]
-        lines += aligned(
-            ("", "%", "95 % interval", "n"),
-            [
-                (
-                    f"{'  ' * (len(measure.path) - 1)}{one_line(measure.name)}",
-                    f"{measure.value:.2%}".rstrip("%"),
-                    _interval(measure),
-                    f"{measure.count:,}",
-                )
-                for measure in self.measures
-            ],
-        )
-        return "\n".join([*lines, "", *self._remarks()])
+        return "\n".join([*lines, *aligned(self.head(), self.cells()), "", *self.remarks()])
 
-    def _remarks(self) -> Iterator[str]:
+    def head(self) -> tuple[str, ...]:
+        """Return the names of the table's columns."""
+        return "", "%", "95 % interval", "n"
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the rows of the table as texts."""
+        return [
+            (
+                f"{'  ' * (len(measure.path) - 1)}{one_line(measure.name)}",
+                f"{100 * measure.value:.2f}",
+                _interval(measure),
+                f"{measure.count:,}",
+            )
+            for measure in self.measures
+        ]
+
+    def remarks(self) -> Iterator[str]:
+        """Iterate over the lines below the table."""
         yield f"{self.measures[0].name}: {self.rule}"
         if self.threshold is not None:
             yield f"a step is wrong if its reward is at most {self.threshold:g}"

@@ -154,11 +154,15 @@ def first_row(source: str | PathLike[str]) -> Mapping[str, object]:
 
     Raises:
         FileError: If the file cannot be read.
-        InputError: If the row is no JSON object.
+        InputError: If the file is a pipe, or if the row is no JSON object.
     """
-    for row in _rows(source):
-        return row
-    return {}
+    with Source(Path(source)) as opened:
+        if not opened.is_repeatable:
+            raise InputError(
+                f"Cannot evaluate {source}: it is a pipe, and its rows are read more than once. "
+                "Save them in a file."
+            )
+        return next(read_rows(opened), dict[str, object]())
 
 
 def given_columns(row: Mapping[str, object]) -> dict[str, object]:

@@ -22,7 +22,8 @@ from reward_client.evaluation.units import Totals
 from reward_client.files.runner import score_file
 from reward_client.files.settings import read_settings, settings_path
 
-_SUFFIXES = {".gz", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".csv"}
+_COMPRESSED = (".gz", ".zst")
+_FORMATS = (".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".csv", ".tsv")
 
 
 def evaluate(
@@ -40,10 +41,10 @@ def evaluate(
 
     Args:
         name: The name of the benchmark, such as ``"rewardbench"``.
-        source: Its file, as its authors publish it.
+        source: Its file as its authors publish it, or a folder of such files.
         client: The client that scores the rows.
         scored: The file for the scored rows, as for `score_file`. By default it lies beside the
-            source, and its name ends with ``.scored.jsonl``.
+            source, is of JSON lines, and its name ends with ``.scored.jsonl``.
         threshold: The reward up to which a step is wrong; by default the benchmark's own.
         allow_failed: Count failed rows as wrong, instead of refusing to compute a score.
         retry_failed: Score rows again that failed in an earlier run.
@@ -53,6 +54,7 @@ def evaluate(
         InputError: If an argument is invalid, or if the file belongs to another benchmark.
         EvaluationError: If rows failed, or do not fit the benchmark.
         FileError: As in `score_file`.
+        ImportError: As in `score_file`.
         RewardClientError: As in `score_file`.
     """
     benchmark = benchmark_of(name)
@@ -120,8 +122,9 @@ def is_scored(source: str | PathLike[str]) -> bool:
 def scored_path(source: str | PathLike[str]) -> Path:
     """Return the path of the scored rows that belong to the file of a benchmark."""
     path = Path(source)
-    while path.suffix.lower() in _SUFFIXES:
-        path = path.with_suffix("")
+    for suffixes in (_COMPRESSED, _FORMATS):
+        if path.suffix.lower() in suffixes:
+            path = path.with_suffix("")
     return path.with_name(f"{path.name}.scored.jsonl")
 
 

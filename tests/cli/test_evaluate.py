@@ -107,6 +107,30 @@ def test_another_model_of_the_same_server(
     assert re.search(r"^average .* \+0\.00 ", capsys.readouterr().out, re.MULTILINE)
 
 
+def test_a_page(server: RewardServer, capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path("page.html")
+    page.write_text("mine", encoding="utf-8")
+    asked = len(server.requests)
+    arguments = ("rewardbench", "rewardbench.jsonl", "--url", server.url, "--report", "page.html")
+    assert run(*arguments) == 1  # before any request
+    assert "it exists, and is no report" in capsys.readouterr().err
+    assert len(server.requests) == asked
+    page.unlink()
+    assert run(*arguments) == 0
+    assert capsys.readouterr().out.endswith("\nwrote page.html\n")
+    text = page.read_text(encoding="utf-8")
+    headings = re.findall(r"<h2[^>]*>(.*?)</h2>", text)
+    assert headings[:2] == ["Overview", "RewardBench"]
+    assert "- alpacaeval-easy" in text
+    scored = "rewardbench.scored.jsonl"
+    assert run("rewardbench", scored, "--against", scored, "--report", "page.html", "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["difference"] == 0
+    assert err == "wrote page.html\n"
+    headings = re.findall(r"<h2[^>]*>(.*?)</h2>", page.read_text(encoding="utf-8"))
+    assert headings[:3] == ["Overview", "RewardBench", "Two models"]
+
+
 def test_rows_that_differ(capsys: pytest.CaptureFixture[str]) -> None:
     write(Path("a.jsonl"), [pair(2.0, 1.0, id=1)])
     write(Path("b.jsonl"), [pair(2.0, 1.0, id=2)])

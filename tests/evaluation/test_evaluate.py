@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from reward_client import EvaluationError, InputError, RewardClient
-from reward_client.evaluation import evaluate, evaluate_scored
+from reward_client.evaluation import compare, evaluate, evaluate_scored
 from reward_client.testing import RewardServer, demo_pairs
 
 from ..files.killing import COMMAND, ROOT
@@ -95,6 +100,54 @@ def test_the_wrong_file_is_refused_before_any_request(
         evaluate("rm-bench", write(tmp_path / "empty.jsonl", []), client)
     assert len(server.requests) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.jsonl", "rewardbench.jsonl"]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".parquet", ".jsonl.gz"])
+def test_other_formats(client: RewardClient, tmp_path: Path, suffix: str) -> None:
+    rows = benchmark_rows(12)
+    lines = evaluate("rewardbench", write(tmp_path / "lines.jsonl", rows), client)
+    path = tmp_path / f"test{suffix}"
+    if suffix == ".json":
+        path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    elif suffix == ".parquet":
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        path.write_bytes(gzip.compress((tmp_path / "lines.jsonl").read_bytes()))
+    evaluation = evaluate("rewardbench", path, client)
+    assert evaluation == lines
+    assert compare(evaluation, lines, resamples=100).difference == 0
+    assert (tmp_path / "test.scored.jsonl").exists()
+
+
+def test_scored_rows_in_parquet(client: RewardClient, tmp_path: Path) -> None:
+    rows = benchmark_rows(8)
+    rows[5]["rejected"] = "no " * 2000
+    source = write(tmp_path / "rewardbench.jsonl", rows)
+    lines = evaluate("rewardbench", source, client, allow_failed=True)
+    scored = tmp_path / "scored.parquet"
+    assert evaluate("rewardbench", source, client, scored=scored, allow_failed=True) == lines
+    assert evaluate_scored("rewardbench", scored, allow_failed=True) == lines
+
+
+def test_a_folder_of_files(client: RewardClient, tmp_path: Path) -> None:
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    rows = benchmark_rows(12)
+    write(folder / "a.jsonl", rows[:5])
+    write(folder / "b.jsonl", rows[5:])
+    whole = evaluate("rewardbench", write(tmp_path / "whole.jsonl", rows), client)
+    assert evaluate("rewardbench", folder, client) == whole
+    assert (tmp_path / "parts.scored.jsonl").exists()
+
+
+def test_a_pipe_is_refused(client: RewardClient, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b'{"subset": "x"}\n',))
+    writer.start()
+    with pytest.raises(InputError, match="it is a pipe"):
+        evaluate("rewardbench", pipe, client)
+    writer.join()
 
 
 def test_a_column_that_results_have_too(client: RewardClient, tmp_path: Path) -> None:

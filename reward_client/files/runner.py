@@ -464,7 +464,7 @@ def _check_side_files(output: Output) -> None:
             f"Cannot begin {output.path}: {retry.name} exists, and a retry of failed rows writes a "
             "file of this name. Move or delete it, or choose another output."
         )
-    if os.path.lexists(output.unfinished):
+    if output.is_assembled and os.path.lexists(output.unfinished):
         raise FileError(
             f"Cannot begin {output.path}: {output.unfinished.name} exists, and the run writes a "
             "file of this name. Move or delete it, or choose another output."

@@ -510,6 +510,19 @@ def test_failed_rows_are_scored_again(tmp_path: Path, name: str) -> None:
         assert [row["reward"]["rejected"] is None for row in rows] == [False, False, True]
 
 
+def test_the_same_rows_give_the_same_bytes(client: RewardClient, tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "in.jsonl", ROWS)
+    for name in OUTPUTS:
+        contents = []
+        for folder in ("one", "two"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            score_file(client, source, f"{tmp_path}/{folder}/{name}")
+            written = tmp_path / folder / name.rstrip("/")
+            files = sorted(written.iterdir()) if written.is_dir() else [written]
+            contents.append([file.read_bytes() for file in files])
+        assert contents[0] == contents[1], name
+
+
 def test_an_input_that_changes_meanwhile(
     client: RewardClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

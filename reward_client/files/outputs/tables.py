@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-import uuid
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,9 +86,11 @@ class _RowGroups:
 
 def _describe_dataset(folder: Path) -> None:
     """Write the files that `datasets.load_from_disk` needs beside the data (datasets 3 and 4)."""
+    with (folder / _DATA).open("rb") as data:
+        fingerprint = hashlib.file_digest(data, "sha256").hexdigest()[:16]
     state: dict[str, object] = {
         "_data_files": [{"filename": _DATA}],
-        "_fingerprint": uuid.uuid4().hex[:16],
+        "_fingerprint": fingerprint,
         "_format_columns": None,
         "_format_kwargs": {},
         "_format_type": None,

@@ -133,12 +133,12 @@ def in_place_of_table(table: object, name: str = "table") -> str | None:
         columns_of = ", ".join(_cells(name, pair))
         return (
             f"{what}: a text needs a role. Write score_many([{_turns('question', 'answer')} "
-            f"for question, answer in zip({columns_of})])."
+            f"for question, answer in zip({columns_of})]). {_score_rows(name)}"
         )
     if not cells and any(cell is not None for cell in first_cells.values()):
         return f"{what}: no column holds samples. Write score_many([{CONVERSATION}, …])."
     written = _written("score_many({})", _cells(name, cells or names or ["messages"]))
-    return f"{what}: a sample is a cell of one of its columns. {written}"
+    return f"{what}: a sample is a cell of one of its columns. {written} {_score_rows(name)}"
 
 
 def in_place_of_rows(row: Mapping[str, object]) -> str:
@@ -146,10 +146,17 @@ def in_place_of_rows(row: Mapping[str, object]) -> str:
     keys = [key for key in islice(row, 100) if depth(row[key]) == 1]
     if keys:
         written = _written("score_many([{} for row in rows])", _cells("row", keys))
-        return f"Cannot score rows with their keys. {written}"
+        return f"Cannot score rows with their keys. {written} {_score_rows('rows')}"
     pair = _question_and_answer([*islice(row, 100)])
     turns = CONVERSATION if pair is None else _turns(*_cells("row", pair))
-    return f"Cannot score rows without messages. Write score_many([{turns} for row in rows])."
+    return (
+        f"Cannot score rows without messages. Write score_many([{turns} for row in rows]). "
+        f"{_score_rows('rows')}"
+    )
+
+
+def _score_rows(name: str) -> str:
+    return f"To score rows by the columns of a usual data set, write score_rows({name})."
 
 
 def _question_and_answer(keys: Iterable[str]) -> tuple[str, str] | None:

@@ -26,7 +26,6 @@ SESSIONS = {
 TEST_COMMAND = "python -m pip install nox && python -m nox"
 REWARD = re.compile(r" *-?\d+\.\d{3}\b|:\d{4,5}\b")
 DEMO_COMMAND = "python -m pip install '.[demo]' && reward-client demo"
-PLAIN = {"vllm", "git", "cd", "mkdir", "export", "python", "source"}
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -58,7 +57,7 @@ def test_commands_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
                     assert set(extras.split(",")) <= known, command
             case _:
                 assert command[0] in {
-                    *["vllm", "git", "cd", "mkdir", "export", "python", "source"]
+                    *["vllm", "git", "cat", "cd", "mkdir", "export", "python", "source"]
                 }, command
 
 

@@ -14,7 +14,7 @@ nox.needs_version = ">=2025.2.9"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
-EXTRAS = ["completion", "data", "testing", "openai", "local"]
+EXTRAS = ["completion", "data", "testing", "openai", "local", "otel"]
 # The schemas of check-jsonschema, and the files that follow them.
 SCHEMAS = {
     "citation-file-format": ["CITATION.cff"],
@@ -97,7 +97,9 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """The package's annotations, and what callers see of them, by two checkers."""
-    session.install(package_with("completion", "testing", "openai"), "pytest", *group("types"))
+    session.install(
+        package_with("completion", "testing", "openai", "otel"), "pytest", *group("types")
+    )
     # Each of them keeps one core busy.
     with ThreadPoolExecutor() as pool:
         list(pool.map(session.run, ["mypy", "pyright"]))

@@ -105,13 +105,18 @@ def discovery_options(config: Config, output: OutputSpec) -> DiscoveryOptions:
 
 def log(config: Config, level: int, message: str) -> None:
     """Log a message without the keys of a client."""
+    _logger.log(level, "%s", hide(config, message))
+
+
+def hide(config: Config, text: str) -> str:
+    """Return a text without the keys of a client."""
     from reward_client._transport.redaction import redact
 
     # A server may have any name, that of a key which it was sent too.
     for each in (config, config.critics):
         if each is not None:
-            message = redact(message, each.request_headers)
-    _logger.log(level, "%s", message)
+            text = redact(text, each.request_headers)
+    return text
 
 
 def _pool(

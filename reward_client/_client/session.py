@@ -37,7 +37,7 @@ from reward_client._base.wording import describe_type
 from reward_client._client.config import Config
 from reward_client._client.core import join, leave, part
 from reward_client._client.failures import warn_of_failures
-from reward_client._client.link import Link, connect, discovery_options, log
+from reward_client._client.link import Link, connect, discovery_options, hide, log
 from reward_client._client.loop_thread import CLOSED, CLOSED_MEANWHILE
 from reward_client._client.rank_calls import Group, grouped, name_of_response, outcomes_of
 from reward_client._client.streaming import AsyncRewardStream, OnError, Window, collect
@@ -49,7 +49,7 @@ from reward_client._scoring.factory import output_spec
 from reward_client._scoring.judge import JudgeScorer
 from reward_client._server.template_look import look_at_template, today_here
 from reward_client._telemetry.observation import ObservedCall
-from reward_client._telemetry.tally import Tally
+from reward_client._telemetry.tally import Tally, current_tally
 from reward_client.errors import InputError, RewardClientError, RewardTimeoutError
 from reward_client.methods import Messages
 
@@ -91,10 +91,11 @@ class Session:
 
     async def score(self, sample: Sample) -> Reward:
         """Return the reward of one sample, within ``Timeouts.total``."""
-        watch = self._watch(self.score_group, _themselves)
-        (outcome,) = await watch.score([sample])
-        await watch.prove(at_end=True)
-        return reward_or_raise(outcome)
+        with self.observe("score").ending() as observed:
+            watch = self._watch(observed, self.score_group, _themselves)
+            (outcome,) = await watch.score([sample])
+            await watch.prove(at_end=True)
+            return reward_or_raise(outcome)
 
     async def score_group(self, samples: Sequence[Sample]) -> list[Outcome]:
         """Return the outcomes of samples that go together, within ``Timeouts.total``.
@@ -120,8 +121,9 @@ class Session:
         check_choice("on_error", on_error, get_args(OnError))
         check_flags(progress=progress)
         refuse_single_sample(samples)
-        window = self.window(ordered=False)
-        return await collect(window, samples, on_error=on_error, progress=progress)
+        with self.observe("score_many").ending() as observed:
+            window = self.window(observed, ordered=False)
+            return await collect(window, samples, on_error=on_error, progress=progress)
 
     def stream(
         self, samples: Iterable[Sample] | AsyncIterable[Sample], *, ordered: bool, progress: bool
@@ -129,9 +131,19 @@ class Session:
         """Return a stream of results, in order or as they come."""
         check_flags(ordered=ordered, progress=progress)
         refuse_single_sample(samples)
-        return AsyncRewardStream(self.window(ordered=ordered), samples, progress=progress)
+        observed = self.observe("stream")
+        window = self.window(observed, ordered=ordered)
+        return AsyncRewardStream(window, samples, progress=progress, on_end=observed.end)
 
-    def window(self, *, ordered: bool) -> Window[Sample, Reward]:
+    def observe(self, operation: str) -> ObservedCall:
+        """Return the observer of a call that begins now.
+
+        Args:
+            operation: The name of the client's method.
+        """
+        return ObservedCall(self.tally, operation, self.config.model, partial(hide, self.config))
+
+    def window(self, observed: ObservedCall, *, ordered: bool) -> Window[Sample, Reward]:
         """Return a bounded window of samples in progress."""
         config, limits = self.config, self.config.limits
         size = limits.max_concurrency * limits.max_batch_items * len(config.urls)
@@ -139,49 +151,42 @@ class Session:
         group_size = limits.max_batch_items if config.timeouts.total is None else 1
         by_server = config.tokenizer == "server" and not isinstance(config.method, Messages)
         joins_group = is_token_ids if by_server else _always
-        watch = self._watch(self.score_group, _themselves)
+        watch = self._watch(observed, self.score_group, _themselves)
         return Window(watch, size, group_size, joins_group, ordered=ordered)
 
     async def rank(self, group: Group) -> Ranking:
         """Rank responses to one prompt by their rewards, or by a judge's comparisons."""
-        self._count_unreadable([group])
-        if group.error is not None:
-            raise group.error
-        judge = await self._judge_of_two()
-        if judge is not None:
-            self._tell_calls(judge, [group])
-            try:
-                ranked = await self._rank_by_judge(judge, group, stops=True)
-            except Exception as error:
-                self.tally.note_outcomes(outcomes_of([group], [error]))
-                raise
-            self.tally.note_outcomes(outcomes_of([group], [ranked]))
-            return ranked
-        outcomes = await self.score_many(group.conversations, on_error="raise", progress=False)
-        return ranking(group.responses, outcomes)
+        with self.observe("rank").ending() as observed:
+            _note_unreadable(observed, [group])
+            if group.error is not None:
+                raise group.error
+            judge = await self._judge_of_two()
+            if judge is not None:
+                self._tell_calls(judge, [group])
+                return await self._rank_one_by_judge(observed, judge, group)
+            window = self.window(observed, ordered=False)
+            outcomes = await collect(window, group.conversations, on_error="raise", progress=False)
+            return ranking(group.responses, outcomes)
 
     async def rank_many(
         self, groups: Sequence[Group], *, on_error: OnError, progress: bool
     ) -> list[Ranking]:
         """Rank the responses to each of many prompts, all at once."""
-        self._count_unreadable(groups)
-        judge = await self._judge_of_two()
-        if judge is not None:
-            return await self._rank_many_by_judge(judge, groups, on_error, progress=progress)
-        conversations = [each for group in groups for each in group.conversations]
-        outcomes = await collect(
-            self.window(ordered=False),
-            conversations,
-            on_error=on_error,
-            progress=progress,
-            name=partial(name_of_response, groups),
-        )
-        return grouped(groups, outcomes)
-
-    def _count_unreadable(self, groups: Sequence[Group]) -> None:
-        for group in groups:
-            if group.error is not None:
-                self.tally.note_outcomes([group.error] * len(group.responses))
+        with self.observe("rank_many").ending() as observed:
+            _note_unreadable(observed, groups)
+            judge = await self._judge_of_two()
+            if judge is not None:
+                return await self._rank_many_by_judge(
+                    observed, judge, groups, on_error, progress=progress
+                )
+            outcomes = await collect(
+                self.window(observed, ordered=False),
+                [each for group in groups for each in group.conversations],
+                on_error=on_error,
+                progress=progress,
+                name=partial(name_of_response, groups),
+            )
+            return grouped(groups, outcomes)
 
     async def _judge_of_two(self) -> JudgeScorer | None:
         scorer = (await self._link()).scorer
@@ -191,8 +196,26 @@ class Session:
         async with self._call(self.config.timeouts.total):
             return await judge.rank(group.conversations, stops=stops)
 
+    async def _rank_one_by_judge(
+        self, observed: ObservedCall, judge: JudgeScorer, group: Group
+    ) -> Ranking:
+        try:
+            with observed.active():
+                ranked = await self._rank_by_judge(judge, group, stops=True)
+        except Exception as error:
+            observed.note(outcomes_of([group], [error]))
+            raise
+        observed.note(outcomes_of([group], [ranked]))
+        return ranked
+
     async def _rank_many_by_judge(
-        self, judge: JudgeScorer, groups: Sequence[Group], on_error: OnError, *, progress: bool
+        self,
+        observed: ObservedCall,
+        judge: JudgeScorer,
+        groups: Sequence[Group],
+        on_error: OnError,
+        *,
+        progress: bool,
     ) -> list[Ranking]:
         readable = [index for index, group in enumerate(groups) if group.error is None]
         self._tell_calls(judge, [groups[index] for index in readable])
@@ -205,7 +228,7 @@ class Session:
         # Each prompt asks for a text at least, so that as many keep all connections busy.
         size = self.config.limits.max_concurrency * len(self.config.urls)
         outcomes = await collect(
-            Window(self._watch(rank_each, outcomes_of), size, 1, _always, ordered=False),
+            Window(self._watch(observed, rank_each, outcomes_of), size, 1, _always, ordered=False),
             [groups[index] for index in readable],
             on_error=on_error,
             progress=progress,
@@ -379,10 +402,11 @@ class Session:
         try:
             async with deadline:
                 self._calls[deadline] = asyncio.get_running_loop()
+                counting = current_tally.set(self.tally)
                 try:
-                    with self.tally.counting():
-                        yield
+                    yield
                 finally:
+                    current_tally.reset(counting)
                     del self._calls[deadline]
         except TimeoutError as error:
             if isinstance(error, RewardClientError) or not deadline.expired():
@@ -414,18 +438,26 @@ class Session:
 
     def _watch(
         self,
+        observed: ObservedCall,
         score: Callable[[Sequence[WorkT]], Awaitable[list[ResultT | Exception]]],
         outcomes_of: OutcomesOf[WorkT, ResultT],
     ) -> Watch[WorkT, ResultT]:
         async def pools() -> Sequence[ReplicaPool]:
             return (await self._link()).pools
 
-        return Watch(score, pools, ObservedCall(self.tally), outcomes_of)
+        return Watch(score, pools, observed, outcomes_of)
 
     async def _link(self) -> Link:
         if self.closed:
             raise RewardClientError(CLOSED)
         return await self.core.link()
+
+
+def _note_unreadable(observed: ObservedCall, groups: Sequence[Group]) -> None:
+    """Note the responses to invalid prompts, which nobody scores."""
+    for group in groups:
+        if group.error is not None:
+            observed.note([group.error] * len(group.responses))
 
 
 def _ranking_of(group: Group, outcome: Ranking | RewardClientError | None) -> Ranking:

@@ -334,8 +334,11 @@ class AsyncRewardStream(Intake[Sample, Reward]):
         samples: Iterable[Sample] | AsyncIterable[Sample],
         *,
         progress: bool,
+        on_end: Callable[[Exception | None], None],
     ) -> None:
         super().__init__(window, samples, progress=progress)
+        self._on_end = on_end
+        self._error: Exception | None = None
         self._taken: deque[ScoreResult] = deque()
 
     def __aiter__(self) -> Self:
@@ -348,6 +351,22 @@ class AsyncRewardStream(Intake[Sample, Reward]):
         if not self._taken:
             raise StopAsyncIteration
         return self._taken.popleft()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._error = error if isinstance(error, Exception) else None
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop reading and scoring samples."""
+        try:
+            await super().aclose()
+        finally:
+            self._on_end(self._error)
 
 
 def sample_name(index: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar, Unpack, cast, get_args, overload
@@ -77,6 +77,7 @@ class RewardStream:
         run: _Run,
         *,
         progress: bool,
+        on_end: Callable[[Exception | None], None],
     ) -> None:
         self._window = window
         self._samples = iter(samples)
@@ -86,6 +87,8 @@ class RewardStream:
         self._exhausted = False
         self._failure: Exception | None = None
         self._closed = False
+        self._on_end = on_end
+        self._error: Exception | None = None
 
     def __iter__(self) -> Iterator[ScoreResult]:
         return self
@@ -150,6 +153,7 @@ class RewardStream:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._error = error if isinstance(error, Exception) else None
         self.close()
 
     def close(self) -> None:
@@ -159,8 +163,11 @@ class RewardStream:
         self._closed = True
         if self._bar is not None:
             self._bar.close()
-        with suppress(RewardClientError):  # a closed client has stopped it
-            self._run(self._window.aclose())
+        try:
+            with suppress(RewardClientError):  # a closed client has stopped it
+                self._run(self._window.aclose())
+        finally:
+            self._on_end(self._error)
 
 
 class RewardClient:
@@ -390,8 +397,9 @@ class RewardClient:
         """
         check_flags(ordered=ordered, progress=progress)
         refuse_single_sample(samples)
-        window = self._session.window(ordered=ordered)
-        return RewardStream(window, samples, self._run, progress=progress)
+        observed = self._session.observe("stream")
+        window = self._session.window(observed, ordered=ordered)
+        return RewardStream(window, samples, self._run, progress=progress, on_end=observed.end)
 
     @overload
     def score_rows(

@@ -26,7 +26,9 @@ class Durations:
 
     def add(self, seconds: float) -> None:
         """Count a duration in seconds."""
-        bounded = min(max(seconds, _SHORTEST), _LONGEST)
+        bounded = seconds
+        if not _SHORTEST <= seconds <= _LONGEST:
+            bounded = _SHORTEST if seconds < _SHORTEST else _LONGEST
         self._buckets[ceil(log(bounded) * _PER_LOG)] += 1
         if seconds > self._longest:
             self._longest = seconds

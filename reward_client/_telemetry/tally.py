@@ -6,16 +6,42 @@ import os
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import NamedTuple, Self
 from weakref import WeakSet
 
 from reward_client._base.results import Reward
 from reward_client._telemetry.durations import Durations
 from reward_client._telemetry.stats import ClientStats, ServerStats
 from reward_client.errors import RewardClientError
+
+
+class OutcomeCounts(NamedTuple):
+    """The outcomes of samples in numbers.
+
+    Attributes:
+        scored: The number of rewards.
+        tokens: The sum of the known token counts of the rewards.
+        model: The model that gave the first reward, if there is one.
+        errors: The errors.
+    """
+
+    scored: int
+    tokens: int
+    model: str | None
+    errors: Sequence[Exception]
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Reward | Exception]) -> Self:
+        """Count outcomes."""
+        rewards = [outcome for outcome in outcomes if isinstance(outcome, Reward)]
+        errors: Sequence[Exception] = ()
+        if len(rewards) < len(outcomes):
+            errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        tokens = sum([reward.token_count or 0 for reward in rewards])
+        return cls(len(rewards), tokens, rewards[0].provenance.model if rewards else None, errors)
 
 
 class _Server:
@@ -57,28 +83,12 @@ class Tally:
         self._faults: Counter[str] = Counter()
         self._servers: defaultdict[str, _Server] = defaultdict(_Server)
 
-    @contextmanager
-    def counting(self) -> Generator[None]:
-        """Count the requests that the running task, and the tasks that it starts, send."""
-        token = current_tally.set(self)
-        try:
-            yield
-        finally:
-            current_tally.reset(token)
-
-    def note_outcomes(self, outcomes: Sequence[Reward | Exception]) -> None:
-        """Count samples by their outcomes."""
-        counts = [outcome.token_count for outcome in outcomes if isinstance(outcome, Reward)]
-        tokens = sum([number for number in counts if number is not None])
-        errors = (
-            [outcome for outcome in outcomes if isinstance(outcome, Exception)]
-            if len(counts) < len(outcomes)
-            else ()
-        )
+    def note_outcomes(self, counts: OutcomeCounts) -> None:
+        """Count samples."""
         with self._lock:
-            self._scored += len(counts)
-            self._tokens += tokens
-            for error in errors:
+            self._scored += counts.scored
+            self._tokens += counts.tokens
+            for error in counts.errors:
                 self._failures[type(error).__name__] += 1
                 self._faults[error.fault if isinstance(error, RewardClientError) else "server"] += 1
 
@@ -129,7 +139,7 @@ class Tally:
 
 
 current_tally: ContextVar[Tally | None] = ContextVar("current_tally", default=None)
-"""The tally of the client whose work the running task does."""
+"""The client whose requests the running task, and each task that it starts, sends."""
 
 _tallies: WeakSet[Tally] = WeakSet()
 

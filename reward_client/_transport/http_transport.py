@@ -242,9 +242,10 @@ class HttpTransport:
             request_id: The ID of this attempt.
             resends: The number of earlier attempts that failed.
         """
-        with ObservedRequest(self.url, request.path, resends) as observed:
+        with ObservedRequest(request.method, self.url, request.path, resends) as observed:
             outcome = await self._exchange(request, body, request_id, observed)
-            observed.failed = isinstance(outcome, Failure)
+            if isinstance(outcome, Failure):
+                observed.error = outcome.error
         return outcome
 
     async def _exchange(
@@ -257,9 +258,9 @@ class HttpTransport:
         began = time.monotonic()
         try:
             async with self._preparing if request.prepares else nullcontext(), self._slots:
-                began = observed.begin()
+                began = observed.begin(headers)
                 response = await self._backend.send(request.method, request.path, body, headers)
-                observed.answered()
+                observed.answered(response.status)
         except NetworkError as error:
             return self._failed_by_network(error, began, endpoint, request_id)
         self._unreachable = False

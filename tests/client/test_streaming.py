@@ -57,7 +57,12 @@ def window(score: Any, size: int, *, ordered: bool, group: int = 3) -> Window:
         return [SimpleNamespace(changes=0, unproven=0, asked_at=math.inf, prove=steady)]
 
     return Window(
-        Watch(score_group, steady, ObservedCall(Tally()), lambda _, outcomes: outcomes),
+        Watch(
+            score_group,
+            steady,
+            ObservedCall(Tally(), "stream", None, str),
+            lambda _, outcomes: outcomes,
+        ),
         size,
         group,
         lambda _: True,
@@ -69,7 +74,7 @@ def stream(
     samples: Any, *, ordered: bool = True, size: int = 8, score: Any = echo, group: int = 3
 ) -> AsyncRewardStream:
     scored = window(score, size, ordered=ordered, group=group)
-    return AsyncRewardStream(scored, samples, progress=False)
+    return AsyncRewardStream(scored, samples, progress=False, on_end=lambda _: None)
 
 
 def collected(samples: Any, on_error: Any, *, size: int = 8, score: Any = echo) -> Awaitable[Any]:

@@ -308,6 +308,7 @@ def test_what_the_advice_writes_can_be_pasted(row: dict[str, Any], is_table: boo
     advice = str(caught.value)
     code = (
         advice[advice.index("score_many(") :]
+        .split(". To score rows by ", maxsplit=1)[0]
         .split(". For other samples, put ", maxsplit=1)[0]
         .rstrip(".")
     )

@@ -6,22 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reward_client._base.options import BASE_URL_VARIABLE
-from reward_client.cli._options import (
-    Commands,
-    OptionError,
-    add_command,
-    add_recipe_option,
-    add_sample_options,
-    add_server_options,
-    add_wait_option,
-    number,
-    open_client,
-)
+from reward_client.cli._options import Commands, OptionError, add_command, number
 from reward_client.cli._output import show, shows_progress
 from reward_client.cli._pages import check_page
+from reward_client.cli._scoring import add_scoring_options, add_url_option, open_scoring_client
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reward_client.evaluation import Evaluation
 
 _SOME_FAILED = 3
@@ -59,13 +51,8 @@ def add_to(commands: Commands) -> None:
         help="file for the scored rows, to write or to resume; by default beside FILE, with a name "
         "that ends with .scored.jsonl",
     )
-    parser.add_argument(
-        "--url", help=f"URL of the server; by default the environment variable {BASE_URL_VARIABLE}"
-    )
-    add_server_options(parser)
-    add_wait_option(parser)
-    add_recipe_option(parser)
-    add_sample_options(parser)
+    add_url_option(parser)
+    add_scoring_options(parser)
     parser.add_argument(
         "--against",
         metavar="SCORED",
@@ -178,7 +165,7 @@ def _other(options: argparse.Namespace) -> Evaluation | None:
     first = _scored_path(options)
     return _from_server(
         options,
-        options.url if options.against_url is None else options.against_url,
+        options.url if options.against_url is None else [options.against_url],
         options.model if options.against_model is None else options.against_model,
         first.with_name(f"{first.name.removesuffix('.jsonl')}.against.jsonl"),
     )
@@ -193,13 +180,15 @@ def _from_rewards(options: argparse.Namespace, path: str) -> Evaluation:
 
 
 def _from_server(
-    options: argparse.Namespace, url: str | None, model: str | None, out: str | Path | None
+    options: argparse.Namespace,
+    url: Sequence[str] | None,
+    model: str | None,
+    out: str | Path | None,
 ) -> Evaluation:
     from reward_client.evaluation import evaluate
 
-    with open_client(url, argparse.Namespace(**{**vars(options), "model": model})) as client:
-        if options.wait > 0:
-            client.wait_until_ready(timeout=options.wait)
+    chosen = argparse.Namespace(**{**vars(options), "url": url, "model": model})
+    with open_scoring_client(chosen) as client:
         return evaluate(
             options.name,
             options.file,

@@ -8,21 +8,13 @@ from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 from reward_client import InputError, ServerUnreachableError
-from reward_client._base.options import BASE_URL_VARIABLE
 from reward_client._rows.forms import FORMS
-from reward_client.cli._calls import head, method
 from reward_client.cli._histogram import bars
 from reward_client.cli._option_names import in_options
 from reward_client.cli._options import (
     Commands,
-    FurtherOptions,
     OptionError,
     add_command,
-    add_recipe_option,
-    add_sample_options,
-    add_server_options,
-    add_wait_option,
-    open_client,
 )
 from reward_client.cli._output import (
     binary_stdout,
@@ -32,6 +24,7 @@ from reward_client.cli._output import (
     text_encoding,
 )
 from reward_client.cli._pages import check_page, write_page
+from reward_client.cli._scoring import add_scoring_options, add_url_option, open_scoring_client
 
 if TYPE_CHECKING:
     from reward_client import RewardClient
@@ -75,12 +68,7 @@ def add_to(commands: Commands) -> None:
         ".jsonl.zst, a folder of `datasets` (NAME/), else JSON lines; - for stdout, which cannot "
         "be resumed",
     )
-    parser.add_argument(
-        "--url",
-        action="append",
-        help="URL of the server; repeatable for servers of one model; by default the environment "
-        f"variable {BASE_URL_VARIABLE}",
-    )
+    add_url_option(parser)
     parser.add_argument(
         "--form", choices=FORMS, help="the form of all rows; by default recognized by the columns"
     )
@@ -91,22 +79,7 @@ def add_to(commands: Commands) -> None:
         help="the only columns to read; FORM_NAME=NAME for a column of another name, such as "
         "prompt=question,response=answer",
     )
-    parser.add_argument(
-        "--head", type=head, metavar="CALL", help='the head, such as "ScalarHead(index=1)"'
-    )
-    parser.add_argument(
-        "--method", type=method, metavar="CALL", help='the method, such as "TokenLogit(0)"'
-    )
-    add_server_options(parser)
-    add_wait_option(parser)
-    add_recipe_option(parser)
-    add_sample_options(parser)
-    parser.add_argument(
-        "--tokenizer",
-        default="server",
-        help='the tokenizer: "server" (default), "local" or "auto" (extra `local`), or the folder '
-        "or hub name of a tokenizer",
-    )
+    add_scoring_options(parser)
     parser.add_argument("--retry-failed", action="store_true", help="score failed rows again")
     parser.add_argument(
         "--by",
@@ -132,14 +105,7 @@ def _score(options: argparse.Namespace) -> int:
         )
     if options.report is not None:
         check_page(Path(options.output), options.report)
-    chosen: FurtherOptions = {"tokenizer": options.tokenizer}
-    if options.head is not None:
-        chosen["head"] = options.head
-    if options.method is not None:
-        chosen["method"] = options.method
-    with open_client(options.url, options, **chosen) as client:
-        if options.wait > 0:
-            client.wait_until_ready(timeout=options.wait)
+    with open_scoring_client(options) as client:
         try:
             summary = _scored(client, options)
         except InputError as error:

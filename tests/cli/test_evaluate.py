@@ -107,6 +107,22 @@ def test_another_model_of_the_same_server(
     assert re.search(r"^average .* \+0\.00 ", capsys.readouterr().out, re.MULTILINE)
 
 
+def test_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"id": f"gsm8k-{n}", "problem": "1 + 1?", "steps": ["1 + 1 is 2."], "label": -n}
+        for n in (0, 1)
+    ]
+    write(Path("steps.jsonl"), rows)
+    with RewardServer(head="steps") as server:
+        head = f'StepHead(step_token="{server.step_token}", good_label=1, aggregate="min")'
+        arguments = ("steps.jsonl", "--url", server.url, "--head", head, "--threshold", "1")
+        assert run("processbench", *arguments) == 0
+        out = capsys.readouterr().out
+        assert re.search(r"^F1 +0\.00 ", out, re.MULTILINE)  # every step is wrong
+        assert re.search(r"^  wrong solutions +100\.00 ", out, re.MULTILINE)
+        assert "a step is wrong if its reward is at most 1" in out
+
+
 def test_a_page(server: RewardServer, capsys: pytest.CaptureFixture[str]) -> None:
     page = Path("page.html")
     page.write_text("mine", encoding="utf-8")

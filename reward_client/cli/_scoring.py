@@ -1,0 +1,73 @@
+"""The options of commands that score the rows of files, and their client."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from reward_client._base.options import BASE_URL_VARIABLE
+from reward_client.cli._calls import head, method
+from reward_client.cli._options import (
+    FurtherOptions,
+    add_recipe_option,
+    add_sample_options,
+    add_server_options,
+    add_wait_option,
+    open_client,
+)
+
+if TYPE_CHECKING:
+    import argparse
+
+    from reward_client import RewardClient
+
+
+def add_url_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the server, or for several with one model."""
+    parser.add_argument(
+        "--url",
+        action="append",
+        help="URL of the server; repeatable for servers of one model; by default the environment "
+        f"variable {BASE_URL_VARIABLE}",
+    )
+
+
+def add_scoring_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the model, its prompts and its rewards."""
+    parser.add_argument(
+        "--head", type=head, metavar="CALL", help='the head, such as "ScalarHead(index=1)"'
+    )
+    parser.add_argument(
+        "--method", type=method, metavar="CALL", help='the method, such as "TokenLogit(0)"'
+    )
+    add_server_options(parser)
+    add_wait_option(parser)
+    add_recipe_option(parser)
+    add_sample_options(parser)
+    parser.add_argument(
+        "--tokenizer",
+        default="server",
+        help='the tokenizer: "server" (default), "local" or "auto" (extra `local`), or the folder '
+        "or hub name of a tokenizer",
+    )
+
+
+@contextmanager
+def open_scoring_client(options: argparse.Namespace) -> Generator[RewardClient]:
+    """Open the client that the options describe, once its server is ready.
+
+    Raises:
+        OptionError: If an option is invalid.
+        ImportError: If an option needs a library that is not installed.
+        RewardClientError: If the server is not ready in time.
+    """
+    chosen: FurtherOptions = {"tokenizer": options.tokenizer}
+    if options.head is not None:
+        chosen["head"] = options.head
+    if options.method is not None:
+        chosen["method"] = options.method
+    with open_client(options.url, options, **chosen) as client:
+        if options.wait > 0:
+            client.wait_until_ready(timeout=options.wait)
+        yield client

@@ -78,6 +78,18 @@ def test_judgebench() -> None:
     assert "a reward does not depend on the order of a pair" in str(evaluation)
 
 
+@pytest.mark.parametrize("first", [1, 0, -1])
+@pytest.mark.parametrize("second", [1, 0, -1])
+def test_the_verdicts_of_a_judge_in_both_orders(first: int, second: int) -> None:
+    # `compute_final_metrics` of JudgeBench: one point for each verdict that equals the label, minus
+    # one for each that is its reverse; a pair with points above 0 is right. The client's reward is
+    # the mean win rate over both orders, where a tie counts one half.
+    points = first + second
+    better = ((1 + first) / 2 + (1 + second) / 2) / 2
+    evaluation = evaluate_scored("judgebench", [judged("A>B", better, 1 - better)])
+    assert evaluation.value == float(points > 0)
+
+
 def test_votes() -> None:
     rows = [
         voted("model_a", 2.0, 1.0, hard_prompt=True, is_code=False),

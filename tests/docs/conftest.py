@@ -6,6 +6,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.metrics import _internal as metrics_internal
+from opentelemetry.util._once import Once
 
 # The plugin provides it only if the package is installed, not if it is only on the path.
 from reward_client.testing.plugin import reward_server
@@ -34,3 +37,7 @@ def surroundings(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REWARD_CLIENT_BASE_URL", stage.server(DEFAULT).url)
     monkeypatch.delenv("REWARD_CLIENT_API_KEY", raising=False)
+    # A process can set each provider once, and the other pages must not print spans.
+    for module, name in ((trace, "_TRACER_PROVIDER"), (metrics_internal, "_METER_PROVIDER")):
+        monkeypatch.setattr(module, name, None)
+        monkeypatch.setattr(module, f"{name}_SET_ONCE", Once())

@@ -38,6 +38,8 @@ from reward_client._telemetry import otel
 from reward_client._version import __version__
 from reward_client.methods import Verdict
 
+from ..docs.pages import DOCS
+from ..docs.tables import written
 from ..support.either import OPENERS, EitherClient, Kind
 from ..support.fake_vllm import BOS, FakeVllm, card
 from ..support.raw_server import (
@@ -51,6 +53,7 @@ from ..support.raw_server import (
 )
 from ..support.scribe import Scribe
 
+PAGE = DOCS / "how-to" / "monitor.md"
 BUSY = response({"error": {"message": "overloaded"}}, 503, {"retry-after": "0"})
 PAIR = Verdict(
     r"\[\[([AB])\]\]",
@@ -514,6 +517,51 @@ def test_no_prompt_and_no_key_is_told(kind: Kind, recorded: Recorded) -> None:
     for secret in SECRETS:
         assert secret not in told
     assert (recorded.spans("score")[0].attributes or {})["gen_ai.response.model"] == "***"
+
+
+def cells(header: str) -> list[list[str]]:
+    """The rows of a table of the page about monitoring; names without their quotes."""
+    rows = written(PAGE, header)
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def names_in(cell: str) -> set[str]:
+    return {name.strip().strip("`") for name in cell.split(",")}
+
+
+def test_the_page_names_all_that_is_told(server: RawServer, recorded: Recorded) -> None:
+    with RewardClient(server.url, model="tiny", retry=2) as client:
+        client.servers()
+        server.plan("/pooling", BUSY)
+        client.score([BOS, 5])
+        server.plan("/pooling", BUSY, BUSY)
+        with pytest.raises(RewardClientError):
+            client.score([BOS, 6])
+    spans = recorded.exporter.get_finished_spans()
+    calls = {key for span in recorded.spans("score") for key in span.attributes or {}}
+    of_any = {key for span in spans for key in span.attributes or {}}
+    requests = {key for span in recorded.spans() for key in span.attributes or {}}
+    told = {name: ["call"] * (name in calls) + ["request"] * (name in requests) for name in of_any}
+    shown = {
+        name.strip("`"): kinds.split(", ")
+        for name, kinds, _ in cells("| Attribute | Span | Meaning |")
+    }
+    assert shown == told
+
+    data = recorded.reader.get_metrics_data()
+    assert data is not None
+    metrics = {
+        each.name: (
+            each.unit,
+            type(each.data).__name__.replace("Sum", "Counter"),
+            {key for point in each.data.data_points for key in point.attributes or {}},
+        )
+        for each in data.resource_metrics[0].scope_metrics[0].metrics
+    }
+    assert metrics == {
+        name.strip("`"): (unit.strip("`"), meaning.partition(":")[0], names_in(attributes))
+        for name, unit, meaning, attributes in cells("| Metric | Unit | Meaning | Attributes |")
+    }
 
 
 def test_a_url_loses_its_user() -> None:

@@ -62,8 +62,10 @@ class Distribution(Reservoir):
     def add(self, *values: float) -> None:
         """Take the next numbers."""
         for value in values:
-            self.low = min(self.low, value)
-            self.high = max(self.high, value)
+            if value < self.low:
+                self.low = value
+            if value > self.high:
+                self.high = value
             super().add(value)
 
     def ranked(self) -> list[float]:

@@ -107,7 +107,7 @@ def calibration(parts: Sequence[tuple[float, Interval]]) -> Drawing:
     """
     drawing = Drawing(_HEIGHT + 30)
     lowest = min([0.5, *(math.floor(part.low * 10) / 10 for _, part in parts)])
-    x_axis = Axis(0.5, 1.0, "probability that the model gives its own choice", whole_percent)
+    x_axis = Axis(0.5, 1.0, "probability of the model's own choice", whole_percent)
     y_axis = Axis(lowest, 1.0, "share of pairs in which the choice is right", whole_percent)
     plot = Plot(drawing, x_axis, y_axis, y_axis.room(), 28)
     plot.draw_grid()

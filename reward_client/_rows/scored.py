@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from reward_client._base.json_values import as_mapping
 from reward_client._rows.layout import Layout
@@ -39,6 +39,9 @@ class Pair:
 def is_right(margin: float) -> float:
     """Return 1 for a margin above 0, 0 for one below, and 0.5 for a tie."""
     return 0.5 if margin == 0 else float(margin > 0)
+
+
+T = TypeVar("T")
 
 
 class RowError(NamedTuple):
@@ -76,15 +79,22 @@ class ScoredRow:
 
     def side(self, name: str) -> list[float | None]:
         """Return the rewards of a side; an empty list if there is no such side."""
-        return [
-            reward
-            for side, reward in zip(self.sample_sides(), self.rewards, strict=True)
-            if side == name
-        ]
+        return self.of_side(name, self.rewards)
 
-    def sample_sides(self) -> list[str | None]:
-        """Return the name of the side of each sample."""
-        return [name for name, count in self.layout.sides for _ in range(_samples(count))]
+    def of_side(self, name: str, values: list[T]) -> list[T]:
+        """Return the values of a side, of one for each sample of the row."""
+        return values[self._places.get(name, slice(0))]
+
+    @cached_property
+    def _places(self) -> Mapping[str | None, slice]:
+        """The places of the samples of each side."""
+        places: dict[str | None, slice] = {}
+        start = 0
+        for name, count in self.layout.sides:
+            end = start + (1 if count is None else count)
+            places[name] = slice(start, end)
+            start = end
+        return places
 
     @cached_property
     def token_counts(self) -> list[float | None]:
@@ -120,10 +130,6 @@ class ScoredRow:
             None if item is None else _row_error(as_mapping(item) or {})
             for item in Layout.read(laid).flat(laid)
         )
-
-
-def _samples(count: int | None) -> int:
-    return 1 if count is None else count
 
 
 def number(value: object) -> float | None:

@@ -130,11 +130,7 @@ class Lengths:
 
 
 def _mean(row: ScoredRow, side: str) -> float:
-    counts = [
-        count
-        for name, count in zip(row.sample_sides(), row.token_counts, strict=True)
-        if name == side and count is not None
-    ]
+    counts = [count for count in row.of_side(side, row.token_counts) if count is not None]
     return sum(counts) / len(counts)
 
 

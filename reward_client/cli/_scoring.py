@@ -36,7 +36,10 @@ def add_url_option(parser: argparse.ArgumentParser) -> None:
 def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for the model, its prompts and its rewards."""
     parser.add_argument(
-        "--head", type=head, metavar="CALL", help='the head, such as "ScalarHead(index=1)"'
+        "--head",
+        type=head,
+        metavar="CALL",
+        help="the head, such as \"ObjectiveHead(['help', 'safety'])\"",
     )
     parser.add_argument(
         "--method", type=method, metavar="CALL", help='the method, such as "TokenLogit(0)"'

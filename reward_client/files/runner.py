@@ -321,14 +321,17 @@ class _Run:
             self._refuse(f"its line {line.position + 1} is not a result")
         identity = result.get("row"), result["digest"]
         if identity != (line.position, self._reader.digest(line)):
-            self._refuse(f"row {line.position} of {self._source.name} has changed")
+            self._refuse(
+                f"row {line.position} of {self._source.name} has changed, or is read by another "
+                "form or other columns"
+            )
         self._reader.note(result)
         return result
 
     def _refuse(self, reason: str) -> NoReturn:
         raise FileError(
-            f"Cannot resume {self._results.path}: {reason}. Restore the original input, or choose "
-            "another output."
+            f"Cannot resume {self._results.path}: {reason}. Restore the original input and "
+            "options, or choose another output."
         )
 
 

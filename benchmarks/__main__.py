@@ -22,7 +22,7 @@ from benchmarks.environment import environment
 from benchmarks.report import RESULTS
 from benchmarks.results import Settings, as_markdown
 
-PARTS = ("overhead", "scaling", "files", "latency", "replicas", "real", "export")
+PARTS = ("overhead", "scaling", "files", "latency", "replicas", "real", "export", "schedules")
 
 
 def main() -> int:

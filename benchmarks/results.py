@@ -33,6 +33,9 @@ COLUMNS = {
     "head_mib": ("the head, MiB", "{:,.1f}"),
     "written_mb": ("written, MB", "{:,.1f}"),
     "on_disk_mb": ("on disk, MB", "{:,.1f}"),
+    "tau": ("Kendall's tau", "{:.2f}"),
+    "same_best": ("same best", "{:.0%}"),
+    "texts": ("texts a prompt", "{:,.0f}"),
 }
 """Titles and formats. A table shows the range of a row's first figure."""
 

@@ -30,8 +30,10 @@ from reward_client import (
     Settings,
     StepHead,
     StepReward,
+    Strength,
     Timeouts,
     TokenizedSample,
+    values,
 )
 from reward_client.files import ScoreSummary, score_file
 from reward_client.recipes import find_recipe
@@ -61,6 +63,17 @@ def synchronous() -> None:
             assert_type(result.reward, Reward | None)
         assert_type(client.rank("2+2?", ["4", "5"]), Ranking)
         assert_type(client.rank(CHAT[:1], ["4"]).best, str)
+        rankings = client.rank_many(["2+2?", CHAT[:1]], iter([["4", "5"], ["4"]]))
+        assert_type(rankings, list[Ranking])
+        assert_type(client.rank_many([], [], on_error="return", progress=True), list[Ranking])
+        assert_type(rankings[0].advantages(scale="none"), list[float | None])
+        assert_type(rankings[0].strengths, tuple[Strength | None, ...])
+        assert_type(values(rankings), list[list[float | None]])
+        assert_type(values(rankings, failed=0.0), list[list[float]])
+        assert_type(values(rankings[0].rewards), list[float | None])
+        assert_type(values(client.stream([CHAT]), failed="raise"), list[float])
+        assert_type(values(client.score_many([CHAT])), list[float | None])
+        assert_type(values(client.score_many([CHAT], on_error="return"), failed=-1), list[float])
         assert_type(client.tokenize(CHAT), TokenizedSample)
         assert_type(client.servers(), tuple[ServerProfile, ...])
         assert_type(client.diagnose(), Diagnosis)
@@ -105,5 +118,6 @@ async def asynchronous(source: AsyncIterator[list[int]]) -> None:
             async for result in results:
                 assert_type(result, ScoreResult)
         assert_type(await client.rank("2+2?", ["4"]), Ranking)
+        assert_type(await client.rank_many(["2+2?"], [["4"]]), list[Ranking])
         assert_type(await client.tokenize(CHAT), TokenizedSample)
         assert_type(await client.servers(), tuple[ServerProfile, ...])

@@ -35,6 +35,14 @@ from reward_client import (
     TokenizedSample,
     values,
 )
+from reward_client.evaluation import (
+    Evaluation,
+    MeasureDifference,
+    ModelComparison,
+    compare,
+    evaluate,
+    evaluate_scored,
+)
 from reward_client.files import ScoreSummary, score_file
 from reward_client.recipes import find_recipe
 
@@ -79,6 +87,13 @@ def synchronous() -> None:
         assert_type(client.diagnose(), Diagnosis)
         assert_type(client.settings(), Settings)
         assert_type(score_file(client, "in.jsonl", Path("out.jsonl")), ScoreSummary)
+        evaluation = evaluate("rewardbench", "in.jsonl", client, scored=Path("out.jsonl"))
+        assert_type(evaluation, Evaluation)
+        assert_type(evaluation.value, float)
+        assert_type(evaluate_scored("rewardbench", client.score_rows([{}])), Evaluation)
+        comparison = compare(evaluation, evaluation, resamples=100, seed=1)
+        assert_type(comparison, ModelComparison)
+        assert_type(comparison.measures, tuple[MeasureDifference, ...])
 
 
 def options(carrier: openai.AsyncOpenAI) -> None:

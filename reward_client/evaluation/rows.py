@@ -47,7 +47,9 @@ class BenchmarkRow:
     @property
     def key(self) -> bytes:
         """A digest of the benchmark's columns, which tells whether two rows are the same."""
-        text = as_json(self.columns, sort_keys=True)
+        # A table holds null for a column that the row of another format lacks.
+        given = {name: value for name, value in self.columns.items() if value is not None}
+        text = as_json(given, sort_keys=True)
         return hashlib.blake2b(text, digest_size=_KEY_BYTES).digest()
 
     def side(self, name: str) -> list[float]:

@@ -37,7 +37,10 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "expected"),
     [
         ("ScalarHead()", ScalarHead()),
-        (" ObjectiveHead(5, weights={'label_0': 1.5}) ", ObjectiveHead(5, weights={"label_0": 1.5})),
+        (
+            " ObjectiveHead(5, weights={'label_0': 1.5}) ",
+            ObjectiveHead(5, weights={"label_0": 1.5}),
+        ),
         ("ObjectiveHead(('a', 'b'))", ObjectiveHead(("a", "b"))),
         ("LinearHead([0.5, -1], bias=2)", LinearHead([0.5, -1], bias=2)),
         (

@@ -122,11 +122,14 @@ def test_other_formats(client: RewardClient, tmp_path: Path, suffix: str) -> Non
 def test_scored_rows_in_parquet(client: RewardClient, tmp_path: Path) -> None:
     rows = benchmark_rows(8)
     rows[5]["rejected"] = "no " * 2000
+    rows[2]["seen"] = "by one row alone"
     source = write(tmp_path / "rewardbench.jsonl", rows)
     lines = evaluate("rewardbench", source, client, allow_failed=True)
     scored = tmp_path / "scored.parquet"
-    assert evaluate("rewardbench", source, client, scored=scored, allow_failed=True) == lines
+    table = evaluate("rewardbench", source, client, scored=scored, allow_failed=True)
+    assert table == lines
     assert evaluate_scored("rewardbench", scored, allow_failed=True) == lines
+    assert compare(lines, table, resamples=100).difference == 0
 
 
 def test_a_folder_of_files(client: RewardClient, tmp_path: Path) -> None:

@@ -11,6 +11,10 @@ _TAIL = 0.01
 _FAR = 2.0
 """Tails longer than the middle by this factor are left out of the edges."""
 
+_SAME = 1e-9
+"""Values with a smaller relative difference count as equal: edges between them have no digits."""
+_TINY = 1e-290
+
 
 def round_step(span: float, most: int) -> float:
     """Return the smallest of 1, 2, 2.5, 5 · 10ⁿ of which at most so many fit into the span."""
@@ -36,11 +40,13 @@ def bin_edges(ranked: Sequence[float], most: int) -> list[float]:
         most: The largest number of bins, at least 3.
 
     Returns:
-        An empty list if all values are equal.
+        An empty list if all values are equal, or nearly.
     """
-    if not ranked or ranked[0] == ranked[-1]:
+    if not ranked:
         return []
     low, high = ranked[0], ranked[-1]
+    if high - low <= max(_SAME * max(abs(low), abs(high)), _TINY):
+        return []
     cut = int(_TAIL * len(ranked))
     middle = ranked[-1 - cut] - ranked[cut]
     if 0 < middle * (1 + _FAR) < high - low:
@@ -48,7 +54,9 @@ def bin_edges(ranked: Sequence[float], most: int) -> list[float]:
     choices = (
         multiples(low, high, round_step(high - low, bins)) for bins in range(most - 2, 0, -1)
     )
-    return next(edges for edges in choices if len(edges) < most)
+    edges = next(edges for edges in choices if len(edges) < most)
+    # Rounding must not leave out the ends.
+    return [min(low, edges[0]), *edges[1:-1], max(high, edges[-1])]
 
 
 def shares(ranked: Sequence[float], edges: Sequence[float]) -> list[float]:

@@ -47,5 +47,26 @@ def test_far_outliers_do_not_hide_the_rest() -> None:
     assert (edges[0], edges[-1]) == (0.0, 10.0)
 
 
+@pytest.mark.parametrize(
+    "ranked",
+    [
+        [-0.3, 1e-300],
+        [0.1, 0.2, 0.30000000000000004],
+        [-1.11, -0.9999999999999999],
+        [1e9, 1e9 + 2],
+        [-1e300, 1e300],
+        [0.0, 1e-200],
+    ],
+)
+def test_rounding_leaves_no_value_out(ranked: list[float]) -> None:
+    for most in (5, 10, 42):
+        assert sum(shares(ranked, bin_edges(ranked, most))) == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("ranked", [[1e9, 1e9 + 2e-7], [0.1, 0.1 + 1e-16], [0.0, 5e-324]])
+def test_values_that_differ_in_their_last_digits_only(ranked: list[float]) -> None:
+    assert bin_edges(ranked, 10) == []
+
+
 def test_equal_values_have_no_bins() -> None:
     assert bin_edges([], 10) == bin_edges([3.0] * 5, 10) == []

@@ -48,8 +48,8 @@ from reward_client._scoring.base import Outcome, reward_or_raise
 from reward_client._scoring.factory import output_spec
 from reward_client._scoring.judge import JudgeScorer
 from reward_client._server.template_look import look_at_template, today_here
-from reward_client._telemetry.observation import ObservedCall
-from reward_client._telemetry.tally import Tally, current_tally
+from reward_client._telemetry.observation import Active, ObservedCall
+from reward_client._telemetry.tally import Tally
 from reward_client.errors import InputError, RewardClientError, RewardTimeoutError
 from reward_client.methods import Messages
 
@@ -402,11 +402,10 @@ class Session:
         try:
             async with deadline:
                 self._calls[deadline] = asyncio.get_running_loop()
-                counting = current_tally.set(self.tally)
                 try:
-                    yield
+                    with Active(self.tally):
+                        yield
                 finally:
-                    current_tally.reset(counting)
                     del self._calls[deadline]
         except TimeoutError as error:
             if isinstance(error, RewardClientError) or not deadline.expired():

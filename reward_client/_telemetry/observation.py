@@ -131,7 +131,7 @@ class ObservedCall:
 
     def active(self) -> AbstractContextManager[None]:
         """Make the requests of the running task, and of each task that it starts, the call's."""
-        return _Active(self._tally, self._span)
+        return Active(self._tally, self._span)
 
     def note(self, outcomes: Sequence[Reward | Exception]) -> None:
         """Note the final outcomes of samples."""
@@ -177,12 +177,17 @@ class ObservedCall:
         self.end()
 
 
-class _Active(AbstractContextManager[None]):
-    """The block in which a call sends its requests."""
+class Active(AbstractContextManager[None]):
+    """The block in which a client sends its requests, for one of its calls or for none.
+
+    Args:
+        tally: The counts of the client.
+        span: The span of the call, if it is recorded.
+    """
 
     __slots__ = ("_attached", "_counting", "_span", "_tally")
 
-    def __init__(self, tally: Tally, span: Span | None) -> None:
+    def __init__(self, tally: Tally, span: Span | None = None) -> None:
         self._tally = tally
         self._span = span
 
@@ -196,6 +201,8 @@ class _Active(AbstractContextManager[None]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if kind is GeneratorExit:  # thrown into a task that was dropped, from any context
+            return
         if self._attached is not None:
             otel.detach(self._attached)
         current_tally.reset(self._counting)

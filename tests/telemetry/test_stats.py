@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import dataclasses
 import os
 import pickle
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +31,8 @@ from reward_client import (
     ServerUnreachableError,
     Timeouts,
 )
+from reward_client._telemetry.observation import Active
+from reward_client._telemetry.tally import Tally, current_tally
 from reward_client.methods import Verdict
 from reward_client.testing import RewardServer
 
@@ -455,6 +458,19 @@ def test_a_request_in_the_batch_of_an_ended_call_is_the_later_caller_s(server: R
     one, two = asyncio.run(main())
     assert (one.scored, two.scored) == (1, 5)
     assert two.requests_by_path == {"/pooling": 5}
+
+
+def test_a_dropped_task_ends_in_another_context() -> None:
+    """The garbage collector throws GeneratorExit into it, wherever it runs."""
+
+    def work() -> Generator[None]:
+        with Active(Tally()):
+            yield
+
+    working = work()
+    contextvars.copy_context().run(next, working)
+    working.close()
+    assert current_tally.get() is None
 
 
 def test_a_closed_client_still_tells(kind: Kind, server: RawServer) -> None:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import assert_type
 
@@ -13,6 +13,7 @@ import openai
 
 from reward_client import (
     AsyncRewardClient,
+    ClientStats,
     Conversation,
     Diagnosis,
     FormattedText,
@@ -27,6 +28,7 @@ from reward_client import (
     ScalarHead,
     ScoreResult,
     ServerProfile,
+    ServerStats,
     Settings,
     StepHead,
     StepReward,
@@ -84,6 +86,8 @@ def synchronous() -> None:
         assert_type(values(client.score_many([CHAT], on_error="return"), failed=-1), list[float])
         assert_type(client.tokenize(CHAT), TokenizedSample)
         assert_type(client.servers(), tuple[ServerProfile, ...])
+        assert_type(client.stats(), ClientStats)
+        assert_type(client.stats().servers, Mapping[str, ServerStats])
         assert_type(client.diagnose(), Diagnosis)
         assert_type(client.settings(), Settings)
         assert_type(score_file(client, "in.jsonl", Path("out.jsonl")), ScoreSummary)
@@ -136,3 +140,4 @@ async def asynchronous(source: AsyncIterator[list[int]]) -> None:
         assert_type(await client.rank_many(["2+2?"], [["4"]]), list[Ranking])
         assert_type(await client.tokenize(CHAT), TokenizedSample)
         assert_type(await client.servers(), tuple[ServerProfile, ...])
+        assert_type(client.stats(), ClientStats)

@@ -22,8 +22,8 @@ LEFT_OUT = (NOTED, "left out")
 REPEATED = (NOTED, "repeated")
 _NOTES = {
     EQUAL: "with equal rewards for a better and a worse answer",
-    LEFT_OUT: "without a winner, which are left out",
-    REPEATED: "that repeat an earlier one, and are left out",
+    LEFT_OUT: "without a winner, left out",
+    REPEATED: "that repeat an earlier one, left out",
 }
 
 
@@ -63,13 +63,14 @@ class Benchmark:
 
     def notes(self, totals: Totals, measures: Sequence[Measure]) -> Iterator[str]:
         """Iterate over what a reader of the table has to know."""
-        present = {measure.path[0] for measure in measures}
+        present = {measure.path[0] for measure in measures if len(measure.path) == 1}
         missing = [part for part in self.parts if part not in present]
         if missing:
-            yield f"no rows of {', '.join(missing)}: {measures[0].name} covers the other parts"
+            parts = ", ".join(missing)
+            yield f"no score of {parts} for lack of rows: {measures[0].name} covers the other parts"
         for slot, note in _NOTES.items():
             if points := totals.share(*slot).points:
-                yield f"{points:,.0f} {self.drawn} {note}"
+                yield f"{self.drawn} {note}: {points:,.0f}"
 
 
 def ordered(groups: Iterable[str], first: Sequence[str]) -> list[str]:

@@ -126,7 +126,11 @@ class ModelComparison:
 
     def _described(self, evaluation: Evaluation) -> str:
         model = one_line(evaluation.model or "a model that the rows do not name")
-        failed = f", {evaluation.failed:,} failed rows count as wrong" if evaluation.failed else ""
+        failed = (
+            f", failed rows, which count as wrong: {evaluation.failed:,}"
+            if evaluation.failed
+            else ""
+        )
         threshold = evaluation.threshold
         return model + ("" if threshold is None else f", threshold {threshold:g}") + failed
 

@@ -48,7 +48,7 @@ def test_best_of_n() -> None:
         "random": (1 / 3 + 2 / 3 + 1 / 4 + 0) / 4,
         "oracle": 3 / 4,
     }
-    assert "1 prompts with equal rewards for a better and a worse answer" in evaluation.notes
+    assert "prompts with equal rewards for a better and a worse answer: 1" in evaluation.notes
 
 
 def test_a_failed_prompt_is_wrong_and_its_baselines_stay() -> None:

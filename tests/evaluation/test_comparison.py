@@ -162,5 +162,5 @@ def test_the_table_says_which_rows_failed_for_whom() -> None:
     a = evaluate_scored("rewardbench", [pair(1.0, 0.5), pair(1.0, 0.5, id=1)])
     b = evaluate_scored("rewardbench", [pair(1.0, 0.5), failed_pair(id=1)], allow_failed=True)
     text = str(compare(a, b))
-    assert "B: a model that the rows do not name, 1 failed rows count as wrong" in text
+    assert "B: a model that the rows do not name, failed rows, which count as wrong: 1" in text
     assert re.search(r"^average +100\.00 +50\.00 +\+50\.00 ", text, re.MULTILINE)

@@ -74,7 +74,7 @@ def test_judgebench() -> None:
         "Math": 1.0,
         "elsewhere": 0.0,
     }
-    assert "1 pairs with equal rewards for a better and a worse answer" in evaluation.notes
+    assert "pairs with equal rewards for a better and a worse answer: 1" in evaluation.notes
     assert "a reward does not depend on the order of a pair" in str(evaluation)
 
 
@@ -100,7 +100,7 @@ def test_votes() -> None:
     ]
     evaluation = evaluate_scored("ppe-human-preference", rows)
     assert values(evaluation) == {"accuracy": 2 / 3, "hard_prompt": 1 / 2, "is_code": 1.0}
-    assert "2 pairs without a winner, which are left out" in evaluation.notes
+    assert "pairs without a winner, left out: 2" in evaluation.notes
 
 
 def test_rmb() -> None:

@@ -31,7 +31,10 @@ def test_sections_are_weighted_by_the_published_counts() -> None:
         "Reasoning/hep-cpp": 1.0,
     }
     assert counts(evaluation)["Chat Hard"] == 3
-    assert "no rows of Chat, Safety: average covers the other parts" in evaluation.notes
+    assert (
+        "no score of Chat, Safety for lack of rows: average covers the other parts"
+        in evaluation.notes
+    )
 
 
 def test_prior_sets_have_half_the_weight_of_a_section() -> None:
@@ -49,7 +52,7 @@ def test_prior_sets_have_half_the_weight_of_a_section() -> None:
 def test_equal_rewards_are_no_win_and_are_counted() -> None:
     evaluation = evaluate_scored("rewardbench", [pair(1.0, 1.0), pair(2.0, 1.0)])
     assert evaluation.value == 0.5
-    assert "1 pairs with equal rewards for a better and a worse answer" in evaluation.notes
+    assert "pairs with equal rewards for a better and a worse answer: 1" in evaluation.notes
 
 
 def test_subsets_of_no_section_are_shown_and_count_nowhere() -> None:

@@ -61,7 +61,10 @@ def test_processbench() -> None:
         "math/wrong solutions": 2 / 4,
         "math/correct solutions": 2 / 3,
     }
-    assert "no rows of olympiadbench, omnimath: F1 covers the other parts" in evaluation.notes
+    assert (
+        "no score of olympiadbench, omnimath for lack of rows: F1 covers the other parts"
+        in evaluation.notes
+    )
     assert "a step is wrong if its reward is at most 0.5" in str(evaluation)
 
 
@@ -75,8 +78,10 @@ def test_another_threshold() -> None:
 
 def test_a_subset_of_one_kind_has_no_f1() -> None:
     whole = [solution(0, [0.1]), solution(-1, [0.9]), solution(-1, [0.9], "gsm8k-1")]
-    table = values(evaluate_scored("processbench", whole))
+    evaluation = evaluate_scored("processbench", whole)
+    table = values(evaluation)
     assert (table["F1"], table["gsm8k/correct solutions"]) == (1.0, 1.0)
+    assert evaluation.notes[0].startswith("no score of gsm8k, olympiadbench, omnimath for lack")
     assert "gsm8k" not in table
     with pytest.raises(EvaluationError, match="no subset has both"):
         evaluate_scored("processbench", whole[1:])
@@ -109,7 +114,7 @@ def test_rows_of_prmbench_with_one_idx_count_once() -> None:
     rows = [process([1], [0.2], idx="a"), process([1], [0.9], idx="a")]
     evaluation = evaluate_scored("prmbench", rows)
     assert counts(evaluation)["PRMScore"] == 1
-    assert "1 rows that repeat an earlier one, and are left out" in evaluation.notes
+    assert "rows that repeat an earlier one, left out: 1" in evaluation.notes
 
 
 def test_steps_after_the_last_one_are_no_steps() -> None:

@@ -21,7 +21,7 @@ def write(path: Path, rows: list[Row]) -> Path:
     return path
 
 
-def test_failed_rows_are_refused_with_their_number_and_the_first_reason() -> None:
+def test_79_failed_rows_are_refused() -> None:
     rows = [pair(2.0, 1.0), failed_pair(), failed_pair(), pair(2.0, 1.0)]
     with pytest.raises(EvaluationError) as raised:
         evaluate_scored("rewardbench", rows)

@@ -323,7 +323,7 @@ def test_steps_are_a_list_of_structs(tmp_path: Path) -> None:
     assert len(from_csv(tmp_path / "out.csv")[1]["step_rewards"]) == 2
 
 
-def test_rows_of_two_layouts(client: RewardClient, fake: FakeVllm, tmp_path: Path) -> None:
+def test_78_rows_of_two_layouts(client: RewardClient, fake: FakeVllm, tmp_path: Path) -> None:
     one, many = {"prompt": "a", "response": "b"}, {"prompt": "a", "responses": ["b", "c"]}
     with RewardServer() as server, RewardClient(server.url) as real:
         source = write_rows(tmp_path / "in.jsonl", [one, many, one])
@@ -474,7 +474,7 @@ def test_a_pipe_is_read_once(client: RewardClient, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["out.parquet", "out.csv", "out/"])
-def test_what_is_there_is_not_overwritten(
+def test_78_what_is_there_is_not_overwritten(
     client: RewardClient, fake: FakeVllm, source: Path, tmp_path: Path, name: str
 ) -> None:
     target = tmp_path / name.rstrip("/")
@@ -523,7 +523,7 @@ def test_the_same_rows_give_the_same_bytes(client: RewardClient, tmp_path: Path)
         assert contents[0] == contents[1], name
 
 
-def test_an_input_that_changes_meanwhile(
+def test_78_an_input_that_changes_meanwhile(
     client: RewardClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write_rows(tmp_path / "in.jsonl", ROWS)

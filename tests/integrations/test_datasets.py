@@ -10,9 +10,9 @@ import datasets
 import pytest
 from datasets import Dataset
 
-from reward_client import InputError, RewardClient, ServerUnreachableError
+from reward_client import AuthenticationError, InputError, RewardClient, ServerUnreachableError
 from reward_client.integrations.datasets import add_rewards
-from reward_client.testing import RewardServer
+from reward_client.testing import Fault, RewardServer
 
 PAIR = {"prompt": "What is 12 + 30?", "chosen": "12 + 30 = 42.", "rejected": "It is 57."}
 LONG = {**PAIR, "rejected": "1" * 3000}
@@ -46,6 +46,10 @@ def port_of(server: RewardServer) -> int:
     return int(server.url.rpartition(":")[2])
 
 
+def server_url(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
+
+
 def test_rewards_are_those_of_score_rows(client: RewardClient, tmp_path: Path) -> None:
     rows = [PAIR, LONG, {**PAIR, "chosen": None}] * 3
     expected = client.score_rows(rows)
@@ -62,7 +66,7 @@ def test_rewards_are_those_of_score_rows(client: RewardClient, tmp_path: Path) -
         assert scored[1]["error"]["rejected"]["type"] == "PromptTooLongError"
 
 
-def test_the_cache_is_of_one_model(tmp_path: Path) -> None:
+def test_77_the_cache_is_of_one_model(tmp_path: Path) -> None:
     dataset = on_disk(tmp_path / "data", [{**PAIR, "id": str(n)} for n in range(20)])
     with RewardServer() as server:
         port = port_of(server)
@@ -93,13 +97,15 @@ def test_the_cache_is_of_one_form(client: RewardClient, tmp_path: Path) -> None:
     assert response[0]["reward"] != answer[0]["reward"]
 
 
-def test_failures_of_the_server_are_not_cached(tmp_path: Path) -> None:
+def test_77_failures_of_the_server_are_not_cached(tmp_path: Path) -> None:
     dataset = on_disk(tmp_path / "data", [PAIR] * 5)
-    with RewardServer() as server:
-        port = port_of(server)
-        client = RewardClient(server.url, retry=1)
+    with RewardServer() as server, RewardClient(server.url, retry=1) as client:
         client.settings()
-    with client, pytest.raises(ServerUnreachableError):
+        server.inject(Fault.status(401), path="/pooling", times=20)
+        with pytest.raises(AuthenticationError):
+            add_rewards(dataset, client)
+        port = port_of(server)
+    with RewardClient(server_url(port), retry=1) as client, pytest.raises(ServerUnreachableError):
         add_rewards(dataset, client)
     with RewardServer(port=port) as server, RewardClient(server.url) as client:
         assert add_rewards(dataset, client)["error"][:] == [None] * 5

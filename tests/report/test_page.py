@@ -35,7 +35,7 @@ def page(report: Report) -> Page:
     return report(*ROWS, *rows, by="subset", title=EVIL + RTL)
 
 
-def test_texts_stay_texts(page: Page) -> None:
+def test_80_texts_stay_texts(page: Page) -> None:
     assert "<script" not in page.html
     assert "<img" not in page.html
     assert page.words.count("<script>alert(1)</script>") >= 3

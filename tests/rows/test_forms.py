@@ -368,7 +368,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_a_row_cannot_mean(name: str) -> None:
+def test_76_what_a_row_cannot_mean(name: str) -> None:
     row, says = REFUSED[name]
     with pytest.raises(InputError) as caught:
         read_row(row)

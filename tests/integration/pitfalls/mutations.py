@@ -3002,6 +3002,110 @@ PITFALLS: dict[int, Pitfall] = {
             ),
         ),
     ),
+    76: Pitfall(
+        "A row of a data set is scored as another conversation than its columns mean, or a column "
+        "of its data is overwritten",
+        (
+            Mutation(
+                "The client refuses a row with two forms, and says which.",
+                "_rows/forms.py",
+                "    if len(found) != 1:\n",
+                "    if not found:\n",
+                ("rows/test_forms.py::test_76_what_a_row_cannot_mean",),
+            ),
+            Mutation(
+                "A prompt beside messages must be a copy of them.",
+                "_rows/readers.py",
+                "        if not is_copy(fields, prompt, turns):\n",
+                "        if not prompt:\n",
+                ("rows/test_forms.py::test_76_what_a_row_cannot_mean",),
+            ),
+            Mutation(
+                "It refuses a row with a column of the name of an added one.",
+                "_rows/results.py",
+                "    taken = [name for name in added if name in {*names}]\n",
+                "    taken: list[str] = []\n",
+                (
+                    "rows/test_score_rows.py::test_what_is_refused_at_once",
+                    "files/test_formats.py::test_a_column_of_an_added_name_is_refused",
+                ),
+            ),
+        ),
+        "A column that no list of names knows is not read. The summary of a file names it.",
+    ),
+    77: Pitfall(
+        "The cache of `datasets` gives the rewards of an earlier model, since a client looks the "
+        "same whatever model is behind its URL",
+        (
+            Mutation(
+                "The fingerprint of `add_rewards` holds all that the rewards depend on.",
+                "integrations/datasets.py",
+                "_fingerprint(data, model, form, columns)",
+                "_fingerprint(data, form, columns)",
+                ("integrations/test_datasets.py::test_77_the_cache_is_of_one_model",),
+            ),
+            Mutation(
+                "A failure by a fault of the server is raised, and no cache holds it.",
+                "integrations/datasets.py",
+                'outcome.fault == "server"',
+                'outcome.fault == ""',
+                ("integrations/test_datasets.py::test_77_failures_of_the_server_are_not_cached",),
+            ),
+        ),
+        "A `map` of your own with a client has no such fingerprint.",
+    ),
+    78: Pitfall(
+        "A file in a format with typed columns holds the rewards of other rows, or loses rewards "
+        "that do not fit its column",
+        (
+            Mutation(
+                "The output is not written if the input has changed since the run began.",
+                "files/outputs/assembly.py",
+                "        if _state_of(self._source) != self._state:\n",
+                "        if not self._state:\n",
+                ("files/test_formats.py::test_78_an_input_that_changes_meanwhile",),
+            ),
+            Mutation(
+                "A row whose rewards do not fit the column of those before it is not scored.",
+                "files/rows.py",
+                "                self.layout.check(read.layout)\n",
+                "                pass\n",
+                ("files/test_formats.py::test_78_rows_of_two_layouts",),
+            ),
+            Mutation(
+                "It writes over no file that an earlier run did not write.",
+                "files/runner.py",
+                "    if output.is_assembled and exists:\n",
+                "    if output.is_assembled and not exists:\n",
+                ("files/test_formats.py::test_78_what_is_there_is_not_overwritten",),
+            ),
+        ),
+    ),
+    79: Pitfall(
+        "A benchmark's score rises, since the rows that failed are left out",
+        (
+            Mutation(
+                "The client refuses to compute the score, and says why the rows failed.",
+                "evaluation/runner.py",
+                "    counted.refuse_failed(allow_failed=allow_failed)\n",
+                "    counted.refuse_failed(allow_failed=True)\n",
+                ("evaluation/test_rows.py::test_79_failed_rows_are_refused",),
+            ),
+        ),
+    ),
+    80: Pitfall(
+        "Markup in the data runs in the report",
+        (
+            Mutation(
+                "All texts of the data are escaped.",
+                "_pages/page.py",
+                r"""    return escape(printable(re.sub(r"\r\n?", "\n", text)))
+""",
+                "    return printable(text)\n",
+                ("report/test_page.py::test_80_texts_stay_texts",),
+            ),
+        ),
+    ),
 }
 
 if __name__ == "__main__":

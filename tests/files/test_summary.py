@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from reward_client import InputError, RewardClient
@@ -17,8 +18,9 @@ from reward_client.files import ScoreSummary, score_file
 from reward_client.files import groups as groups_module
 from reward_client.files.runner import score_stream
 from reward_client.files.tally import Tally
-from reward_client.testing import Fault, RewardServer
+from reward_client.testing import RewardServer
 
+from ..support.fake_vllm import FakeVllm
 from .conftest import Connect, read_rows, token_rows, write_rows
 
 QUESTION = {"role": "user", "content": "What is 12 + 30?"}
@@ -296,14 +298,18 @@ def test_groups_of_a_stream(server: RewardServer, tmp_path: Path) -> None:
     assert len(read_rows(tmp_path / "out")) == 30
 
 
-def test_a_stopped_run_counts_the_same(server: RewardServer, tmp_path: Path) -> None:
-    source = write_rows(tmp_path / "in.jsonl", pair_rows())
-    with RewardServer() as failing, RewardClient(failing.url) as client:
-        client.settings()
-        failing.inject(Fault.status(401), path="/pooling", times=4)
-        summary = score_file(client, source, tmp_path / "out.jsonl", by="subset")
-        assert summary.failed > 0
-        again = score_file(client, source, tmp_path / "out.jsonl", by="subset", retry_failed=True)
-    with RewardClient(server.url) as client:
-        whole = score_file(client, source, tmp_path / "whole.jsonl", by="subset")
+def test_a_retried_run_counts_the_same(
+    client: RewardClient, fake: FakeVllm, tmp_path: Path
+) -> None:
+    rows = [{**row, "subset": n % 3} for n, row in enumerate(token_rows(30))]
+    source = write_rows(tmp_path / "in.jsonl", rows)
+    client.servers()
+    failed = httpx.Response(500, json={"error": {"message": "no", "code": 500}})
+    fake.before = lambda request: failed if request.url.path == "/pooling" else None
+    summary = score_file(client, source, tmp_path / "out.jsonl", by="subset")
+    assert [group.failed for group in summary.groups] == [10, 10, 10]
+    fake.before = lambda request: None
+    again = score_file(client, source, tmp_path / "out.jsonl", by="subset", retry_failed=True)
+    whole = score_file(client, source, tmp_path / "whole.jsonl", by="subset")
     assert facts(again) == facts(whole)
+    assert whole.failed == 0

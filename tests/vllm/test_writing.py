@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from reward_client import (
+    ActivationError,
     BadRequestError,
     GenerationError,
     Reward,
@@ -242,27 +243,12 @@ def test_a_verdict(bench: Bench, writer: str, kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", OPENERS)
-def test_an_expected_verdict(writer: str, kind: Kind) -> None:
-    """The mean over the digits at the last digit's place, by a plain request to the same server."""
+def test_an_expected_verdict_of_logits(writer: str, kind: Kind) -> None:
+    """This server reports logits: its digits have no probability, and the texts stay readable."""
     digits = {str(digit): float(digit) for digit in range(10)}
     prompt = "{conversation}\n\nAnswer: {response}\n\nMark the answer from 1 to 9."
     method = Verdict(r"(\d)", prompt, values=digits, expected=True, max_tokens=ROOM)
     with closing(OPENERS[kind](writer, method=method)) as client:
-        for chat in CHATS:
-            (outcome,) = client.score_many([chat], on_error="return")
-            if not isinstance(outcome, Reward):
-                assert isinstance(outcome, GenerationError)
-                continue
-            body = {"model": MODEL_NAME, "prompt": [*client.tokenize(chat).token_ids]}
-            body |= {"max_tokens": ROOM, "temperature": 0, "repetition_penalty": 1.0}
-            answer = httpx.post(
-                f"{writer}/v1/completions", json={**body, "logprobs": 20}, timeout=60
-            )
-            (choice,) = answer.json()["choices"]
-            assert outcome.critiques == (choice["text"],)
-            told = choice["logprobs"]
-            place = max(n for n, token in enumerate(told["tokens"]) if token.strip() in digits)
-            top = told["top_logprobs"][place].items()
-            chances = {token: exp(number) for token, number in top if token.strip() in digits}
-            wanted = sum(digits[token.strip()] * chance for token, chance in chances.items())
-            assert outcome.value == pytest.approx(wanted / sum(chances.values()), abs=0.05)
+        outcomes = client.score_many(CHATS, on_error="return")
+    assert any(isinstance(outcome, ActivationError) for outcome in outcomes)
+    assert all(isinstance(outcome, ActivationError | GenerationError) for outcome in outcomes)

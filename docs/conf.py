@@ -40,6 +40,9 @@ nitpick_ignore_regex = [
     ("py:class", r"RouteChoice|ServerActivation|_Errors"),
     ("py:class", r"BaseUrl|LogprobsMode|Method|SharedOptions|TokenizerChoice|(os\.)?PathLike"),
     ("py:class", r"reward_client\._base\.arrays\.Array"),
+    ("py:class", r"reward_client\._rows\.tables\.(ColumnTable|Frame|TableT)"),
+    ("py:class", r"reward_client\.evaluation\.(rows\.BenchmarkRow|units\.(Totals|Unit))"),
+    ("py:class", r"datetime"),
     ("py:class", r"reward_client\.recipes\.schema\.(\w+Table|Turn|Digest)"),
 ]
 

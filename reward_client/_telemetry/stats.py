@@ -78,8 +78,8 @@ class ClientStats:
         failures: The number of these samples by the class name of the error.
         faults: The number of these samples by `RewardClientError.fault`, ``"sample"`` or
             ``"server"``.
-        tokens: The sum of `Reward.token_count` over the scored samples. A sample whose tokens only
-            the server knows counts none.
+        tokens: The sum of ``Reward.token_count`` over the scored samples. A sample whose tokens
+            only the server knows counts none.
         requests: The number of HTTP requests, those that failed included.
         requests_by_path: The same by the path, such as ``"/pooling"``.
         retries: The number of requests that repeated a failed one at the same server.

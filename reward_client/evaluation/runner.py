@@ -43,8 +43,8 @@ def evaluate(
         name: The name of the benchmark, such as ``"rewardbench"``.
         source: Its file as its authors publish it, or a folder of such files.
         client: The client that scores the rows.
-        scored: The file for the scored rows, as for `score_file`. By default it lies beside the
-            source, is of JSON lines, and its name ends with ``.scored.jsonl``.
+        scored: The file for the scored rows, as for `reward_client.files.score_file`. By default
+            it lies beside the source, is of JSON lines, and its name ends with ``.scored.jsonl``.
         threshold: The reward up to which a step is wrong; by default the benchmark's own.
         allow_failed: Count failed rows as wrong, instead of refusing to compute a score.
         retry_failed: Score rows again that failed in an earlier run.
@@ -53,9 +53,9 @@ def evaluate(
     Raises:
         InputError: If an argument is invalid, or if the file belongs to another benchmark.
         EvaluationError: If rows failed, or do not fit the benchmark.
-        FileError: As in `score_file`.
-        ImportError: As in `score_file`.
-        RewardClientError: As in `score_file`.
+        FileError: As in `reward_client.files.score_file`.
+        ImportError: As in `reward_client.files.score_file`.
+        RewardClientError: As in `reward_client.files.score_file`.
     """
     benchmark = benchmark_of(name)
     check_options(benchmark, threshold, allow_failed=allow_failed)
@@ -76,7 +76,8 @@ def evaluate_scored(
 
     Args:
         name: The name of the benchmark, such as ``"rewardbench"``.
-        scored: A file that `score_file` or `evaluate` wrote, or rows of ``client.score_rows``.
+        scored: A file that `reward_client.files.score_file` or `evaluate` wrote, or rows of
+            ``client.score_rows``.
         threshold: The reward up to which a step is wrong; by default the benchmark's own.
         allow_failed: Count failed rows as wrong, instead of refusing to compute a score.
 

@@ -85,16 +85,16 @@ def score_file(
     Args:
         client: The client that scores the rows.
         source: A file, a folder of files, or several, in their order: JSON lines, a JSON array,
-            CSV, Parquet, Arrow, or a data set of `datasets` on disk. Texts may be compressed with
+            CSV, Parquet, Arrow, or a data set of ``datasets`` on disk. Texts may be compressed with
             gzip or zstd.
         destination: The output: all columns of the rows, in the same order, with their rewards. Its
             name gives the format: ``.parquet``, ``.arrow``, ``.csv``, ``.tsv``, ``.json`` (an
-            array), ``.jsonl.gz``, ``.jsonl.zst``, a folder of `datasets` if it ends with a slash,
+            array), ``.jsonl.gz``, ``.jsonl.zst``, a folder of ``datasets`` if it ends with a slash,
             and otherwise JSON lines. The settings of the run are written beside it
             (``….settings.json``), and unless it is of plain JSON lines its results as well
             (``….rewards.jsonl``).
-        form: As in `RewardClient.score_rows`.
-        columns: As in `RewardClient.score_rows`.
+        form: As in `reward_client.RewardClient.score_rows`.
+        columns: As in `reward_client.RewardClient.score_rows`.
         retry_failed: Score rows again that failed in an earlier run.
         progress: Show a progress bar.
         by: The name of a column. The summary counts the rows of each of its values apart.
@@ -170,8 +170,8 @@ def score_stream(
         client: The client that scores the rows.
         source: The input, as for `score_file`.
         stream: The output. Each line is flushed.
-        form: As in `RewardClient.score_rows`.
-        columns: As in `RewardClient.score_rows`.
+        form: As in `reward_client.RewardClient.score_rows`.
+        columns: As in `reward_client.RewardClient.score_rows`.
         progress: Show a progress bar.
         by: As in `score_file`.
 

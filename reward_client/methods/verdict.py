@@ -35,7 +35,7 @@ class Verdict(GeneratingMethod):
       over all other responses, from 0 to 1; a tie counts half.
     * ``"circular"`` compares each response with its two neighbors on a circle, in the order of the
       responses: n pairs (one pair of two responses). The reward is the win rate as well. For a pair
-      that was not compared, the probability by `Ranking.strengths` takes the place of the share.
+      that was not compared, the probability by ``Ranking.strengths`` takes the place of the share.
     * A number compares so many pairs, at most all, with the same reward. The pairs come from a
       circle, in an order that ``seed`` shuffles: first neighbors, then responses two places apart,
       and so on. They connect all responses, and the numbers of pairs of two responses differ by two

@@ -9,6 +9,7 @@ from reward_client._base.results import Reward, ScoreResult
 from reward_client._base.samples import Sample
 from reward_client._rows.forms import Columns
 from reward_client._rows.grouping import Grouping
+from reward_client._rows.layout import OneLayout
 from reward_client._rows.scoring import (
     RowInProgress,
     Rows,
@@ -29,6 +30,7 @@ class RowsCall:
         form: The name of their form; None to recognize it.
         columns: The only columns to read.
         refuses_first: False if the first row may be unreadable, as any other.
+        layout: The layout that all rows must have; None for that of a table, or for any.
 
     Raises:
         InputError: If an option is invalid, or these are no rows.
@@ -41,6 +43,7 @@ class RowsCall:
         columns: Columns | None,
         *,
         refuses_first: bool = True,
+        layout: OneLayout | None = None,
     ) -> None:
         check_options(form, columns)
         self._table = rows
@@ -50,7 +53,9 @@ class RowsCall:
             each = cast("Iterable[Mapping[str, object]]", rows)
         else:
             each = self._library.rows(rows)
-        reading = rows_in_progress(each, form, columns, refuses_first=refuses_first)
+            if self._library.is_typed:
+                layout = OneLayout()
+        reading = rows_in_progress(each, form, columns, refuses_first=refuses_first, layout=layout)
         self._rows = Rows(reading, keeps_given=self._library is None)
 
     def samples(self) -> Iterator[Sample]:
@@ -63,9 +68,8 @@ class RowsCall:
         """Return the rows with the added columns, as they were given: a list or a table."""
         if self._library is None:
             return self._rows.results(outcomes)
-        return cast(
-            "AnyTable", self._library.extended(self._table, as_columns(self.added(outcomes)))
-        )
+        columns = as_columns(self.added(outcomes), is_typed=self._library.is_typed)
+        return cast("AnyTable", self._library.extended(self._table, columns))
 
     def added(self, outcomes: Sequence[Reward | RewardClientError]) -> list[dict[str, object]]:
         """Return the added columns of each row."""

@@ -10,6 +10,7 @@ import functools
 import re
 from collections.abc import Mapping
 
+from reward_client._rows.fields import NUMBERS
 from reward_client._rows.names import READ
 from reward_client.errors import InputError
 
@@ -98,7 +99,7 @@ def _advice(name: str) -> str | None:
     words = [word.lower() for word in _WORD.findall(name)]
     usual = _WITHOUT_SEPARATORS.get("".join(words), "_".join(words))
     if usual in READ:
-        return f"Name it {usual}"
+        return f"Name it {usual}" if usual != name else "Name the form to read (form=)"
     found = _NAME.fullmatch(usual)
     if found is None:
         return None
@@ -113,4 +114,4 @@ def _advice(name: str) -> str | None:
 
 def _is_number(value: object, advice: str) -> bool:
     """Return True for a count, a mark or an answer to yes or no, which no model sees."""
-    return isinstance(value, int | float) and not (isinstance(value, bool) and advice in _SWITCHES)
+    return isinstance(value, NUMBERS) and not (isinstance(value, bool) and advice in _SWITCHES)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
+from decimal import Decimal
 
 from reward_client._base.arrays import to_builtin
+
+NUMBERS = (int, float, Decimal)
 
 _MISSING = ("NAType", "NaTType")
 """The classes of missing values in pandas; other libraries have None, and NaN in numbers."""
@@ -13,27 +16,29 @@ _MISSING = ("NAType", "NaTType")
 class Fields:
     """The fields of a row that have a value, and can be a part of a sample: no number is one.
 
-    Tables hold null for a field that a row lacks, and often an empty text, list or object.
+    Tables hold null for a field that a row lacks, and often an empty text, list or object. Values
+    of other libraries become Python's own.
 
     Args:
         row: The row. Keys that are no text are names in their text form.
     """
 
     def __init__(self, row: Mapping[str, object]) -> None:
-        self._values = {str(name): value for name, value in row.items() if not _is_missing(value)}
+        plain = ((str(name), to_builtin(value)) for name, value in row.items())
+        self._values = {name: value for name, value in plain if not _is_missing(value)}
         self._taken: set[str] = set()
 
     def __contains__(self, name: object) -> bool:
         value = self._values.get(str(name))
-        return value is not None and not isinstance(value, int | float)
+        return value is not None and not isinstance(value, NUMBERS)
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in self._values if name in self)
 
     def take(self, name: str) -> object:
-        """Return the value of a field as Python's own objects, and note that it was read."""
+        """Return the value of a field, and note that it was read."""
         self._taken.add(name)
-        return to_builtin(self._values.get(name))
+        return self._values.get(name)
 
     def present(self, names: Iterable[str]) -> list[str]:
         """Return those of the names with a value. A number is a fact about such a field."""
@@ -62,4 +67,4 @@ def is_empty(value: object) -> bool:
 def _is_missing(value: object) -> bool:
     if value is None or type(value).__name__ in _MISSING:
         return True
-    return isinstance(value, float) and value != value
+    return isinstance(value, float | Decimal) and value != value

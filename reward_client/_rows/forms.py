@@ -189,6 +189,10 @@ def _preference_columns(present: tuple[str, ...]) -> list[str]:
     return [name for name in (*names.CHOSEN, *names.REJECTED) if name in present]
 
 
+def _compared_columns(present: tuple[str, ...]) -> list[str]:
+    return [*chain.from_iterable(names.compared(present))]
+
+
 def _step_columns(present: tuple[str, ...]) -> list[str]:
     """Return the column of the steps. The labels of TRL's sets tell them from responses."""
     if names.STEPS in present:
@@ -206,7 +210,9 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "response": Form("prompt with response", _response_columns, readers.read_response),
         "responses": Form("prompt with responses", _named(names.RESPONSES), readers.read_responses),
         "preference": Form("chosen with rejected", _preference_columns, readers.read_preference),
-        "comparison": Form("response_a with response_b", names.compared, readers.read_comparison),
+        "comparison": Form(
+            "response_a with response_b", _compared_columns, readers.read_comparison
+        ),
         "steps": Form("problem with steps", _step_columns, readers.read_steps),
     }
 )

@@ -90,7 +90,7 @@ class OneLayout:
                 raise InputError(
                     f"Cannot write the rewards of this row ({_described(lists)}) into the column "
                     f"of the rows before it ({_described(self.lists)}). Name the form of the rows "
-                    "(form=), or write JSON lines."
+                    "(form=), or use a list of rows or JSON lines, where each may have its own."
                 )
         self.lists |= lists
 

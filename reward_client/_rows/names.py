@@ -59,14 +59,14 @@ READ = frozenset(
 )
 
 
-def compared(names: Iterable[str]) -> list[str]:
-    """Return the columns of compared responses, such as response_a and response_b.
+def compared(names: Iterable[str]) -> list[list[str]]:
+    """Return groups of columns of compared responses, such as response_a and response_b.
 
     Returns:
-        An empty list unless two or more names differ in their last letter or number only.
+        Each group has two or more names that differ in their last letter or number only.
     """
     stems: dict[str, list[str]] = {}
     for name in names:
         if found := _COMPARED.fullmatch(name):
             stems.setdefault(found[1], []).append(name)
-    return max(stems.values(), key=len) if any(len(each) > 1 for each in stems.values()) else []
+    return [group for group in stems.values() if len(group) > 1]

@@ -8,7 +8,7 @@ from reward_client._base.json_values import as_sequence
 from reward_client._base.samples import Message
 from reward_client._rows import names
 from reward_client._rows.fields import Fields
-from reward_client._rows.turns import are_equal, text_of, turns_of
+from reward_client._rows.turns import are_equal, is_list_of_texts, json_value, text_of, turns_of
 from reward_client.errors import InputError
 
 
@@ -80,7 +80,9 @@ def _earlier(fields: Fields) -> list[Message]:
     """Return the turns of `history`: messages, or pairs of a prompt and its response."""
     if "history" not in fields.filled(["history"]):
         return []
-    value = fields.take("history")
+    value = json_value(fields.take("history"))
+    if value == []:
+        return []
     turns = turns_of(value)
     if turns is not None:
         return turns
@@ -100,6 +102,11 @@ def _turns(name: str, value: object) -> list[Message]:
     turns = turns_of(value)
     if turns is not None:
         return turns
+    if is_list_of_texts(value):
+        raise InputError(
+            f"Cannot read {name}: it is a JSON list of texts, which may be one text or several "
+            'turns. Write messages: [{"role": "user", "content": …}].'
+        )
     text = text_of(value)
     if text is not None:
         return [_user(text)]

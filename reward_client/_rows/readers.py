@@ -12,7 +12,7 @@ from reward_client._rows import names
 from reward_client._rows.fields import Fields
 from reward_client._rows.images import with_images
 from reward_client._rows.prompts import is_copy, prompt_turns, with_system_message
-from reward_client._rows.turns import json_value, text_of, turns_of
+from reward_client._rows.turns import are_equal, is_list_of_texts, json_value, text_of, turns_of
 from reward_client.errors import InputError
 
 _NUMBER = re.compile(r"\A(?:Step\s*)?\d+\.\s*", re.IGNORECASE)
@@ -102,7 +102,13 @@ def _preference_beside_messages(fields: Fields, chosen: str, rejected: str) -> l
 def read_comparison(fields: Fields) -> list[Side]:
     before = prompt_turns(fields)
     sides: list[Side] = []
-    for column in names.compared(tuple(fields)):
+    columns, *others = names.compared(tuple(fields))
+    if others:
+        raise InputError(
+            f"Cannot tell which are compared: {' and '.join(columns)}, or "
+            f"{' and '.join(others[0])}. Name the columns to read (columns=)."
+        )
+    for column in columns:
         samples, many = _answers(fields, before, fields.take(column))
         sides.append((column, samples, many))
     return sides
@@ -158,12 +164,25 @@ def _answers(
     fields: Fields, before: Sequence[Message] | None, value: object
 ) -> tuple[list[Sample], bool]:
     """Return the samples of a side, and True if it is a list of answers and not a single one."""
-    items = None if turns_of(value) is not None else as_sequence(json_value(value))
+    items = None if turns_of(value) is not None else _listed(value)
     if items is None:
         return [_answered(fields, before, value)], False
     if not items:
         raise InputError("A side without a response cannot be scored.")
     return [_answered(fields, before, item) for item in items], True
+
+
+def _listed(value: object) -> Sequence[object] | None:
+    """Return the items of a side that is a list; None for a single answer, such as JSON."""
+    if not isinstance(value, str):
+        return as_sequence(value)
+    if is_list_of_texts(value):
+        raise InputError(
+            "Cannot read a side that is a JSON list of texts: it may be one answer, or several. "
+            'Write a list, or [{"role": "assistant", "content": …}].'
+        )
+    items = as_sequence(json_value(value))
+    return items if items and all(turns_of(item) is not None for item in items) else None
 
 
 def _answered(fields: Fields, before: Sequence[Message] | None, answer: object) -> Conversation:
@@ -181,7 +200,7 @@ def _answered(fields: Fields, before: Sequence[Message] | None, answer: object) 
             )
     if before is None:
         return _sample(fields, last)
-    if last[: len(before)] == [*before] and len(last) > len(before):
+    if are_equal(last[: len(before)], before) and len(last) > len(before):
         return _sample(fields, last)
     if last[0].get("role") != "assistant":
         raise InputError(
@@ -198,17 +217,20 @@ def _sample(fields: Fields, turns: Sequence[Message]) -> Conversation:
 
 
 def _template(fields: Fields) -> dict[str, Any]:
+    """Return what a chat template sees beside the turns. A table has empty values for nothing."""
     return {
-        "tools": json_value(fields.take(names.TOOLS)),
-        "chat_template_kwargs": json_value(fields.take(names.TEMPLATE_ARGUMENTS)),
+        name: (json_value(fields.take(name)) or None) if fields.filled([name]) else None
+        for name in (names.TOOLS, names.TEMPLATE_ARGUMENTS)
     }
 
 
 def _refuse_others(fields: Fields, name: str) -> None:
     """Refuse columns beside text and token IDs, which hold the whole prompt."""
-    others = fields.filled(names.READ - {name})
+    others = fields.filled((names.READ | {"role"}) - {name})  # OASST has one message in each row
     if others:
-        raise InputError(f"Cannot combine {name} with {', '.join(sorted(others))}.")
+        raise InputError(
+            f"Cannot combine {name} with {', '.join(sorted(others))}: it is the whole conversation."
+        )
 
 
 def _one_of(fields: Fields, choices: Sequence[str]) -> object:

@@ -13,6 +13,7 @@ from reward_client._base.samples import Sample
 from reward_client._base.wording import describe_type
 from reward_client._rows.forms import FORMS, Columns, ReadRow, read_row
 from reward_client._rows.grouping import Outcome
+from reward_client._rows.layout import OneLayout
 from reward_client._rows.results import RESULTS, error_object, refuse_clash, result_columns
 from reward_client._rows.tables import Values
 from reward_client.errors import InputError
@@ -77,15 +78,23 @@ def rows_in_progress(
     columns: Columns | None,
     *,
     refuses_first: bool = True,
+    layout: OneLayout | None = None,
 ) -> Iterator[RowInProgress]:
     """Read rows.
+
+    Args:
+        rows: The rows.
+        form: The name of their form; None to recognize it.
+        columns: The only columns to read.
+        refuses_first: False if the first row may be unreadable, as any other.
+        layout: The layout that all rows must have; None if each may have its own.
 
     Raises:
         InputError: If the first row cannot be read, and ``refuses_first`` is True: the others are
             most likely like it.
     """
     for position, row in enumerate(rows):
-        read = _read(row, form, columns)
+        read = _read(row, form, columns, layout)
         if position == 0 and refuses_first and read.error is not None:
             raise read.error
         yield read
@@ -108,14 +117,20 @@ def refuse_other_than_rows(rows: object) -> None:
         raise InputError(f"An iterable of rows is expected, not {describe_type(rows)}.")
 
 
-def _read(row: object, form: str | None, columns: Columns | None) -> RowInProgress:
-    given = as_mapping(row)
-    if given is None:
+def _read(
+    row: object, form: str | None, columns: Columns | None, layout: OneLayout | None
+) -> RowInProgress:
+    mapping = as_mapping(row)
+    if mapping is None:
         error = InputError(f"A row is a mapping of columns, not {describe_type(row)}.")
         return RowInProgress({}, None, error)
+    given = dict(mapping)  # the caller may change the row before its rewards are known
     try:
         refuse_clash(given)
-        return RowInProgress(given, read_row(given, form, columns), None)
+        read = read_row(given, form, columns)
+        if layout is not None:
+            layout.check(read.layout)
+        return RowInProgress(given, read, None)
     except InputError as error:
         return RowInProgress(given, None, error)
 
@@ -158,7 +173,17 @@ class Rows:
         return [{**row.given, **columns} for row, columns in added]
 
 
-def as_columns(results: Sequence[Mapping[str, object]]) -> Values:
-    """Return added columns as lists, without those that no row has."""
+def as_columns(results: Sequence[Mapping[str, object]], *, is_typed: bool) -> Values:
+    """Return added columns as lists, without those that no row has.
+
+    Args:
+        results: The added columns of each row.
+        is_typed: True if all values of a column must have one layout.
+    """
+    if is_typed:
+        layout = OneLayout()
+        for row in results:
+            layout.note(row)
+        results = [layout.laid(row) for row in results]
     present = {*_ALWAYS}.union(*results)
     return {name: [row.get(name) for row in results] for name in RESULTS if name in present}

@@ -48,11 +48,13 @@ class Library:
         names: Returns the names of the columns.
         rows: Iterates over the rows.
         extended: Returns the table with further columns.
+        is_typed: True if all values of a column must have one layout.
     """
 
     names: Callable[[Any], Iterable[object]]
     rows: Callable[[Any], Iterator[Mapping[str, object]]]
     extended: Callable[[Any, Values], Any]
+    is_typed: bool = True
 
 
 def library_of(table: object) -> Library | None:
@@ -67,8 +69,8 @@ def library_of(table: object) -> Library | None:
         raise InputError(f"Cannot score {describe_type(table)}. {_OTHERS[found]}")
     library = _LIBRARIES.get(found)
     if library is not None:
-        names = [*library.names(table)]
-        twice = {str(name) for name in names if names.count(name) > 1}
+        names = [str(name) for name in library.names(table)]
+        twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise InputError(f"Cannot score a table with two columns {min(twice)!r}. Rename one.")
     return library
@@ -128,7 +130,9 @@ def _dataset_extended(dataset: Any, values: Values) -> Any:
 
 
 _LIBRARIES: Mapping[tuple[str, str], Library] = {
-    ("pandas", "DataFrame"): Library(lambda f: f.columns, _pandas_rows, _pandas_extended),
+    ("pandas", "DataFrame"): Library(
+        lambda f: f.columns, _pandas_rows, _pandas_extended, is_typed=False
+    ),
     ("polars", "DataFrame"): Library(
         lambda f: f.columns, lambda f: f.iter_rows(named=True), _polars_extended
     ),

@@ -1,4 +1,4 @@
-"""The turns that a value of a row stands for: OpenAI's form, ShareGPT's, or Anthropic's strings."""
+"""The turns that a value of a row stands for: OpenAI's form, ShareGPT's, or a text with markers."""
 
 from __future__ import annotations
 
@@ -28,11 +28,21 @@ _SHAREGPT: Mapping[str, str] = MappingProxyType(
 _TEXTS = ("content", "value", "response", "answer", "completion", "output", "text", "full_text")
 """Keys of the text in an object that stands for one response or prompt."""
 
-_FACTS = frozenset(["language"])
-"""Keys of facts about a turn, which no chat template reads: RMB and WildChat have this one."""
+_FACTS = frozenset(
+    [
+        *("language", "weight"),
+        *("country", "hashed_ip", "header", "redacted", "state", "timestamp", "toxic"),
+        "turn_identifier",
+    ]
+)
+"""Keys of facts about a turn, which no chat template reads: RMB has a language, OpenAI's sets for
+fine-tuning a weight, WildChat all the others."""
 
 _HH = re.compile(r"\n\n(Human|Assistant):")
 """Turns in one string, as in Anthropic's hh-rlhf."""
+
+_STEERLM = re.compile(r"\n<extra_id_1>(User|Assistant)\n")
+"""Turns after the first one in one string, as in HelpSteer2 (NeMo-Aligner, steerlm/common.py)."""
 
 _PYTHON_TEXT = re.compile(r"""\[\s*\{\s*'(?:role|content|from|value)'""")
 
@@ -89,9 +99,17 @@ def json_value(value: object) -> object:
     return value
 
 
+def is_list_of_texts(value: object) -> bool:
+    """Return True for a JSON text with a list of texts: one text, or several."""
+    items = as_sequence(json_value(value)) if isinstance(value, str) else None
+    return bool(items) and any(isinstance(item, str) for item in items or ())
+
+
 def _turns_in_text(text: str) -> list[Message] | None:
-    if text.startswith("\n\nHuman:"):
-        return _split_strings(text)
+    if text.startswith("\n\nHuman:") or (text.startswith("Human:") and "\n\nAssistant:" in text):
+        return _split_hh(text)
+    if _STEERLM.search(text):
+        return _split(_STEERLM, f"\n<extra_id_1>User\n{text}")
     if text.lstrip()[:1] != "[":
         return None
     if _PYTHON_TEXT.match(text.lstrip()):
@@ -103,14 +121,21 @@ def _turns_in_text(text: str) -> list[Message] | None:
     return None if isinstance(parsed, str) else turns_of(parsed)
 
 
-def _split_strings(text: str) -> list[Message]:
+def _split_hh(text: str) -> list[Message]:
     """Split Anthropic's form. A last "Assistant:" without text is the place of the response."""
-    _, *parts = _HH.split(text)
-    roles = ["user" if name == "Human" else "assistant" for name in parts[::2]]
-    texts = [part.strip() for part in parts[1::2]]
-    if roles[-1] == "assistant" and not texts[-1]:
-        roles, texts = roles[:-1], texts[:-1]
-    return [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
+    turns: list[Message] = [
+        {"role": turn["role"], "content": str(turn["content"]).strip()}
+        for turn in _split(_HH, "\n\n" + text.lstrip("\n"))
+    ]
+    return turns[:-1] if turns[-1] == {"role": "assistant", "content": ""} else turns
+
+
+def _split(marker: re.Pattern[str], text: str) -> list[Message]:
+    _, *parts = marker.split(text)
+    return [
+        {"role": "assistant" if name == "Assistant" else "user", "content": content}
+        for name, content in zip(parts[::2], parts[1::2], strict=True)
+    ]
 
 
 def _zipped(columns: Mapping[str, object]) -> list[Message] | None:
@@ -132,7 +157,7 @@ def _one_turn(given: Mapping[str, object]) -> list[Message] | None:
 def _turn(given: Mapping[str, object]) -> Message:
     """Return a turn in OpenAI's form. `_base.samples` checks it."""
     if "role" in given or "from" not in given:
-        return {key: value for key, value in given.items() if key not in _FACTS}
+        return {key: to_builtin(value) for key, value in given.items() if key not in _FACTS}
     role = _SHAREGPT.get(str(given["from"]))
     if role is None:
         raise InputError(
@@ -143,7 +168,7 @@ def _turn(given: Mapping[str, object]) -> Message:
     for key, inner in rest.items():
         if inner is not None and not is_empty(inner):
             refuse_meaning(key, inner)
-    return {"role": role, "content": given.get("value")}
+    return {"role": role, "content": to_builtin(given.get("value"))}
 
 
 def are_equal(some: Sequence[Message], others: Sequence[Message]) -> bool:

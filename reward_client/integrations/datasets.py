@@ -13,6 +13,7 @@ from reward_client._base.wording import describe_type
 from reward_client._client.row_calls import RowsCall
 from reward_client._client.sync_client import RewardClient
 from reward_client._rows.forms import Columns
+from reward_client._rows.layout import OneLayout
 from reward_client._rows.scoring import as_columns
 from reward_client._rows.tables import ColumnTable, Library, library_of
 from reward_client.errors import InputError, ModelChangedError, RewardClientError
@@ -55,10 +56,11 @@ def add_rewards(
     library = _checked(dataset, client)
     datasets, table = import_module("datasets"), cast("Any", dataset)
     settings = client.settings()
+    layout = OneLayout()
 
     def score(batch: Mapping[str, Sequence[object]], indices: Sequence[int]) -> dict[str, object]:
         rows = [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
-        call = RowsCall(rows, form, columns, refuses_first=0 in indices)
+        call = RowsCall(rows, form, columns, refuses_first=0 in indices, layout=layout)
         outcomes = client.score_many(call.samples(), on_error="return")
         for outcome in outcomes:
             if isinstance(outcome, RewardClientError) and outcome.fault == "server":
@@ -81,7 +83,8 @@ def add_rewards(
         new_fingerprint=_fingerprint(data, model, form, columns),
         desc="Rewards",
     )
-    added = as_columns([orjson.loads(text) for text in cached[_COLUMN]])
+    texts = cached[_COLUMN] if len(cached) else ()  # without rows there is no column either
+    added = as_columns([orjson.loads(text) for text in texts], is_typed=library.is_typed)
     return cast("DatasetT", library.extended(dataset, added))
 
 

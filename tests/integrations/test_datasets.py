@@ -66,6 +66,21 @@ def test_rewards_are_those_of_score_rows(client: RewardClient, tmp_path: Path) -
         assert scored[1]["error"]["rejected"]["type"] == "PromptTooLongError"
 
 
+def test_no_rows(client: RewardClient, tmp_path: Path) -> None:
+    scored = add_rewards(Dataset.from_list([PAIR]).select([]), client)
+    assert [*scored.column_names] == [*PAIR, "form", "reward", "error"]
+
+
+def test_all_batches_have_one_layout(client: RewardClient, tmp_path: Path) -> None:
+    other = {"prompt": PAIR["prompt"], "response": PAIR["chosen"]}
+    dataset = on_disk(tmp_path / "in", [{**PAIR, "response": None}, other, {**PAIR}])
+    for _ in range(2):  # the second one comes from the cache
+        first, second, _ = add_rewards(dataset, client, batch_size=1)
+        assert first["reward"]["chosen"] > first["reward"]["rejected"]
+        assert second["form"] is None
+        assert second["error"]["rejected"]["type"] == "InputError"
+
+
 def test_77_the_cache_is_of_one_model(tmp_path: Path) -> None:
     dataset = on_disk(tmp_path / "data", [{**PAIR, "id": str(n)} for n in range(20)])
     with RewardServer() as server:

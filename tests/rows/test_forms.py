@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -51,11 +53,23 @@ def _prmbench(steps: list[str]) -> dict[str, Any]:
     }
 
 
+FACTS = {
+    "language": "English",
+    "timestamp": datetime(2024, 1, 1, tzinfo=UTC),
+    "country": "US",
+    "header": {"user-agent": "x"},
+    "redacted": False,
+    "turn_identifier": 1,
+}
+PARTS = {"role": "user", "content": [{"type": "text", "text": "12"}, {"type": "text", "text": "?"}]}
+IN_NUMPY = {"role": "user", "content": np.array(PARTS["content"], dtype=object)}
+
+
 # Name of the data set or habit: (row, form, conversations by the layout of their rewards).
 ROWS: dict[str, tuple[dict[str, Any], str, Any]] = {
     "OpenAI messages": ({"messages": RIGHT_TURNS}, "messages", RIGHT_TURNS),
-    "RMB and WildChat, with the language of a turn": (
-        {"conversation": [{**turn, "language": "English"} for turn in RIGHT_TURNS]},
+    "RMB and WildChat, with facts about a turn": (
+        {"conversation": [{**turn, **FACTS} for turn in RIGHT_TURNS]},
         "messages",
         RIGHT_TURNS,
     ),
@@ -175,6 +189,46 @@ ROWS: dict[str, tuple[dict[str, Any], str, Any]] = {
         {"chosen": HH.format(RIGHT), "rejected": HH.format(WRONG)},
         "preference",
         PAIR,
+    ),
+    "hh-rlhf without the first line breaks": (
+        {
+            "prompt": "Human: What is 12 + 30?\n\nAssistant:",
+            "chosen": RIGHT,
+            "rejected": "Human: What is 12 + 30?\n\nAssistant: It is 57.",
+        },
+        "preference",
+        PAIR,
+    ),
+    "HelpSteer2: several turns in a text": (
+        {
+            "prompt": f"{QUESTION}\n<extra_id_1>Assistant\n{RIGHT}\n<extra_id_1>User\nSure?",
+            "response": "Yes.",
+            "helpfulness": 4,
+        },
+        "response",
+        [Q, A, Q2, A2],
+    ),
+    "parts of pandas in prompt and answers": (
+        {
+            "prompt": np.array([IN_NUMPY], dtype=object),
+            "chosen": np.array([IN_NUMPY, A], dtype=object),
+            "rejected": np.array([B], dtype=object),
+        },
+        "preference",
+        {"chosen": [PARTS, A], "rejected": [PARTS, B]},
+    ),
+    "history as JSON, from CSV": (
+        {"instruction": "Sure?", "output": "Yes.", "history": json.dumps([[QUESTION, RIGHT]])},
+        "response",
+        [Q, A, Q2, A2],
+    ),
+    "answers that are JSON": (
+        {"prompt": QUESTION, "chosen": "[42]", "rejected": '[{"a": "b"}]'},
+        "preference",
+        {
+            "chosen": [Q, {"role": "assistant", "content": "[42]"}],
+            "rejected": [Q, {"role": "assistant", "content": '[{"a": "b"}]'}],
+        },
     ),
     "full-hh-rlhf: the response again": (
         {"prompt": HH.format(""), "response": RIGHT, "chosen": RIGHT, "rejected": WRONG},
@@ -364,6 +418,23 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a path of an image": ({"messages": RIGHT_TURNS, "images": ["a.png"]}, "Cannot read an image"),
     "bytes of no image": ({"messages": RIGHT_TURNS, "image": b"abc"}, "no PNG, JPEG"),
     "text beside messages": ({"messages": RIGHT_TURNS, "text": "a"}, "text with messages"),
+    "OASST: a message in each row": ({"text": "a", "role": "prompter"}, "text with role"),
+    "Arena: a JSON list of the user's turns": (
+        {"prompt": '["a", "b"]', "response_a": '["c", "d"]', "response_b": '["e", "f"]'},
+        "Cannot read prompt: it is a JSON list of texts",
+    ),
+    "a JSON list: one answer or several": (
+        {"prompt": "List two.", "chosen": '["a", "b"]', "rejected": "a, b"},
+        "Cannot read a side that is a JSON list of texts",
+    ),
+    "two comparisons": (
+        {"prompt": "a", "answer_1": "b", "answer_2": "c", "response_1": "d", "response_2": "e"},
+        "Cannot tell which are compared: answer_1 and answer_2, or response_1 and response_2",
+    ),
+    "a whole conversation beside a response": (
+        {"prompt": "a", "response": "b", "messages": RIGHT_TURNS},
+        "would be ignored. Name the form to read (form=)",
+    ),
 }
 
 
@@ -412,4 +483,14 @@ def test_missing_values_of_tables() -> None:
         }
     )
     (row,) = frame.to_dict("records")
+    assert read_row(row).samples == [Conversation(RIGHT_TURNS)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[], np.array([], dtype=object), np.float32("nan"), np.int64(3), Decimal(3)],
+    ids=repr,
+)
+def test_empty_cells_and_numbers_of_other_libraries(value: Any) -> None:
+    row = {"prompt": QUESTION, "response": RIGHT, "history": value, "images": value, "tools": value}
     assert read_row(row).samples == [Conversation(RIGHT_TURNS)]

@@ -76,6 +76,19 @@ def test_rows_of_several_forms_and_without_one(client: EitherClient) -> None:
         ]
 
 
+def test_rows_keep_their_columns_if_the_caller_changes_them(client: EitherClient) -> None:
+    def changing() -> Iterator[dict[str, Any]]:
+        row: dict[str, Any] = {"prompt": QUESTION}
+        for number in range(20):
+            row |= {"n": number, "response": RIGHT if number % 2 else WRONG}
+            yield row
+
+    expected = [value(client, RIGHT if number % 2 else WRONG) for number in range(20)]
+    for results in (client.score_rows(changing()), [*client.stream_rows(changing())]):
+        assert [row["n"] for row in results] == [*range(20)]
+        assert [row["reward"] for row in results] == pytest.approx(expected, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
@@ -88,6 +101,7 @@ def test_rows_of_several_forms_and_without_one(client: EitherClient) -> None:
         (pl.LazyFrame(PAIRS), "collect()"),
         (DatasetDict({"train": Dataset.from_list(PAIRS)}), 'data["train"]'),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "two columns 'a'"),
+        (pd.DataFrame([[1, 2]], columns=[1, "1"]), "two columns '1'"),
     ],
     ids=lambda value: str(value)[:30].partition("\n")[0],
 )
@@ -157,6 +171,34 @@ def test_tables_come_back_as_they_were(client: EitherClient, library: str, rows:
     if library == "pandas":
         assert [*scored.index] == [*table.index]
     assert "reward" not in table_columns(table)
+
+
+MIXED = [
+    {"prompt": QUESTION, "chosen": RIGHT, "rejected": WRONG, "response": None},
+    {"prompt": QUESTION, "chosen": None, "rejected": None, "response": RIGHT},
+    {"prompt": None, "chosen": RIGHT, "rejected": WRONG, "response": None},
+]
+
+
+@pytest.mark.parametrize("library", ["polars", "pyarrow", "datasets"])
+def test_one_layout_in_a_table_with_types(client: EitherClient, library: str) -> None:
+    make, read = TABLES[library]
+    pair, other, unreadable = read(client.score_rows(make(MIXED)))
+    right, wrong = value(client, RIGHT), value(client, WRONG)
+    assert pair["reward"] == approximately({"chosen": right, "rejected": wrong})
+    assert (other["form"], without_nulls(other["reward"] or {})) == (None, {})
+    for row, says in ((other, "Cannot write the rewards of this row"), (unreadable, "a prompt")):
+        assert {*row["error"]} == {"chosen", "rejected"}
+        for side in row["error"].values():
+            assert (side["type"], says in side["message"]) == ("InputError", True)
+
+
+def test_several_layouts_in_pandas(client: EitherClient) -> None:
+    scored = client.score_rows(pd.DataFrame(MIXED))
+    plain = client.score_rows(MIXED)
+    assert [without_nulls(each) for each in scored.reward] == [
+        approximately(row["reward"]) for row in plain
+    ]
 
 
 def table_columns(table: Any) -> list[str]:

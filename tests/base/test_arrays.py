@@ -19,6 +19,7 @@ from reward_client._base.samples import (
     parse_sample,
     parse_token_ids,
     refuse_single_sample,
+    response_texts,
     responses_to,
 )
 
@@ -165,7 +166,7 @@ def test_a_single_sample_where_many_belong(make: Callable[[list[Any]], Any], sam
 
 @pytest.mark.parametrize("make", [*MAKERS, np.array])
 def test_responses(make: Callable[[list[Any]], Any]) -> None:
-    four, five = responses_to("2+2?", make(["4", "5"]))
+    four, five = responses_to("2+2?", response_texts(make(["4", "5"])))
     assert four == Conversation(TURNS)
     assert five.messages[-1]["content"] == "5"
     assert responses_to(objects(TURNS[:1]), ["4"]) == (four,)

@@ -32,7 +32,12 @@ from reward_client import (
     ServerError,
     StatusError,
 )
-from reward_client._base.samples import parse_sample, refuse_single_sample, responses_to
+from reward_client._base.samples import (
+    parse_sample,
+    refuse_single_sample,
+    response_texts,
+    responses_to,
+)
 from reward_client._base.token_ids import TokenIds
 from reward_client._transport.redaction import redact
 from reward_client._transport.status_errors import read_error, retry_after
@@ -410,8 +415,8 @@ def test_odd_objects(name: str) -> None:
         lambda: Conversation([TURN], steps=[odd()]),
         lambda: refuse_single_sample(odd()),
         lambda: refuse_single_sample([odd()]),
-        lambda: responses_to("2+2?", odd()),
-        lambda: responses_to("2+2?", [odd()]),
+        lambda: responses_to("2+2?", response_texts(odd())),
+        lambda: responses_to("2+2?", response_texts([odd()])),
         lambda: responses_to(odd(), ["4"]),
     ]
     for attempt in attempts:

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_client import Conversation, FormattedText, InputError, Reward
-from reward_client._base.samples import Prompt, parse_sample, refuse_single_sample, responses_to
+from reward_client._base.samples import (
+    Prompt,
+    parse_sample,
+    refuse_single_sample,
+    response_texts,
+    responses_to,
+)
 from reward_client._protocols.vllm.tokenize import chat_request
 from reward_client._server.probes import twins_of
 
@@ -162,7 +168,7 @@ def test_many_samples(several: Any) -> None:
 )
 def test_responses(prompt: Any, responses: Any) -> None:
     try:
-        found = responses_to(made(prompt), made(responses))
+        found = responses_to(made(prompt), response_texts(made(responses)))
     except InputError as error:
         check_error(error)
         ended["a typed error"] += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-ARROW_ERRORS = (OSError, ValueError, TypeError, KeyError, NotImplementedError)
+ARROW_ERRORS = (OSError, ValueError, TypeError, KeyError, OverflowError, NotImplementedError)
 """The base classes of pyarrow's errors."""
 
 

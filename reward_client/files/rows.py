@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +20,7 @@ from reward_client.errors import InputError, RewardClientError
 from reward_client.files.inputs.line import Line
 
 _DIGEST_BYTES = 16
+_LONG_NUMBER = re.compile(rb"\d{19}")
 _OWN = ("row", "digest")
 """The names of the further columns of a line of results."""
 
@@ -141,9 +144,15 @@ def values_of(line: Line) -> Mapping[str, object]:
     if line.values is not None:
         return line.values
     try:
-        given = as_mapping(orjson.loads(line.content))
-    except orjson.JSONDecodeError as error:
+        given = as_mapping(_parsed(line.content))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"Cannot read the line: it is not JSON ({error}).") from error
     if given is None:
         raise InputError("Cannot read the line: it is not a JSON object.")
     return given
+
+
+def _parsed(content: bytes) -> object:
+    parsed: object = orjson.loads(content)
+    # orjson makes a float of an integer beyond 64 bits.
+    return json.loads(content) if _LONG_NUMBER.search(content) else parsed

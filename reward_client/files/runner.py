@@ -118,7 +118,7 @@ def score_file(
     target = output.results
     with ExitStack() as stack:
         rows = stack.enter_context(Source(*origins))
-        _check_output(rows, output)
+        _check_output(rows, origins, output)
         assembly = Assembly(rows, output) if output.is_assembled else None
         lines = with_column(rows.lines(), by)
         monitor = _ServerMonitor(client)
@@ -442,17 +442,29 @@ def _no_path(given: object) -> InputError:
     )
 
 
-def _check_output(source: Source, output: Output) -> None:
+def _check_output(source: Source, origins: Sequence[Path], output: Output) -> None:
     """Refuse an unsuitable output before any request is sent."""
     with file_errors(output.path):
         exists = os.path.lexists(output.path)
         same = [path for path in source.paths if exists and output.path.samefile(path)]
+        around = [path for path in origins if path.is_dir() and path.samefile(output.path.parent)]
+        others = output.other_files() if exists else []
     if same:
         raise FileError(f"Cannot use {same[0]} as both input and output. Choose another output.")
+    if around:
+        raise FileError(
+            f"Cannot write {output.path}: it is in the input folder {around[0]}, and would be read "
+            "as a part of the input. Choose another output."
+        )
+    if others:
+        raise FileError(
+            f"Cannot write {output.path}: the folder holds {others[0]}, which is no part of a data "
+            "set of an earlier run. Move it, or choose another output."
+        )
     if not is_empty(output.results):
         return
     _check_side_files(output)
-    if output.is_assembled and exists:
+    if output.is_assembled and exists and not os.path.lexists(output.results):
         raise FileError(
             f"Cannot write {output.path}: it exists, and {output.results.name}, which an earlier "
             "run would have written, does not. Move or delete it, or choose another output."

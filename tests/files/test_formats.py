@@ -346,7 +346,7 @@ def test_a_column_of_two_types_is_refused_before_anything_is_scored(
         tmp_path / "in.jsonl",
         [{"token_ids": [100], "note": 1}] * 1500 + [{"token_ids": [100], "note": "x"}],
     )
-    with pytest.raises(FileError, match=r"in\.jsonl holds values of several types .*JSON"):
+    with pytest.raises(FileError, match=r"in\.jsonl has no single type .*JSON"):
         score_file(client, source, tmp_path / "out.parquet")
     assert fake.requests == []
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
@@ -553,3 +553,142 @@ def test_without_pyarrow(client: RewardClient, tmp_path: Path, output: Path) -> 
                 score_file(client, source, tmp_path / name)
         for name in ("out.json", "out.csv", "out.jsonl.gz"):
             assert score_file(client, source, tmp_path / name).rows == 25
+
+
+ODD_TEXTS = ["a\rb", "a\r\nb", "\r", 'a "b", c', "\u2028", "\x00", "\ufeffa", " a ", "null", "[1]"]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.tsv", "out.csv.gz"])
+def test_any_text_stays_in_csv(client: RewardClient, tmp_path: Path, name: str) -> None:
+    rows = [{"token_ids": [100], "note": text, "n": 2**70 + 1} for text in ODD_TEXTS]
+    score_file(client, write_rows(tmp_path / "in.jsonl", rows), tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    text = (gzip.decompress(content) if name.endswith("gz") else content).decode()
+    delimiter = "\t" if "tsv" in name else ","
+    written = [*csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)]
+    assert [row["note"] for row in written] == ODD_TEXTS
+    assert {row["n"] for row in written} == {str(2**70 + 1)}
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        (2**70 + 1, ["out.parquet", "out.arrow", "out/"]),
+        (2**63 + 1, ["out.parquet", "out.arrow", "out/"]),
+        ({}, ["out.parquet"]),
+        ([[{}]], ["out.parquet"]),
+    ],
+    ids=str,
+)
+def test_a_value_without_a_type_is_refused_before_anything_is_scored(
+    client: RewardClient, fake: FakeVllm, tmp_path: Path, value: Any, names: list[str]
+) -> None:
+    source = write_rows(tmp_path / "in.jsonl", [{"token_ids": [100], "x": value}])
+    for name in names:
+        with pytest.raises(FileError, match=r"has no (single type|place for a column)"):
+            score_file(client, source, f"{tmp_path}/{name}")
+    assert fake.requests == []
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_type_that_datasets_lacks_is_refused(
+    client: RewardClient, fake: FakeVllm, tmp_path: Path
+) -> None:
+    tags = pa.array([[("x", 1)]], pa.map_(pa.string(), pa.int64()))
+    pyarrow.parquet.write_table(
+        pa.table({"token_ids": [[100]], "tags": tags}), tmp_path / "in.parquet"
+    )
+    with pytest.raises(FileError, match="datasets has no place for a column"):
+        score_file(client, tmp_path / "in.parquet", f"{tmp_path}/out/")
+    assert fake.requests == []
+
+
+def test_times_that_python_lacks(client: RewardClient, tmp_path: Path) -> None:
+    when = pa.array([2**62], pa.timestamp("us"))
+    pyarrow.parquet.write_table(
+        pa.table({"token_ids": [[100]], "when": when}), tmp_path / "in.parquet"
+    )
+    with pytest.raises(FileError, match=r"Cannot read .*in\.parquet: "):
+        score_file(client, tmp_path / "in.parquet", tmp_path / "out.jsonl")
+
+
+@pytest.mark.parametrize("name", ["out.arrow", "out.parquet", "out/"])
+def test_batches_with_other_dictionaries(client: RewardClient, tmp_path: Path, name: str) -> None:
+    batches = [
+        pa.record_batch({"token_ids": [[100]] * 2, "kind": pa.array(kinds).dictionary_encode()})
+        for kinds in (["a", "b"], ["z", "y"])
+    ]
+    with pyarrow.ipc.new_stream(str(tmp_path / "in.arrow"), batches[0].schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    score_file(client, tmp_path / "in.arrow", f"{tmp_path}/{name}")
+    assert [row["kind"] for row in READERS[name](tmp_path / name)] == ["a", "b", "z", "y"]
+
+
+READERS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
+    "out.arrow": lambda path: pyarrow.feather.read_table(path).to_pylist(),
+    "out.parquet": lambda path: pyarrow.parquet.read_table(path).to_pylist(),
+    "out/": lambda path: datasets.load_from_disk(path).to_list(),
+    "out.json": lambda path: json.loads(path.read_text()),
+    "out.csv": lambda path: [*csv.DictReader(io.StringIO(path.read_text(), newline=""))],
+    "out.jsonl": lambda path: read_rows(path),
+}
+NO_ROWS: dict[str, bytes] = {
+    "in.jsonl": b"",
+    "in.json": b"[]",
+    "in.csv": b"token_ids,note\n",
+    "in.jsonl.gz": gzip.compress(b""),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("source", [*NO_ROWS, "in.parquet", "in.arrow"])
+def test_no_rows(client: RewardClient, tmp_path: Path, source: str, name: str) -> None:
+    path = tmp_path / source
+    if source == "in.parquet":
+        pyarrow.parquet.write_table(table().slice(0, 0), path)
+    elif source == "in.arrow":
+        pyarrow.ipc.new_stream(str(path), table().schema).close()
+    else:
+        path.write_bytes(NO_ROWS[source])
+    for _ in range(2):
+        assert score_file(client, path, f"{tmp_path}/{name}").rows == 0
+        assert READERS[name](tmp_path / name) == []
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "out.arrow", "out/"])
+def test_rows_without_columns(client: RewardClient, tmp_path: Path, name: str) -> None:
+    (tmp_path / "in.jsonl").write_text("no JSON\n{}\n")
+    assert score_file(client, tmp_path / "in.jsonl", f"{tmp_path}/{name}").failed == 2
+    assert [row["error"]["type"] for row in READERS[name](tmp_path / name)] == ["InputError"] * 2
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.parquet", "out/"])
+def test_an_output_in_the_folder_of_the_input(
+    client: RewardClient, fake: FakeVllm, tmp_path: Path, name: str
+) -> None:
+    write_rows(tmp_path / "in.jsonl", ROWS)
+    with pytest.raises(FileError, match="it is in the input folder"):
+        score_file(client, tmp_path, f"{tmp_path}/{name}")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_files_of_others_in_a_data_set_stay(client: RewardClient, tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "in.jsonl", ROWS)
+    score_file(client, source, f"{tmp_path}/out/")
+    (tmp_path / "out" / "cache-1.arrow").write_bytes(b"x")
+    score_file(client, source, f"{tmp_path}/out/")
+    (tmp_path / "out" / "README.md").write_text("mine")
+    with pytest.raises(FileError, match=r"holds README\.md"):
+        score_file(client, source, f"{tmp_path}/out/")
+    assert (tmp_path / "out" / "README.md").read_text() == "mine"
+
+
+def test_folders_in_a_folder_are_not_left_out(client: RewardClient, tmp_path: Path) -> None:
+    (tmp_path / "in" / "part=1").mkdir(parents=True)
+    write_rows(tmp_path / "in" / "a.jsonl", ROWS)
+    write_rows(tmp_path / "in" / "_hidden.jsonl", ROWS)
+    assert score_file(client, tmp_path / "in", tmp_path / "out.jsonl").rows == 25
+    write_rows(tmp_path / "in" / "part=1" / "b.jsonl", ROWS)
+    with pytest.raises(FileError, match="its folder part=1 holds data too"):
+        score_file(client, tmp_path / "in", tmp_path / "out.jsonl")

@@ -11,6 +11,8 @@ from reward_client.errors import FileError
 from reward_client.files.inputs.line import unreadable
 
 _SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".csv", ".tsv")
+_HIDDEN = (".", "_")
+"""The beginnings of names that are no data, by the custom of Spark and pyarrow."""
 _STATE, _SPLITS = "state.json", "dataset_dict.json"
 
 
@@ -49,7 +51,9 @@ def _files_of_dataset(path: Path) -> list[Path]:
         (as_mapping(each) or {}).get("filename") for each in as_list(state.get("_data_files")) or ()
     ]
     if not names or not all(isinstance(name, str) for name in names):
-        raise FileError(f"Cannot read {path}: {_STATE} names no data files. Save the data again.")
+        raise FileError(
+            f"Cannot read {path}: {_STATE} names no data files: it is empty, or not saved whole."
+        )
     return [path / str(name) for name in names]
 
 
@@ -57,7 +61,14 @@ def _shards(path: Path) -> list[Path]:
     kinds: dict[str, list[Path]] = {}
     for file in sorted(path.iterdir()):
         suffixes = [suffix for suffix in file.suffixes if suffix in _SUFFIXES]
-        if file.is_file() and suffixes and not file.name.startswith("."):
+        if file.name.startswith(_HIDDEN):
+            continue
+        if file.is_dir() and any(each.suffix in _SUFFIXES for each in file.rglob("*")):
+            raise FileError(
+                f"Cannot read the folder {path}: its folder {file.name} holds data too. Name the "
+                "folders or files to read."
+            )
+        if file.is_file() and suffixes:
             kinds.setdefault(suffixes[-1], []).append(file)
     if len(kinds) != 1:
         found = ", ".join(f"{len(files)} {kind}" for kind, files in kinds.items())

@@ -98,7 +98,7 @@ def _text_reader(path: Path, stream: BinaryIO, progress: Progress) -> Reader:
     except (EOFError, zlib.error, *ARROW_ERRORS) as error:
         raise unreadable(path, error) from error
     # Of objects: a list of anything else is an invalid row of JSON lines.
-    if _ARRAY.fullmatch(first):
+    if _ARRAY.fullmatch(first) or (suffix == ".json" and first.strip() == b"[]"):
         return JsonArray(path, stream, progress, first)
     return JsonLines(path, stream, progress, first)
 

@@ -23,7 +23,7 @@ from reward_client.files.outputs.input_columns import (
     schema_of,
 )
 from reward_client.files.outputs.output import Output
-from reward_client.files.outputs.tables import write_table
+from reward_client.files.outputs.tables import check_types, write_table
 from reward_client.files.outputs.texts import joined, write_csv, write_json
 from reward_client.files.pyarrow import pyarrow_module
 from reward_client.files.results import file_errors
@@ -58,6 +58,7 @@ class Assembly:
         self._columns: Any = None
         if output.is_typed:
             self._columns = schema_of(source, output)
+            check_types(output, self._columns)
         elif output.kind in ("csv", "tsv"):
             self._columns = column_names(source)
 

@@ -52,7 +52,9 @@ def schema_of(source: Source, output: Output) -> Any:
         while rows := [passing_columns(line) for line in islice(lines, _BATCH_ROWS)]:
             schemas.append(_schema_of_rows(arrow, rows, source, output))
             schemas = [_unified(arrow, schemas, source, output)]
-    schema = _unified(arrow, schemas, source, output)
+    schema = _unified(arrow, schemas, source, output) if schemas else arrow.schema([])
+    if output.kind == "arrow":
+        schema = _without_dictionaries(arrow, schema)
     _refuse_clash(source, dict.fromkeys(schema.names))
     return schema
 
@@ -72,10 +74,11 @@ def batches_of(source: Source, schema: Any, output: Output) -> Iterator[Any]:
                 continue
             lines = reader.lines()
             while rows := [passing_columns(line) for line in islice(lines, _BATCH_ROWS)]:
-                yield arrow.RecordBatch.from_arrays(
-                    [arrow.array([row.get(f.name) for row in rows], f.type) for f in schema]
-                    or [arrow.nulls(len(rows))],
-                    schema=schema,
+                yield _batch_of(
+                    arrow,
+                    [arrow.array([row.get(f.name) for row in rows], f.type) for f in schema],
+                    schema,
+                    len(rows),
                 )
     except ARROW_ERRORS as error:
         raise FileError(f"Cannot write {output.path}: {error}. Write JSON lines.") from error
@@ -115,7 +118,7 @@ def _unified(arrow: Any, schemas: Sequence[Any], source: Source, output: Output)
 def _mixed(source: Source, output: Output, what: str, error: Exception) -> FileError:
     reason = str(error).rstrip(".")
     return FileError(
-        f"Cannot write {output.path}: {what} of {source.name} holds values of several types "
+        f"Cannot write {output.path}: {what} of {source.name} has no single type "
         f"({reason}). Choose an output of JSON lines."
     )
 
@@ -136,4 +139,18 @@ def _with_schema(arrow: Any, batch: Any, schema: Any) -> Any:
         else arrow.nulls(batch.num_rows, field.type)
         for field in schema
     ]
-    return arrow.RecordBatch.from_arrays(arrays, schema=schema)
+    return _batch_of(arrow, arrays, schema, batch.num_rows)
+
+
+def _batch_of(arrow: Any, arrays: Sequence[Any], schema: Any, rows: int) -> Any:
+    if not arrays:  # a batch knows its rows by its columns
+        return arrow.RecordBatch.from_struct_array(arrow.array([{}] * rows, arrow.struct([])))
+    return arrow.RecordBatch.from_arrays([*arrays], schema=schema)
+
+
+def _without_dictionaries(arrow: Any, schema: Any) -> Any:
+    """Return a schema with values: a file of Arrow has one dictionary, and each batch its own."""
+    for position, field in enumerate(schema):
+        if arrow.types.is_dictionary(field.type):
+            schema = schema.set(position, field.with_type(field.type.value_type))
+    return schema

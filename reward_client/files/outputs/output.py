@@ -25,6 +25,7 @@ _KINDS = MappingProxyType[str, Kind](
     }
 )
 _COMPRESSIONS = MappingProxyType[str, Compression]({".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"})
+_DATASET_FILES = ("data-", "state.json", "dataset_info.json", "cache-", "tmp")
 _TYPED = ("parquet", "arrow", "datasets")
 
 
@@ -69,6 +70,16 @@ class Output:
     def unfinished(self) -> Path:
         """The file or folder that takes the place of the output when it is complete."""
         return self._beside(".new")
+
+    def other_files(self) -> list[str]:
+        """Return the names of files in the folder of a data set that no run has written.
+
+        The library `datasets` puts the files of its cache there.
+        """
+        if self.kind != "datasets" or not self.path.is_dir():
+            return []
+        names = (path.name for path in self.path.iterdir())
+        return sorted(name for name in names if not name.startswith(_DATASET_FILES))
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(f"{self.path.name}{suffix}")

@@ -6,12 +6,14 @@ import hashlib
 import json
 import shutil
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from reward_client.errors import FileError
 from reward_client.files.outputs.output import Output
-from reward_client.files.pyarrow import pyarrow_module
+from reward_client.files.pyarrow import ARROW_ERRORS, pyarrow_module
 
 _GROUP_BYTES = 64 << 20
 _GROUP_ROWS = 100_000
@@ -35,8 +37,34 @@ def write_table(output: Output, batches: Iterator[Any], schema: Any) -> None:
         FileError: If the input cannot be read.
     """
     with _writer(output, schema) as writer:
+        batch = None
         for batch in batches:
             writer.write_batch(batch)
+        if batch is None:  # `datasets` does not read a file without one
+            arrow = pyarrow_module(f"Cannot write {output.path}: {output.kind}")
+            writer.write_batch(arrow.RecordBatch.from_pylist([], schema=schema))
+
+
+def check_types(output: Output, schema: Any) -> None:
+    """Check that a format has all types of a schema, before anything is scored.
+
+    Raises:
+        FileError: If it lacks one.
+    """
+    try:
+        if output.kind == "parquet":
+            arrow = pyarrow_module(f"Cannot write {output.path}: {output.kind}")
+            parquet = pyarrow_module(f"Cannot write {output.path}: {output.kind}", "parquet")
+            parquet.ParquetWriter(arrow.BufferOutputStream(), schema).close()
+        elif output.kind == "datasets":
+            with suppress(ImportError):  # the folder is written without this library
+                import_module("datasets").Features.from_arrow_schema(schema)
+    except ARROW_ERRORS as error:
+        reason = str(error).rstrip(".")
+        raise FileError(
+            f"Cannot write {output.path}: {output.kind} has no place for a column ({reason}). "
+            "Choose an output of JSON lines."
+        ) from error
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO, cast
@@ -43,15 +44,25 @@ def write_csv(output: Output, names: Sequence[str], rows: Iterable[Mapping[str, 
         text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
         delimiter = "\t" if output.kind == "tsv" else ","
         writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+        quoting = csv.writer(text, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writerow(names)
-        writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
+        for row in rows:
+            cells = [_cell(row.get(name)) for name in names]
+            # Python before 3.13 does not quote a carriage return, which ends a row too.
+            has_return = any("\r" in cell for cell in cells)
+            (quoting if has_return else writer).writerow(cells)
         text.detach()
 
 
 def _cell(value: object) -> str:
     if isinstance(value, str):
         return value
-    return "" if value is None else as_json(value).decode()
+    if value is None:
+        return ""
+    try:
+        return as_json(value).decode()
+    except TypeError:  # an integer beyond 64 bits
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 @contextmanager

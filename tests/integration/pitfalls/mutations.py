@@ -3075,7 +3075,7 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It writes over no file that an earlier run did not write.",
                 "files/runner.py",
-                "    if output.is_assembled and exists:\n",
+                "    if output.is_assembled and exists and not os.path.lexists(output.results):\n",
                 "    if output.is_assembled and not exists:\n",
                 ("files/test_formats.py::test_78_what_is_there_is_not_overwritten",),
             ),

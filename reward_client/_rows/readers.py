@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias, cast
 
-from reward_client._base.json_values import as_sequence
+from reward_client._base.json_values import as_mapping, as_sequence
 from reward_client._base.samples import Conversation, FormattedText, Message, Sample
 from reward_client._rows import names
 from reward_client._rows.fields import Fields
@@ -218,10 +218,21 @@ def _sample(fields: Fields, turns: Sequence[Message]) -> Conversation:
 
 def _template(fields: Fields) -> dict[str, Any]:
     """Return what a chat template sees beside the turns. A table has empty values for nothing."""
+    if fields.filled([names.TOOLS]) and _has_null(fields.take(names.TOOLS)):
+        raise InputError(
+            "Cannot read tools: a key is null, as tables write it for the keys of other tools, and "
+            "chat templates show it. Leave it out, or write the tools as JSON in a text."
+        )
     return {
         name: (json_value(fields.take(name)) or None) if fields.filled([name]) else None
         for name in (names.TOOLS, names.TEMPLATE_ARGUMENTS)
     }
+
+
+def _has_null(value: object) -> bool:
+    inner = as_mapping(value)
+    items = as_sequence(value) if inner is None else [*inner.values()]
+    return value is None or any(map(_has_null, items or ()))
 
 
 def _refuse_others(fields: Fields, name: str) -> None:

@@ -427,6 +427,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"prompt": "List two.", "chosen": '["a", "b"]', "rejected": "a, b"},
         "Cannot read a side that is a JSON list of texts",
     ),
+    "tools of a table, with the keys of other tools": (
+        {
+            "messages": RIGHT_TURNS,
+            "tools": [{"type": "function", "function": {"name": "add", "parameters": None}}],
+        },
+        "Cannot read tools: a key is null",
+    ),
     "two comparisons": (
         {"prompt": "a", "answer_1": "b", "answer_2": "c", "response_1": "d", "response_2": "e"},
         "Cannot tell which are compared: answer_1 and answer_2, or response_1 and response_2",

@@ -6,13 +6,20 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias, cast
 
-from reward_client._base.json_values import as_mapping, as_sequence
+from reward_client._base.json_values import as_sequence
 from reward_client._base.samples import Conversation, FormattedText, Message, Sample
 from reward_client._rows import names
 from reward_client._rows.fields import Fields
 from reward_client._rows.images import with_images
 from reward_client._rows.prompts import is_copy, prompt_turns, with_system_message
-from reward_client._rows.turns import are_equal, is_list_of_texts, json_value, text_of, turns_of
+from reward_client._rows.turns import (
+    are_equal,
+    has_null,
+    is_list_of_texts,
+    json_value,
+    text_of,
+    turns_of,
+)
 from reward_client.errors import InputError
 
 _NUMBER = re.compile(r"\A(?:Step\s*)?\d+\.\s*", re.IGNORECASE)
@@ -218,7 +225,7 @@ def _sample(fields: Fields, turns: Sequence[Message]) -> Conversation:
 
 def _template(fields: Fields) -> dict[str, Any]:
     """Return what a chat template sees beside the turns. A table has empty values for nothing."""
-    if fields.filled([names.TOOLS]) and _has_null(fields.take(names.TOOLS)):
+    if fields.filled([names.TOOLS]) and has_null(fields.take(names.TOOLS)):
         raise InputError(
             "Cannot read tools: a key is null, as tables write it for the keys of other tools, and "
             "chat templates show it. Leave it out, or write the tools as JSON in a text."
@@ -227,12 +234,6 @@ def _template(fields: Fields) -> dict[str, Any]:
         name: (json_value(fields.take(name)) or None) if fields.filled([name]) else None
         for name in (names.TOOLS, names.TEMPLATE_ARGUMENTS)
     }
-
-
-def _has_null(value: object) -> bool:
-    inner = as_mapping(value)
-    items = as_sequence(value) if inner is None else [*inner.values()]
-    return value is None or any(map(_has_null, items or ()))
 
 
 def _refuse_others(fields: Fields, name: str) -> None:

@@ -105,6 +105,13 @@ def is_list_of_texts(value: object) -> bool:
     return bool(items) and any(isinstance(item, str) for item in items or ())
 
 
+def has_null(value: object) -> bool:
+    """Return True for null, and for an object or a list with a null inside."""
+    inner = as_mapping(value)
+    items = as_sequence(value) if inner is None else [*inner.values()]
+    return value is None or any(map(has_null, items or ()))
+
+
 def _turns_in_text(text: str) -> list[Message] | None:
     if text.startswith("\n\nHuman:") or (text.startswith("Human:") and "\n\nAssistant:" in text):
         return _split_hh(text)
@@ -157,6 +164,7 @@ def _one_turn(given: Mapping[str, object]) -> list[Message] | None:
 def _turn(given: Mapping[str, object]) -> Message:
     """Return a turn in OpenAI's form. `_base.samples` checks it."""
     if "role" in given or "from" not in given:
+        _check_calls(given.get("tool_calls"))
         return {key: to_builtin(value) for key, value in given.items() if key not in _FACTS}
     role = _SHAREGPT.get(str(given["from"]))
     if role is None:
@@ -169,6 +177,18 @@ def _turn(given: Mapping[str, object]) -> Message:
         if inner is not None and not is_empty(inner):
             refuse_meaning(key, inner)
     return {"role": role, "content": to_builtin(given.get("value"))}
+
+
+def _check_calls(calls: object) -> None:
+    """Refuse arguments with a null: a table writes it for the arguments of other calls."""
+    for call in as_sequence(to_builtin(calls)) or ():
+        function = as_mapping((as_mapping(call) or {}).get("function")) or {}
+        arguments = as_mapping(function.get("arguments"))
+        if arguments is not None and has_null(arguments):
+            raise InputError(
+                "Cannot read a tool call: an argument is null, as tables write it for the "
+                "arguments of other calls. Write the arguments as JSON in a text."
+            )
 
 
 def are_equal(some: Sequence[Message], others: Sequence[Message]) -> bool:

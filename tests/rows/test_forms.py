@@ -434,6 +434,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         },
         "Cannot read tools: a key is null",
     ),
+    "a call in a table, with the arguments of other calls": (
+        {
+            "messages": [
+                Q,
+                {**A, "tool_calls": [{"function": {"name": "add", "arguments": {"x": None}}}]},
+            ]
+        },
+        "Cannot read a tool call: an argument is null",
+    ),
     "two comparisons": (
         {"prompt": "a", "answer_1": "b", "answer_2": "c", "response_1": "d", "response_2": "e"},
         "Cannot tell which are compared: answer_1 and answer_2, or response_1 and response_2",

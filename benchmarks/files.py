@@ -19,7 +19,7 @@ from benchmarks.overhead import samples, servers
 from benchmarks.process import call, peak
 from benchmarks.results import Json, Run, Settings, compete, findings, goal, ratios, table
 
-ROWS = 100_000
+ROWS = 1_000_000
 TOKENS = 128
 _GROUP = 10_000
 _IN_MEMORY = "score_many"

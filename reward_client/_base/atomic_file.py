@@ -41,7 +41,7 @@ def replace_file(new: Path, old: Path) -> None:
         OSError: If the file cannot be moved.
     """
     new.replace(old)
-    sync_folder(old.parent)
+    sync_path(old.parent)
 
 
 def write_all(descriptor: int, content: bytes) -> None:
@@ -51,13 +51,13 @@ def write_all(descriptor: int, content: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to disk, so that they survive a power failure.
+def sync_path(path: Path) -> None:
+    """Flush a file, or the names in a folder, to disk, so that it survives a power failure.
 
     Raises:
         OSError: If the system cannot flush folders.
     """
-    descriptor = os.open(folder, os.O_RDONLY | _CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | _CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

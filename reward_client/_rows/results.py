@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from reward_client._base.results import Reward
 from reward_client._rows.layout import Layout
@@ -10,6 +10,14 @@ from reward_client.errors import GenerationError, InputError, RewardClientError
 
 RESULTS = ("form", "reward", "objectives", "step_rewards", "truncated", "token_count", "error")
 """The names of all columns that may be added."""
+
+_ALWAYS = ("form", "reward", "error")
+
+
+def added_names(results: Iterable[Mapping[str, object]]) -> list[str]:
+    """Return the names of the columns: those that a row has, and those of every scored table."""
+    present = {*_ALWAYS}.union(*results)
+    return [name for name in RESULTS if name in present]
 
 
 def result_columns(

@@ -14,12 +14,9 @@ from reward_client._base.wording import describe_type
 from reward_client._rows.forms import FORMS, Columns, ReadRow, read_row
 from reward_client._rows.grouping import Outcome
 from reward_client._rows.layout import OneLayout
-from reward_client._rows.results import RESULTS, error_object, refuse_clash, result_columns
+from reward_client._rows.results import added_names, error_object, refuse_clash, result_columns
 from reward_client._rows.tables import Values
 from reward_client.errors import InputError
-
-_ALWAYS = ("form", "reward", "error")
-"""The columns that every table of rewards has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,5 +182,4 @@ def as_columns(results: Sequence[Mapping[str, object]], *, is_typed: bool) -> Va
         for row in results:
             layout.note(row)
         results = [layout.laid(row) for row in results]
-    present = {*_ALWAYS}.union(*results)
-    return {name: [row.get(name) for row in results] for name in RESULTS if name in present}
+    return {name: [row.get(name) for row in results] for name in added_names(results)}

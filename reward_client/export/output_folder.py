@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from reward_client._base.atomic_file import lock, sync_folder
+from reward_client._base.atomic_file import lock, sync_path
 from reward_client.errors import ExportError
 from reward_client.export.checkpoint import Shard
 
@@ -154,7 +154,7 @@ def _publish(unfinished: Path, destination: Path, replaced: Path) -> None:
 
 def _try_to_sync(folder: Path) -> None:
     with suppress(OSError):  # some systems cannot flush folders
-        sync_folder(folder)
+        sync_path(folder)
 
 
 def _format_size(count: int) -> str:

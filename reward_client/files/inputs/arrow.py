@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -54,12 +55,10 @@ class ArrowTable:
         Raises:
             FileError: If the file cannot be read.
         """
-        try:
+        with _arrow_errors(self._path):
             for batch in self._batches:
                 for start in range(0, batch.num_rows, _BATCH_ROWS):
                     yield batch.slice(start, _BATCH_ROWS)
-        except ARROW_ERRORS as error:
-            raise unreadable(self._path, error) from error
 
     def lines(self) -> Iterator[Line]:
         """Iterate over the rows.
@@ -69,16 +68,12 @@ class ArrowTable:
         """
         position = 0
         for batch in self.batches():
-            for values in self._values(batch):
+            with _arrow_errors(self._path):
+                rows = batch.to_pylist()
+            for values in rows:
                 end = self._size * (position + 1) // self._rows if self._rows else 0
                 yield Line(position, as_json(values), end, values)
                 position += 1
-
-    def _values(self, batch: Any) -> Any:
-        try:
-            return batch.to_pylist()
-        except ARROW_ERRORS as error:
-            raise unreadable(self._path, error) from error
 
 
 def parquet_table(path: Path, stream: BinaryIO, size: int) -> ArrowTable:
@@ -89,11 +84,9 @@ def parquet_table(path: Path, stream: BinaryIO, size: int) -> ArrowTable:
         ImportError: If pyarrow is not installed.
     """
     parquet = pyarrow_module(f"Cannot read {path}: Parquet", "parquet")
-    try:
+    with _arrow_errors(path):
         file = parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False)
         schema = file.schema_arrow
-    except ARROW_ERRORS as error:
-        raise unreadable(path, error) from error
     batches = file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False)
     return ArrowTable(path, size, file.metadata.num_rows, schema, batches)
 
@@ -106,11 +99,9 @@ def ipc_file(path: Path, stream: BinaryIO, size: int) -> ArrowTable:
         ImportError: If pyarrow is not installed.
     """
     ipc = pyarrow_module(f"Cannot read {path}: Arrow", "ipc")
-    try:
+    with _arrow_errors(path):
         file = ipc.open_file(stream)
         schema, number = file.schema, file.num_record_batches
-    except ARROW_ERRORS as error:
-        raise unreadable(path, error) from error
     batches = (file.get_batch(index) for index in range(number))
     return ArrowTable(path, size, 0, schema, batches)
 
@@ -123,9 +114,16 @@ def ipc_stream(path: Path, stream: BinaryIO, size: int) -> ArrowTable:
         ImportError: If pyarrow is not installed.
     """
     ipc = pyarrow_module(f"Cannot read {path}: Arrow", "ipc")
-    try:
+    with _arrow_errors(path):
         batches = ipc.open_stream(stream)
         schema = batches.schema
+    return ArrowTable(path, size, 0, schema, iter(batches))
+
+
+@contextmanager
+def _arrow_errors(path: Path) -> Generator[None]:
+    """Raise errors of pyarrow as `FileError`."""
+    try:
+        yield
     except ARROW_ERRORS as error:
         raise unreadable(path, error) from error
-    return ArrowTable(path, size, 0, schema, iter(batches))

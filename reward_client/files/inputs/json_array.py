@@ -22,7 +22,7 @@ class JsonArray:
         path: Path of the file, for errors.
         stream: Its content, without compression.
         progress: Returns the bytes read so far.
-        first: The first line, which was read already.
+        first: The first line, which was read already; without a byte order mark.
     """
 
     def __init__(self, path: Path, stream: BinaryIO, progress: Progress, first: bytes) -> None:
@@ -39,7 +39,7 @@ class JsonArray:
         """
         try:
             content = self._first + self._stream.read()
-            text = content.decode("utf-8-sig")
+            text = content.decode()
         except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
             raise unreadable(self._path, error) from error
         end = self._progress()

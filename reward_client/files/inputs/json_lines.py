@@ -9,7 +9,6 @@ from typing import BinaryIO
 
 from reward_client.files.inputs.line import MAX_ROW_BYTES, Line, Progress, unreadable
 
-_BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
 
 
@@ -20,12 +19,10 @@ class JsonLines:
         path: Path of the file, for errors.
         stream: Its content, without compression.
         progress: Returns the bytes read so far.
-        first: The first line, if it was read already.
+        first: The first line, which was read already; without a byte order mark.
     """
 
-    def __init__(
-        self, path: Path, stream: BinaryIO, progress: Progress, first: bytes | None = None
-    ) -> None:
+    def __init__(self, path: Path, stream: BinaryIO, progress: Progress, first: bytes) -> None:
         self._path = path
         self._stream = stream
         self._progress = progress
@@ -39,21 +36,17 @@ class JsonLines:
         """
         position = 0
         try:
-            while content := self._read():
+            content = self._first
+            while content:
                 is_whole = len(content) < MAX_ROW_BYTES or content.endswith(b"\n")
                 rest = content
                 while rest and not rest.endswith(b"\n"):
                     rest = self._stream.readline(MAX_ROW_BYTES)
-                if position == 0:
-                    content = content.removeprefix(_BOM)
                 stripped = content.strip(_BLANK)
                 if stripped:
                     refusal = None if is_whole else f"it is longer than {MAX_ROW_BYTES >> 20} MiB"
                     yield Line(position, stripped, self._progress(), refusal=refusal)
                     position += 1
+                content = self._stream.readline(MAX_ROW_BYTES)
         except (OSError, EOFError, zlib.error) as error:
             raise unreadable(self._path, error) from error
-
-    def _read(self) -> bytes:
-        first, self._first = self._first, None
-        return self._stream.readline(MAX_ROW_BYTES) if first is None else first

@@ -31,6 +31,10 @@ class Line:
     values: Mapping[str, object] | None = None
     refusal: str | None = None
 
+    def after(self, rows: int, end: int) -> Line:
+        """Return the line behind the rows and bytes of earlier files."""
+        return Line(rows + self.position, self.content, end + self.end, self.values, self.refusal)
+
 
 class Reader(Protocol):
     """An open file of one format."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -59,7 +58,7 @@ class Source:
         for reader, size in zip(self.readers(), self._sizes, strict=True):
             line = None
             for line in reader.lines():
-                yield replace(line, position=position + line.position, end=end + line.end)
+                yield line.after(position, end)
             position += line.position + 1 if line else 0
             end += size or 0
 

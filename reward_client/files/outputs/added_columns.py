@@ -7,15 +7,7 @@ from typing import Any
 
 from reward_client._base.json_values import as_mapping
 from reward_client._rows.layout import Layout, OneLayout
-from reward_client._rows.results import RESULTS
-
-_ALWAYS = ("form", "reward", "error")
-
-
-def added_names(results: Iterable[Mapping[str, object]]) -> list[str]:
-    """Return the names of the columns: those that a row has, and those of every scored file."""
-    present = {*_ALWAYS}.union(*results)
-    return [name for name in RESULTS if name in present]
+from reward_client._rows.results import added_names
 
 
 def added_types(

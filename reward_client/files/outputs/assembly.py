@@ -11,12 +11,12 @@ from typing import Any, cast
 
 import orjson
 
-from reward_client._base.atomic_file import replace_file, sync_folder
+from reward_client._base.atomic_file import replace_file, sync_path
 from reward_client._rows.layout import OneLayout
-from reward_client._rows.results import RESULTS
+from reward_client._rows.results import RESULTS, added_names
 from reward_client.errors import FileError
 from reward_client.files.inputs.source import Source
-from reward_client.files.outputs.added_columns import added_names, added_types
+from reward_client.files.outputs.added_columns import added_types
 from reward_client.files.outputs.input_columns import (
     batches_of,
     column_names,
@@ -25,7 +25,6 @@ from reward_client.files.outputs.input_columns import (
 from reward_client.files.outputs.output import Output
 from reward_client.files.outputs.tables import check_types, write_table
 from reward_client.files.outputs.texts import joined, write_csv, write_json
-from reward_client.files.pyarrow import pyarrow_module
 from reward_client.files.results import file_errors
 from reward_client.files.rows import passing_columns
 
@@ -53,7 +52,7 @@ class Assembly:
                 "this format needs the rows twice. Name a file, or write JSON lines."
             )
         if output.needs_pyarrow:
-            self._arrow = pyarrow_module(f"Cannot write {output.path}: {output.kind}")
+            self._arrow = output.pyarrow()
         self._state = _state_of(source)
         self._columns: Any = None
         if output.is_typed:
@@ -128,16 +127,12 @@ def _state_of(source: Source) -> list[tuple[int, int]]:
 
 def _replace(new: Path, old: Path) -> None:
     if not new.is_dir():
-        descriptor = os.open(new, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_path(new)
         replace_file(new, old)
         return
     shutil.rmtree(old, ignore_errors=True)
     new.rename(old)
-    sync_folder(old.parent)
+    sync_path(old.parent)
 
 
 def _remove(path: Path) -> None:

@@ -11,7 +11,7 @@ from reward_client.errors import FileError, InputError
 from reward_client.files.inputs.line import Reader, Table
 from reward_client.files.inputs.source import Source
 from reward_client.files.outputs.output import Output
-from reward_client.files.pyarrow import ARROW_ERRORS, pyarrow_module
+from reward_client.files.pyarrow import ARROW_ERRORS
 from reward_client.files.rows import passing_columns
 
 _BATCH_ROWS = 1_000
@@ -42,7 +42,7 @@ def schema_of(source: Source, output: Output) -> Any:
     Raises:
         FileError: If a column has no single type, or the name of an added one.
     """
-    arrow = pyarrow_module(f"Cannot write {output.path}: {output.kind}")
+    arrow = output.pyarrow()
     schemas: list[Any] = []
     for reader in source.readers():
         if is_table(reader):
@@ -65,7 +65,7 @@ def batches_of(source: Source, schema: Any, output: Output) -> Iterator[Any]:
     Raises:
         FileError: If a file cannot be read, or holds values of another type by now.
     """
-    arrow = pyarrow_module(f"Cannot write {output.path}: {output.kind}")
+    arrow = output.pyarrow()
     try:
         for reader in source.readers():
             if is_table(reader):

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from reward_client.files.pyarrow import pyarrow_module
 from reward_client.files.results import real_path
 
 Kind: TypeAlias = Literal["json lines", "json", "csv", "tsv", "parquet", "arrow", "datasets"]
@@ -80,6 +81,15 @@ class Output:
             return []
         names = (path.name for path in self.path.iterdir())
         return sorted(name for name in names if not name.startswith(_DATASET_FILES))
+
+    def pyarrow(self, module: str = "") -> Any:
+        """Import pyarrow, or a module of it, to write the output.
+
+        Raises:
+            ImportError: If it is not installed.
+        """
+        format_ = self.compression if self.compression == "zstd" else self.kind
+        return pyarrow_module(f"Cannot write {self.path}: {format_}", module)
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(f"{self.path.name}{suffix}")

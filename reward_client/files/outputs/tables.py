@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from reward_client.errors import FileError
 from reward_client.files.outputs.output import Output
-from reward_client.files.pyarrow import ARROW_ERRORS, pyarrow_module
+from reward_client.files.pyarrow import ARROW_ERRORS
 
 _GROUP_BYTES = 64 << 20
 _GROUP_ROWS = 100_000
@@ -41,7 +41,7 @@ def write_table(output: Output, batches: Iterator[Any], schema: Any) -> None:
         for batch in batches:
             writer.write_batch(batch)
         if batch is None:  # `datasets` does not read a file without one
-            arrow = pyarrow_module(f"Cannot write {output.path}: {output.kind}")
+            arrow = output.pyarrow()
             writer.write_batch(arrow.RecordBatch.from_pylist([], schema=schema))
 
 
@@ -53,8 +53,8 @@ def check_types(output: Output, schema: Any) -> None:
     """
     try:
         if output.kind == "parquet":
-            arrow = pyarrow_module(f"Cannot write {output.path}: {output.kind}")
-            parquet = pyarrow_module(f"Cannot write {output.path}: {output.kind}", "parquet")
+            arrow = output.pyarrow()
+            parquet = output.pyarrow("parquet")
             parquet.ParquetWriter(arrow.BufferOutputStream(), schema).close()
         elif output.kind == "datasets":
             with suppress(ImportError):  # the folder is written without this library
@@ -69,13 +69,12 @@ def check_types(output: Output, schema: Any) -> None:
 
 @contextmanager
 def _writer(output: Output, schema: Any) -> Generator[TableWriter]:
-    needed_by = f"Cannot write {output.path}: {output.kind}"
-    ipc = pyarrow_module(needed_by, "ipc")
+    ipc = output.pyarrow("ipc")
     path = output.unfinished
     if output.kind == "parquet":
-        parquet = pyarrow_module(needed_by, "parquet")
+        parquet = output.pyarrow("parquet")
         with parquet.ParquetWriter(path, schema) as file:
-            groups = _RowGroups(pyarrow_module(needed_by), file)
+            groups = _RowGroups(output.pyarrow(), file)
             yield groups
             groups.flush()
     elif output.kind == "arrow":

@@ -14,7 +14,6 @@ import orjson
 
 from reward_client.files.json_text import as_json
 from reward_client.files.outputs.output import Output
-from reward_client.files.pyarrow import pyarrow_module
 
 
 def write_json(output: Output, rows: Iterable[bytes]) -> None:
@@ -69,8 +68,9 @@ def _cell(value: object) -> str:
 def _opened(output: Output) -> Generator[BinaryIO]:
     path = output.unfinished
     if output.compression == "zstd":
-        pyarrow = pyarrow_module(f"Cannot write {output.path}: zstd")
-        with io.BufferedWriter(pyarrow.output_stream(str(path), compression="zstd")) as file:
+        with io.BufferedWriter(
+            output.pyarrow().output_stream(str(path), compression="zstd")
+        ) as file:
             yield cast("BinaryIO", file)
     elif output.compression == "gzip":
         # Without a name and a time in it, the same rows give the same bytes.

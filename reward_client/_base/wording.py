@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 # By the sound: "an int" and "an httpx.Timeout", but "a UserDict".
 _TAKES_AN = re.compile(r"[aeio]|httpx|u(?!ni|s)", re.IGNORECASE)
@@ -55,3 +55,14 @@ def rounded(value: float) -> str:
 def count(number: int, noun: str) -> str:
     """Return a number with its noun: ``"1 row"``, ``"1,000 rows"``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def aligned(table: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Format a table: the first column to the left, all others to the right."""
+    columns = max(map(len, table))
+    filled = [[*row, *[""] * (columns - len(row))] for row in table]
+    widths = [max(map(len, column)) for column in zip(*filled, strict=True)]
+    for name, *numbers in filled:
+        cells = [name.ljust(widths[0])]
+        cells += [each.rjust(width) for each, width in zip(numbers, widths[1:], strict=True)]
+        yield "  ".join(cells).rstrip()

@@ -10,11 +10,11 @@ from typing import TypeAlias
 
 import orjson
 
-from reward_client._base.wording import describe_type
+from reward_client._base.wording import aligned, describe_type
 from reward_client._printable import one_line
 from reward_client.errors import EvaluationError, InputError
 from reward_client.evaluation.catalogue import benchmark_of
-from reward_client.evaluation.results import Evaluation, aligned
+from reward_client.evaluation.results import Evaluation
 from reward_client.evaluation.units import Parts, Totals, Unit
 
 Path: TypeAlias = tuple[str, ...]
@@ -95,7 +95,7 @@ class ModelComparison:
     def __str__(self) -> str:
         """Format the table for people: shares in percent."""
         lines = [f"{self.a.title}, {self.a.rows:,} rows", *self.models(), ""]
-        return "\n".join([*lines, *aligned(self.head(), self.cells()), "", *self.remarks()])
+        return "\n".join([*lines, *aligned([self.head(), *self.cells()]), "", *self.remarks()])
 
     def head(self) -> tuple[str, ...]:
         """Return the names of the table's columns."""

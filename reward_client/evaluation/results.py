@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import orjson
 
-from reward_client._base.wording import count
+from reward_client._base.wording import aligned, count
 from reward_client._printable import one_line
 from reward_client.evaluation.measures import Measure
 from reward_client.evaluation.units import Unit
@@ -71,7 +71,7 @@ class Evaluation:
         model = f", {one_line(self.model)}" if self.model else ""
         failed = f", {self.failed:,} failed" if self.failed else ""
         lines = [f"{self.title}{model}: {count(self.rows, 'row')}{failed}", ""]
-        return "\n".join([*lines, *aligned(self.head(), self.cells()), "", *self.remarks()])
+        return "\n".join([*lines, *aligned([self.head(), *self.cells()]), "", *self.remarks()])
 
     def head(self) -> tuple[str, ...]:
         """Return the names of the table's columns."""
@@ -105,16 +105,3 @@ def _interval(measure: Measure) -> str:
         return ""
     low, high = measure.interval
     return f"{100 * low:.1f} to {100 * high:.1f}"
-
-
-def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table: the first column to the left, all others to the right."""
-    table = [head, *rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(
-            [row[0].ljust(widths[0])]
-            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        ).rstrip()
-        for row in table
-    ]

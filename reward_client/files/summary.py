@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from reward_client._base.wording import count, percent, shorten
+from reward_client._base.wording import aligned, count, percent, shorten
 from reward_client._printable import one_line
 
 _REASON_CHARACTERS = 400
@@ -146,7 +146,7 @@ class ScoreSummary:
                 shown = ", ".join(f"{share} {value:.4g}" for share, value in rewards.items())
                 lines.append(f"{name}: {shown}")
         if self.groups:
-            lines += _aligned([_heading(self.by, self.pairs), *map(_cells, self.groups)])
+            lines += aligned([_heading(self.by, self.pairs), *map(_cells, self.groups)])
         if self.conversations:
             lines.append(
                 f"{count(self.conversations, 'conversation')} in {self.seconds:.1f} s: "
@@ -171,14 +171,3 @@ def _cells(group: GroupSummary) -> list[str]:
     interval = f"{percent(low)} to {percent(high)}"
     shown = [f"{pairs.count:,}", percent(pairs.accuracy), interval, f"{pairs.ties:,}"]
     return [*cells, *shown, f"{pairs.margin:.4g}"]
-
-
-def _aligned(table: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Format a table: names to the left, and numbers to the right."""
-    columns = max(map(len, table))
-    filled = [[*row, *[""] * (columns - len(row))] for row in table]
-    widths = [max(map(len, column)) for column in zip(*filled, strict=True)]
-    for name, *numbers in filled:
-        cells = [name.ljust(widths[0])]
-        cells += [each.rjust(width) for each, width in zip(numbers, widths[1:], strict=True)]
-        yield "  ".join(cells).rstrip()

@@ -170,17 +170,27 @@ Sample: TypeAlias = Sequence[Message] | Conversation | FormattedText | Sequence[
 """Messages, a `Conversation`, `FormattedText`, or token IDs. Messages and IDs may be an array."""
 
 Prompt: TypeAlias = Conversation | FormattedText | TokenIds
+Parsed: TypeAlias = Prompt | InputError
+"""A checked sample, or its error."""
+Given: TypeAlias = Sample | InputError
+"""A sample, or its error if it was checked as it was read."""
 
 
-def parse_each(samples: Iterable[Sample]) -> list[Prompt | InputError]:
-    """Check samples; return the prompt or the error of each."""
-    parsed: list[Prompt | InputError] = []
-    for sample in samples:
-        try:
-            parsed.append(parse_sample(sample))
-        except InputError as error:
-            parsed.append(error)
-    return parsed
+def hold_each(samples: Iterable[Sample]) -> Iterable[Given]:
+    """Return samples that stay as they are when their iterator goes on.
+
+    An iterator may yield one list again and again, with other contents. Its samples are checked as
+    they are read. A list of samples is left as it is: its samples are checked among other work.
+    """
+    return samples if type(samples) in (list, tuple) else map(parse, samples)
+
+
+def parse(sample: Given) -> Parsed:
+    """Check a sample; return it as a prompt, or its error. What it returned, it returns again."""
+    try:
+        return sample if isinstance(sample, InputError) else parse_sample(sample)
+    except InputError as error:
+        return error
 
 
 @_guarded
@@ -194,8 +204,8 @@ def parse_sample(sample: Sample) -> Prompt:
     items: tuple[object, ...]
     if is_list(given):
         items = tuple(given)
-    elif issubclass(type(given), Conversation | FormattedText):  # isinstance believes __class__
-        return cast("Conversation | FormattedText", given)
+    elif issubclass(type(given), Conversation | FormattedText | TokenIds):  # as isinstance, which
+        return cast("Prompt", given)  # believes __class__
     else:
         items = _items(given)
     if not items:
@@ -208,9 +218,11 @@ def parse_sample(sample: Sample) -> Prompt:
     return Conversation(cast("Sequence[Message]", items))
 
 
-def is_token_ids(sample: Sample) -> bool:
+def is_token_ids(sample: Given) -> bool:
     """Return True if a sample looks like token IDs; `parse_sample` checks that it is."""
-    return isinstance(sample, list | tuple) and bool(sample) and isinstance(sample[0], int)
+    if isinstance(sample, list | tuple):
+        return bool(sample) and isinstance(sample[0], int)
+    return isinstance(sample, TokenIds)
 
 
 @_guarded

@@ -20,7 +20,7 @@ from reward_client._base.options import (
 )
 from reward_client._base.ranking import Ranking
 from reward_client._base.results import Reward, ServerProfile, Settings, TokenizedSample
-from reward_client._base.samples import Message, Sample
+from reward_client._base.samples import Message, Sample, hold_each, refuse_single_sample
 from reward_client._client.base_url import BaseUrl
 from reward_client._client.config import Config, HeadChoice, RecipeChoice, SharedOptions
 from reward_client._client.openai_carrier import openai_carrier
@@ -28,7 +28,7 @@ from reward_client._client.rank_calls import group_of, groups_of
 from reward_client._client.row_calls import RowsCall, outcome_of, stream_of_rows
 from reward_client._client.session import Session
 from reward_client._client.spelling import checks_spelling, refuse_unknown
-from reward_client._client.streaming import AsyncRewardStream, OnError
+from reward_client._client.streaming import AsyncRewardStream, OnError, samples_bar
 from reward_client._doctor.report import Diagnosis
 from reward_client._rows.forms import Columns
 from reward_client._rows.grouping import Grouping
@@ -220,7 +220,7 @@ class AsyncRewardClient:
 
         Args:
             samples: Any number of samples. Use `stream` if they or their rewards do not fit in
-                memory.
+                memory. An iterator may yield one object again and again, with other contents.
             on_error: ``"raise"`` stops at the first failure. ``"return"`` puts the error in the
                 place of the sample's reward.
             progress: True shows a progress bar.
@@ -230,7 +230,14 @@ class AsyncRewardClient:
                 start. The error holds all rewards so far that are proven.
             InputError: If ``samples`` is a single sample, or an option is invalid.
         """
-        results = await self._session.score_many(samples, on_error=on_error, progress=progress)
+        check_choice("on_error", on_error, get_args(OnError))
+        check_flags(progress=progress)
+        refuse_single_sample(samples)
+        results = await self._session.score_many(
+            hold_each(samples),
+            on_error=on_error,
+            bar=samples_bar(samples) if progress else None,
+        )
         return cast("list[Reward] | list[Reward | RewardClientError]", results)
 
     def stream(
@@ -243,7 +250,8 @@ class AsyncRewardClient:
         """Score a stream of samples in constant memory.
 
         Args:
-            samples: An iterable, which may be endless, synchronous or asynchronous.
+            samples: An iterable, which may be endless, synchronous or asynchronous. An iterator may
+                yield one object again and again, with other contents.
             ordered: True yields results in the order of the samples, False as they arrive.
             progress: True shows a progress bar.
 

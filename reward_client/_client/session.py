@@ -17,18 +17,20 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar, get_args
+from typing import TYPE_CHECKING, TypeVar
 from weakref import finalize
 
-from reward_client._base.choices import check_choice, check_flags
+from reward_client._base.choices import check_flags
 from reward_client._base.ranking import Ranking, ranking
 from reward_client._base.results import Reward, ServerProfile, Settings, TokenizedSample
 from reward_client._base.samples import (
     Conversation,
+    Given,
+    Parsed,
     Prompt,
     Sample,
     is_token_ids,
-    parse_each,
+    parse,
     parse_sample,
     refuse_single_sample,
 )
@@ -40,7 +42,14 @@ from reward_client._client.failures import warn_of_failures
 from reward_client._client.link import Link, connect, discovery_options, hide, log
 from reward_client._client.loop_thread import CLOSED, CLOSED_MEANWHILE
 from reward_client._client.rank_calls import Group, grouped, name_of_response, outcomes_of
-from reward_client._client.streaming import AsyncRewardStream, OnError, Window, collect
+from reward_client._client.streaming import (
+    AsyncRewardStream,
+    Bar,
+    OnError,
+    Window,
+    collect,
+    samples_bar,
+)
 from reward_client._client.watch import OutcomesOf, Watch
 from reward_client._protocols.http import IF_STARTING, SERVER_FAILURES
 from reward_client._replicas.pool import ReplicaPool
@@ -97,7 +106,7 @@ class Session:
             await watch.prove(at_end=True)
             return reward_or_raise(outcome)
 
-    async def score_group(self, samples: Sequence[Sample]) -> list[Outcome]:
+    async def score_group(self, samples: Sequence[Given]) -> list[Outcome]:
         """Return the outcomes of samples that go together, within ``Timeouts.total``.
 
         Raises:
@@ -115,15 +124,12 @@ class Session:
         return [each if isinstance(each, InputError) else next(scored) for each in parsed]
 
     async def score_many(
-        self, samples: Iterable[Sample], *, on_error: OnError, progress: bool
+        self, samples: Iterable[Given], *, on_error: OnError, bar: Bar | None
     ) -> list[Reward | RewardClientError]:
         """Return all outcomes, in the order of the samples."""
-        check_choice("on_error", on_error, get_args(OnError))
-        check_flags(progress=progress)
-        refuse_single_sample(samples)
         with self.observe("score_many").ending() as observed:
             window = self.window(observed, ordered=False)
-            return await collect(window, samples, on_error=on_error, progress=progress)
+            return await collect(window, samples, on_error=on_error, bar=bar)
 
     def stream(
         self, samples: Iterable[Sample] | AsyncIterable[Sample], *, ordered: bool, progress: bool
@@ -143,7 +149,7 @@ class Session:
         """
         return ObservedCall(self.tally, operation, self.config.model, partial(hide, self.config))
 
-    def window(self, observed: ObservedCall, *, ordered: bool) -> Window[Sample, Reward]:
+    def window(self, observed: ObservedCall, *, ordered: bool) -> Window[Given, Reward]:
         """Return a bounded window of samples in progress."""
         config, limits = self.config, self.config.limits
         size = limits.max_concurrency * limits.max_batch_items * len(config.urls)
@@ -165,7 +171,7 @@ class Session:
                 self._tell_calls(judge, [group])
                 return await self._rank_one_by_judge(observed, judge, group)
             window = self.window(observed, ordered=False)
-            outcomes = await collect(window, group.conversations, on_error="raise", progress=False)
+            outcomes = await collect(window, group.conversations, on_error="raise")
             return ranking(group.responses, outcomes)
 
     async def rank_many(
@@ -179,11 +185,12 @@ class Session:
                 return await self._rank_many_by_judge(
                     observed, judge, groups, on_error, progress=progress
                 )
+            conversations = [each for group in groups for each in group.conversations]
             outcomes = await collect(
                 self.window(observed, ordered=False),
-                [each for group in groups for each in group.conversations],
+                conversations,
                 on_error=on_error,
-                progress=progress,
+                bar=samples_bar(conversations) if progress else None,
                 name=partial(name_of_response, groups),
             )
             return grouped(groups, outcomes)
@@ -218,7 +225,8 @@ class Session:
         progress: bool,
     ) -> list[Ranking]:
         readable = [index for index, group in enumerate(groups) if group.error is None]
-        self._tell_calls(judge, [groups[index] for index in readable])
+        work = [groups[index] for index in readable]
+        self._tell_calls(judge, work)
 
         async def rank_each(some: Sequence[Group]) -> list[Ranking | Exception]:
             return [
@@ -229,11 +237,10 @@ class Session:
         size = self.config.limits.max_concurrency * len(self.config.urls)
         outcomes = await collect(
             Window(self._watch(observed, rank_each, outcomes_of), size, 1, _always, ordered=False),
-            [groups[index] for index in readable],
+            work,
             on_error=on_error,
-            progress=progress,
+            bar=samples_bar(work, "prompt") if progress else None,
             name=lambda index: f"Prompt {readable[index]}",
-            unit="prompt",
         )
         by_index = dict(zip(readable, outcomes, strict=True))
         rankings = [
@@ -333,9 +340,9 @@ class Session:
             )
             return await doctor.diagnose(prompt)
 
-    async def _parsed_each(self, samples: Iterable[Sample]) -> list[Prompt | InputError]:
+    async def _parsed_each(self, samples: Iterable[Given]) -> list[Parsed]:
         """Return the prompt or the error of each sample."""
-        parsed = parse_each(samples)
+        parsed = [*map(parse, samples)]
         demands_answer = self.config.on_unanswered == "raise"
         for index, prompt in enumerate(parsed):
             if isinstance(prompt, Conversation):
@@ -483,5 +490,5 @@ def _always(_: object) -> bool:
     return True
 
 
-def _themselves(_: Sequence[Sample], outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+def _themselves(_: Sequence[Given], outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
     return outcomes

@@ -7,6 +7,7 @@ from array import array
 from collections import Counter, deque
 from collections.abc import (
     AsyncIterable,
+    AsyncIterator,
     Callable,
     Iterable,
     Iterator,
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Generic, Literal, NoReturn, Self, TypeAlias, T
 from reward_client._base.progress import progress_bar
 from reward_client._base.ranking import Ranking
 from reward_client._base.results import Reward, ScoreResult
-from reward_client._base.samples import Sample
+from reward_client._base.samples import Given, Sample, hold_each, parse
 from reward_client._client.failures import warn_of_failures
 from reward_client._client.watch import Watch
 from reward_client._tokenization import UnloadableError
@@ -32,6 +33,7 @@ from reward_client.errors import BatchError, ModelChangedError, RewardClientErro
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+Bar: TypeAlias = "tqdm[NoReturn]"
 OnError: TypeAlias = Literal["raise", "return"]
 Outcome: TypeAlias = Reward | RewardClientError
 
@@ -242,13 +244,11 @@ class Intake(Generic[WorkT, ResultT]):
         self,
         window: Window[WorkT, ResultT],
         samples: Iterable[WorkT] | AsyncIterable[WorkT],
-        *,
-        progress: bool,
-        unit: str = _UNIT,
+        bar: Bar | None,
     ) -> None:
         self._window = window
         self._samples = samples
-        self._bar = samples_bar(samples, unit) if progress else None
+        self._bar = bar
         self._has_room = asyncio.Event()
         self._feeder: asyncio.Task[None] | None = None
         self._closed = False
@@ -322,7 +322,17 @@ class Intake(Generic[WorkT, ResultT]):
             await self._has_room.wait()
 
 
-class AsyncRewardStream(Intake[Sample, Reward]):
+class _ParsedEach(AsyncIterator[Given]):
+    """Checks samples as they are read."""
+
+    def __init__(self, samples: AsyncIterable[Sample]) -> None:
+        self._samples = aiter(samples)
+
+    async def __anext__(self) -> Given:
+        return parse(await anext(self._samples))
+
+
+class AsyncRewardStream(Intake[Given, Reward]):
     """Results of a stream of samples: an async iterator and an async context manager.
 
     Leaving the context, or closing the stream, stops the samples in progress.
@@ -330,13 +340,14 @@ class AsyncRewardStream(Intake[Sample, Reward]):
 
     def __init__(
         self,
-        window: Window[Sample, Reward],
+        window: Window[Given, Reward],
         samples: Iterable[Sample] | AsyncIterable[Sample],
         *,
         progress: bool,
         on_end: Callable[[Exception | None], None],
     ) -> None:
-        super().__init__(window, samples, progress=progress)
+        held = _ParsedEach(samples) if isinstance(samples, AsyncIterable) else hold_each(samples)
+        super().__init__(window, held, samples_bar(samples) if progress else None)
         self._on_end = on_end
         self._error: Exception | None = None
         self._taken: deque[ScoreResult] = deque()
@@ -379,9 +390,8 @@ async def collect(
     samples: Iterable[WorkT],
     *,
     on_error: OnError,
-    progress: bool,
+    bar: Bar | None = None,
     name: Callable[[int], str] = sample_name,
-    unit: str = _UNIT,
 ) -> list[ResultT | RewardClientError]:
     """Return the outcomes of all samples, in their order.
 
@@ -389,15 +399,14 @@ async def collect(
         window: Scores the samples; not ordered, so that no sample waits for another.
         samples: The samples.
         on_error: Stop at the first failure, or put the error in the sample's place.
-        progress: Show a progress bar.
+        bar: The progress bar, if one is shown.
         name: Returns the name of a sample for the error, by its number.
-        unit: The unit of the progress bar.
 
     Raises:
         BatchError: If a sample failed and ``on_error`` is ``"raise"``; it holds all rewards so far.
     """
     outcomes: dict[int, ResultT | RewardClientError] = {}
-    async with Intake(window, samples, progress=progress, unit=unit) as stream:
+    async with Intake(window, samples, bar) as stream:
         while True:
             try:
                 taken = await stream.take()
@@ -463,6 +472,6 @@ def result_of(index: int, outcome: Outcome) -> ScoreResult:
     return ScoreResult(index, None, outcome)
 
 
-def samples_bar(samples: object, unit: str = _UNIT) -> tqdm[NoReturn]:
+def samples_bar(samples: object, unit: str = _UNIT) -> Bar:
     """Return a bar that counts samples, with their total if it is known."""
     return progress_bar(total=len(samples) if isinstance(samples, Sized) else None, unit=unit)

@@ -29,7 +29,7 @@ from reward_client._base.results import (
     Settings,
     TokenizedSample,
 )
-from reward_client._base.samples import Message, Sample, refuse_single_sample
+from reward_client._base.samples import Given, Message, Sample, hold_each, refuse_single_sample
 from reward_client._client.base_url import BaseUrl
 from reward_client._client.config import Config, HeadChoice, RecipeChoice, SharedOptions
 from reward_client._client.loop_thread import CLOSED
@@ -72,7 +72,7 @@ class RewardStream:
 
     def __init__(
         self,
-        window: Window[Sample, Reward],
+        window: Window[Given, Reward],
         samples: Iterable[Sample],
         run: _Run,
         *,
@@ -80,7 +80,7 @@ class RewardStream:
         on_end: Callable[[Exception | None], None],
     ) -> None:
         self._window = window
-        self._samples = iter(samples)
+        self._samples = iter(hold_each(samples))
         self._run = run
         self._bar = samples_bar(samples) if progress else None
         self._taken: deque[ScoreResult] = deque()
@@ -127,9 +127,9 @@ class RewardStream:
         while not self._exhausted and self._window.room > 0 and not self._window.ready:
             self._run(self._window.submit(self._read_quickly()))
 
-    def _read_quickly(self) -> list[Sample]:
+    def _read_quickly(self) -> list[Given]:
         """Read the samples that come at once: submitting many costs as much as submitting one."""
-        samples: list[Sample] = []
+        samples: list[Given] = []
         enough = time.monotonic() + _READING_SECONDS
         while len(samples) < self._window.room:
             try:
@@ -361,7 +361,7 @@ class RewardClient:
 
         Args:
             samples: Any number of samples. Use `stream` if they or their rewards do not fit in
-                memory.
+                memory. An iterator may yield one object again and again, with other contents.
             on_error: ``"raise"`` stops at the first failure. ``"return"`` puts the error in the
                 place of the sample's reward.
             progress: True shows a progress bar.
@@ -374,8 +374,9 @@ class RewardClient:
         check_choice("on_error", on_error, get_args(OnError))  # before the samples are read
         check_flags(progress=progress)
         refuse_single_sample(samples)
-        given = tuple(samples)  # read here: the iterator may belong to the calling thread
-        results = self._run(self._session.score_many(given, on_error=on_error, progress=progress))
+        given = tuple(hold_each(samples))  # here: the iterator may belong to the calling thread
+        bar = samples_bar(given) if progress else None
+        results = self._run(self._session.score_many(given, on_error=on_error, bar=bar))
         return cast("list[Reward] | list[Reward | RewardClientError]", results)
 
     def stream(
@@ -385,7 +386,8 @@ class RewardClient:
 
         Args:
             samples: An iterable, which may be endless. The calling thread reads a bounded number of
-                samples ahead.
+                samples ahead. An iterator may yield one object again and again, with other
+                contents.
             ordered: True yields results in the order of the samples, False as they arrive.
             progress: True shows a progress bar.
 

@@ -15,7 +15,7 @@ import pytest
 
 from reward_client import Conversation, InputError
 from reward_client._base.samples import (
-    parse_each,
+    parse,
     parse_sample,
     parse_token_ids,
     refuse_single_sample,
@@ -154,7 +154,7 @@ def test_what_is_refused(sample: Any, hint: str) -> None:
 def test_columns_of_samples(make: Callable[[list[Any]], Any], sample: Any) -> None:
     column = make([make(sample), make(sample)])
     refuse_single_sample(column)
-    assert parse_each(column) == [parse_sample(sample)] * 2
+    assert [*map(parse, column)] == [parse_sample(sample)] * 2
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -187,8 +187,8 @@ def test_an_array_that_fails() -> None:
 def test_pandas() -> None:
     pandas = import_module("pandas")
     table = pandas.DataFrame({"messages": [objects(TURNS)] * 2, "ids": [np.array(IDS)] * 2})
-    assert parse_each(table["messages"]) == [Conversation(TURNS)] * 2
-    assert parse_each(table["ids"]) == [tuple(IDS)] * 2
+    assert [*map(parse, table["messages"])] == [Conversation(TURNS)] * 2
+    assert [*map(parse, table["ids"])] == [tuple(IDS)] * 2
     with pytest.raises(InputError, match="a cell of one of its columns"):
         refuse_single_sample(table)
 
@@ -196,8 +196,8 @@ def test_pandas() -> None:
 def test_polars() -> None:
     polars = import_module("polars")
     table = polars.DataFrame({"messages": [TURNS] * 2, "ids": [IDS] * 2})
-    assert parse_each(table["messages"]) == [Conversation(TURNS)] * 2
-    assert parse_each(table["ids"]) == [tuple(IDS)] * 2
+    assert [*map(parse, table["messages"])] == [Conversation(TURNS)] * 2
+    assert [*map(parse, table["ids"])] == [tuple(IDS)] * 2
     with pytest.raises(InputError, match="a cell of one of its columns"):
         refuse_single_sample(table)
 
@@ -205,7 +205,7 @@ def test_polars() -> None:
 def test_pyarrow() -> None:
     pyarrow = import_module("pyarrow")
     table = pyarrow.table({"messages": [TURNS] * 2, "ids": [IDS] * 2})
-    assert parse_each(table["messages"]) == [Conversation(TURNS)] * 2
-    assert parse_each(table["ids"].chunk(0)) == [tuple(IDS)] * 2
+    assert [*map(parse, table["messages"])] == [Conversation(TURNS)] * 2
+    assert [*map(parse, table["ids"].chunk(0))] == [tuple(IDS)] * 2
     with pytest.raises(InputError, match="a cell of one of its columns"):
         refuse_single_sample(table)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from reward_client import Conversation, FormattedText, InputError
 from reward_client._base.samples import (
-    parse_each,
+    parse,
     parse_sample,
     parse_token_ids,
     refuse_single_sample,
@@ -271,7 +271,7 @@ def test_the_error_of_an_object_of_the_caller_is_the_cause() -> None:
         def __iter__(self) -> NoReturn:
             raise OSError("disk")
 
-    right, wrong = parse_each([TURNS, Broken(TURNS)])
+    right, wrong = parse(TURNS), parse(Broken(TURNS))
     assert right == Conversation(TURNS)
     assert isinstance(wrong, InputError)
     assert isinstance(wrong.__cause__, OSError)
@@ -314,7 +314,7 @@ def test_what_the_advice_writes_can_be_pasted(row: dict[str, Any], is_table: boo
     )
     given: list[Any] = []
     eval(code, {"score_many": given.extend, "rows": rows, "table": table})
-    assert parse_each(given) == [Conversation(TURNS)] * 2
+    assert [*map(parse, given)] == [Conversation(TURNS)] * 2
     assert " or " not in code
 
 

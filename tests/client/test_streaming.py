@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from reward_client import BatchError, Provenance, Reward, ServerError
-from reward_client._client.streaming import AsyncRewardStream, Window, collect
+from reward_client._client.streaming import AsyncRewardStream, Window, collect, samples_bar
 from reward_client._client.watch import Watch
 from reward_client._telemetry.observation import ObservedCall
 from reward_client._telemetry.tally import Tally
@@ -78,7 +78,7 @@ def stream(
 
 
 def collected(samples: Any, on_error: Any, *, size: int = 8, score: Any = echo) -> Awaitable[Any]:
-    return collect(window(score, size, ordered=False), samples, on_error=on_error, progress=False)
+    return collect(window(score, size, ordered=False), samples, on_error=on_error)
 
 
 def run(main: Callable[[], Awaitable[Any]]) -> Any:
@@ -180,7 +180,7 @@ def test_leaving_early_stops_the_work(ordered: bool) -> None:
     async def slow(sample: Any) -> Reward:
         nonlocal stopped
         try:
-            await asyncio.sleep(0 if sample == [0] else 60)
+            await asyncio.sleep(0 if sample[0] == 0 else 60)
         except asyncio.CancelledError:
             stopped += 1
             raise
@@ -310,8 +310,9 @@ def test_progress_is_shown_on_a_terminal(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
 
     async def main() -> None:
-        samples = window(echo, 8, ordered=True)
-        await collect(samples, [[0], [1]], on_error="return", progress=True)
+        samples = [[0], [1]]
+        scored = window(echo, 8, ordered=True)
+        await collect(scored, samples, on_error="return", bar=samples_bar(samples))
 
     run(main)
     out, err = capsys.readouterr()

@@ -319,7 +319,7 @@ class AsyncRewardClient:
                 added one, or if an option is invalid. A later row that cannot be read has its
                 error in ``error``.
         """
-        call = RowsCall(rows, form, columns)
+        call = RowsCall(rows, form, columns, compares=self._session.config.compares)
         outcomes = await self.score_many(call.samples(), on_error="return", progress=progress)
         return call.results(outcomes)
 
@@ -348,7 +348,9 @@ class AsyncRewardClient:
             ModelChangedError: If another model answers than at the start.
         """
         check_flags(progress=progress)
-        return self._scored(stream_of_rows(rows, form, columns), progress=progress)
+        compares = self._session.config.compares
+        grouping = stream_of_rows(rows, form, columns, compares=compares)
+        return self._scored(grouping, progress=progress)
 
     async def _scored(
         self, grouping: Grouping[RowInProgress], *, progress: bool

@@ -243,6 +243,11 @@ class Config:
         return self.method.roles if isinstance(self.method, Verdict) else ()
 
     @property
+    def compares(self) -> bool:
+        """True if the method is a judge that only compares responses."""
+        return isinstance(self.method, Verdict) and self.method.compares
+
+    @property
     def tokenizer_name(self) -> str:
         """The source of token IDs, for `Provenance`."""
         if isinstance(self.method, Messages):

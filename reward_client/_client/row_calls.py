@@ -29,6 +29,7 @@ class RowsCall:
         rows: The rows, or a table of them.
         form: The name of their form; None to recognize it.
         columns: The only columns to read.
+        compares: True if a judge compares the responses of each row.
         refuses_first: False if the first row may be unreadable, as any other.
         layout: The layout that all rows must have; None for that of a table, or for any.
 
@@ -42,6 +43,7 @@ class RowsCall:
         form: str | None,
         columns: Columns | None,
         *,
+        compares: bool,
         refuses_first: bool = True,
         layout: OneLayout | None = None,
     ) -> None:
@@ -55,7 +57,9 @@ class RowsCall:
             each = self._library.rows(rows)
             if self._library.is_typed:
                 layout = OneLayout()
-        reading = rows_in_progress(each, form, columns, refuses_first=refuses_first, layout=layout)
+        reading = rows_in_progress(
+            each, form, columns, compares=compares, refuses_first=refuses_first, layout=layout
+        )
         self._rows = Rows(reading, keeps_given=self._library is None)
 
     def samples(self) -> Iterator[Sample]:
@@ -77,9 +81,13 @@ class RowsCall:
 
 
 def stream_of_rows(
-    rows: Iterable[Mapping[str, object]], form: str | None, columns: Columns | None
+    rows: Iterable[Mapping[str, object]],
+    form: str | None,
+    columns: Columns | None,
+    *,
+    compares: bool,
 ) -> Grouping[RowInProgress]:
-    """Return rows as a stream.
+    """Return rows as a stream. `RowsCall` explains the arguments.
 
     Raises:
         InputError: If an option is invalid, or these are no rows.
@@ -88,9 +96,8 @@ def stream_of_rows(
     library = library_of(rows)
     if library is None:
         refuse_other_than_rows(rows)
-    return Grouping(
-        rows_in_progress(rows if library is None else library.rows(rows), form, columns)
-    )
+    each = rows if library is None else library.rows(rows)
+    return Grouping(rows_in_progress(each, form, columns, compares=compares))
 
 
 def outcome_of(result: ScoreResult) -> Reward | RewardClientError:

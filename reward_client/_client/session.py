@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from weakref import finalize
 
+from reward_client._base import contest
 from reward_client._base.choices import check_flags
 from reward_client._base.ranking import Ranking, ranking
 from reward_client._base.results import Reward, ServerProfile, Settings, TokenizedSample
@@ -155,9 +156,13 @@ class Session:
         size = limits.max_concurrency * limits.max_batch_items * len(config.urls)
         # A deadline for each sample needs a task for each.
         group_size = limits.max_batch_items if config.timeouts.total is None else 1
+        if config.compares:
+            # Each contest asks for texts, so that as many keep all connections busy.
+            size, group_size = limits.max_concurrency * len(config.urls), 1
         by_server = config.tokenizer == "server" and not isinstance(config.method, Messages)
         joins_group = is_token_ids if by_server else _always
-        watch = self._watch(observed, self.score_group, _themselves)
+        outcomes_of_samples = _of_responses if config.compares else _themselves
+        watch = self._watch(observed, self.score_group, outcomes_of_samples)
         return Window(watch, size, group_size, joins_group, ordered=ordered)
 
     async def rank(self, group: Group) -> Ranking:
@@ -492,3 +497,12 @@ def _always(_: object) -> bool:
 
 def _themselves(_: Sequence[Given], outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
     return outcomes
+
+
+def _of_responses(samples: Sequence[Given], outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+    """Return the outcome of each response, also of those that a judge compares in contests."""
+    each: list[Outcome] = []
+    for sample, outcome in zip(samples, outcomes, strict=True):
+        responses = len(sample.conversations) if isinstance(sample, contest.Contest) else 1
+        each += contest.outcomes_of(outcome, responses)
+    return each

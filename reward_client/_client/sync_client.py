@@ -170,6 +170,11 @@ class RewardStream:
             self._on_end(self._error)
 
 
+def compares(client: RewardClient) -> bool:
+    """Return True if a client's method is a judge that only compares responses."""
+    return client._session.config.compares  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
 class RewardClient:
     """A client that scores conversations by a reward model on a vLLM server.
 
@@ -458,7 +463,7 @@ class RewardClient:
                 added one, or if an option is invalid. A later row that cannot be read has its
                 error in ``error``.
         """
-        call = RowsCall(rows, form, columns)
+        call = RowsCall(rows, form, columns, compares=self._session.config.compares)
         outcomes = self.score_many(call.samples(), on_error="return", progress=progress)
         return call.results(outcomes)
 
@@ -487,7 +492,9 @@ class RewardClient:
             ModelChangedError: If another model answers than at the start.
         """
         check_flags(progress=progress)
-        return self._scored(stream_of_rows(rows, form, columns), progress=progress)
+        compares = self._session.config.compares
+        grouping = stream_of_rows(rows, form, columns, compares=compares)
+        return self._scored(grouping, progress=progress)
 
     def _scored(
         self, grouping: Grouping[RowInProgress], *, progress: bool

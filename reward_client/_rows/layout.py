@@ -51,6 +51,11 @@ class Layout:
                 values += [*items, *[None] * (count - len(items))]
         return values
 
+    @property
+    def samples(self) -> int:
+        """The number of samples."""
+        return sum(1 if count is None else count for _, count in self.sides)
+
     def of(self, values: Sequence[T]) -> object:
         """Return one value for each sample in the layout."""
         rest = iter(values)

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from reward_client._base.contest import Ranked, outcomes_of
 from reward_client._base.results import Reward
+from reward_client._rows.comparisons import comparison_objects
+from reward_client._rows.errors import error_object
 from reward_client._rows.layout import Layout
-from reward_client.errors import GenerationError, InputError, RewardClientError
+from reward_client.errors import InputError, RewardClientError
 
-RESULTS = ("form", "reward", "objectives", "step_rewards", "truncated", "token_count", "error")
+RESULTS = (
+    *("form", "reward", "objectives", "step_rewards", "truncated", "token_count"),
+    *("comparisons", "error"),
+)
 """The names of all columns that may be added."""
 
 _ALWAYS = ("form", "reward", "error")
@@ -28,8 +34,11 @@ def result_columns(
     Args:
         form: The name of the row's form.
         layout: The layout of its values.
-        outcomes: The outcomes of its samples.
+        outcomes: The outcomes of its samples; or one for all of them, if a judge compares them.
     """
+    judged = outcomes[0] if len(outcomes) == 1 and layout.samples > 1 else None
+    if judged is not None:
+        outcomes = outcomes_of(judged, layout.samples)
     rewards = [outcome if isinstance(outcome, Reward) else None for outcome in outcomes]
     errors = [None if isinstance(each, Reward) else error_object(each) for each in outcomes]
 
@@ -45,15 +54,11 @@ def result_columns(
     if any(reward and reward.truncated for reward in rewards):
         columns["truncated"] = laid(lambda reward: reward.truncated)
     columns["token_count"] = laid(lambda reward: reward.token_count)
+    if isinstance(judged, Ranked):
+        columns["comparisons"] = comparison_objects(judged.ranking, layout)
     if any(errors):
         columns["error"] = layout.of(errors)
     return columns
-
-
-def error_object(error: RewardClientError) -> dict[str, str]:
-    """Return an error without the parts that vary between runs, such as the request ID."""
-    text = {"text": error.text} if isinstance(error, GenerationError) else {}
-    return {"type": type(error).__name__, "message": str(error.args[0]), **text}
 
 
 def refuse_clash(names: Iterable[str], added: Iterable[str] = RESULTS) -> None:

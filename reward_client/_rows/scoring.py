@@ -11,10 +11,12 @@ from reward_client._base.choices import check_choice
 from reward_client._base.json_values import as_mapping, as_sequence
 from reward_client._base.samples import Sample
 from reward_client._base.wording import describe_type
+from reward_client._rows.contests import as_contest
+from reward_client._rows.errors import error_object
 from reward_client._rows.forms import FORMS, Columns, ReadRow, read_row
 from reward_client._rows.grouping import Outcome
 from reward_client._rows.layout import OneLayout
-from reward_client._rows.results import added_names, error_object, refuse_clash, result_columns
+from reward_client._rows.results import added_names, refuse_clash, result_columns
 from reward_client._rows.tables import Values
 from reward_client.errors import InputError
 
@@ -74,6 +76,7 @@ def rows_in_progress(
     form: str | None,
     columns: Columns | None,
     *,
+    compares: bool,
     refuses_first: bool = True,
     layout: OneLayout | None = None,
 ) -> Iterator[RowInProgress]:
@@ -83,6 +86,7 @@ def rows_in_progress(
         rows: The rows.
         form: The name of their form; None to recognize it.
         columns: The only columns to read.
+        compares: True if a judge compares the responses of each row.
         refuses_first: False if the first row may be unreadable, as any other.
         layout: The layout that all rows must have; None if each may have its own.
 
@@ -91,7 +95,7 @@ def rows_in_progress(
             most likely like it.
     """
     for position, row in enumerate(rows):
-        read = _read(row, form, columns, layout)
+        read = _read(row, form, columns, layout, compares=compares)
         if position == 0 and refuses_first and read.error is not None:
             raise read.error
         yield read
@@ -115,7 +119,12 @@ def refuse_other_than_rows(rows: object) -> None:
 
 
 def _read(
-    row: object, form: str | None, columns: Columns | None, layout: OneLayout | None
+    row: object,
+    form: str | None,
+    columns: Columns | None,
+    layout: OneLayout | None,
+    *,
+    compares: bool,
 ) -> RowInProgress:
     mapping = as_mapping(row)
     if mapping is None:
@@ -125,6 +134,8 @@ def _read(
     try:
         refuse_clash(given)
         read = read_row(given, form, columns)
+        if compares:
+            read = as_contest(read)
         if layout is not None:
             layout.check(read.layout)
         return RowInProgress(given, read, None)

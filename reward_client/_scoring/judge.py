@@ -9,9 +9,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
+from reward_client._base.contest import Contest, Ranked
 from reward_client._base.ranking import Comparison, FailedComparison, Ranking, ranking
 from reward_client._base.results import Provenance, Reward, TokenizedSample
-from reward_client._base.samples import Conversation, Message, Prompt
+from reward_client._base.samples import Conversation, Prompt
 from reward_client._protocols.vllm.completions import Position
 from reward_client._scoring.base import (
     Outcome,
@@ -23,12 +24,21 @@ from reward_client._scoring.base import (
 )
 from reward_client._scoring.text_generator import TextGenerator, Texts
 from reward_client._scoring.tournament import next_round, shares_of, survival, win_rates
-from reward_client.errors import BatchError, InputError, RewardClientError
+from reward_client.errors import (
+    BatchError,
+    InputError,
+    ModelChangedError,
+    RewardClientError,
+    ServerUnreachableError,
+)
 from reward_client.methods.expectation import candidates, expectation, is_rest, not_a_token
 from reward_client.methods.schedules import Pair, matches, pairs_of
 from reward_client.methods.verdict import Verdict, text_of
 
 _Compared: TypeAlias = Comparison | FailedComparison
+
+_OF_ALL = (ServerUnreachableError, ModelChangedError)
+"""Errors that all further comparisons would have too."""
 
 
 class JudgeScorer(Scorer):
@@ -75,10 +85,9 @@ class JudgeScorer(Scorer):
         ]
         errors = {i: each for i, each in enumerate(cleaned) if isinstance(each, RewardClientError)}
         entrants = [index for index in range(len(responses)) if index not in errors]
-        turns = conversations[0].messages[:-1]
 
         async def compare_all() -> tuple[list[_Compared], Provenance]:
-            compared = await self._compare_all(turns, responses, entrants, stops=stops)
+            compared = await self._compare_all(conversations[0], responses, entrants, stops=stops)
             return compared, await self._generator.provenance()
 
         try:
@@ -105,6 +114,8 @@ class JudgeScorer(Scorer):
         """See `Scorer`."""
 
     async def _score_one(self, prompt: Prompt) -> Reward:
+        if isinstance(prompt, Contest):
+            return await self._score_contest(prompt)
         async with self._generator.slots:
             asked = self._judge_prompt(prompt)
             if isinstance(prompt, Conversation):
@@ -114,18 +125,40 @@ class JudgeScorer(Scorer):
         reward = Reward.of_checked(scalar=mean, provenance=texts.provenance)
         return reward.model_copy(update={"critiques": texts.each, "usage": texts.usage})
 
+    async def _score_contest(self, contest: Contest) -> Ranked:
+        """Return the rewards of all responses.
+
+        Raises:
+            RewardClientError: If no response has a reward, or if the server is lost or another: a
+                run that resumes compares all of them again.
+        """
+        ranked = await self.rank(contest.conversations, stops=False)
+        errors = [error for error in ranked.errors if error is not None]
+        errors += [each.error for each in ranked.failed_comparisons]
+        lost = [each for each in errors if isinstance(each, _OF_ALL)]
+        if lost or not ranked.order:
+            raise copy((lost or errors)[0])
+        return Ranked.of(ranked)
+
     def _judge_prompt(self, prompt: Prompt) -> Conversation:
         """Return the judge's prompt for a conversation that ends with an answer."""
         if self.verdict.compares:
-            raise InputError("This judge compares two answers: use rank(prompt, [answer, …]).")
+            raise InputError(
+                "This judge compares two answers: use rank(prompt, [answer, …]), or rows with "
+                "several answers."
+            )
         if not isinstance(prompt, Conversation) or prompt.steps is not None:
             raise InputError("A judge reads messages: give them, without steps.")
         if prompt.tools is not None:
             raise InputError("A judge is sent messages, and no tools: leave tools= out.")
-        *turns, answer = prompt.messages
+        answer = prompt.messages[-1]
         if answer.get("role") != "assistant":
             raise InputError("A judge marks the assistant's answer, and the last message is none.")
-        asked = self.verdict.judge_prompt(turns, [text_of(answer)])
+        return self._asked(prompt, [text_of(answer)])
+
+    def _asked(self, prompt: Conversation, answers: Sequence[str]) -> Conversation:
+        """Return the judge's prompt for a conversation with other answers in its last turn."""
+        asked = self.verdict.judge_prompt(prompt.messages[:-1], answers)
         return replace(asked, chat_template_kwargs=prompt.chat_template_kwargs)
 
     async def _cleaned(
@@ -150,14 +183,14 @@ class JudgeScorer(Scorer):
 
     async def _compare_all(
         self,
-        turns: Sequence[Message],
+        prompt: Conversation,
         responses: Sequence[str],
         entrants: Sequence[int],
         *,
         stops: bool,
     ) -> list[_Compared]:
         """Compare entrants by the schedule of the judge."""
-        compare = partial(self._compare_pairs, turns, responses, stops=stops)
+        compare = partial(self._compare_pairs, prompt, responses, stops=stops)
         schedule = self.verdict.schedule
         if schedule != "knockout":
             return await compare(pairs_of(schedule, entrants, self.verdict.seed))
@@ -175,7 +208,7 @@ class JudgeScorer(Scorer):
 
     async def _compare_pairs(
         self,
-        turns: Sequence[Message],
+        prompt: Conversation,
         responses: Sequence[str],
         pairs: Sequence[Pair],
         *,
@@ -186,12 +219,12 @@ class JudgeScorer(Scorer):
         if self.verdict.both_orders:
             ordered += [(second, first) for first, second in pairs]
         return await gather_or_stop(
-            self._compare(turns, responses, *pair, stops=stops) for pair in ordered
+            self._compare(prompt, responses, *pair, stops=stops) for pair in ordered
         )
 
     async def _compare(
         self,
-        turns: Sequence[Message],
+        prompt: Conversation,
         responses: Sequence[str],
         first: int,
         second: int,
@@ -199,7 +232,7 @@ class JudgeScorer(Scorer):
         stops: bool,
     ) -> _Compared:
         try:
-            asked = self.verdict.judge_prompt(turns, [responses[first], responses[second]])
+            asked = self._asked(prompt, [responses[first], responses[second]])
             async with self._generator.slots:
                 texts = await self._generator.generate(asked)
             preference = await self._mean(texts)

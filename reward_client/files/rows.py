@@ -13,9 +13,11 @@ import orjson
 from reward_client._base.json_values import as_mapping
 from reward_client._base.results import Reward
 from reward_client._base.samples import Sample
+from reward_client._rows.contests import as_contest
+from reward_client._rows.errors import error_object
 from reward_client._rows.forms import Columns, ReadRow, read_row
 from reward_client._rows.layout import OneLayout
-from reward_client._rows.results import RESULTS, error_object, refuse_clash, result_columns
+from reward_client._rows.results import RESULTS, refuse_clash, result_columns
 from reward_client.errors import InputError, RewardClientError
 from reward_client.files.inputs.line import Line
 
@@ -66,6 +68,7 @@ class RowReader:
         columns: The only columns to read; None for those of the form.
         passes: True if results repeat the columns of their rows.
         layout: The layout that all rows must have; None if each may have its own.
+        compares: True if a judge compares the responses of each row.
     """
 
     settings: bytes = b""
@@ -73,6 +76,7 @@ class RowReader:
     columns: Columns | None = None
     passes: bool = True
     layout: OneLayout | None = None
+    compares: bool = False
 
     def digest(self, line: Line) -> str:
         """Return the digest that binds a result to its row and to the settings."""
@@ -89,6 +93,8 @@ class RowReader:
             refuse_clash(given, (*RESULTS, *_OWN) if self.passes else RESULTS)
             passes = self.passes
             read = read_row(given, self.form, self.columns)
+            if self.compares:
+                read = as_contest(read)
             if self.layout is not None:
                 self.layout.check(read.layout)
             return Row(line, digest, read, passes=passes)

@@ -23,7 +23,8 @@ from reward_client._base.results import Provenance, ScoreResult, Settings
 from reward_client._base.wording import describe_type
 from reward_client._client.failures import warn_of_failures
 from reward_client._client.streaming import Outcome
-from reward_client._client.sync_client import RewardClient
+from reward_client._client.sync_client import RewardClient, compares
+from reward_client._rows.comparisons import is_complete
 from reward_client._rows.forms import Columns
 from reward_client._rows.grouping import Grouping
 from reward_client._rows.layout import OneLayout
@@ -35,6 +36,7 @@ from reward_client.errors import (
     RewardClientError,
     ServerUnreachableError,
 )
+from reward_client.files.contests import with_contest
 from reward_client.files.groups import check_by, with_column
 from reward_client.files.inputs.line import Line
 from reward_client.files.inputs.source import Source
@@ -121,6 +123,8 @@ def score_file(
         _check_output(rows, origins, output)
         assembly = Assembly(rows, output) if output.is_assembled else None
         lines = with_column(rows.lines(), by)
+        if compares(client):
+            lines = with_contest(lines, form, columns)
         monitor = _ServerMonitor(client)
         results = stack.enter_context(Results(target))
         # A retry writes a second file, which replaces the results at the end. A stopped retry is
@@ -140,6 +144,7 @@ def score_file(
             columns,
             passes=assembly is None,
             layout=OneLayout() if output.is_typed else None,
+            compares=compares(client),
         )
         run = _Run(rows, lines, results, reader, by)
         run.skip_written()
@@ -182,8 +187,11 @@ def score_stream(
     check_options(form, columns)
     with Source(*_paths(source)) as rows:
         lines = with_column(rows.lines(), by)
+        if compares(client):
+            lines = with_contest(lines, form, columns)
         monitor = _ServerMonitor(client)
-        reader = RowReader(settings_digest(monitor.settings), form, columns)
+        digest = settings_digest(monitor.settings)
+        reader = RowReader(digest, form, columns, compares=compares(client))
         run = _Run(rows, lines, Stream(stream), reader, by)
         return run.score(client, monitor, (), progress=progress)
 
@@ -281,7 +289,7 @@ class _Run:
         for line in self._lines:
             digest = self._reader.digest(line)
             written = next(earlier, None)
-            if written is not None and "error" not in self._checked(written, line):
+            if written is not None and is_complete(self._checked(written, line)):
                 yield Row(line, digest, kept=written)
             else:
                 yield self._reader.read(line, digest)

@@ -11,7 +11,7 @@ import orjson
 
 from reward_client._base.wording import describe_type
 from reward_client._client.row_calls import RowsCall
-from reward_client._client.sync_client import RewardClient
+from reward_client._client.sync_client import RewardClient, compares
 from reward_client._rows.forms import Columns
 from reward_client._rows.layout import OneLayout
 from reward_client._rows.scoring import as_columns
@@ -60,7 +60,14 @@ def add_rewards(
 
     def score(batch: Mapping[str, Sequence[object]], indices: Sequence[int]) -> dict[str, object]:
         rows = [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
-        call = RowsCall(rows, form, columns, refuses_first=0 in indices, layout=layout)
+        call = RowsCall(
+            rows,
+            form,
+            columns,
+            compares=compares(client),
+            refuses_first=0 in indices,
+            layout=layout,
+        )
         outcomes = client.score_many(call.samples(), on_error="return")
         for outcome in outcomes:
             if isinstance(outcome, RewardClientError) and outcome.fault == "server":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from reward_client._base.json_values import as_mapping
+from reward_client._base.json_values import as_list, as_mapping
 from reward_client._rows.layout import Layout, OneLayout
 from reward_client._rows.results import added_names
 
@@ -31,28 +31,39 @@ def added_types(
             layout.note(result)
             for leaf in _leaves("objectives", result):
                 objectives.update(dict.fromkeys(as_mapping(leaf) or ()))
-            for leaf in _leaves("error", result):
+            for leaf in [*_leaves("error", result), *_failures(result)]:
                 errors.update(dict.fromkeys(as_mapping(leaf) or ()))
             yield result
 
     names = added_names(seen())
     number, integer, text = arrow.float64(), arrow.int64(), arrow.string()
     step = {"value": number, "logits": arrow.list_(number), "start": integer, "end": integer}
+    error = arrow.struct([(name, text) for name in errors])
+    comparison = {"first": text, "second": text, "preference": number, "error": error}
     leaves = {
         "reward": number,
         "objectives": arrow.struct([(name, number) for name in objectives]),
         "step_rewards": arrow.list_(arrow.struct([*step.items()])),
         "truncated": arrow.bool_(),
         "token_count": integer,
-        "error": arrow.struct([(name, text) for name in errors]),
+        "error": error,
     }
+    # The other columns hold a value for each sample.
+    whole = {"form": text, "comparisons": arrow.list_(arrow.struct([*comparison.items()]))}
 
     def laid(leaf: Any) -> Any:
         lists = layout.lists or {None: False}
         sides = {name: arrow.list_(leaf) if is_list else leaf for name, is_list in lists.items()}
         return sides[None] if None in sides else arrow.struct([*sides.items()])
 
-    return {name: text if name == "form" else laid(leaves[name]) for name in names}, layout
+    types = {name: whole[name] if name in whole else laid(leaves[name]) for name in names}
+    return types, layout
+
+
+def _failures(result: Mapping[str, object]) -> list[object]:
+    """Return the errors of the comparisons that failed."""
+    comparisons = as_list(result.get("comparisons")) or ()
+    return [(as_mapping(each) or {}).get("error") for each in comparisons]
 
 
 def _leaves(column: str, result: Mapping[str, object]) -> list[object]:

@@ -1,0 +1,76 @@
+"""A contest: responses to one prompt as one sample, for a judge that compares two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from reward_client._base.ranking import Ranking
+from reward_client._base.results import Reward
+from reward_client._base.samples import Conversation
+from reward_client.errors import RewardClientError
+
+ErrorT = TypeVar("ErrorT", bound=Exception)
+
+
+@dataclass(frozen=True, slots=True)
+class Contest(Conversation):
+    """Conversations that differ in their last turn only, as one sample of a stream.
+
+    It has the messages of the first conversation, so that whoever checks a conversation checks the
+    common prompt.
+
+    Attributes:
+        conversations: One conversation for each response.
+    """
+
+    conversations: tuple[Conversation, ...] = ()
+
+    @classmethod
+    def of(cls, conversations: tuple[Conversation, ...]) -> Contest:
+        """Return the contest of some conversations."""
+        first = conversations[0]
+        return cls(
+            first.messages,
+            chat_template_kwargs=first.chat_template_kwargs,
+            conversations=conversations,
+        )
+
+
+class Ranked(Reward):
+    """The outcome of a contest. Its own value is the highest reward.
+
+    Attributes:
+        ranking: The ranking, with a reward or an error for each response.
+    """
+
+    ranking: Ranking
+
+    @classmethod
+    def of(cls, ranking: Ranking) -> Ranked:
+        """Return the outcome of a contest in which a response has a reward."""
+        best = ranking.rewards[ranking.best_index]
+        assert best is not None  # noqa: S101 - the best one has a reward
+        return cls(
+            value=best.scalar,
+            token_count=best.token_count,
+            token_digest=best.token_digest,
+            bos_count=best.bos_count,
+            provenance=best.provenance,
+            ranking=ranking,
+        )
+
+
+def outcomes_of(
+    outcome: Reward | ErrorT, responses: int
+) -> list[Reward | ErrorT | RewardClientError]:
+    """Return the outcome of each response from the outcome of their contest.
+
+    Args:
+        outcome: The outcome of the contest. An error counts for each response.
+        responses: The number of responses.
+    """
+    if not isinstance(outcome, Ranked):
+        return [outcome] * responses
+    pairs = zip(outcome.ranking.rewards, outcome.ranking.errors, strict=True)
+    return [each for pair in pairs for each in pair if each is not None]

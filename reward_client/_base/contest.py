@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -74,3 +76,19 @@ def outcomes_of(
         return [outcome] * responses
     pairs = zip(outcome.ranking.rewards, outcome.ranking.errors, strict=True)
     return [each for pair in pairs for each in pair if each is not None]
+
+
+def comparisons_of(outcomes: Iterable[object]) -> tuple[int, Counter[str]]:
+    """Return the number of all comparisons, and of those that failed by the class of their error.
+
+    Args:
+        outcomes: The outcomes of contests and of other samples.
+    """
+    total = 0
+    failed: Counter[str] = Counter()
+    for outcome in outcomes:
+        if isinstance(outcome, Ranked):
+            failures = outcome.ranking.failed_comparisons
+            total += len(outcome.ranking.comparisons) + len(failures)
+            failed.update(type(each.error).__name__ for each in failures)
+    return total, failed

@@ -310,14 +310,15 @@ class AsyncRewardClient:
         Returns:
             A list of dicts; for a table, a table of the same library. Each row has the added
             columns ``form``, ``reward`` and ``error``, and where they apply ``objectives``,
-            ``step_rewards``, ``truncated`` and ``token_count``. ``reward`` is a number, a list for
-            several responses, or a dict such as ``{"chosen": …, "rejected": …}``. A sample that
-            failed has None in ``reward``, and its error as a dict in ``error``.
+            ``step_rewards``, ``truncated``, ``token_count`` and ``comparisons``. ``reward`` is a
+            number, a list for several responses, or a dict such as ``{"chosen": …, "rejected":
+            …}``. A sample that failed has None in ``reward``, and its error as a dict in ``error``.
+            A judge of two (``Verdict``) compares the responses of each row as `rank` does.
 
         Raises:
             InputError: If the first row has no form or several, if a column has the name of an
-                added one, or if an option is invalid. A later row that cannot be read has its
-                error in ``error``.
+                added one, if a judge of two finds a single response, or if an option is invalid. A
+                later row that cannot be read has its error in ``error``.
         """
         call = RowsCall(rows, form, columns, compares=self._session.config.compares)
         outcomes = await self.score_many(call.samples(), on_error="return", progress=progress)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
+from reward_client._base.contest import comparisons_of
 from reward_client._base.results import Reward, ScoreResult
 from reward_client._base.samples import Sample
+from reward_client._client.failures import warn_of_failures
 from reward_client._rows.forms import Columns
 from reward_client._rows.grouping import Grouping
 from reward_client._rows.layout import OneLayout
@@ -60,6 +62,7 @@ class RowsCall:
         reading = rows_in_progress(
             each, form, columns, compares=compares, refuses_first=refuses_first, layout=layout
         )
+        self._compares = compares
         self._rows = Rows(reading, keeps_given=self._library is None)
 
     def samples(self) -> Iterator[Sample]:
@@ -70,6 +73,9 @@ class RowsCall:
         self, outcomes: Sequence[Reward | RewardClientError]
     ) -> list[dict[str, object]] | AnyTable:
         """Return the rows with the added columns, as they were given: a list or a table."""
+        if self._compares:
+            total, failed = comparisons_of(outcomes)
+            warn_of_failures(failed, total, "comparisons")
         if self._library is None:
             return self._rows.results(outcomes)
         columns = as_columns(self.added(outcomes), is_typed=self._library.is_typed)

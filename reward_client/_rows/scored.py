@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, TypeVar
 
-from reward_client._base.json_values import as_mapping
+from reward_client._base.json_values import as_list, as_mapping
 from reward_client._rows.layout import Layout
 
 
@@ -54,6 +54,22 @@ class RowError(NamedTuple):
 
     type: str
     message: str
+
+
+class Compared(NamedTuple):
+    """A judge's comparison of two responses of a row.
+
+    Attributes:
+        first: The name of the response that the judge read first.
+        second: The name of the other response.
+        preference: From -1 (the second is better) to 1 (the first is); None without a verdict.
+        error: The error in the place of a verdict.
+    """
+
+    first: str
+    second: str
+    preference: float | None
+    error: RowError | None
 
 
 class ScoredRow:
@@ -114,6 +130,12 @@ class ScoredRow:
             [reward for reward in rejected if reward is not None],
         )
 
+    @cached_property
+    def comparisons(self) -> tuple[Compared, ...]:
+        """The comparisons behind the rewards; none if each response has a reward of its own."""
+        given = self.columns.get("comparisons")
+        return () if given is None else tuple(map(_compared, as_list(given) or ()))
+
     def errors(self) -> tuple[RowError | None, ...]:
         """Return the error of each sample, with None for each sample that has a reward.
 
@@ -137,6 +159,17 @@ def number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if math.isfinite(value) else None
+
+
+def _compared(value: object) -> Compared:
+    given = as_mapping(value) or {}
+    error = as_mapping(given.get("error"))
+    return Compared(
+        str(given.get("first")),
+        str(given.get("second")),
+        number(given.get("preference")),
+        None if error is None else _row_error(error),
+    )
 
 
 def _row_error(error: Mapping[str, object]) -> RowError:

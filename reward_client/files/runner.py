@@ -277,6 +277,8 @@ class _Run:
                     "choose another output."
                 ) from doubt.__cause__
         warn_of_failures(self.tally.failures, self.tally.rows, "rows")
+        compared = self.tally.comparisons
+        warn_of_failures(self.tally.failed_comparisons, compared, "comparisons")
         return self.tally.summary(time.monotonic() - started)
 
     def rows(self, before: Iterable[bytes]) -> Iterator[Row]:

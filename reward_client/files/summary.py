@@ -86,8 +86,8 @@ class ScoreSummary:
         rows: Number of rows, including earlier runs.
         failures: Number of failed rows by the type of their (first) error.
         reasons: The first failed row of each type: its position and the message of its error.
-        can_retry: True if a row failed by a fault of the server or the network, so that another
-            run with ``retry_failed=True`` may score it.
+        can_retry: True if a row or a comparison failed by a fault of the server or the network, so
+            that another run with ``retry_failed=True`` may score it.
         kept: Number of rows with the result of an earlier run.
         rewards: ``min``, ``5%``, ``25%``, ``50%``, ``75%``, ``95%`` and ``max`` of all rewards,
             including each reward of a row with several responses. Empty without rewards. Above
@@ -95,6 +95,8 @@ class ScoreSummary:
         sides: The same for the rewards of ``chosen`` and of ``rejected``; empty without pairs.
         histogram: At most ten bins with all rewards, from the same sample; empty if all are equal.
         pairs: Accuracy of the pairs; None without pairs.
+        comparisons: Number of comparisons of a judge, in rows with a reward.
+        failed_comparisons: Number of these without a verdict.
         by: The column of the groups, if any.
         groups: The groups of the column's values, in the order of their first rows.
         conversations: Number of conversations that this run scored.
@@ -112,6 +114,8 @@ class ScoreSummary:
     sides: Mapping[str, Mapping[str, float]]
     histogram: Sequence[Bin]
     pairs: PairSummary | None
+    comparisons: int
+    failed_comparisons: int
     by: str | None
     groups: Sequence[GroupSummary]
     conversations: int
@@ -139,6 +143,9 @@ class ScoreSummary:
         if self.unread:
             names = ", ".join(name if name.isprintable() else repr(name) for name in self.unread)
             lines.append(f"columns that were not read: {shorten(names, _COLUMNS_CHARACTERS)}")
+        if self.failed_comparisons:
+            compared = f"{self.failed_comparisons:,} of {self.comparisons:,} comparisons"
+            lines.append(f"{compared} gave no verdict, and their pairs do not count")
         if self.pairs:
             lines.append(str(self.pairs))
         for name, rewards in {"rewards": self.rewards, **self.sides}.items():

@@ -30,6 +30,8 @@ class Tally:
         conversations: Number of conversations that this run scored.
         tokens: Number of their tokens.
         failures: Number of failed rows by the type of their first error.
+        comparisons: Number of comparisons of a judge.
+        failed_comparisons: Number of comparisons without a verdict, by the type of their error.
         rewards: All rewards.
         sides: The rewards of the chosen and of the rejected side of pairs.
     """
@@ -40,6 +42,8 @@ class Tally:
         self.conversations = 0
         self.tokens = 0
         self.failures: Counter[str] = Counter()
+        self.comparisons = 0
+        self.failed_comparisons: Counter[str] = Counter()
         self._reasons: dict[str, tuple[int, str]] = {}
         self._can_retry = False
         self._unread: dict[str, None] = {}
@@ -70,6 +74,11 @@ class Tally:
             self.failures[errors[0].type] += 1
             self._reasons.setdefault(errors[0].type, (self.rows, errors[0].message))
             self._can_retry |= any(fault_of(error.type) == "server" for error in errors)
+        for compared in row.comparisons:
+            self.comparisons += 1
+            if compared.error is not None:
+                self.failed_comparisons[compared.error.type] += 1
+                self._can_retry |= fault_of(compared.error.type) == "server"
         self.rows += 1
         rewards = [reward for reward in row.rewards if reward is not None]
         self.rewards.add(*rewards)
@@ -101,6 +110,8 @@ class Tally:
             sides={name: side for name, side in sides.items() if side},
             histogram=_bins(self.rewards),
             pairs=self._pairs.summary(),
+            comparisons=self.comparisons,
+            failed_comparisons=self.failed_comparisons.total(),
             by=None if self._groups is None else self._groups.by,
             groups=() if self._groups is None else self._groups.summary(),
             conversations=self.conversations,

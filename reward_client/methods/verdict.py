@@ -26,10 +26,10 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)")
 class Verdict(GeneratingMethod):
     """A judge writes a text with a verdict: a grade for one answer, or the better of two answers.
 
-    A judge of two answers works with ``rank`` and ``rank_many`` only, and gives no reward for a
-    single conversation. The client averages the values of all votes and of both orders. The
-    schedule says which pairs of n responses are compared. Each pair takes ``votes`` texts in each
-    order.
+    A judge of two answers ranks the responses to a prompt: with ``rank``, ``rank_many``, rows and
+    files that hold several responses. It gives no reward for a single conversation. The client
+    averages the values of all votes and of both orders. The schedule says which pairs of n
+    responses are compared. Each pair takes ``votes`` texts in each order.
 
     * ``"all"`` compares every pair: n(n - 1)/2 pairs. The reward of a response is its mean win rate
       over all other responses, from 0 to 1; a tie counts half.

@@ -107,6 +107,7 @@ def test_a_comparison_without_a_verdict(kind: Kind, caplog: pytest.LogCaptureFix
     assert len(failed) == 6
     assert failed[0]["error"]["text"] == "I cannot tell."
     assert right["reward"] == {"chosen": 1.0, "rejected": 0.0}
+    assert "6 of 14 comparisons failed: 6 GenerationError" in caplog.text
 
 
 @pytest.mark.parametrize("kind", OPENERS)

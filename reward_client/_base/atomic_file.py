@@ -44,7 +44,7 @@ def replace_file(new: Path, old: Path) -> None:
     sync_path(old.parent)
 
 
-def write_all(descriptor: int, content: bytes) -> None:
+def write_all(descriptor: int, content: bytes | bytearray) -> None:
     """Write all bytes; a single ``os.write`` may write only some of them."""
     rest = memoryview(content)
     while rest:

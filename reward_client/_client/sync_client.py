@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # The longest time a stream reads samples before it looks for results again.
-_READING_SECONDS = 0.001
+_READING_SECONDS = 0.005
 
 
 class _Run(Protocol):
@@ -112,6 +112,11 @@ class RewardStream:
         if self._bar is not None:
             self._bar.update()
         return self._taken.popleft()
+
+    @property
+    def ready(self) -> bool:
+        """True if the next result is there already."""
+        return bool(self._taken)
 
     @property
     def proven(self) -> int:

@@ -80,7 +80,9 @@ def read_row(
     return ReadRow(
         name,
         [*chain.from_iterable(samples for _, samples, _ in sides)],
-        Layout(tuple((side, len(samples) if many else None) for side, samples, many in sides)),
+        Layout.cached(
+            tuple((side, len(samples) if many else None) for side, samples, many in sides)
+        ),
         unread,
     )
 

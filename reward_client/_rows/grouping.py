@@ -63,16 +63,19 @@ class Grouping(Generic[R]):
                 return
         self.ended = True
 
-    def add(self, outcome: Reward | RewardClientError) -> Iterator[tuple[R, list[Outcome]]]:
-        """Take the next outcome; iterate over the rows that it completes, with their outcomes."""
-        yield from self.without_samples()
+    def add(self, outcome: Reward | RewardClientError) -> list[tuple[R, list[Outcome]]]:
+        """Take the next outcome; return the rows that it completes, with their outcomes."""
+        completed = self.without_samples()
         self._outcomes.append(outcome)
         if len(self._outcomes) == len(self.first.samples):
             outcomes, self._outcomes = self._outcomes, []
-            yield self._waiting.popleft(), outcomes
-        yield from self.without_samples()
+            completed.append((self._waiting.popleft(), outcomes))
+            completed += self.without_samples()
+        return completed
 
-    def without_samples(self) -> Iterator[tuple[R, list[Outcome]]]:
-        """Iterate over the first rows, as long as they have no samples."""
+    def without_samples(self) -> list[tuple[R, list[Outcome]]]:
+        """Take the first rows, as long as they have no samples."""
+        rows: list[tuple[R, list[Outcome]]] = []
         while self._waiting and not self._waiting[0].samples:
-            yield self._waiting.popleft(), []
+            rows.append((self._waiting.popleft(), []))
+        return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -29,10 +30,16 @@ class Layout:
         """Return the layout of the rewards of a row, which `of` has made."""
         sides = as_mapping(rewards)
         if sides is None:
-            return cls(((None, len(rewards) if is_list(rewards) else None),))
-        return cls(
+            return cls.cached(((None, len(rewards) if is_list(rewards) else None),))
+        return cls.cached(
             tuple((name, len(side) if is_list(side) else None) for name, side in sides.items())
         )
+
+    @classmethod
+    @functools.lru_cache(maxsize=1024)
+    def cached(cls, sides: tuple[tuple[str | None, int | None], ...]) -> Self:
+        """Return the layout of sides, one object for all rows that have it."""
+        return cls(sides)
 
     def flat(self, laid: object) -> list[object]:
         """Return the value of each sample from a column: the reverse of `of`.

@@ -82,12 +82,14 @@ class ScoredRow:
         columns: The columns of the row.
         layout: The layout of the rewards.
         rewards: The reward of each sample; None without one.
+        pair: The pair of the row's sides; None without sides, or if a sample has no reward.
     """
 
     def __init__(self, columns: Mapping[str, object]) -> None:
         self.columns = columns
         self.layout = Layout.read(columns.get("reward"))
         self.rewards = self.numbers("reward")
+        self.pair = self._pair() if len(self.layout.sides) == 2 else None
 
     def numbers(self, name: str) -> list[float | None]:
         """Return the number of each sample in a column; None for all other values."""
@@ -117,10 +119,8 @@ class ScoredRow:
         """The number of tokens of each sample; None where it is unknown."""
         return self.numbers("token_count")
 
-    @cached_property
-    def pair(self) -> Pair | None:
-        """The pair of the row's sides; None without sides, or if a sample has no reward."""
-        if len(self.layout.sides) != 2 or None in self.rewards:
+    def _pair(self) -> Pair | None:
+        if None in self.rewards:
             return None
         chosen, rejected = self.side("chosen"), self.side("rejected")
         if not chosen or not rejected:

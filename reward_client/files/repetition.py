@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from reward_client._client.failures import fault_of
 from reward_client._rows.scored import ScoredRow
 from reward_client.errors import FileError
@@ -29,17 +27,17 @@ class Repetition:
         self._count = 0
         self._reason = ""
 
-    def check(self, result: Mapping[str, object], rows: int) -> None:
-        """Take note of a new result.
+    def check(self, row: ScoredRow, rows: int) -> None:
+        """Take note of a new row.
 
         Args:
-            result: Result of a row.
+            row: The row with its result.
             rows: Number of rows so far, including this row and earlier runs.
 
         Raises:
             FileError: If all other rows would fail like the last ones.
         """
-        errors = ScoredRow(result).errors()
+        errors = row.errors()
         first = errors[0] if errors else None
         if first is None or None in errors:
             self._type, self._count = "", 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -15,23 +16,66 @@ from reward_client._base.atomic_file import lock, write_all
 from reward_client.errors import FileError
 from reward_client.files.rows import line_start
 
+_BUFFER_BYTES = 1 << 20
 _SYNC_SECONDS = 1.0
 """Minimum time between two flushes to disk."""
 _RESUME = " All written results are kept: fix the cause and run the same command again to resume."
 
 
-class Results:
-    """Lines of results in a locked file, to which lines are only appended.
+class Lines(ABC):
+    """Lines of results, each for one row. They are collected until `flush`.
 
-    Each line goes to the operating system at once, so that a killed process loses none. The file is
-    flushed to disk at most once a second, and at the end.
+    A call of the system for each line lets another thread run, which takes longer than the rest of
+    the work for a row.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._waiting = bytearray()
+
+    def append(self, line: bytes) -> None:
+        """Append a line.
+
+        Raises:
+            FileError: If lines cannot be written.
+        """
+        self._waiting += line
+        if len(self._waiting) >= _BUFFER_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand all lines to the operating system, so that a killed process loses none of them.
+
+        Raises:
+            FileError: If they cannot be written.
+        """
+        if self._waiting:
+            waiting, self._waiting = self._waiting, bytearray()
+            self._write(waiting)
+
+    @abstractmethod
+    def _write(self, lines: bytearray) -> None: ...
+
+    @abstractmethod
+    def whole_lines(self) -> Iterator[bytes]:
+        """Iterate over the complete lines of earlier runs."""
+
+    @abstractmethod
+    def cut(self, row: int) -> str:
+        """Remove the results from a row on; say what has become of them."""
+
+
+class Results(Lines):
+    """Lines in a locked file, to which they are only appended.
+
+    The file is flushed to disk at most once a second, and at the end.
 
     Raises:
         FileError: If the file cannot be opened or locked, or is not a regular file.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(path)
         self._descriptor = _open_locked(path)
         self._synced = time.monotonic()
 
@@ -52,14 +96,9 @@ class Results:
                 position += 1
             os.ftruncate(self._descriptor, end)
 
-    def append(self, line: bytes) -> None:
-        """Append a line.
-
-        Raises:
-            FileError: If the line cannot be written.
-        """
+    def _write(self, lines: bytearray) -> None:
         with file_errors(self.path, _RESUME):
-            write_all(self._descriptor, line)
+            write_all(self._descriptor, lines)
             if time.monotonic() - self._synced >= _SYNC_SECONDS:
                 self.sync()
 
@@ -69,6 +108,7 @@ class Results:
         Raises:
             FileError: If the file cannot be read or shortened.
         """
+        self.flush()
         with file_errors(self.path), self.path.open("rb") as file:
             os.ftruncate(self._descriptor, sum(map(len, islice(file, row))))
         return f"The results from row {row} on are removed; those before are proven"
@@ -99,11 +139,11 @@ class Results:
             )
 
 
-class Stream:
-    """Results in a stream, which begins empty."""
+class Stream(Lines):
+    """Lines in a stream, which begins empty."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self.path = Path("-")
+        super().__init__(Path("-"))
         self._stream = stream
         self._written = 0
 
@@ -111,23 +151,17 @@ class Stream:
         """Iterate over the lines of earlier runs: none."""
         return iter(())
 
-    def append(self, line: bytes) -> None:
-        """Append a line, at once.
-
-        Raises:
-            FileError: If the line cannot be written; it says how many were.
-        """
+    def _write(self, lines: bytearray) -> None:
         try:
-            self._stream.write(line)
+            self._stream.write(lines)
             self._stream.flush()
         except OSError as error:
             ended = isinstance(error, BrokenPipeError)
             reason = "its reader has ended" if ended else error.strerror or error
             raise FileError(
-                f"Cannot write row {self._written} to stdout: {reason}. "
-                f"Rows written before: {self._written:,}."
+                f"Cannot write the rows from {self._written:,} on to stdout: {reason}."
             ) from error
-        self._written += 1
+        self._written += lines.count(b"\n")
 
     def cut(self, row: int) -> str:
         """Say which results are in doubt: they cannot be taken back."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +21,8 @@ from reward_client.errors import InputError, RewardClientError
 from reward_client.files.inputs.line import Line
 
 _DIGEST_BYTES = 16
-_LONG_NUMBER = re.compile(rb"\d{19}")
+_AS_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
+_LONG_NUMBER = b"0" * 19
 _OWN = ("row", "digest")
 """The names of the further columns of a line of results."""
 
@@ -161,4 +161,6 @@ def values_of(line: Line) -> Mapping[str, object]:
 def _parsed(content: bytes) -> object:
     parsed: object = orjson.loads(content)
     # orjson makes a float of an integer beyond 64 bits.
-    return json.loads(content) if _LONG_NUMBER.search(content) else parsed
+    # A search for any digits takes ten times as long.
+    is_long = _LONG_NUMBER in content.translate(_AS_ZEROS)
+    return json.loads(content) if is_long else parsed

@@ -28,6 +28,7 @@ from reward_client._rows.comparisons import is_complete
 from reward_client._rows.forms import Columns
 from reward_client._rows.grouping import Grouping
 from reward_client._rows.layout import OneLayout
+from reward_client._rows.scored import ScoredRow
 from reward_client._rows.scoring import check_options
 from reward_client.errors import (
     FileError,
@@ -44,6 +45,7 @@ from reward_client.files.outputs.assembly import Assembly
 from reward_client.files.outputs.output import Output, output_of
 from reward_client.files.repetition import Repetition
 from reward_client.files.results import (
+    Lines,
     Results,
     Stream,
     file_errors,
@@ -220,7 +222,7 @@ class _Run:
         self,
         source: Source,
         lines: Iterator[Line],
-        results: Results | Stream,
+        results: Lines,
         reader: RowReader,
         by: str | None,
     ) -> None:
@@ -237,7 +239,7 @@ class _Run:
         """Skip the rows with earlier results, after a check that the results belong to them."""
         for written in self._results.whole_lines():
             line = next(self._lines, None)
-            self.tally.add(self._grouped(self._checked(written, line), line), is_kept=True)
+            self.tally.add(self._scored_row(self._checked(written, line), line), is_kept=True)
             self.end = line.end if line else 0
 
     def score(
@@ -257,7 +259,7 @@ class _Run:
             progress: Show a progress bar.
         """
         started = time.monotonic()
-        scored = _score_rows(client, self.rows(before), monitor.check)
+        scored = _score_rows(client, self.rows(before), monitor.check, self._results.flush)
         with (
             closing(_bar(self._source.size, self.end, is_shown=progress)) as bar,
             closing(scored),
@@ -276,6 +278,8 @@ class _Run:
                     f"{monitor.change() or doubt.__cause__}. {kept}. Start it again to resume, or "
                     "choose another output."
                 ) from doubt.__cause__
+            finally:
+                self._results.flush()
         warn_of_failures(self.tally.failures, self.tally.rows, "rows")
         compared = self.tally.comparisons
         warn_of_failures(self.tally.failed_comparisons, compared, "comparisons")
@@ -302,18 +306,19 @@ class _Run:
         """Write the result of a row."""
         if row.kept is not None:
             self._results.append(row.kept)
-            self.tally.add(self._grouped(orjson.loads(row.kept), row.line), is_kept=True)
+            self.tally.add(self._scored_row(orjson.loads(row.kept), row.line), is_kept=True)
             return
         result = result_of(row, outcomes)
         self._results.append(result_line(row, result))
-        self.tally.add(self._grouped(result, row.line), is_kept=False, unread=row.unread)
-        self._repetition.check(result, self.tally.rows)
+        scored = self._scored_row(result, row.line)
+        self.tally.add(scored, is_kept=False, unread=row.unread)
+        self._repetition.check(scored, self.tally.rows)
 
-    def _grouped(self, result: dict[str, object], line: Line | None) -> dict[str, object]:
+    def _scored_row(self, result: dict[str, object], line: Line | None) -> ScoredRow:
         """Return a result with the value of its group, which stands in a column of the row."""
         if self._by is None or line is None:
-            return result
-        return {self._by: passing_columns(line).get(self._by), **result}
+            return ScoredRow(result)
+        return ScoredRow({self._by: passing_columns(line).get(self._by), **result})
 
     def _checked(self, written: bytes, line: Line | None) -> dict[str, object]:
         """Parse the result of a row.
@@ -389,9 +394,19 @@ class _ServerMonitor:
 
 
 def _score_rows(
-    client: RewardClient, rows: Iterator[Row], check: Callable[[Provenance], None]
+    client: RewardClient,
+    rows: Iterator[Row],
+    check: Callable[[Provenance], None],
+    before_waiting: Callable[[], None],
 ) -> Generator[tuple[Row, list[Outcome]]]:
-    """Iterate over the rows in order, each with the outcomes of its samples."""
+    """Iterate over the rows in order, each with the outcomes of its samples.
+
+    Args:
+        client: Scores the samples.
+        rows: The rows.
+        check: Refuses a reward of another model.
+        before_waiting: Called when no further outcome is there.
+    """
     grouping = Grouping(rows)
     while not grouping.ended:
         rows_of, first = array("I"), 0  # the row of each sample that is not proven; the first one
@@ -405,6 +420,8 @@ def _score_rows(
                         first = results.proven
                     rows_of.append(grouping.first.line.position)
                     yield from grouping.add(_outcome(result, check))
+                    if not results.ready:
+                        before_waiting()
         except ModelChangedError as error:
             in_doubt = min(error.doubtful, default=None)
             raise _DoubtError(None if in_doubt is None else rows_of[in_doubt - first]) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import pairwise
 
 from reward_client._base.histogram import bin_edges, shares
@@ -52,23 +52,17 @@ class Tally:
         self._pairs = PairCounts()
         self._groups = None if by is None else Groups(by)
 
-    def add(
-        self, result: Mapping[str, object], *, is_kept: bool, unread: Iterable[str] = ()
-    ) -> None:
-        """Count a result.
+    def add(self, row: ScoredRow, *, is_kept: bool, unread: Iterable[str] = ()) -> None:
+        """Count a row.
 
         Args:
-            result: The result; with the columns of its row if they are counted apart.
+            row: The row with its rewards; with its own columns if they are counted apart.
             is_kept: True if an earlier run wrote it.
-            unread: The names of the row's columns that no sample is made of.
+            unread: The names of its columns that no sample is made of.
         """
-        self.add_row(ScoredRow(result), is_kept=is_kept)
         for name in unread:
             if len(self._unread) < _MAX_COLUMNS:
                 self._unread[name] = None
-
-    def add_row(self, row: ScoredRow, *, is_kept: bool) -> None:
-        """Count a row with its rewards."""
         errors = [error for error in row.errors() if error is not None]
         if errors:
             self.failures[errors[0].type] += 1

@@ -100,7 +100,7 @@ def _sections(origin: Path, file: ScoredFile, by: str | None) -> list[Section]:
     calibration, extremes = Calibration(), Extremes()
     takers = (truncated, objectives, subsets, lengths, calibration)
     for position, row in enumerate(chain(first, rows)):
-        tally.add_row(row, is_kept=True)
+        tally.add(row, is_kept=True)
         for taker in takers:
             taker.add(row)
         extremes.add(row, position)

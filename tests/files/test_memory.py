@@ -14,6 +14,7 @@ import pytest
 from reward_client import RewardClient
 from reward_client._base import reservoir
 from reward_client._rows import grouping as scoring
+from reward_client._rows.scored import ScoredRow
 from reward_client._transport import ledger
 from reward_client.files import score_file
 from reward_client.files.tally import Tally
@@ -91,7 +92,7 @@ def test_quantiles(monkeypatch: pytest.MonkeyPatch) -> None:
     values = [*range(101)]
     random.Random(1).shuffle(values)
     for value in values:
-        tally.add({"reward": value, "token_count": 3}, is_kept=False)
+        tally.add(ScoredRow({"reward": value, "token_count": 3}), is_kept=False)
     summary = tally.summary(2.0)
     assert summary.rewards == {
         "min": 0,
@@ -108,7 +109,7 @@ def test_quantiles(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_quantiles_of_many_are_those_of_a_sample() -> None:
     tally = Tally()
     for value in range(200_000):
-        tally.add({"reward": [value]}, is_kept=True)
+        tally.add(ScoredRow({"reward": [value]}), is_kept=True)
     rewards = tally.summary(1.0).rewards
     assert (rewards["min"], rewards["max"]) == (0, 199_999)
     for name, share in [("5%", 0.05), ("25%", 0.25), ("50%", 0.5), ("75%", 0.75), ("95%", 0.95)]:
@@ -126,7 +127,7 @@ def test_failures_by_kind_and_rewards_of_every_layout() -> None:
         {"error": {"chosen": None, "rejected": a}, "reward": {"chosen": -1.0, "rejected": None}},
         {"reward": None, "objectives": {"x": 99.0}, "token_count": 4},
     ):
-        tally.add(result, is_kept=False)
+        tally.add(ScoredRow(result), is_kept=False)
     summary = tally.summary(1.0)
     assert summary.failures == {"A": 2, "B": 2}
     assert (summary.rewards["min"], summary.rewards["max"]) == (-1.0, 5.0)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from reward_client import FileError, RewardClient
+from reward_client._rows.scored import ScoredRow
 from reward_client.files import repetition, score_file
 
 from ..support.fake_vllm import FakeVllm
@@ -83,11 +84,11 @@ ERROR = {"type": "InputError", "message": "no"}
 def test_73_a_row_with_a_reward_does_not(errors: object) -> None:
     watched = repetition.Repetition(Path("in.jsonl"))
     for rows in range(1, 300):
-        watched.check({"error": errors}, rows)
+        watched.check(ScoredRow({"error": errors}), rows)
     for rows in range(1, 100):
-        watched.check({"error": [ERROR, ERROR]}, rows)
+        watched.check(ScoredRow({"error": [ERROR, ERROR]}), rows)
     with pytest.raises(FileError):
-        watched.check({"error": [ERROR, ERROR]}, 100)
+        watched.check(ScoredRow({"error": [ERROR, ERROR]}), 100)
 
 
 def broken(request: httpx.Request) -> httpx.Response | None:

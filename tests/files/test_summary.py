@@ -14,6 +14,7 @@ import pytest
 from reward_client import InputError, RewardClient
 from reward_client._base import reservoir
 from reward_client._base.statistics import wilson_interval
+from reward_client._rows.scored import ScoredRow
 from reward_client.files import ScoreSummary, score_file
 from reward_client.files import groups as groups_module
 from reward_client.files.runner import score_stream
@@ -30,7 +31,7 @@ RIGHT, WRONG = "12 + 30 = 42.", "It is 57."
 def summary_of(*rows: dict[str, Any], by: str | None = None) -> ScoreSummary:
     tally = Tally(by)
     for row in rows:
-        tally.add(row, is_kept=True)
+        tally.add(ScoredRow(row), is_kept=True)
     return tally.summary(1.0)
 
 
@@ -103,7 +104,7 @@ def test_errors_and_tokens_of_sides_of_several_samples() -> None:
         "token_count": {"chosen": [5, None], "rejected": [7]},
         "error": {"chosen": [None, failed], "rejected": [None]},
     }
-    tally.add(row, is_kept=False)
+    tally.add(ScoredRow(row), is_kept=False)
     summary = tally.summary(1.0)
     assert summary.reasons == {"PromptTooLongError": (0, "long")}
     assert (summary.conversations, summary.tokens) == (2, 12)

@@ -20,7 +20,7 @@ class CsvTable:
     Args:
         path: Path of the file, for errors.
         stream: Its content, without compression.
-        progress: Returns the bytes read so far.
+        progress: Returns the bytes read so far, from those taken of the content.
         delimiter: The character between two cells.
     """
 
@@ -29,6 +29,7 @@ class CsvTable:
         self._stream = stream
         self._progress = progress
         self._delimiter = delimiter
+        self._taken = 0
 
     def lines(self) -> Iterator[Line]:
         """Iterate over the rows.
@@ -58,6 +59,7 @@ class CsvTable:
     def _decoded(self) -> Iterator[str]:
         encoding = "utf-8-sig"  # a byte order mark stands in the first line only
         while line := self._stream.readline(MAX_ROW_BYTES):
+            self._taken += len(line)
             yield line.decode(encoding)
             encoding = "utf-8"
 
@@ -66,7 +68,7 @@ class CsvTable:
         refusal = None
         if len(cells) != len(header):
             refusal = f"it has {len(cells)} cells, but the header has {len(header)} names"
-        return Line(position, orjson.dumps(values), self._progress(), values, refusal)
+        return Line(position, orjson.dumps(values), self._progress(self._taken), values, refusal)
 
     def _check(self, header: list[str]) -> None:
         twice = {name for name in header if header.count(name) > 1}

@@ -21,7 +21,7 @@ class JsonArray:
     Args:
         path: Path of the file, for errors.
         stream: Its content, without compression.
-        progress: Returns the bytes read so far.
+        progress: Returns the bytes read so far, from those taken of the rest of the content.
         first: The first line, which was read already; without a byte order mark.
     """
 
@@ -42,7 +42,7 @@ class JsonArray:
             text = content.decode()
         except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
             raise unreadable(self._path, error) from error
-        end = self._progress()
+        end = self._progress(len(content) - len(self._first))
         try:
             for position, item in enumerate(_items(text)):
                 # Line breaks stand between the tokens of JSON, never inside of them.

@@ -18,7 +18,7 @@ class JsonLines:
     Args:
         path: Path of the file, for errors.
         stream: Its content, without compression.
-        progress: Returns the bytes read so far.
+        progress: Returns the bytes read so far, from those taken of the rest of the content.
         first: The first line, which was read already; without a byte order mark.
     """
 
@@ -34,7 +34,7 @@ class JsonLines:
         Raises:
             FileError: If the file cannot be read.
         """
-        position = 0
+        position = taken = 0
         try:
             content = self._first
             while content:
@@ -42,11 +42,13 @@ class JsonLines:
                 rest = content
                 while rest and not rest.endswith(b"\n"):
                     rest = self._stream.readline(MAX_ROW_BYTES)
+                    taken += len(rest)
                 stripped = content.strip(_BLANK)
                 if stripped:
                     refusal = None if is_whole else f"it is longer than {MAX_ROW_BYTES >> 20} MiB"
-                    yield Line(position, stripped, self._progress(), refusal=refusal)
+                    yield Line(position, stripped, self._progress(taken), refusal=refusal)
                     position += 1
                 content = self._stream.readline(MAX_ROW_BYTES)
+                taken += len(content)
         except (OSError, EOFError, zlib.error) as error:
             raise unreadable(self._path, error) from error

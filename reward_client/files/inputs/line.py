@@ -65,8 +65,8 @@ class Table(Reader, Protocol):
         ...
 
 
-Progress = Callable[[], int]
-"""Returns the bytes that were read from a file so far."""
+Progress = Callable[[int], int]
+"""Returns the bytes that were read from a file, from those that its reader took by now."""
 
 
 def unreadable(path: Path, error: Exception) -> FileError:

@@ -34,6 +34,7 @@ _REFUSED: Mapping[bytes, str] = MappingProxyType(
 )
 _DELIMITERS = MappingProxyType({".csv": ",", ".tsv": "\t"})
 _COMPRESSED = (".gz", ".zst", ".zstd")
+_BUFFER_BYTES = 1 << 20
 _START_BYTES = 16
 _BOM = b"\xef\xbb\xbf"
 _ARRAY = re.compile(rb"\s*\[\s*(\{.*)?", re.DOTALL)
@@ -48,7 +49,7 @@ def open_reader(path: Path) -> Generator[Reader]:
         ImportError: If its format needs pyarrow, which is not installed.
     """
     try:
-        raw = path.open("rb")
+        raw: io.BufferedReader = io.BufferedReader(io.FileIO(path), _BUFFER_BYTES)
     except (OSError, ValueError) as error:  # ValueError: an impossible file name
         raise unreadable(path, error) from error
     with raw:
@@ -75,8 +76,10 @@ def _reader(path: Path, raw: io.BufferedReader, start: bytes, size: int) -> Read
     if start.startswith(_IPC_STREAM):
         return ipc_stream(path, raw, size)
     stream = _decompressed(path, raw, start)
-    # A pipe has no position; its size is 0.
-    return _text_reader(path, stream, raw.tell if size and raw.seekable() else lambda: 0)
+    suffix = _plain_suffix(path)
+    if suffix in _DELIMITERS:
+        return CsvTable(path, stream, _progress(raw, stream, size), _DELIMITERS[suffix])
+    return _json_reader(path, stream, raw, size, suffix)
 
 
 def _decompressed(path: Path, raw: io.BufferedReader, start: bytes) -> BinaryIO:
@@ -89,14 +92,24 @@ def _decompressed(path: Path, raw: io.BufferedReader, start: bytes) -> BinaryIO:
     return raw
 
 
-def _text_reader(path: Path, stream: BinaryIO, progress: Progress) -> Reader:
-    suffix = _plain_suffix(path)
-    if suffix in _DELIMITERS:
-        return CsvTable(path, stream, progress, _DELIMITERS[suffix])
+def _progress(raw: io.BufferedReader, stream: BinaryIO, size: int) -> Progress:
+    """Return the progress through a file, of which this is the start."""
+    if not size or not raw.seekable():  # a pipe has no position; its size is 0
+        return lambda _: 0
+    if stream is not raw:
+        return lambda _: raw.tell()
+    start = raw.tell()  # for each row, the call of the system would take longer than its parsing
+    return lambda taken: start + taken
+
+
+def _json_reader(
+    path: Path, stream: BinaryIO, raw: io.BufferedReader, size: int, suffix: str
+) -> Reader:
     try:
         first = _first_line(stream)
     except (EOFError, zlib.error, *ARROW_ERRORS) as error:
         raise unreadable(path, error) from error
+    progress = _progress(raw, stream, size)
     # Of objects: a list of anything else is an invalid row of JSON lines.
     if _ARRAY.fullmatch(first) or (suffix == ".json" and first.strip() == b"[]"):
         return JsonArray(path, stream, progress, first)

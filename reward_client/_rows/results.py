@@ -22,7 +22,9 @@ _ALWAYS = ("form", "reward", "error")
 
 def added_names(results: Iterable[Mapping[str, object]]) -> list[str]:
     """Return the names of the columns: those that a row has, and those of every scored table."""
-    present = {*_ALWAYS}.union(*results)
+    present = {*_ALWAYS}
+    for result in results:  # one after the other: those of a large file do not fit in memory
+        present.update(result)
     return [name for name in RESULTS if name in present]
 
 

@@ -426,6 +426,7 @@ def _score_rows(
             in_doubt = min(error.doubtful, default=None)
             raise _DoubtError(None if in_doubt is None else rows_of[in_doubt - first]) from error
         yield from grouping.without_samples()
+        before_waiting()
 
 
 def _outcome(result: ScoreResult, check: Callable[[Provenance], None]) -> Outcome:

@@ -17,6 +17,7 @@ from reward_client._rows import grouping as scoring
 from reward_client._rows.scored import ScoredRow
 from reward_client._transport import ledger
 from reward_client.files import score_file
+from reward_client.files.outputs import input_columns
 from reward_client.files.tally import Tally
 
 from ..support.fake_vllm import FakeVllm
@@ -37,12 +38,16 @@ def _one_good(position: int) -> dict[str, Any]:
     return _bad(position) if position else _good(position)
 
 
-@pytest.mark.parametrize("row", [_good, _one_good])
+@pytest.mark.parametrize(
+    ("row", "suffix"),
+    [(_good, ".out"), (_one_good, ".out"), (_good, ".parquet"), (_good, ".csv"), (_good, ".json")],
+)
 def test_memory_is_flat(
     client: RewardClient,
     fake: FakeVllm,
     tmp_path: Path,
     row: Callable[[int], Any],
+    suffix: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -50,15 +55,16 @@ def test_memory_is_flat(
     monkeypatch.setattr(scoring, "_MAX_WAITING", 100)
     monkeypatch.setattr(reservoir, "SIZE", 100)
     monkeypatch.setattr(ledger, "_SIZE", 100)
+    monkeypatch.setattr(input_columns, "_BATCH_ROWS", 100)
     monkeypatch.setattr(fake, "requests", Forgetful())
     write_rows(tmp_path / "few", map(row, range(FEW)))
     write_rows(tmp_path / "many", map(row, range(MANY)))
-    score_file(client, tmp_path / "few", tmp_path / "warm")
+    score_file(client, tmp_path / "few", tmp_path / f"warm{suffix}")
     peaks = {}
     for name in ("few", "many"):
         for pass_ in ("scored", "kept", "retried"):
             tracemalloc.start()
-            out = tmp_path / f"{name}.out"
+            out = tmp_path / f"{name}{suffix}"
             score_file(client, tmp_path / name, out, retry_failed=pass_ == "retried")
             peaks[name, pass_] = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()

@@ -15,8 +15,8 @@ from reward_client.errors import FileError
 from reward_client.files.outputs.output import Output
 from reward_client.files.pyarrow import ARROW_ERRORS
 
-_GROUP_BYTES = 64 << 20
-_GROUP_ROWS = 100_000
+_GROUP_BYTES = 16 << 20
+_GROUP_ROWS = 20_000
 """A row group holds this much at most: a reader keeps one in memory."""
 _DATA = "data-00000-of-00001.arrow"
 

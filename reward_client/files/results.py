@@ -159,7 +159,7 @@ class Stream(Lines):
             ended = isinstance(error, BrokenPipeError)
             reason = "its reader has ended" if ended else error.strerror or error
             raise FileError(
-                f"Cannot write the rows from {self._written:,} on to stdout: {reason}."
+                f"Cannot write row {self._written:,} and those after it to stdout: {reason}."
             ) from error
         self._written += lines.count(b"\n")
 

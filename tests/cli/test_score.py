@@ -212,8 +212,8 @@ def test_54_a_reader_of_stdout_that_has_enough(server: RewardServer) -> None:
     # `bash -o pipefail`: the status is that of the command, and not of `head`.
     assert (done.returncode, done.stdout.count(b"\n")) == (1, 1)
     assert re.fullmatch(
-        rb"reward-client: Cannot write row (\d+) to stdout: its reader has ended\. "
-        rb"Rows written before: \1\.\n",
+        rb"reward-client: Cannot write row \d+ and those after it to stdout: "
+        rb"its reader has ended\.\n",
         done.stderr.replace(b",", b""),
     )
 
@@ -221,7 +221,7 @@ def test_54_a_reader_of_stdout_that_has_enough(server: RewardServer) -> None:
 @pytest.mark.parametrize(
     ("redirection", "reason"),
     [
-        ("> /dev/full", b"row 0 to stdout: No space left on device. Rows written before: 0."),
+        ("> /dev/full", b"row 0 and those after it to stdout: No space left on device."),
         (">&-", b"to stdout: it is closed."),
     ],
 )
@@ -254,9 +254,11 @@ def test_54_a_stream_that_takes_no_further_row(error: int, reason: str) -> None:
             return super().write(line)  # type: ignore[arg-type]
 
     stream = Stream(Full())
+    stream.append(b"{}\n{}\n")
+    stream.flush()
     stream.append(b"{}\n")
-    with pytest.raises(FileError, match=f"row 1 to stdout: {reason}. Rows written before: 1."):
-        stream.append(b"{}\n")
+    with pytest.raises(FileError, match=f"row 2 and those after it to stdout: {reason}."):
+        stream.flush()
 
 
 def test_rows_that_all_fail_into_stdout(server: RewardServer) -> None:

@@ -111,7 +111,8 @@ def kill_and_compare(
             # Some way into what is left, so that the next ones find a run under way too; then a
             # moment that has nothing to do with the end of a row.
             wanted = there + rng.uniform(0.1, 1) * (rows - there) / (left + 1)
-            while lines(results) < wanted and run.poll() is None:
+            written = _Growing(results)
+            while written.lines() < wanted and run.poll() is None:
                 time.sleep(0.01)
             time.sleep(rng.uniform(0, 0.02))
             run.send_signal(sig)
@@ -133,6 +134,23 @@ def kill_and_compare(
 
 def lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+class _Growing:
+    """Counts the lines of a file that another process appends to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = self._lines = 0
+
+    def lines(self) -> int:
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                file.seek(self._read)
+                added = file.read()
+            self._read += len(added)
+            self._lines += added.count(b"\n")
+        return self._lines
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from reward_client._base.samples import (
     Parsed,
     Prompt,
     Sample,
+    hold_each,
     is_token_ids,
     parse,
     parse_sample,
@@ -47,6 +48,7 @@ from reward_client._client.streaming import (
     AsyncRewardStream,
     Bar,
     OnError,
+    ParsedEach,
     Window,
     collect,
     samples_bar,
@@ -94,6 +96,7 @@ class Session:
         self.core = join(config, blocks=blocks)
         self.tally = Tally()
         self.closed = False
+        self._streams: set[ObservedCall] = set()
         self._calls: dict[asyncio.Timeout, asyncio.AbstractEventLoop] = {}
         # Of the session and not of the client: a stream may outlive that.
         self._leaving = finalize(self, leave, self.core)
@@ -138,9 +141,27 @@ class Session:
         """Return a stream of results, in order or as they come."""
         check_flags(ordered=ordered, progress=progress)
         refuse_single_sample(samples)
+        given = ParsedEach(samples) if isinstance(samples, AsyncIterable) else hold_each(samples)
+        bar = samples_bar(samples) if progress else None
+        window, on_end = self.begin_stream(ordered=ordered)
+        return AsyncRewardStream(window, given, bar, on_end)
+
+    def begin_stream(
+        self, *, ordered: bool
+    ) -> tuple[Window[Given, Reward], Callable[[Exception | None], None]]:
+        """Return the window of a stream that begins now, and the function that notes its end."""
         observed = self.observe("stream")
-        window = self.window(observed, ordered=ordered)
-        return AsyncRewardStream(window, samples, progress=progress, on_end=observed.end)
+        self._streams.add(observed)
+        return self.window(observed, ordered=ordered), partial(self._end_stream, observed)
+
+    def end_streams(self) -> None:
+        """Note the end of streams that nobody closed; they give no further results."""
+        for observed in tuple(self._streams):
+            self._end_stream(observed, None)
+
+    def _end_stream(self, observed: ObservedCall, error: Exception | None) -> None:
+        self._streams.discard(observed)
+        observed.end(error)
 
     def observe(self, operation: str) -> ObservedCall:
         """Return the observer of a call that begins now.
@@ -446,6 +467,7 @@ class Session:
         self.end()
         if self.part():
             await self.core.aclose()
+        self.end_streams()
 
     def _watch(
         self,

@@ -16,15 +16,17 @@ from collections.abc import (
     Sized,
 )
 from copy import copy
+from functools import partial
 from itertools import islice
 from operator import itemgetter
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Literal, NoReturn, Self, TypeAlias, TypeVar
+from weakref import finalize
 
 from reward_client._base.progress import progress_bar
 from reward_client._base.ranking import Ranking
 from reward_client._base.results import Reward, ScoreResult
-from reward_client._base.samples import Given, Sample, hold_each, parse
+from reward_client._base.samples import Given, Sample, parse
 from reward_client._client.failures import warn_of_failures
 from reward_client._client.watch import Watch
 from reward_client._tokenization import UnloadableError
@@ -193,12 +195,41 @@ class Window(Generic[WorkT, ResultT]):
 
     async def aclose(self) -> None:
         """Stop all samples in progress, and wait until they have stopped."""
+        running = self._cancel()
+        if running:
+            await asyncio.wait(running)
+        self._close()
+
+    def abandon(self, on_end: Callable[[], None]) -> None:
+        """Stop all samples in progress, without a task that a loop might end before its time.
+
+        Args:
+            on_end: The function to call when they have stopped.
+        """
+        running = {*self._cancel()}
+
+        def end() -> None:
+            self._close()
+            on_end()
+
+        def discard(task: asyncio.Task[None]) -> None:
+            running.discard(task)
+            if not running:
+                end()
+
+        for task in tuple(running):
+            task.add_done_callback(discard)
+        if not running:
+            end()
+
+    def _cancel(self) -> tuple[asyncio.Task[None], ...]:
         self._group.clear()
         running = tuple(self._running)
         for task in running:
             task.cancel()
-        if running:
-            await asyncio.wait(running)
+        return running
+
+    def _close(self) -> None:
         self.end()
         warn_of_failures(self.failures, self._taken, "samples")
         self.failures.clear()
@@ -234,63 +265,57 @@ class Window(Generic[WorkT, ResultT]):
         self._changed.set()
 
 
-class Intake(Generic[WorkT, ResultT]):
-    """Reads samples into a window, as there is room, and takes their outcomes.
-
-    Leaving the context, or closing it, stops the samples in progress.
-    """
+class _Feeder(Generic[WorkT, ResultT]):
+    """Reads samples into a window, as there is room. It knows nothing of whoever takes outcomes."""
 
     def __init__(
-        self,
-        window: Window[WorkT, ResultT],
-        samples: Iterable[WorkT] | AsyncIterable[WorkT],
-        bar: Bar | None,
+        self, window: Window[WorkT, ResultT], samples: Iterable[WorkT] | AsyncIterable[WorkT]
     ) -> None:
         self._window = window
         self._samples = samples
-        self._bar = bar
         self._has_room = asyncio.Event()
-        self._feeder: asyncio.Task[None] | None = None
-        self._closed = False
+        self._task: asyncio.Task[None] | None = None
 
-    async def take(self) -> dict[int, ResultT | RewardClientError]:
-        """Return all outcomes that are there; wait for the first one. None of them at the end."""
-        if self._closed:
-            return {}
-        if self._feeder is None:
-            self._feeder = asyncio.create_task(self._feed())
-        outcomes = await self._window.take()
+    def start(self) -> None:
+        """Start to read, unless that has begun."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._feed())
+
+    def note_room(self) -> None:
+        """Note that outcomes were taken."""
         self._has_room.set()
-        if not outcomes:
-            feeder = self._feeder
-            await self._window.prove(at_end=True)
-            await self.aclose()
-            if not feeder.cancelled():
-                feeder.result()  # raises what reading the samples raised
-        elif self._bar is not None:
-            self._bar.update(len(outcomes))
-        return outcomes
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop reading and scoring samples."""
-        self._closed = True
-        if self._bar is not None:
-            self._bar.close()
-        if self._feeder is not None and not self._feeder.done():
-            self._feeder.cancel()
-            await asyncio.wait((self._feeder,))
+        """Stop reading, and scoring what was read."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait((self._task,))
         await self._window.aclose()
+
+    def raise_failure(self) -> None:
+        """Raise what reading the samples raised."""
+        if self._task is not None and not self._task.cancelled():
+            self._task.result()
+
+    def abandon(self, on_end: Callable[[], None]) -> None:
+        """Stop reading and scoring, on the loop of the samples; may be called anywhere.
+
+        Args:
+            on_end: The function to call when all has stopped.
+        """
+        task = self._task
+        if task is None:
+            on_end()
+            return
+
+        def stop() -> None:
+            task.cancel()
+            self._window.abandon(on_end)
+
+        try:
+            task.get_loop().call_soon_threadsafe(stop)
+        except RuntimeError:  # the loop is closed, and has stopped all
+            on_end()
 
     async def _feed(self) -> None:
         try:
@@ -322,7 +347,58 @@ class Intake(Generic[WorkT, ResultT]):
             await self._has_room.wait()
 
 
-class _ParsedEach(AsyncIterator[Given]):
+class Intake(Generic[WorkT, ResultT]):
+    """Reads samples into a window, as there is room, and takes their outcomes.
+
+    Leaving the context, or closing it, stops the samples in progress.
+    """
+
+    def __init__(
+        self,
+        window: Window[WorkT, ResultT],
+        samples: Iterable[WorkT] | AsyncIterable[WorkT],
+        bar: Bar | None,
+    ) -> None:
+        self._window = window
+        self._feeder = _Feeder(window, samples)
+        self._bar = bar
+        self._closed = False
+
+    async def take(self) -> dict[int, ResultT | RewardClientError]:
+        """Return all outcomes that are there; wait for the first one. None of them at the end."""
+        if self._closed:
+            return {}
+        self._feeder.start()
+        outcomes = await self._window.take()
+        self._feeder.note_room()
+        if not outcomes:
+            await self._window.prove(at_end=True)
+            await self.aclose()
+            self._feeder.raise_failure()
+        elif self._bar is not None:
+            self._bar.update(len(outcomes))
+        return outcomes
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop reading and scoring samples."""
+        self._closed = True
+        if self._bar is not None:
+            self._bar.close()
+        await self._feeder.aclose()
+
+
+class ParsedEach(AsyncIterator[Given]):
     """Checks samples as they are read."""
 
     def __init__(self, samples: AsyncIterable[Sample]) -> None:
@@ -335,22 +411,23 @@ class _ParsedEach(AsyncIterator[Given]):
 class AsyncRewardStream(Intake[Given, Reward]):
     """Results of a stream of samples: an async iterator and an async context manager.
 
-    Leaving the context, or closing the stream, stops the samples in progress.
+    Leaving the context, or closing the stream, stops the samples in progress. So does forgetting
+    it.
     """
 
     def __init__(
         self,
         window: Window[Given, Reward],
-        samples: Iterable[Sample] | AsyncIterable[Sample],
-        *,
-        progress: bool,
+        samples: Iterable[Given] | AsyncIterable[Given],
+        bar: Bar | None,
         on_end: Callable[[Exception | None], None],
     ) -> None:
-        held = _ParsedEach(samples) if isinstance(samples, AsyncIterable) else hold_each(samples)
-        super().__init__(window, held, samples_bar(samples) if progress else None)
+        super().__init__(window, samples, bar)
         self._on_end = on_end
         self._error: Exception | None = None
         self._taken: deque[ScoreResult] = deque()
+        self._forgotten = finalize(self, self._feeder.abandon, partial(on_end, None))
+        self._forgotten.atexit = False
 
     def __aiter__(self) -> Self:
         return self
@@ -377,6 +454,7 @@ class AsyncRewardStream(Intake[Given, Reward]):
         try:
             await super().aclose()
         finally:
+            self._forgotten.detach()
             self._on_end(self._error)
 
 

@@ -6,8 +6,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar, Unpack, cast, get_args, overload
+from weakref import finalize
 
 from reward_client._base.choices import check_choice, check_flags
 from reward_client._base.options import (
@@ -32,13 +34,14 @@ from reward_client._base.results import (
 from reward_client._base.samples import Given, Message, Sample, hold_each, refuse_single_sample
 from reward_client._client.base_url import BaseUrl
 from reward_client._client.config import Config, HeadChoice, RecipeChoice, SharedOptions
+from reward_client._client.core import Core
 from reward_client._client.loop_thread import CLOSED
 from reward_client._client.openai_carrier import openai_carrier
 from reward_client._client.rank_calls import group_of, groups_of
 from reward_client._client.row_calls import RowsCall, outcome_of, stream_of_rows
 from reward_client._client.session import Session
 from reward_client._client.spelling import checks_spelling, refuse_unknown
-from reward_client._client.streaming import OnError, Window, result_of, samples_bar
+from reward_client._client.streaming import Bar, OnError, Window, result_of, samples_bar
 from reward_client._doctor.report import Diagnosis
 from reward_client._rows.forms import Columns
 from reward_client._rows.grouping import Grouping
@@ -67,28 +70,30 @@ class _Run(Protocol):
 class RewardStream:
     """The results of `RewardClient.stream`: an iterator and context manager of `ScoreResult`.
 
-    Leaving the context, or `close`, stops the work.
+    Leaving the context, or `close`, stops the work. So does forgetting it.
     """
 
     def __init__(
         self,
         window: Window[Given, Reward],
-        samples: Iterable[Sample],
+        samples: Iterator[Given],
+        bar: Bar | None,
         run: _Run,
-        *,
-        progress: bool,
+        core: Core,
         on_end: Callable[[Exception | None], None],
     ) -> None:
         self._window = window
-        self._samples = iter(hold_each(samples))
+        self._samples = samples
+        self._bar = bar
         self._run = run
-        self._bar = samples_bar(samples) if progress else None
         self._taken: deque[ScoreResult] = deque()
         self._exhausted = False
         self._failure: Exception | None = None
         self._closed = False
         self._on_end = on_end
         self._error: Exception | None = None
+        self._forgotten = finalize(self, _abandon, core, window, partial(on_end, None))
+        self._forgotten.atexit = False
 
     def __iter__(self) -> Iterator[ScoreResult]:
         return self
@@ -172,12 +177,22 @@ class RewardStream:
             with suppress(RewardClientError):  # a closed client has stopped it
                 self._run(self._window.aclose())
         finally:
+            self._forgotten.detach()
             self._on_end(self._error)
 
 
 def compares(client: RewardClient) -> bool:
     """Return True if a client's method is a judge that only compares responses."""
     return client._session.config.compares  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def _abandon(core: Core, window: Window[Given, Reward], on_end: Callable[[], None]) -> None:
+    """Stop the work of a stream that was forgotten."""
+    thread = core.started_thread
+    if thread is None:
+        on_end()
+    else:
+        thread.call_later(0, partial(window.abandon, on_end))
 
 
 class RewardClient:
@@ -409,9 +424,10 @@ class RewardClient:
         """
         check_flags(ordered=ordered, progress=progress)
         refuse_single_sample(samples)
-        observed = self._session.observe("stream")
-        window = self._session.window(observed, ordered=ordered)
-        return RewardStream(window, samples, self._run, progress=progress, on_end=observed.end)
+        given = iter(hold_each(samples))
+        bar = samples_bar(samples) if progress else None
+        window, on_end = self._session.begin_stream(ordered=ordered)
+        return RewardStream(window, given, bar, self._run, self._session.core, on_end)
 
     @overload
     def score_rows(
@@ -638,12 +654,11 @@ class RewardClient:
         """Stop the client's work; without an equal client, close connections and end the thread."""
         is_last = self._session.part()
         thread = self._session.core.started_thread
-        if thread is None:
-            return
-        if is_last:
+        if thread is not None and is_last:
             thread.close()
-        else:
+        elif thread is not None:
             thread.call_later(0, self._session.end)
+        self._session.end_streams()
 
     def __enter__(self) -> Self:
         return self

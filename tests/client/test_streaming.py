@@ -74,7 +74,7 @@ def stream(
     samples: Any, *, ordered: bool = True, size: int = 8, score: Any = echo, group: int = 3
 ) -> AsyncRewardStream:
     scored = window(score, size, ordered=ordered, group=group)
-    return AsyncRewardStream(scored, samples, progress=False, on_end=lambda _: None)
+    return AsyncRewardStream(scored, samples, None, lambda _: None)
 
 
 def collected(samples: Any, on_error: Any, *, size: int = 8, score: Any = echo) -> Awaitable[Any]:

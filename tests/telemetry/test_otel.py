@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
+import itertools
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +30,7 @@ from reward_client import (
     BadRequestError,
     BatchError,
     Conversation,
+    Limits,
     RewardClient,
     RewardClientError,
     RewardTimeoutError,
@@ -62,6 +65,7 @@ PAIR = Verdict(
 )
 
 
+SMALL = Limits(max_concurrency=2, max_batch_items=4)
 TAKES_BOUNDARIES = "explicit_bucket_boundaries_advisory" in (
     inspect.signature(Meter.create_histogram).parameters
 )
@@ -458,6 +462,110 @@ def test_a_stream_of_a_client_that_closes_ends(server: RawServer, recorded: Reco
     results.close()
     results.close()
     assert recorded.call("stream").end_time is not None
+
+
+def endless() -> Iterator[list[int]]:
+    return ([BOS, index] for index in itertools.count())
+
+
+def scored_in(call: ReadableSpan) -> Any:
+    return (call.attributes or {})["reward_client.samples.scored"]
+
+
+def test_a_forgotten_stream_ends_and_its_work_stops(server: RawServer, recorded: Recorded) -> None:
+    with RewardClient(server.url, limits=SMALL) as client:
+        for result in client.stream(endless()):
+            assert result.reward is not None
+            break
+        client.score([BOS, 5, 5])  # behind the end of the stream, on the client's loop
+        scored = scored_in(recorded.call("stream"))
+        assert scored > 0
+        assert client.stats().scored == scored + 1
+        client.score([BOS, 5, 6])
+        assert client.stats().scored == scored + 2
+
+
+def test_a_forgotten_asynchronous_stream_ends_and_its_work_stops(
+    server: RawServer, recorded: Recorded
+) -> None:
+    async def samples() -> AsyncIterator[list[int]]:
+        for sample in endless():
+            yield sample
+
+    async def main() -> None:
+        async with AsyncRewardClient(server.url, limits=SMALL) as client:
+            for given in (endless(), samples()):
+                before = client.stats().scored
+                async for result in client.stream(given):
+                    assert result.reward is not None
+                    break
+                gc.collect()
+                await client.score([BOS, 5, 5])
+                assert asyncio.all_tasks() == {asyncio.current_task()}
+                assert scored_in(recorded.call("stream")) == client.stats().scored - before - 1 > 0
+                recorded.exporter.clear()
+
+    asyncio.run(main())
+
+
+def test_an_asynchronous_stream_that_outlives_its_loop_ends(
+    server: RawServer, recorded: Recorded
+) -> None:
+    kept: list[Any] = []
+
+    async def main() -> None:
+        client = AsyncRewardClient(server.url)
+        kept.append(client.stream(endless()))
+        await anext(kept[0])
+
+    asyncio.run(main())
+    assert not recorded.spans("stream")
+    kept.clear()
+    gc.collect()
+    assert scored_in(recorded.call("stream")) > 0
+
+
+def test_a_stream_that_was_never_read_ends(
+    kind: Kind, server: RawServer, recorded: Recorded
+) -> None:
+    def broken() -> Any:
+        class Broken:
+            def __iter__(self) -> Iterator[list[int]]:
+                raise OSError("no such samples")
+
+        return Broken()
+
+    client: Any = {"sync": RewardClient, "async": AsyncRewardClient}[kind](server.url)
+    client.stream(endless())
+    gc.collect()
+    assert scored_in(recorded.call("stream")) == 0
+    recorded.exporter.clear()
+    with pytest.raises(OSError, match="no such samples"):
+        client.stream(broken())
+    assert not recorded.spans("stream")
+    asyncio.run(client.aclose()) if kind == "async" else client.close()
+
+
+def test_a_stream_ends_with_its_client(server: RawServer, recorded: Recorded) -> None:
+    kept: list[Any] = []
+    for client in (RewardClient(server.url), RewardClient(server.url)):
+        with client:
+            kept.append(client.stream(endless()))
+            next(kept[-1])
+        assert scored_in(recorded.call("stream")) == client.stats().scored
+        recorded.exporter.clear()
+
+    async def main() -> None:
+        async with AsyncRewardClient(server.url) as client:
+            kept.append(client.stream(endless()))
+            await anext(kept[-1])
+        assert scored_in(recorded.call("stream")) == client.stats().scored
+
+    asyncio.run(main())
+    recorded.exporter.clear()
+    kept.clear()
+    gc.collect()
+    assert not recorded.spans("stream")  # it has ended before
 
 
 def test_a_refused_connection(kind: Kind, server: RawServer, recorded: Recorded) -> None:

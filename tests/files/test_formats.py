@@ -353,6 +353,45 @@ def test_a_column_of_two_types_is_refused_before_anything_is_scored(
     assert score_file(client, source, tmp_path / "out.csv").failed == 0
 
 
+@pytest.mark.parametrize("nested", [lambda x: x, lambda x: [x], lambda x: {"a": [x]}])
+def test_an_integer_that_a_float_cannot_hold_is_refused_before_anything_is_scored(
+    client: RewardClient, fake: FakeVllm, tmp_path: Path, nested: Callable[[object], object]
+) -> None:
+    def rows(largest: int) -> list[dict[str, object]]:
+        values = [largest, *[1] * 1500, 0.5]  # the types of 1,000 rows are looked at together
+        return [{"token_ids": [100], "id": nested(value)} for value in values]
+
+    source = write_rows(tmp_path / "in.jsonl", rows(2**53 + 1))
+    for name in ("out.parquet", "out.arrow", "out/"):
+        with pytest.raises(FileError, match=r"column 'id' of .*in\.jsonl has no single type"):
+            score_file(client, source, f"{tmp_path}/{name}")
+    assert fake.requests == []
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+    write_rows(source, rows(2**53))
+    assert score_file(client, source, tmp_path / "out.parquet").failed == 0
+    ids = pyarrow.parquet.read_table(tmp_path / "out.parquet")["id"].to_pylist()
+    assert (ids[0], ids[-1]) == (nested(2.0**53), nested(0.5))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (pa.array([2**53 + 1]), pa.array([0.5])),
+        (pa.array([2**40], pa.timestamp("s")), pa.array([1], pa.timestamp("ns"))),
+    ],
+    ids=["integers and floats", "seconds and nanoseconds"],
+)
+def test_a_value_that_the_type_of_another_file_cannot_hold_is_refused(
+    client: RewardClient, fake: FakeVllm, tmp_path: Path, one: Any, other: Any
+) -> None:
+    sources = [tmp_path / "one.parquet", tmp_path / "other.parquet"]
+    for path, column in zip(sources, (one, other), strict=True):
+        pyarrow.parquet.write_table(pa.table({"token_ids": [[100]], "x": column}), path)
+    with pytest.raises(FileError, match=r"column 'x' of .* has no single type"):
+        score_file(client, sources, tmp_path / "out.parquet")
+    assert fake.requests == []
+
+
 @pytest.mark.parametrize("name", ["out.parquet", "out.csv"])
 @pytest.mark.parametrize("column", ["reward", "form", "error"])
 def test_a_column_of_an_added_name_is_refused(

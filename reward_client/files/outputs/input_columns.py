@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeGuard
 
@@ -40,19 +41,20 @@ def schema_of(source: Source, output: Output) -> Any:
     """Return the ``pyarrow.Schema`` of all files.
 
     Raises:
-        FileError: If a column has no single type, or the name of an added one.
+        FileError: If a column has no single type that holds all its values, or the name of an added
+            one.
     """
     arrow = output.pyarrow()
-    schemas: list[Any] = []
-    for reader in source.readers():
-        if is_table(reader):
-            schemas.append(_without_metadata(reader.schema))
-            continue
-        lines = reader.lines()
-        while rows := [passing_columns(line) for line in islice(lines, _BATCH_ROWS)]:
-            schemas.append(_schema_of_rows(arrow, rows, source, output))
-            schemas = [_unified(arrow, schemas, source, output)]
-    schema = _unified(arrow, schemas, source, output) if schemas else arrow.schema([])
+    schema = None
+    is_converted = False
+    for part in _schemas_of(arrow, source, output):
+        earlier = part if schema is None else schema
+        schema = _unified(arrow, [earlier, part], source, output)
+        is_converted |= _is_converted(arrow, earlier, schema) or _is_converted(arrow, part, schema)
+    if is_converted:  # a value that its column cannot hold is refused now, and not after the run
+        for _ in batches_of(source, schema, output):
+            pass
+    schema = arrow.schema([]) if schema is None else schema
     if output.kind == "arrow":
         schema = _without_dictionaries(arrow, schema)
     _refuse_clash(source, dict.fromkeys(schema.names))
@@ -66,22 +68,18 @@ def batches_of(source: Source, schema: Any, output: Output) -> Iterator[Any]:
         FileError: If a file cannot be read, or holds values of another type by now.
     """
     arrow = output.pyarrow()
-    try:
-        for reader in source.readers():
-            if is_table(reader):
-                for batch in reader.batches():
-                    yield _with_schema(arrow, batch, schema)
-                continue
-            lines = reader.lines()
-            while rows := [passing_columns(line) for line in islice(lines, _BATCH_ROWS)]:
-                yield _batch_of(
-                    arrow,
-                    [arrow.array([row.get(f.name) for row in rows], f.type) for f in schema],
-                    schema,
-                    len(rows),
-                )
-    except ARROW_ERRORS as error:
-        raise FileError(f"Cannot write {output.path}: {error}. Write JSON lines.") from error
+    for reader in source.readers():
+        if is_table(reader):
+            for batch in reader.batches():
+                yield _with_schema(arrow, batch, schema, source, output)
+            continue
+        lines = reader.lines()
+        while rows := [passing_columns(line) for line in islice(lines, _BATCH_ROWS)]:
+            arrays: list[Any] = []
+            for field in schema:
+                with _one_type(source, output, f"column {field.name!r}"):
+                    arrays.append(arrow.array([row.get(field.name) for row in rows], field.type))
+            yield _batch_of(arrow, arrays, schema, len(rows))
 
 
 def is_table(reader: Reader) -> TypeGuard[Table]:
@@ -96,31 +94,60 @@ def _refuse_clash(source: Source, names: Mapping[str, object]) -> None:
         raise FileError(f"Cannot score {source.name}: {error}") from error
 
 
+def _schemas_of(arrow: Any, source: Source, output: Output) -> Iterator[Any]:
+    """Iterate over the schemas of the parts of the input."""
+    for reader in source.readers():
+        if is_table(reader):
+            yield _without_metadata(reader.schema)
+            continue
+        lines = reader.lines()
+        while rows := [passing_columns(line) for line in islice(lines, _BATCH_ROWS)]:
+            yield _schema_of_rows(arrow, rows, source, output)
+
+
 def _schema_of_rows(
     arrow: Any, rows: Sequence[Mapping[str, object]], source: Source, output: Output
 ) -> Any:
     fields: list[Any] = []
     for name in {name: None for row in rows for name in row}:
-        try:
+        with _one_type(source, output, f"column {name!r}"):
             fields.append((name, arrow.array([row.get(name) for row in rows]).type))
-        except ARROW_ERRORS as error:
-            raise _mixed(source, output, f"column {name!r}", error) from error
     return arrow.schema(fields)
 
 
 def _unified(arrow: Any, schemas: Sequence[Any], source: Source, output: Output) -> Any:
-    try:
+    with _one_type(source, output, "a column"):
         return arrow.unify_schemas([*schemas], promote_options="permissive")
-    except ARROW_ERRORS as error:
-        raise _mixed(source, output, "a column", error) from error
 
 
-def _mixed(source: Source, output: Output, what: str, error: Exception) -> FileError:
-    reason = str(error).rstrip(".")
-    return FileError(
-        f"Cannot write {output.path}: {what} of {source.name} has no single type "
-        f"({reason}). Choose an output of JSON lines."
+def _is_converted(arrow: Any, before: Any, after: Any) -> bool:
+    """Return True if values change their type from one schema to another one."""
+    return _is_type_converted(arrow, arrow.struct([*before]), arrow.struct([*after]))
+
+
+def _is_type_converted(arrow: Any, before: Any, after: Any) -> bool:
+    if before.equals(after) or before.equals(arrow.null()):
+        return False
+    if before.id != after.id or not before.num_fields:
+        return True
+    is_struct = arrow.types.is_struct(before)
+    inner = [before.field(index) for index in range(before.num_fields)]
+    return any(
+        _is_type_converted(arrow, each.type, after.field(each.name if is_struct else index).type)
+        for index, each in enumerate(inner)
     )
+
+
+@contextmanager
+def _one_type(source: Source, output: Output, what: str) -> Generator[None]:
+    try:
+        yield
+    except ARROW_ERRORS as error:
+        reason = str(error).rstrip(".")
+        raise FileError(
+            f"Cannot write {output.path}: {what} of {source.name} has no single type "
+            f"({reason}). Choose an output of JSON lines."
+        ) from error
 
 
 def _without_metadata(schema: Any) -> Any:
@@ -129,16 +156,17 @@ def _without_metadata(schema: Any) -> Any:
     return schema.with_metadata(metadata or None)
 
 
-def _with_schema(arrow: Any, batch: Any, schema: Any) -> Any:
+def _with_schema(arrow: Any, batch: Any, schema: Any, source: Source, output: Output) -> Any:
     """Return a batch with all columns of a schema, and their types."""
     if batch.schema.equals(schema):
         return batch.replace_schema_metadata(schema.metadata)
-    arrays = [
-        batch.column(field.name).cast(field.type)
-        if field.name in batch.schema.names
-        else arrow.nulls(batch.num_rows, field.type)
-        for field in schema
-    ]
+    arrays: list[Any] = []
+    for field in schema:
+        if field.name not in batch.schema.names:
+            arrays.append(arrow.nulls(batch.num_rows, field.type))
+            continue
+        with _one_type(source, output, f"column {field.name!r}"):
+            arrays.append(batch.column(field.name).cast(field.type))
     return _batch_of(arrow, arrays, schema, batch.num_rows)
 
 

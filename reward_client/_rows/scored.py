@@ -103,6 +103,10 @@ class ScoredRow:
         """Return the values of a side, of one for each sample of the row."""
         return values[self._places.get(name, slice(0))]
 
+    def names_of(self, side: str) -> list[str]:
+        """Return the names of a side's samples, as comparisons have them."""
+        return self.of_side(side, [*self.layout.sample_names()])
+
     @cached_property
     def _places(self) -> Mapping[str | None, slice]:
         """The places of the samples of each side."""

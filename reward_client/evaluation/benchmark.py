@@ -10,7 +10,7 @@ from reward_client._base.arrays import to_builtin
 from reward_client._base.json_values import as_mapping, as_sequence
 from reward_client.evaluation.measures import Measure
 from reward_client.evaluation.rows import BenchmarkRow
-from reward_client.evaluation.units import Totals, Unit
+from reward_client.evaluation.units import Slot, Totals, Unit
 
 Row: TypeAlias = Mapping[str, object]
 Units: TypeAlias = Callable[[Iterable[BenchmarkRow], float], Iterator[Unit]]
@@ -18,10 +18,16 @@ Units: TypeAlias = Callable[[Iterable[BenchmarkRow], float], Iterator[Unit]]
 NOTED = ""
 """The first name of slots that are no part of the table, but of its notes."""
 EQUAL = (NOTED, "equal")
+UNDECIDED = (NOTED, "undecided")
+HALVED = (NOTED, "halved")
+UNRATED = (NOTED, "unrated")
 LEFT_OUT = (NOTED, "left out")
 REPEATED = (NOTED, "repeated")
 _NOTES = {
     EQUAL: "with equal rewards for a better and a worse answer",
+    UNDECIDED: "whose verdicts are a tie or opposite, which is not right",
+    HALVED: "whose verdicts are a tie or opposite, which is half right",
+    UNRATED: "of Ties, left out: they need ratings, and a judge of two gives none",
     LEFT_OUT: "without a winner, left out",
     REPEATED: "that repeat an earlier one, left out",
 }
@@ -71,6 +77,11 @@ class Benchmark:
         for slot, note in _NOTES.items():
             if points := totals.share(*slot).points:
                 yield f"{self.drawn} {note}: {points:,.0f}"
+
+
+def undecided(row: BenchmarkRow) -> Slot:
+    """Return the slot of a row whose better answer is not preferred, nor a worse one."""
+    return UNDECIDED if row.scored.comparisons else EQUAL
 
 
 def ordered(groups: Iterable[str], first: Sequence[str]) -> list[str]:

@@ -7,8 +7,9 @@ from math import comb
 
 from reward_client._base.arrays import to_builtin
 from reward_client._base.json_values import as_sequence
-from reward_client.evaluation.benchmark import EQUAL, Benchmark, Row, each, is_list_of
+from reward_client.evaluation.benchmark import EQUAL, Benchmark, Row, each, is_list_of, undecided
 from reward_client.evaluation.measures import Measure, plain
+from reward_client.evaluation.preferences import Preferences
 from reward_client.evaluation.rows import BenchmarkRow
 from reward_client.evaluation.units import Slot, Totals, Unit
 
@@ -115,13 +116,15 @@ def _ppe_unit(row: BenchmarkRow) -> Unit:
     names = _responses(row.columns)
     points = _points(row, "scores", len(names))
     rewards = None if row.error is not None else [row.side(name)[0] for name in names]
+    preferences = Preferences(row.scored)
     won, equal, pairs = 0, 0, 0
     for pair in row.list_of(_LIST):
         better, worse = _ordered_pair(row, pair, points)
         pairs += 1
         if rewards is not None:
-            won += rewards[better] > rewards[worse]
-            equal += rewards[better] == rewards[worse]
+            margin = preferences.margin(names[better], names[worse])
+            won += margin > 0
+            equal += margin == 0
     domain = str(row.columns.get("domain", ""))
     parts: list[tuple[Slot, float, float]] = [
         (("accuracy",), float(won), float(pairs)),
@@ -132,7 +135,7 @@ def _ppe_unit(row: BenchmarkRow) -> Unit:
         for size in _sizes(len(names))
     ]
     parts += [((_RANDOM,), sum(points) / len(points), 1.0), ((_ORACLE,), max(points), 1.0)]
-    return Unit(row.key, domain, (*parts, (EQUAL, float(equal > 0), 1.0)))
+    return Unit(row.key, domain, (*parts, (undecided(row), float(equal > 0), 1.0)))
 
 
 def _ordered_pair(row: BenchmarkRow, pair: object, points: Sequence[float]) -> tuple[int, int]:

@@ -6,8 +6,18 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from reward_client.evaluation.benchmark import EQUAL, Benchmark, Row, each, is_list_of, ordered
+from reward_client.evaluation.benchmark import (
+    EQUAL,
+    UNRATED,
+    Benchmark,
+    Row,
+    each,
+    is_list_of,
+    ordered,
+    undecided,
+)
 from reward_client.evaluation.measures import Measure, accuracy, mean, plain
+from reward_client.evaluation.preferences import Preferences
 from reward_client.evaluation.rows import BenchmarkRow
 from reward_client.evaluation.units import Slot, Totals, Unit
 
@@ -33,17 +43,19 @@ def _rm_bench_unit(row: BenchmarkRow) -> Unit:
     domain = next((name for name in _DOMAINS if domain.startswith(name)), domain)
     won, equal = dict.fromkeys(_LEVELS, 0.0), 0.0
     if row.error is None:
-        chosen, rejected = row.side("chosen"), row.side("rejected")
+        chosen, rejected = row.scored.names_of("chosen"), row.scored.names_of("rejected")
         if len(chosen) != _STYLES or len(rejected) != _STYLES:
             raise row.problem("it does not have three chosen and three rejected answers")
-        for style, good in enumerate(chosen):
-            for other, bad in enumerate(rejected):
-                # The styles are concise, detailed, markdown: from plain to attractive.
-                level = _LEVELS[1 if style == other else 0 if style > other else 2]
-                won[level] += good > bad
-                equal = max(equal, good == bad)
+        preferences = Preferences(row.scored)
+        for pair in row.pairs("chosen", "rejected"):
+            style, other = chosen.index(pair[0]), rejected.index(pair[1])
+            # The styles are concise, detailed, markdown: from plain to attractive.
+            level = _LEVELS[1 if style == other else 0 if style > other else 2]
+            margin = preferences.margin(*pair)
+            won[level] += margin > 0
+            equal = max(equal, margin == 0)
     parts = [((domain, level), won[level], float(_STYLES)) for level in _LEVELS]
-    return Unit(row.key, domain, (*parts, (EQUAL, equal, 1.0)))
+    return Unit(row.key, domain, (*parts, (undecided(row), equal, 1.0)))
 
 
 def _rm_bench_table(totals: Totals) -> list[Measure]:
@@ -90,7 +102,9 @@ class _Ties:
 
 def _rewardbench_2_units(rows: Iterable[BenchmarkRow], _: float) -> Iterator[Unit]:
     ties: dict[str, dict[str, BenchmarkRow]] = {}
+    is_judged = False
     for row in rows:
+        is_judged = is_judged or bool(row.scored.comparisons)
         subset = row.text_of("subset")
         if subset.lower() == _TIES.lower():
             _keep(ties, row)
@@ -98,7 +112,7 @@ def _rewardbench_2_units(rows: Iterable[BenchmarkRow], _: float) -> Iterator[Uni
         won, equal = _best_of(row)
         yield Unit(row.key, subset, (((subset,), won, 1.0), (EQUAL, equal, 1.0)))
     for pair in ties.values():
-        yield _ties_unit(pair)
+        yield _ties_unit(pair, is_rated=not is_judged)
 
 
 def _best_of(row: BenchmarkRow) -> tuple[float, float]:
@@ -126,15 +140,23 @@ def _keep(ties: dict[str, dict[str, BenchmarkRow]], row: BenchmarkRow) -> None:
     pair[kind] = row
 
 
-def _ties_unit(pair: dict[str, BenchmarkRow]) -> Unit:
-    found = {kind: _Ties.of(row) for kind, row in pair.items()}
-    parts: list[tuple[Slot, float, float]] = [
-        ((_TIES, kind), float(stats.margin > 0), 1.0) for kind, stats in found.items()
-    ]
-    if len(found) == len(_KINDS):
-        parts += _joint_parts(found["ref"], found["tied"])
+def _ties_unit(pair: dict[str, BenchmarkRow], *, is_rated: bool) -> Unit:
+    """Return two prompts of the subset.
+
+    `run_generative_v2.py` of its authors has answers of this subset rated one by one. Shares of
+    wins are no ratings: the spread of equally good answers says nothing.
+    """
+    parts = [*_ties_parts(pair)] if is_rated else [(UNRATED, float(len(pair)), 1.0)]
     key = b"".join(pair[kind].key for kind in sorted(pair))
     return Unit(key, "+".join([_TIES, *sorted(pair)]), tuple(parts))
+
+
+def _ties_parts(pair: dict[str, BenchmarkRow]) -> Iterator[tuple[Slot, float, float]]:
+    found = {kind: _Ties.of(row) for kind, row in pair.items()}
+    for kind, stats in found.items():
+        yield (_TIES, kind), float(stats.margin > 0), 1.0
+    if len(found) == len(_KINDS):
+        yield from _joint_parts(found["ref"], found["tied"])
 
 
 def _joint_parts(ref: _Ties, tied: _Ties) -> Iterator[tuple[Slot, float, float]]:

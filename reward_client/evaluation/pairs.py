@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from reward_client._base.json_values import as_mapping
 from reward_client.evaluation.benchmark import (
-    EQUAL,
+    HALVED,
     LEFT_OUT,
     NOTED,
     Benchmark,
@@ -15,8 +15,10 @@ from reward_client.evaluation.benchmark import (
     each,
     is_text,
     ordered,
+    undecided,
 )
 from reward_client.evaluation.measures import Measure, accuracy, mean
+from reward_client.evaluation.preferences import Preferences
 from reward_client.evaluation.rows import BenchmarkRow
 from reward_client.evaluation.units import Slot, Totals, Unit
 
@@ -81,17 +83,18 @@ _PPE_FLAGS = ("hard_prompt", "easy_prompt", "if_prompt", "math_prompt", "is_code
 
 
 def beats(row: BenchmarkRow, better: str, worse: str) -> tuple[float, float]:
-    """Return 1 if each reward of one side is above each of the other, and 1 if two are equal."""
+    """Return 1 if each answer of one side is preferred to each of the other, and 1 for a tie."""
     if row.error is not None:
         return 0.0, 0.0
-    lowest, highest = min(row.side(better)), max(row.side(worse))
-    return float(lowest > highest), float(lowest == highest)
+    preferences = Preferences(row.scored)
+    lowest = min(preferences.margin(*pair) for pair in row.pairs(better, worse))
+    return float(lowest > 0), float(lowest == 0)
 
 
 def _unit(row: BenchmarkRow, stratum: str, slots: Sequence[Slot], better: str, worse: str) -> Unit:
     won, equal = beats(row, better, worse)
     parts = [(slot, won, 1.0) for slot in slots]
-    return Unit(row.key, stratum, (*parts, (EQUAL, equal, 1.0)))
+    return Unit(row.key, stratum, (*parts, (undecided(row), equal, 1.0)))
 
 
 def _is_rewardbench(row: Row) -> bool:
@@ -99,8 +102,17 @@ def _is_rewardbench(row: Row) -> bool:
 
 
 def _rewardbench_unit(row: BenchmarkRow) -> Unit:
+    """Return the points of a pair.
+
+    `run_generative.py` of its authors asks a judge in a random order, and counts 1 for chosen, 0
+    for rejected and 0.5 for anything else. Over both orders, that is the share of the votes.
+    """
     subset = row.text_of("subset")
-    return _unit(row, subset, [(subset,)], "chosen", "rejected")
+    if row.error is not None or not row.scored.comparisons:
+        return _unit(row, subset, [(subset,)], "chosen", "rejected")
+    (pair,) = row.pairs("chosen", "rejected")
+    share = Preferences(row.scored).share(*pair)
+    return Unit(row.key, subset, (((subset,), share, 1.0), (HALVED, float(share == 0.5), 1.0)))
 
 
 def _rewardbench_table(totals: Totals) -> list[Measure]:
@@ -133,6 +145,10 @@ def _is_judgebench(row: Row) -> bool:
 
 
 def _judgebench_unit(row: BenchmarkRow) -> Unit:
+    """Return a pair, which is right if more verdicts name the better answer than the other one.
+
+    `compute_final_metrics` of its authors does so for a judge that is asked in both orders.
+    """
     label = row.text_of("label")
     if label not in _LABELS:
         raise row.problem("its label is neither A>B nor B>A")
@@ -207,7 +223,8 @@ JUDGEBENCH = Benchmark(
     paper="arXiv 2410.12784",
     home="ScalerLab/JudgeBench",
     needs="question, response_A, response_B, label, source",
-    rule="accuracy over all pairs; a reward does not depend on the order of a pair",
+    rule="accuracy over all pairs; a reward does not depend on the order of a pair, and the "
+    "verdicts of a judge in both orders are added up",
     fits=_is_judgebench,
     units=each(_judgebench_unit),
     table=_flat_table,

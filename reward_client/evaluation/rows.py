@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from os import PathLike
 from pathlib import Path
 
@@ -62,6 +63,16 @@ class BenchmarkRow:
         if not rewards:
             raise self.problem(f"its reward has no side {name!r}")
         return self._numbers(rewards)
+
+    def pairs(self, better: str, worse: str) -> list[tuple[str, str]]:
+        """Return the names of each answer of one side, with each of the other side.
+
+        Raises:
+            EvaluationError: If the row lacks a side, or has no number there.
+        """
+        for side in (better, worse):
+            self.side(side)
+        return [*product(self.scored.names_of(better), self.scored.names_of(worse))]
 
     def responses(self) -> list[float]:
         """Return the rewards of a list of responses.

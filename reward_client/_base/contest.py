@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -76,6 +76,15 @@ def outcomes_of(
         return [outcome] * responses
     pairs = zip(outcome.ranking.rewards, outcome.ranking.errors, strict=True)
     return [each for pair in pairs for each in pair if each is not None]
+
+
+def errors_of(outcome: Reward | RewardClientError) -> Iterator[RewardClientError]:
+    """Iterate over the errors in an outcome, those of a contest's comparisons included."""
+    if isinstance(outcome, RewardClientError):
+        yield outcome
+    elif isinstance(outcome, Ranked):
+        yield from (error for error in outcome.ranking.errors if error is not None)
+        yield from (each.error for each in outcome.ranking.failed_comparisons)
 
 
 def comparisons_of(outcomes: Iterable[object]) -> tuple[int, Counter[str]]:

@@ -175,11 +175,11 @@ class Session:
         """Return a bounded window of samples in progress."""
         config, limits = self.config, self.config.limits
         size = limits.max_concurrency * limits.max_batch_items * len(config.urls)
-        # A deadline for each sample needs a task for each.
-        group_size = limits.max_batch_items if config.timeouts.total is None else 1
-        if config.compares:
-            # Each contest asks for texts, so that as many keep all connections busy.
-            size, group_size = limits.max_concurrency * len(config.urls), 1
+        has_deadline = config.timeouts.total is not None
+        # A deadline for each sample needs a task for each, and so do rows whose texts cost much.
+        group_size = 1 if has_deadline or config.compares else limits.max_batch_items
+        if has_deadline and config.compares:  # no row may spend its time on waiting
+            size = limits.max_concurrency
         by_server = config.tokenizer == "server" and not isinstance(config.method, Messages)
         joins_group = is_token_ids if by_server else _always
         outcomes_of_samples = _of_responses if config.compares else _themselves

@@ -114,5 +114,5 @@ def scorer_of(
         mean = logit_of_mean if isinstance(method.reward, YesNo) else arithmetic_mean
         return GenerateThenScore(generator, lead_in, extend, by_ids, mean)
     if isinstance(method, Verdict):
-        return JudgeScorer(writes(pool, method, None), method)
+        return JudgeScorer(writes(pool, method, None), method, limits.max_concurrency)
     return by_ids

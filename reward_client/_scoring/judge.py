@@ -47,11 +47,13 @@ class JudgeScorer(Scorer):
     Args:
         generator: Generates the judge's texts.
         verdict: The method: the judge's prompt and the parser of its texts.
+        max_contests: The most contests in progress. Each has a task for each of its comparisons.
     """
 
-    def __init__(self, generator: TextGenerator, verdict: Verdict) -> None:
+    def __init__(self, generator: TextGenerator, verdict: Verdict, max_contests: int) -> None:
         self._generator = generator
         self.verdict = verdict
+        self._contests = asyncio.Semaphore(max_contests)
 
     @property
     def compares(self) -> bool:
@@ -132,7 +134,8 @@ class JudgeScorer(Scorer):
             RewardClientError: If no response has a reward, or if the server is lost or another: a
                 run that resumes compares all of them again.
         """
-        ranked = await self.rank(contest.conversations, stops=False)
+        async with self._contests:
+            ranked = await self.rank(contest.conversations, stops=False)
         errors = [error for error in ranked.errors if error is not None]
         errors += [each.error for each in ranked.failed_comparisons]
         lost = [each for each in errors if isinstance(each, _OF_ALL)]

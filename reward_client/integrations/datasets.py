@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from itertools import chain
 from typing import Any, TypeVar, cast
 
 import orjson
 
+from reward_client._base.contest import errors_of
 from reward_client._base.wording import describe_type
 from reward_client._client.row_calls import RowsCall
 from reward_client._client.sync_client import RewardClient, compares
@@ -16,7 +18,7 @@ from reward_client._rows.forms import Columns
 from reward_client._rows.layout import OneLayout
 from reward_client._rows.scoring import as_columns
 from reward_client._rows.tables import ColumnTable, Library, library_of
-from reward_client.errors import InputError, ModelChangedError, RewardClientError
+from reward_client.errors import InputError, ModelChangedError
 from reward_client.files.settings import difference
 
 DatasetT = TypeVar("DatasetT", bound=ColumnTable)
@@ -69,9 +71,9 @@ def add_rewards(
             layout=layout,
         )
         outcomes = client.score_many(call.samples(), on_error="return")
-        for outcome in outcomes:
-            if isinstance(outcome, RewardClientError) and outcome.fault == "server":
-                raise outcome
+        for error in chain.from_iterable(map(errors_of, outcomes)):
+            if error.fault == "server":
+                raise error
         changed = difference(settings, client.settings())
         if changed is not None:
             raise ModelChangedError(f"Cannot add rewards of two models: {changed}.")

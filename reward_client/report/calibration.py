@@ -123,7 +123,7 @@ def _no_logits(settings: Settings | None) -> str | None:
     if settings is None:
         return None
     if settings.method == "verdict":
-        return "they are marks that a judge wrote"
+        return "they are marks that a judge wrote, or shares of its verdicts"
     if settings.method == "yes or no":
         return "each is the log-odds of one answer to a question"
     if settings.head.startswith("steps"):

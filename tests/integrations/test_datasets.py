@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import datasets
+import httpx
 import pytest
 from datasets import Dataset
 
-from reward_client import AuthenticationError, InputError, RewardClient, ServerUnreachableError
+from reward_client import (
+    AuthenticationError,
+    InputError,
+    RewardClient,
+    ServerError,
+    ServerUnreachableError,
+)
 from reward_client.integrations.datasets import add_rewards
 from reward_client.testing import Fault, RewardServer
+
+from ..methods.test_verdict import PAIR as DUEL
+from ..methods.test_verdict import better
+from ..support.fake_vllm import text_of
+from ..support.scribe import Scribe
 
 PAIR = {"prompt": "What is 12 + 30?", "chosen": "12 + 30 = 42.", "rejected": "It is 57."}
 LONG = {**PAIR, "rejected": "1" * 3000}
@@ -136,3 +149,28 @@ def test_other_arguments(client: RewardClient, dataset: Any, says: str) -> None:
         add_rewards(Dataset.from_list([PAIR]), "client")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no form has these"):
         add_rewards(Dataset.from_list([{"a": 1}]), client)
+
+
+def test_a_judge_of_two(tmp_path: Path) -> None:
+    """A comparison that a fault of the server ended is not kept in the cache."""
+    rows = [{"prompt": "q", "responses": ["a", "bbb", "cc"]}, {"prompt": "q", "responses": ["a"]}]
+    scribe = Scribe(better)
+    data = on_disk(tmp_path / "data", rows)
+
+    def breaks(request: httpx.Request) -> httpx.Response | None:
+        body = json.loads(request.content or b"{}")
+        if "seed" in body and "A: a\nB: cc" in text_of(body["prompt"]):
+            return httpx.Response(500, json={"error": "broken"})
+        return None
+
+    with RewardClient("http://vllm", transport=scribe.transport(), method=DUEL, retry=1) as client:
+        with pytest.raises(InputError, match="it has a single one"):
+            add_rewards(on_disk(tmp_path / "single", rows[1:]), client)
+        scribe.before = breaks
+        with pytest.raises(ServerError):
+            add_rewards(data, client)
+        scribe.before = lambda request: None
+        scored = add_rewards(data, client)
+        expected = client.score_rows(rows)
+    assert scored["reward"][:] == [[0.0, 1.0, 0.5], None]
+    assert scored["comparisons"][0] == expected[0]["comparisons"]

@@ -6,20 +6,24 @@ verdict if an answer says so, so that each number below can be told by hand.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pandas as pd
 import polars as pl
 import pytest
 
-from reward_client import InputError, Limits, RetryPolicy
+from reward_client import InputError, Limits, RetryPolicy, Timeouts
 
 from ..methods.test_verdict import PAIR, better, client_of, prompts_of
 from ..support.either import OPENERS, Kind
+from ..support.fake_vllm import text_of
 from ..support.scribe import Scribe
 
 RIGHT = {"prompt": "q", "chosen": "longer", "rejected": "short"}
@@ -194,29 +198,76 @@ def test_all_rows_of_a_table(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", OPENERS)
-def test_a_window_of_rows_and_their_order(kind: Kind) -> None:
-    """As many rows as connections are in progress, whatever the number of their responses."""
+def test_a_bounded_window_of_rows_and_their_order(kind: Kind) -> None:
     rows = [
         {"id": n, "prompt": "q", "responses": [*map("a".__mul__, range(1, 4))]} for n in range(60)
     ]
     read: list[int] = []
-    scribe = Scribe(writes)
 
-    def reading() -> Any:
+    def reading() -> Iterator[dict[str, Any]]:
         for row in rows:
             read.append(row["id"])
             yield row
 
-    with closing(client_of(kind, scribe, PAIR, limits=Limits(max_concurrency=3))) as client:
+    limits = Limits(max_concurrency=2, max_batch_items=4)
+    with closing(client_of(kind, Scribe(writes), PAIR, limits=limits)) as client:
+        results = client.stream_rows(reading())
         if kind == "sync":
-            stream = iter(client.stream_rows(reading()))
-            next(stream)
-            assert len(read) <= 8
-            stream.close()  # type: ignore[attr-defined]
+            results = [next(iter(results)), *results]
+            assert read == [*range(60)]
             read.clear()
-        results = [*client.stream_rows(reading())]
+            stream = client.stream_rows(reading())
+            next(iter(stream))
+            assert len(read) <= 2 * 4 + 1
+            cast("Generator[object]", stream).close()
     assert [row["id"] for row in results] == [*range(60)]
     assert all(row["reward"] == [0.0, 0.5, 1.0] for row in results)
+
+
+class Slow(httpx.AsyncBaseTransport):
+    """Answers the texts of the first row after those of all others."""
+
+    def __init__(self, scribe: Scribe, others: int) -> None:
+        self._inner = scribe.transport()
+        self._left = others
+        self._done = asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content or b"{}")
+        if request.url.path == "/v1/completions" and "seed" in body:
+            if "Q: 0" in text_of(body["prompt"]):
+                await self._done.wait()
+            else:
+                self._left -= 1
+                if not self._left:
+                    self._done.set()
+        return await self._inner.handle_async_request(request)
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+def test_a_slow_row_holds_up_no_others(kind: Kind) -> None:
+    rows = [{"prompt": str(n), "chosen": "long", "rejected": "no"} for n in range(20)]
+    slow = Slow(Scribe(better), 2 * 19)
+    limits = Limits(max_concurrency=3, max_batch_items=16)
+    client = OPENERS[kind]("http://vllm", transport=slow, method=PAIR, limits=limits)
+    with closing(client):
+        results = [*client.stream_rows(rows)]
+    assert [row["reward"] for row in results] == [{"chosen": 1.0, "rejected": 0.0}] * 20
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+def test_a_deadline_for_each_row(kind: Kind) -> None:
+    """The first row never ends; all others do, and none waits for its turn until the deadline."""
+    rows = [{"prompt": str(n), "chosen": "long", "rejected": "no"} for n in range(40)]
+    slow = Slow(Scribe(better), 2 * 40)
+    limits, timeouts = Limits(max_concurrency=3), Timeouts(total=2)
+    client = OPENERS[kind](
+        "http://vllm", transport=slow, method=PAIR, limits=limits, timeout=timeouts
+    )
+    with closing(client):
+        late, *others = client.score_rows(rows)
+    assert late["error"]["chosen"]["type"] == "RewardTimeoutError"
+    assert [row["error"] for row in others] == [None] * 39
 
 
 @pytest.mark.parametrize("kind", OPENERS)

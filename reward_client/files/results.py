@@ -7,7 +7,7 @@ import stat
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -76,7 +76,7 @@ class Results(Lines):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._descriptor = _open_locked(path)
+        self._descriptor, self._is_new = _open_locked(path)
         self._synced = time.monotonic()
 
     def whole_lines(self) -> Iterator[bytes]:
@@ -121,6 +121,17 @@ class Results(Lines):
 
     def __enter__(self) -> Self:
         return self
+
+    @contextmanager
+    def preparing(self) -> Generator[None]:
+        """Remove the file again if the run cannot begin, unless there was one before."""
+        try:
+            yield
+        except BaseException:
+            if self._is_new:
+                with suppress(OSError):
+                    self.path.unlink()
+            raise
 
     def __exit__(self, *_: object) -> None:
         try:
@@ -205,17 +216,21 @@ def is_empty(path: Path) -> bool:
     return status.st_size == 0
 
 
-def _open_locked(path: Path) -> int:
-    """Open and lock the file that currently has this name; return its descriptor."""
+def _open_locked(path: Path) -> tuple[int, bool]:
+    """Open and lock the file that currently has this name.
+
+    Returns:
+        Its descriptor, and True if it is a new file.
+    """
     is_empty(path)
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     with file_errors(path):
         while True:
-            descriptor = os.open(path, flags, 0o666)
+            descriptor, is_new = _open(path)
             try:
                 lock(descriptor)
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
-                    return descriptor
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(descriptor), path.stat()):
+                        return descriptor, is_new
             except BlockingIOError as error:
                 os.close(descriptor)
                 raise FileError(
@@ -225,7 +240,14 @@ def _open_locked(path: Path) -> int:
             except BaseException:
                 os.close(descriptor)
                 raise
-            os.close(descriptor)  # the process that held the lock has just replaced the file
+            os.close(descriptor)  # the process that held the lock has just replaced or removed it
+
+
+def _open(path: Path) -> tuple[int, bool]:
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    with suppress(FileExistsError):
+        return os.open(path, flags | os.O_EXCL, 0o666), True
+    return os.open(path, flags, 0o666), False
 
 
 @contextmanager

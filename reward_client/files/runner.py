@@ -123,12 +123,13 @@ def score_file(
     with ExitStack() as stack:
         rows = stack.enter_context(Source(*origins))
         _check_output(rows, origins, output)
-        assembly = Assembly(rows, output) if output.is_assembled else None
-        lines = with_column(rows.lines(), by)
-        if compares(client):
-            lines = with_contest(lines, form, columns)
-        monitor = _ServerMonitor(client)
-        results = stack.enter_context(Results(target))
+        results = stack.enter_context(Results(target))  # before any work: another run may hold it
+        with results.preparing():
+            assembly = Assembly(rows, output) if output.is_assembled else None
+            lines = with_column(rows.lines(), by)
+            if compares(client):
+                lines = with_contest(lines, form, columns)
+            monitor = _ServerMonitor(client)
         # A retry writes a second file, which replaces the results at the end. A stopped retry is
         # resumed first, so that its rewards are not computed again.
         retry = retry_path(target)

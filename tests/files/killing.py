@@ -37,11 +37,13 @@ class Killed:
     seconds: float
 
 
-def score(folder: Path, output: str, url: str, *options: str) -> subprocess.Popen[str]:
+def score(
+    folder: Path, output: str, url: str, *options: str, code: str = COMMAND
+) -> subprocess.Popen[str]:
     """`reward-client score`, started."""
     source = f"in{Path(output).suffix}"
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "score", source, output, "--url", url, *options],
+        [sys.executable, "-c", code, "score", source, output, "--url", url, *options],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

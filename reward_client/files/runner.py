@@ -240,7 +240,9 @@ class _Run:
         """Skip the rows with earlier results, after a check that the results belong to them."""
         for written in self._results.whole_lines():
             line = next(self._lines, None)
-            self.tally.add(self._scored_row(self._checked(written, line), line), is_kept=True)
+            digest = self._reader.digest(line) if line else ""
+            result = self._checked(written, line, digest)
+            self.tally.add(self._scored_row(result, line), is_kept=True)
             self.end = line.end if line else 0
 
     def score(
@@ -296,12 +298,12 @@ class _Run:
         for line in self._lines:
             digest = self._reader.digest(line)
             written = next(earlier, None)
-            if written is not None and is_complete(self._checked(written, line)):
+            if written is not None and is_complete(self._checked(written, line, digest)):
                 yield Row(line, digest, kept=written)
             else:
                 yield self._reader.read(line, digest)
         for written in earlier:
-            self._checked(written, None)
+            self._checked(written, None, "")
 
     def write(self, row: Row, outcomes: list[Outcome]) -> None:
         """Write the result of a row."""
@@ -321,8 +323,13 @@ class _Run:
             return ScoredRow(result)
         return ScoredRow({self._by: passing_columns(line).get(self._by), **result})
 
-    def _checked(self, written: bytes, line: Line | None) -> dict[str, object]:
+    def _checked(self, written: bytes, line: Line | None, digest: str) -> dict[str, object]:
         """Parse the result of a row.
+
+        Args:
+            written: The result.
+            line: The row; None if the input has no further one.
+            digest: The digest of the row.
 
         Raises:
             FileError: If the result belongs to another row.
@@ -336,7 +343,7 @@ class _Run:
         if "digest" not in result:
             self._refuse(f"its line {line.position + 1} is not a result")
         identity = result.get("row"), result["digest"]
-        if identity != (line.position, self._reader.digest(line)):
+        if identity != (line.position, digest):
             self._refuse(
                 f"row {line.position} of {self._source.name} has changed, or is read by another "
                 "form or other columns"

@@ -13,7 +13,9 @@ import pytest
 
 from reward_client import FileError, Limits, RewardClient, ServerUnreachableError
 from reward_client.files import score_file
+from reward_client.files.inputs.line import Line
 from reward_client.files.results import Results
+from reward_client.files.rows import RowReader
 
 from ..support.fake_vllm import FakeVllm
 from .conftest import Connect, read_rows, scored_lists, token_rows, write_rows
@@ -84,6 +86,23 @@ def test_failed_rows_and_no_others_are_scored_again(
     assert {tuple(ids) for ids in scored_lists(fake)} == again
     assert flawed.read_bytes() == whole
     assert leftovers(flawed) == ["out.jsonl", "out.jsonl.settings.json"]
+
+
+def test_the_digest_of_a_row_is_computed_once(
+    client: RewardClient, source: Path, flawed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[int] = []
+    digest = RowReader.digest
+
+    def counted(self: RowReader, line: Line) -> str:
+        computed.append(line.position)
+        return digest(self, line)
+
+    monkeypatch.setattr(RowReader, "digest", counted)
+    for retry_failed in (False, True):
+        score_file(client, source, flawed, retry_failed=retry_failed)
+        assert computed == [*range(len(ROWS))]
+        computed.clear()
 
 
 def test_rows_that_fail_again_stay_failed(

@@ -22,12 +22,16 @@ BaseUrl: TypeAlias = str | list[str] | tuple[str, ...]
 def server_urls(base_url: BaseUrl | None) -> tuple[str, ...]:
     """Return the URLs of the replicas without ``/v1``; by default ``REWARD_CLIENT_BASE_URL``.
 
+    Only the variable may hold several URLs in one text, with commas between them.
+
     Raises:
         InputError: If a URL is missing, doubled, not http(s), or holds a password.
     """
+    if base_url is None:
+        named = os.environ.get(BASE_URL_VARIABLE, "")
+        base_url = named.split(",") if "," in named else named
     if not isinstance(base_url, list | tuple):
-        url = base_url if base_url is not None else os.environ.get(BASE_URL_VARIABLE)
-        return (_server_url(url),)
+        return (_server_url(base_url),)
     if not base_url:
         raise InputError("base_url is an empty list. Name at least one server.")
     urls = tuple(map(_server_url, base_url))

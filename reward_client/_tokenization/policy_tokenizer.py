@@ -37,6 +37,7 @@ class PolicyTokenizer:
         self._tokenizer = _loaded(given, trust_remote_code=trust_remote_code)
         self.name = str(self._tokenizer.name_or_path) or type(self._tokenizer).__name__
         self.eos: str = self._tokenizer.eos_token or ""
+        self._pad: str = self._tokenizer.pad_token or ""
         self._vocabulary = frozenset(self._tokenizer.get_vocab().values())
         self._exact = True
         roles = ("user", "assistant") * 2
@@ -89,6 +90,33 @@ class PolicyTokenizer:
         text = self._decoded([*before, *ids]).removeprefix(self._decoded(before))
         return self._checked(text, ids)
 
+    def whole_texts(self, text: str) -> list[str]:
+        """Return the ways to read the text of a whole conversation, the likeliest one last.
+
+        They have no padding, and the template's BOS. A framework may give the text as the template
+        wrote it, or as the tokenizer decodes it; these differ for some tokenizers.
+
+        Raises:
+            InputError: If the text is no UTF-8.
+        """
+        text = _without_leading(text, self._pad, len(text))
+        bos = self._tokenizer.bos_token or ""
+        text = self._decoded(self._bos) + self.end_of_text(_without_leading(text, bos, 2))
+        return [text] if self._exact else [self._decoded(self._ids(text)), text]
+
+    def end_of_text(self, text: str) -> str:
+        """Return a text without the padding after it. If that is the EOS, one EOS stays.
+
+        Raises:
+            InputError: If the text is no UTF-8.
+        """
+        _check_characters(text, "The text is")
+        padding = any_of({self._pad, self.eos} - {""})
+        found = re.search(f"(?:{padding})+$", text)
+        if found is None:
+            return text
+        return text[: found.start()] + self.eos * (bool(self.eos) and found[0].startswith(self.eos))
+
     def _without_padding(self, token_ids: Sequence[int]) -> list[int]:
         """Drop the padding at the end. If the padding token is the EOS, one EOS stays."""
         ids = list(token_ids)
@@ -105,11 +133,7 @@ class PolicyTokenizer:
         return ids[: end + 1] if ids[end : end + 1] == [eos] else ids[:end]
 
     def _checked(self, text: str, ids: Sequence[int]) -> str:
-        if "\ufffd" in text:
-            raise InputError(
-                f"The token IDs are no UTF-8 at character {text.index(chr(0xFFFD))}: a character "
-                "was cut, or it is U+FFFD."
-            )
+        _check_characters(text, "The token IDs are")
         tokens = iter([self._special[token] for token in ids if token in self._special])
         for found in self._special_text.finditer(text):
             if found[0] != next(tokens, None):
@@ -141,6 +165,22 @@ def _loaded(given: object, *, trust_remote_code: bool) -> Any:
             f"not {describe_type(given)}."
         )
     return given
+
+
+def _check_characters(text: str, what: str) -> None:
+    """Refuse the character in the place of bytes that are none."""
+    if "\ufffd" in text:
+        raise InputError(
+            f"{what} no UTF-8 at character {text.index(chr(0xFFFD))}: a character "
+            "was cut, or it is U+FFFD."
+        )
+
+
+def _without_leading(text: str, token: str, maximum: int) -> str:
+    """Return a text without the token at its start, which may be there several times."""
+    while token and maximum > 0 and text.startswith(token):
+        text, maximum = text.removeprefix(token), maximum - 1
+    return text
 
 
 def _leading(ids: Sequence[int], token: int | None, maximum: int) -> int:

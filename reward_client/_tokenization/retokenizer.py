@@ -1,4 +1,4 @@
-"""From the token IDs of a policy back to the messages behind them."""
+"""From the token IDs or the text of a policy back to the messages behind them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _EXCHANGE = ("user", "assistant")
 
 
 class Retokenizer:
-    """Turns the token IDs of a policy into a `Conversation`, which any reward model can score.
+    """Turns what a policy wrote into a `Conversation`, which any reward model can score.
 
     The policy's chat template, rendered around placeholders, shows where the contents of the
     messages are in the decoded text. Rendered with these contents, the template must give the same
@@ -58,7 +58,7 @@ class Retokenizer:
         self._marks = re.compile(f"(?=({any_of(marks)}))")
 
     def conversation(
-        self, token_ids: Sequence[int], *, prompt: Sequence[Message] | None = None
+        self, token_ids: Sequence[int] | str, *, prompt: Sequence[Message] | None = None
     ) -> Conversation:
         """Return the conversation of a rollout.
 
@@ -66,20 +66,32 @@ class Retokenizer:
         or doubled BOS, and an EOS after the end make no difference.
 
         Args:
-            token_ids: The token IDs of prompt and response, in the policy's chat template. With
-                ``prompt``, the token IDs of the response alone.
+            token_ids: The token IDs of prompt and response, in the policy's chat template; or
+                their text, with its special tokens. With ``prompt``, the response alone.
             prompt: The messages before the response, if they are known.
 
         Raises:
             InputError: If these are no token IDs of this policy, are no UTF-8, or hold no response.
             TokenizerMismatchError: If the policy's chat template does not give their text again.
         """
-        ids = parse_token_ids(token_ids)
+        policy = self._policy
         if prompt is not None:
             turns = Conversation(prompt).messages
-            before = self._policy.rendered(turns, generation_prompt=True)
-            return self._read(turns, [["assistant"]], before + self._policy.continuation(ids))
-        text = self._policy.text(ids)
+            before = policy.rendered(turns, generation_prompt=True)
+            if isinstance(token_ids, str):
+                after = policy.end_of_text(token_ids)
+            else:
+                after = policy.continuation(parse_token_ids(token_ids))
+            return self._read(turns, [["assistant"]], before + after)
+        if not isinstance(token_ids, str):
+            return self._conversation_in(policy.text(parse_token_ids(token_ids)))
+        first, *others = policy.whole_texts(token_ids)
+        for text in others:
+            with suppress(InputError):
+                return self._conversation_in(text)
+        return self._conversation_in(first)
+
+    def _conversation_in(self, text: str) -> Conversation:
         exchanges = [*_EXCHANGE] * max(1, text.count(self._answer))
         # A system turn that the template writes itself is no message, so try without one first.
         return self._read([], [exchanges, ["system", *exchanges]], text)
@@ -107,10 +119,10 @@ class Retokenizer:
             )
         furthest = max(differences)
         raise TokenizerMismatchError(
-            f"The token IDs do not follow the chat template of {self._policy.name!r}, first at "
+            f"The rollout does not follow the chat template of {self._policy.name!r}, first at "
             f"character {furthest.position}: {furthest.template!r} in the template, "
-            f"{furthest.text!r} in the token IDs. Either they come from another model; or they "
-            "hold turns other than one of the system, then the user's and the assistant's in "
+            f"{furthest.text!r} in the rollout. Either it comes from another model; or it "
+            "holds turns other than one of the system, then the user's and the assistant's in "
             "alternation; or the template drops or rewrites content."
         )
 
@@ -127,7 +139,7 @@ class Retokenizer:
             return contents
         *earlier, rest = contents
         if not rest:
-            raise InputError("The token IDs hold no response: they end before it.")
+            raise InputError("The rollout holds no response: it ends before one.")
         response = rest.removesuffix(self._ending(rest, pieces[-1]))
         contents = [*earlier, response]
         inside = self._mark_inside(pieces, contents, text)
@@ -212,3 +224,13 @@ class Retokenizer:
     def __reduce__(self) -> tuple[object, ...]:
         rebuild = partial(Retokenizer, trust_remote_code=self._trust_remote_code)
         return rebuild, (self._given,)
+
+
+def generation_prompt(retokenizer: Retokenizer, messages: Sequence[Message]) -> str:
+    """Return messages as the policy gets them, up to the beginning of its answer.
+
+    Raises:
+        InputError: If the chat template refuses the messages.
+    """
+    policy = retokenizer._policy  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return policy.rendered(messages, generation_prompt=True)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 import shutil
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypedDict, Unpack, get_args
+from typing import Protocol, TypedDict, TypeVar, Unpack, get_args
 
-from reward_client import Connection, RetryPolicy, RewardClient, RewardClientError, Timeouts
+from reward_client import (
+    Connection,
+    InputError,
+    RetryPolicy,
+    RewardClient,
+    RewardClientError,
+    Timeouts,
+)
 from reward_client._base.options import (
     API_KEY_VARIABLE,
     OnControlTokens,
@@ -18,14 +24,15 @@ from reward_client._base.options import (
     OnUnanswered,
 )
 from reward_client._client.base_url import BaseUrl, environment_key, request_headers, server_urls
+from reward_client._client.from_text import header_of, recipe_of
 from reward_client.heads import Head
 from reward_client.methods import Method
 
 _LONGEST_WAIT = 365 * 24 * 3600
 _MAX_PORT = 2**16 - 1
 _WIDEST_HELP = 100
-# RFC 9110, section 5.6.2.
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+T = TypeVar("T")
 
 
 class Commands(Protocol):
@@ -97,7 +104,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--header",
         action="append",
-        type=header,
+        type=option_type(header_of),
         default=[],
         dest="headers",
         metavar="NAME=VALUE",
@@ -172,7 +179,7 @@ def add_recipe_option(
 
 def chosen_recipe(options: argparse.Namespace) -> str | None:
     """Return the value of ``--recipe`` for a client's ``recipe=``."""
-    return None if options.recipe == "none" else options.recipe
+    return recipe_of(options.recipe)
 
 
 def open_client(
@@ -248,12 +255,16 @@ def number(parse: Callable[[str], float], low: int, high: int) -> Callable[[str]
     return parse_number
 
 
-def header(text: str) -> tuple[str, str]:
-    """Parse a header. An error does not show it: it may hold a secret."""
-    name, equals, value = text.partition("=")
-    if not equals or not _HEADER_NAME.fullmatch(name):
-        raise argparse.ArgumentTypeError("must be NAME=VALUE, such as x-api-key=…")
-    return name.lower(), value
+def option_type(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Return the type of an option: a parser with the errors of argparse."""
+
+    def parse_option(text: str) -> T:
+        try:
+            return parse(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse_option
 
 
 def _headers(given: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from reward_client._base.options import BASE_URL_VARIABLE
-from reward_client.cli._calls import head, method
+from reward_client._client.from_text import head_of, method_of
 from reward_client.cli._options import (
     FurtherOptions,
     add_recipe_option,
@@ -15,6 +15,7 @@ from reward_client.cli._options import (
     add_server_options,
     add_wait_option,
     open_client,
+    option_type,
 )
 
 if TYPE_CHECKING:
@@ -37,12 +38,15 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for the model, its prompts and its rewards."""
     parser.add_argument(
         "--head",
-        type=head,
+        type=option_type(head_of),
         metavar="CALL",
         help="the head, such as \"ObjectiveHead(['help', 'safety'])\"",
     )
     parser.add_argument(
-        "--method", type=method, metavar="CALL", help='the method, such as "TokenLogit(0)"'
+        "--method",
+        type=option_type(method_of),
+        metavar="CALL",
+        help='the method, such as "TokenLogit(0)"',
     )
     add_server_options(parser)
     add_wait_option(parser)

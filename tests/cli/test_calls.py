@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from reward_client import ObjectiveHead, RewardClient, StepHead
+from reward_client import InputError, ObjectiveHead, RewardClient, StepHead
+from reward_client._client.from_text import head_of, method_of
 from reward_client.cli import main
-from reward_client.cli._calls import head, method
 from reward_client.heads import LinearHead, ScalarHead
 from reward_client.methods import Pooled, TokenLogit, Verdict, YesNo
 from reward_client.testing import RewardServer
@@ -50,7 +49,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_heads(text: str, expected: Any) -> None:
-    assert head(text) == expected
+    assert head_of(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -64,7 +63,7 @@ def test_heads(text: str, expected: Any) -> None:
     ],
 )
 def test_methods(text: str, expected: Any) -> None:
-    found: Any = method(text)
+    found: Any = method_of(text)
     if expected is None:
         assert isinstance(found, TokenLogit | Verdict)
     else:
@@ -91,8 +90,8 @@ def test_methods(text: str, expected: Any) -> None:
     ],
 )
 def test_what_is_no_method(text: str, says: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match=says):
-        method(text)
+    with pytest.raises(InputError, match=says):
+        method_of(text)
     assert not Path("hit").exists()
 
 

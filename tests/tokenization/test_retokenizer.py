@@ -310,6 +310,63 @@ def test_the_response_after_a_known_prompt(family: str, data: st.DataObject) -> 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@given(data=st.data())
+def test_the_messages_behind_a_text(family: str, data: st.DataObject) -> None:
+    """The text is what the template wrote, or what the tokenizer decodes."""
+    messages = drawn(data, family)
+    text = rendered(family, messages)
+    decoded = tokenizer(family).decode(
+        text_ids(family, text), skip_special_tokens=False, clean_up_tokenization_spaces=False
+    )
+    for given_text in (text, decoded):
+        assert messages_of(family, given_text) == messages
+    *prompt, response = messages
+    after = text.removeprefix(rendered(family, prompt, add_generation_prompt=True))
+    if family != "brackets":  # of which the tokenizer takes a space at the start for its own
+        assert messages_of(family, after, prompt=prompt) == [*prompt, response]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_ends_of_a_text(family: str) -> None:
+    own = tokenizer(family)
+    text = rendered(family, CHAT)
+    bos, eos, pad = own.bos_token or "", own.eos_token, own.pad_token
+    bare = text.removeprefix(bos)
+    cut = text.partition("4")[0] + "4"
+    for rollout in (
+        text,
+        cut,
+        text.rstrip(),
+        cut + eos,
+        text + eos,
+        text + eos + eos,
+        text + eos + pad + pad,
+        text + pad,
+        cut + pad * 3,
+        pad * 2 + text,
+        bare,
+        bos + text,
+    ):
+        assert messages_of(family, rollout) == CHAT, rollout
+
+
+@pytest.mark.parametrize("family", ["chatml", "headers", "turns"])
+def test_a_text_with_another_turn_is_none_of_a_response(family: str) -> None:
+    ids = ids_of(family, chat("hello .", "4", "and", "5"))
+    prompt = rendered(family, CHAT[:1], add_generation_prompt=True)
+    text = rendered(family, chat("hello .", "4", "and", "5")).removeprefix(prompt)
+    assert messages_of(family, ids) == chat("hello .", "4", "and", "5")
+    with pytest.raises(TokenizerMismatchError, match="does not follow"):
+        messages_of(family, text, prompt=CHAT[:1])
+
+
+@pytest.mark.parametrize("text", ["", "hello", "<|im_start|>user\nhello", "4 \ufffd"])
+def test_what_is_no_text_of_the_template(text: str) -> None:
+    with pytest.raises(InputError):
+        messages_of("chatml", text)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_known_prompt_may_hold_anything(family: str) -> None:
     messages = chat("zq0qz and zq1qz", "zq0qz", "zq1qz", "four")
     *prompt, response = messages
@@ -544,7 +601,6 @@ def test_reasoning_that_the_template_drops_is_an_error() -> None:
     [
         ([], "non-empty list"),
         (None, "non-empty list"),
-        ("hello", "a str"),
         (b"hello", "a bytes"),
         ([True, 5], "Position 0 holds True"),
         ([5, -1], "Position 1 holds -1"),
@@ -686,7 +742,7 @@ def test_the_error_shows_where_and_not_the_prompt() -> None:
     with pytest.raises(TokenizerMismatchError) as caught:
         messages_of("headers", wrong)
     position = len(rendered("headers", chat(secret, "4"))) - len("<|eot|>")
-    difference = f"{position}: '' in the template, '<|eot|>and more' in the token IDs"
+    difference = f"{position}: '' in the template, '<|eot|>and more' in the rollout"
     assert f"first at character {difference}" in str(caught.value)
     assert str(caught.value).count("secret") <= 3
     changed = rendered("headers", chat(secret, "4")).replace("<|header|>user", "<|header|>usher")
@@ -712,7 +768,7 @@ def test_the_error_says_what_is_missing() -> None:
     with pytest.raises(TokenizerMismatchError) as caught:
         messages_of("chatml", text_ids("chatml", text))
     missing = repr("<|im_end|>\n<|im_start|>assistant\n"[:24])
-    difference = f"{position}: {missing} in the template, 'hello' in the token IDs"
+    difference = f"{position}: {missing} in the template, 'hello' in the rollout"
     assert f"first at character {difference}" in str(caught.value)
 
 

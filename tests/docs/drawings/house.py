@@ -11,6 +11,7 @@ from .svg import WIDTH, Drawing
 CONTENTS = {
     "cli": "the command reward-client",
     "integrations": "other frameworks",
+    "_integrations": "what they share",
     "evaluation": "published benchmarks",
     "report": "a page on a scored file",
     "export": "checkpoints rewritten",

@@ -78,7 +78,11 @@ class _Instruments:
 
 
 def _histogram(meter: Meter) -> Histogram:
-    """Return the histogram of durations. Up to 1.29, OpenTelemetry takes no boundaries."""
+    """Return the histogram of durations.
+
+    Versions up to 1.29 take no boundaries. The extra ``otel`` refuses them, but a process may have
+    installed OpenTelemetry without the extra.
+    """
     what = "Duration of HTTP client requests."
     try:
         return meter.create_histogram(

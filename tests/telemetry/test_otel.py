@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import inspect
 import itertools
 import subprocess
 import sys
@@ -16,9 +15,8 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.metrics import Meter
 from opentelemetry.metrics import _internal as metrics_internal
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import Meter, MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -66,9 +64,6 @@ PAIR = Verdict(
 
 
 SMALL = Limits(max_concurrency=2, max_batch_items=4)
-TAKES_BOUNDARIES = "explicit_bucket_boundaries_advisory" in (
-    inspect.signature(Meter.create_histogram).parameters
-)
 
 
 @dataclass(frozen=True)
@@ -382,13 +377,26 @@ def test_metrics_agree_with_stats_and_with_the_server(
         path = attributes["url.template"]
         by_path[path] = by_path.get(path, 0) + point.count
         assert attributes["server.port"] == server.port
-        if TAKES_BOUNDARIES:
-            assert point.explicit_bounds[:2] == (0.005, 0.01)
-            assert point.explicit_bounds[-1] == 10.0
+        assert point.explicit_bounds[:2] == (0.005, 0.01)
+        assert point.explicit_bounds[-1] == 10.0
         ended_well = attributes["http.response.status_code"] == 200
         assert ("error.type" in attributes) != ended_well
     assert by_path == stats.requests_by_path
     assert sum(by_path.values()) == len(server.requests)
+
+
+def test_an_older_opentelemetry_has_the_histogram_without_its_buckets(
+    kind: Kind, server: RawServer, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = Meter.create_histogram
+
+    def as_in_1_29(self: Meter, name: str, unit: str = "", description: str = "") -> Any:
+        return create(self, name, unit, description)
+
+    monkeypatch.setattr(Meter, "create_histogram", as_in_1_29)
+    with opened(kind, server.url) as client:
+        client.score(CONVERSATION)
+    assert recorded.points("http.client.request.duration")
 
 
 def test_a_failed_sample(kind: Kind, server: RawServer, recorded: Recorded) -> None:

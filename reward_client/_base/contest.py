@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from reward_client._base.ranking import Ranking
-from reward_client._base.results import Reward
+from reward_client._base.results import Provenance, Reward
 from reward_client._base.samples import Conversation
 from reward_client.errors import RewardClientError
 
@@ -40,7 +40,7 @@ class Contest(Conversation):
 
 
 class Ranked(Reward):
-    """The outcome of a contest. Its own value is the highest reward.
+    """The outcome of a contest. Its own value is the highest reward, if there is one.
 
     Attributes:
         ranking: The ranking, with a reward or an error for each response.
@@ -49,16 +49,15 @@ class Ranked(Reward):
     ranking: Ranking
 
     @classmethod
-    def of(cls, ranking: Ranking) -> Ranked:
-        """Return the outcome of a contest in which a response has a reward."""
-        best = ranking.rewards[ranking.best_index]
-        assert best is not None  # noqa: S101 - the best one has a reward
+    def of(cls, ranking: Ranking, provenance: Provenance) -> Ranked:
+        """Return the outcome of a contest whose comparisons have a provenance."""
+        best = ranking.rewards[ranking.best_index] if ranking.order else None
         return cls(
-            value=best.scalar,
-            token_count=best.token_count,
-            token_digest=best.token_digest,
-            bos_count=best.bos_count,
-            provenance=best.provenance,
+            value=None if best is None else best.scalar,
+            token_count=None,
+            token_digest=None,
+            bos_count=None,
+            provenance=provenance,
             ranking=ranking,
         )
 

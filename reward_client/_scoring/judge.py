@@ -80,6 +80,13 @@ class JudgeScorer(Scorer):
             RewardClientError: If a model cannot be verified; under ``stops``, if a response cannot
                 be read.
         """
+        ranked, _ = await self._ranked(conversations, stops=stops)
+        return ranked
+
+    async def _ranked(
+        self, conversations: Sequence[Conversation], *, stops: bool
+    ) -> tuple[Ranking, Provenance]:
+        """Return the ranking of `rank`, and the provenance of its rewards."""
         cleaned = [await self._cleaned(each, stops=stops) for each in conversations]
         responses = [
             _text_of_answer(given if isinstance(each, RewardClientError) else each)
@@ -110,7 +117,7 @@ class JudgeScorer(Scorer):
             else _error_of(index, failed)
             for index in range(len(responses))
         ]
-        return ranking(responses, outcomes, comparisons, failed)
+        return ranking(responses, outcomes, comparisons, failed), provenance
 
     async def aclose(self) -> None:
         """See `Scorer`."""
@@ -128,20 +135,20 @@ class JudgeScorer(Scorer):
         return reward.model_copy(update={"critiques": texts.each, "usage": texts.usage})
 
     async def _score_contest(self, contest: Contest) -> Ranked:
-        """Return the rewards of all responses.
+        """Return the rewards of all responses, and the errors of those without one.
 
         Raises:
-            RewardClientError: If no response has a reward, or if the server is lost or another: a
+            RewardClientError: If nothing could be compared, or if the server is lost or another: a
                 run that resumes compares all of them again.
         """
         async with self._contests:
-            ranked = await self.rank(contest.conversations, stops=False)
+            ranked, provenance = await self._ranked(contest.conversations, stops=False)
         errors = [error for error in ranked.errors if error is not None]
         errors += [each.error for each in ranked.failed_comparisons]
         lost = [each for each in errors if isinstance(each, _OF_ALL)]
-        if lost or not ranked.order:
+        if lost or not (ranked.comparisons or ranked.failed_comparisons):
             raise copy((lost or errors)[0])
-        return Ranked.of(ranked)
+        return Ranked.of(ranked, provenance)
 
     def _judge_prompt(self, prompt: Prompt) -> Conversation:
         """Return the judge's prompt for a conversation that ends with an answer."""

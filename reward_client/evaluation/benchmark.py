@@ -20,6 +20,7 @@ NOTED = ""
 EQUAL = (NOTED, "equal")
 UNDECIDED = (NOTED, "undecided")
 HALVED = (NOTED, "halved")
+SILENT = (NOTED, "silent")
 UNRATED = (NOTED, "unrated")
 LEFT_OUT = (NOTED, "left out")
 REPEATED = (NOTED, "repeated")
@@ -27,6 +28,7 @@ _NOTES = {
     EQUAL: "with equal rewards for a better and a worse answer",
     UNDECIDED: "whose verdicts are a tie or opposite, which is not right",
     HALVED: "whose verdicts are a tie or opposite, which is half right",
+    SILENT: "with a text without a verdict, where it counts as a tie instead",
     UNRATED: "of Ties, left out: they need ratings, and a judge of two gives none",
     LEFT_OUT: "without a winner, left out",
     REPEATED: "that repeat an earlier one, left out",

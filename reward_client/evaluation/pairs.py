@@ -10,6 +10,8 @@ from reward_client.evaluation.benchmark import (
     HALVED,
     LEFT_OUT,
     NOTED,
+    SILENT,
+    UNDECIDED,
     Benchmark,
     Row,
     each,
@@ -18,7 +20,7 @@ from reward_client.evaluation.benchmark import (
     undecided,
 )
 from reward_client.evaluation.measures import Measure, accuracy, mean
-from reward_client.evaluation.preferences import Preferences
+from reward_client.evaluation.preferences import Preferences, votes
 from reward_client.evaluation.rows import BenchmarkRow
 from reward_client.evaluation.units import Slot, Totals, Unit
 
@@ -101,18 +103,28 @@ def _is_rewardbench(row: Row) -> bool:
     return "subset" in row and is_text(row.get("chosen")) and is_text(row.get("rejected"))
 
 
+def _judged_unit(
+    row: BenchmarkRow, stratum: str, slots: Sequence[Slot], won: float, tie: tuple[Slot, bool]
+) -> Unit:
+    """Return a pair by the votes of a judge of two."""
+    slot, is_tie = tie
+    parts = [(each, won, 1.0) for each in slots]
+    silent = (SILENT, float(row.error is not None), 1.0)
+    return Unit(row.key, stratum, (*parts, (slot, float(is_tie), 1.0), silent))
+
+
 def _rewardbench_unit(row: BenchmarkRow) -> Unit:
     """Return the points of a pair.
 
     `run_generative.py` of its authors asks a judge in a random order, and counts 1 for chosen, 0
-    for rejected and 0.5 for anything else. Over both orders, that is the share of the votes.
+    for rejected and 0.5 for anything else. Over both orders, that is the mean.
     """
     subset = row.text_of("subset")
-    if row.error is not None or not row.scored.comparisons:
+    given = votes(row.scored, "chosen", "rejected")
+    if not given:
         return _unit(row, subset, [(subset,)], "chosen", "rejected")
-    (pair,) = row.pairs("chosen", "rejected")
-    share = Preferences(row.scored).share(*pair)
-    return Unit(row.key, subset, (((subset,), share, 1.0), (HALVED, float(share == 0.5), 1.0)))
+    points = (1 + sum(given) / len(given)) / 2
+    return _judged_unit(row, subset, [(subset,)], points, (HALVED, points == 0.5))
 
 
 def _rewardbench_table(totals: Totals) -> list[Measure]:
@@ -147,7 +159,8 @@ def _is_judgebench(row: Row) -> bool:
 def _judgebench_unit(row: BenchmarkRow) -> Unit:
     """Return a pair, which is right if more verdicts name the better answer than the other one.
 
-    `compute_final_metrics` of its authors does so for a judge that is asked in both orders.
+    `compute_final_metrics` of its authors does so for a judge that is asked in both orders. A text
+    without a verdict names neither.
     """
     label = row.text_of("label")
     if label not in _LABELS:
@@ -156,7 +169,12 @@ def _judgebench_unit(row: BenchmarkRow) -> Unit:
     category = next(
         (name for start, name in _JUDGEBENCH.items() if source.startswith(start)), source
     )
-    return _unit(row, category, [("accuracy",), (category or "others",)], *_LABELS[label])
+    slots: list[Slot] = [("accuracy",), (category or "others",)]
+    given = votes(row.scored, *_LABELS[label])
+    if not given:
+        return _unit(row, category, slots, *_LABELS[label])
+    total = sum(given)
+    return _judged_unit(row, category, slots, float(total > 0), (UNDECIDED, total == 0))
 
 
 def _flat_table(totals: Totals) -> list[Measure]:

@@ -8,6 +8,19 @@ from collections.abc import Iterable
 from reward_client._rows.scored import Compared, ScoredRow
 
 
+def votes(row: ScoredRow, one: str, other: str) -> list[int]:
+    """Return a judge's votes in each order: 1 for the first answer, -1 for the other, 0 for a tie.
+
+    A text without a verdict is a tie, as in the code of RewardBench and of JudgeBench.
+    """
+    signs = {(one, other): 1, (other, one): -1}
+    return [
+        signs[each.first, each.second] * _sign(each.preference or 0.0)
+        for each in row.comparisons
+        if (each.first, each.second) in signs
+    ]
+
+
 class Preferences:
     """The preferences between the answers of a row, which are named as in its comparisons.
 
@@ -22,39 +35,31 @@ class Preferences:
     def __init__(self, row: ScoredRow) -> None:
         named = zip(row.layout.sample_names(), row.rewards, strict=True)
         self._rewards = {name: reward for name, reward in named if reward is not None}
-        self._votes = _votes(row.comparisons)
+        self._sums = _sums(row.comparisons)
 
     def margin(self, one: str, other: str) -> float:
         """Return a number above 0 if the first answer is preferred, and 0 for a tie.
 
         The votes of all orders are added up. Without votes, it is the difference of the rewards.
         """
-        votes = self._votes.get((one, other))
-        if votes is not None:
-            return sum(votes)
+        total = self._sums.get((one, other))
+        if total is not None:
+            return total
         return self._rewards[one] - self._rewards[other]
 
-    def share(self, one: str, other: str) -> float:
-        """Return the share of the votes for the first answer, where a tie is half a vote.
 
-        Without votes, it is 1 for the higher reward, and 0 otherwise.
-        """
-        votes = self._votes.get((one, other))
-        if votes is None:
-            return float(self.margin(one, other) > 0)
-        return sum((1 + vote) / 2 for vote in votes) / len(votes)
-
-
-def _votes(comparisons: Iterable[Compared]) -> dict[tuple[str, str], list[int]]:
-    """Return the votes for the first answer of each pair, from 1 for it to -1 for the other."""
-    votes: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+def _sums(comparisons: Iterable[Compared]) -> dict[tuple[str, str], int]:
+    """Return the sum of the votes on each two answers, for the first of them."""
+    sums: defaultdict[tuple[str, str], int] = defaultdict(int)
     failed: set[tuple[str, str]] = set()
     for first, second, preference, _ in comparisons:
-        pairs = (first, second), (second, first)
         if preference is None:
-            failed.update(pairs)
-            continue
-        vote = (preference > 0) - (preference < 0)
-        for pair, each in zip(pairs, (vote, -vote), strict=True):
-            votes[pair].append(each)
-    return {pair: each for pair, each in votes.items() if pair not in failed}
+            failed.update([(first, second), (second, first)])
+        else:
+            sums[first, second] += _sign(preference)
+            sums[second, first] -= _sign(preference)
+    return {pair: total for pair, total in sums.items() if pair not in failed}
+
+
+def _sign(preference: float) -> int:
+    return (preference > 0) - (preference < 0)

@@ -95,7 +95,7 @@ class ScoreSummary:
         sides: The same for the rewards of ``chosen`` and of ``rejected``; empty without pairs.
         histogram: At most ten bins with all rewards, from the same sample; empty if all are equal.
         pairs: Accuracy of the pairs; None without pairs.
-        comparisons: Number of comparisons of a judge, in rows with a reward.
+        comparisons: Number of comparisons of a judge.
         failed_comparisons: Number of these without a verdict.
         by: The column of the groups, if any.
         groups: The groups of the column's values, in the order of their first rows.

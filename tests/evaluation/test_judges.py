@@ -124,12 +124,23 @@ def test_the_size_of_a_preference_does_not_count() -> None:
     assert evaluate_scored("judgebench", [row]).value == 0
 
 
-def test_a_comparison_that_fails(client: RewardClient, tmp_path: Path) -> None:
-    rows = [judgebench("AB", "A>B"), judgebench("AX", "A>B"), judgebench("AA", "A>B")]
-    source = write_rows(tmp_path / "judgebench.jsonl", rows)
-    with pytest.raises(EvaluationError, match=r"1 of 3 rows failed \(1 GenerationError\)"):
+def test_texts_without_a_verdict(client: RewardClient, tmp_path: Path) -> None:
+    """They fail their rows; where failed rows are allowed, they count as their authors say."""
+    verdicts = ["AB", "AX", "XB", "XX", "BX", "AA"]
+    source = write_rows(tmp_path / "in.jsonl", [judgebench(each, "A>B") for each in verdicts])
+    with pytest.raises(EvaluationError, match=r"4 of 6 rows failed \(4 GenerationError\)"):
         evaluate("judgebench", source, client)
-    assert evaluate("judgebench", source, client, allow_failed=True).value == 1 / 3
+    evaluation = evaluate("judgebench", source, client, allow_failed=True)
+    # The decisions are None in `compute_final_metrics`, and neither the label nor its reverse.
+    assert evaluation.value == 3 / 6
+    assert evaluation.failed == 4
+    note = "pairs with a text without a verdict, where it counts as a tie instead: 4"
+    assert note in evaluation.notes
+    write_rows(tmp_path / "rb.jsonl", [{**rewardbench(each), "id": each} for each in verdicts])
+    evaluation = evaluate("rewardbench", tmp_path / "rb.jsonl", client, allow_failed=True)
+    # 1, 0.75, 0.75, 0.5, 0.25, 0.5: "error" is 0.5 in `run_generative.py`.
+    points = [rewardbench_points(each) for each in verdicts]
+    assert evaluation.value == pytest.approx(sum(points) / 6, abs=1e-12) == 3.75 / 6
 
 
 def test_rm_bench_takes_the_verdict_on_each_two(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_a_file_has_what_score_rows_gives(client: RewardClient, tmp_path: Path) 
     assert (summary.pairs.count, summary.pairs.accuracy, summary.pairs.ties) == (3, 0.5, 1)
     assert summary.pairs.margin == pytest.approx(0)
     assert [(group.name, group.mean) for group in summary.groups] == [("a", 0.5), ("b", 0.5)]
-    assert (summary.comparisons, summary.failed_comparisons) == (6, 0)
+    assert (summary.comparisons, summary.failed_comparisons) == (8, 2)
 
 
 @pytest.mark.parametrize("name", ["out.parquet", "out.arrow", "out.csv", "out/"])

@@ -100,7 +100,7 @@ def test_a_comparison_without_a_verdict(kind: Kind, caplog: pytest.LogCaptureFix
     with closing(client_of(kind, Scribe(writes), PAIR)) as client:
         lost, ranked, right = client.score_rows([SILENT, FOUR, RIGHT])
     assert lost["reward"] == {"chosen": None, "rejected": None}
-    assert "comparisons" not in lost
+    assert [each["preference"] for each in lost["comparisons"]] == [None, None]
     for error in lost["error"].values():
         assert (error["type"], error["text"]) == ("GenerationError", "I cannot tell.")
     assert ranked["reward"] == [0.0, 1.0, 0.5, None]
@@ -111,7 +111,7 @@ def test_a_comparison_without_a_verdict(kind: Kind, caplog: pytest.LogCaptureFix
     assert len(failed) == 6
     assert failed[0]["error"]["text"] == "I cannot tell."
     assert right["reward"] == {"chosen": 1.0, "rejected": 0.0}
-    assert "6 of 14 comparisons failed: 6 GenerationError" in caplog.text
+    assert "8 of 16 comparisons failed: 8 GenerationError" in caplog.text
 
 
 @pytest.mark.parametrize("kind", OPENERS)
@@ -193,7 +193,7 @@ def test_all_rows_of_a_table(kind: Kind) -> None:
         frame = client.score_rows(pl.DataFrame(rows))
         pandas = client.score_rows(pd.DataFrame(rows))
     assert frame["reward"].to_list()[1] == {"chosen": 0.5, "rejected": 0.5}
-    assert frame["comparisons"].to_list()[2] is None
+    assert frame["comparisons"].to_list()[2][0]["error"]["text"] == "I cannot tell."
     assert pandas["comparisons"][0][0]["first"] == "chosen"
 
 
@@ -286,7 +286,7 @@ def test_responses_are_counted(kind: Kind, caplog: pytest.LogCaptureFixture) -> 
         client.score_rows([RIGHT, THREE, SILENT])
         stats = client.stats()
     assert (stats.scored, stats.failed) == (5, 2)
-    assert "1 of 3 samples failed: 1 GenerationError" in caplog.text
+    assert "2 of 10 comparisons failed: 2 GenerationError" in caplog.text
 
 
 @pytest.mark.parametrize("kind", OPENERS)

@@ -195,8 +195,10 @@ IN_CI = {
 }
 API_KEY = "sk-right-0123456789abcdef"
 WRITER = "a language model that writes"
+WEIGHING = "a language model that writes, log-probabilities"
 FURTHER = {
     WRITER: Served(LANGUAGE_MODEL, (*GENERATING, "raw_logits"), ("Yes", "No")),
+    WEIGHING: Served(LANGUAGE_MODEL, (*GENERATING, "raw_logprobs")),
     "a language model, log-probabilities": Served(
         "untied", (*GENERATING, "raw_logprobs"), ("Yes",)
     ),

@@ -46,12 +46,15 @@ class Text:
         written: Those that it writes.
         text: What they are, without special tokens.
         ended: Whether the last one ends the text; else it was cut.
+        choices: For each of those that it writes, the texts of the 20 likeliest tokens, with their
+            log-probabilities.
     """
 
     ids: list[int]
     written: list[int]
     text: str
     ended: bool
+    choices: list[list[tuple[str, float]]]
 
 
 @dataclass(frozen=True)

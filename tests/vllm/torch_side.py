@@ -46,6 +46,7 @@ from transformers import (
 
 DATA = Path(__file__).parent / "data"
 BATCH = 64
+CHOICES = 20
 WHOLE, SHARD = "1GB", "400KB"
 # The tokenizer's 495, padded as real models pad: transformers adds <|endoftext|> to every Qwen2's.
 VOCABULARY = 512
@@ -306,7 +307,11 @@ def score(folder, samples, step_token, tokens, opened):
 
 @torch.inference_mode()
 def write(folder, samples, max_tokens, continues):
-    """The likeliest text after each conversation, with its tokens and why it ends."""
+    """The likeliest text after each conversation, with its tokens and why it ends.
+
+    For each token: the texts of the `CHOICES` likeliest ones in its place, with their
+    log-probabilities.
+    """
     model = load(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     answers = []
@@ -317,11 +322,20 @@ def write(folder, samples, max_tokens, continues):
             attention_mask=torch.ones(1, len(ids)),
             do_sample=False,
             max_new_tokens=max_tokens,
+            output_logits=True,
+            return_dict_in_generate=True,
         )
-        written = made[0, len(ids) :].tolist()
+        written = made.sequences[0, len(ids) :].tolist()
+        choices = torch.log_softmax(torch.cat(made.logits), -1).topk(CHOICES)
+        texts = [tokenizer.batch_decode(row[:, None]) for row in choices.indices]
         ended = written[-1] == model.config.eos_token_id
         text = tokenizer.decode(written, skip_special_tokens=True)
-        answers.append({"ids": ids, "written": written, "text": text, "ended": ended})
+        chosen = [
+            [*zip(*row, strict=True)] for row in zip(texts, choices.values.tolist(), strict=True)
+        ]
+        answers.append(
+            {"ids": ids, "written": written, "text": text, "ended": ended, "choices": chosen}
+        )
     return answers
 
 

@@ -11,7 +11,10 @@ from reward_client._base.arrays import to_builtin
 
 
 def as_json(values: object, *, sort_keys: bool = False) -> bytes:
-    """Format values as JSON. Bytes are written in base64, times in ISO 8601, and NaN is null."""
+    """Format values as JSON.
+
+    Bytes are written in base64, and times in ISO 8601. NaN and infinities are null.
+    """
     options = orjson.OPT_NON_STR_KEYS | (orjson.OPT_SORT_KEYS if sort_keys else 0)
     return orjson.dumps(values, default=_plain, option=options)
 

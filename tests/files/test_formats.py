@@ -8,6 +8,7 @@ import datetime as dt
 import gzip
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -595,6 +596,38 @@ def test_without_pyarrow(client: RewardClient, tmp_path: Path, output: Path) -> 
 
 
 ODD_TEXTS = ["a\rb", "a\r\nb", "\r", 'a "b", c', "\u2028", "\x00", "\ufeffa", " a ", "null", "[1]"]
+
+
+def test_values_of_columns_that_json_writes_as_texts_are_these_texts_in_csv(
+    client: RewardClient, tmp_path: Path
+) -> None:
+    columns: dict[str, Any] = {
+        "date": dt.date(2026, 11, 29),
+        "time": dt.datetime(2026, 11, 29, 12, 30, tzinfo=dt.UTC),
+        "price": Decimal("1.10"),
+        "bytes": b"\x00\xff",
+        "nan": math.nan,
+        "infinite": math.inf,
+        "none": None,
+        "flag": True,
+        "texts": ["a", None],
+    }
+    table = pa.Table.from_pylist([{"token_ids": [100], **columns}])
+    pyarrow.parquet.write_table(table, tmp_path / "in.parquet")
+    assert score_file(client, tmp_path / "in.parquet", tmp_path / "out.csv").failed == 0
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert {name: row[name] for name in columns} == {
+        "date": "2026-11-29",
+        "time": "2026-11-29T12:30:00+00:00",
+        "price": "1.10",
+        "bytes": "AP8=",
+        "nan": "",
+        "infinite": "",
+        "none": "",
+        "flag": "true",
+        "texts": '["a",null]',
+    }
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.tsv", "out.csv.gz"])

@@ -34,7 +34,7 @@ def write_json(output: Output, rows: Iterable[bytes]) -> None:
 
 
 def write_csv(output: Output, names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Write rows as CSV. A value that is no text is written as JSON, and null as nothing.
+    """Write rows as CSV. Lists, objects and numbers are written as JSON, and null as nothing.
 
     Raises:
         OSError: If they cannot be written.
@@ -56,12 +56,15 @@ def write_csv(output: Output, names: Sequence[str], rows: Iterable[Mapping[str, 
 def _cell(value: object) -> str:
     if isinstance(value, str):
         return value
-    if value is None:
-        return ""
     try:
-        return as_json(value).decode()
+        written = as_json(value)
     except TypeError:  # an integer beyond 64 bits
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if written == b"null":  # also NaN
+        return ""
+    if written.startswith(b'"'):  # a time, a decimal number, bytes
+        return cast("str", orjson.loads(written))
+    return written.decode()
 
 
 @contextmanager

@@ -13,7 +13,13 @@ import pytest
 from datasets import load_from_disk
 from pyarrow import feather, parquet
 
-from reward_client import InputError, RetryPolicy, RewardClient, ServerUnreachableError
+from reward_client import (
+    FileError,
+    InputError,
+    RetryPolicy,
+    RewardClient,
+    ServerUnreachableError,
+)
 from reward_client.files import ScoreSummary, score_file
 
 from ..methods.test_verdict import PAIR, better
@@ -109,6 +115,14 @@ def test_a_file_without_rows(client: RewardClient, tmp_path: Path) -> None:
 
 def test_a_first_row_that_cannot_be_read(client: RewardClient, tmp_path: Path) -> None:
     assert scored(client, tmp_path, [{"part": "a"}, *ROWS]).failures["InputError"] == 1
+
+
+def test_a_judge_that_never_says_a_verdict(client: RewardClient, tmp_path: Path) -> None:
+    """A wrong pattern does not cost the texts of a whole file."""
+    rows = [{**ROWS[2], "prompt": str(n)} for n in range(300)]
+    with pytest.raises(FileError, match=r"its first 100 rows failed alike\. GenerationError"):
+        scored(client, tmp_path, rows)
+    assert lines(tmp_path / "out.jsonl") == 100
 
 
 def test_killed_and_resumed(tmp_path: Path) -> None:

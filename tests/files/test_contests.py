@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from reward_client import (
     ServerUnreachableError,
 )
 from reward_client.files import ScoreSummary, score_file
+from reward_client.files.runner import score_stream
 
 from ..methods.test_verdict import PAIR, better
 from ..support.raw_server import RawServer, answering
@@ -107,6 +109,18 @@ def test_a_single_response_is_refused_before_anything_is_written(
         scored(client, tmp_path, rows)
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
     assert scored(client, tmp_path, [ROWS[0], *rows]).failures["InputError"] == 1
+
+
+def test_into_a_stream(client: RewardClient, tmp_path: Path) -> None:
+    single = write_rows(tmp_path / "single.jsonl", [{"prompt": "q", "response": "a"}])
+    stream = io.BytesIO()
+    with pytest.raises(InputError, match="compares two responses: it has a single one"):
+        score_stream(client, single, stream)
+    assert stream.getvalue() == b""
+    source = write_rows(tmp_path / "in.jsonl", ROWS)
+    score_stream(client, source, stream)
+    score_file(client, source, tmp_path / "out.jsonl")
+    assert stream.getvalue() == (tmp_path / "out.jsonl").read_bytes()
 
 
 def test_a_file_without_rows(client: RewardClient, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ nox.needs_version = ">=2025.2.9"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
-EXTRAS = ["completion", "data", "testing", "openai", "local", "otel"]
+EXTRAS = ["completion", "data", "gateway", "testing", "openai", "local", "otel"]
 # The schemas of check-jsonschema, and the files that follow them.
 SCHEMAS = {
     "citation-file-format": ["CITATION.cff"],

@@ -166,6 +166,14 @@ class FormattedText:
         object.__setattr__(self, "text", text)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedText(FormattedText):
+    """Text after the chat template, from whose start the BOS token may have been removed.
+
+    verl removes it, since older versions of vLLM add one. The client puts it back.
+    """
+
+
 Sample: TypeAlias = Sequence[Message] | Conversation | FormattedText | Sequence[int] | Array
 """Messages, a `Conversation`, `FormattedText`, or token IDs. Messages and IDs may be an array."""
 

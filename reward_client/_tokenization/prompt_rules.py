@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reward_client._base.json_values import as_mapping, as_sequence
-from reward_client._base.samples import Conversation, FormattedText, Message, Prompt
+from reward_client._base.samples import Conversation, FormattedText, Message, OpenedText, Prompt
 from reward_client._base.token_ids import TokenIds
 from reward_client.errors import InputError
 
@@ -147,7 +147,8 @@ class PromptRules:
         Raises:
             InputError: If the token IDs cannot follow the rules.
         """
-        finished = ids if self.bos is None else self._with_bos(ids, prompt, self.bos)
+        bos = True if isinstance(prompt, OpenedText) else self.bos
+        finished = ids if bos is None else self._with_bos(ids, prompt, bos)
         tail = self.append
         if tail and finished[-len(tail) :] != tail:
             finished = TokenIds.of((*finished, *tail))
@@ -163,7 +164,7 @@ class PromptRules:
             raise InputError(
                 "Cannot add a BOS token: the server's tokenizer has none. Give bos=None."
             )
-        if bos and count == 0 and isinstance(prompt, Conversation):
+        if bos and count == 0 and isinstance(prompt, Conversation | OpenedText):
             return TokenIds.of((token, *ids))
         required = "exactly one BOS token" if bos else "no BOS token"
         raise InputError(f"The sample starts with {count} BOS tokens, but {required} is required.")

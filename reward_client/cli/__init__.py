@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from reward_client import __version__
-from reward_client.cli import demo, doctor, evaluate, export, recipe, report, score, serve
+from reward_client.cli import (
+    demo,
+    doctor,
+    evaluate,
+    export,
+    gateway,
+    recipe,
+    report,
+    score,
+    serve,
+)
 from reward_client.cli._option_names import in_options
 from reward_client.cli._options import OptionError, UsageError
 from reward_client.cli._output import flush_all, show, show_error, write
@@ -67,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "(extra `completion`)",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (demo, doctor, evaluate, export, recipe, report, score, serve):
+    for command in (demo, doctor, evaluate, export, gateway, recipe, report, score, serve):
         command.add_to(commands)
     return parser
 

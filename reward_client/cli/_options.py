@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypedDict, TypeVar, Unpack, get_args
 
 from reward_client import (
+    AsyncRewardClient,
     Connection,
     InputError,
     RetryPolicy,
@@ -27,6 +28,8 @@ from reward_client._client.base_url import BaseUrl, environment_key, request_hea
 from reward_client._client.from_text import header_of, recipe_of
 from reward_client.heads import Head
 from reward_client.methods import Method
+
+ClientT = TypeVar("ClientT", RewardClient, AsyncRewardClient)
 
 _LONGEST_WAIT = 365 * 24 * 3600
 _MAX_PORT = 2**16 - 1
@@ -185,9 +188,20 @@ def chosen_recipe(options: argparse.Namespace) -> str | None:
 def open_client(
     url: BaseUrl | None, options: argparse.Namespace, **more: Unpack[FurtherOptions]
 ) -> RewardClient:
+    """Open the client that the options of a command describe; see `client_of`."""
+    return client_of(RewardClient, url, options, **more)
+
+
+def client_of(
+    kind: type[ClientT],
+    url: BaseUrl | None,
+    options: argparse.Namespace,
+    **more: Unpack[FurtherOptions],
+) -> ClientT:
     """Open the client that the options of a command describe.
 
     Args:
+        kind: The class of the client.
         url: The server, or several of one model; None for that of the environment.
         options: The parsed options.
         more: Further options of the client.
@@ -199,7 +213,7 @@ def open_client(
     try:
         if options.ca is not None:
             _check_use_of_certificates(server_urls(url))
-        return RewardClient(
+        return kind(
             url,
             model=options.model,
             api_key=options.api_key,

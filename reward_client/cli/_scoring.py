@@ -13,7 +13,6 @@ from reward_client.cli._options import (
     add_recipe_option,
     add_sample_options,
     add_server_options,
-    add_wait_option,
     open_client,
     option_type,
 )
@@ -49,7 +48,6 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
         help='the method, such as "TokenLogit(0)"',
     )
     add_server_options(parser)
-    add_wait_option(parser)
     add_recipe_option(parser)
     add_sample_options(parser)
     parser.add_argument(
@@ -69,12 +67,17 @@ def open_scoring_client(options: argparse.Namespace) -> Generator[RewardClient]:
         ImportError: If an option needs a library that is not installed.
         RewardClientError: If the server is not ready in time.
     """
+    with open_client(options.url, options, **scoring_options(options)) as client:
+        if options.wait > 0:
+            client.wait_until_ready(timeout=options.wait)
+        yield client
+
+
+def scoring_options(options: argparse.Namespace) -> FurtherOptions:
+    """Return the options of a client that `add_scoring_options` adds to those of a server."""
     chosen: FurtherOptions = {"tokenizer": options.tokenizer}
     if options.head is not None:
         chosen["head"] = options.head
     if options.method is not None:
         chosen["method"] = options.method
-    with open_client(options.url, options, **chosen) as client:
-        if options.wait > 0:
-            client.wait_until_ready(timeout=options.wait)
-        yield client
+    return chosen

@@ -6,7 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reward_client.cli._options import Commands, OptionError, add_command, number
+from reward_client.cli._options import (
+    Commands,
+    OptionError,
+    add_command,
+    add_wait_option,
+    number,
+)
 from reward_client.cli._output import show, shows_progress
 from reward_client.cli._pages import check_page
 from reward_client.cli._scoring import add_scoring_options, add_url_option, open_scoring_client
@@ -53,6 +59,7 @@ def add_to(commands: Commands) -> None:
     )
     add_url_option(parser)
     add_scoring_options(parser)
+    add_wait_option(parser)
     parser.add_argument(
         "--against",
         metavar="SCORED",

@@ -15,6 +15,7 @@ from reward_client.cli._options import (
     Commands,
     OptionError,
     add_command,
+    add_wait_option,
 )
 from reward_client.cli._output import (
     binary_stdout,
@@ -80,6 +81,7 @@ def add_to(commands: Commands) -> None:
         "prompt=question,response=answer",
     )
     add_scoring_options(parser)
+    add_wait_option(parser)
     parser.add_argument("--retry-failed", action="store_true", help="score failed rows again")
     parser.add_argument(
         "--by",

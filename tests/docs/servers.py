@@ -9,11 +9,12 @@ from typing import Any
 
 import httpx
 
-from reward_client.testing import RewardServer
+from reward_client.testing import RecordedRequest, RewardServer
 from reward_client.testing._model.sum_judge import load_sum_judge
 
 from ..support.altered import alter_replies
 from ..support.raw_server import RawServer, answering
+from ..support.running_gateway import RunningGateway
 from ..support.scribe import Scribe
 
 __all__ = ["DEFAULT", "SERVERS", "Stage", "logits", "pooled", "writes"]
@@ -84,6 +85,23 @@ def _nemotron() -> RewardServer:
     return server
 
 
+class _Gateway(RunningGateway):
+    """A gateway in front of a server of its own."""
+
+    def __init__(self) -> None:
+        self._server = RewardServer()
+        self._server.__enter__()
+        super().__init__(self._server.url)
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        return self._server.requests
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self._server.__exit__(*error)
+
+
 def _new_model() -> RewardServer:
     """Return a server whose model is a little worse than the built-in one."""
     judge = load_sum_judge()
@@ -92,7 +110,7 @@ def _new_model() -> RewardServer:
     )
 
 
-SERVERS: dict[str, Callable[[], RewardServer | RawServer]] = {
+SERVERS: dict[str, Callable[[], RewardServer | RawServer | _Gateway]] = {
     DEFAULT: RewardServer,
     "http://new-model:8000": _new_model,
     "http://exported:8000": lambda: RewardServer(head="export"),
@@ -104,6 +122,7 @@ SERVERS: dict[str, Callable[[], RewardServer | RawServer]] = {
     "http://critic:8000": _scribe,
     "http://head:8000": lambda: RawServer(answering(Scribe(pools=pooled))),
     "http://judge:8000": _scribe,
+    "http://gateway:9000": _Gateway,
 }
 """The URLs in the examples, and the servers that answer instead."""
 
@@ -121,7 +140,7 @@ class Stage:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self.http = self._stack.enter_context(httpx.Client(trust_env=False))
-        self._running: dict[str, RewardServer | RawServer] = {}
+        self._running: dict[str, RewardServer | RawServer | _Gateway] = {}
         self._seen: dict[str, int] = {}
 
     def server(self, name: str) -> Any:

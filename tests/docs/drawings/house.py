@@ -10,6 +10,7 @@ from .svg import WIDTH, Drawing
 # The contents in a few words; short where several packages share a row.
 CONTENTS = {
     "cli": "the command reward-client",
+    "gateway": "for trainers, by HTTP",
     "integrations": "other frameworks",
     "_integrations": "what they share",
     "evaluation": "published benchmarks",

@@ -1,0 +1,161 @@
+"""`reward-client gateway`: one HTTP server in front of reward servers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reward_client import AsyncRewardClient
+from reward_client.cli._options import (
+    Commands,
+    OptionError,
+    UsageError,
+    add_command,
+    add_port_option,
+    client_of,
+    number,
+)
+from reward_client.cli._output import show_error
+from reward_client.cli._scoring import add_scoring_options, add_url_option, scoring_options
+
+if TYPE_CHECKING:
+    import argparse
+
+    from reward_client.gateway import GatewayLimits
+
+KEY_VARIABLE = "REWARD_CLIENT_GATEWAY_KEY"
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_MAX_BYTES = 2**31
+_MAX_SAMPLES = 10**7
+_LONGEST = 24 * 3600
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = add_command(
+        commands,
+        "gateway",
+        summary="answer the reward requests of trainers until Ctrl-C",
+        description="Serve the rewards of one or many reward servers by the contracts of trainers: "
+        "OpenRLHF, LLaMA-Factory, slime, NeMo Gym, verl, and a plain one. /docs describes them.",
+        examples=(
+            "reward-client gateway --url http://localhost:8000 --port 9000",
+            "reward-client gateway --url http://a:8000 --url http://b:8000 --host 0.0.0.0",
+        ),
+    )
+    add_url_option(parser)
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; 0.0.0.0 for every network (default: 127.0.0.1)",
+    )
+    add_port_option(parser)
+    parser.add_argument(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="file with the key that callers have to send; by default the environment variable "
+        f"{KEY_VARIABLE}, else no key",
+    )
+    parser.add_argument(
+        "--max-body-bytes",
+        type=number(int, 1, _MAX_BYTES),
+        metavar="N",
+        help="largest body of a request (default: 67108864)",
+    )
+    parser.add_argument(
+        "--max-samples",
+        type=number(int, 1, _MAX_SAMPLES),
+        metavar="N",
+        help="most samples in one request (default: 8192)",
+    )
+    parser.add_argument(
+        "--max-in-flight",
+        type=number(int, 1, _MAX_SAMPLES),
+        metavar="N",
+        help="most samples in flight over all requests (default: 65536)",
+    )
+    parser.add_argument(
+        "--patience",
+        type=number(float, 1, _LONGEST),
+        metavar="SECONDS",
+        help="longest wait of a request for reward servers that are starting (default: 600)",
+    )
+    parser.add_argument(
+        "--grace",
+        type=number(int, 1, _LONGEST),
+        metavar="SECONDS",
+        help="time for requests in flight to end after a signal to stop (default: 30)",
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=["debug", "info", "warning", "error"],
+        default="info",
+        help="lowest level of the log lines on stderr; info logs each request (default: info)",
+    )
+    add_scoring_options(parser)
+    parser.set_defaults(run=_serve)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    try:
+        from reward_client.gateway.logs import write_lines
+        from reward_client.gateway.server import listening_socket, run
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
+            raise
+        raise UsageError(
+            f"Cannot start the gateway: {error.name} is missing. Install reward-client[gateway]."
+        ) from error
+    limits, key = _limits(options), _key(options)
+    client = client_of(AsyncRewardClient, options.url, options, **scoring_options(options))
+    try:
+        bound = listening_socket(options.host, options.port)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot listen on {options.host}, port {options.port}: {error.strerror}. Choose "
+            "another --host or --port."
+        ) from error
+    write_lines(options.log_level)
+    if key is None and options.host not in _LOOPBACK:
+        show_error("anybody who reaches this gateway may use it: it has no key. Give --key-file.")
+    run(client, bound, key=key, limits=limits, policy=None)
+
+
+def _limits(options: argparse.Namespace) -> GatewayLimits:
+    from reward_client.gateway import GatewayLimits
+
+    names = GatewayLimits.model_fields
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    try:
+        return GatewayLimits(**given)
+    except ValueError as error:
+        raise OptionError(
+            "Cannot take --max-samples above --max-in-flight: such a request would be refused for "
+            "ever. Lower the first, or raise the second."
+        ) from error
+
+
+def _key(options: argparse.Namespace) -> str | None:
+    """Return the key of the file, or that of the environment.
+
+    Raises:
+        OptionError: If the file cannot be read, or the key is empty or not printable ASCII.
+    """
+    source = KEY_VARIABLE
+    key = os.environ.get(KEY_VARIABLE)
+    if options.key_file is not None:
+        source = str(options.key_file)
+        try:
+            key = options.key_file.read_text("utf-8").strip()
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise OptionError(f"Cannot read the key in {source}: {reason}.") from error
+    if key is None:
+        return None
+    if not key or not (key.isascii() and key.isprintable()) or " " in key:
+        raise OptionError(
+            f"Cannot use the key in {source}: it must be ASCII without spaces, and not empty."
+        )
+    return key

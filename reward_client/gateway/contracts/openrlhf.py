@@ -1,0 +1,62 @@
+"""OpenRLHF, with ``--reward.remote_url http://HOST:PORT/get_reward``. Pure.
+
+Source: OpenRLHF 0.11.2, ``openrlhf/utils/agent.py``, ``SingleTurnAgentExecutor``. It repeats a
+failed request four times, a second apart, and has no word for a failed sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reward_client.gateway.contracts.contract import (
+    Asked,
+    Contract,
+    Outcome,
+    PolicyText,
+    detail,
+    fields_of,
+    numbers,
+    read_each,
+    texts_of,
+)
+
+
+def _read(body: object, policy: PolicyText | None) -> Asked:
+    # A query is the prompt with the response. The labels are for rules, and not for a model.
+    return Asked(read_each(texts_of(fields_of(body), "query"), policy), _answer)
+
+
+def _answer(outcomes: Sequence[Outcome]) -> object:
+    rewards = numbers(outcomes)
+    return {"rewards": rewards, "scores": rewards, "extra_logs": {}}
+
+
+_TEXTS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+_NUMBERS = {"type": "array", "items": {"type": "number"}}
+
+OPENRLHF = Contract(
+    name="openrlhf",
+    path="/get_reward",
+    summary="OpenRLHF: --reward.remote_url http://HOST:PORT/get_reward",
+    read=_read,
+    refusal=detail,
+    request={
+        "type": "object",
+        "required": ["query"],
+        "properties": {
+            "query": {**_TEXTS, "description": "Prompts with responses, in the policy's template."},
+            "prompts": {"description": "Not read: each query holds its prompt."},
+            "labels": {"description": "Not read."},
+        },
+    },
+    response={
+        "type": "object",
+        "required": ["rewards", "scores", "extra_logs"],
+        "properties": {"rewards": _NUMBERS, "scores": _NUMBERS, "extra_logs": {"type": "object"}},
+    },
+    example={
+        "query": ["<user>What is 45 + 43?<end><assistant>88<end>"],
+        "prompts": ["<user>What is 45 + 43?<end><assistant>"],
+        "labels": [None],
+    },
+)

@@ -1,0 +1,77 @@
+"""slime, with ``--rm-type remote_rm --rm-url http://HOST:PORT/remote_rm``. Pure.
+
+Source: THUDM/slime, ``slime/rollout/rm_hub/__init__.py`` at 0b420f1, ``remote_rm``. It repeats a
+failed request nine times, and has no word for a failed sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from reward_client._base.json_values import as_sequence
+from reward_client._base.samples import Message
+from reward_client.errors import RewardClientError
+from reward_client.gateway.contracts.contract import (
+    Asked,
+    Contract,
+    Outcome,
+    PolicyText,
+    detail,
+    fields_of,
+    invalid,
+    needs_tokenizer,
+    numbers,
+    unscored,
+)
+
+
+def _read(body: object, policy: PolicyText | None) -> Asked:
+    fields = fields_of(body)
+    prompt, response = fields.get("prompt"), fields.get("response")
+    turns = as_sequence(prompt)
+    if not isinstance(response, str) or not (turns or isinstance(prompt, str)):
+        raise invalid("'prompt' must be a text or a list of messages, and 'response' a text")
+    if policy is None:
+        raise needs_tokenizer()
+    try:
+        if isinstance(prompt, str):
+            sample = policy.conversation(prompt + response)
+        else:
+            sample = policy.continued(cast("Sequence[Message]", turns), response)
+    except RewardClientError as error:
+        raise unscored(0, error) from error
+    return Asked([sample], _answer)
+
+
+def _answer(outcomes: Sequence[Outcome]) -> object:
+    return numbers(outcomes)[0]
+
+
+_MESSAGES: Mapping[str, object] = {"type": "array", "items": {"type": "object"}, "minItems": 1}
+
+SLIME = Contract(
+    name="slime",
+    path="/remote_rm",
+    summary="slime: --rm-type remote_rm --rm-url http://HOST:PORT/remote_rm",
+    read=_read,
+    refusal=detail,
+    request={
+        "type": "object",
+        "required": ["prompt", "response"],
+        "properties": {
+            "prompt": {
+                "anyOf": [{"type": "string"}, _MESSAGES],
+                "description": "A text in the policy's template, or messages.",
+            },
+            "response": {"type": "string", "description": "The text that the policy wrote."},
+            "label": {"description": "Not read."},
+        },
+    },
+    response={"type": "number"},
+    example={
+        "prompt": "<user>What is 45 + 43?<end><assistant>",
+        "response": "88<end>",
+        "label": None,
+    },
+)

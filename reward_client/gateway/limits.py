@@ -1,0 +1,91 @@
+"""The bounds of a gateway, and the samples in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, model_validator
+
+from reward_client._base.wording import count
+from reward_client.gateway.contracts.contract import Refusal
+
+_TOO_LARGE = 413
+_BUSY = 429
+_PAUSE = 1
+"""Seconds after which a busy gateway is asked again."""
+
+
+class GatewayLimits(BaseModel):
+    """The bounds of a gateway.
+
+    Attributes:
+        max_body_bytes: The largest body of a request; a larger one gets the status 413.
+        max_samples: The most samples in one request; more get the status 413.
+        max_in_flight: The most samples in flight over all requests. A request that would exceed it
+            gets the status 429, with ``Retry-After``.
+        patience: The seconds that a request waits for reward servers that have not answered yet. A
+            server that has answered before is waited for by the client's own `RetryPolicy`.
+        grace: The seconds in which requests in flight may end after a signal to stop.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    max_body_bytes: PositiveInt = 64 * 1024 * 1024
+    max_samples: PositiveInt = 8192
+    max_in_flight: PositiveInt = 65536
+    patience: PositiveFloat = 600
+    grace: PositiveInt = 30
+
+    @model_validator(mode="after")
+    def _let_the_largest_request_in(self) -> GatewayLimits:
+        if self.max_samples > self.max_in_flight:
+            raise ValueError(
+                f"max_samples={self.max_samples} exceeds max_in_flight={self.max_in_flight}: such "
+                "a request would be refused for ever. Lower the first, or raise the second."
+            )
+        return self
+
+
+class InFlight:
+    """The samples in flight. Belongs to one event loop.
+
+    Args:
+        limits: The bounds.
+
+    Attributes:
+        samples: Their number.
+    """
+
+    def __init__(self, limits: GatewayLimits) -> None:
+        self._limits = limits
+        self.samples = 0
+
+    @contextmanager
+    def admitted(self, samples: int) -> Generator[None]:
+        """Count the samples of a request as in flight, until it ends.
+
+        Raises:
+            Refusal: If they are too many.
+        """
+        limits = self._limits
+        if samples > limits.max_samples:
+            raise Refusal(
+                _TOO_LARGE,
+                "TooManySamples",
+                f"Cannot score {count(samples, 'sample')} in one request: the gateway takes "
+                f"{limits.max_samples:,}. Send several requests, or raise --max-samples.",
+            )
+        if self.samples + samples > limits.max_in_flight:
+            raise Refusal(
+                _BUSY,
+                "Busy",
+                f"Cannot score {count(samples, 'sample')} now: {self.samples:,} are in flight, of "
+                f"at most {limits.max_in_flight:,}. Ask again later.",
+                retry_after=_PAUSE,
+            )
+        self.samples += samples
+        try:
+            yield
+        finally:
+            self.samples -= samples

@@ -1,0 +1,105 @@
+"""Do the reward servers answer, and are they known?"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from reward_client._base.results import ServerProfile
+from reward_client._client.async_client import AsyncRewardClient
+from reward_client.errors import RewardClientError, RewardTimeoutError
+from reward_client.gateway.contracts.contract import Refusal
+from reward_client.gateway.logs import note
+
+UNAVAILABLE = 503
+PAUSE = 5
+"""Seconds after which a caller asks again, if the reward servers fail."""
+
+_LOOK = 30.0
+"""Seconds of waiting for the servers between two lines in the log."""
+_ANSWER = 3.0
+"""Seconds within which a server that is ready tells what it is. Probes wait for it."""
+
+
+def unavailable(error: RewardClientError) -> Refusal:
+    """Return the refusal of a request that the reward servers cannot answer now."""
+    reason = f"Cannot score now: {error}"
+    return Refusal(UNAVAILABLE, type(error).__name__, reason, retry_after=PAUSE)
+
+
+class Readiness:
+    """Waits for the reward servers at the start, and asks them on request.
+
+    Args:
+        client: The client.
+        patience: The longest wait of a request for servers that have never answered, in seconds.
+    """
+
+    def __init__(self, client: AsyncRewardClient, patience: float) -> None:
+        self._client = client
+        self._patience = patience
+        self._has_answered = asyncio.Event()
+        self._last: RewardClientError | None = None
+
+    @property
+    def has_answered(self) -> bool:
+        """True if the servers have answered once, with or without a reward."""
+        return self._has_answered.is_set()
+
+    async def watch(self) -> None:
+        """Wait until the servers are known. Log what is in the way, if anything is."""
+        while True:
+            try:
+                await self._client.wait_until_ready(timeout=_LOOK)
+            except RewardTimeoutError as error:
+                self._last = error
+                note(logging.WARNING, "waiting for the reward servers", reason=str(error))
+            except RewardClientError as error:
+                # They answer, and what they say will not change by waiting.
+                self._has_answered.set()
+                note(logging.ERROR, "the reward servers give no reward", reason=str(error))
+                await asyncio.sleep(_LOOK)
+            else:
+                self._has_answered.set()
+                note(logging.INFO, "ready", servers=shown(await self._client.servers()))
+                return
+
+    async def wait(self) -> None:
+        """Wait until the servers have answered once.
+
+        Raises:
+            Refusal: If they do not within the patience.
+        """
+        if self.has_answered:
+            return
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._has_answered.wait()
+        except TimeoutError:
+            raise unavailable(
+                self._last or RewardTimeoutError("the reward servers have not answered yet.")
+            ) from None
+
+    async def profiles(self) -> tuple[ServerProfile, ...]:
+        """Return the servers in rotation, which have just answered.
+
+        Raises:
+            RewardClientError: If they do not answer, or give no reward.
+        """
+        try:
+            async with asyncio.timeout(_ANSWER):
+                return await self._client.servers()
+        except TimeoutError as error:
+            if isinstance(error, RewardClientError):
+                raise
+            raise RewardTimeoutError(
+                f"the reward servers did not answer within {_ANSWER:g} s."
+            ) from None
+
+
+def shown(profiles: tuple[ServerProfile, ...]) -> list[dict[str, object]]:
+    """Return what tells servers apart, as JSON values."""
+    return [
+        {"url": each.url, "model": each.model, "version": each.version, "recipe": each.recipe}
+        for each in profiles
+    ]

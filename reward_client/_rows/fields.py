@@ -24,6 +24,7 @@ class Fields:
     """
 
     def __init__(self, row: Mapping[str, object]) -> None:
+        self._row = row
         plain = ((str(name), to_builtin(value)) for name, value in row.items())
         self._values = {name: value for name, value in plain if not _is_missing(value)}
         self._taken: set[str] = set()
@@ -34,6 +35,11 @@ class Fields:
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in self._values if name in self)
+
+    def without_text(self, names: Container[str]) -> list[str]:
+        """Return those of the names that the row has, but without a value or with a number."""
+        given = map(str, self._row)
+        return [name for name in given if name in names and name not in self]
 
     def take(self, name: str) -> object:
         """Return the value of a field, and note that it was read."""

@@ -131,7 +131,7 @@ def _recognized(fields: Fields, form: str | None) -> tuple[str, list[str]]:
         if form not in found:
             raise InputError(
                 f"Cannot read the row as form={form!r}: that needs {FORMS[form].needs}. The row "
-                f"has {_shown(fields) or 'no columns with a value'}."
+                f"has {_present(fields) or 'no columns with a value'}."
             )
         if form != "messages":  # they are the prompt
             return form, [*chain.from_iterable(found.values())]
@@ -157,7 +157,7 @@ def _unrecognized(fields: Fields, found: Mapping[str, Sequence[str]]) -> InputEr
     if not found:
         wanted = "; ".join(form.needs for form in FORMS.values())
         return InputError(
-            f"Cannot score a row with {_shown(fields) or 'no columns'}: no form has these. A row "
+            f"Cannot score a row with {_present(fields) or 'no columns'}: no form has these. A row "
             f"needs one of: {wanted}. Name the columns to read (columns=) if they have other names."
         )
     groups = ", ".join(f"{' and '.join(group)} (form {name})" for name, group in found.items())
@@ -165,6 +165,12 @@ def _unrecognized(fields: Fields, found: Mapping[str, Sequence[str]]) -> InputEr
         f"Cannot tell the form of a row with {groups}. Name the form (form=), or the columns to "
         "read (columns=)."
     )
+
+
+def _present(fields: Fields) -> str:
+    """Name the columns with a value, and those that would count if they had a text."""
+    lacking = _shown(fields.without_text(names.SAMPLES))
+    return ", and ".join([*filter(None, [_shown(fields), lacking and f"no text in {lacking}"])])
 
 
 def _shown(names_: Sequence[str] | Fields | Mapping[str, object]) -> str:

@@ -51,12 +51,15 @@ _COMPARED = re.compile(
     r"(response|answer|output|completion|generation|candidate|human_ref|conversation)_?([a-zA-Z]|\d+)"
 )
 
-READ = frozenset(
+SAMPLES = frozenset(
     (
         *(*CONVERSATION, *PROMPT, INSTRUCTION, *RESPONSE, *RESPONSES, *CHOSEN, *REJECTED, STEPS),
-        *(TEXT, TOKEN_IDS, *SYSTEM, TOOLS, TEMPLATE_ARGUMENTS, *IMAGES),
+        *(TEXT, TOKEN_IDS),
     )
 )
+"""The columns that forms consist of."""
+
+READ = SAMPLES | {*SYSTEM, TOOLS, TEMPLATE_ARGUMENTS, *IMAGES}
 
 
 def compared(names: Iterable[str]) -> list[list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -367,6 +368,11 @@ def test_tools_may_be_json() -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no form": ({"source": "x", "n": 5}, "no form has these"),
+    "no text": (
+        {"prompt": "a", "response": None, "output": 7, "chosen": math.nan, "tools": None},
+        "a row with prompt, and no text in response, output, chosen: no form",
+    ),
+    "only empty": ({"text": None}, "a row with no text in text: no form has these"),
     "other names": ({"frage": QUESTION, "antwort": RIGHT}, "Name the columns to read"),
     "two prompts": ({"prompt": "a", "question": "b", "response": "c"}, "Cannot tell the prompt"),
     "two responses": ({"prompt": "a", "response": "b", "output": "c"}, "which of"),

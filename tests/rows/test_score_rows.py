@@ -148,7 +148,10 @@ TABLES: dict[str, tuple[Make, Callable[[Any], list[dict[str, Any]]]]] = {
 }
 ROWS = {
     "pairs": PAIRS,
-    "single": [{"prompt": QUESTION, "response": RIGHT, "n": 1}, {"prompt": QUESTION, "n": 2}],
+    "single": [
+        {"prompt": QUESTION, "response": RIGHT, "n": 1},
+        {"prompt": QUESTION, "response": None, "n": 2},
+    ],
     "several": [{"prompt": [Q], "responses": [RIGHT, WRONG]}],
     "messages": [{"messages": [Q, {"role": "assistant", "content": RIGHT}]}] * 3,
 }

@@ -19,7 +19,7 @@ from reward_client.files.rows import line_start
 _BUFFER_BYTES = 1 << 20
 _SYNC_SECONDS = 1.0
 """Minimum time between two flushes to disk."""
-_RESUME = " All written results are kept: fix the cause and run the same command again to resume."
+RESUME = " All written results are kept: fix the cause and run the same command again to resume."
 
 
 class Lines(ABC):
@@ -97,7 +97,7 @@ class Results(Lines):
             os.ftruncate(self._descriptor, end)
 
     def _write(self, lines: bytearray) -> None:
-        with file_errors(self.path, _RESUME):
+        with file_errors(self.path, RESUME):
             write_all(self._descriptor, lines)
             if time.monotonic() - self._synced >= _SYNC_SECONDS:
                 self.sync()

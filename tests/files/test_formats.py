@@ -563,6 +563,26 @@ def test_the_same_rows_give_the_same_bytes(client: RewardClient, tmp_path: Path)
         assert contents[0] == contents[1], name
 
 
+@pytest.mark.parametrize("name", ["out.json", "out.parquet", "out/"])
+def test_a_disk_that_is_full_at_the_end_costs_no_rewards(tmp_path: Path, name: str) -> None:
+    rows = [{"token_ids": [100 + index], "note": os.urandom(1500).hex()} for index in range(100)]
+    source = write_rows(tmp_path / "in.jsonl", rows)
+    code = (
+        "import resource, sys; from reward_client.cli import main; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); sys.exit(main())"
+    )
+    with RewardServer() as server:
+        command = [sys.executable, "-c", code, "score", str(source), f"{tmp_path}/{name}"]
+        run = subprocess.run(
+            [*command, "--url", server.url], check=False, capture_output=True, text=True
+        )
+        with RewardClient(server.url) as client:
+            summary = score_file(client, source, f"{tmp_path}/{name}")
+    assert run.returncode == 1
+    assert "results are kept: fix the cause and run the same command again" in run.stderr
+    assert (summary.rows, summary.kept) == (100, 100)
+
+
 def test_78_an_input_that_changes_meanwhile(
     client: RewardClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

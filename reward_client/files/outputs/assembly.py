@@ -25,7 +25,7 @@ from reward_client.files.outputs.input_columns import (
 from reward_client.files.outputs.output import Output
 from reward_client.files.outputs.tables import check_types, write_table
 from reward_client.files.outputs.texts import joined, write_csv, write_json
-from reward_client.files.results import file_errors
+from reward_client.files.results import RESUME, file_errors
 from reward_client.files.rows import passing_columns
 
 
@@ -73,7 +73,7 @@ class Assembly:
                 "run. Restore it, and run the same command again."
             )
         new = self._output.unfinished
-        with file_errors(self._output.path):
+        with file_errors(self._output.path, RESUME):
             try:
                 self._write()
                 _replace(new, self._output.path)

@@ -97,6 +97,10 @@ class PolicyText:
         """Return a rollout for each text that begins with its prompt, in the policy's template."""
         return [self._continued(text, prompt) for text, prompt in zip(texts, prompts, strict=True)]
 
+    def unsplit(self, texts: Sequence[object]) -> list[Rollout]:
+        """Return a rollout for each text, prompt and answer in one, whose prompt is unknown."""
+        return [self._caught(self._alone, text) for text in texts]
+
     def conversations(self, conversations: Sequence[object]) -> list[Rollout]:
         """Return a rollout for each list of messages, which ends with the policy's answer."""
         pairs = [_split(messages) for messages in conversations]
@@ -196,6 +200,20 @@ class PolicyText:
                 "prompts."
             )
         kept = without_reasoning(str(last["content"]), self._reasoning, opening.block)
+        return Rollout(Conversation([*turns, {**last, "content": kept.answer}]), kept.characters)
+
+    def _alone(self, text: object) -> Rollout:
+        if self._retokenizer is None:
+            raise InputError(
+                "Cannot tell the prompt from the answer in a text of the policy. Give "
+                "policy_tokenizer= to read its messages."
+            )
+        if not isinstance(text, str):
+            raise InputError(f"A text is expected, not {describe_type(text)}.")
+        *turns, last = self._retokenizer.conversation(text).messages
+        self._has_read = True
+        opened = open_block(generation_prompt(self._retokenizer, turns), self._reasoning)
+        kept = without_reasoning(str(last["content"]), self._reasoning, opened)
         return Rollout(Conversation([*turns, {**last, "content": kept.answer}]), kept.characters)
 
     def _read_prompt(self, retokenizer: Retokenizer, prompt: str) -> _Opening:

@@ -16,6 +16,8 @@ _OPTIONS = (
     ("headers", "headers", "--header"),
     ("recipe", "recipe", "--recipe"),
     ("tokenizer", "tokenizer", "--tokenizer"),
+    ("policy_tokenizer", "policy_tokenizer", "--policy-tokenizer"),
+    ("strip_reasoning", "strip_reasoning", "--strip-reasoning"),
     ("on_overlong", "on_overlong", "--on-overlong"),
     ("on_control_tokens", "on_control_tokens", "--on-control-tokens"),
     ("on_unanswered", "on_unanswered", "--on-unanswered"),

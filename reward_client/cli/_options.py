@@ -129,13 +129,13 @@ def add_wait_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_port_option(parser: argparse.ArgumentParser) -> None:
+def add_port_option(parser: argparse.ArgumentParser, default: int = 8000) -> None:
     """Add the option for the port of a server of our own."""
     parser.add_argument(
         "--port",
         type=number(int, 0, _MAX_PORT),
-        default=8000,
-        help="port; 0 for a free one (default: 8000)",
+        default=default,
+        help=f"port; 0 for a free one (default: {default})",
     )
 
 

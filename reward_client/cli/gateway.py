@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reward_client import AsyncRewardClient
+from reward_client import AsyncRewardClient, InputError, RetryPolicy
 from reward_client.cli._options import (
     Commands,
     OptionError,
@@ -22,10 +22,13 @@ from reward_client.cli._scoring import add_scoring_options, add_url_option, scor
 if TYPE_CHECKING:
     import argparse
 
+    from starlette.applications import Starlette
+
     from reward_client.gateway import GatewayLimits
 
 KEY_VARIABLE = "REWARD_CLIENT_GATEWAY_KEY"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_PORT = 9000  # vLLM takes 8000
 _MAX_BYTES = 2**31
 _MAX_SAMPLES = 10**7
 _LONGEST = 24 * 3600
@@ -40,8 +43,8 @@ def add_to(commands: Commands) -> None:
         description="Serve the rewards of one or many reward servers by the contracts of trainers: "
         "OpenRLHF, LLaMA-Factory, slime, NeMo Gym, verl, and a plain one. /docs describes them.",
         examples=(
-            "reward-client gateway --url http://localhost:8000 --port 9000",
-            "reward-client gateway --url http://a:8000 --url http://b:8000 --host 0.0.0.0",
+            "reward-client gateway --url http://localhost:8000",
+            "reward-client gateway --url http://localhost:8000 --port 9001 --key-file key.txt",
         ),
     )
     add_url_option(parser)
@@ -50,13 +53,26 @@ def add_to(commands: Commands) -> None:
         default="127.0.0.1",
         help="address to listen on; 0.0.0.0 for every network (default: 127.0.0.1)",
     )
-    add_port_option(parser)
+    add_port_option(parser, _PORT)
     parser.add_argument(
         "--key-file",
         type=Path,
         metavar="FILE",
         help="file with the key that callers have to send; by default the environment variable "
         f"{KEY_VARIABLE}, else no key",
+    )
+    parser.add_argument(
+        "--policy-tokenizer",
+        metavar="NAME",
+        help="folder or hub name of the policy's tokenizer (extra `local`): reads texts in the "
+        "policy's chat template, as OpenRLHF, LLaMA-Factory and slime send them",
+    )
+    parser.add_argument(
+        "--strip-reasoning",
+        action="append",
+        metavar="TAG",
+        help="tag around reasoning that is left out of the policy's answers, such as think; "
+        "repeatable",
     )
     parser.add_argument(
         "--max-body-bytes",
@@ -80,7 +96,8 @@ def add_to(commands: Commands) -> None:
         "--patience",
         type=number(float, 1, _LONGEST),
         metavar="SECONDS",
-        help="longest wait of a request for reward servers that are starting (default: 600)",
+        help="longest wait of a request for reward servers that start, restart or are away "
+        "(default: 1800)",
     )
     parser.add_argument(
         "--grace",
@@ -109,7 +126,10 @@ def _serve(options: argparse.Namespace) -> None:
             f"Cannot start the gateway: {error.name} is missing. Install reward-client[gateway]."
         ) from error
     limits, key = _limits(options), _key(options)
-    client = client_of(AsyncRewardClient, options.url, options, **scoring_options(options))
+    chosen = scoring_options(options)
+    chosen["retry"] = RetryPolicy(budget=limits.patience)
+    client = client_of(AsyncRewardClient, options.url, options, **chosen)
+    app = _app(client, key, limits, options)
     try:
         bound = listening_socket(options.host, options.port)
     except OSError as error:
@@ -120,7 +140,24 @@ def _serve(options: argparse.Namespace) -> None:
     write_lines(options.log_level)
     if key is None and options.host not in _LOOPBACK:
         show_error("anybody who reaches this gateway may use it: it has no key. Give --key-file.")
-    run(client, bound, key=key, limits=limits, policy=None)
+    run(app, client, bound, grace=limits.grace)
+
+
+def _app(
+    client: AsyncRewardClient, key: str | None, limits: GatewayLimits, options: argparse.Namespace
+) -> Starlette:
+    from reward_client.gateway import create_app
+
+    try:
+        return create_app(
+            client,
+            key=key,
+            limits=limits,
+            policy_tokenizer=options.policy_tokenizer,
+            strip_reasoning=options.strip_reasoning,
+        )
+    except InputError as error:
+        raise OptionError(error) from error
 
 
 def _limits(options: argparse.Namespace) -> GatewayLimits:

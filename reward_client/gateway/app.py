@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from os import PathLike
 from typing import TypeAlias
 from uuid import uuid4
 
@@ -18,10 +19,12 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from reward_client._client.async_client import AsyncRewardClient
+from reward_client._integrations.policy_text import PolicyText
+from reward_client._integrations.reasoning import checked_names
 from reward_client.errors import RewardClientError
-from reward_client.gateway.bodies import parsed_body
+from reward_client.gateway.bodies import parsed, read_body
 from reward_client.gateway.contracts import CONTRACTS
-from reward_client.gateway.contracts.contract import Asked, Contract, PolicyText, Refusal
+from reward_client.gateway.contracts.contract import Asked, Contract, Refusal
 from reward_client.gateway.contracts.plain import PLAIN
 from reward_client.gateway.keys import CHALLENGE, Key
 from reward_client.gateway.limits import GatewayLimits, InFlight
@@ -44,14 +47,17 @@ _LEFT = 499
 _FAILED = 500
 _ID_HEADER = "x-request-id"
 _LONGEST_ID = 128
+_QUICK_BYTES = 2**16
+"""A body up to this size is read at once, and a larger one in a thread, beside other requests."""
 
 
 def create_app(
     client: AsyncRewardClient,
     *,
     key: str | None = None,
-    limits: GatewayLimits | None = None,
-    policy: PolicyText | None = None,
+    limits: GatewayLimits = GatewayLimits(),
+    policy_tokenizer: str | PathLike[str] | object | None = None,
+    strip_reasoning: str | Sequence[str] | None = None,
 ) -> Starlette:
     """Return the gateway as an ASGI app.
 
@@ -59,9 +65,17 @@ def create_app(
         client: The client of the reward servers. Only the caller closes it.
         key: The key that callers have to send; None for no key.
         limits: The bounds.
-        policy: Reads texts in the policy's template; None refuses them.
+        policy_tokenizer: The tokenizer of the policy, as `Retokenizer` takes it. It reads texts in
+            the policy's chat template. None takes texts without a template only.
+        strip_reasoning: The names of the tags around a policy's reasoning, such as ``"think"``,
+            which is left out of its answers.
+
+    Raises:
+        InputError: If the tokenizer cannot be loaded, or a name is none of a tag.
+        ImportError: If the tokenizer needs transformers, which is not installed.
     """
-    gateway = _Gateway(client, key, limits or GatewayLimits(), policy)
+    policy = PolicyText(policy_tokenizer, checked_names(strip_reasoning))
+    gateway = _Gateway(client, key, limits, policy)
     return Starlette(
         routes=gateway.routes(),
         lifespan=gateway.lifespan,
@@ -75,7 +89,7 @@ class _Gateway:
         client: AsyncRewardClient,
         key: str | None,
         limits: GatewayLimits,
-        policy: PolicyText | None,
+        policy: PolicyText,
     ) -> None:
         self._client = client
         self._key = None if key is None else Key(key)
@@ -156,11 +170,19 @@ class _Gateway:
             Refusal: If there are no rewards to answer.
         """
         self._check_key(request)
-        body = await parsed_body(request, self._limits.max_body_bytes)
-        asked = contract.read(body, self._policy)
+        raw = await read_body(request, self._limits.max_body_bytes)
+        if len(raw) > _QUICK_BYTES:
+            asked = await asyncio.to_thread(self._asked, contract, raw)
+        else:
+            asked = self._asked(contract, raw)
         facts["samples"] = len(asked.samples)
+        if asked.stripped:
+            facts["stripped_characters"] = asked.stripped
         with self._in_flight.admitted(len(asked.samples)):
             return await while_connected(request, self._scored(contract, asked))
+
+    def _asked(self, contract: Contract, raw: bytes) -> Asked:
+        return contract.read(parsed(raw), self._policy)
 
     async def _scored(self, contract: Contract, asked: Asked) -> object:
         if not asked.samples:

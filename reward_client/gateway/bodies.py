@@ -23,11 +23,11 @@ _UNKEPT = 4
 at an answer only once they have sent everything."""
 
 
-async def parsed_body(request: Request, max_bytes: int) -> object:
-    """Return the parsed body of a request.
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """Return the body of a request.
 
     Raises:
-        Refusal: If it is too large or too slow, compressed, or no JSON.
+        Refusal: If it is too large, too slow or compressed.
     """
     encoding = request.headers.get("content-encoding", "identity")
     if encoding != "identity":
@@ -38,11 +38,19 @@ async def parsed_body(request: Request, max_bytes: int) -> object:
         )
     try:
         async with asyncio.timeout(_SECONDS):
-            body = await _body(request, max_bytes)
+            return await _body(request, max_bytes)
     except TimeoutError:
         raise Refusal(
             _LATE, "TooSlow", f"Cannot wait for the body: it took more than {_SECONDS:g} s."
         ) from None
+
+
+def parsed(body: bytes) -> object:
+    """Return the JSON value in a body.
+
+    Raises:
+        Refusal: If it is no JSON, or holds too many values.
+    """
     if is_overfull(body):
         raise Refusal(
             _TOO_LARGE,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, model_validator
 
 from reward_client._base.wording import count
+from reward_client._integrations.environment import PATIENCE
 from reward_client.gateway.contracts.contract import Refusal
 
 _TOO_LARGE = 413
@@ -24,8 +25,8 @@ class GatewayLimits(BaseModel):
         max_samples: The most samples in one request; more get the status 413.
         max_in_flight: The most samples in flight over all requests. A request that would exceed it
             gets the status 429, with ``Retry-After``.
-        patience: The seconds that a request waits for reward servers that have not answered yet. A
-            server that has answered before is waited for by the client's own `RetryPolicy`.
+        patience: The seconds that a request waits for reward servers that have never answered. For
+            servers that are away later, it waits as the client's `RetryPolicy` says.
         grace: The seconds in which requests in flight may end after a signal to stop.
     """
 
@@ -34,7 +35,7 @@ class GatewayLimits(BaseModel):
     max_body_bytes: PositiveInt = 64 * 1024 * 1024
     max_samples: PositiveInt = 8192
     max_in_flight: PositiveInt = 65536
-    patience: PositiveFloat = 600
+    patience: PositiveFloat = PATIENCE
     grace: PositiveInt = 30
 
     @model_validator(mode="after")

@@ -11,11 +11,9 @@ from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
+from starlette.applications import Starlette
 
 from reward_client._client.async_client import AsyncRewardClient
-from reward_client.gateway.app import create_app
-from reward_client.gateway.contracts.contract import PolicyText
-from reward_client.gateway.limits import GatewayLimits
 from reward_client.gateway.logs import note
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -43,37 +41,37 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 def run(
+    app: Starlette,
     client: AsyncRewardClient,
     bound: socket.socket,
     *,
-    key: str | None,
-    limits: GatewayLimits,
-    policy: PolicyText | None,
+    grace: int,
 ) -> None:
-    """Serve until SIGINT or SIGTERM, and close the client.
+    """Serve an app until SIGINT or SIGTERM, and close the client.
 
     Args:
-        client: The client of the reward servers.
+        app: The app of `create_app`.
+        client: Its client of the reward servers.
         bound: The socket to listen on.
-        key: The key that callers have to send; None for no key.
-        limits: The bounds.
-        policy: Reads texts in the policy's template; None refuses them.
+        grace: The seconds in which requests in flight may end.
     """
     config = uvicorn.Config(
-        create_app(client, key=key, limits=limits, policy=policy),
+        app,
         lifespan="on",
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         backlog=_BACKLOG,
-        timeout_graceful_shutdown=limits.grace,
+        timeout_graceful_shutdown=grace,
     )
 
     async def serve() -> None:
         async with client:
             await uvicorn.Server(config).serve(sockets=[bound])
 
+    host, port, *_ = bound.getsockname()
+    note(logging.INFO, "listening", host=host, port=port)
     with _without_a_second_signal():
         asyncio.run(serve())
     note(logging.INFO, "stopped")

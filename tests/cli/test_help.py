@@ -73,6 +73,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     for name, content in files.items():
         Path(name).write_text("".join(json.dumps(row) + "\n" for row in content), "utf-8")
+    Path("key.txt").write_text("a-key\n", "utf-8")
     Path("shards").mkdir()
     shutil.copy("in.jsonl", "shards/0.jsonl")
     checkpoint(tmp_path / "my-reward-model", seqcls())
@@ -90,6 +91,14 @@ def test_every_example_runs(command: str, example: str, server: RewardServer) ->
         with subprocess.Popen(f"exec {line}", shell=True, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stdout.readline().startswith(b"Serving ")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 0
+        return
+    if command == "gateway":
+        line = f"{line} --port 0"
+        with subprocess.Popen(f"exec {line}", shell=True, stderr=subprocess.PIPE) as process:
+            assert process.stderr is not None
+            assert any(b'"event":"ready"' in each for each in process.stderr)
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=20) == 0
         return

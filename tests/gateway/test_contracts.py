@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from reward_client import FormattedText
+from reward_client.gateway.logs import JsonLines
 from reward_client.testing import RewardServer
 
 from ..support.running_gateway import RunningGateway
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 QUESTION = {"role": "user", "content": "What is 45 + 43?"}
 ANSWERS = ("88", "89", "I do not know.")
 SAMPLES = [[QUESTION, {"role": "assistant", "content": answer}] for answer in ANSWERS]
-WHOLE = "<|bos|><|user|>What is 45 + 43?<|end|><|assistant|>88<|end|>"
+PROMPT = "<|bos|><|user|>What is 45 + 43?<|end|><|assistant|>"
+WHOLE = f"{PROMPT}88<|end|>"
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +165,7 @@ class TestPolicyText:
 
     def test_openrlhf(self, reading_gateway: RunningGateway, rewards: list[float]) -> None:
         queries = [WHOLE.replace("88", answer) for answer in ANSWERS]
-        body = {"query": queries, "prompts": ["…"] * 3, "labels": [None] * 3}
+        body = {"query": queries, "prompts": [PROMPT] * 3, "labels": [None] * 3}
         answer = reading_gateway.post("/get_reward", body)
         assert answer.json() == {"rewards": rewards, "scores": rewards, "extra_logs": {}}
 
@@ -170,7 +173,7 @@ class TestPolicyText:
         body = {"model": "model", "messages": [WHOLE.replace("88", each) for each in ANSWERS]}
         assert reading_gateway.post("/v1/score/evaluation", body).json()["scores"] == rewards
 
-    @pytest.mark.parametrize("prompt", [WHOLE.removesuffix("88<|end|>"), [QUESTION]])
+    @pytest.mark.parametrize("prompt", [PROMPT, [QUESTION]])
     def test_slime(
         self, reading_gateway: RunningGateway, rewards: list[float], prompt: Any
     ) -> None:
@@ -182,10 +185,41 @@ class TestPolicyText:
     def test_one_sample_without_a_reward_is_an_error_for_all(
         self, reading_gateway: RunningGateway, text: str
     ) -> None:
-        answer = reading_gateway.post("/get_reward", {"query": [WHOLE, text]})
+        body = {"query": [WHOLE, text], "prompts": [PROMPT, PROMPT]}
+        answer = reading_gateway.post("/get_reward", body)
         assert answer.status_code == 422
         assert "sample 1" in answer.json()["detail"]
         assert text not in answer.text
+
+    def test_prompts_without_a_template_need_no_tokenizer(
+        self, gateway: RunningGateway, rewards: list[float]
+    ) -> None:
+        asked = "What is 45 + 43?"
+        body = {"query": [f"{asked}88"], "prompts": [asked], "labels": [None]}
+        assert gateway.post("/get_reward", body).json()["rewards"] == rewards[:1]
+        body = {"prompt": [QUESTION], "response": "88", "label": None}
+        assert gateway.post("/remote_rm", body).json() == rewards[0]
+
+    def test_reasoning_is_left_out_by_name(
+        self, server: RewardServer, rewards: list[float], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "reward_client.gateway")
+        answer = "<think>45 + 43 is 88.</think>88<|end|>"
+        with RunningGateway(
+            server.url, policy_tokenizer=str(server.checkpoint), strip_reasoning="think"
+        ) as gateway:
+            body = {"query": [PROMPT + answer], "prompts": [PROMPT], "labels": [None]}
+            assert gateway.post("/get_reward", body).json()["rewards"] == rewards[:1]
+            assert (
+                gateway.post("/remote_rm", {"prompt": PROMPT, "response": answer}).json()
+                == rewards[0]
+            )
+            body = {"model": "model", "messages": [PROMPT + answer]}
+            assert gateway.post("/v1/score/evaluation", body).json()["scores"] == rewards[:1]
+        lines = [json.loads(JsonLines().format(each)) for each in caplog.records]
+        stripped = [line["stripped_characters"] for line in lines if line["event"] == "request"]
+        assert len(stripped) == 3
+        assert min(stripped) >= len("45 + 43 is 88.")
 
 
 class TestNemoGym:
@@ -246,9 +280,9 @@ def reasoning(text: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        ("/get_reward", {"query": [WHOLE], "prompts": ["…"], "labels": [None]}),
+        ("/get_reward", {"query": [WHOLE], "prompts": [PROMPT], "labels": [None]}),
         ("/v1/score/evaluation", {"model": "model", "messages": [WHOLE]}),
-        ("/remote_rm", {"prompt": "…", "response": "88", "label": None}),
+        ("/remote_rm", {"prompt": PROMPT, "response": "88<|end|>", "label": None}),
     ],
 )
 def test_text_of_a_policy_needs_its_tokenizer(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from reward_client._base.json_values import as_mapping, as_sequence
 from reward_client._base.results import Reward
-from reward_client._base.samples import Conversation, Given, Message
+from reward_client._base.samples import Given, Sample
 from reward_client._base.values import values
 from reward_client._base.wording import describe_type
+from reward_client._integrations.policy_text import PolicyText, Rollout
 from reward_client.errors import InputError, RewardClientError
 
 Outcome: TypeAlias = Reward | RewardClientError
@@ -39,26 +40,6 @@ class Refusal(Exception):
         self.retry_after = retry_after
 
 
-class PolicyText(Protocol):
-    """Reads what a policy wrote, in its own chat template."""
-
-    def conversation(self, text: str) -> Conversation:
-        """Return the conversation behind a whole text: prompt and response.
-
-        Raises:
-            RewardClientError: If the text is none of this policy.
-        """
-        ...
-
-    def continued(self, prompt: Sequence[Message], response: str) -> Conversation:
-        """Return the conversation of a prompt as messages, and of a response as text.
-
-        Raises:
-            RewardClientError: If the response is none of this policy.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Asked:
     """The samples of one body.
@@ -66,10 +47,12 @@ class Asked:
     Attributes:
         samples: The samples; an error in the place of one that cannot be read.
         answer: Returns the body of the answer, from the outcome of each sample.
+        stripped: The number of characters of reasoning that are left out.
     """
 
     samples: Sequence[Given]
     answer: Callable[[Sequence[Outcome]], object]
+    stripped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +73,7 @@ class Contract:
     name: str
     path: str
     summary: str
-    read: Callable[[object, PolicyText | None], Asked]
+    read: Callable[[object, PolicyText], Asked]
     refusal: Callable[[Refusal], object]
     request: Mapping[str, object]
     response: Mapping[str, object]
@@ -132,36 +115,34 @@ def invalid(reason: str) -> Refusal:
     return Refusal(INVALID_BODY, "InvalidBody", f"Cannot read the request: {reason}.")
 
 
-def needs_tokenizer() -> Refusal:
-    """Return the refusal of a policy's text that nobody can read."""
-    return Refusal(
-        UNPROCESSABLE,
-        "NoPolicyTokenizer",
-        "Cannot read text in the policy's chat template: the gateway does not know that template. "
-        "Start it with --policy-tokenizer and the policy's folder or hub name.",
-    )
-
-
 def unscored(index: int, error: RewardClientError) -> Refusal:
     """Return the refusal of a request with a sample that has no reward."""
-    return Refusal(UNPROCESSABLE, type(error).__name__, f"Cannot score sample {index}: {error}")
+    reason = str(error).replace("policy_tokenizer=", "--policy-tokenizer")
+    return Refusal(UNPROCESSABLE, type(error).__name__, f"Cannot score sample {index}: {reason}")
 
 
-def read_each(texts: Sequence[str], policy: PolicyText | None) -> list[Conversation]:
-    """Return the conversation behind each text of a policy.
+def asked_of(
+    read: Callable[[], Sequence[Rollout]], answer: Callable[[Sequence[Outcome]], object]
+) -> Asked:
+    """Return what a body with text of a policy asks for.
+
+    Args:
+        read: Reads the rollouts.
+        answer: As in `Asked`.
 
     Raises:
-        Refusal: If one cannot be read.
+        Refusal: If a rollout cannot be read.
     """
-    if policy is None:
-        raise needs_tokenizer()
-    conversations: list[Conversation] = []
-    for index, text in enumerate(texts):
-        try:
-            conversations.append(policy.conversation(text))
-        except RewardClientError as error:
-            raise unscored(index, error) from error
-    return conversations
+    try:
+        rollouts = read()
+    except RewardClientError as error:  # the policy's tokenizer is wrong for all
+        raise unscored(0, error) from error
+    samples: list[Sample] = []
+    for index, rollout in enumerate(rollouts):
+        if isinstance(rollout.sample, InputError):
+            raise unscored(index, rollout.sample)
+        samples.append(rollout.sample)
+    return Asked(samples, answer, sum(rollout.stripped for rollout in rollouts))
 
 
 def numbers(outcomes: Sequence[Outcome]) -> list[float]:

@@ -9,28 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reward_client._integrations.policy_text import PolicyText
 from reward_client.gateway.contracts.contract import (
     Asked,
     Contract,
     Outcome,
-    PolicyText,
+    asked_of,
     detail,
     fields_of,
     numbers,
-    read_each,
     texts_of,
 )
 
 
-def _read(body: object, policy: PolicyText | None) -> Asked:
+def _read(body: object, policy: PolicyText) -> Asked:
     # Each of the messages is a whole text, prompt and response.
     fields = fields_of(body)
+    texts = texts_of(fields, "messages")
     model = fields.get("model")
 
     def answer(outcomes: Sequence[Outcome]) -> object:
         return {"object": "score.evaluation", "model": model, "scores": numbers(outcomes)}
 
-    return Asked(read_each(texts_of(fields, "messages"), policy), answer)
+    return asked_of(lambda: policy.unsplit(texts), answer)
 
 
 LLAMA_FACTORY = Contract(

@@ -13,13 +13,13 @@ from typing import cast
 from reward_client._base.json_values import as_mapping, as_sequence
 from reward_client._base.samples import Conversation, Message
 from reward_client._base.wording import describe_type
+from reward_client._integrations.policy_text import PolicyText
 from reward_client.errors import InputError
 from reward_client.gateway.contracts.contract import (
     UNPROCESSABLE,
     Asked,
     Contract,
     Outcome,
-    PolicyText,
     Refusal,
     detail,
     fields_of,
@@ -32,12 +32,12 @@ _ROLES = {"developer": "system"}
 """The roles of Responses that chat templates do not know, and their own names for them."""
 
 
-def _read_seed(body: object, _: PolicyText | None) -> Asked:
+def _read_seed(body: object, _: PolicyText) -> Asked:
     fields_of(body)
     return Asked([], lambda _outcomes: {})  # a reward model keeps nothing for a rollout
 
 
-def _read_verify(body: object, _: PolicyText | None) -> Asked:
+def _read_verify(body: object, _: PolicyText) -> Asked:
     fields = fields_of(body)
     asked = as_mapping(fields.get("responses_create_params"))
     response = as_mapping(fields.get("response"))

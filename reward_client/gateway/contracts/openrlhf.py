@@ -8,22 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reward_client._integrations.policy_text import PolicyText
 from reward_client.gateway.contracts.contract import (
     Asked,
     Contract,
     Outcome,
-    PolicyText,
+    asked_of,
     detail,
     fields_of,
+    invalid,
     numbers,
-    read_each,
     texts_of,
 )
 
 
-def _read(body: object, policy: PolicyText | None) -> Asked:
+def _read(body: object, policy: PolicyText) -> Asked:
     # A query is the prompt with the response. The labels are for rules, and not for a model.
-    return Asked(read_each(texts_of(fields_of(body), "query"), policy), _answer)
+    fields = fields_of(body)
+    queries, prompts = texts_of(fields, "query"), texts_of(fields, "prompts")
+    if len(queries) != len(prompts):
+        raise invalid(f"'query' has {len(queries)} texts, and 'prompts' {len(prompts)}")
+    return asked_of(lambda: policy.whole(queries, prompts), _answer)
 
 
 def _answer(outcomes: Sequence[Outcome]) -> object:
@@ -42,10 +47,10 @@ OPENRLHF = Contract(
     refusal=detail,
     request={
         "type": "object",
-        "required": ["query"],
+        "required": ["query", "prompts"],
         "properties": {
             "query": {**_TEXTS, "description": "Prompts with responses, in the policy's template."},
-            "prompts": {"description": "Not read: each query holds its prompt."},
+            "prompts": {**_TEXTS, "description": "The prompts alone."},
             "labels": {"description": "Not read."},
         },
     },

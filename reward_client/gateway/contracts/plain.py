@@ -9,6 +9,7 @@ from reward_client._base.json_values import as_mapping, as_sequence
 from reward_client._base.results import Reward
 from reward_client._base.samples import Given
 from reward_client._client.row_calls import RowsCall
+from reward_client._integrations.policy_text import PolicyText
 from reward_client._rows.forms import FORMS, Columns
 from reward_client.errors import InputError, RewardClientError
 from reward_client.gateway.contracts.contract import (
@@ -16,7 +17,6 @@ from reward_client.gateway.contracts.contract import (
     Asked,
     Contract,
     Outcome,
-    PolicyText,
     Refusal,
     fields_of,
     invalid,
@@ -25,7 +25,7 @@ from reward_client.gateway.contracts.contract import (
 _OPTIONS = frozenset({"rows", "form", "columns"})
 
 
-def _read(body: object, _: PolicyText | None) -> Asked:
+def _read(body: object, _: PolicyText) -> Asked:
     fields = fields_of(body)
     if "rows" not in fields:
         call, samples = _rows([fields], None, None, refuses_first=True)

@@ -7,41 +7,28 @@ failed request nine times, and has no word for a failed sample.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 from reward_client._base.json_values import as_sequence
-from reward_client._base.samples import Message
-from reward_client.errors import RewardClientError
+from reward_client._integrations.policy_text import PolicyText
 from reward_client.gateway.contracts.contract import (
     Asked,
     Contract,
     Outcome,
-    PolicyText,
+    asked_of,
     detail,
     fields_of,
     invalid,
-    needs_tokenizer,
     numbers,
-    unscored,
 )
 
 
-def _read(body: object, policy: PolicyText | None) -> Asked:
+def _read(body: object, policy: PolicyText) -> Asked:
     fields = fields_of(body)
     prompt, response = fields.get("prompt"), fields.get("response")
     turns = as_sequence(prompt)
     if not isinstance(response, str) or not (turns or isinstance(prompt, str)):
         raise invalid("'prompt' must be a text or a list of messages, and 'response' a text")
-    if policy is None:
-        raise needs_tokenizer()
-    try:
-        if isinstance(prompt, str):
-            sample = policy.conversation(prompt + response)
-        else:
-            sample = policy.continued(cast("Sequence[Message]", turns), response)
-    except RewardClientError as error:
-        raise unscored(0, error) from error
-    return Asked([sample], _answer)
+    return asked_of(lambda: policy.answered([prompt], [response]), _answer)
 
 
 def _answer(outcomes: Sequence[Outcome]) -> object:

@@ -14,12 +14,12 @@ from typing import TypeAlias, cast
 from reward_client._base.json_values import as_sequence
 from reward_client._base.results import Reward
 from reward_client._base.samples import OpenedText, Sample, parse_token_ids
+from reward_client._integrations.policy_text import PolicyText
 from reward_client.errors import InputError
 from reward_client.gateway.contracts.contract import (
     Asked,
     Contract,
     Outcome,
-    PolicyText,
     Refusal,
     fields_of,
     invalid,
@@ -30,7 +30,7 @@ from reward_client.gateway.contracts.contract import (
 _Item: TypeAlias = Callable[[int, float], Mapping[str, object]]
 
 
-def _read_classify(body: object, _: PolicyText | None) -> Asked:
+def _read_classify(body: object, _: PolicyText) -> Asked:
     fields = fields_of(body)
     if fields.get("use_activation", fields.get("activation")) is not False:
         raise invalid(
@@ -40,7 +40,7 @@ def _read_classify(body: object, _: PolicyText | None) -> Asked:
     return Asked(_samples(fields), _answer_with(_classification))
 
 
-def _read_embeddings(body: object, _: PolicyText | None) -> Asked:
+def _read_embeddings(body: object, _: PolicyText) -> Asked:
     fields = fields_of(body)
     if fields.get("encoding_format", "float") != "float":
         raise invalid("'encoding_format' must be \"float\"")

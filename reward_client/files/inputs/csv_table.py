@@ -53,7 +53,11 @@ class CsvTable:
             raise FileError(
                 f"Cannot read {self._path}: line {rows.line_num} is not CSV ({error})."
             ) from error
-        except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise FileError(
+                f"Cannot read {self._path}: it is not in UTF-8 ({error}). Save it as UTF-8."
+            ) from error
+        except (OSError, EOFError, zlib.error) as error:
             raise unreadable(self._path, error) from error
 
     def _decoded(self) -> Iterator[str]:

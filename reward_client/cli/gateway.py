@@ -120,10 +120,11 @@ def _serve(options: argparse.Namespace) -> None:
         from reward_client.gateway.logs import write_lines
         from reward_client.gateway.server import listening_socket, run
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn"):
+        package = (error.name or "").partition(".")[0]
+        if package not in ("starlette", "uvicorn"):
             raise
         raise UsageError(
-            f"Cannot start the gateway: {error.name} is missing. Install reward-client[gateway]."
+            f"Cannot start the gateway: {package} is missing. Install reward-client[gateway]."
         ) from error
     limits, key = _limits(options), _key(options)
     chosen = scoring_options(options)

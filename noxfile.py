@@ -31,6 +31,11 @@ SCHEMAS = {
 BESIDE = ["baseten-performance-client", "requests"]
 # Gateways of other projects. verl is installed alone: its router needs neither torch nor ray.
 VERL, VERL_NEEDS = "verl==0.9.1", ["aiohttp", "fastapi>=0.115", "uvicorn>=0.34"]
+# Frameworks that the client is called from, each in an environment of its own: what is imported,
+# and what is installed.
+FRAMEWORKS = {
+    "inspect_ai": ["inspect-ai==0.3.285"],
+}
 # A worker for each core. A worker that is done takes tests from the end of another's list, so that
 # those of a module mostly share the servers that its fixtures start. `-- -n0` runs without workers.
 PARALLEL = ["--ignore=tests/vllm", "--numprocesses=logical", "--dist=worksteal"]
@@ -189,6 +194,15 @@ def gateways(session: nox.Session) -> None:
     session.install(PACKAGE, *group("tests"), *VERL_NEEDS)
     session.install("--no-deps", VERL)
     session.run("pytest", "tests/gateways", *session.posargs)
+
+
+@nox.session(default=False)
+@nox.parametrize("framework", sorted(FRAMEWORKS))
+def integrations(session: nox.Session, framework: str) -> None:
+    """Run other frameworks with the client inside: `-s "integrations(framework='inspect_ai')"`."""
+    session.install(PACKAGE, *group("tests"), *FRAMEWORKS[framework])
+    session.run("python", "-c", f"import {framework}")  # else its tests would be skipped
+    session.run("pytest", "tests/integrations", *session.posargs)
 
 
 @nox.session(python="3.11", default=False)

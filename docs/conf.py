@@ -38,7 +38,10 @@ nitpick_ignore_regex = [
     ("py:class", r"(NonNegative|Positive)(Float|Int)|Aggregate|Check|FindingStatus"),
     ("py:class", r"Head|HeadChoice|On(ControlTokens|Overlong|Unanswered)|RecipeChoice"),
     ("py:class", r"RouteChoice|ServerActivation|_Errors"),
-    ("py:class", r"BaseUrl|LogprobsMode|Method|SharedOptions|TokenizerChoice|(os\.)?PathLike"),
+    (
+        "py:class",
+        r"BaseUrl|(\w+\.)*IntegrationOptions|LogprobsMode|Method|SharedOptions|TokenizerChoice|(os\.)?PathLike",
+    ),
     ("py:class", r"reward_client\._base\.arrays\.Array"),
     ("py:class", r"reward_client\._rows\.tables\.(ColumnTable|Frame|TableT)"),
     ("py:class", r"reward_client\.evaluation\.(rows\.BenchmarkRow|units\.(Totals|Unit))"),

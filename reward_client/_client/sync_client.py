@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     import httpx
     import openai
 
+    from reward_client._client.async_client import AsyncRewardClient
+
 
 T = TypeVar("T")
 
@@ -181,7 +183,7 @@ class RewardStream:
             self._on_end(self._error)
 
 
-def compares(client: RewardClient) -> bool:
+def compares(client: RewardClient | AsyncRewardClient) -> bool:
     """Return True if a client's method is a judge that only compares responses."""
     return client._session.config.compares  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 

@@ -11,14 +11,15 @@ from typing import Any, Generic, TypeVar, cast
 from reward_client._base.results import Reward, Settings
 from reward_client._base.samples import Sample
 from reward_client._client.async_client import AsyncRewardClient
-from reward_client._client.sync_client import RewardClient
+from reward_client._client.sync_client import RewardClient, compares
 from reward_client._integrations.environment import Options
 from reward_client._integrations.outcomes import BatchRewards, Transform, batch_rewards
 from reward_client._integrations.policy_text import PolicyText, Rollout
-from reward_client.errors import ModelChangedError, RewardClientError
+from reward_client.errors import InputError, ModelChangedError, RewardClientError
 from reward_client.files.settings import difference
 
 T = TypeVar("T")
+ClientT = TypeVar("ClientT", RewardClient, AsyncRewardClient)
 
 
 class _OfProcess(Generic[T]):
@@ -44,10 +45,26 @@ class _OfProcess(Generic[T]):
         self._lock = threading.Lock()  # another thread may have held it
 
 
-client_of = _OfProcess(lambda options: RewardClient(**cast("Any", options.client)))
+def _grading(client: ClientT) -> ClientT:
+    """Return a client that has a reward for a single conversation.
+
+    Raises:
+        InputError: If its method only compares responses.
+    """
+    if compares(client):
+        raise InputError(
+            "Cannot give each answer a reward: the method is a judge that compares two answers. "
+            "Take one that grades a single answer, such as a Verdict with {response}."
+        )
+    return client
+
+
+client_of = _OfProcess(lambda options: _grading(RewardClient(**cast("Any", options.client))))
 """Return the client of this process for the options. It connects at the first call."""
 
-async_client_of = _OfProcess(lambda options: AsyncRewardClient(**cast("Any", options.client)))
+async_client_of = _OfProcess(
+    lambda options: _grading(AsyncRewardClient(**cast("Any", options.client)))
+)
 """Return the asynchronous client of this process for the options."""
 
 policy_text_of = _OfProcess(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +24,15 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 def server() -> Iterator[RewardServer]:
     with RewardServer() as server:
         yield server
+
+
+def blocks_of(page: str, heading: str, url: str, language: str = "python") -> list[str]:
+    """Return the blocks of a section of the documentation, with a server's URL in them."""
+    text = (Path(__file__).parents[2] / "docs" / "how-to" / page).read_text()
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    assert blocks, heading
+    return [block.replace("http://localhost:8000", url) for block in blocks]
 
 
 def port_of(server: RewardServer) -> int:

@@ -27,6 +27,7 @@ from reward_client._integrations.clients import async_client_of, client_of, scor
 from reward_client._integrations.environment import Options, options_of
 from reward_client._integrations.outcomes import BatchRewards, batch_rewards
 from reward_client._integrations.policy_text import Rollout
+from reward_client.methods import Verdict
 from reward_client.testing import Fault, RewardServer
 
 from ..replicas.restarting import free_port
@@ -246,3 +247,13 @@ def test_patience_is_about_the_time(run: Score) -> None:
     with pytest.raises(RewardTimeoutError):
         run(options(f"http://127.0.0.1:{free_port()}", patience=1), rollouts("4"))
     assert time.monotonic() - began >= 1
+
+
+def test_a_judge_of_two_answers_is_refused(server: RewardServer, run: Score) -> None:
+    judge = Verdict("([AB])", prompt="{response_a} {response_b}", values={"A": 1, "B": -1})
+    for given in (
+        options(server.url, method=judge),
+        options(server.url, method=judge, head="auto"),
+    ):
+        with pytest.raises(InputError, match="a judge that compares two answers"):
+            run(given, rollouts(*ANSWERS))

@@ -5,6 +5,7 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import nox
 from packaging.requirements import Requirement
@@ -31,10 +32,50 @@ SCHEMAS = {
 BESIDE = ["baseten-performance-client", "requests"]
 # Gateways of other projects. verl is installed alone: its router needs neither torch nor ray.
 VERL, VERL_NEEDS = "verl==0.9.1", ["aiohttp", "fastapi>=0.115", "uvicorn>=0.34"]
-# Frameworks that the client is called from, each in an environment of its own: what is imported,
-# and what is installed.
+
+
+class Framework(NamedTuple):
+    """A framework that asks for rewards, with what its tests of an integration need.
+
+    Attributes:
+        alone: Its requirement, installed without its dependencies: most of them need GPUs.
+        needs: The dependencies that the tests reach.
+        module: A module that must be there: its tests skip without it.
+        is_light: True if all of that is a few megabytes.
+    """
+
+    alone: str | None
+    needs: list[str]
+    module: str
+    is_light: bool = False
+
+
 FRAMEWORKS = {
-    "inspect_ai": ["inspect-ai==0.3.285"],
+    "areal": Framework("areal==1.0.4", ["colorlog"], "areal", is_light=True),
+    "areal-workflow": Framework(
+        "areal==1.0.4",
+        [
+            "colorlog",
+            "hydra-core",
+            "lark",
+            "numba",
+            "omegaconf",
+            "pillow",
+            "ray",
+            "torch",
+            "torchdata",
+            "uvloop",
+        ],
+        "torch",
+    ),
+    "inspect": Framework(None, ["inspect-ai==0.3.285"], "inspect_ai", is_light=True),
+    "ms-swift": Framework(
+        "ms-swift==4.6.0",
+        ["accelerate", "dacite", "json-repair", "modelscope", "peft", "trl==1.16.0"],
+        "swift",
+    ),
+    "openrlhf": Framework("openrlhf==0.11.2", ["torch"], "openrlhf"),
+    "trl": Framework(None, ["trl==1.16.0"], "trl"),
 }
 # A worker for each core. A worker that is done takes tests from the end of another's list, so that
 # those of a module mostly share the servers that its fixtures start. `-- -n0` runs without workers.
@@ -197,12 +238,20 @@ def gateways(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
-@nox.parametrize("framework", sorted(FRAMEWORKS))
+@nox.parametrize("framework", list(FRAMEWORKS))
 def integrations(session: nox.Session, framework: str) -> None:
-    """Run other frameworks with the client inside: `-s "integrations(framework='inspect_ai')"`."""
-    session.install(PACKAGE, *group("tests"), *FRAMEWORKS[framework])
-    session.run("python", "-c", f"import {framework}")  # else its tests would be skipped
-    session.run("pytest", "tests/integrations", *session.posargs)
+    """Run the integrations in the code of their frameworks: `-- --all` for those with torch."""
+    chosen = FRAMEWORKS[framework]
+    options = [option for option in session.posargs if option != "--all"]
+    if not chosen.is_light and "--all" not in session.posargs:
+        session.skip("it installs gigabytes: give `-- --all`")
+    session.install(PACKAGE, *group("tests"), *chosen.needs)
+    if chosen.alone is not None:
+        session.install("--no-deps", chosen.alone)
+    find = f"import importlib.util as u, sys; sys.exit(u.find_spec({chosen.module!r}) is None)"
+    session.run("python", "-c", find)
+    name = framework.partition("-workflow")[0].replace("-", "_")
+    session.run("pytest", f"tests/integrations/test_{name}.py", *options)
 
 
 @nox.session(python="3.11", default=False)

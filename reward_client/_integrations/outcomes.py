@@ -129,3 +129,19 @@ def _transformed(reward: Reward, transform: Transform) -> float:
     if not math.isfinite(number):
         raise InputError(f"transform= must return a finite number, not {number}.")
     return float(number)
+
+
+def refuse_failures(batch: BatchRewards) -> list[float]:
+    """Return the numbers of a batch, for frameworks that can leave out no sample.
+
+    Raises:
+        RewardClientError: The first error of a sample for which no number is chosen.
+    """
+    for value, error in zip(batch.values, batch.errors, strict=True):
+        if value is None and error is not None:
+            error.add_note(
+                "The trainer cannot leave out a sample. Set REWARD_CLIENT_FAILED to the number "
+                "for samples that fail by their own fault, or avoid such samples."
+            )
+            raise error
+    return [value for value in batch.values if value is not None]

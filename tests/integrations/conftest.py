@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from reward_client._integrations import clients
 from reward_client._integrations.environment import PREFIX
 from reward_client.testing import RewardServer
 
@@ -37,3 +38,10 @@ def blocks_of(page: str, heading: str, url: str, language: str = "python") -> li
 
 def port_of(server: RewardServer) -> int:
     return int(server.url.rpartition(":")[2])
+
+
+@pytest.fixture(autouse=True)
+def _no_earlier_clients() -> None:
+    """No process-wide client of an earlier test, whose server may have had the same port."""
+    for kept in (clients.client_of, clients.async_client_of, clients._model_of):
+        kept._made.clear()

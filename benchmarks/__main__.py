@@ -22,7 +22,17 @@ from benchmarks.environment import environment
 from benchmarks.report import RESULTS
 from benchmarks.results import Settings, as_markdown
 
-PARTS = ("overhead", "scaling", "files", "latency", "replicas", "real", "export", "schedules")
+PARTS = (
+    "overhead",
+    "scaling",
+    "files",
+    "gateway",
+    "latency",
+    "replicas",
+    "real",
+    "export",
+    "schedules",
+)
 
 
 def main() -> int:

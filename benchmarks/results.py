@@ -26,6 +26,8 @@ COLUMNS = {
     "per_second": ("samples/s", "{:,.0f}"),
     "cpu_us": ("client's CPU, µs a sample", "{:,.1f}"),
     "milliseconds": ("ms", "{:.2f}"),
+    "median_ms": ("median of a request, ms", "{:.1f}"),
+    "p99_ms": ("99 % of requests, ms", "{:.1f}"),
     "seconds": ("s", "{:.1f}"),
     "peak_mib": ("peak memory, MiB", "{:,.1f}"),
     "cpu_share": ("client's share of a core", "{:.0%}"),

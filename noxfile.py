@@ -69,6 +69,7 @@ FRAMEWORKS = {
         "torch",
     ),
     "inspect": Framework(None, ["inspect-ai==0.3.285"], "inspect_ai", is_light=True),
+    "lm-eval": Framework(None, ["lm-eval==0.4.13"], "lm_eval", is_light=True),
     "ms-swift": Framework(
         "ms-swift==4.6.0",
         ["accelerate", "dacite", "json-repair", "modelscope", "peft", "trl==1.16.0"],

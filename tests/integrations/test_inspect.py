@@ -16,7 +16,6 @@ import pytest
 
 from reward_client import InputError, RewardClient
 from reward_client._client import watch
-from reward_client._integrations import clients
 from reward_client.integrations.inspect import reward_model
 from reward_client.testing import RewardServer
 
@@ -37,8 +36,6 @@ ANSWERS = ("4", "5", "6")
 def _display(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("INSPECT_DISPLAY", "none")
     monkeypatch.setenv("INSPECT_LOG_DIR", str(tmp_path))
-    for kept in (clients.client_of, clients.async_client_of, clients._model_of):
-        kept._made.clear()
 
 
 def evaluated(scorer: Any, answers: Sequence[Any] = ANSWERS, **options: Any) -> Any:

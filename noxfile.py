@@ -38,7 +38,8 @@ class Framework(NamedTuple):
     """A framework that asks for rewards, with what its tests of an integration need.
 
     Attributes:
-        alone: Its requirement, installed without its dependencies: most of them need GPUs.
+        alone: Its requirement, or several with spaces between them, installed without their
+            dependencies: most of them need GPUs.
         needs: The dependencies that the tests reach.
         module: A module that must be there: its tests skip without it.
         is_light: True if all of that is a few megabytes.
@@ -67,6 +68,10 @@ FRAMEWORKS = {
             "uvloop",
         ],
         "torch",
+    ),
+    # The code that asks a gateway for rewards: `openrlhf` and others test their integrations.
+    "gateway-callers": Framework(
+        f"openrlhf==0.11.2 llamafactory==0.9.5 {VERL}", ["requests"], "llamafactory", is_light=True
     ),
     "inspect": Framework(None, ["inspect-ai==0.3.285"], "inspect_ai", is_light=True),
     "lm-eval": Framework(None, ["lm-eval==0.4.13"], "lm_eval", is_light=True),
@@ -248,7 +253,7 @@ def integrations(session: nox.Session, framework: str) -> None:
         session.skip("it installs gigabytes: give `-- --all`")
     session.install(PACKAGE, *group("tests"), *chosen.needs)
     if chosen.alone is not None:
-        session.install("--no-deps", chosen.alone)
+        session.install("--no-deps", *chosen.alone.split())
     find = f"import importlib.util as u, sys; sys.exit(u.find_spec({chosen.module!r}) is None)"
     session.run("python", "-c", find)
     name = framework.partition("-workflow")[0].replace("-", "_")

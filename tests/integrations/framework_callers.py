@@ -1,7 +1,6 @@
 """The code of frameworks that asks a remote reward model, as it is in their packages.
 
-The packages around it need torch, ray and GPUs; this code does not. `nox -s integrations` installs
-them without what they depend on.
+The packages around it need torch, ray and GPUs; this code does not.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ from typing import Any
 from unittest.mock import MagicMock, patch
 
 import numpy as np
+
+from .frameworks import openrlhf_executor
 
 PACKAGES = {"openrlhf": "0.11.2", "llamafactory": "0.9.5", "verl": "0.9.1"}
 
@@ -47,9 +48,7 @@ class OpenRlhfCaller:
     """`SingleTurnAgentExecutor`, whose engine "generates" the answer that it is given."""
 
     def __init__(self, url: str) -> None:
-        with without_packages("openrlhf", ["utils"]):
-            module = import_module("openrlhf.utils.agent")
-        self._executor = module.SingleTurnAgentExecutor(url)
+        self._executor = openrlhf_executor()(url)
 
     async def rollout(self, prompt: str, answer: str) -> dict[str, Any]:
         """Return the finished sample of the executor."""

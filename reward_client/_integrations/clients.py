@@ -45,7 +45,7 @@ class _OfProcess(Generic[T]):
         self._lock = threading.Lock()  # another thread may have held it
 
 
-def _grading(client: ClientT) -> ClientT:
+def grading(client: ClientT) -> ClientT:
     """Return a client that has a reward for a single conversation.
 
     Raises:
@@ -59,11 +59,11 @@ def _grading(client: ClientT) -> ClientT:
     return client
 
 
-client_of = _OfProcess(lambda options: _grading(RewardClient(**cast("Any", options.client))))
+client_of = _OfProcess(lambda options: grading(RewardClient(**cast("Any", options.client))))
 """Return the client of this process for the options. It connects at the first call."""
 
 async_client_of = _OfProcess(
-    lambda options: _grading(AsyncRewardClient(**cast("Any", options.client)))
+    lambda options: grading(AsyncRewardClient(**cast("Any", options.client)))
 )
 """Return the asynchronous client of this process for the options."""
 

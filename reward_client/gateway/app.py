@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from reward_client._client.async_client import AsyncRewardClient
+from reward_client._integrations.clients import grading
 from reward_client._integrations.policy_text import PolicyText
 from reward_client._integrations.reasoning import checked_names
 from reward_client.errors import RewardClientError
@@ -71,11 +72,12 @@ def create_app(
             which is left out of its answers.
 
     Raises:
-        InputError: If the tokenizer cannot be loaded, or a name is none of a tag.
+        InputError: If the tokenizer cannot be loaded, a name is none of a tag, or the client's
+            method only compares responses.
         ImportError: If the tokenizer needs transformers, which is not installed.
     """
     policy = PolicyText(policy_tokenizer, checked_names(strip_reasoning))
-    gateway = _Gateway(client, key, limits, policy)
+    gateway = _Gateway(grading(client), key, limits, policy)
     return Starlette(
         routes=gateway.routes(),
         lifespan=gateway.lifespan,
@@ -226,7 +228,7 @@ class _Gateway:
 
     async def _show_metrics(self, _request: Request) -> Response:
         text = self._metrics.text(
-            self._in_flight.samples, self._client.stats(), ready=self._readiness.has_answered
+            self._in_flight.samples, self._client.stats(), ready=self._readiness.is_ready
         )
         return PlainTextResponse(text, media_type=CONTENT_TYPE)
 

@@ -96,13 +96,18 @@ class Metrics:
         Args:
             samples_in_flight: The number of samples without an outcome.
             stats: The work of the client.
-            ready: True if the reward servers have answered.
+            ready: True once the reward servers have proven to give rewards.
         """
         families = [*self._families(samples_in_flight, ready=ready), *_of_servers(stats)]
         return "".join(line for family in families for line in family)
 
     def _families(self, samples_in_flight: int, *, ready: bool) -> Iterator[Iterator[str]]:
-        yield _family("ready", "gauge", "1 if the reward servers have answered.", [_plain(ready)])
+        yield _family(
+            "ready",
+            "gauge",
+            "1 once the reward servers have given rewards.",
+            [_plain(ready)],
+        )
         yield _family(
             "requests_in_flight",
             "gauge",

@@ -33,6 +33,9 @@ class Readiness:
     Args:
         client: The client.
         patience: The longest wait of a request for servers that have never answered, in seconds.
+
+    Attributes:
+        is_ready: True once the servers have proven to give rewards.
     """
 
     def __init__(self, client: AsyncRewardClient, patience: float) -> None:
@@ -40,11 +43,7 @@ class Readiness:
         self._patience = patience
         self._has_answered = asyncio.Event()
         self._last: RewardClientError | None = None
-
-    @property
-    def has_answered(self) -> bool:
-        """True if the servers have answered once, with or without a reward."""
-        return self._has_answered.is_set()
+        self.is_ready = False
 
     async def watch(self) -> None:
         """Wait until the servers are known. Log what is in the way, if anything is."""
@@ -60,6 +59,7 @@ class Readiness:
                 note(logging.ERROR, "the reward servers give no reward", reason=str(error))
                 await asyncio.sleep(_LOOK)
             else:
+                self.is_ready = True
                 self._has_answered.set()
                 note(logging.INFO, "ready", servers=shown(await self._client.servers()))
                 return
@@ -70,7 +70,7 @@ class Readiness:
         Raises:
             Refusal: If they do not within the patience.
         """
-        if self.has_answered:
+        if self._has_answered.is_set():
             return
         try:
             async with asyncio.timeout(self._patience):

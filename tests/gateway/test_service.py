@@ -13,10 +13,11 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from reward_client import RetryPolicy
+from reward_client import AsyncRewardClient, InputError, RetryPolicy
 from reward_client.gateway import GatewayLimits, create_app
 from reward_client.gateway.contracts import CONTRACTS
 from reward_client.gateway.logs import JsonLines
+from reward_client.methods import Verdict
 from reward_client.testing import Fault, RewardServer
 
 from ..replicas.restarting import free_port
@@ -307,6 +308,13 @@ class TestFaults:
             answer = gateway.post("/score", ROW)
             assert answer.status_code == 503
             assert gateway.http.get("/ready").status_code == 503
+            assert figures(gateway)["ready"] == 0
+
+    def test_a_judge_of_two_has_no_reward_for_one_answer(self) -> None:
+        asks = "{conversation}\nA: {response_a}\nB: {response_b}\nEnd with [[A]] or [[B]]."
+        method = Verdict(r"\[\[([AB])\]\]", asks, values={"A": 1, "B": -1})
+        with pytest.raises(InputError, match="compares two answers"):
+            create_app(AsyncRewardClient("http://127.0.0.1:9", method=method))
 
     def test_nan_from_the_server_is_no_reward(self) -> None:
         with (

@@ -1367,8 +1367,8 @@ PITFALLS: dict[int, Pitfall] = {
         (
             Mutation(
                 "The client raises `InputError` for a value outside of the option's set.",
-                "_client/session.py",
-                '        check_choice("on_error", on_error, get_args(OnError))\n',
+                "_client/sync_client.py",
+                '        check_choice("on_error", on_error, get_args(OnError))  # before the samples are read\n',
                 "",
                 (CLOSED + "test_40_a_value_outside_of_a_closed_set_is_refused",),
             ),
@@ -2995,7 +2995,7 @@ PITFALLS: dict[int, Pitfall] = {
         (
             Mutation(
                 "The row of a failed text holds the text.",
-                "_rows/results.py",
+                "_rows/errors.py",
                 "if isinstance(error, GenerationError) else {}",
                 "if isinstance(error, str) else {}",
                 ("files/test_reasons.py::test_the_text_of_a_judge_without_a_verdict",),
@@ -3047,8 +3047,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "A failure by a fault of the server is raised, and no cache holds it.",
                 "integrations/datasets.py",
-                'outcome.fault == "server"',
-                'outcome.fault == ""',
+                'error.fault == "server"',
+                'error.fault == ""',
                 ("integrations/test_datasets.py::test_77_failures_of_the_server_are_not_cached",),
             ),
         ),

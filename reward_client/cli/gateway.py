@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,6 @@ from reward_client.cli._options import (
     client_of,
     number,
 )
-from reward_client.cli._output import show_error
 from reward_client.cli._scoring import add_scoring_options, add_url_option, scoring_options
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def add_to(commands: Commands) -> None:
 
 def _serve(options: argparse.Namespace) -> None:
     try:
-        from reward_client.gateway.logs import write_lines
+        from reward_client.gateway.logs import note, write_lines
         from reward_client.gateway.server import listening_socket, run
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
@@ -140,7 +140,7 @@ def _serve(options: argparse.Namespace) -> None:
         ) from error
     write_lines(options.log_level)
     if key is None and options.host not in _LOOPBACK:
-        show_error("anybody who reaches this gateway may use it: it has no key. Give --key-file.")
+        note(logging.WARNING, "no key: anybody who reaches the gateway may use it (--key-file)")
     run(app, client, bound, grace=limits.grace)
 
 

@@ -7,6 +7,7 @@ import logging
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -295,6 +296,17 @@ class TestFaults:
                 assert ready.status_code == 200
                 assert ready.json()["servers"][0]["model"] == "sum-judge"
                 assert figures(gateway)["ready"] == 1
+
+    def test_readiness_ends_with_the_server(self) -> None:
+        running = ExitStack()
+        server = running.enter_context(RewardServer())
+        with running, RunningGateway(server.url) as gateway:
+            gateway.post("/score", ROW)
+            assert gateway.http.get("/ready").status_code == 200
+            running.close()
+            wait_for(lambda: gateway.http.get("/ready").status_code == 503)
+            assert gateway.http.get("/ready").json()["reason"]
+            assert gateway.http.get("/health").status_code == 200
 
     def test_a_server_that_never_starts(self) -> None:
         limits = GatewayLimits(patience=0.5)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from reward_client.testing import Fault, RewardServer
 
 from ..files.killing import COMMAND
 from ..gateway.test_service import ROW, wait_for
+from ..replicas.restarting import free_port
 
 PROGRAM = [sys.executable, "-c", COMMAND, "gateway", "--port", "0"]
 
@@ -123,6 +126,38 @@ def test_the_key_of_a_file_comes_before_that_of_the_environment(
         with running("--url", server.url, "--key-file", str(tmp_path / "key")) as gateway:
             assert post(gateway, auth=("any", "of-the-environment")).status_code == 401
             assert post(gateway, auth=("any", "of-the-file")).status_code == 200
+
+
+def test_in_this_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("reward_client", "uvicorn.error"):  # which the command changes for good
+        logger = logging.getLogger(name)
+        for attribute in ("handlers", "propagate", "level"):
+            monkeypatch.setattr(logger, attribute, getattr(logger, attribute))
+    port = free_port()
+    answers: list[httpx.Response] = []
+
+    def ask_and_stop() -> None:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(lambda: is_up(url))
+        answers.append(httpx.post(f"{url}/score", json=ROW, trust_env=False, timeout=60))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with RewardServer() as server, ThreadPoolExecutor() as pool:
+        asking = pool.submit(ask_and_stop)
+        options = ["--url", server.url, "--port", str(port), "--log-level", "warning"]
+        assert cli.main(["gateway", *options, "--head", "ScalarHead()", "--patience", "60"]) == 0
+        asking.result()
+    assert answers[0].json()["error"] is None
+    assert capsys.readouterr().err == ""  # nothing to warn of
+
+
+def is_up(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
 
 
 @pytest.mark.parametrize(

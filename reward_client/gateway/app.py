@@ -66,8 +66,8 @@ def create_app(
         client: The client of the reward servers. Only the caller closes it.
         key: The key that callers have to send; None for no key.
         limits: The bounds.
-        policy_tokenizer: The tokenizer of the policy, as `Retokenizer` takes it. It reads texts in
-            the policy's chat template. None takes texts without a template only.
+        policy_tokenizer: The tokenizer of the policy, as `reward_client.Retokenizer` takes it. It
+            reads texts in the policy's chat template. None takes texts without a template only.
         strip_reasoning: The names of the tags around a policy's reasoning, such as ``"think"``,
             which is left out of its answers.
 

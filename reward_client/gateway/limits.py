@@ -26,7 +26,7 @@ class GatewayLimits(BaseModel):
         max_in_flight: The most samples in flight over all requests. A request that would exceed it
             gets the status 429, with ``Retry-After``.
         patience: The seconds that a request waits for reward servers that have never answered. For
-            servers that are away later, it waits as the client's `RetryPolicy` says.
+            servers that are away later, it waits as the client's `reward_client.RetryPolicy` says.
         grace: The seconds in which requests in flight may end after a signal to stop.
     """
 

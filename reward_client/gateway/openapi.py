@@ -103,7 +103,6 @@ def _fields(schema: Mapping[str, object]) -> list[tuple[str, str]]:
         required = cast("list[str]", choice.get("required", []))
         properties = cast("Mapping[str, Mapping[str, object]]", choice.get("properties", {}))
         for name, field in properties.items():
-            meaning = str(field.get("description", ""))
-            need = "required. " if name in required and len(choices) == 1 else ""
-            rows.setdefault(name, f"{need}{meaning}".strip() or "-")
+            need = "" if name in required or len(choices) > 1 else " Optional."
+            rows.setdefault(name, f"{field['description']}{need}")
     return [*rows.items()]

@@ -156,7 +156,10 @@ VERIFY = Contract(
     request={
         "type": "object",
         "required": ["responses_create_params", "response"],
-        "properties": {"responses_create_params": _OBJECT, "response": _OBJECT},
+        "properties": {
+            "responses_create_params": {**_OBJECT, "description": "The task."},
+            "response": {**_OBJECT, "description": "The rollout, as OpenAI's Responses."},
+        },
     },
     response={
         "type": "object",

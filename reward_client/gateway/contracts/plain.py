@@ -104,12 +104,27 @@ _ROW: Mapping[str, object] = {
         "messages": {**_MESSAGES, "description": "The conversation, which ends with an answer."},
         "prompt": {**_PROMPT, "description": "A text, or the messages before the answer."},
         "response": {**_PROMPT, "description": "The answer to the prompt."},
-        "responses": {"type": "array", "items": _PROMPT, "minItems": 1},
-        "chosen": _PROMPT,
-        "rejected": _PROMPT,
+        "responses": {
+            "type": "array",
+            "items": _PROMPT,
+            "minItems": 1,
+            "description": "Several answers to the prompt.",
+        },
+        "chosen": {**_PROMPT, "description": "The better answer to the prompt."},
+        "rejected": {**_PROMPT, "description": "The worse answer to the prompt."},
         "text": {**_TEXT, "description": "The text after the chat template."},
-        "token_ids": {"type": "array", "items": {"type": "integer"}, "minItems": 1},
-        "steps": {"type": "array", "items": _TEXT, "minItems": 1},
+        "token_ids": {
+            "type": "array",
+            "items": {"type": "integer"},
+            "minItems": 1,
+            "description": "The token IDs of the whole prompt.",
+        },
+        "steps": {
+            "type": "array",
+            "items": _TEXT,
+            "minItems": 1,
+            "description": "The steps of the answer, for a process reward model.",
+        },
     },
 }
 _RESULT: Mapping[str, object] = {
@@ -140,8 +155,13 @@ PLAIN = Contract(
                 "required": ["rows"],
                 "additionalProperties": False,
                 "properties": {
-                    "rows": {"type": "array", "items": _ROW, "minItems": 1},
-                    "form": {"enum": [*FORMS]},
+                    "rows": {
+                        "type": "array",
+                        "items": _ROW,
+                        "minItems": 1,
+                        "description": "Several rows, instead of the fields of one.",
+                    },
+                    "form": {"enum": [*FORMS], "description": "The form of all rows."},
                     "columns": {
                         "description": "The only columns to read: names, or names by the names "
                         "that a form has.",

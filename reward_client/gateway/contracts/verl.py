@@ -143,7 +143,11 @@ CLASSIFY = Contract(
     request={
         "type": "object",
         "required": ["input", "use_activation"],
-        "properties": {"model": _MODEL, "input": _INPUT, "use_activation": {"const": False}},
+        "properties": {
+            "model": _MODEL,
+            "input": _INPUT,
+            "use_activation": {"const": False, "description": "The rewards are raw."},
+        },
     },
     response=_response("probs"),
     example={"model": "reward-model", "input": _TEXT, "use_activation": False},
@@ -161,7 +165,7 @@ EMBEDDINGS = Contract(
         "properties": {
             "model": _MODEL,
             "input": _INPUT,
-            "encoding_format": {"const": "float"},
+            "encoding_format": {"const": "float", "description": "Numbers, and no base64."},
         },
     },
     response=_response("embedding"),

@@ -82,6 +82,7 @@ FRAMEWORKS = {
     ),
     "openrlhf": Framework("openrlhf==0.11.2", ["torch"], "openrlhf"),
     "trl": Framework(None, ["trl==1.16.0"], "trl"),
+    "verifiers": Framework(None, ["verifiers==0.4.0"], "verifiers", is_light=True),
 }
 # A worker for each core. A worker that is done takes tests from the end of another's list, so that
 # those of a module mostly share the servers that its fixtures start. `-- -n0` runs without workers.

@@ -44,6 +44,12 @@ if TYPE_CHECKING:
     import openai
 
 
+async def known_settings(client: AsyncRewardClient) -> Settings:
+    """Return `AsyncRewardClient.settings` as of the last proof of the server, without requests."""
+    session = client._session  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return await session.known_settings()
+
+
 class AsyncRewardClient:
     """An asynchronous client that scores conversations by a reward model on a vLLM server.
 

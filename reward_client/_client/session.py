@@ -331,16 +331,25 @@ class Session:
             pool = (await self._link()).pool
             return tuple(state.profile for state in await pool.states())
 
+    async def known_settings(self) -> Settings:
+        """Return the settings without a look at today's template: it takes no request."""
+        async with self._call():
+            return await self._known_settings(await self._link())
+
+    async def _known_settings(self, link: Link) -> Settings:
+        state, *_ = await link.pool.states()
+        provenance = await link.scorer.provenance(state.provenance)
+        config = self.config
+        return state.settings(provenance, config.on_overlong, config.on_control_tokens)
+
     async def settings(self) -> Settings:
         """Return everything that all rewards depend on."""
         async with self._call():
             link = await self._link()
-            state, *_ = await link.pool.states()
-            provenance = await link.scorer.provenance(state.provenance)
-            config = self.config
-            settings = state.settings(provenance, config.on_overlong, config.on_control_tokens)
+            settings = await self._known_settings(link)
             if settings.prompt_date is None:
                 return settings
+            state, *_ = await link.pool.states()
             day: str | None = today_here()
             digest = settings.template_digest
             if state.rules.server_tokenizes:

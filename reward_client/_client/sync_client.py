@@ -188,6 +188,12 @@ def compares(client: RewardClient | AsyncRewardClient) -> bool:
     return client._session.config.compares  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
+def known_settings(client: RewardClient) -> Settings:
+    """Return `RewardClient.settings` as of the last proof of the server, without requests."""
+    run, session = client._run, client._session  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return run(session.known_settings())
+
+
 def _abandon(core: Core, window: Window[Given, Reward], on_end: Callable[[], None]) -> None:
     """Stop the work of a stream that was forgotten."""
     thread = core.started_thread

@@ -11,7 +11,8 @@ from typing import Any, Generic, TypeVar, cast
 from reward_client._base.results import Reward, Settings
 from reward_client._base.samples import Sample
 from reward_client._client.async_client import AsyncRewardClient
-from reward_client._client.sync_client import RewardClient, compares
+from reward_client._client.async_client import known_settings as known_settings_async
+from reward_client._client.sync_client import RewardClient, compares, known_settings
 from reward_client._integrations.environment import Options
 from reward_client._integrations.outcomes import BatchRewards, Transform, batch_rewards
 from reward_client._integrations.policy_text import PolicyText, Rollout
@@ -126,7 +127,7 @@ def score(
     client.wait_until_ready(timeout=options.patience)
     outcomes = client.score_many(_samples(rollouts), on_error="return")
     rewards = _rewards(options, rollouts, outcomes, transform, began)
-    _model_of(options).check(client.settings())
+    _model_of(options).check(known_settings(client))
     return rewards
 
 
@@ -141,7 +142,7 @@ async def score_async(
     await client.wait_until_ready(timeout=options.patience)
     outcomes = await client.score_many(_samples(rollouts), on_error="return")
     rewards = _rewards(options, rollouts, outcomes, transform, began)
-    _model_of(options).check(await client.settings())
+    _model_of(options).check(await known_settings_async(client))
     return rewards
 
 

@@ -57,7 +57,8 @@ def test_commands_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
                     assert set(extras.split(",")) <= known, command
             case _:
                 assert command[0] in {
-                    *["vllm", "git", "cat", "cd", "mkdir", "export", "python", "source", "inspect"]
+                    *["vllm", "git", "cat", "cd", "mkdir", "export", "python", "source"],
+                    *["inspect", "vf-eval"],
                 }, command
 
 

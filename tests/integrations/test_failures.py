@@ -75,6 +75,21 @@ def test_rewards_are_those_of_a_client(server: RewardServer, run: Score) -> None
     assert batch.metrics()["mean"] == pytest.approx(sum(direct(server.url, ANSWERS)) / 3)
 
 
+def test_a_call_with_one_sample_takes_no_request_for_the_model(run: Score) -> None:
+    """Some frameworks ask for one sample a call, and a template may write today's date."""
+    template = (
+        "{{bos_token}}{% for m in messages %}<|{{m.role}}|>{{ strftime_now('%d %b %Y') }} "
+        "{{m.content}}<|end|>{% endfor %}"
+    )
+    with RewardServer(chat_template=template) as server:
+        given = options(server.url)
+        run(given, rollouts("4"))
+        before = len(server.requests)
+        run(given, rollouts("5"))
+        paths = [request.path for request in server.requests[before:]]
+    assert len(paths) == 2, paths  # the tokens, and the reward
+
+
 def test_no_rows_ask_nobody(run: Score) -> None:
     batch = run(options("http://127.0.0.1:9"), [])
     assert batch.values == []

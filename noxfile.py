@@ -77,7 +77,7 @@ FRAMEWORKS = {
     "lm-eval": Framework(None, ["lm-eval==0.4.13"], "lm_eval", is_light=True),
     "ms-swift": Framework(
         "ms-swift==4.6.0",
-        ["accelerate", "dacite", "json-repair", "modelscope", "peft", "trl==1.16.0"],
+        ["accelerate", "dacite", "json-repair", "modelscope", "peft", "pillow", "trl==1.16.0"],
         "swift",
     ),
     "openrlhf": Framework("openrlhf==0.11.2", ["torch"], "openrlhf"),

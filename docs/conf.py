@@ -45,7 +45,7 @@ nitpick_ignore_regex = [
     ("py:class", r"reward_client\._base\.arrays\.Array"),
     ("py:class", r"reward_client\._rows\.tables\.(ColumnTable|Frame|TableT)"),
     ("py:class", r"reward_client\.evaluation\.(rows\.BenchmarkRow|units\.(Totals|Unit))"),
-    ("py:class", r"datetime"),
+    ("py:class", r"Transform|datetime|reward_client\.integrations\.slime\.SlimeSample"),
     ("py:class", r"reward_client\.recipes\.schema\.(\w+Table|Turn|Digest)"),
 ]
 

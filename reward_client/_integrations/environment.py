@@ -163,6 +163,9 @@ VARIABLES = (
 )
 """The variables, in the order of the documentation."""
 
+_OF_OTHERS = ("gateway_key",)
+"""Options that only a command reads."""
+
 _OWN = ("patience", "policy_tokenizer", "strip_reasoning", "failed")
 _BY_OPTION: Mapping[str, Variable] = {variable.option: variable for variable in VARIABLES}
 _CLIENT = tuple(inspect.signature(RewardClient).parameters)
@@ -230,7 +233,7 @@ def _parsed(variable: Variable, text: str) -> object:
 def _check_spelling(given: Mapping[str, str]) -> None:
     """Refuse variables that nearly have a known name; warn of others."""
     for option in given:
-        if option in _BY_OPTION:
+        if option in _BY_OPTION or option in _OF_OTHERS:
             continue
         usual = SPELLINGS.get(option, "").partition("=")[0]
         near = [usual] if usual in _BY_OPTION else get_close_matches(option, _BY_OPTION, n=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -21,6 +22,7 @@ P = ParamSpec("P")
 
 _REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 """Keys of messages in which frameworks put the reasoning that they have parsed already."""
+_TAG_AT_END = re.compile(r"<([A-Za-z_][\w.-]*)>\s*$")
 _SHOWN_CHARACTERS = 40
 _KNOWN_PROMPTS = 1024
 """A prompt comes again with each answer of its group."""
@@ -237,6 +239,12 @@ class PolicyText:
             if last["content"] == PLACEHOLDER:
                 self._has_read = True
                 return _Opening(turns, text, block, ends_with_space=text == f"{prompt} ")
+        tag = _TAG_AT_END.search(prompt)
+        if block is None and tag is not None:
+            raise TokenizerMismatchError(
+                f"The prompt ends with {tag[0].strip()}, which the chat template of the policy "
+                f'writes for an answer only. Give strip_reasoning="{tag[1]}".'
+            )
         raise failure or TokenizerMismatchError(
             "The prompt does not end where the chat template of the policy begins an answer. "
             "Apply the template with add_generation_prompt=True."

@@ -25,6 +25,7 @@ from reward_client.errors import InputError, RewardTimeoutError, ServerUnreachab
 
 _LONGEST = 5.0
 """Seconds until the server is ready, and then for the sample: 10 of the 15 that AReaL allows."""
+_REWARD_FN = f"{__name__}.reward_fn"
 
 
 def reward_fn(
@@ -104,8 +105,11 @@ def _workflow() -> type:
     class RewardWorkflow(base):  # type: ignore[misc, valid-type]  # AReaL may be missing
         """AReaL's ``RLVRWorkflow`` with the rewards of a server, for which it waits.
 
-        Its ``reward_fn`` is not used.
+        Its ``reward_fn`` is not called.
         """
+
+        def __init__(self, reward_fn: Any = _REWARD_FN, *args: Any, **options: Any) -> None:
+            super().__init__(reward_fn, *args, **options)
 
         async def _compute_rewards(
             self, resp: Any, prompt_str: str, task_data: Mapping[str, object]

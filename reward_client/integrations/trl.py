@@ -30,8 +30,8 @@ class RewardFunction:
         base_url: The server's URL, or those of replicas; by default the environment variable
             ``REWARD_CLIENT_BASE_URL``.
         name: The name in TRL's metrics.
-        transform: Makes a number of a `Reward`; by default its value.
-        **options: The options of `RewardClient`, except ``transport``; ``patience``,
+        transform: Makes a number of a `reward_client.Reward`; by default its value.
+        **options: The options of `reward_client.RewardClient`, except ``transport``; ``patience``,
             ``policy_tokenizer``, ``strip_reasoning`` and ``failed``. Those that are not given come
             from the environment.
 

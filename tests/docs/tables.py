@@ -17,6 +17,7 @@ from runpy import run_path
 from typing import Any, NamedTuple, get_args
 
 from reward_client import errors
+from reward_client._integrations.environment import VARIABLES
 from reward_client._protocols.vllm import ScoringRequest, versions
 from reward_client._protocols.vllm.gateways import GATEWAYS
 from reward_client._transport.network_errors import NETWORK_ERROR_RULES
@@ -288,6 +289,11 @@ def _benchmarks() -> Iterable[tuple[str, ...]]:
         yield f"`{each.name}`", each.home, each.needs, each.rule, each.paper
 
 
+def _variables() -> Iterator[tuple[str, ...]]:
+    for each in VARIABLES:
+        yield f"`{each.name}`", each.meaning, f"`{each.example}`"
+
+
 TABLES: dict[str, Table | Listing] = {
     "statuses": Table(
         DOCS / "reference/errors.md", "| Status | Error | Retried | Reason |", _statuses
@@ -335,6 +341,9 @@ TABLES: dict[str, Table | Listing] = {
         DOCS / "how-to/evaluate.md",
         "| Benchmark | File | Columns | Score | Paper |",
         _benchmarks,
+    ),
+    "variables": Table(
+        DOCS / "reference/environment.md", "| Variable | Meaning | Example |", _variables
     ),
     "injected faults": Table(DOCS / "how-to/testing.md", "| Fault | Effect |", _injected),
     "pitfalls": Listing(DOCS / "explanation/pitfalls.md", "pitfalls", _pitfalls),

@@ -58,7 +58,7 @@ def test_commands_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
             case _:
                 assert command[0] in {
                     *["vllm", "git", "cat", "cd", "mkdir", "export", "python", "source"],
-                    *["inspect", "vf-eval"],
+                    *["inspect", "swift", "vf-eval"],
                 }, command
 
 

@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,6 +82,16 @@ def test_waiting_longer_than_areal_does_is_refused(
         reward_fn(PROMPT, "4", [1], [2], messages=CHAT[:1])
 
 
+def test_81_no_error_is_a_time_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REWARD_CLIENT_BASE_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("REWARD_CLIENT_PATIENCE", "0.5")
+    with pytest.raises(ServerUnreachableError) as raised:
+        reward_fn(PROMPT, "4", [1], [2], messages=CHAT[:1])
+    assert not isinstance(raised.value, TimeoutError)
+
+
 @needs_areal
 def test_areals_wrapper_gets_the_direct_reward(expected: float) -> None:
     from .frameworks import areal_module
@@ -110,53 +119,66 @@ def test_a_dead_server_is_no_zero_of_areals_wrapper(monkeypatch: pytest.MonkeyPa
         asyncio.run(wrapper(PROMPT, "4", [1], [2], messages=CHAT[:1]))
 
 
-def workflow() -> Any:
+class Engine:
+    """In the place of AReaL's inference engine: writes one text."""
+
+    def __init__(self, text: str) -> None:
+        self.ids = tokenizer("chatml").encode(text, add_special_tokens=False)
+
+    async def agenerate(self, request: Any) -> Any:
+        from .frameworks import areal_module
+
+        return areal_module("areal.api.io_struct").ModelResponse(
+            input_tokens=request.input_ids,
+            output_tokens=self.ids,
+            output_logprobs=[0.0] * len(self.ids),
+            output_versions=[0] * len(self.ids),
+            stop_reason="stop",
+        )
+
+
+@pytest.fixture
+def episode() -> Any:
+    """Runs an episode of AReaL's workflow with ours in its place, and returns the reward."""
     from .frameworks import areal_module
 
-    areal_module("areal.workflow.rlvr")
+    base = areal_module("areal.workflow.rlvr").RLVRWorkflow
     from reward_client.integrations.areal import RewardWorkflow
 
-    made = RewardWorkflow.__new__(RewardWorkflow)  # its own init needs a whole configuration
-    made.tokenizer = tokenizer("chatml")
-    return made
+    assert issubclass(RewardWorkflow, base)
+    settings = areal_module("areal.api.cli_args").GenerationHyperparameters(max_new_tokens=8)
+    made = RewardWorkflow(gconfig=settings, tokenizer=tokenizer("chatml"))
 
+    def run(text: str) -> float:
+        result = asyncio.run(made.arun_episode(Engine(text), {"messages": CHAT[:1]}))
+        return float(result["rewards"])
 
-def response(text: str) -> Any:
-    return SimpleNamespace(
-        output_tokens=tokenizer("chatml").encode(text, add_special_tokens=False),
-        input_tokens=[1],
-    )
-
-
-@needs_torch
-def test_the_workflow_asks_for_the_reward_itself(expected: float) -> None:
-    from .frameworks import areal_module
-
-    made = workflow()
-    assert isinstance(made, areal_module("areal.workflow.rlvr").RLVRWorkflow)
-    row = {"messages": CHAT[:1]}
-    found = asyncio.run(made._compute_rewards(response(f"4{END}"), PROMPT, row))
-    assert found == pytest.approx(expected)
-    with pytest.raises(PromptTooLongError):
-        asyncio.run(made._compute_rewards(response(LONG), PROMPT, row))
+    return run
 
 
 @needs_torch
-def test_the_workflow_waits_for_a_restart(server: RewardServer, expected: float) -> None:
-    made, port = workflow(), port_of(server)
-    row = {"messages": CHAT[:1]}
-    asyncio.run(made._compute_rewards(response("4"), PROMPT, row))
+def test_an_episode_of_the_workflow(episode: Any, expected: float) -> None:
+    assert episode(f"4{END}") == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(PromptTooLongError):  # which rejects the episode
+        episode(LONG)
+
+
+@needs_torch
+def test_the_workflow_waits_for_a_restart(
+    server: RewardServer, episode: Any, expected: float
+) -> None:
+    port = port_of(server)
+    assert episode("4") == pytest.approx(expected, abs=1e-6)
     server.__exit__(None, None, None)
     again = RewardServer(port=port)
     timer = threading.Timer(1, again.__enter__)
     timer.start()
     try:
-        found = asyncio.run(made._compute_rewards(response("4"), PROMPT, row))
+        assert episode("4") == pytest.approx(expected, abs=1e-6)
     finally:
         timer.join()
         again.__exit__(None, None, None)
         server.__enter__()
-    assert found == pytest.approx(expected)
 
 
 def test_no_other_name() -> None:

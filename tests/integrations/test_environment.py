@@ -103,7 +103,7 @@ def test_each_example_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("STRIP_REASONINGS", "STRIP_REASONING"),
     ],
 )
-def test_a_misspelt_variable_is_an_error(
+def test_84_a_misspelt_variable_is_an_error(
     name: str, right: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PREFIX + name, "x")

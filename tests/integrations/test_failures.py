@@ -128,7 +128,7 @@ def test_a_dead_server_is_one_clear_error(run: Score) -> None:
         run(options(f"http://127.0.0.1:{free_port()}", patience=0.5), rollouts(*ANSWERS))
 
 
-def test_a_fault_of_the_server_raises_after_the_patience(server: RewardServer, run: Score) -> None:
+def test_81_a_fault_of_the_server_raises(server: RewardServer, run: Score) -> None:
     given = options(server.url, patience=1)
     run(given, rollouts("4"))
     server.inject(Fault.status(500), path="/pooling", times=10**6)
@@ -167,7 +167,7 @@ def test_a_restart_costs_time_only(run: Score) -> None:
 
 
 @pytest.mark.parametrize("change", [{"values": lambda ids: 1.0}, {"model_name": "other"}])
-def test_another_model_behind_the_url_stops_the_run(
+def test_83_another_model_behind_the_url_stops_the_run(
     change: Any, run: Score, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "_INTERVAL", 0)  # a proof at the end of each call

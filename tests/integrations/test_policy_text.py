@@ -79,7 +79,7 @@ def test_end_tokens_of_any_policy_are_no_part_of_an_answer(end: str) -> None:
 
 
 @pytest.mark.parametrize("family", ["chatml", "headers", "brackets"])
-def test_a_prompt_in_a_template_is_not_taken_for_the_users_words(family: str) -> None:
+def test_82_a_prompt_in_a_template_is_not_taken_for_the_users_words(family: str) -> None:
     (rollout,) = PolicyText(None).answered([prompt_of(family)], ["4"])
     assert "Give policy_tokenizer=" in str(error_of(rollout))
 
@@ -142,7 +142,7 @@ def test_texts_in_the_policys_template(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", ["chatml", "headers", "turns"])
-def test_turns_that_the_policy_invents_are_no_turns(family: str) -> None:
+def test_82_turns_that_the_policy_invents_are_no_turns(family: str) -> None:
     invented = rendered(family, chat("hello .", "4", "and", "5"))
     prompt = prompt_of(family)
     texts = PolicyText(tokenizer(family))
@@ -189,6 +189,13 @@ def test_a_template_that_opens_the_block_of_reasoning(template: str) -> None:
     closed, cut = texts.answered([CHAT[:1]] * 2, [CHAT[1:], "2 and 2</think>\n\n4"])
     assert "<think> does not end" in str(error_of(closed))
     assert messages_of(cut) == CHAT
+
+
+def test_a_block_that_nobody_strips() -> None:
+    own = thinking(DROPPING)
+    prompt = own.apply_chat_template(CHAT[:1], tokenize=False, add_generation_prompt=True)
+    with pytest.raises(TokenizerMismatchError, match='Give strip_reasoning="think"'):
+        PolicyText(own).answered([prompt], ["2 and 2</think>4"])
 
 
 def test_a_block_that_the_template_closes() -> None:

@@ -48,7 +48,7 @@ def test_what_is_left(answer: str, opened: str | None, kept: str) -> None:
         ("a</think>4</think>5", None, "</think> ends a block that has ended"),
     ],
 )
-def test_what_is_no_answer(answer: str, opened: str | None, says: str) -> None:
+def test_82_what_is_no_answer(answer: str, opened: str | None, says: str) -> None:
     with pytest.raises(InputError, match=says) as raised:
         without_reasoning(answer, THINK, opened)
     assert raised.value.fault == "sample"

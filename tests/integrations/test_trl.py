@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,7 +26,7 @@ from reward_client.testing import RewardServer
 
 from ..replicas.restarting import free_port, serve
 from ..tokenization.test_retokenizer import CHAT, rendered, tokenizer
-from .conftest import port_of
+from .conftest import blocks_of, port_of
 
 needs_trl = pytest.mark.skipif(find_spec("trl") is None, reason="nox -s integrations installs it")
 # Of other libraries, which say them on import and in their training loops.
@@ -123,6 +124,21 @@ def test_real_steps_train_on_the_direct_rewards(
         done.metrics["reward_client/mean"]
     )
     assert done.weights_moved
+
+
+@needs_trl
+def test_the_page_trains(server: RewardServer, tmp_path: Path) -> None:
+    from .trl_steps import arguments, policy, questions
+
+    (block,) = blocks_of("trainers.md", "TRL", server.url)
+    given = {
+        "model": deepcopy(policy()),
+        "arguments": arguments(str(tmp_path), 1),
+        "dataset": questions(),
+        "tokenizer": tokenizer("chatml"),
+    }
+    exec(block, given)
+    assert given["trainer"].state.log_history[0]["reward_client/failed"] == 0
 
 
 @needs_trl

@@ -61,45 +61,51 @@ def policy() -> Any:
     )
 
 
-def train(
-    algorithm: str, functions: Any, *, conversational: bool = True, steps: int = 2, **options: Any
-) -> Steps:
+def questions(*, conversational: bool = True) -> Any:
+    from datasets import Dataset
+
+    return Dataset.from_list(
+        [
+            {"prompt": [{"role": "user", "content": text}] if conversational else text, "id": index}
+            for index, text in enumerate(QUESTIONS)
+        ]
+    )
+
+
+def arguments(folder: str, steps: int) -> dict[str, Any]:
+    return {
+        "output_dir": folder,
+        "use_cpu": True,
+        "beta": 0.0,  # without a reference model
+        "bf16": False,
+        "max_steps": steps,
+        "per_device_train_batch_size": 2 * GENERATIONS,
+        "num_generations": GENERATIONS,
+        "max_completion_length": 8,
+        "learning_rate": 0.01,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        "seed": 1,
+    }
+
+
+def train(algorithm: str, functions: Any, *, conversational: bool = True, steps: int = 2) -> Steps:
     """Trains the policy on the questions by GRPO or RLOO."""
     from copy import deepcopy
 
     import torch
     import trl
-    from datasets import Dataset
 
-    rows = [
-        {"prompt": [{"role": "user", "content": text}] if conversational else text, "id": index}
-        for index, text in enumerate(QUESTIONS)
-    ]
     model = deepcopy(policy())
     before = [weight.clone() for weight in model.parameters()]
     with TemporaryDirectory() as folder:
-        config = getattr(trl, f"{algorithm}Config")(
-            output_dir=folder,
-            use_cpu=True,
-            beta=0.0,  # without a reference model
-            bf16=False,
-            max_steps=steps,
-            per_device_train_batch_size=2 * GENERATIONS,
-            num_generations=GENERATIONS,
-            max_completion_length=8,
-            learning_rate=0.01,
-            logging_steps=1,
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-            seed=1,
-            **options,
-        )
         trainer = getattr(trl, f"{algorithm}Trainer")(
             model=model,
             reward_funcs=functions,
-            args=config,
-            train_dataset=Dataset.from_list(rows),
+            args=getattr(trl, f"{algorithm}Config")(**arguments(folder, steps)),
+            train_dataset=questions(conversational=conversational),
             processing_class=tokenizer("chatml"),
         )
         trainer.train()

@@ -97,6 +97,8 @@ INPUT = "integration/pitfalls/test_input.py::"
 READABLE = "_protocols/vllm/messages.py"
 SHOWN_PARTS = "_tokenization/shown_parts.py"
 CONTROL_TOKENS = "_tokenization/control_tokens.py"
+INTEGRATED = "integrations/test_failures.py::"
+POLICY_TEXT = "integrations/test_policy_text.py::"
 
 PITFALLS: dict[int, Pitfall] = {
     1: Pitfall(
@@ -3103,6 +3105,80 @@ PITFALLS: dict[int, Pitfall] = {
 """,
                 "    return printable(text)\n",
                 ("report/test_page.py::test_80_texts_stay_texts",),
+            ),
+        ),
+    ),
+    81: Pitfall(
+        "In training, a number that trains stands for a reward that a fault of the server leaves out",
+        (
+            Mutation(
+                "The integrations wait for the server, and then raise its error.",
+                "_integrations/outcomes.py",
+                "    _raise_faults_of_the_server(errors)\n",
+                "",
+                (INTEGRATED + "test_81_a_fault_of_the_server_raises",),
+            ),
+            Mutation(
+                "AReaL gets no `TimeoutError`, of which it makes 0.",
+                "integrations/areal.py",
+                "    except RewardTimeoutError as error:\n",
+                "    except ZeroDivisionError as error:\n",
+                ("integrations/test_areal.py::test_81_no_error_is_a_time_out",),
+            ),
+        ),
+        "AReaL gives 0 for a reward that waits longer than 15 s for a free process. "
+        "`RewardWorkflow` needs none.",
+    ),
+    82: Pitfall(
+        "A policy's chat template, turns that it invents or its reasoning are scored as the words "
+        "of an answer",
+        (
+            Mutation(
+                "A prompt with control tokens is refused without the tokenizer of the policy.",
+                "_integrations/policy_text.py",
+                "    if token is not None:\n",
+                "    if token == 0:\n",
+                (POLICY_TEXT + "test_82_a_prompt_in_a_template_is_not_taken_for_the_users_words",),
+            ),
+            Mutation(
+                "An answer with further turns is an error.",
+                "_integrations/policy_text.py",
+                "        if [*conversation.messages[:-1]] != [*opening.messages]:\n",
+                "        if not conversation.messages:\n",
+                (POLICY_TEXT + "test_82_turns_that_the_policy_invents_are_no_turns",),
+            ),
+            Mutation(
+                "Reasoning that does not end is an error.",
+                "_integrations/reasoning.py",
+                "    if inside is not None:\n",
+                "    if inside == 0:\n",
+                ("integrations/test_reasoning.py::test_82_what_is_no_answer",),
+            ),
+        ),
+        "Messages do not show if the chat template opens the reasoning. `policy_tokenizer=` does.",
+    ),
+    83: Pitfall(
+        "The scale of the rewards changes within a training run, since another model answers",
+        (
+            Mutation(
+                "An integration compares the model of each batch with that of its first one.",
+                "_integrations/clients.py",
+                "_model_of(options).check(known_settings(client))",
+                "known_settings(client)",
+                (INTEGRATED + "test_83_another_model_behind_the_url_stops_the_run",),
+            ),
+        ),
+        "Each process compares for itself.",
+    ),
+    84: Pitfall(
+        "A misspelt variable of the environment leaves an option as it is by default",
+        (
+            Mutation(
+                "An integration refuses a variable that nearly has the name of an option.",
+                "_integrations/environment.py",
+                "    _check_spelling(given)\n",
+                "",
+                ("integrations/test_environment.py::test_84_a_misspelt_variable_is_an_error",),
             ),
         ),
     ),

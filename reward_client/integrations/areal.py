@@ -109,7 +109,7 @@ def _workflow() -> type:
         """
 
         def __init__(self, reward_fn: Any = _REWARD_FN, *args: Any, **options: Any) -> None:
-            super().__init__(reward_fn, *args, **options)
+            super().__init__(reward_fn, *args, **options)  # pyright: ignore[reportUnknownMemberType]
 
         async def _compute_rewards(
             self, resp: Any, prompt_str: str, task_data: Mapping[str, object]

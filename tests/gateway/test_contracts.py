@@ -200,6 +200,24 @@ class TestPolicyText:
         body = {"prompt": [QUESTION], "response": "88", "label": None}
         assert gateway.post("/remote_rm", body).json() == rewards[0]
 
+    def test_large_bodies(self, reading_gateway: RunningGateway, rewards: list[float]) -> None:
+        """A body that takes long to read is read beside other requests."""
+        count = 1000
+        queries = [WHOLE.replace("88", ANSWERS[number % 2]) for number in range(count)]
+        body = {"query": queries, "prompts": [PROMPT] * count, "labels": [None] * count}
+        assert len(json.dumps(body)) > 2**16
+        answer = reading_gateway.post("/get_reward", body)
+        assert answer.json()["rewards"] == rewards[:2] * (count // 2)
+
+    def test_the_tokenizer_of_another_policy(self, server: RewardServer) -> None:
+        opened = "<|im_start|>user\nWhat is 45 + 43?<|im_end|>\n<|im_start|>assistant\n"
+        tokenizer = str(server.checkpoint)
+        with RunningGateway(server.url, policy_tokenizer=tokenizer) as gateway:
+            body = {"query": [f"{opened}88<|im_end|>"], "prompts": [opened], "labels": [None]}
+            answer = gateway.post("/get_reward", body)
+            assert answer.status_code == 422
+            assert "chat template" in answer.json()["detail"]
+
     def test_reasoning_is_left_out_by_name(
         self, server: RewardServer, rewards: list[float], caplog: pytest.LogCaptureFixture
     ) -> None:

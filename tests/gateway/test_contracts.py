@@ -118,6 +118,13 @@ class TestVerl:
         assert answer.json()["data"][-1]["probs"][-1] == rewards[0]
         assert answer.json()["usage"]["prompt_tokens"] == 17
 
+    def test_a_local_tokenizer(self, server: RewardServer, rewards: list[float]) -> None:
+        client = {"tokenizer": str(server.checkpoint)}
+        with RunningGateway(server.url, client=client) as gateway:
+            text = WHOLE.removeprefix("<|bos|>")
+            answer = gateway.post("/classify", {"input": text, "use_activation": False})
+            assert answer.json()["data"][0]["probs"] == rewards[:1]
+
     def test_embeddings(self, gateway: RunningGateway, rewards: list[float]) -> None:
         body = {"model": "/models/judge", "input": WHOLE.removeprefix("<|bos|>")}
         answer = gateway.post("/v1/embeddings", body)

@@ -81,6 +81,7 @@ FRAMEWORKS = {
         "swift",
     ),
     "openrlhf": Framework("openrlhf==0.11.2", ["torch"], "openrlhf"),
+    "ray": Framework(None, ["ray[data]==2.60.0"], "ray", is_light=True),
     "trl": Framework(None, ["trl==1.16.0"], "trl"),
     "verifiers": Framework(None, ["verifiers==0.4.0"], "verifiers", is_light=True),
 }

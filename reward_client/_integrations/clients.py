@@ -14,7 +14,12 @@ from reward_client._client.async_client import AsyncRewardClient
 from reward_client._client.async_client import known_settings as known_settings_async
 from reward_client._client.sync_client import RewardClient, compares, known_settings
 from reward_client._integrations.environment import Options
-from reward_client._integrations.outcomes import BatchRewards, Transform, batch_rewards
+from reward_client._integrations.outcomes import (
+    BatchRewards,
+    Transform,
+    batch_rewards,
+    raise_faults_of_the_server,
+)
 from reward_client._integrations.policy_text import PolicyText, Rollout
 from reward_client.errors import InputError, ModelChangedError, RewardClientError
 from reward_client.files.settings import difference
@@ -90,18 +95,27 @@ class _SameModel:
         Raises:
             ModelChangedError: If it is another one.
         """
-        first = self._first = self._first or settings
-        if settings is first:
-            return
-        kept = {name: getattr(first, name) for name in _MAY_CHANGE}
-        if first.prompt_date is not None:
-            kept["template_digest"] = first.template_digest
-        changed = difference(first, settings.model_copy(update=kept))
-        if changed is not None:
-            raise ModelChangedError(
-                f"Another model answers than at the first batch of this run: {changed}. Serve the "
-                "model of the start, or begin another run."
-            )
+        self._first = self._first or settings
+        refuse_other_model(self._first, settings)
+
+
+def refuse_other_model(first: Settings, settings: Settings) -> None:
+    """Compare the model that answers with that of the first batch of a run.
+
+    Raises:
+        ModelChangedError: If it is another one.
+    """
+    if settings is first:
+        return
+    kept = {name: getattr(first, name) for name in _MAY_CHANGE}
+    if first.prompt_date is not None:
+        kept["template_digest"] = first.template_digest
+    changed = difference(first, settings.model_copy(update=kept))
+    if changed is not None:
+        raise ModelChangedError(
+            f"Another model answers than at the first batch of this run: {changed}. Serve the "
+            "model of the start, or begin another run."
+        )
 
 
 _model_of = _OfProcess(lambda _: _SameModel())
@@ -144,6 +158,25 @@ async def score_async(
     rewards = _rewards(options, rollouts, outcomes, transform, began)
     _model_of(options).check(await known_settings_async(client))
     return rewards
+
+
+async def outcomes_async(
+    options: Options, samples: Sequence[Sample]
+) -> tuple[list[Reward | RewardClientError], Settings]:
+    """Score samples as `score` does.
+
+    Returns:
+        The reward of each sample, or the error that is its own fault; and the settings.
+    """
+    client = async_client_of(options)
+    await client.wait_until_ready(timeout=options.patience)
+    outcomes = await client.score_many(samples, on_error="return")
+    raise_faults_of_the_server(
+        [each if isinstance(each, RewardClientError) else None for each in outcomes]
+    )
+    settings = await client.settings()
+    _model_of(options).check(settings)
+    return outcomes, settings
 
 
 def _samples(rollouts: Sequence[Rollout]) -> list[Sample]:

@@ -171,20 +171,27 @@ _BY_OPTION: Mapping[str, Variable] = {variable.option: variable for variable in 
 _CLIENT = tuple(inspect.signature(RewardClient).parameters)
 
 
-def options_of(name: str, given: Mapping[str, object], base_url: BaseUrl | None = None) -> Options:
+def options_of(
+    name: str,
+    given: Mapping[str, object],
+    base_url: BaseUrl | None = None,
+    *,
+    without: Sequence[str] = (),
+) -> Options:
     """Return the options that are given, and those of the environment in place of the others.
 
     Args:
         name: The name of the integration, for errors.
         given: The options by argument, see `IntegrationOptions`.
         base_url: The servers; None for those of the environment.
+        without: The names of options that the integration does not have.
 
     Raises:
         InputError: If a value is invalid, or a variable has the name of none, but nearly.
         TypeError: If there is no option of a name. The message names the right one.
     """
     known = [each for each in _CLIENT if each != "transport"]
-    refuse_unknown(name, given, [*known, *_OWN])
+    refuse_unknown(name, given, [each for each in (*known, *_OWN) if each not in without])
     options = {**from_environment(), **given}
     if base_url is not None:
         options["base_url"] = base_url

@@ -82,7 +82,7 @@ def batch_rewards(
             ``transform`` returns no finite number.
     """
     errors = [each if isinstance(each, RewardClientError) else None for each in outcomes]
-    _raise_faults_of_the_server(errors)
+    raise_faults_of_the_server(errors)
     _warn_if_all_failed(errors)
     numbers: list[float | None]
     if transform is None:
@@ -100,7 +100,12 @@ def batch_rewards(
     )
 
 
-def _raise_faults_of_the_server(errors: Sequence[RewardClientError | None]) -> None:
+def raise_faults_of_the_server(errors: Sequence[RewardClientError | None]) -> None:
+    """Raise the first error that is no fault of a sample, if there is one.
+
+    Raises:
+        RewardClientError: The error.
+    """
     faults = [error for error in errors if error is not None and error.fault == "server"]
     if not faults:
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from reward_client._base.options import BASE_URL_VARIABLE
 from reward_client._client.from_text import head_of, method_of
@@ -59,15 +59,22 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def open_scoring_client(options: argparse.Namespace) -> Generator[RewardClient]:
+def open_scoring_client(
+    options: argparse.Namespace, **more: Unpack[FurtherOptions]
+) -> Generator[RewardClient]:
     """Open the client that the options describe, once its server is ready.
+
+    Args:
+        options: The parsed options.
+        more: Further options of the client.
 
     Raises:
         OptionError: If an option is invalid.
         ImportError: If an option needs a library that is not installed.
         RewardClientError: If the server is not ready in time.
     """
-    with open_client(options.url, options, **scoring_options(options)) as client:
+    chosen: FurtherOptions = {**scoring_options(options), **more}
+    with open_client(options.url, options, **chosen) as client:
         if options.wait > 0:
             client.wait_until_ready(timeout=options.wait)
         yield client

@@ -7,7 +7,7 @@ from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
-from reward_client import InputError, ServerUnreachableError
+from reward_client import InputError, RetryPolicy, ServerUnreachableError
 from reward_client._rows.forms import FORMS
 from reward_client.cli._histogram import bars
 from reward_client.cli._option_names import in_options
@@ -94,10 +94,18 @@ def add_to(commands: Commands) -> None:
         type=Path,
         help="write a page of HTML on the results afterwards, as `reward-client report` does",
     )
+    parser.add_argument(
+        "--ray",
+        action="store_true",
+        help="score on all machines of a Ray cluster (extra `ray`), that of RAY_ADDRESS or a local "
+        "one; OUT is then a folder, with a Parquet file for each one of IN",
+    )
     parser.set_defaults(run=_score)
 
 
 def _score(options: argparse.Namespace) -> int:
+    if options.ray:
+        return _score_by_ray(options)
     is_pipe = options.output == _PIPE
     if is_pipe and options.retry_failed:
         raise OptionError("Cannot retry rows: stdout keeps no results. Name a file as output.")
@@ -124,6 +132,41 @@ def _score(options: argparse.Namespace) -> int:
         show("Add --retry-failed to score rows again that failed by a fault of the server.")
     if options.report is not None and summary.rows:
         write_page(Path(options.output), options.report, options.by)
+    return _SOME_FAILED if summary.failed else 0
+
+
+def _score_by_ray(options: argparse.Namespace) -> int:
+    for name, is_given in (
+        ("a pipe", _PIPE in (*options.input, options.output)),
+        ("--by", options.by is not None),
+        ("--report", options.report is not None),
+    ):
+        if is_given:
+            raise OptionError(
+                f"Cannot use {name} with --ray: machines share files, and each counts its own. "
+                "Score files into a folder, and run `reward-client report` on its files."
+            )
+    from reward_client._integrations.environment import PATIENCE
+    from reward_client.integrations.ray import score_files
+
+    with open_scoring_client(options, retry=RetryPolicy(budget=PATIENCE)) as client:
+        try:
+            summary = score_files(
+                client,
+                options.input,
+                options.output,
+                form=options.form,
+                columns=options.columns,
+                retry_failed=options.retry_failed,
+            )
+        except InputError as error:
+            raise OptionError(error) from error
+        except (KeyboardInterrupt, ServerUnreachableError):
+            show_error("stopped; run the same command to resume.")
+            raise
+    show(in_options(summary, options))
+    if summary.can_retry and not options.retry_failed:
+        show("Add --retry-failed to score rows again that failed by a fault of the server.")
     return _SOME_FAILED if summary.failed else 0
 
 

@@ -36,6 +36,25 @@ def added_types(
             yield result
 
     names = added_names(seen())
+    return column_types(names, layout.lists, objectives, errors, arrow), layout
+
+
+def column_types(
+    names: Iterable[str],
+    lists: Mapping[str | None, bool],
+    objectives: Iterable[str],
+    errors: Iterable[str],
+    arrow: Any,
+) -> dict[str, Any]:
+    """Return the types of added columns.
+
+    Args:
+        names: The names of the columns.
+        lists: The sides of the rewards, as `OneLayout` has them.
+        objectives: The names of the objectives.
+        errors: The names of the parts of an error.
+        arrow: The module pyarrow.
+    """
     number, integer, text = arrow.float64(), arrow.int64(), arrow.string()
     step = {"value": number, "logits": arrow.list_(number), "start": integer, "end": integer}
     error = arrow.struct([(name, text) for name in errors])
@@ -52,12 +71,11 @@ def added_types(
     whole = {"form": text, "comparisons": arrow.list_(arrow.struct([*comparison.items()]))}
 
     def laid(leaf: Any) -> Any:
-        lists = layout.lists or {None: False}
-        sides = {name: arrow.list_(leaf) if is_list else leaf for name, is_list in lists.items()}
+        each = lists or {None: False}
+        sides = {name: arrow.list_(leaf) if is_list else leaf for name, is_list in each.items()}
         return sides[None] if None in sides else arrow.struct([*sides.items()])
 
-    types = {name: whole[name] if name in whole else laid(leaves[name]) for name in names}
-    return types, layout
+    return {name: whole[name] if name in whole else laid(leaves[name]) for name in names}
 
 
 def _failures(result: Mapping[str, object]) -> list[object]:

@@ -80,10 +80,12 @@ FRAMEWORKS = {
         ["accelerate", "dacite", "json-repair", "modelscope", "peft", "pillow", "trl==1.16.0"],
         "swift",
     ),
+    "nemo-rl": Framework(None, ["torch"], "torch"),
     "openrlhf": Framework("openrlhf==0.11.2", ["torch"], "openrlhf"),
     "ray": Framework(None, ["ray[data]==2.60.0"], "ray", is_light=True),
     "trl": Framework(None, ["trl==1.16.0"], "trl"),
     "verifiers": Framework(None, ["verifiers==0.4.0"], "verifiers", is_light=True),
+    "verl": Framework(None, [VERL, *VERL_NEEDS], "ray"),
 }
 # A worker for each core. A worker that is done takes tests from the end of another's list, so that
 # those of a module mostly share the servers that its fixtures start. `-- -n0` runs without workers.

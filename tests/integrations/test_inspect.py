@@ -234,7 +234,9 @@ def test_the_examples_of_the_page(
     (command,) = blocks_of(*page, language="bash")
     _, *words = shlex.split(command.replace("LOG", file.name))
     more = ["--action", "append", "--overwrite"]
-    subprocess.run([sys.executable, "-m", "inspect_ai", *words, *more], check=True)
+    # In another folder than the sources, which inspect-ai does not take for an installed package.
+    command_line = [sys.executable, "-m", "inspect_ai", *words, *more]
+    subprocess.run(command_line, check=True, cwd=tmp_path)
     (sample,) = read_eval_log(file).samples or []
     scores = sample.scores or {}
     assert len(scores) == 2, scores

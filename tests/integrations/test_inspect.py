@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import shlex
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,11 @@ ANSWERS = ("4", "5", "6")
 
 
 @pytest.fixture(autouse=True)
-def _display(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _display(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("INSPECT_DISPLAY", "none")
     monkeypatch.setenv("INSPECT_LOG_DIR", str(tmp_path))
+    yield
+    gc.collect()  # inspect-ai's streams warn here, and not after the last test, as an error
 
 
 def evaluated(scorer: Any, answers: Sequence[Any] = ANSWERS, **options: Any) -> Any:

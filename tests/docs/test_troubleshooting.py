@@ -21,7 +21,7 @@ SAMPLE = [
 ]
 ERROR_NAME = re.compile(r"`(\w+Error)`")
 BUILTINS = {"TypeError", "ValueError", "RuntimeError", "TimeoutError", "ValidationError"}
-OF_VLLM = {"NotFoundError"}
+OF_OTHERS = {"NotFoundError", "TaskError"}
 
 
 class Symptom(NamedTuple):
@@ -105,4 +105,4 @@ def test_every_entry_has_a_cause_and_a_cure() -> None:
 @pytest.mark.parametrize("page", pages.PAGES, ids=pages.name)
 def test_errors_that_pages_name_exist(page: object) -> None:
     named = set(ERROR_NAME.findall(pages.text(page)))  # type: ignore[arg-type]
-    assert named <= {*reward_client.__all__, *BUILTINS, *OF_VLLM}
+    assert named <= {*reward_client.__all__, *BUILTINS, *OF_OTHERS}

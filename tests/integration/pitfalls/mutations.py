@@ -3114,7 +3114,7 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The integrations wait for the server, and then raise its error.",
                 "_integrations/outcomes.py",
-                "    _raise_faults_of_the_server(errors)\n",
+                "    raise_faults_of_the_server(errors)\n",
                 "",
                 (INTEGRATED + "test_81_a_fault_of_the_server_raises",),
             ),

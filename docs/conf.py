@@ -40,7 +40,7 @@ nitpick_ignore_regex = [
     ("py:class", r"RouteChoice|ServerActivation|_Errors"),
     (
         "py:class",
-        r"BaseUrl|(\w+\.)*IntegrationOptions|LogprobsMode|Method|SharedOptions|TokenizerChoice|(os\.)?PathLike",
+        r"BaseUrl|Columns|(\w+\.)*(IntegrationOptions|ScorerOptions)|LogprobsMode|Method|SharedOptions|TokenizerChoice|(os\.)?PathLike",
     ),
     ("py:class", r"reward_client\._base\.arrays\.Array"),
     ("py:class", r"reward_client\._rows\.tables\.(ColumnTable|Frame|TableT)"),

@@ -66,16 +66,16 @@ class RewardScorer:
     Each actor of Ray has one client for all its batches. An actor a node is enough:
     ``compute=ray.data.ActorPoolStrategy(size=NODES)``. Batches may be NumPy arrays (the default),
     DataFrames of pandas or tables of pyarrow; ``batch_format="pyarrow"`` costs the least. The
-    result is a table with the columns that `RewardClient.score_rows` adds, which have one type in
-    all batches.
+    result is a table with the columns that `reward_client.RewardClient.score_rows` adds. They have
+    one type in all batches.
 
     Args:
         base_url: The server's URL, or those of replicas; by default the environment variable
             ``REWARD_CLIENT_BASE_URL``.
-        form: As in `RewardClient.score_rows`.
-        columns: As in `RewardClient.score_rows`.
-        **options: The options of `RewardClient`, except ``transport``; and ``patience``. Those that
-            are not given come from the environment of the worker.
+        form: As in `reward_client.RewardClient.score_rows`.
+        columns: As in `reward_client.RewardClient.score_rows`.
+        **options: The options of `reward_client.RewardClient`, except ``transport``; and
+            ``patience``. Those that are not given come from the environment of the worker.
 
     Raises:
         InputError: If an option or a variable of the environment is invalid.
@@ -166,19 +166,19 @@ def score_files(
 
     Args:
         client: The client. Each machine has a copy of it.
-        source: The files and folders, in any format that `score_file` reads.
+        source: The files and folders, in any format that `reward_client.files.score_file` reads.
         folder: The output. It is new, or that of an earlier run.
-        form: As in `score_file`.
-        columns: As in `score_file`.
+        form: As in `reward_client.files.score_file`.
+        columns: As in `reward_client.files.score_file`.
         retry_failed: Score rows again that failed in an earlier run.
 
     Returns:
         The counts over all files that this run has scored.
 
     Raises:
-        FileError: As `score_file`. All results are kept.
+        FileError: As `reward_client.files.score_file`. All results are kept.
         ModelChangedError: If a machine reaches another model than the one that began the run.
-        RewardClientError: As `score_file`.
+        RewardClientError: As `reward_client.files.score_file`.
         ImportError: If Ray is not installed (extra ``ray``).
     """
     ray = _ray()

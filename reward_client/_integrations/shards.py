@@ -14,10 +14,9 @@ import orjson
 
 from reward_client._base.atomic_file import replace_file, write_atomically
 from reward_client._base.results import Settings
-from reward_client._base.wording import count, shorten
+from reward_client._base.wording import count
 from reward_client._client.sync_client import RewardClient
 from reward_client._integrations.clients import refuse_other_model
-from reward_client._printable import one_line
 from reward_client._rows.forms import Columns
 from reward_client.errors import FileError
 from reward_client.files.inputs.folders import files_of
@@ -29,13 +28,12 @@ from reward_client.files.settings import (
     settings_path,
     write_settings,
 )
-from reward_client.files.summary import ScoreSummary
+from reward_client.files.summary import ScoreSummary, counts_line, rate_line, reason_line
 
 _WORK = "_work"
 """The folder in an output with what is not whole. Readers of Parquet skip names with `_`."""
 _RUN = "run"
 _SUFFIX = ".parquet"
-_REASON_CHARACTERS = 400
 _LOCKED_SECONDS = 120.0
 """More than file systems of a network keep the lock of a dead machine (NFS: 90)."""
 _PAUSE = 0.5
@@ -166,24 +164,13 @@ class ShardsSummary:
     def __str__(self) -> str:
         """Format the summary as lines for people."""
         lines = [f"{count(self.files, 'file')}, {self.kept_files:,} of them in earlier runs"]
-        line = f"{count(self.rows, 'row')}: {self.rows - self.failed:,} scored, "
-        line += f"{self.failed:,} failed"
-        if self.failures:
-            line += f" ({', '.join(f'{n:,} {error}' for error, n in self.failures.items())})"
-        if self.kept:
-            line += f"; {self.kept:,} of them in earlier runs"
-        lines.append(line)
+        lines.append(counts_line(self.rows, self.failures, self.kept))
         lines += [
-            f"first {error}, in row {row} of {file}: "
-            f"{shorten(one_line(message), _REASON_CHARACTERS)}"
+            reason_line(error, f"row {row} of {file}", message)
             for error, (file, row, message) in self.reasons.items()
         ]
         if self.conversations:
-            lines.append(
-                f"{count(self.conversations, 'conversation')} in {self.seconds:.1f} s: "
-                f"{self.conversations / self.seconds:,.0f} conv/s, "
-                f"{self.tokens / self.seconds:,.0f} tokens/s"
-            )
+            lines.append(rate_line(self.conversations, self.tokens, self.seconds))
         return "\n".join(lines)
 
 

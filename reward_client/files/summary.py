@@ -130,14 +130,9 @@ class ScoreSummary:
 
     def __str__(self) -> str:
         """Format the summary as lines for people."""
-        scored = self.rows - self.failed
-        lines = [f"{count(self.rows, 'row')}: {scored:,} scored, {self.failed:,} failed"]
-        if self.failures:
-            lines[0] += f" ({', '.join(f'{n:,} {error}' for error, n in self.failures.items())})"
-        if self.kept:
-            lines[0] += f"; {self.kept:,} of them in earlier runs"
+        lines = [counts_line(self.rows, self.failures, self.kept)]
         lines += [
-            f"first {error}, in row {row}: {shorten(one_line(message), _REASON_CHARACTERS)}"
+            reason_line(error, f"row {row}", message)
             for error, (row, message) in self.reasons.items()
         ]
         if self.unread:
@@ -155,12 +150,30 @@ class ScoreSummary:
         if self.groups:
             lines += aligned([_heading(self.by, self.pairs), *map(_cells, self.groups)])
         if self.conversations:
-            lines.append(
-                f"{count(self.conversations, 'conversation')} in {self.seconds:.1f} s: "
-                f"{self.conversations / self.seconds:,.0f} conv/s, "
-                f"{self.tokens / self.seconds:,.0f} tokens/s"
-            )
+            lines.append(rate_line(self.conversations, self.tokens, self.seconds))
         return "\n".join(lines)
+
+
+def counts_line(rows: int, failures: Mapping[str, int], kept: int) -> str:
+    """Return the numbers of rows in words."""
+    failed = sum(failures.values())
+    line = f"{count(rows, 'row')}: {rows - failed:,} scored, {failed:,} failed"
+    if failures:
+        line += f" ({', '.join(f'{n:,} {error}' for error, n in failures.items())})"
+    return f"{line}; {kept:,} of them in earlier runs" if kept else line
+
+
+def reason_line(error: str, place: str, message: str) -> str:
+    """Return the first failure of a type in words."""
+    return f"first {error}, in {place}: {shorten(one_line(message), _REASON_CHARACTERS)}"
+
+
+def rate_line(conversations: int, tokens: int, seconds: float) -> str:
+    """Return the speed of a run in words."""
+    return (
+        f"{count(conversations, 'conversation')} in {seconds:.1f} s: "
+        f"{conversations / seconds:,.0f} conv/s, {tokens / seconds:,.0f} tokens/s"
+    )
 
 
 def _heading(by: str | None, pairs: PairSummary | None) -> list[str]:

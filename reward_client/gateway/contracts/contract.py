@@ -19,6 +19,13 @@ Outcome: TypeAlias = Reward | RewardClientError
 INVALID_BODY = 400
 UNPROCESSABLE = 422
 
+TEXTS: Mapping[str, object] = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+"""The schema of `texts_of`."""
+NUMBERS: Mapping[str, object] = {"type": "array", "items": {"type": "number"}}
+"""The schema of `numbers`."""
+MESSAGES: Mapping[str, object] = {"type": "array", "items": {"type": "object"}, "minItems": 1}
+"""The schema of the messages of a conversation."""
+
 
 class Refusal(Exception):
     """An answer without rewards.

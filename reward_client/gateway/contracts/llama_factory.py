@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from reward_client._integrations.policy_text import PolicyText
 from reward_client.gateway.contracts.contract import (
+    NUMBERS,
+    TEXTS,
     Asked,
     Contract,
     Outcome,
@@ -46,9 +48,7 @@ LLAMA_FACTORY = Contract(
         "properties": {
             "model": {"type": "string", "description": "Not read: the gateway has one model."},
             "messages": {
-                "type": "array",
-                "items": {"type": "string"},
-                "minItems": 1,
+                **TEXTS,
                 "description": "Prompts with responses, in the policy's template.",
             },
         },
@@ -59,7 +59,7 @@ LLAMA_FACTORY = Contract(
         "properties": {
             "object": {"const": "score.evaluation"},
             "model": {"type": "string"},
-            "scores": {"type": "array", "items": {"type": "number"}},
+            "scores": NUMBERS,
         },
     },
     example={

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from reward_client._integrations.policy_text import PolicyText
 from reward_client.gateway.contracts.contract import (
+    NUMBERS,
+    TEXTS,
     Asked,
     Contract,
     Outcome,
@@ -36,9 +38,6 @@ def _answer(outcomes: Sequence[Outcome]) -> object:
     return {"rewards": rewards, "scores": rewards, "extra_logs": {}}
 
 
-_TEXTS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
-_NUMBERS = {"type": "array", "items": {"type": "number"}}
-
 OPENRLHF = Contract(
     name="openrlhf",
     path="/get_reward",
@@ -49,15 +48,15 @@ OPENRLHF = Contract(
         "type": "object",
         "required": ["query", "prompts"],
         "properties": {
-            "query": {**_TEXTS, "description": "Prompts with responses, in the policy's template."},
-            "prompts": {**_TEXTS, "description": "The prompts alone."},
+            "query": {**TEXTS, "description": "Prompts with responses, in the policy's template."},
+            "prompts": {**TEXTS, "description": "The prompts alone."},
             "labels": {"description": "Not read."},
         },
     },
     response={
         "type": "object",
         "required": ["rewards", "scores", "extra_logs"],
-        "properties": {"rewards": _NUMBERS, "scores": _NUMBERS, "extra_logs": {"type": "object"}},
+        "properties": {"rewards": NUMBERS, "scores": NUMBERS, "extra_logs": {"type": "object"}},
     },
     example={
         "query": ["<user>What is 45 + 43?<end><assistant>88<end>"],

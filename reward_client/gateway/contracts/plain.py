@@ -13,6 +13,7 @@ from reward_client._integrations.policy_text import PolicyText
 from reward_client._rows.forms import FORMS, Columns
 from reward_client.errors import InputError, RewardClientError
 from reward_client.gateway.contracts.contract import (
+    MESSAGES,
     UNPROCESSABLE,
     Asked,
     Contract,
@@ -85,8 +86,7 @@ def _error(refusal: Refusal) -> object:
 
 
 _TEXT: Mapping[str, object] = {"type": "string"}
-_MESSAGES: Mapping[str, object] = {"type": "array", "items": {"type": "object"}, "minItems": 1}
-_PROMPT: Mapping[str, object] = {"anyOf": [_TEXT, _MESSAGES]}
+_PROMPT: Mapping[str, object] = {"anyOf": [_TEXT, MESSAGES]}
 _REWARD: Mapping[str, object] = {
     "description": "A number; a list for several responses; an object for sides such as chosen and "
     "rejected; null in the place of a sample that failed.",
@@ -101,7 +101,7 @@ _ROW: Mapping[str, object] = {
     "type": "object",
     "description": "A row in one of the forms of rows. The usual columns are listed here.",
     "properties": {
-        "messages": {**_MESSAGES, "description": "The conversation, which ends with an answer."},
+        "messages": {**MESSAGES, "description": "The conversation, which ends with an answer."},
         "prompt": {**_PROMPT, "description": "A text, or the messages before the answer."},
         "response": {**_PROMPT, "description": "The answer to the prompt."},
         "responses": {

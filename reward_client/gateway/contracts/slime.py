@@ -6,11 +6,12 @@ failed request nine times, and has no word for a failed sample.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from reward_client._base.json_values import as_sequence
 from reward_client._integrations.policy_text import PolicyText
 from reward_client.gateway.contracts.contract import (
+    MESSAGES,
     Asked,
     Contract,
     Outcome,
@@ -35,8 +36,6 @@ def _answer(outcomes: Sequence[Outcome]) -> object:
     return numbers(outcomes)[0]
 
 
-_MESSAGES: Mapping[str, object] = {"type": "array", "items": {"type": "object"}, "minItems": 1}
-
 SLIME = Contract(
     name="slime",
     path="/remote_rm",
@@ -48,7 +47,7 @@ SLIME = Contract(
         "required": ["prompt", "response"],
         "properties": {
             "prompt": {
-                "anyOf": [{"type": "string"}, _MESSAGES],
+                "anyOf": [{"type": "string"}, MESSAGES],
                 "description": "A text in the policy's template, or messages.",
             },
             "response": {"type": "string", "description": "The text that the policy wrote."},

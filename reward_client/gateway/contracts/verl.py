@@ -17,6 +17,7 @@ from reward_client._base.samples import OpenedText, Sample, parse_token_ids
 from reward_client._integrations.policy_text import PolicyText
 from reward_client.errors import InputError
 from reward_client.gateway.contracts.contract import (
+    NUMBERS,
     Asked,
     Contract,
     Outcome,
@@ -119,7 +120,7 @@ def _response(key: str) -> Mapping[str, object]:
         "required": ["index", key],
         "properties": {
             "index": {"type": "integer"},
-            key: {"type": "array", "items": {"type": "number"}, "maxItems": 1},
+            key: {**NUMBERS, "maxItems": 1},
         },
     }
     return {

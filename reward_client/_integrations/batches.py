@@ -138,6 +138,7 @@ def extended(
     parts: Parts,
     *,
     may_truncate: bool,
+    compares: bool,
 ) -> Any:
     """Return a table with the added columns of its rows.
 
@@ -147,6 +148,7 @@ def extended(
         layout: The layout of all rewards.
         parts: The parts of all rewards.
         may_truncate: True if old turns of a conversation may be left out.
+        compares: True if a judge compares the responses of each row.
     """
     arrow = import_module("pyarrow")
     names = [
@@ -154,7 +156,9 @@ def extended(
         *(["objectives"] if parts.objectives else []),
         *(["step_rewards"] if parts.has_steps else []),
         *(["truncated"] if may_truncate else []),
-        *("token_count", "error"),
+        "token_count",
+        *(["comparisons"] if compares else []),
+        "error",
     ]
     types = column_types(names, layout.lists, parts.objectives, _ERRORS, arrow)
     rows = [layout.laid(row) for row in added]

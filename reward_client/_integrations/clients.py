@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar, cast
 
+from reward_client._base.contest import errors_of
 from reward_client._base.results import Reward, Settings
 from reward_client._base.samples import Sample
 from reward_client._client.async_client import AsyncRewardClient
@@ -68,10 +69,11 @@ def grading(client: ClientT) -> ClientT:
 client_of = _OfProcess(lambda options: grading(RewardClient(**cast("Any", options.client))))
 """Return the client of this process for the options. It connects at the first call."""
 
-async_client_of = _OfProcess(
-    lambda options: grading(AsyncRewardClient(**cast("Any", options.client)))
-)
-"""Return the asynchronous client of this process for the options."""
+rows_client_of = _OfProcess(lambda options: AsyncRewardClient(**cast("Any", options.client)))
+"""Return the asynchronous client of this process for rows, whose judge may compare responses."""
+
+async_client_of = _OfProcess(lambda options: grading(rows_client_of(options)))
+"""Return the asynchronous client of this process for single answers."""
 
 policy_text_of = _OfProcess(
     lambda options: PolicyText(
@@ -163,18 +165,21 @@ async def score_async(
 async def outcomes_async(
     options: Options, samples: Sequence[Sample]
 ) -> tuple[list[Reward | RewardClientError], Settings]:
-    """Score samples as `score` does.
+    """Score the samples of rows as `score` does.
 
     Returns:
-        The reward of each sample, or the error that is its own fault; and the settings.
+        The outcome of each sample, an error only if it is its own fault; and the settings.
     """
-    client = async_client_of(options)
+    client = rows_client_of(options)
     await client.wait_until_ready(timeout=options.patience)
     outcomes = await client.score_many(samples, on_error="return")
     raise_faults_of_the_server(
-        [each if isinstance(each, RewardClientError) else None for each in outcomes]
+        [
+            next((error for error in errors_of(each) if error.fault == "server"), None)
+            for each in outcomes
+        ]
     )
-    settings = await client.settings()
+    settings = await known_settings_async(client)
     _model_of(options).check(settings)
     return outcomes, settings
 

@@ -18,7 +18,7 @@ from reward_client._base.options import OnOverlong
 from reward_client._base.results import Reward, Settings
 from reward_client._client.base_url import BaseUrl
 from reward_client._client.row_calls import RowsCall
-from reward_client._client.sync_client import RewardClient
+from reward_client._client.sync_client import RewardClient, compares
 from reward_client._integrations.agreement import Agreement
 from reward_client._integrations.batches import (
     Parts,
@@ -28,7 +28,7 @@ from reward_client._integrations.batches import (
     rows_of,
     table_of,
 )
-from reward_client._integrations.clients import outcomes_async
+from reward_client._integrations.clients import outcomes_async, rows_client_of
 from reward_client._integrations.environment import ClientOptions, options_of
 from reward_client._integrations.shards import (
     Shard,
@@ -109,11 +109,12 @@ class RewardScorer:
         table = table_of(batch)
         refuse_clash(table.column_names)
         layout = OneLayout()
+        is_contest = compares(rows_client_of(self._options))
         call = RowsCall(
             rows_of(table),
             self._form,
             self._columns,
-            compares=False,
+            compares=is_contest,
             refuses_first=False,
             layout=layout,
         )
@@ -125,7 +126,9 @@ class RewardScorer:
         added = call.added(outcomes)
         layout.lists = lists_of(table.schema, self._form, self._columns, layout)
         parts = self._parts(added)
-        return extended(table, added, layout, parts, may_truncate=self._may_truncate)
+        return extended(
+            table, added, layout, parts, may_truncate=self._may_truncate, compares=is_contest
+        )
 
     def _parts(self, added: Sequence[Mapping[str, object]]) -> Parts:
         """Return the parts of the rewards of all batches.

@@ -43,5 +43,8 @@ def port_of(server: RewardServer) -> int:
 @pytest.fixture(autouse=True)
 def _no_earlier_clients() -> None:
     """No process-wide client of an earlier test, whose server may have had the same port."""
-    for kept in (clients.client_of, clients.async_client_of, clients._model_of):
+    for kept in (
+        *(clients.client_of, clients.async_client_of, clients.rows_client_of),
+        clients._model_of,
+    ):
         kept._made.clear()

@@ -14,29 +14,36 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
 from reward_client import (
+    AsyncRewardClient,
     FileError,
     InputError,
     ModelChangedError,
     RetryPolicy,
     RewardClient,
     RewardTimeoutError,
+    ServerError,
     ServerUnreachableError,
     cli,
 )
 from reward_client._client import watch
+from reward_client._integrations import clients
 from reward_client._integrations.shards import begin, shards_of
 from reward_client.heads import ObjectiveHead, StepHead
 from reward_client.integrations.ray import RewardScorer, score_files
-from reward_client.methods import Verdict
 from reward_client.testing import Fault, RewardServer
 
+from ..methods.test_verdict import PAIR as DUEL
+from ..methods.test_verdict import better
 from ..replicas.restarting import free_port
+from ..support.fake_vllm import text_of
+from ..support.scribe import Scribe
 from .conftest import blocks_of, port_of
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="nox -s integrations installs it")
@@ -46,6 +53,11 @@ pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(600)]
 Rows = list[dict[str, Any]]
 
 LONG = "1" * 3000
+DATED = (
+    "{{ strftime_now('%d %b %Y') }}"
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
+)
+"""A chat template with today's date."""
 
 
 def chat(question: str, answer: str) -> list[dict[str, str]]:
@@ -208,9 +220,60 @@ def test_what_cannot_be_scored_is_refused(server: RewardServer) -> None:
         scored(scorer, pa.Table.from_pylist([{"messages": chat("1?", "1"), "reward": 1.0}]))
     with pytest.raises(InputError, match="A batch is a dict of arrays"):
         scored(scorer, [1])
-    judge = Verdict("([AB])", prompt="{response_a} {response_b}", values={"A": 1, "B": -1})
-    with pytest.raises(InputError, match="a judge that compares two answers"):
-        scored(RewardScorer(server.url, method=judge), pa.Table.from_pylist(chats(1)))
+
+
+def judged(scribe: Scribe) -> RewardScorer:
+    """Return a scorer whose client sends to a scripted judge of two answers."""
+    scorer = RewardScorer("http://vllm", method=DUEL, patience=1)
+    client = AsyncRewardClient(
+        "http://vllm", transport=scribe.transport(), method=DUEL, retry=RetryPolicy(attempts=1)
+    )
+    clients.rows_client_of._made.append((scorer._options, client))
+    return scorer
+
+
+def test_a_judge_of_two_answers() -> None:
+    rows = [{"prompt": "q", "responses": ["a", "bbb", "cc"]}, {"prompt": "q", "responses": ["a"]}]
+    scribe = Scribe(better)
+    with RewardClient("http://vllm", transport=scribe.transport(), method=DUEL) as client:
+        expected = client.score_rows(rows)
+    table, scorer = pa.Table.from_pylist(rows), judged(scribe)
+    out = scored(scorer, table).to_pylist()
+    assert added(out)[0] == added(expected)[0]
+    assert out[0]["reward"] == [0.0, 1.0, 0.5]
+    assert "it has a single one" in out[1]["error"][0]["message"]
+    compared = [{**each, "error": None} for each in expected[0]["comparisons"]]
+    assert [row["comparisons"] for row in out] == [compared, None]
+    lost = table.slice(1)
+    assert scored(scorer, lost).schema.equals(scored(scorer, table).schema)
+
+
+def test_a_comparison_lost_by_the_server_ends_the_job() -> None:
+    rows = [{"prompt": "q", "responses": ["a", "bbb", "cc"]}]
+
+    def breaks(request: httpx.Request) -> httpx.Response | None:
+        body = json.loads(request.content or b"{}")
+        if "seed" in body and "A: a\nB: cc" in text_of(body["prompt"]):
+            return httpx.Response(500, json={"error": "broken"})
+        return None
+
+    scribe = Scribe(better)
+    scribe.before = breaks
+    with pytest.raises(ServerError, match="broken"):
+        scored(judged(scribe), pa.Table.from_pylist(rows))
+
+
+def test_a_batch_takes_no_request_for_the_date_of_a_template() -> None:
+    table = pa.Table.from_pylist(chats(3))
+    asked: list[int] = []
+    for template in (None, DATED):
+        with RewardServer(chat_template=template) as server:
+            scorer = RewardScorer(server.url)
+            scored(scorer, table)
+            before = len(server.requests)
+            scored(scorer, table)
+            asked.append(len(server.requests) - before)
+    assert asked[0] == asked[1]
 
 
 def test_a_fault_of_the_server_is_one_clear_error(server: RewardServer) -> None:

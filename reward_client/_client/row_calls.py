@@ -20,7 +20,7 @@ from reward_client._rows.scoring import (
     refuse_other_than_rows,
     rows_in_progress,
 )
-from reward_client._rows.tables import AnyTable, library_of
+from reward_client._rows.tables import AnyTable, Library, library_of
 from reward_client.errors import RewardClientError
 
 
@@ -60,7 +60,13 @@ class RowsCall:
             if self._library.is_typed:
                 layout = OneLayout()
         reading = rows_in_progress(
-            each, form, columns, compares=compares, refuses_first=refuses_first, layout=layout
+            each,
+            form,
+            columns,
+            compares=compares,
+            copies=_may_change(rows, self._library),
+            refuses_first=refuses_first,
+            layout=layout,
         )
         self._compares = compares
         self._rows = Rows(reading, keeps_given=self._library is None)
@@ -103,7 +109,13 @@ def stream_of_rows(
     if library is None:
         refuse_other_than_rows(rows)
     each = rows if library is None else library.rows(rows)
-    return Grouping(rows_in_progress(each, form, columns, compares=compares))
+    copies = _may_change(rows, library)
+    return Grouping(rows_in_progress(each, form, columns, compares=compares, copies=copies))
+
+
+def _may_change(rows: object, library: Library | None) -> bool:
+    """Return True if reading a row may change those before: an iterator may reuse its objects."""
+    return library is None and not isinstance(rows, Sequence)
 
 
 def outcome_of(result: ScoreResult) -> Reward | RewardClientError:

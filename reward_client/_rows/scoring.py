@@ -12,6 +12,7 @@ from reward_client._base.json_values import as_mapping, as_sequence
 from reward_client._base.samples import Sample
 from reward_client._base.wording import describe_type
 from reward_client._rows.contests import as_contest
+from reward_client._rows.copying import copied
 from reward_client._rows.errors import error_object
 from reward_client._rows.forms import FORMS, Columns, ReadRow, read_row
 from reward_client._rows.grouping import Outcome
@@ -77,6 +78,7 @@ def rows_in_progress(
     columns: Columns | None,
     *,
     compares: bool,
+    copies: bool,
     refuses_first: bool = True,
     layout: OneLayout | None = None,
 ) -> Iterator[RowInProgress]:
@@ -87,6 +89,7 @@ def rows_in_progress(
         form: The name of their form; None to recognize it.
         columns: The only columns to read.
         compares: True if a judge compares the responses of each row.
+        copies: True to copy lists and dicts in the rows: reading the next row may change them.
         refuses_first: False if the first row may be unreadable, as any other.
         layout: The layout that all rows must have; None if each may have its own.
 
@@ -95,7 +98,7 @@ def rows_in_progress(
             most likely like it.
     """
     for position, row in enumerate(rows):
-        read = _read(row, form, columns, layout, compares=compares)
+        read = _read(row, form, columns, layout, compares=compares, copies=copies)
         if position == 0 and refuses_first and read.error is not None:
             raise read.error
         yield read
@@ -125,12 +128,15 @@ def _read(
     layout: OneLayout | None,
     *,
     compares: bool,
+    copies: bool,
 ) -> RowInProgress:
     mapping = as_mapping(row)
     if mapping is None:
         error = InputError(f"A row is a mapping of columns, not {describe_type(row)}.")
         return RowInProgress({}, None, error)
     given = dict(mapping)  # the caller may change the row before its rewards are known
+    if copies:
+        given = copied(given)
     try:
         refuse_clash(given)
         read = read_row(given, form, columns)

@@ -102,11 +102,44 @@ def test_each_reward_is_that_of_the_sample_as_it_was_read(client: EitherClient, 
         assert shown([each.error or each.reward for each in results]) == expected
 
 
-def test_also_of_rows(client: EitherClient) -> None:
-    expected = [float(each) for each in client.score_many([*map(ids_of, range(COUNT))])]
+@pytest.mark.parametrize("make", MADE)
+def test_also_of_rows_which_come_back_as_they_were_read(client: EitherClient, make: Any) -> None:
+    separate = [MADE[make](index) for index in range(1, COUNT)]
+    expected = [float(each) for each in client.score_many(separate)]
+
+    def rows() -> Iterator[dict[str, Any]]:
+        row: dict[str, Any] = {"origin": {"indices": []}}
+        for index, sample in enumerate(make()):
+            row["origin"]["indices"][:] = [(index,), {"twice": sample}]
+            row["messages" if isinstance(sample[0], dict) else "token_ids"] = sample
+            if index:  # the first one may be invalid
+                yield row
+
     for score in (client.score_rows, client.stream_rows):
-        rows = score({"token_ids": ids} for ids in one_list())
-        assert [row["reward"] for row in rows] == expected
+        scored = [*score(rows())]
+        assert [row["reward"] for row in scored] == expected
+        for index, (row, sample) in enumerate(zip(scored, separate, strict=True), 1):
+            returned = row.get("messages", row.get("token_ids"))
+            assert [*returned] == sample
+            place, again = row["origin"]["indices"]
+            assert place == (index,)
+            assert again["twice"] is returned
+
+
+def test_nested_content_of_rows_in_a_list_is_not_copied(client: EitherClient) -> None:
+    rows = [{"token_ids": ids_of(index)} for index in range(2)]
+    for score in (client.score_rows, client.stream_rows):
+        assert all(a["token_ids"] is b["token_ids"] for a, b in zip(rows, score(rows), strict=True))
+
+
+def test_a_row_of_an_iterator_may_hold_itself(client: EitherClient) -> None:
+    row: dict[str, Any] = {"token_ids": ids_of(0), "parents": []}
+    row["parents"].append(row)
+    (scored,) = client.score_rows(iter([row]), columns=["token_ids"])
+    assert scored["reward"] == float(client.score(ids_of(0)))
+    copy = scored["parents"][0]
+    assert copy is not row
+    assert copy["parents"][0] is copy
 
 
 @pytest.mark.parametrize("make", MADE)

@@ -42,7 +42,7 @@ class _OfProcess(Generic[T]):
     def __call__(self, options: Options) -> T:
         with self._lock:
             for known, made in self._made:
-                if known == options:
+                if known.is_same_as(options):
                     return made
             made = self._make(options)
             self._made.append((options, made))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, NoReturn, cast, get_args
+from uuid import uuid4
 
 from reward_client._base.options import (
     Connection,
@@ -21,7 +23,7 @@ from reward_client._base.options import (
 )
 from reward_client._base.wording import describe_type
 from reward_client._client.base_url import BaseUrl
-from reward_client._client.config import SharedOptions
+from reward_client._client.config import Config, SharedOptions
 from reward_client._client.from_text import head_of, header_of, method_of, recipe_of
 from reward_client._client.spelling import SPELLINGS, refuse_unknown
 from reward_client._client.sync_client import RewardClient
@@ -69,6 +71,7 @@ class Options:
         policy_tokenizer: The tokenizer of the policy, or its name; None if unknown.
         strip_reasoning: The names of the tags around reasoning.
         failed: The number for a failed sample; None leaves it out.
+        identity: The same for all copies that pickle makes. Tokenizers compare equal to none.
     """
 
     client: Mapping[str, object]
@@ -76,6 +79,13 @@ class Options:
     policy_tokenizer: object | None = None
     strip_reasoning: tuple[str, ...] = ()
     failed: float | None = None
+    identity: str = field(
+        init=False, repr=False, compare=False, default_factory=lambda: uuid4().hex
+    )
+
+    def is_same_as(self, other: Options) -> bool:
+        """Return True for a copy, and for options that compare equal."""
+        return self.identity == other.identity or self == other
 
 
 class Variable(NamedTuple):
@@ -163,6 +173,9 @@ VARIABLES = (
 )
 """The variables, in the order of the documentation."""
 
+_ANY_PREFIX = "REWARD"
+_NEARLY_EQUAL = 0.9
+"""Of two names: more than those of another program have in common."""
 _OF_OTHERS = ("gateway_key",)
 """Options that only a command reads."""
 
@@ -198,6 +211,7 @@ def options_of(
     client = {key: value for key, value in options.items() if key not in _OWN}
     patience = _seconds(options.get("patience", PATIENCE))
     client.setdefault("retry", RetryPolicy(budget=patience))
+    Config(**cast("Any", {"base_url": None, **client}))  # its errors come now, not in training
     return Options(
         client=client,
         patience=patience,
@@ -213,10 +227,12 @@ def from_environment() -> dict[str, object]:
     Raises:
         InputError: If a value cannot be read, or the name of a variable is misspelt.
     """
+    written = {name: value.strip() for name, value in os.environ.items() if value.strip()}
+    _check_prefix(written)
     given = {
-        name.removeprefix(PREFIX).lower(): value.strip()
-        for name, value in os.environ.items()
-        if name.startswith(PREFIX) and value.strip()
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in written.items()
+        if name.startswith(PREFIX)
     }
     _check_spelling(given)
     return {
@@ -237,19 +253,32 @@ def _parsed(variable: Variable, text: str) -> object:
         ) from error
 
 
+def _check_prefix(names: Iterable[str]) -> None:
+    """Refuse variables of which only the prefix is misspelt, such as ``REWARDCLIENT_MODEL``."""
+    known = [variable.name for variable in VARIABLES]
+    for name in names:
+        if name.upper().startswith(_ANY_PREFIX) and not name.startswith(PREFIX):
+            for near in get_close_matches(name.upper(), known, n=1, cutoff=_NEARLY_EQUAL):
+                _refuse(name, near)
+
+
 def _check_spelling(given: Mapping[str, str]) -> None:
     """Refuse variables that nearly have a known name; warn of others."""
     for option in given:
         if option in _BY_OPTION or option in _OF_OTHERS:
             continue
         usual = SPELLINGS.get(option, "").partition("=")[0]
-        near = [usual] if usual in _BY_OPTION else get_close_matches(option, _BY_OPTION, n=1)
+        begun = (each for each in _BY_OPTION if each.startswith(f"{option}_"))
+        near = [usual] if usual in _BY_OPTION else [*begun]
+        near = near or get_close_matches(option, _BY_OPTION, n=1)
         name = PREFIX + option.upper()
         if near:
-            raise InputError(
-                f"There is no environment variable {name}. Write {_BY_OPTION[near[0]].name}."
-            )
+            _refuse(name, _BY_OPTION[near[0]].name)
         _logger.warning("%s is set, but is no option of an integration.", name)
+
+
+def _refuse(name: str, right: str) -> NoReturn:
+    raise InputError(f"There is no environment variable {name}. Write {right}.")
 
 
 def _seconds(patience: object) -> float:
@@ -264,5 +293,7 @@ def _number(failed: object) -> float | None:
     if failed is None:
         return None
     if isinstance(failed, int | float) and not isinstance(failed, bool):
-        return float(failed)
+        if math.isfinite(failed):
+            return float(failed)
+        raise InputError(f"failed={failed} is no finite number. Leave it out for no number.")
     raise InputError(f"failed= must be a number or None, not {describe_type(failed)}.")

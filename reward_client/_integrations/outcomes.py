@@ -145,8 +145,8 @@ def refuse_failures(batch: BatchRewards) -> list[float]:
     for value, error in zip(batch.values, batch.errors, strict=True):
         if value is None and error is not None:
             error.add_note(
-                "The trainer cannot leave out a sample. Set REWARD_CLIENT_FAILED to the number "
-                "for samples that fail by their own fault, or avoid such samples."
+                "The trainer cannot leave out a sample. Give failed= or REWARD_CLIENT_FAILED, the "
+                "number for samples that fail by their own fault, or avoid such samples."
             )
             raise error
     return [value for value in batch.values if value is not None]

@@ -136,19 +136,14 @@ class PolicyText:
         if self._retokenizer is not None and self._reasoning:
             before = generation_prompt(self._retokenizer, turns)
             opened = open_block(before, self._reasoning)
-        replies: Sequence[object] = (
-            [{"role": "assistant", "content": answer}]
-            if isinstance(answer, str)
-            else listed(answer) or ()
-        )
         stripped = 0
         kept: list[object] = []
-        for reply in replies:
+        for reply in _replies(answer):
             message, characters = self._without_reasoning(reply, opened)
             kept.append(message)
             stripped += characters
         conversation = Conversation(cast("Sequence[Message]", [*turns, *kept]))
-        if isinstance(answer, str) and not self._keeps_ends:
+        if not self._keeps_ends:
             conversation = without_end(conversation, suspects(conversation))
         return Rollout(conversation, stripped)
 
@@ -267,6 +262,22 @@ def _turns(prompt: object) -> Sequence[Message]:
             "messages."
         )
     return messages
+
+
+def _replies(answer: object) -> Sequence[object]:
+    """Return the messages of an answer.
+
+    Raises:
+        InputError: If there are none: a prompt alone has no reward, whatever the client allows.
+    """
+    if isinstance(answer, str):
+        return [{"role": "assistant", "content": answer}]
+    replies = listed(answer)
+    if replies is None:
+        raise InputError(f"An answer is messages or a text, not {describe_type(answer)}.")
+    if not replies:
+        raise InputError("There is no answer after the prompt.")
+    return replies
 
 
 def _split(conversation: object) -> tuple[Sequence[object], Sequence[object]]:

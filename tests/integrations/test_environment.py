@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import pickle
+from dataclasses import replace
 
 import pytest
 
-from reward_client import InputError, ObjectiveHead, RetryPolicy, RewardClient
+from reward_client import InputError, ObjectiveHead, RecipeError, RetryPolicy, RewardClient
 from reward_client._integrations.environment import (
     PATIENCE,
     PREFIX,
@@ -89,7 +90,7 @@ def test_each_example_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in VARIABLES:
         monkeypatch.setenv(variable.name, variable.example)
     assert from_environment().keys() == {variable.option for variable in VARIABLES}
-    options = options_of("f", {"recipe": None})
+    options = options_of("f", {"recipe": None, "method": None})
     assert pickle.loads(pickle.dumps(options)) == options
 
 
@@ -101,6 +102,8 @@ def test_each_example_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MODEL_NAME", "MODEL"),
         ("KEY", "API_KEY"),
         ("STRIP_REASONINGS", "STRIP_REASONING"),
+        ("STRIP", "STRIP_REASONING"),
+        ("POLICY", "POLICY_TOKENIZER"),
     ],
 )
 def test_84_a_misspelt_variable_is_an_error(
@@ -113,12 +116,28 @@ def test_84_a_misspelt_variable_is_an_error(
         options_of("f", {})
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["reward_client_model", "REWARDCLIENT_MODEL", "REWARD-CLIENT_MODEL", "REWARD_CLEINT_MODEL"],
+)
+def test_84_a_misspelt_prefix_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "x")
+    with pytest.raises(InputError, match=f"{name}. Write {PREFIX}MODEL."):
+        options_of("f", {}, URL)
+
+
+def test_variables_of_other_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REWARD_MODEL", "REWARD_MODEL_URL", "REWARDS_API_KEY", "MODEL", "CLIENT_MODEL"):
+        monkeypatch.setenv(name, "x")
+    assert from_environment() == {}
+
+
 def test_another_variable_is_named(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(f"{PREFIX}ZZZ", "x")
     with caplog.at_level(logging.WARNING):
-        options_of("f", {})
+        options_of("f", {}, URL)
     assert f"{PREFIX}ZZZ is set, but is no option" in caplog.text
 
 
@@ -138,15 +157,43 @@ def test_arguments_come_first_and_empty_variables_do_not_count(
 
 
 def test_the_patience_is_that_of_the_retries_unless_they_are_given() -> None:
-    assert options_of("f", {"patience": 7}).client["retry"] == RetryPolicy(budget=7)
-    options = options_of("f", {"patience": 7, "retry": 3})
+    assert options_of("f", {"patience": 7}, URL).client["retry"] == RetryPolicy(budget=7)
+    options = options_of("f", {"patience": 7, "retry": 3}, URL)
     assert (options.client["retry"], options.patience) == (3, 7)
     for wrong in (0, -1, math.inf, math.nan, True, "10"):
         with pytest.raises(InputError, match="patience="):
-            options_of("f", {"patience": wrong})
-    for wrong in ("raise", True, [1]):
+            options_of("f", {"patience": wrong}, URL)
+    for wrong in ("raise", True, [1], math.nan, math.inf):
         with pytest.raises(InputError, match="failed="):
-            options_of("f", {"failed": wrong})
+            options_of("f", {"failed": wrong}, URL)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"timeout": -3},
+        {"head": "nope"},
+        {"route": "nope"},
+        {"base_url": "nope"},
+        {"model": 3},
+        {"recipe": "nope"},
+    ],
+)
+def test_an_invalid_option_is_an_error_before_training(wrong: dict[str, object]) -> None:
+    with pytest.raises((InputError, RecipeError)):
+        options_of("f", {"base_url": URL, **wrong})
+    with pytest.raises(InputError, match="REWARD_CLIENT_BASE_URL"):
+        options_of("f", {})
+
+
+def test_a_copy_is_the_same_whatever_it_holds() -> None:
+    options = options_of("f", {"policy_tokenizer": object()}, URL)
+    copy = pickle.loads(pickle.dumps(options))
+    assert copy != options
+    assert copy.is_same_as(options)
+    assert not replace(options, policy_tokenizer=None).is_same_as(options)
+    assert not options_of("f", {"policy_tokenizer": object()}, URL).is_same_as(options)
+    assert options_of("f", {}, URL).is_same_as(options_of("f", {}, URL))
 
 
 @pytest.mark.parametrize(

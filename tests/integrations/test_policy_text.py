@@ -72,10 +72,12 @@ def test_texts_and_messages() -> None:
 
 @pytest.mark.parametrize("end", ["<|im_end|>", "<|eot_id|>", "</s>", "<|endoftext|>\n<pad><pad>"])
 def test_end_tokens_of_any_policy_are_no_part_of_an_answer(end: str) -> None:
-    (rollout,) = PolicyText(None).answered([CHAT[:1]], [f"4{end}"])
-    assert messages_of(rollout) == CHAT
-    (rollout,) = PolicyText(None, keeps_ends=True).answered([CHAT[:1]], [f"4{end}"])
-    assert messages_of(rollout)[-1]["content"] == f"4{end}"
+    ended = [{"role": "assistant", "content": f"4{end}"}]
+    for texts in (PolicyText(None), PolicyText(tokenizer("chatml"))):
+        rollouts = texts.answered([CHAT[:1]] * 2, [f"4{end}", ended])
+        assert [messages_of(each) for each in rollouts] == [CHAT] * 2
+    for rollout in PolicyText(None, keeps_ends=True).answered([CHAT[:1]] * 2, [f"4{end}", ended]):
+        assert messages_of(rollout)[-1]["content"] == f"4{end}"
 
 
 @pytest.mark.parametrize("family", ["chatml", "headers", "brackets"])
@@ -85,15 +87,23 @@ def test_82_a_prompt_in_a_template_is_not_taken_for_the_users_words(family: str)
 
 
 @pytest.mark.parametrize(
-    ("prompt", "answer"), [(None, "4"), (4, "4"), (CHAT[:1], None), (CHAT[:1], [4]), ([], "4")]
+    ("prompt", "answer"),
+    [
+        (None, "4"),
+        (4, "4"),
+        ([], "4"),
+        *((CHAT[:1], answer) for answer in (None, 4, b"4", float("nan"), [], [4], CHAT[1])),
+    ],
 )
 def test_what_is_neither_text_nor_messages(prompt: object, answer: object) -> None:
     (rollout, good) = PolicyText(None).answered([prompt, CHAT[:1]], [answer, "4"])
     assert messages_of(good) == CHAT
-    if answer is None:  # then the client refuses it: the user has the last word
-        assert messages_of(rollout) == CHAT[:1]
-    else:
-        error_of(rollout)
+    error_of(rollout)
+
+
+def test_82_a_conversation_without_an_answer() -> None:
+    (rollout,) = PolicyText(None).conversations([CHAT[:1]])
+    assert "There is no answer after the prompt" in str(error_of(rollout))
 
 
 def test_reasoning_of_messages() -> None:

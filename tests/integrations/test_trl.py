@@ -18,7 +18,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from reward_client import ModelChangedError, RewardClient, RewardTimeoutError
+from reward_client import (
+    ModelChangedError,
+    PromptTooLongError,
+    RewardClient,
+    RewardTimeoutError,
+)
 from reward_client._client import watch
 from reward_client.integrations import trl as integration
 from reward_client.integrations.trl import AsyncRewardFunction, RewardFunction
@@ -58,6 +63,9 @@ def test_a_batch_as_trl_gives_it(server: RewardServer) -> None:
         completions=[chat[1:] for chat in chats(*ANSWERS, LONG)],
         completion_ids=[[1], [2], [3]],
         id=[1, 2, 3],
+        self=[1, 2, 3],
+        transform=[1, 2, 3],
+        columns=[1, 2, 3],  # of the data set
         trainer_state=object(),
         log_extra=logged.update,
         log_metric=logged.__setitem__,
@@ -102,6 +110,48 @@ def test_a_transform_and_a_number_for_failures(server: RewardServer) -> None:
     function = RewardFunction(server.url, transform=lambda each: 10 * float(each), failed=-1)
     (expected,) = direct(server.url, chats("4"))
     assert function(["2 + 2?"] * 2, ["4", LONG]) == [10 * expected, -1]
+
+
+class Trainer:
+    """The part of TRL's trainers that a reward function sees."""
+
+    def __init__(self, *reward_funcs: Any) -> None:
+        self.reward_funcs = [*reward_funcs]
+
+    def _log_metric(self, name: str, value: float) -> None: ...
+
+
+@pytest.mark.parametrize("kind", [RewardFunction, AsyncRewardFunction])
+def test_81_none_is_no_zero_of_several_functions(kind: Any, server: RewardServer) -> None:
+    def rewards(trainer: Trainer, function: Any) -> Any:
+        found = function(["2 + 2?"] * 2, ["4", LONG], log_metric=trainer._log_metric)
+        return asyncio.run(found) if kind is AsyncRewardFunction else found
+
+    function = kind(server.url)
+    expected = direct(server.url, chats("4"))
+    assert rewards(Trainer(function), function) == [*expected, None]
+    with pytest.raises(PromptTooLongError) as raised:
+        rewards(Trainer(function, len), function)
+    assert "Give failed= or REWARD_CLIENT_FAILED" in raised.value.__notes__[-1]
+    function = kind(server.url, failed=-7)
+    assert rewards(Trainer(function, len), function) == [*expected, -7]
+
+
+@pytest.mark.parametrize(("version", "leaves_out"), [("1.5.4", False), ("1.6.0", True)])
+def test_81_none_is_no_zero_of_an_old_version(
+    version: str, *, leaves_out: bool, server: RewardServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(integration, "version", {"trl": version}.__getitem__)
+    integration._is_old.cache_clear()
+    try:
+        function = RewardFunction(server.url)
+        if leaves_out:
+            assert function(["2 + 2?"], [LONG]) == [None]
+        else:
+            with pytest.raises(PromptTooLongError):
+                function(["2 + 2?"], [LONG])
+    finally:
+        integration._is_old.cache_clear()
 
 
 # With TRL
@@ -161,21 +211,39 @@ class OneTooLong(RewardFunction):
 
 
 @needs_trl
+@pytest.mark.parametrize("algorithm", ["GRPO", "RLOO"])
 def test_a_failing_sample_is_left_out_of_its_group(
-    server: RewardServer, caplog: pytest.LogCaptureFixture
+    algorithm: str, server: RewardServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     from .trl_steps import GENERATIONS, train
 
-    done = train("GRPO", OneTooLong(server.url), steps=1)
+    done = train(algorithm, OneTooLong(server.url), steps=1)
     assert math.isnan(done.rewards[0])
     assert done.advantages[0] == 0
     others = done.rewards[1:GENERATIONS]
     mean = sum(others) / len(others)
     deviation = math.sqrt(sum((each - mean) ** 2 for each in others) / (len(others) - 1))
-    expected = [(each - mean) / (deviation + 1e-4) for each in others]
+    expected = (
+        [(each - mean) / (deviation + 1e-4) for each in others]
+        if algorithm == "GRPO"
+        else [(each - mean) * len(others) / (len(others) - 1) for each in others]
+    )
     assert done.advantages[1:GENERATIONS] == pytest.approx(expected, abs=1e-4)
     assert done.metrics["reward_client/failed"] == pytest.approx(1 / 8)
     assert "1 of 8 samples failed: 1 PromptTooLongError" in caplog.text
+
+
+@needs_trl
+def test_a_failing_sample_stops_a_step_of_several_functions(server: RewardServer) -> None:
+    from .trl_steps import train
+
+    def length(completions: Any, **_: Any) -> list[float]:
+        return [float(len(str(each))) for each in completions]
+
+    with pytest.raises(PromptTooLongError):
+        train("GRPO", [OneTooLong(server.url), length], steps=1)
+    done = train("GRPO", [OneTooLong(server.url, failed=-7), length], steps=1)
+    assert done.rewards[0] == -7
 
 
 @needs_trl

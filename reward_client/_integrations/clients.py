@@ -101,8 +101,20 @@ class _SameModel:
         refuse_other_model(self._first, settings)
 
 
-def refuse_other_model(first: Settings, settings: Settings) -> None:
+def refuse_other_model(
+    first: Settings,
+    settings: Settings,
+    *,
+    start: str = "at the first batch of this run",
+    remedy: str = "begin another run",
+) -> None:
     """Compare the model that answers with that of the first batch of a run.
+
+    Args:
+        first: The settings of the first batch.
+        settings: The settings now.
+        start: The time of the first batch, for the error.
+        remedy: What to do if the other model is meant, for the error.
 
     Raises:
         ModelChangedError: If it is another one.
@@ -115,8 +127,8 @@ def refuse_other_model(first: Settings, settings: Settings) -> None:
     changed = difference(first, settings.model_copy(update=kept))
     if changed is not None:
         raise ModelChangedError(
-            f"Another model answers than at the first batch of this run: {changed}. Serve the "
-            "model of the start, or begin another run."
+            f"Another model answers than {start}: {changed}. Serve the model of the start, or "
+            f"{remedy}."
         )
 
 

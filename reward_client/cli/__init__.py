@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from reward_client import __version__
+from reward_client._option_names import in_options
 from reward_client.cli import (
     demo,
     doctor,
@@ -19,7 +20,6 @@ from reward_client.cli import (
     score,
     serve,
 )
-from reward_client.cli._option_names import in_options
 from reward_client.cli._options import OptionError, UsageError
 from reward_client.cli._output import flush_all, show, show_error, write
 from reward_client.errors import RewardClientError
@@ -43,10 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except OptionError as error:
-        show_error(in_options(error, options))
+        show_error(in_options(error, vars(options)))
         return _INVALID
     except (RewardClientError, UsageError, ImportError) as error:
-        show_error(in_options(error, options))
+        show_error(in_options(error, vars(options)))
         failure: int = options.failure
         return failure
     finally:

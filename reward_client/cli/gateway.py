@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from reward_client.gateway import GatewayLimits
 
 KEY_VARIABLE = "REWARD_CLIENT_GATEWAY_KEY"
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PORT = 9000  # vLLM takes 8000
 _MAX_BYTES = 2**31
 _MAX_SAMPLES = 10**7
@@ -139,7 +139,7 @@ def _serve(options: argparse.Namespace) -> None:
             "another --host or --port."
         ) from error
     write_lines(options.log_level)
-    if key is None and options.host not in _LOOPBACK:
+    if key is None and not ip_address(bound.getsockname()[0]).is_loopback:
         note(logging.WARNING, "no key: anybody who reaches the gateway may use it (--key-file)")
     run(app, client, bound, grace=limits.grace)
 

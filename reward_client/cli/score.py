@@ -8,9 +8,9 @@ from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 from reward_client import InputError, RetryPolicy, ServerUnreachableError
+from reward_client._option_names import in_options
 from reward_client._rows.forms import FORMS
 from reward_client.cli._histogram import bars
-from reward_client.cli._option_names import in_options
 from reward_client.cli._options import (
     Commands,
     OptionError,
@@ -164,14 +164,14 @@ def _score_by_ray(options: argparse.Namespace) -> int:
         except (KeyboardInterrupt, ServerUnreachableError):
             show_error("stopped; run the same command to resume.")
             raise
-    show(in_options(summary, options))
+    show(in_options(summary, vars(options)))
     if summary.can_retry and not options.retry_failed:
         show("Add --retry-failed to score rows again that failed by a fault of the server.")
     return _SOME_FAILED if summary.failed else 0
 
 
 def _show_summary(summary: ScoreSummary, options: argparse.Namespace, *, is_error: bool) -> None:
-    show(in_options(summary, options), is_error=is_error)
+    show(in_options(summary, vars(options)), is_error=is_error)
     if summary.histogram:
         encoding = text_encoding(is_error=is_error)
         lines = bars(summary.histogram, get_terminal_size().columns, encoding)

@@ -31,8 +31,9 @@ from reward_client.gateway.keys import CHALLENGE, Key
 from reward_client.gateway.limits import GatewayLimits, InFlight
 from reward_client.gateway.logs import logger, note
 from reward_client.gateway.metrics import CONTENT_TYPE, Metrics
+from reward_client.gateway.one_model import OneModel
 from reward_client.gateway.openapi import openapi_document, page
-from reward_client.gateway.readiness import UNAVAILABLE, Readiness, shown, unavailable
+from reward_client.gateway.readiness import PAUSE, UNAVAILABLE, Readiness, shown, unavailable
 from reward_client.gateway.scoring import (
     DisconnectedError,
     Scoring,
@@ -46,6 +47,9 @@ _UNAUTHORIZED = 401
 _LEFT = 499
 """The status of a caller that has left, as nginx logs it. Nobody receives it."""
 _FAILED = 500
+_STOPPED = Refusal(
+    UNAVAILABLE, "Stopped", "Cannot answer: the gateway stops. Ask again.", retry_after=PAUSE
+)
 _ID_HEADER = "x-request-id"
 _LONGEST_ID = 128
 _QUICK_BYTES = 2**16
@@ -78,11 +82,14 @@ def create_app(
     """
     policy = PolicyText(policy_tokenizer, checked_names(strip_reasoning))
     gateway = _Gateway(grading(client), key, limits, policy)
-    return Starlette(
+    app = Starlette(
         routes=gateway.routes(),
         lifespan=gateway.lifespan,
         exception_handlers={HTTPException: _http_error},
     )
+    # A redirect would lead from https to http behind a proxy, and prompts with it.
+    app.router.redirect_slashes = False
+    return app
 
 
 class _Gateway:
@@ -97,8 +104,9 @@ class _Gateway:
         self._key = None if key is None else Key(key)
         self._limits = limits
         self._policy = policy
-        self._scoring = Scoring(client)
-        self._readiness = Readiness(client, limits.patience)
+        model = OneModel(client)
+        self._scoring = Scoring(client, model)
+        self._readiness = Readiness(client, model, limits.patience)
         self._in_flight = InFlight(limits)
         self._metrics = Metrics()
 
@@ -131,15 +139,11 @@ class _Gateway:
             began = time.perf_counter()
             self._metrics.requests_in_flight += 1
             facts: dict[str, object] = {"contract": contract.name, "request_id": _id_of(request)}
-            status = UNAVAILABLE  # of a request that is stopped with the gateway
-            try:
-                response = await self._answer(contract, request, facts)
-                status = response.status_code
-            finally:
-                seconds = time.perf_counter() - began
-                self._metrics.requests_in_flight -= 1
-                self._metrics.note_request(contract.name, status, seconds)
-                note(logging.INFO, "request", status=status, seconds=round(seconds, 6), **facts)
+            response = await self._answer(contract, request, facts)
+            status, seconds = response.status_code, time.perf_counter() - began
+            self._metrics.requests_in_flight -= 1
+            self._metrics.note_request(contract.name, status, seconds)
+            note(logging.INFO, "request", status=status, seconds=round(seconds, 6), **facts)
             response.headers[_ID_HEADER] = str(facts["request_id"])
             return response
 
@@ -158,6 +162,9 @@ class _Gateway:
             return _refused(contract, refusal)
         except (DisconnectedError, ClientDisconnect):
             return Response(status_code=_LEFT)
+        except asyncio.CancelledError:  # the gateway stops, and its time for requests is over
+            facts["refusal"] = _STOPPED.kind
+            return _refused(contract, _STOPPED)
         except Exception:  # noqa: BLE001 - the caller learns of it by the status
             logger.exception("a request failed by a mistake of the gateway")
             reason = "Cannot answer: the gateway made a mistake, and logged where."
@@ -223,7 +230,7 @@ class _Gateway:
         try:
             profiles = await self._readiness.profiles()
         except RewardClientError as error:
-            return _json({"ready": False, "reason": str(error)}, UNAVAILABLE)
+            return _json({"ready": False, "reason": unavailable(error).reason}, UNAVAILABLE)
         return _json({"ready": True, "servers": shown(profiles)})
 
     async def _show_metrics(self, _request: Request) -> Response:

@@ -29,8 +29,8 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     Raises:
         Refusal: If it is too large, too slow or compressed.
     """
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding != "identity":
+    encodings = ",".join(request.headers.getlist("content-encoding")).lower().split(",")
+    if any(each.strip() not in ("", "identity") for each in encodings):
         raise Refusal(
             _UNSUPPORTED,
             "Compressed",

@@ -12,7 +12,8 @@ from reward_client._integrations.environment import PATIENCE
 from reward_client.gateway.contracts.contract import Refusal
 
 _TOO_LARGE = 413
-_BUSY = 429
+_BUSY = 503
+"""Not 429: verl and others ask again after a status of 5xx only."""
 _PAUSE = 1
 """Seconds after which a busy gateway is asked again."""
 
@@ -24,7 +25,7 @@ class GatewayLimits(BaseModel):
         max_body_bytes: The largest body of a request; a larger one gets the status 413.
         max_samples: The most samples in one request; more get the status 413.
         max_in_flight: The most samples in flight over all requests. A request that would exceed it
-            gets the status 429, with ``Retry-After``.
+            gets the status 503, with ``Retry-After``.
         patience: The seconds that a request waits for reward servers that have never answered. For
             servers that are away later, it waits as the client's `reward_client.RetryPolicy` says.
         grace: The seconds in which requests in flight may end after a signal to stop.

@@ -20,9 +20,11 @@ STATUSES: Mapping[str, str] = {
     "401": "The key is missing or wrong.",
     "408": "The body came too slowly.",
     "413": "The body or the number of samples is too large.",
+    "415": "The body is compressed.",
     "422": "A sample cannot be scored. Asked again, it fails again.",
-    "429": "Too many samples are in flight. Ask again after Retry-After.",
-    "503": "The reward servers do not answer, or give no reward. Ask again after Retry-After.",
+    "500": "The gateway made a mistake, and logged where.",
+    "503": "The reward servers do not answer, or give no reward; or too many samples are in "
+    "flight, or the gateway stops. Ask again after Retry-After.",
 }
 
 _OWN_PATHS = {
@@ -58,7 +60,10 @@ def openapi_document(*, has_key: bool) -> dict[str, object]:
 
 
 def _operation(contract: Contract) -> Mapping[str, object]:
-    refused = {status: {"description": what} for status, what in STATUSES.items()}
+    content = {"application/json": {"schema": contract.error}}
+    refused = {
+        status: {"description": what, "content": content} for status, what in STATUSES.items()
+    }
     return {
         "operationId": contract.name,
         "summary": contract.summary,

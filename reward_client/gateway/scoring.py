@@ -11,6 +11,7 @@ from reward_client._base.samples import FormattedText, Given, OpenedText, Sample
 from reward_client._client.async_client import AsyncRewardClient
 from reward_client.errors import BatchError, InputError, RewardClientError
 from reward_client.gateway.contracts.contract import Outcome
+from reward_client.gateway.one_model import OneModel
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -56,10 +57,12 @@ class Scoring:
 
     Args:
         client: The client.
+        model: The model of the start.
     """
 
-    def __init__(self, client: AsyncRewardClient) -> None:
+    def __init__(self, client: AsyncRewardClient, model: OneModel) -> None:
         self._client = client
+        self._model = model
         self._opening: tuple[tuple[ServerProfile, ...], bool] | None = None
 
     async def outcomes(self, samples: Sequence[Given]) -> list[Outcome]:
@@ -79,6 +82,7 @@ class Scoring:
         except BatchError as error:
             cause = error.__cause__
             raise cause if isinstance(cause, RewardClientError) else error from None
+        await self._model.check_rewards(scored)
         outcomes = iter(scored)
         return [sample if isinstance(sample, InputError) else next(outcomes) for sample in samples]
 

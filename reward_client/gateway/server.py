@@ -18,6 +18,9 @@ from reward_client.gateway.logs import note
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _BACKLOG = 2048
+_KEEP_ALIVE = 75
+"""Seconds for which an idle connection stays open. Callers keep theirs up to 15 seconds (aiohttp).
+If the gateway closed one first, that might fail the request that is just being sent."""
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -34,10 +37,31 @@ def listening_socket(host: str, port: int) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+        bound.listen(_BACKLOG)  # else a second gateway could bind the same address until then
     except OSError:
         bound.close()
         raise
     return bound
+
+
+def config_of(app: Starlette, *, grace: int) -> uvicorn.Config:
+    """Return how the HTTP server serves an app.
+
+    Args:
+        app: The app of `create_app`.
+        grace: The seconds in which requests in flight may end.
+    """
+    return uvicorn.Config(
+        app,
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=grace,
+    )
 
 
 def run(
@@ -55,16 +79,7 @@ def run(
         bound: The socket to listen on.
         grace: The seconds in which requests in flight may end.
     """
-    config = uvicorn.Config(
-        app,
-        lifespan="on",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        backlog=_BACKLOG,
-        timeout_graceful_shutdown=grace,
-    )
+    config = config_of(app, grace=grace)
 
     async def serve() -> None:
         async with client:

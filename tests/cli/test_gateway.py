@@ -78,6 +78,24 @@ def pooling(server: RewardServer) -> int:
     return sum(request.path == "/pooling" for request in server.requests)
 
 
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    with (
+        RewardServer() as server,
+        running("--url", server.url) as gateway,
+        ThreadPoolExecutor() as pool,
+    ):
+        server.inject(Fault.delay(60), path="/pooling")
+        before = pooling(server)
+        request = pool.submit(post, gateway)
+        wait_for(lambda: pooling(server) > before)
+        gateway.process.send_signal(signal.SIGINT)
+        wait_for(lambda: is_refused(gateway.url))
+        gateway.process.send_signal(signal.SIGINT)
+        assert gateway.end() == 0
+        assert request.result().status_code == 503
+        assert request.result().json()["error"]["type"] == "Stopped"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_requests_in_flight_end(number: signal.Signals) -> None:
     with (
@@ -109,8 +127,10 @@ def test_the_end_is_bounded() -> None:
         wait_for(lambda: pooling(server) > before)
         gateway.process.send_signal(signal.SIGTERM)
         assert gateway.end() == 0
-        error = request.exception()
-        assert isinstance(error, httpx.TransportError) or request.result().is_error
+        answer = request.result()
+        assert answer.status_code == 503
+        assert answer.json()["error"]["type"] == "Stopped"
+        assert answer.headers["retry-after"]
         assert not any("What is" in json.dumps(line) for line in gateway.lines)
 
 
@@ -151,6 +171,15 @@ def test_in_this_process(
         asking.result()
     assert answers[0].json()["error"] is None
     assert capsys.readouterr().err == ""  # nothing to warn of
+
+
+def is_refused(url: str) -> bool:
+    """Return True once a stopping gateway takes no further request."""
+    try:
+        httpx.get(f"{url}/health", trust_env=False)
+    except httpx.ConnectError:
+        return True
+    return False
 
 
 def is_up(url: str) -> bool:

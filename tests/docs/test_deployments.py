@@ -11,6 +11,7 @@ import yaml
 from kubernetes_validate import ValidationError, validate
 
 from reward_client import cli
+from reward_client.gateway import GatewayLimits
 from reward_client.gateway.contracts import CONTRACTS
 
 from . import pages
@@ -73,6 +74,32 @@ def test_the_parts_of_the_manifest_find_one_another() -> None:
     ]
     secret = by_name["Secret", pod["volumes"][0]["secret"]["secretName"]]
     assert gateway["args"][-1].rpartition("/")[2] in secret["stringData"]
+
+
+def test_a_gateway_has_the_time_to_answer() -> None:
+    """Requests in flight end before the orchestrator kills the process, and load is no death."""
+    grace = GatewayLimits().grace
+    compose = yaml.safe_load(COMPOSE)["services"]["gateway"]
+    assert int(compose["stop_grace_period"].removesuffix("s")) > grace
+    (pod,) = [each["spec"]["template"]["spec"] for each in OBJECTS if each["kind"] == "Deployment"]
+    (gateway,) = pod["containers"]
+    before = gateway["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pod["terminationGracePeriodSeconds"] > before + grace
+    for kind in ("StatefulSet", "Deployment"):
+        (item,) = [each for each in OBJECTS if each["kind"] == kind]
+        (container,) = item["spec"]["template"]["spec"]["containers"]
+        probe = container["livenessProbe"]
+        assert probe["timeoutSeconds"] * probe["failureThreshold"] >= 60
+
+
+def test_the_gateway_may_run_where_pods_are_restricted() -> None:
+    """The standard "restricted" of Kubernetes refuses a pod without these."""
+    (pod,) = [each["spec"]["template"]["spec"] for each in OBJECTS if each["kind"] == "Deployment"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (gateway,) = pod["containers"]
+    expected = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    assert gateway["securityContext"] == expected
 
 
 def test_the_gateway_takes_the_arguments() -> None:

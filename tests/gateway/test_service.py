@@ -11,15 +11,18 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import jsonschema
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from reward_client import AsyncRewardClient, InputError, RetryPolicy
+from reward_client import AsyncRewardClient, InputError, RetryPolicy, _option_names, cli
 from reward_client.gateway import GatewayLimits, create_app
 from reward_client.gateway.contracts import CONTRACTS
+from reward_client.gateway.contracts.contract import OPTIONS
 from reward_client.gateway.logs import JsonLines
 from reward_client.methods import Verdict
 from reward_client.testing import Fault, RewardServer
+from reward_client.testing._model.sum_judge import load_sum_judge
 
 from ..replicas.restarting import free_port
 from ..support.running_gateway import RunningGateway
@@ -138,6 +141,7 @@ class TestBadBodies:
                 continue  # a session takes any object
             answer = gateway.http.post(contract.path, content=body)
             assert answer.status_code in (400, 422), (contract.name, answer.text)
+            jsonschema.validate(answer.json(), contract.error)
             keys = {"score": {"error"}, "classify": {"error"}, "embeddings": {"error"}}
             assert set(answer.json()) == keys.get(contract.name, {"detail"})
 
@@ -162,6 +166,8 @@ class TestBadBodies:
             ("/classify", {"input": [], "use_activation": False}),
             ("/classify", {"input": [[]], "use_activation": False}),
             ("/classify", {"input": [1.5], "use_activation": False}),
+            ("/classify", {"input": "", "use_activation": False}),
+            ("/classify", {"input": [TEXT, ""], "use_activation": False}),
             ("/classify", {"use_activation": False}),
             ("/v1/embeddings", {"input": TEXT, "encoding_format": "base64"}),
         ],
@@ -181,7 +187,6 @@ class TestBadBodies:
                     "response": {"output": [{"type": "message", "role": "assistant"}]},
                 },
             ),
-            ("/classify", {"input": "", "use_activation": False}),
             ("/classify", {"input": [1, -1], "use_activation": False}),
             ("/classify", {"input": [1, 10**9], "use_activation": False}),
             ("/classify", {"input": "8" * 4000, "use_activation": False}),
@@ -203,9 +208,19 @@ class TestBadBodies:
             assert answer.status_code == status
             assert "/get_reward" in answer.json()["error"]["message"]
 
-    def test_a_compressed_body(self, gateway: RunningGateway) -> None:
-        answer = gateway.http.post("/score", content=b"x", headers={"content-encoding": "gzip"})
-        assert answer.status_code == 415
+    @pytest.mark.parametrize("encodings", [["gzip"], ["identity", "gzip"], ["identity, br"]])
+    def test_a_compressed_body(self, gateway: RunningGateway, encodings: list[str]) -> None:
+        headers = [("content-encoding", encoding) for encoding in encodings]
+        assert gateway.http.post("/score", content=b"x", headers=headers).status_code == 415
+
+    @pytest.mark.parametrize("encoding", ["", "identity", "Identity"])
+    def test_a_body_that_is_not_compressed(self, gateway: RunningGateway, encoding: str) -> None:
+        assert gateway.post("/score", ROW, headers={"content-encoding": encoding}).is_success
+
+    def test_a_path_with_a_slash_at_its_end_is_no_redirect(self, gateway: RunningGateway) -> None:
+        answer = gateway.post("/score/", ROW)
+        assert answer.status_code == 404
+        assert "/score" in answer.json()["error"]["message"]
 
     def test_the_gateway_answers_on(self, gateway: RunningGateway) -> None:
         assert gateway.post("/score", ROW).status_code == 200
@@ -242,7 +257,7 @@ class TestLimits:
                 first = pool.submit(gateway.post, "/score", {"rows": [row(1), row(2)]})
                 wait_for(lambda: figures(gateway)["samples_in_flight"] == 2)
                 refused = gateway.post("/verify", verify_body())
-                assert refused.status_code == 429
+                assert refused.status_code == 503
                 assert refused.headers["retry-after"] == "1"
                 assert set(refused.json()) == {"detail"}
                 assert first.result().status_code == 200
@@ -309,11 +324,65 @@ class TestFaults:
             assert gateway.http.get("/health").status_code == 200
 
     def test_a_server_that_never_starts(self) -> None:
-        limits = GatewayLimits(patience=0.5)
-        with RunningGateway(f"http://127.0.0.1:{free_port()}", limits=limits) as gateway:
+        """The cause is named in the words of who runs the gateway, and not of its client."""
+        limits = GatewayLimits(patience=0.1)
+        url = f"http://127.0.0.1:{free_port()}"
+        with RunningGateway(url, limits=limits) as gateway:
             answer = gateway.post("/score", ROW)
             assert answer.status_code == 503
-            assert "Cannot score now" in answer.json()["error"]["message"]
+            for reason in (
+                answer.json()["error"]["message"],
+                gateway.http.get("/ready").json()["reason"],
+            ):
+                assert reason.startswith("Cannot score now: ")
+                assert "Connection refused" in reason
+                assert url in reason
+                assert "is --url right" in reason
+                assert "base_url" not in reason
+                assert "wait_until_ready" not in reason
+
+    def test_a_server_that_never_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("reward_client.gateway.readiness._ANSWER", 0.1)
+        with socket.socket() as silent:
+            silent.bind(("127.0.0.1", 0))
+            silent.listen()
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            with RunningGateway(url, limits=GatewayLimits(patience=0.1)) as gateway:
+                said = f"No server was ready within 0.1 s at {url}"
+                assert said in gateway.post("/score", ROW).json()["error"]["message"]
+                assert said in gateway.http.get("/ready").json()["reason"]
+
+    def test_another_model_behind_the_url(self) -> None:
+        """Callers cannot see that the scale has changed: the gateway refuses until it is told."""
+        port = free_port()
+        judge = load_sum_judge()
+        bodies = {"/score": row(7), "/verify": verify_body(), "/classify": CLASSIFY}
+        running = ExitStack()
+        first = running.enter_context(RewardServer(port=port))
+
+        def stop_and_notice() -> None:
+            running.close()
+            wait_for(lambda: "refused" in gateway.http.get("/ready").text)
+
+        with running, RunningGateway(first.url) as gateway:
+            before = [gateway.post(path, body).json() for path, body in bodies.items()]
+            stop_and_notice()
+            running.enter_context(
+                RewardServer(port=port, values=lambda ids: judge.score(ids) + sum(ids) % 23)
+            )
+            for path, body in bodies.items():
+                answer = gateway.post(path, body)
+                assert answer.status_code == 503
+                assert "than at the start of the gateway" in answer.text
+                assert "restart the gateway" in answer.text
+                assert set(answer.json()) <= {"error", "detail"}
+            not_ready = gateway.http.get("/ready")
+            assert not_ready.status_code == 503
+            assert "than at the start of the gateway" in not_ready.json()["reason"]
+            stop_and_notice()
+            running.enter_context(RewardServer(port=port))
+            assert [gateway.post(path, body).json() for path, body in bodies.items()] == before
+            assert gateway.http.get("/ready").status_code == 200
 
     def test_a_server_without_rewards_says_so_at_once(self) -> None:
         with RewardServer(head="embed") as server, RunningGateway(server.url) as gateway:
@@ -436,6 +505,28 @@ class TestFigures:
             if sample.name.endswith("_count") and sample.labels["contract"] == "score"
         ]
         assert buckets[-1] == count
+
+
+class TestErrorsOfSamples:
+    def test_name_the_options_of_the_gateway(self, gateway: RunningGateway) -> None:
+        marked = {"prompt": [{"role": "user", "content": "Hi"}], "responses": ["88<|end|>", "88"]}
+        direct = gateway.post("/score", {"prompt": "Hi", "response": "88<|end|>"})
+        messages = [direct.json()["error"]["message"]]
+        rows = [{**marked, "responses": marked["responses"][:1]}, marked]
+        each = gateway.post("/score", {"rows": rows}).json()["rows"]
+        messages += [result["error"][0]["message"] for result in each]
+        pair = {"prompt": "Hi", "chosen": "88<|end|>", "rejected": "9"}
+        error = gateway.post("/score", pair).json()["error"]
+        assert error["rejected"] is None
+        messages.append(error["chosen"]["message"])
+        for said in messages:
+            assert "--on-control-tokens" in said
+            assert "on_control_tokens" not in said
+
+    def test_know_every_option_of_the_command(self) -> None:
+        parsed = {*vars(cli._parser().parse_args(["gateway"]))}
+        named = {name for _, name, _ in [*_option_names._OPTIONS, *_option_names._PHRASES]}
+        assert parsed & named == OPTIONS
 
 
 class TestLogs:

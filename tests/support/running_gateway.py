@@ -13,7 +13,7 @@ import uvicorn
 
 from reward_client import AsyncRewardClient
 from reward_client.gateway import create_app
-from reward_client.gateway.server import listening_socket
+from reward_client.gateway.server import config_of, listening_socket
 
 
 class _Server(uvicorn.Server):
@@ -60,13 +60,8 @@ class RunningGateway:
 
     async def _serve(self) -> None:
         async with AsyncRewardClient(self._urls, **self._options) as self.client:
-            config = uvicorn.Config(
-                create_app(self.client, key=self._key, **self._app),
-                log_config=None,
-                access_log=False,
-                ws="none",
-                timeout_graceful_shutdown=5,
-            )
+            app = create_app(self.client, key=self._key, **self._app)
+            config = config_of(app, grace=5)
             self._running = _Server(config, self._started)
             await self._running.serve([self._socket])
 

@@ -12,6 +12,8 @@ from reward_client._base.samples import Given, Sample
 from reward_client._base.values import values
 from reward_client._base.wording import describe_type
 from reward_client._integrations.policy_text import PolicyText, Rollout
+from reward_client._option_names import in_options
+from reward_client._protocols.http import IF_STARTING
 from reward_client.errors import InputError, RewardClientError
 
 Outcome: TypeAlias = Reward | RewardClientError
@@ -26,6 +28,32 @@ NUMBERS: Mapping[str, object] = {"type": "array", "items": {"type": "number"}}
 MESSAGES: Mapping[str, object] = {"type": "array", "items": {"type": "object"}, "minItems": 1}
 """The schema of the messages of a conversation."""
 
+MODEL: Mapping[str, object] = {"description": "Not read: the gateway has one model."}
+"""The schema of the name of a model."""
+DETAIL: Mapping[str, object] = {
+    "type": "object",
+    "required": ["detail"],
+    "properties": {"detail": {"type": "string"}},
+}
+"""The schema of `detail`."""
+
+OPTIONS = frozenset(
+    (
+        *("url", "model", "api_key", "headers", "ca", "recipe", "head", "method", "tokenizer"),
+        *("policy_tokenizer", "strip_reasoning"),
+        *("on_overlong", "on_control_tokens", "on_unanswered"),
+    )
+)
+"""The options of the client and of the policy's texts that `reward-client gateway` has."""
+
+
+def in_words_of_the_gateway(said: object) -> str:
+    """Return the text of an error with the options of `reward-client gateway`.
+
+    Callers and operators of a gateway see nothing of its client.
+    """
+    return in_options(str(said).replace(IF_STARTING, ""), OPTIONS)
+
 
 class Refusal(Exception):
     """An answer without rewards.
@@ -33,17 +61,18 @@ class Refusal(Exception):
     Attributes:
         status: The HTTP status.
         kind: The reason as a name, such as ``"InputError"``.
-        reason: The reason in words, without prompts and keys.
+        reason: The reason in words, without prompts and keys. The options of a client become those
+            of the gateway.
         retry_after: The seconds after which the caller should ask again; None for never.
     """
 
     def __init__(
         self, status: int, kind: str, reason: str, *, retry_after: int | None = None
     ) -> None:
-        super().__init__(reason)
+        self.reason = in_words_of_the_gateway(reason)
+        super().__init__(self.reason)
         self.status = status
         self.kind = kind
-        self.reason = reason
         self.retry_after = retry_after
 
 
@@ -72,6 +101,7 @@ class Contract:
         summary: The purpose in a line.
         read: Reads a parsed body. It raises `Refusal` for one that does not fit.
         refusal: Returns the body of an answer without rewards.
+        error: The JSON schema of an answer without rewards.
         request: The JSON schema of a body.
         response: The JSON schema of an answer.
         example: A body.
@@ -82,6 +112,7 @@ class Contract:
     summary: str
     read: Callable[[object, PolicyText], Asked]
     refusal: Callable[[Refusal], object]
+    error: Mapping[str, object]
     request: Mapping[str, object]
     response: Mapping[str, object]
     example: Mapping[str, object]
@@ -124,8 +155,7 @@ def invalid(reason: str) -> Refusal:
 
 def unscored(index: int, error: RewardClientError) -> Refusal:
     """Return the refusal of a request with a sample that has no reward."""
-    reason = str(error).replace("policy_tokenizer=", "--policy-tokenizer")
-    return Refusal(UNPROCESSABLE, type(error).__name__, f"Cannot score sample {index}: {reason}")
+    return Refusal(UNPROCESSABLE, type(error).__name__, f"Cannot score sample {index}: {error}")
 
 
 def asked_of(

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from reward_client._integrations.policy_text import PolicyText
 from reward_client.gateway.contracts.contract import (
+    DETAIL,
+    MODEL,
     NUMBERS,
     TEXTS,
     Asked,
@@ -42,11 +44,12 @@ LLAMA_FACTORY = Contract(
     summary="LLaMA-Factory: reward_model: http://HOST:PORT/v1/score/evaluation",
     read=_read,
     refusal=detail,
+    error=DETAIL,
     request={
         "type": "object",
         "required": ["messages"],
         "properties": {
-            "model": {"type": "string", "description": "Not read: the gateway has one model."},
+            "model": MODEL,
             "messages": {
                 **TEXTS,
                 "description": "Prompts with responses, in the policy's template.",
@@ -58,7 +61,7 @@ LLAMA_FACTORY = Contract(
         "required": ["scores"],
         "properties": {
             "object": {"const": "score.evaluation"},
-            "model": {"type": "string"},
+            "model": {"description": "The model of the request."},
             "scores": NUMBERS,
         },
     },

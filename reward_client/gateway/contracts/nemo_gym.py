@@ -16,6 +16,7 @@ from reward_client._base.wording import describe_type
 from reward_client._integrations.policy_text import PolicyText
 from reward_client.errors import InputError
 from reward_client.gateway.contracts.contract import (
+    DETAIL,
     UNPROCESSABLE,
     Asked,
     Contract,
@@ -142,6 +143,7 @@ SEED_SESSION = Contract(
     summary="NeMo Gym: the start of a rollout, which a reward model has no use for",
     read=_read_seed,
     refusal=detail,
+    error=DETAIL,
     request=_OBJECT,
     response=_OBJECT,
     example={"responses_create_params": {"input": "What is 45 + 43?"}},
@@ -153,6 +155,7 @@ VERIFY = Contract(
     summary="NeMo Gym: the gateway as a resources server",
     read=_read_verify,
     refusal=detail,
+    error=DETAIL,
     request={
         "type": "object",
         "required": ["responses_create_params", "response"],

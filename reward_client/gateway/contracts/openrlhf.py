@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from reward_client._integrations.policy_text import PolicyText
 from reward_client.gateway.contracts.contract import (
+    DETAIL,
     NUMBERS,
     TEXTS,
     Asked,
@@ -44,6 +45,7 @@ OPENRLHF = Contract(
     summary="OpenRLHF: --reward.remote_url http://HOST:PORT/get_reward",
     read=_read,
     refusal=detail,
+    error=DETAIL,
     request={
         "type": "object",
         "required": ["query", "prompts"],

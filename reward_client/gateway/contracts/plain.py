@@ -20,6 +20,7 @@ from reward_client.gateway.contracts.contract import (
     Outcome,
     Refusal,
     fields_of,
+    in_words_of_the_gateway,
     invalid,
 )
 
@@ -43,7 +44,7 @@ def _read(body: object, _: PolicyText) -> Asked:
         cast("Columns | None", fields.get("columns")),
         refuses_first=False,
     )
-    return Asked(samples, lambda outcomes: {"rows": call.added(outcomes)})
+    return Asked(samples, lambda outcomes: {"rows": [*map(_shown, call.added(outcomes))]})
 
 
 def _rows(
@@ -74,7 +75,26 @@ def _one_row(call: RowsCall, outcomes: Sequence[Outcome]) -> object:
     errors = [outcome for outcome in outcomes if not isinstance(outcome, Reward)]
     if len(errors) == len(outcomes):
         raise _unprocessable(errors[0])
-    return call.added(outcomes)[0]
+    return _shown(call.added(outcomes)[0])
+
+
+def _shown(result: Mapping[str, object]) -> Mapping[str, object]:
+    """Return a result whose errors name the options of the gateway."""
+    if result["error"] is None:
+        return result
+    return {**result, "error": _reworded(result["error"])}
+
+
+def _reworded(errors: object) -> object:
+    """Return the errors of a row, in their layout."""
+    if (sequence := as_sequence(errors)) is not None:
+        return [*map(_reworded, sequence)]
+    mapping = as_mapping(errors)
+    if mapping is None:
+        return None
+    if "message" in mapping:
+        return {**mapping, "message": in_words_of_the_gateway(mapping["message"])}
+    return {side: _reworded(error) for side, error in mapping.items()}
 
 
 def _unprocessable(error: RewardClientError) -> Refusal:
@@ -85,6 +105,17 @@ def _error(refusal: Refusal) -> object:
     return {"error": {"type": refusal.kind, "message": refusal.reason}}
 
 
+_ERROR: Mapping[str, object] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["type", "message"],
+            "properties": {"type": {"type": "string"}, "message": {"type": "string"}},
+        }
+    },
+}
 _TEXT: Mapping[str, object] = {"type": "string"}
 _PROMPT: Mapping[str, object] = {"anyOf": [_TEXT, MESSAGES]}
 _REWARD: Mapping[str, object] = {
@@ -147,6 +178,7 @@ PLAIN = Contract(
     summary="rows of any form: messages, prompt and response(s), text, token IDs, pairs, steps",
     read=_read,
     refusal=_error,
+    error=_ERROR,
     request={
         "anyOf": [
             _ROW,
@@ -165,7 +197,10 @@ PLAIN = Contract(
                     "columns": {
                         "description": "The only columns to read: names, or names by the names "
                         "that a form has.",
-                        "anyOf": [{"type": "array", "items": _TEXT}, {"type": "object"}],
+                        "anyOf": [
+                            {"type": "array", "items": _TEXT, "minItems": 1},
+                            {"type": "object", "minProperties": 1},
+                        ],
                     },
                 },
             },

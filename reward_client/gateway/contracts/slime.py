@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from reward_client._base.json_values import as_sequence
 from reward_client._integrations.policy_text import PolicyText
 from reward_client.gateway.contracts.contract import (
+    DETAIL,
     MESSAGES,
     Asked,
     Contract,
@@ -42,6 +43,7 @@ SLIME = Contract(
     summary="slime: --rm-type remote_rm --rm-url http://HOST:PORT/remote_rm",
     read=_read,
     refusal=detail,
+    error=DETAIL,
     request={
         "type": "object",
         "required": ["prompt", "response"],

@@ -17,6 +17,7 @@ from reward_client._base.samples import OpenedText, Sample, parse_token_ids
 from reward_client._integrations.policy_text import PolicyText
 from reward_client.errors import InputError
 from reward_client.gateway.contracts.contract import (
+    MODEL,
     NUMBERS,
     Asked,
     Contract,
@@ -53,7 +54,7 @@ def _samples(fields: Mapping[str, object]) -> list[Sample]:
     given = fields.get("input")
     many = as_sequence(given)
     items = [given] if many is None or (many and isinstance(many[0], int)) else many
-    if not items:
+    if not items or "" in items:
         raise invalid("'input' is empty")
     return [_sample(index, item) for index, item in enumerate(items)]
 
@@ -98,18 +99,31 @@ def openai_error(refusal: Refusal) -> object:
     return {"error": said}
 
 
+_ERROR: Mapping[str, object] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": "null"},
+                "code": {"type": "integer"},
+            },
+        }
+    },
+}
 _IDS: Mapping[str, object] = {"type": "array", "items": {"type": "integer"}, "minItems": 1}
+_PROMPT: Mapping[str, object] = {"type": "string", "minLength": 1}
 _INPUT: Mapping[str, object] = {
     "description": "Text in the reward model's template, with or without its BOS; or token IDs.",
     "anyOf": [
-        {"type": "string"},
+        _PROMPT,
         _IDS,
-        {"type": "array", "items": {"anyOf": [{"type": "string"}, _IDS]}, "minItems": 1},
+        {"type": "array", "items": {"anyOf": [_PROMPT, _IDS]}, "minItems": 1},
     ],
-}
-_MODEL: Mapping[str, object] = {
-    "type": "string",
-    "description": "Not read: the gateway has one model.",
 }
 _TEXT = "<user>What is 45 + 43?<end><assistant>88<end>"
 
@@ -141,11 +155,12 @@ CLASSIFY = Contract(
     summary="verl's reward loop with rollout.name=vllm, and vLLM's /classify",
     read=_read_classify,
     refusal=openai_error,
+    error=_ERROR,
     request={
         "type": "object",
         "required": ["input", "use_activation"],
         "properties": {
-            "model": _MODEL,
+            "model": MODEL,
             "input": _INPUT,
             "use_activation": {"const": False, "description": "The rewards are raw."},
         },
@@ -160,11 +175,12 @@ EMBEDDINGS = Contract(
     summary="verl's reward loop with rollout.name=sglang",
     read=_read_embeddings,
     refusal=openai_error,
+    error=_ERROR,
     request={
         "type": "object",
         "required": ["input"],
         "properties": {
-            "model": _MODEL,
+            "model": MODEL,
             "input": _INPUT,
             "encoding_format": {"const": "float", "description": "Numbers, and no base64."},
         },

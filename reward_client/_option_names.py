@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import argparse
+from collections.abc import Container
 
 _OPTIONS = (
     ("base_url", "url", "--url"),
@@ -42,19 +39,19 @@ _UNMISTAKABLE = ("base_url", "api_key")
 """Names that are no words, and stand without ``=`` too."""
 
 
-def in_options(said: object, options: argparse.Namespace) -> str:
+def in_options(said: object, options: Container[str]) -> str:
     """Return the text of an error or a summary with the names of a command's options.
 
     Args:
         said: The error or summary, which names the options of a client.
-        options: The parsed options of the command.
+        options: The names of the command's parsed options.
     """
     text = str(said)
     for phrase, parsed, shown in _PHRASES:
-        if hasattr(options, parsed):
+        if parsed in options:
             text = text.replace(phrase, shown)
     for name, parsed, shown in _OPTIONS:
-        if hasattr(options, parsed):
+        if name in text and parsed in options:
             text = re.sub(rf"\b{name}=None\b", f"{shown} none", text)
             text = re.sub(rf"\b{name}=(?=[\w'\".…])(?!\.(\s|$))", f"{shown} ", text)
             text = re.sub(rf"\b{name}=", shown, text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ import orjson
 from reward_client._base.json_values import as_mapping
 from reward_client._base.results import Reward
 from reward_client._base.samples import Sample
+from reward_client._base.unique_keys import RepeatedKeyError, parse_json
 from reward_client._rows.contests import as_contest
 from reward_client._rows.errors import error_object
 from reward_client._rows.forms import Columns, ReadRow, read_row
@@ -21,8 +21,6 @@ from reward_client.errors import InputError, RewardClientError
 from reward_client.files.inputs.line import Line
 
 _DIGEST_BYTES = 16
-_AS_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
-_LONG_NUMBER = b"0" * 19
 _OWN = ("row", "digest")
 """The names of the further columns of a line of results."""
 
@@ -150,17 +148,13 @@ def values_of(line: Line) -> Mapping[str, object]:
     if line.values is not None:
         return line.values
     try:
-        given = as_mapping(_parsed(line.content))
+        given = as_mapping(parse_json(line.content))
+    except RepeatedKeyError as error:
+        raise InputError(
+            f"Cannot read the line: {error}. Its values may differ: remove one."
+        ) from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"Cannot read the line: it is not JSON ({error}).") from error
     if given is None:
         raise InputError("Cannot read the line: it is not a JSON object.")
     return given
-
-
-def _parsed(content: bytes) -> object:
-    parsed: object = orjson.loads(content)
-    # orjson makes a float of an integer beyond 64 bits.
-    # A search for any digits takes ten times as long.
-    is_long = _LONG_NUMBER in content.translate(_AS_ZEROS)
-    return json.loads(content) if is_long else parsed

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from reward_client._base.json_values import as_mapping
 from reward_client._base.regular_file import open_regular
+from reward_client._base.unique_keys import unique_keys
 from reward_client._base.wording import describe_type
 from reward_client.errors import RecipeError
 from reward_client.recipes.model_names import anywhere, is_quantization, keys_in, model_key
@@ -177,17 +178,9 @@ def _toml_table(content: bytes) -> dict[str, object]:
 
 
 def _json_table(content: bytes) -> Mapping[str, object]:
-    table = as_mapping(json.loads(content, object_pairs_hook=_unique_keys))
+    table = as_mapping(json.loads(content, object_pairs_hook=unique_keys))
     if table is None:
         raise ValueError("it is not an object")
-    return table
-
-
-def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Build a dict, and refuse repeated keys, of which the last one would win silently."""
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise ValueError("an object repeats a key")
     return table
 
 

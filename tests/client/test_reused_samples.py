@@ -119,7 +119,7 @@ def test_also_of_rows_which_come_back_as_they_were_read(client: EitherClient, ma
         scored = [*score(rows())]
         assert [row["reward"] for row in scored] == expected
         for index, (row, sample) in enumerate(zip(scored, separate, strict=True), 1):
-            returned = row.get("messages", row.get("token_ids"))
+            returned = row["messages" if "messages" in row else "token_ids"]
             assert [*returned] == sample
             place, again = row["origin"]["indices"]
             assert place == (index,)

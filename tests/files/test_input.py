@@ -85,6 +85,25 @@ def test_a_line_of_10_megabytes(client: RewardClient, tmp_path: Path, output: Pa
     assert len(read_rows(output)[1]["id"]) == 10_000_000
 
 
+@pytest.mark.parametrize("name", ["in.jsonl", "in.json"])
+def test_no_value_of_a_key_that_stands_twice_is_chosen(
+    client: RewardClient, tmp_path: Path, output: Path, name: str
+) -> None:
+    lines = [
+        GOOD,
+        b'{"token_ids": [100, 7], "token_ids": [100, 8]}',
+        b'{"messages": [{"role": "user", "content": "a: b", "content" : "c"}]}',
+        GOOD,
+    ]
+    content = b"[" + b",\n".join(lines) + b"]" if name == "in.json" else b"\n".join(lines)
+    (tmp_path / name).write_bytes(content)
+    score_file(client, tmp_path / name, output)
+    assert rewards(output) == [G, "InputError", "InputError", G]
+    for row, key in ((1, "token_ids"), (2, "content")):
+        message = read_rows(output)[row]["error"]["message"]
+        assert message.startswith(f"Cannot read the line: an object has the key {key!r} twice.")
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_line_without_end_is_not_read_into_memory(
     client: RewardClient,

@@ -90,6 +90,8 @@ def _best_of_n_table(totals: Totals) -> list[Measure]:
 def _points(row: BenchmarkRow, name: str, count: int) -> list[float]:
     """Return the points of the responses, from 0 to 1."""
     values = row.list_of(name)
+    if not values:
+        raise row.problem(f"its column {name} is empty")
     if len(values) != count:
         raise row.problem(f"its column {name} has {len(values)} values for {count} responses")
     points = [float(value) for value in values if isinstance(value, int | float)]

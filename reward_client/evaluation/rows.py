@@ -27,6 +27,7 @@ ADDED = (*RESULTS, "row", "digest")
 """The columns that a run adds to a row of a file."""
 
 _KEY_BYTES = 16
+_UNSCORED = RowError("InputError", "The row is not scored yet.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,17 @@ def scored_rows(scored: Scored) -> Iterator[BenchmarkRow]:
         given = ScoredRow(row)
         error = next((each for each in given.errors() if each is not None), None)
         yield BenchmarkRow(position, given_columns(row), given, error)
+
+
+def unscored_rows(source: str | PathLike[str]) -> Iterator[BenchmarkRow]:
+    """Iterate over the rows of a file as if none of their samples had a reward.
+
+    Raises:
+        FileError: If the file cannot be read.
+        InputError: If a row cannot be read.
+    """
+    for position, row in enumerate(_rows(source)):
+        yield BenchmarkRow(position, given_columns(row), ScoredRow({"reward": None}), _UNSCORED)
 
 
 def first_row(source: str | PathLike[str]) -> Mapping[str, object]:

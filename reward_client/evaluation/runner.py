@@ -17,7 +17,14 @@ from reward_client.errors import EvaluationError, InputError
 from reward_client.evaluation.benchmark import Benchmark
 from reward_client.evaluation.catalogue import benchmark_of, check_row
 from reward_client.evaluation.results import Evaluation
-from reward_client.evaluation.rows import ADDED, BenchmarkRow, Scored, first_row, scored_rows
+from reward_client.evaluation.rows import (
+    ADDED,
+    BenchmarkRow,
+    Scored,
+    first_row,
+    scored_rows,
+    unscored_rows,
+)
 from reward_client.evaluation.units import Totals
 from reward_client.files.runner import score_file
 from reward_client.files.settings import read_settings, settings_path
@@ -64,6 +71,8 @@ def evaluate(
         raise EvaluationError(f"Cannot evaluate {source}: it has no rows.")
     check_row(benchmark, row)
     refuse_clash(row, ADDED)
+    for _ in benchmark.units(unscored_rows(source), 0.0):
+        pass  # a row that does not fit is an error now, and not when all others are scored
     destination = scored_path(source) if scored is None else Path(scored)
     score_file(client, source, destination, retry_failed=retry_failed, progress=progress)
     return evaluate_scored(name, destination, threshold=threshold, allow_failed=allow_failed)

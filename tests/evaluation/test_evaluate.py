@@ -231,3 +231,30 @@ def test_the_scored_rows_lie_beside_the_source(source: str, scored: str) -> None
     from reward_client.evaluation.runner import scored_path
 
     assert scored_path(source) == Path("data") / scored
+
+
+CHOICE: Row = {"prompt": "2 + 2?", "responses": ["4", "5"], "correct": [True, False]}
+JUDGED: Row = {"question": "2 + 2?", "response_A": "4", "response_B": "5", "label": "A>B"}
+STEPS: Row = {"id": "gsm8k-0", "problem": "2 + 2?", "steps": ["4", "So 4."], "label": -1}
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "change", "reason"),
+    [
+        ("best-of-n", CHOICE, {"correct": [True]}, "correct has 1 values for 2 responses"),
+        ("best-of-n", CHOICE, {"correct": [], "responses": []}, "correct is empty"),
+        ("best-of-n", CHOICE, {"correct": None}, "correct holds no list"),
+        ("judgebench", JUDGED, {"label": "A=B"}, "its label is neither A>B nor B>A"),
+        ("processbench", STEPS, {"label": 2}, "its label is neither the position of a step"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_refused_before_any_is_scored(
+    server: RewardServer, tmp_path: Path, name: str, good: Row, change: Row, reason: str
+) -> None:
+    source = write(tmp_path / "in.jsonl", [good] * 40 + [{**good, **change}])
+    before = len(server.requests)
+    refused = pytest.raises(EvaluationError, match=f"Cannot evaluate row 40: .*{reason}")
+    with RewardClient(server.url) as client, refused:
+        evaluate(name, source, client)
+    assert len(server.requests) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]

@@ -20,6 +20,7 @@ from reward_client._integrations.clients import refuse_other_model
 from reward_client._rows.forms import Columns
 from reward_client.errors import FileError
 from reward_client.files.inputs.folders import files_of
+from reward_client.files.outputs.output import RESULTS_SUFFIX
 from reward_client.files.results import file_errors
 from reward_client.files.runner import score_file
 from reward_client.files.settings import (
@@ -231,6 +232,12 @@ def begin(folder: Path, settings: Settings, form: str | None, columns: Columns |
             f"Cannot resume {folder}: {changed}. Restore the earlier model and options, or choose "
             "another output."
         )
+
+
+def has_results(folder: Path) -> bool:
+    """Return True if a run into this folder has written results."""
+    lines = (folder / _WORK).glob(f"*{RESULTS_SUFFIX}")
+    return any(folder.glob(f"*{_SUFFIX}")) or any(path.stat().st_size for path in lines)
 
 
 def summary_of(

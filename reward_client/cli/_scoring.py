@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from reward_client._base.options import BASE_URL_VARIABLE
@@ -16,6 +17,8 @@ from reward_client.cli._options import (
     open_client,
     option_type,
 )
+from reward_client.cli._output import show_error
+from reward_client.errors import ServerUnreachableError
 
 if TYPE_CHECKING:
     import argparse
@@ -88,3 +91,26 @@ def scoring_options(options: argparse.Namespace) -> FurtherOptions:
     if options.method is not None:
         chosen["method"] = options.method
     return chosen
+
+
+@contextmanager
+def resume_hint(has_results: Callable[[], bool]) -> Generator[None]:
+    """Say how to go on after a run that was stopped with results.
+
+    Args:
+        has_results: Returns True if there are any.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, ServerUnreachableError):
+        if has_results():
+            show_error("stopped; run the same command to resume.")
+        raise
+
+
+def has_results_for(output: str | Path) -> bool:
+    """Return True if a run into this output has written results."""
+    from reward_client.files.outputs.output import output_of
+
+    results = output_of(output).results
+    return results.is_file() and results.stat().st_size > 0

@@ -15,7 +15,13 @@ from reward_client.cli._options import (
 )
 from reward_client.cli._output import show, shows_progress
 from reward_client.cli._pages import check_page
-from reward_client.cli._scoring import add_scoring_options, add_url_option, open_scoring_client
+from reward_client.cli._scoring import (
+    add_scoring_options,
+    add_url_option,
+    has_results_for,
+    open_scoring_client,
+    resume_hint,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -193,14 +199,16 @@ def _from_server(
     out: str | Path | None,
 ) -> Evaluation:
     from reward_client.evaluation import evaluate
+    from reward_client.evaluation.runner import scored_path
 
     chosen = argparse.Namespace(**{**vars(options), "url": url, "model": model})
-    with open_scoring_client(chosen) as client:
+    scored = scored_path(options.file) if out is None else out
+    with open_scoring_client(chosen) as client, resume_hint(lambda: has_results_for(scored)):
         return evaluate(
             options.name,
             options.file,
             client,
-            scored=out,
+            scored=scored,
             threshold=options.threshold,
             allow_failed=options.allow_failed,
             retry_failed=options.retry_failed,

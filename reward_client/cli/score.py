@@ -25,7 +25,13 @@ from reward_client.cli._output import (
     text_encoding,
 )
 from reward_client.cli._pages import check_page, write_page
-from reward_client.cli._scoring import add_scoring_options, add_url_option, open_scoring_client
+from reward_client.cli._scoring import (
+    add_scoring_options,
+    add_url_option,
+    has_results_for,
+    open_scoring_client,
+    resume_hint,
+)
 
 if TYPE_CHECKING:
     from reward_client import RewardClient
@@ -117,16 +123,9 @@ def _score(options: argparse.Namespace) -> int:
         check_page(Path(options.output), options.report)
     with open_scoring_client(options) as client:
         try:
-            summary = _scored(client, options)
+            summary = _scored_into_stdout(client, options) if is_pipe else _scored(client, options)
         except InputError as error:
             raise OptionError(error) from error
-        except (KeyboardInterrupt, ServerUnreachableError):
-            show_error(
-                "stopped; stdout cannot be resumed."
-                if is_pipe
-                else "stopped; run the same command to resume."
-            )
-            raise
     _show_summary(summary, options, is_error=is_pipe)
     if summary.can_retry and not options.retry_failed and not is_pipe:
         show("Add --retry-failed to score rows again that failed by a fault of the server.")
@@ -147,9 +146,13 @@ def _score_by_ray(options: argparse.Namespace) -> int:
                 "Score files into a folder, and run `reward-client report` on its files."
             )
     from reward_client._integrations.environment import PATIENCE
+    from reward_client._integrations.shards import has_results
     from reward_client.integrations.ray import score_files
 
-    with open_scoring_client(options, retry=RetryPolicy(budget=PATIENCE)) as client:
+    with (
+        open_scoring_client(options, retry=RetryPolicy(budget=PATIENCE)) as client,
+        resume_hint(lambda: has_results(Path(options.output))),
+    ):
         try:
             summary = score_files(
                 client,
@@ -161,9 +164,6 @@ def _score_by_ray(options: argparse.Namespace) -> int:
             )
         except InputError as error:
             raise OptionError(error) from error
-        except (KeyboardInterrupt, ServerUnreachableError):
-            show_error("stopped; run the same command to resume.")
-            raise
     show(in_options(summary, vars(options)))
     if summary.can_retry and not options.retry_failed:
         show("Add --retry-failed to score rows again that failed by a fault of the server.")
@@ -180,32 +180,45 @@ def _show_summary(summary: ScoreSummary, options: argparse.Namespace, *, is_erro
 
 def _scored(client: RewardClient, options: argparse.Namespace) -> ScoreSummary:
     from reward_client.files import score_file
-    from reward_client.files.runner import score_stream
 
-    # On one terminal, a bar would break the lines of results.
-    source = [_STDIN if path == _PIPE else path for path in options.input]
-    if options.output == _PIPE:
-        stream = binary_stdout()
-        progress = shows_progress() and not stream.isatty()
-        return score_stream(
+    with resume_hint(lambda: has_results_for(options.output)):
+        return score_file(
             client,
-            source,
-            stream,
+            _sources(options),
+            options.output,
             form=options.form,
             columns=options.columns,
-            progress=progress,
+            retry_failed=options.retry_failed,
+            progress=shows_progress(),
             by=options.by,
         )
-    return score_file(
-        client,
-        source,
-        options.output,
-        form=options.form,
-        columns=options.columns,
-        retry_failed=options.retry_failed,
-        progress=shows_progress(),
-        by=options.by,
-    )
+
+
+def _scored_into_stdout(client: RewardClient, options: argparse.Namespace) -> ScoreSummary:
+    from reward_client.files.results import Stream
+    from reward_client.files.runner import score_stream
+
+    stream = binary_stdout()
+    results = Stream(stream)
+    try:
+        return score_stream(
+            client,
+            _sources(options),
+            results,
+            form=options.form,
+            columns=options.columns,
+            # On one terminal, a bar would break the lines of results.
+            progress=shows_progress() and not stream.isatty(),
+            by=options.by,
+        )
+    except (KeyboardInterrupt, ServerUnreachableError):
+        if results.has_begun:
+            show_error("stopped; stdout cannot be resumed.")
+        raise
+
+
+def _sources(options: argparse.Namespace) -> list[str]:
+    return [_STDIN if path == _PIPE else path for path in options.input]
 
 
 def _columns(text: str) -> dict[str, str]:

@@ -151,18 +151,24 @@ class Results(Lines):
 
 
 class Stream(Lines):
-    """Lines in a stream, which begins empty."""
+    """Lines in a stream, which begins empty.
+
+    Attributes:
+        has_begun: True once the stream may hold a part of a line.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__(Path("-"))
         self._stream = stream
         self._written = 0
+        self.has_begun = False
 
     def whole_lines(self) -> Iterator[bytes]:
         """Iterate over the lines of earlier runs: none."""
         return iter(())
 
     def _write(self, lines: bytearray) -> None:
+        self.has_begun = True  # first: Ctrl-C may come right behind the bytes
         try:
             self._stream.write(lines)
             self._stream.flush()

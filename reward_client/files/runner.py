@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing, suppress
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import orjson
 
@@ -165,7 +165,7 @@ def score_file(
 def score_stream(
     client: RewardClient,
     source: str | PathLike[str] | Sequence[str | PathLike[str]],
-    stream: BinaryIO,
+    results: Stream,
     *,
     form: str | None = None,
     columns: Columns | None = None,
@@ -177,7 +177,7 @@ def score_stream(
     Args:
         client: The client that scores the rows.
         source: The input, as for `score_file`.
-        stream: The output. Each line is flushed.
+        results: The output. Each line is flushed.
         form: As in `reward_client.RewardClient.score_rows`.
         columns: As in `reward_client.RewardClient.score_rows`.
         progress: Show a progress bar.
@@ -195,7 +195,7 @@ def score_stream(
         monitor = _ServerMonitor(client)
         digest = settings_digest(monitor.settings)
         reader = RowReader(digest, form, columns, compares=compares(client))
-        run = _Run(rows, lines, Stream(stream), reader, by)
+        run = _Run(rows, lines, results, reader, by)
         return run.score(client, monitor, (), progress=progress)
 
 

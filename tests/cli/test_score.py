@@ -168,6 +168,77 @@ def test_interrupted(server: RewardServer) -> None:
     assert [row["row"] for row in rows] == list(range(len(rows)))
 
 
+def test_interrupted_into_stdout(server: RewardServer) -> None:
+    write_rows(Path("in.jsonl"), [{"id": n, "token_ids": [1, n % 99]} for n in range(30_000)])
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "score", "in.jsonl", "-", "--url", server.url],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 130
+    assert err == b"reward-client: stopped; stdout cannot be resumed.\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["score", "in.jsonl", "out.jsonl"],
+        ["score", "in.jsonl", "out.parquet"],
+        ["score", "in.jsonl", "-"],
+        ["score", "in.jsonl", "out", "--ray"],
+        ["evaluate", "best-of-n", "in.jsonl", "--out", "out.jsonl"],
+    ],
+    ids=" ".join,
+)
+def test_a_run_without_results_is_not_to_be_resumed(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ray itself is not reached.
+    monkeypatch.setattr("reward_client.integrations.ray._ray", lambda: None)
+    rows = [{"prompt": "2 + 2?", "responses": ["4", "5"], "correct": [True, False]}]
+    write_rows(Path("in.jsonl"), rows)
+    with RewardServer() as server:
+        url = server.url
+    assert main([*command, "--url", url]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("reward-client: Connection refused")
+    assert "stopped" not in err
+
+
+@pytest.mark.parametrize(
+    ("command", "results"),
+    [
+        (["score", "in.jsonl", "out.jsonl"], "out.jsonl"),
+        (["score", "in.jsonl", "out.parquet"], "out.parquet.rewards.jsonl"),
+        (["score", "in.jsonl", "out", "--ray"], "out/_work/in.parquet.rewards.jsonl"),
+        (["score", "in.jsonl", "out", "--ray"], "out/in.parquet"),
+        (["evaluate", "best-of-n", "in.jsonl", "--out", "out.jsonl"], "out.jsonl"),
+    ],
+)
+def test_a_run_with_results_is(
+    command: list[str],
+    results: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("reward_client.integrations.ray._ray", lambda: None)
+    rows = [{"prompt": "2 + 2?", "responses": ["4", "5"], "correct": [True, False]}]
+    write_rows(Path("in.jsonl"), rows)
+    Path(results).parent.mkdir(parents=True, exist_ok=True)
+    Path(results).write_text("{}\n")
+    with RewardServer() as server:
+        url = server.url
+    assert main([*command, "--url", url]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("reward-client: stopped; run the same command to resume.\n")
+
+
 def test_a_retry_is_advised_where_it_can_help(
     server: RewardServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,7 @@ from reward_client import (
     ServerUnreachableError,
 )
 from reward_client.files import ScoreSummary, score_file
+from reward_client.files.results import Stream
 from reward_client.files.runner import score_stream
 
 from ..methods.test_verdict import PAIR, better
@@ -115,10 +116,10 @@ def test_into_a_stream(client: RewardClient, tmp_path: Path) -> None:
     single = write_rows(tmp_path / "single.jsonl", [{"prompt": "q", "response": "a"}])
     stream = io.BytesIO()
     with pytest.raises(InputError, match="compares two responses: it has a single one"):
-        score_stream(client, single, stream)
+        score_stream(client, single, Stream(stream))
     assert stream.getvalue() == b""
     source = write_rows(tmp_path / "in.jsonl", ROWS)
-    score_stream(client, source, stream)
+    score_stream(client, source, Stream(stream))
     score_file(client, source, tmp_path / "out.jsonl")
     assert stream.getvalue() == (tmp_path / "out.jsonl").read_bytes()
 

@@ -17,6 +17,7 @@ from reward_client._base.statistics import wilson_interval
 from reward_client._rows.scored import ScoredRow
 from reward_client.files import ScoreSummary, score_file
 from reward_client.files import groups as groups_module
+from reward_client.files.results import Stream
 from reward_client.files.runner import score_stream
 from reward_client.files.tally import Tally
 from reward_client.testing import RewardServer
@@ -294,7 +295,7 @@ def test_groups_of_a_stream(server: RewardServer, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "in.gz", pair_rows())
     assert gzip.decompress(source.read_bytes())
     with RewardClient(server.url) as client, (tmp_path / "out").open("wb") as stream:
-        summary = score_stream(client, source, stream, by="subset")
+        summary = score_stream(client, source, Stream(stream), by="subset")
     assert [group.name for group in summary.groups] == ["chat", "math"]
     assert len(read_rows(tmp_path / "out")) == 30
 

@@ -15,6 +15,8 @@ from reward_client.files.results import real_path
 Kind: TypeAlias = Literal["json lines", "json", "csv", "tsv", "parquet", "arrow", "datasets"]
 Compression: TypeAlias = Literal["gzip", "zstd"]
 
+RESULTS_SUFFIX = ".rewards.jsonl"
+
 _KINDS = MappingProxyType[str, Kind](
     {
         ".json": "json",
@@ -65,7 +67,7 @@ class Output:
     @property
     def results(self) -> Path:
         """The file of the lines of results."""
-        return self._beside(".rewards.jsonl") if self.is_assembled else self.path
+        return self._beside(RESULTS_SUFFIX) if self.is_assembled else self.path
 
     @property
     def unfinished(self) -> Path:

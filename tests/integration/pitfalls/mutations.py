@@ -2482,7 +2482,7 @@ PITFALLS: dict[int, Pitfall] = {
                 WATCH,
                 "            self.failure = error\n            raise _with_doubt",
                 "            raise _with_doubt",
-                (BINDING + "test_61_rewards_before_the_last_proof_are_kept",),
+                (BINDING + "test_61_no_reward_that_came_during_a_failed_proof",),
             ),
             Mutation(
                 "The error names the rewards in doubt: of the call, and of earlier calls.",

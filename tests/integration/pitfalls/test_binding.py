@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import random
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from reward_client import (
     TokenizedSample,
 )
 from reward_client._client import watch
+from reward_client._replicas.pool import ReplicaPool
 from reward_client._server import texts
 from reward_client._transport import ledger
 from reward_client.errors import FileError, RewardClientError
@@ -50,7 +52,7 @@ from ...support.mixed_up import (
     unlike,
     without_id,
 )
-from ...support.raw_server import TRUE, Answer, Exchange, RawServer, Request, expected, http
+from ...support.raw_server import TRUE, Action, Answer, Exchange, RawServer, Request, expected, http
 from .conftest import Connect
 from .samples import CHAT
 
@@ -662,6 +664,45 @@ def test_61_rewards_before_the_last_proof_are_kept(
                     outcomes[result.index] = result.reward
         assert not wrong(outcomes, samples)
         assert any(isinstance(outcome, Reward) for outcome in outcomes)
+
+
+def test_61_no_reward_that_came_during_a_failed_proof(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All other samples are scored by then, so that no further proof is due."""
+    monkeypatch.setattr(watch, "_INTERVAL", 0.0)
+    samples = chats(12)
+    swapped: list[Request] = []
+    is_proving = threading.Event()
+    prove = ReplicaPool.prove
+
+    async def late_proof(pool: ReplicaPool) -> None:
+        is_proving.set()
+        while pool.unproven < len(samples):  # noqa: ASYNC110 - the count has no event
+            await asyncio.sleep(0.001)
+        await prove(pool)
+
+    def answer(request: Request) -> Action:
+        reply = reply_of(OTHER if is_swapped.is_set() else TRUE)(request)
+        if is_swapped.is_set() and request.path == POOLING:
+            swapped.append(request)
+        waits = len(swapped) > 1
+
+        async def act(exchange: Exchange) -> None:
+            if waits:
+                await asyncio.to_thread(is_proving.wait)
+            await exchange.send(reply)
+
+        return act
+
+    monkeypatch.setattr(ReplicaPool, "prove", late_proof)
+    is_swapped = threading.Event()
+    with RawServer(answer) as server:
+        client = connect(server, limits=Limits(max_batch_items=1, max_concurrency=12))
+        client.servers()
+        is_swapped.set()
+        outcomes = client.score_many(samples, on_error="return")
+    assert {type(outcome) for outcome in outcomes} == {ModelChangedError}
 
 
 def test_61_a_stream_names_the_results_in_doubt(

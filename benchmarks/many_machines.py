@@ -77,7 +77,7 @@ def by_rows(url: str, rows: Path, out: Path) -> None:
         RewardScorer,
         fn_constructor_kwargs={"base_url": url},
         compute=ray.data.ActorPoolStrategy(size=2),
-        num_cpus=0.5,  # the node that is left has to read and to write, too
+        num_cpus=0.1,  # actors that hold all CPUs of the node that is left would stop the job
         batch_size=4096,
         batch_format="pyarrow",
     )

@@ -11,10 +11,10 @@ from reward_client._base.json_values import as_list, as_mapping
 from reward_client._base.wording import describe_type
 from reward_client._rows.forms import Columns, read_row
 from reward_client._rows.layout import Layout, OneLayout
+from reward_client._rows.results import added_names
 from reward_client.errors import InputError
 from reward_client.files.outputs.added_columns import column_types
 
-_ERRORS = ("type", "message", "text")
 _EXAMPLE = "x"
 _MOST_OF_A_LIST = 2
 """Dimensions of a NumPy array that is a column of lists, and no column of tensors."""
@@ -136,9 +136,7 @@ def extended(
     added: Sequence[Mapping[str, object]],
     layout: OneLayout,
     parts: Parts,
-    *,
-    may_truncate: bool,
-    compares: bool,
+    names: Sequence[str],
 ) -> Any:
     """Return a table with the added columns of its rows.
 
@@ -147,20 +145,13 @@ def extended(
         added: The added columns of each row.
         layout: The layout of all rewards.
         parts: The parts of all rewards.
-        may_truncate: True if old turns of a conversation may be left out.
-        compares: True if a judge compares the responses of each row.
+        names: The names of the columns by the options of the client.
     """
     arrow = import_module("pyarrow")
-    names = [
-        *("form", "reward"),
-        *(["objectives"] if parts.objectives else []),
-        *(["step_rewards"] if parts.has_steps else []),
-        *(["truncated"] if may_truncate else []),
-        "token_count",
-        *(["comparisons"] if compares else []),
-        "error",
-    ]
-    types = column_types(names, layout.lists, parts.objectives, _ERRORS, arrow)
+    has = {"objectives": bool(parts.objectives), "step_rewards": parts.has_steps}
+    parts_there = [name for name, is_there in has.items() if is_there]
+    names = added_names([dict.fromkeys([*names, *parts_there])])
+    types = column_types(names, layout.lists, parts.objectives, arrow)
     rows = [layout.laid(row) for row in added]
     for name, kind in types.items():
         values = [row.get(name) for row in rows]

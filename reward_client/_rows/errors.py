@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from reward_client.errors import GenerationError, RewardClientError
 
+PARTS = ("type", "message", "text")
+"""The parts of an error. It has a text only if a model wrote it."""
+
 
 def error_object(error: RewardClientError) -> dict[str, str]:
     """Return an error without the parts that vary between runs, such as the request ID."""

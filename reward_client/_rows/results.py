@@ -20,6 +20,19 @@ RESULTS = (
 _ALWAYS = ("form", "reward", "error")
 
 
+def names_by_options(on_overlong: str | None, *, compares: bool) -> list[str]:
+    """Return the names of the columns that a typed table has by the options of the client.
+
+    Tables of one run then have the same columns, whatever happened to the rows of each.
+
+    Args:
+        on_overlong: The client's option; None for its default.
+        compares: True if a judge compares the responses of each row.
+    """
+    truncated = ["truncated"] if on_overlong == "drop_turns" else []
+    return [*_ALWAYS, *truncated, "token_count", *(["comparisons"] if compares else [])]
+
+
 def added_names(results: Iterable[Mapping[str, object]]) -> list[str]:
     """Return the names of the columns: those that a row has, and those of every scored table."""
     present = {*_ALWAYS}

@@ -28,6 +28,7 @@ from reward_client._rows.comparisons import is_complete
 from reward_client._rows.forms import Columns
 from reward_client._rows.grouping import Grouping
 from reward_client._rows.layout import OneLayout
+from reward_client._rows.results import names_by_options
 from reward_client._rows.scored import ScoredRow
 from reward_client._rows.scoring import check_options
 from reward_client.errors import (
@@ -158,7 +159,8 @@ def score_file(
             with file_errors(target):
                 replace_file(results.path, target)
         if assembly is not None:
-            assembly.write()
+            names = names_by_options(monitor.settings.on_overlong, compares=compares(client))
+            assembly.write(names)
         return summary
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from reward_client._base.options import OnOverlong
 from reward_client._base.results import Reward, Settings
@@ -39,13 +39,12 @@ from reward_client._integrations.shards import (
 )
 from reward_client._rows.forms import Columns
 from reward_client._rows.layout import OneLayout
-from reward_client._rows.results import refuse_clash
+from reward_client._rows.results import names_by_options, refuse_clash
 from reward_client._rows.scoring import check_options
 from reward_client.errors import InputError, RewardClientError
 from reward_client.files.summary import ScoreSummary
 
 _WITHOUT = ("policy_tokenizer", "strip_reasoning", "failed")
-_DROPS: OnOverlong = "drop_turns"
 _MOST_UNREAD = 100
 """Rows without any reward before: if a worker begins with so many, the others would fail too."""
 
@@ -94,7 +93,7 @@ class RewardScorer:
         self._options = options_of("RewardScorer", options, base_url, without=_WITHOUT)
         self._form = form
         self._columns = columns
-        self._may_truncate = self._options.client.get("on_overlong") == _DROPS
+        self._on_overlong = cast("OnOverlong | None", self._options.client.get("on_overlong"))
         self._agreement = Agreement(self._options)
         self._unread = 0
 
@@ -126,9 +125,8 @@ class RewardScorer:
         added = call.added(outcomes)
         layout.lists = lists_of(table.schema, self._form, self._columns, layout)
         parts = self._parts(added)
-        return extended(
-            table, added, layout, parts, may_truncate=self._may_truncate, compares=is_contest
-        )
+        names = names_by_options(self._on_overlong, compares=is_contest)
+        return extended(table, added, layout, parts, names)
 
     def _parts(self, added: Sequence[Mapping[str, object]]) -> Parts:
         """Return the parts of the rewards of all batches.

@@ -286,7 +286,7 @@ def test_the_error_of_a_row_that_cannot_be_read_is_kept(
     with RewardServer() as server, RewardClient(server.url) as client:
         summary = score_file(client, source, f"{tmp_path}/{name}")
         score_file(client, source, tmp_path / "out.jsonl")
-    error = read_rows(tmp_path / "out.jsonl")[1]["error"]
+    error = {**read_rows(tmp_path / "out.jsonl")[1]["error"], "text": None}
     with Source(tmp_path / name) as opened:
         rows = [*read_scored_rows(opened)]
     assert error["type"] == "InputError"

@@ -359,6 +359,28 @@ def test_a_file_is_there_once_it_is_whole(tmp_path: Path, server: RewardServer) 
         shard.is_whole()
 
 
+def test_all_files_have_the_same_columns(tmp_path: Path, server: RewardServer) -> None:
+    """Whatever happened to their rows: readers of a folder take the columns of its first file."""
+    cut = [*chat("1?", "1" * 600), *chat("2?", "2" * 600)]
+    kinds = {"cut": cut, "plain": chat("1?", "1"), "long": chat("1?", LONG), "unread": []}
+    for name, messages in kinds.items():
+        jsonl(tmp_path / "in" / f"{name}.jsonl", [{"messages": messages}, *chats(2)[:1]])
+    jsonl(tmp_path / "in" / "lost.jsonl", [{"messages": chat("1?", LONG)}])
+    with RewardClient(server.url, on_overlong="drop_turns") as client:
+        settings = client.settings()
+        begin(tmp_path / "out", settings, None, None)
+        for shard in shards_of([tmp_path / "in"], tmp_path / "out"):
+            shard.score(client, settings, form=None, columns=None, retry_failed=False)
+    names = ["form", "reward", "truncated", "token_count", "error"]
+    schemas = [
+        pa.parquet.read_schema(path) for path in sorted((tmp_path / "out").glob("*.parquet"))
+    ]
+    added_columns = [pa.schema([schema.field(name) for name in names]) for schema in schemas]
+    assert len(schemas) == 5
+    assert all(each.equals(added_columns[0]) for each in added_columns)
+    assert pa.parquet.read_table(tmp_path / "out")["truncated"].to_pylist().count(True) == 1
+
+
 def test_a_lock_of_a_dead_machine_is_waited_for(tmp_path: Path, server: RewardServer) -> None:
     from reward_client.files.results import Results
 

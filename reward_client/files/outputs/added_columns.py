@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
-from reward_client._base.json_values import as_list, as_mapping
+from reward_client._base.json_values import as_mapping
+from reward_client._rows.errors import PARTS
 from reward_client._rows.layout import Layout, OneLayout
 from reward_client._rows.results import added_names
 
 
 def added_types(
-    results: Iterable[Mapping[str, object]], arrow: Any
+    results: Iterable[Mapping[str, object]], names: Iterable[str], arrow: Any
 ) -> tuple[dict[str, Any], OneLayout]:
     """Return the columns with their types, and the layout of their values.
 
     Args:
         results: The results of all rows.
+        names: The names of the columns that are there in any case.
         arrow: The module pyarrow.
 
     Raises:
@@ -24,26 +27,22 @@ def added_types(
     """
     layout = OneLayout()
     objectives: dict[str, None] = {}
-    errors: dict[str, None] = {"type": None, "message": None}
 
     def seen() -> Iterator[Mapping[str, object]]:
         for result in results:
             layout.note(result)
             for leaf in _leaves("objectives", result):
                 objectives.update(dict.fromkeys(as_mapping(leaf) or ()))
-            for leaf in [*_leaves("error", result), *_failures(result)]:
-                errors.update(dict.fromkeys(as_mapping(leaf) or ()))
             yield result
 
-    names = added_names(seen())
-    return column_types(names, layout.lists, objectives, errors, arrow), layout
+    found = added_names(chain(seen(), [dict.fromkeys(names)]))
+    return column_types(found, layout.lists, objectives, arrow), layout
 
 
 def column_types(
     names: Iterable[str],
     lists: Mapping[str | None, bool],
     objectives: Iterable[str],
-    errors: Iterable[str],
     arrow: Any,
 ) -> dict[str, Any]:
     """Return the types of added columns.
@@ -52,12 +51,11 @@ def column_types(
         names: The names of the columns.
         lists: The sides of the rewards, as `OneLayout` has them.
         objectives: The names of the objectives.
-        errors: The names of the parts of an error.
         arrow: The module pyarrow.
     """
     number, integer, text = arrow.float64(), arrow.int64(), arrow.string()
     step = {"value": number, "logits": arrow.list_(number), "start": integer, "end": integer}
-    error = arrow.struct([(name, text) for name in errors])
+    error = arrow.struct([(name, text) for name in PARTS])
     comparison = {"first": text, "second": text, "preference": number, "error": error}
     leaves = {
         "reward": number,
@@ -76,12 +74,6 @@ def column_types(
         return sides[None] if None in sides else arrow.struct([*sides.items()])
 
     return {name: whole[name] if name in whole else laid(leaves[name]) for name in names}
-
-
-def _failures(result: Mapping[str, object]) -> list[object]:
-    """Return the errors of the comparisons that failed."""
-    comparisons = as_list(result.get("comparisons")) or ()
-    return [(as_mapping(each) or {}).get("error") for each in comparisons]
 
 
 def _leaves(column: str, result: Mapping[str, object]) -> list[object]:

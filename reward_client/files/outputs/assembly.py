@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -61,8 +61,11 @@ class Assembly:
         elif output.kind in ("csv", "tsv"):
             self._columns = column_names(source)
 
-    def write(self) -> None:
+    def write(self, names: Sequence[str]) -> None:
         """Write the output in one step, once all rows have results.
+
+        Args:
+            names: The names of the columns that a typed output has in any case.
 
         Raises:
             FileError: If it cannot be written, or if the input has changed meanwhile.
@@ -75,23 +78,23 @@ class Assembly:
         new = self._output.unfinished
         with file_errors(self._output.path, RESUME):
             try:
-                self._write()
+                self._write(names)
                 _replace(new, self._output.path)
             except BaseException:
                 _remove(new)
                 raise
 
-    def _write(self) -> None:
+    def _write(self, names: Sequence[str]) -> None:
         if self._output.is_typed:
-            types, layout = added_types(self._results(), self._arrow)
+            types, layout = added_types(self._results(), names, self._arrow)
             schema = self._columns
             for name, each in types.items():
                 schema = schema.append(self._arrow.field(name, each))
             write_table(self._output, self._batches(types, layout, schema), schema)
         elif self._output.kind in ("csv", "tsv"):
-            names = added_names(self._results())
+            added = added_names(self._results())
             rows = ({**passing_columns(line), **result} for line, result in self._rows())
-            write_csv(self._output, [*self._columns, *names], rows)
+            write_csv(self._output, [*self._columns, *added], rows)
         else:
             write_json(
                 self._output,

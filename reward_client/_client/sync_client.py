@@ -194,6 +194,12 @@ def known_settings(client: RewardClient) -> Settings:
     return run(session.known_settings())
 
 
+def patience_of(client: RewardClient) -> float:
+    """Return the seconds that a client waits for a server; 0 if it counts its attempts."""
+    policy = client._session.config.retry_policy  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return policy.budget if policy.attempts is None else 0.0
+
+
 def _abandon(core: Core, window: Window[Given, Reward], on_end: Callable[[], None]) -> None:
     """Stop the work of a stream that was forgotten."""
     thread = core.started_thread

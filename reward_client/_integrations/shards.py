@@ -15,7 +15,7 @@ import orjson
 from reward_client._base.atomic_file import replace_file, write_atomically
 from reward_client._base.results import Settings
 from reward_client._base.wording import count
-from reward_client._client.sync_client import RewardClient
+from reward_client._client.sync_client import RewardClient, patience_of
 from reward_client._integrations.clients import refuse_other_model
 from reward_client._rows.forms import Columns
 from reward_client.errors import FileError
@@ -26,6 +26,7 @@ from reward_client.files.runner import score_file
 from reward_client.files.settings import (
     difference,
     read_settings,
+    refuse_foreign_settings,
     settings_path,
     write_settings,
 )
@@ -33,7 +34,7 @@ from reward_client.files.summary import ScoreSummary, counts_line, rate_line, re
 
 _WORK = "_work"
 """The folder in an output with what is not whole. Readers of Parquet skip names with `_`."""
-_RUN = "run"
+_OPTIONS = "options.json"
 _SUFFIX = ".parquet"
 _LOCKED_SECONDS = 120.0
 """More than file systems of a network keep the lock of a dead machine (NFS: 90)."""
@@ -97,6 +98,9 @@ class Shard:
             ModelChangedError: If another model answers than at the start of the run.
             RewardClientError: As in `score_file`.
         """
+        # The first request of a client, to a server that is restarting, would not be repeated long.
+        if patience := patience_of(client):
+            client.wait_until_ready(timeout=patience)
         refuse_other_model(settings, client.settings())
         score = partial(
             score_file,
@@ -210,21 +214,16 @@ def begin(folder: Path, settings: Settings, form: str | None, columns: Columns |
     Raises:
         FileError: If the folder belongs to another model, setting or form, or cannot be written.
     """
-    run = folder / _WORK / _RUN
     options = orjson.dumps({"form": form, "columns": columns}, option=orjson.OPT_SORT_KEYS)
-    path = run.with_name(f"{_RUN}.options.json")
+    path = folder / _WORK / _OPTIONS
     with file_errors(folder):
-        if not settings_path(run).exists():
-            if folder.exists() and any(folder.iterdir()):
-                raise FileError(
-                    f"Cannot begin {folder}: it is not empty, and no run has begun in it. Choose "
-                    "another output."
-                )
-            run.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            _refuse_foreign(folder)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_settings(folder, settings)
             write_atomically(path, options)
-            write_settings(run, settings)
             return
-        changed = difference(read_settings(run), settings)
+        changed = difference(read_settings(folder), settings)
         if changed is None and path.read_bytes() != options:
             changed = "the rows were read by another form or other columns"
     if changed is not None:
@@ -232,6 +231,21 @@ def begin(folder: Path, settings: Settings, form: str | None, columns: Columns |
             f"Cannot resume {folder}: {changed}. Restore the earlier model and options, or choose "
             "another output."
         )
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse to begin a run where something else is.
+
+    Raises:
+        FileError: If the folder is not empty, or if its settings file is none of ours.
+    """
+    if folder.exists() and any(each.name != _WORK for each in folder.iterdir()):
+        raise FileError(
+            f"Cannot begin {folder}: it is not empty, and no run has begun in it. Choose another "
+            "output."
+        )
+    if settings_path(folder).exists():
+        refuse_foreign_settings(folder)
 
 
 def has_results(folder: Path) -> bool:

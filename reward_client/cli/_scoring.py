@@ -18,7 +18,7 @@ from reward_client.cli._options import (
     option_type,
 )
 from reward_client.cli._output import show_error
-from reward_client.errors import ServerUnreachableError
+from reward_client.errors import RewardTimeoutError, ServerUnreachableError
 
 if TYPE_CHECKING:
     import argparse
@@ -102,7 +102,7 @@ def resume_hint(has_results: Callable[[], bool]) -> Generator[None]:
     """
     try:
         yield
-    except (KeyboardInterrupt, ServerUnreachableError):
+    except (KeyboardInterrupt, RewardTimeoutError, ServerUnreachableError):
         if has_results():
             show_error("stopped; run the same command to resume.")
         raise

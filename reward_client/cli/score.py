@@ -92,7 +92,8 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--by",
         metavar="COLUMN",
-        help="count the rows of each value of this column apart, such as those of each subset",
+        help="count the rows of each value of this column apart, such as those of each subset; "
+        "with --ray on the page of --report",
     )
     parser.add_argument(
         "--report",
@@ -135,16 +136,16 @@ def _score(options: argparse.Namespace) -> int:
 
 
 def _score_by_ray(options: argparse.Namespace) -> int:
-    for name, is_given in (
-        ("a pipe", _PIPE in (*options.input, options.output)),
-        ("--by", options.by is not None),
-        ("--report", options.report is not None),
-    ):
-        if is_given:
-            raise OptionError(
-                f"Cannot use {name} with --ray: machines share files, and each counts its own. "
-                "Score files into a folder, and run `reward-client report` on its files."
-            )
+    if _PIPE in (*options.input, options.output):
+        raise OptionError("Cannot use a pipe with --ray: machines share files. Name files.")
+    if options.by is not None and options.report is None:
+        raise OptionError(
+            "Cannot count by a column with --ray: each machine counts its own rows. Add --report, "
+            "whose page counts those of all."
+        )
+    if options.report is not None:
+        check_page(Path(options.output), options.report)
+        _check_column(options)
     from reward_client._integrations.environment import PATIENCE
     from reward_client._integrations.shards import has_results
     from reward_client.integrations.ray import score_files
@@ -167,7 +168,25 @@ def _score_by_ray(options: argparse.Namespace) -> int:
     show(in_options(summary, vars(options)))
     if summary.can_retry and not options.retry_failed:
         show("Add --retry-failed to score rows again that failed by a fault of the server.")
+    if options.report is not None:
+        write_page(Path(options.output), options.report, options.by)
     return _SOME_FAILED if summary.failed else 0
+
+
+def _check_column(options: argparse.Namespace) -> None:
+    """Refuse a column that the rows lack, before a long run.
+
+    Raises:
+        OptionError: If none of the first rows has the column of ``--by``.
+    """
+    from reward_client.files.groups import with_column
+    from reward_client.files.inputs.source import Source
+
+    with Source(*map(Path, options.input)) as rows:
+        try:
+            next(with_column(rows.lines(), options.by), None)
+        except InputError as error:
+            raise OptionError(error) from error
 
 
 def _show_summary(summary: ScoreSummary, options: argparse.Namespace, *, is_error: bool) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import pickle
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Unpack, cast
@@ -63,10 +64,11 @@ class RewardScorer:
     """Adds rewards to batches of rows, as a class for ``map_batches``.
 
     Each actor of Ray has one client for all its batches. An actor a node is enough:
-    ``compute=ray.data.ActorPoolStrategy(size=NODES)``. Batches may be NumPy arrays (the default),
-    DataFrames of pandas or tables of pyarrow; ``batch_format="pyarrow"`` costs the least. The
-    result is a table with the columns that `reward_client.RewardClient.score_rows` adds. They have
-    one type in all batches.
+    ``compute=ray.data.ActorPoolStrategy(size=NODES)``, with ``num_cpus=0.1``: actors that hold all
+    CPUs of Ray's count would stop the job. Batches may be NumPy arrays (the default), DataFrames of
+    pandas or tables of pyarrow; ``batch_format="pyarrow"`` costs the least. The result is a table
+    with the columns that `reward_client.RewardClient.score_rows` adds. They have one type in all
+    batches.
 
     Args:
         base_url: The server's URL, or those of replicas; by default the environment variable
@@ -179,7 +181,8 @@ def score_files(
     Raises:
         FileError: As `reward_client.files.score_file`. All results are kept.
         ModelChangedError: If a machine reaches another model than the one that began the run.
-        RewardClientError: As `reward_client.files.score_file`.
+        RewardClientError: As `reward_client.files.score_file`; and if Ray fails, such as a cluster
+            that cannot be reached. All results are kept.
         ImportError: If Ray is not installed (extra ``ray``).
     """
     ray = _ray()
@@ -191,7 +194,8 @@ def score_files(
     missing = [shard for shard in shards if retry_failed or not shard.is_whole()]
     started = time.monotonic()
     options = {"form": form, "columns": columns, "retry_failed": retry_failed}
-    outcomes = _scored(ray, missing, client=client, settings=settings, options=options)
+    with _errors_of_ray():
+        outcomes = _scored(ray, missing, client=client, settings=settings, options=options)
     return summary_of(shards, outcomes, time.monotonic() - started)
 
 
@@ -220,6 +224,22 @@ def _scored(ray: Any, shards: Sequence[Shard], **given: Any) -> list[tuple[Shard
             raise outcome
         outcomes.append((shard, outcome))
     return outcomes
+
+
+@contextmanager
+def _errors_of_ray() -> Generator[None]:
+    """Raise the errors of Ray itself as `RewardClientError`. Some have no class of their own."""
+    try:
+        yield
+    except RewardClientError:
+        raise
+    except Exception as error:
+        # Its last line has the reason: the lines before it show the traceback of a worker.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1].rstrip(".")
+        raise RewardClientError(
+            f"Ray ended the run: {reason}. All written results are kept. Check the cluster "
+            "(`ray status`, RAY_ADDRESS), and start the run again to resume."
+        ) from error
 
 
 class _ShardScorer:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -35,7 +36,9 @@ from reward_client import (
 from reward_client._client import watch
 from reward_client._integrations import clients
 from reward_client._integrations.shards import begin, shards_of
+from reward_client._transport import http_transport
 from reward_client.heads import ObjectiveHead, StepHead
+from reward_client.integrations import ray as integration
 from reward_client.integrations.ray import RewardScorer, score_files
 from reward_client.testing import Fault, RewardServer
 
@@ -332,6 +335,11 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path, server: RewardServer) -> No
     jsonl(tmp_path / "full" / "a.jsonl", chats(1))
     with pytest.raises(FileError, match="it is not empty, and no run has begun in it"):
         begin(tmp_path / "full", settings, None, None)
+    (tmp_path / "new.settings.json").write_text("mine")
+    with pytest.raises(FileError, match=r"new\.settings\.json exists, and holds no settings"):
+        begin(tmp_path / "new", settings, None, None)
+    (tmp_path / "cut" / "_work").mkdir(parents=True)  # as a kill before the options leaves it
+    begin(tmp_path / "cut", settings, None, None)
 
 
 def test_a_file_is_there_once_it_is_whole(tmp_path: Path, server: RewardServer) -> None:
@@ -359,6 +367,25 @@ def test_a_file_is_there_once_it_is_whole(tmp_path: Path, server: RewardServer) 
         shard.is_whole()
 
 
+def test_a_report_on_the_files_of_a_run(
+    tmp_path: Path, server: RewardServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shards(tmp_path / "in", 2, 3)
+    with RewardClient(server.url) as client:
+        settings = client.settings()
+        begin(tmp_path / "out", settings, None, None)
+        for shard in shards_of([tmp_path / "in"], tmp_path / "out"):
+            shard.score(client, settings, form=None, columns=None, retry_failed=False)
+    page = tmp_path / "page.html"
+    assert cli.main(["report", str(tmp_path / "out"), str(page), "--by", "part"]) == 0
+    text = page.read_text()
+    assert "By part" in text
+    assert settings.fingerprint in text
+    command = ["score", str(tmp_path / "in"), str(tmp_path / "out"), "--ray", "--url", server.url]
+    assert cli.main([*command, "--report", str(page), "--by", "prat"]) == 2
+    assert "prat" in capsys.readouterr().err
+
+
 def test_all_files_have_the_same_columns(tmp_path: Path, server: RewardServer) -> None:
     """Whatever happened to their rows: readers of a folder take the columns of its first file."""
     cut = [*chat("1?", "1" * 600), *chat("2?", "2" * 600)]
@@ -381,6 +408,42 @@ def test_all_files_have_the_same_columns(tmp_path: Path, server: RewardServer) -
     assert pa.parquet.read_table(tmp_path / "out")["truncated"].to_pylist().count(True) == 1
 
 
+def test_a_failure_of_ray_is_one_clear_error(
+    tmp_path: Path,
+    server: RewardServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def init(**given: object) -> None:
+        raise Exception("ray::worker\nThe current node timed out during startup.")
+
+    monkeypatch.setattr(integration, "_ray", lambda: SimpleNamespace(init=init))
+    source = jsonl(tmp_path / "in.jsonl", chats(1))
+    command = ["score", str(source), str(tmp_path / "out"), "--ray", "--url", server.url]
+    assert cli.main(command) == 1
+    error = capsys.readouterr().err
+    assert "Ray ended the run: The current node timed out during startup. All written" in error
+
+
+def test_a_machine_waits_for_a_server_that_it_has_not_met(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client is new, as on a machine that takes over: the server may be restarting."""
+    monkeypatch.setattr(http_transport, "_FIRST_CONTACT_SECONDS", 0.0)
+    (shard,) = shards_of([jsonl(tmp_path / "in.jsonl", chats(3))], tmp_path / "out")
+    with RewardServer() as server, RewardClient(server.url) as client:
+        settings, port = client.settings(), port_of(server)
+        begin(tmp_path / "out", settings, None, None)
+    servers: list[RewardServer] = []
+    timer = threading.Timer(1, lambda: servers.append(RewardServer(port=port).__enter__()))
+    timer.start()
+    with RewardClient(f"http://127.0.0.1:{port}", retry=RetryPolicy(budget=60)) as client:
+        summary = shard.score(client, settings, form=None, columns=None, retry_failed=False)
+    timer.join()
+    servers[0].__exit__(None, None, None)
+    assert summary.rows == 3
+
+
 def test_a_lock_of_a_dead_machine_is_waited_for(tmp_path: Path, server: RewardServer) -> None:
     from reward_client.files.results import Results
 
@@ -401,8 +464,8 @@ def test_a_lock_of_a_dead_machine_is_waited_for(tmp_path: Path, server: RewardSe
     ("arguments", "reason"),
     [
         (["-", "out"], "Cannot use a pipe with --ray"),
-        (["in.jsonl", "out", "--by", "id"], "Cannot use --by with --ray"),
-        (["in.jsonl", "out", "--report", "page.html"], "Cannot use --report with --ray"),
+        (["in.jsonl", "-"], "Cannot use a pipe with --ray"),
+        (["in.jsonl", "out", "--by", "id"], "Add --report"),
     ],
 )
 def test_options_that_machines_cannot_share(
@@ -571,7 +634,10 @@ def test_all_workers_of_a_job_agree_on_the_model(nodes: Any) -> None:
 
 def shards(folder: Path, number: int, rows: int) -> list[Rows]:
     parts = [
-        [{"id": f"{part}-{n}", "messages": chat(f"{part} + {n}?", f"{n}")} for n in range(rows)]
+        [
+            {"id": f"{part}-{n}", "part": part, "messages": chat(f"{part} + {n}?", f"{n}")}
+            for n in range(rows)
+        ]
         for part in range(number)
     ]
     for part, each in enumerate(parts):
@@ -604,8 +670,10 @@ def test_a_second_run_does_only_what_is_missing(
     assert cli.main(command) == 0
     assert "5 files, 4 of them in earlier runs" in capsys.readouterr().out
     assert_whole(tmp_path / "out", parts, server.url)
-    assert cli.main(command) == 0
+    page = tmp_path / "page.html"
+    assert cli.main([*command, "--report", str(page), "--by", "part"]) == 0
     assert "5 files, 5 of them in earlier runs" in capsys.readouterr().out
+    assert "By part" in page.read_text()
 
 
 @needs_ray

@@ -137,6 +137,14 @@ class Transport(Protocol):
         """
         ...
 
+    def is_connected_since(self, moment: float) -> bool:
+        """Return False if every connection to the server was opened after a moment, or is closed.
+
+        Args:
+            moment: A value of `time.monotonic`.
+        """
+        ...
+
     async def send(self, request: Request) -> Response:
         """Send a request, with the retries that its failures allow.
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from reward_client._protocols.http import RESTART_SECONDS, Transport
 from reward_client._replicas.single_flight import SingleFlight
+from reward_client._server.cross_check import scores_as_before
 from reward_client._server.identity import identify
 from reward_client._server.requests import OtherModelError
 from reward_client._server.state import MAX_CHANGES, ServerState, keeps_changing
@@ -19,7 +20,7 @@ class ServerMonitor:
 
     Args:
         transport: The connection to the server. Its `lost_at` says when another server may have
-            come up.
+            come up, and its `is_connected_since` whether connections of before prove the contrary.
         model: The model's name; None for the only one.
         discover: Discovers the whole state: some two dozen requests.
     """
@@ -35,6 +36,7 @@ class ServerMonitor:
         self._discover = discover
         self._state: ServerState | None = None
         self._verified_from = -math.inf
+        self._verified_at = 0.0
         self._last_response = 0.0
         self._renewal = SingleFlight()
 
@@ -42,12 +44,13 @@ class ServerMonitor:
         """Continue with the state of an event loop that has ended, however old it is by now."""
         self._state = earlier._state
         self._verified_from = earlier._verified_from
+        self._verified_at = earlier._verified_at
         self._last_response = earlier._last_response
 
     @property
     def current(self) -> ServerState | None:
         """The state; None if it must be verified first."""
-        return None if self._is_lost() or self._is_silent() else self._state
+        return None if self._is_lost() or self._is_doubtful() else self._state
 
     async def state(self) -> ServerState:
         """Return the state; verify or discover it first if need be.
@@ -79,6 +82,7 @@ class ServerMonitor:
                 self._verified_from = began
             if not self._is_lost():
                 self.note_response()
+                self._verified_at = self._last_response
                 return self._state
         if others == MAX_CHANGES:
             raise keeps_changing(self._transport.url)
@@ -105,16 +109,27 @@ class ServerMonitor:
         self._last_response = time.monotonic()
 
     async def _is_same(self, state: ServerState) -> bool:
-        """Return True if the server, where it was silent, identifies as the one of the state."""
-        if not self._is_silent():
+        """Return True if the server, where it is doubtful, is the one of the state."""
+        if not self._is_doubtful():
             return True
         if state.strategy.exported or state.activation.known_by in ("probe", "reference"):
             # The identity shows neither other flags nor a missing part of the head.
             return False
-        return await identify(self._transport, self._model) == state.identity
+        if await identify(self._transport, self._model) != state.identity:
+            return False
+        return await scores_as_before(self._transport, state)  # other weights may have its name
 
     def _is_lost(self) -> bool:
         return self._transport.lost_at >= self._verified_from
 
-    def _is_silent(self) -> bool:
-        return time.monotonic() - self._last_response > RESTART_SECONDS
+    def _is_doubtful(self) -> bool:
+        """Return True if another server may have come up without a lost connection.
+
+        A service may hand its address to another server without a pause, which ends the connections
+        to the first one.
+        """
+        now = time.monotonic()
+        if now - self._verified_at <= RESTART_SECONDS:
+            return False
+        is_silent = now - self._last_response > RESTART_SECONDS
+        return is_silent or not self._transport.is_connected_since(self._verified_at)

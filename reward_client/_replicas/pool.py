@@ -34,7 +34,11 @@ from reward_client._replicas.single_flight import SingleFlight
 from reward_client._server.cross_check import contradiction, difference
 from reward_client._server.discovery import discover
 from reward_client._server.memory import Memory
-from reward_client._server.requests import OtherModelError
+from reward_client._server.requests import (
+    MAY_BE_ANOTHER_SERVER,
+    WRONG_ADDRESSEE,
+    OtherModelError,
+)
 from reward_client._server.state import (
     MAX_CHANGES,
     DiscoveryOptions,
@@ -42,16 +46,11 @@ from reward_client._server.state import (
     keeps_changing,
 )
 from reward_client.errors import (
-    BadRequestError,
     ModelChangedError,
-    ModelNotFoundError,
-    ProtocolError,
     ReplicaMismatchError,
     RewardClientError,
-    RouteNotFoundError,
     ServerError,
     ServerUnreachableError,
-    ShapeError,
 )
 
 T = TypeVar("T")
@@ -61,11 +60,6 @@ _NOT_READY = 503
 
 _MAX_PAUSE = 60.0
 """Seconds between two checks of an ejected replica; the first pause is `RESTART_SECONDS`."""
-
-MAY_BE_ANOTHER_SERVER = (RouteNotFoundError, ModelNotFoundError, ShapeError)
-"""Errors that a request built for one server may get from another that took its place."""
-
-_WRONG_ADDRESSEE = (*MAY_BE_ANOTHER_SERVER, BadRequestError, ProtocolError)
 
 
 class Replica:
@@ -429,7 +423,7 @@ class ReplicaPool:
         except OtherModelError:
             replica.transport.mark_lost()
             return _CHANGED
-        except _WRONG_ADDRESSEE as error:
+        except WRONG_ADDRESSEE as error:
             if isinstance(error, MAY_BE_ANOTHER_SERVER) and not repeated:
                 replica.transport.mark_lost()
                 return _CHANGED

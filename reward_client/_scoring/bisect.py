@@ -7,8 +7,7 @@ from typing import TypeAlias
 
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import SERVER_FAILURES, Transport
-from reward_client._replicas.pool import MAY_BE_ANOTHER_SERVER
-from reward_client._server.requests import Scorable, score_batch
+from reward_client._server.requests import MAY_BE_ANOTHER_SERVER, Scorable, score_batch
 from reward_client._server.state import ServerState
 from reward_client._tokenization import Tokenized
 from reward_client.errors import (

@@ -17,7 +17,9 @@ from reward_client._server.agreement import main_number, may_be_same, ranges_of
 from reward_client._server.memory import Remembered
 from reward_client._server.probes import cut_probes, text_probes, twins_of
 from reward_client._server.requests import (
+    WRONG_ADDRESSEE,
     ChatPrompt,
+    OtherModelError,
     Scorable,
     pooled_outputs,
     score_batch,
@@ -109,13 +111,36 @@ async def difference(transport: Transport, state: ServerState) -> str | None:
         )
     if not text.result() or not conversation.result():
         return f"the same {'conversation' if text.result() else 'text'} becomes other token IDs"
-    for batch, (_, outputs) in zip(batches, answers.result(), strict=True):
-        for one, other in zip(outputs, batch.expected, strict=True):
-            if other is not None and not _agree(state, one, other, _CHANGE_TOLERANCE):
-                return (
-                    f"the same tokens give {list_numbers(one.values[:3])} in the place of "
-                    f"{list_numbers(other.values[:3])}"
-                )
+    found = (
+        _changed(state, outputs, batch.expected)
+        for batch, (_, outputs) in zip(batches, answers.result(), strict=True)
+    )
+    return next((each for each in found if each is not None), None)
+
+
+async def scores_as_before(transport: Transport, state: ServerState) -> bool:
+    """Return False if the probes get other values than at the discovery, in one request.
+
+    Raises:
+        RewardClientError: As `Transport.send`.
+    """
+    try:
+        inputs, ids = await _inputs(transport, state)
+        _, outputs = await _pooled(transport, state, inputs, ids)
+    except (OtherModelError, *WRONG_ADDRESSEE):
+        return False
+    return _changed(state, outputs, state.outputs) is None
+
+
+def _changed(
+    state: ServerState, outputs: Sequence[PooledOutput], expected: Sequence[PooledOutput | None]
+) -> str | None:
+    for one, other in zip(outputs, expected, strict=True):
+        if other is not None and not _agree(state, one, other, _CHANGE_TOLERANCE):
+            return (
+                f"the same tokens give {list_numbers(one.values[:3])} in the place of "
+                f"{list_numbers(other.values[:3])}"
+            )
     return None
 
 

@@ -20,8 +20,22 @@ from reward_client._protocols.vllm.tokenize import (
 )
 from reward_client._server.state import ServerState
 from reward_client._tokenization import Tokenized
-from reward_client.errors import InputError, ProtocolError, RewardClientError
+from reward_client.errors import (
+    BadRequestError,
+    InputError,
+    ModelNotFoundError,
+    ProtocolError,
+    RewardClientError,
+    RouteNotFoundError,
+    ShapeError,
+)
 from reward_client.heads import Scores
+
+MAY_BE_ANOTHER_SERVER = (RouteNotFoundError, ModelNotFoundError, ShapeError)
+"""Errors that a request built for one server may get from another that took its place."""
+
+WRONG_ADDRESSEE = (*MAY_BE_ANOTHER_SERVER, BadRequestError, ProtocolError)
+"""These, and those that the first server gives too."""
 
 _BYTES_PER_TOKEN = 4
 _MAX_TOKENS = 2**31 - 1

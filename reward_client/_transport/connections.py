@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ssl
+import time
 from contextlib import suppress
 from contextvars import ContextVar
+from weakref import WeakKeyDictionary
 
 import aiohttp
 import httpx
@@ -34,7 +36,18 @@ class _Connector(aiohttp.TCPConnector):
 
     aiohttp would read these bytes as the response to the next request, and shift every response
     after it.
+
+    Attributes:
+        opened: When each connection was first used, as a value of `time.monotonic`, in order.
     """
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        super().__init__(
+            limit=0,  # the semaphore of `HttpTransport` is the limit
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+            ssl=context if context is not None else True,
+        )
+        self.opened: WeakKeyDictionary[ResponseHandler, float] = WeakKeyDictionary()
 
     async def connect(
         self,
@@ -48,6 +61,7 @@ class _Connector(aiohttp.TCPConnector):
             protocol = connection.protocol
             if protocol is not None and not protocol.should_close:
                 latest_connection.set(protocol)
+                self.opened.setdefault(protocol, time.monotonic())
                 return connection
             connection.close()
 
@@ -74,11 +88,7 @@ def open_session(context: ssl.SSLContext | None) -> aiohttp.ClientSession:
         context: The TLS context; None without TLS.
     """
     return aiohttp.ClientSession(
-        connector=_Connector(
-            limit=0,  # the semaphore of `HttpTransport` is the limit
-            keepalive_timeout=_KEEPALIVE_SECONDS,
-            ssl=context if context is not None else True,
-        ),
+        connector=_Connector(context),
         cookie_jar=aiohttp.DummyCookieJar(),
         read_bufsize=_READ_BUFFER_BYTES,
         max_line_size=_MAX_HEADER_BYTES,
@@ -86,6 +96,19 @@ def open_session(context: ssl.SSLContext | None) -> aiohttp.ClientSession:
         auto_decompress=False,  # would accept unrequested encodings, before the status
         trust_env=False,  # would send a password from ~/.netrc; `proxies` reads proxies
     )
+
+
+def is_connected_since(session: aiohttp.ClientSession, moment: float) -> bool:
+    """Return True if a connection of a session that was opened before a moment is still open."""
+    connector = session.connector
+    if not isinstance(connector, _Connector):
+        return False
+    for protocol, opened in connector.opened.items():
+        if opened > moment:
+            return False
+        if protocol.is_connected():
+            return True
+    return False
 
 
 def drop_session(session: aiohttp.ClientSession) -> None:

@@ -162,6 +162,10 @@ class HttpTransport:
                 self._policy.budget,
             )
 
+    def is_connected_since(self, moment: float) -> bool:
+        """See `Transport`."""
+        return self._backend.is_connected_since(moment)
+
     def _note_silence(self) -> None:
         if time.monotonic() - self._succeeded_at > RESTART_SECONDS:
             self._fell_silent_at = self._succeeded_at

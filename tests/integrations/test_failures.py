@@ -9,6 +9,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from reward_client._integrations.clients import (
 from reward_client._integrations.environment import Options, options_of
 from reward_client._integrations.outcomes import BatchRewards, batch_rewards
 from reward_client._integrations.policy_text import Rollout
+from reward_client._replicas import monitor
 from reward_client.methods import Verdict
 from reward_client.testing import Fault, RewardServer
 
@@ -181,6 +183,31 @@ def test_83_another_model_behind_the_url_stops_the_run(
     with RewardServer() as first:
         given, port = options(first.url), port_of(first)
         run(given, rollouts(*ANSWERS))
+    with (
+        RewardServer(port=port, **change),
+        pytest.raises(ModelChangedError, match="Another model answers"),
+    ):
+        run(given, rollouts(*ANSWERS))
+
+
+@pytest.mark.parametrize("pauses", [[10.0], [3.0, 3.0]], ids=["a silence", "closed connections"])
+@pytest.mark.parametrize(
+    "change", [{"values": lambda ids: sum(ids) % 7 / 7}, {"model_name": "other"}]
+)
+def test_83_another_model_behind_the_url_stops_the_next_step(
+    change: Any, pauses: Sequence[float], run: Score, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a proof at the end of a call, and without a request that fails meanwhile."""
+    passed = [0.0]
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(passed))
+    monkeypatch.setattr(monitor, "time", later)
+    with RewardServer() as first:
+        given, port = options(first.url), port_of(first)
+        before = run(given, rollouts(*ANSWERS)).values
+        for pause in pauses[:-1]:
+            passed.append(pause)
+            assert run(given, rollouts(*ANSWERS)).values == before
+    passed.append(pauses[-1])
     with (
         RewardServer(port=port, **change),
         pytest.raises(ModelChangedError, match="Another model answers"),

@@ -24,6 +24,7 @@ from reward_client._transport.backends.base import (
 )
 from reward_client._transport.connections import (
     drop_session,
+    is_connected_since,
     latest_connection,
     open_session,
     tls_context,
@@ -152,6 +153,10 @@ class AiohttpBackend:
         # `protocol.close` would never wake that request.
         if protocol.transport is not None:
             protocol.transport.close()
+
+    def is_connected_since(self, moment: float) -> bool:
+        """See `Backend`."""
+        return self._session is not None and is_connected_since(self._session, moment)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -85,6 +85,10 @@ class Backend(Protocol):
         """
         ...
 
+    def is_connected_since(self, moment: float) -> bool:
+        """See `Transport`. Also True if the HTTP library does not tell its connections."""
+        ...
+
     async def aclose(self) -> None:
         """Close every connection."""
         ...

@@ -78,6 +78,10 @@ class HttpxBackend:
             request, self._transport.handle_async_request, closed=lambda: self._closed
         )
 
+    def is_connected_since(self, _: float) -> bool:
+        """See `Backend`."""
+        return True  # unknown
+
     async def aclose(self) -> None:
         """Close nothing: the transport belongs to the caller."""
         self._closed = True

@@ -134,6 +134,10 @@ class OpenAIBackend:
             raise
         return cast("RawResponse", response.extensions[_RAW])
 
+    def is_connected_since(self, _: float) -> bool:
+        """See `Backend`."""
+        return True  # unknown
+
     async def aclose(self) -> None:
         """Close the connections, unless they are the caller's."""
         if self._owned:

@@ -2495,6 +2495,20 @@ PITFALLS: dict[int, Pitfall] = {
                 ),
             ),
             Mutation(
+                "It scores the probes again before the first request after a silence.",
+                "_replicas/monitor.py",
+                "        return await scores_as_before(self._transport, state)",
+                "        return True",
+                (INTEGRATED + "test_83_another_model_behind_the_url_stops_the_next_step",),
+            ),
+            Mutation(
+                "It does so, too, once all connections from before the last proof are closed.",
+                "_replicas/monitor.py",
+                "        return is_silent or not self._transport.is_connected_since(self._verified_at)",
+                "        return is_silent",
+                (INTEGRATED + "test_83_another_model_behind_the_url_stops_the_next_step",),
+            ),
+            Mutation(
                 "It gives no rewards of two models in one call.",
                 WATCH,
                 "        elif changes != self._changes and self.failure is None:\n",
@@ -2509,7 +2523,7 @@ PITFALLS: dict[int, Pitfall] = {
                 (BINDING + "test_61_a_file_keeps_what_is_proven",),
             ),
         ),
-        limit="Between two proofs, another model may answer and be gone again. Nearly equal checkpoints (all probes within 2 % of each other, or within 5 % of their range) cannot be distinguished from rounding. A router that always sends the same sample to the same one of two unlike servers, in whatever request, shows no client two values of a sample. A model that answers few of the requests is seen by chance alone. Samples of the caller are compared only at a proof: after 256 rewards, or a minute.",
+        limit="Between two proofs, another model may answer and be gone again. Nearly equal checkpoints (all probes within 2 % of each other, or within 5 % of their range) cannot be distinguished from rounding. A router that always sends the same sample to the same one of two unlike servers, in whatever request, shows no client two values of a sample. A model that answers few of the requests is seen by chance alone. Samples of the caller are compared only at a proof: after 256 rewards, or a minute. A gateway that keeps its connections to the client, and replaces the server behind them, is seen by a proof alone.",
     ),
     62: Pitfall(
         "Unlike servers share one address: a balancer over two models, or a rolling update",

@@ -63,7 +63,7 @@ def close(client: Client) -> None:
 
 
 def discoveries(server: RewardServer, since: int) -> int:
-    return sum(request.path == "/version" for request in server.requests[since:])
+    return sum(request.path == "/openapi.json" for request in server.requests[since:])
 
 
 def client_threads() -> list[threading.Thread]:

@@ -160,9 +160,7 @@ def test_64_a_route_that_rewards_do_not_need_is_hidden(
     with RewardServer() as direct, RewardServer() as server:
         server.inject(way, path=path, times=ALWAYS)
         client = connect(server)
-        started = time.monotonic()
         assert client.score(CHAT).value == connect(direct).score(CHAT).value
-        assert time.monotonic() - started < 5
         assert len(server.requests) < 42
         assert (client.servers()[0].version is None) is (path == "/version")
 

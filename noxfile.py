@@ -43,12 +43,14 @@ class Framework(NamedTuple):
         needs: The dependencies that the tests reach.
         module: A module that must be there: its tests skip without it.
         is_light: True if all of that is a few megabytes.
+        python: The version of Python that it needs; None for the one that runs nox.
     """
 
     alone: str | None
     needs: list[str]
     module: str
     is_light: bool = False
+    python: str | None = None
 
 
 FRAMEWORKS = {
@@ -80,7 +82,29 @@ FRAMEWORKS = {
         ["accelerate", "dacite", "json-repair", "modelscope", "peft", "pillow", "trl==1.16.0"],
         "swift",
     ),
-    "nemo-rl": Framework(None, ["torch"], "torch"),
+    # Its agent, before a gateway. Later versions need Python 3.13.14.
+    "nemo-gym": Framework(
+        "nemo-gym==0.4.0",
+        [
+            "fastapi",
+            "gprof2dot",
+            "hydra-core",
+            "itsdangerous",
+            "omegaconf",
+            "openai<=2.7.2",
+            "pandas",
+            "pydot",
+            "python-multipart",
+            "ray",
+            "requests",
+            "rich",
+            "wandb",
+            "yappi",
+        ],
+        "nemo_gym",
+        python="3.12",
+    ),
+    "nemo-rl": Framework(None, ["omegaconf", "torch"], "torch"),
     "openrlhf": Framework("openrlhf==0.11.2", ["torch"], "openrlhf"),
     "ray": Framework(None, ["ray[data]==2.60.0"], "ray", is_light=True),
     "trl": Framework(None, ["trl==1.16.0"], "trl"),
@@ -248,7 +272,11 @@ def gateways(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
-@nox.parametrize("framework", list(FRAMEWORKS))
+@nox.parametrize(
+    ("python", "framework"),
+    [(each.python, name) for name, each in FRAMEWORKS.items()],
+    ids=[f"framework={name!r}" for name in FRAMEWORKS],
+)
 def integrations(session: nox.Session, framework: str) -> None:
     """Run the integrations in the code of their frameworks: `-- --all` for those with torch."""
     chosen = FRAMEWORKS[framework]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,12 @@ def blocks_of(page: str, heading: str, url: str, language: str = "python") -> li
     blocks = re.findall(rf"^```{language}\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     assert blocks, heading
     return [block.replace("http://localhost:8000", url) for block in blocks]
+
+
+def commands_of(page: str, heading: str, url: str) -> list[list[str]]:
+    """Return the commands in the shell blocks of a section, as lists of words."""
+    text = "".join(blocks_of(page, heading, url, language="bash")).replace("\\\n", " ")
+    return [shlex.split(line) for line in text.splitlines()]
 
 
 def port_of(server: RewardServer) -> int:

@@ -1,4 +1,4 @@
-"""The environment for NeMo-RL, by its interface: PyPI has no NeMo-RL.
+"""The environment for NeMo-RL, by its interface: PyPI has its name only, without its code.
 
 The stand-ins below have the names and signatures of NeMo-RL's `main` in 2026-11. Its `create_env`
 makes an actor with `.options(...).remote(config)`, and its `calculate_rewards` calls `step`.
@@ -10,7 +10,9 @@ import abc
 import asyncio
 import sys
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -29,7 +31,7 @@ from reward_client.testing import RewardServer
 
 from ..replicas.restarting import free_port
 from ..tokenization.test_retokenizer import CHAT, rendered, tokenizer
-from .conftest import port_of
+from .conftest import blocks_of, port_of
 
 pytestmark = [
     pytest.mark.skipif(
@@ -189,6 +191,26 @@ def test_options(server: RewardServer) -> None:
         environment(server.url, policy_tokenizer=None)
     with pytest.raises(TypeError, match="base_url"):
         environment(server.url, urls="")
+
+
+def test_the_page(server: RewardServer, nemo_rl: Registry, tmp_path: Path) -> None:
+    """Its blocks register the environment, and make it of its options."""
+    from omegaconf import OmegaConf
+
+    page = ("trainers.md", "NeMo-RL", server.url)
+    (block,) = blocks_of(*page)
+    exec(block, {})
+    (written,) = blocks_of(*page, language="yaml")
+    tokenizer("chatml").save_pretrained(tmp_path / "policy")
+    policy = {"policy": {"model_name": str(tmp_path / "policy")}}
+    config: Any = OmegaConf.to_container(
+        OmegaConf.merge(OmegaConf.create(policy), OmegaConf.create(written)), resolve=True
+    )
+    name = config["data"]["env_name"]
+    module, _, made = nemo_rl.environments[name].rpartition(".")
+    environment = getattr(import_module(module), made)(config["env"][name])
+    found = step(environment, [log(answer) for answer in ANSWERS])
+    assert found.rewards.tolist() == pytest.approx(direct(server.url), rel=1e-6)
 
 
 def test_it_is_registered_once(nemo_rl: Registry) -> None:

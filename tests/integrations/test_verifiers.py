@@ -17,7 +17,7 @@ from reward_client.integrations.verifiers import reward_model
 from reward_client.testing import RewardServer
 
 from ..replicas.restarting import free_port
-from .conftest import port_of
+from .conftest import blocks_of, commands_of, port_of
 
 pytestmark = [
     pytest.mark.skipif(find_spec("verifiers") is None, reason="nox -s integrations installs it"),
@@ -75,7 +75,7 @@ def rollouts(answers: Sequence[str] = ANSWERS) -> list[Any]:
     ]
 
 
-def scored(traces: Sequence[Any], score: Any = None) -> list[Any]:
+def scored(traces: Sequence[Any], score: Any = None, task: Any = None) -> list[Any]:
     """Score rollouts by verifiers' own code; return each reward, or its error."""
     import verifiers.v1 as vf
     from verifiers.v1.configs.task import TaskConfig
@@ -85,21 +85,19 @@ def scored(traces: Sequence[Any], score: Any = None) -> list[Any]:
         async def helpful(self, trace: Any) -> float:
             return float(await score(trace))
 
-    task: Any = (
-        vf.Task(vf.TaskData(), TaskConfig(rewards=PLUGGED))
-        if score is None
-        else Sums(vf.TaskData())
-    )
+    if task is None and score is None:
+        task = vf.Task(vf.TaskData(), TaskConfig(rewards=PLUGGED))
+    elif task is None:
+        task = Sums(vf.TaskData())
 
     async def run() -> list[Any]:
         return await asyncio.gather(
             *(task.score(trace) for trace in traces), return_exceptions=True
         )
 
-    name = "reward_model" if score is None else "helpful"
     errors = asyncio.run(run())
     return [
-        error if error is not None else trace.rewards[name].score
+        error if error is not None else next(iter(trace.rewards.values())).score
         for trace, error in zip(traces, errors, strict=True)
     ]
 
@@ -115,6 +113,33 @@ def test_a_reward_of_a_task(server: RewardServer) -> None:
     assert scored(rollouts(), reward_model(server.url)) == direct(server.url)
     doubled = reward_model(server.url, transform=lambda reward: 2 * float(reward))
     assert scored(rollouts(), doubled) == [2 * each for each in direct(server.url)]
+
+
+def test_the_command_of_the_page(server: RewardServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its flags, read by verifiers' own command line, plug the reward in."""
+    import verifiers.v1 as vf
+    from pydantic_config import cli
+    from verifiers.v1.cli.resolve import narrow_config, with_positional_taskset
+    from verifiers.v1.configs.cli.eval import EvalConfig
+
+    page = ("evaluation-frameworks.md", "verifiers and prime-rl", server.url)
+    export, (program, taskset, *flags) = commands_of(*page)
+    assert (export[0], program, taskset) == ("export", "vf-eval", "MY-TASKSET")
+    monkeypatch.setenv(*export[1].split("="))
+    given = with_positional_taskset(["harbor", *flags])
+    monkeypatch.setattr("sys.argv", [program, *given])
+    config = cli(narrow_config(EvalConfig, given))
+    task = vf.Task(vf.TaskData(), config.env.taskset.task)
+    assert scored(rollouts(), task=task) == direct(server.url)
+
+
+def test_the_task_of_the_page(server: RewardServer) -> None:
+    import verifiers.v1 as vf
+
+    (block,) = blocks_of("evaluation-frameworks.md", "verifiers and prime-rl", server.url)
+    made: dict[str, Any] = {}
+    exec(block, made)
+    assert scored(rollouts(), task=made["MyTask"](vf.TaskData())) == direct(server.url)
 
 
 def test_reasoning_is_left_out_by_name(server: RewardServer) -> None:

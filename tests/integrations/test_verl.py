@@ -26,7 +26,7 @@ from reward_client.integrations.verl import compute_score
 from reward_client.testing import RewardServer
 
 from ..replicas.restarting import free_port
-from .conftest import port_of
+from .conftest import blocks_of, commands_of, port_of
 
 needs_verl = pytest.mark.skipif(
     find_spec("ray") is None or find_spec("verl") is None,
@@ -198,10 +198,15 @@ def step(
     policy: Path, kwargs: Mapping[str, object], answers: Sequence[str], *, manager: bool = True
 ) -> tuple[list[float], Any]:
     """Return the rewards of a batch by verl's own manager of the reward loop, and its output."""
+    return step_of(configuration(policy, kwargs, manager=manager), policy, answers)
+
+
+def step_of(config: Any, policy: Path, answers: Sequence[str]) -> tuple[list[float], Any]:
+    """Return the same for a configuration."""
     import ray
     from verl.experimental.reward_loop.reward_loop import RewardLoopManager
 
-    loop = RewardLoopManager(configuration(policy, kwargs, manager=manager))
+    loop = RewardLoopManager(config)
     try:
         given = batch(policy, answers)
         found = loop.compute_rm_score(given)
@@ -221,6 +226,50 @@ def test_a_step_of_the_reward_loop(manager: bool, server: RewardServer, policy: 
     rewards, found = step(policy, {"base_url": server.url}, ANSWERS, manager=manager)
     assert rewards == pytest.approx(direct(server.url), rel=1e-6)  # verl's are of 32 bits
     assert found.non_tensor_batch["reward_failed"].tolist() == [0.0] * 4
+
+
+def composed(policy: Path, *overrides: str) -> Any:
+    """Return the configuration of verl's trainer with overrides, as its command line makes it."""
+    from hydra import compose, initialize_config_module
+
+    given = (f"++actor_rollout_ref.model.tokenizer_path={policy}", "reward.num_workers=1")
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        return compose("ppo_trainer", [*overrides, *given])
+
+
+@needs_verl
+@pytest.mark.usefixtures("ray")
+def test_the_command_of_the_page(server: RewardServer, policy: Path) -> None:
+    ((*program, first, second, third, fourth),) = commands_of("trainers.md", "verl", server.url)
+    assert program == ["python", "-m", "verl.trainer.main_ppo"]
+    rewards, _ = step_of(composed(policy, first, second, third, fourth), policy, ANSWERS)
+    assert rewards == pytest.approx(direct(server.url), rel=1e-6)
+
+
+@needs_verl
+def test_the_command_of_the_page_with_a_reward_model_of_verl(
+    server: RewardServer, policy: Path
+) -> None:
+    from verl.experimental.reward_loop.reward_loop import RewardLoopWorker
+
+    ((*_, first, second, third, _),) = commands_of("trainers.md", "verl", server.url)
+    (more,) = blocks_of("trainers.md", "verl", server.url, language="text")
+    own = ("rollout.name=vllm", f"model_path={policy}", "enable=True")
+    config = composed(
+        policy,
+        first,
+        second,
+        third,
+        *more.split(),
+        *(f"reward.reward_model.{each}" for each in own),
+    )
+
+    async def run(address: str) -> Any:
+        return await RewardLoopWorker(config, address).compute_score_batch(batch(policy, ANSWERS))
+
+    with router(server.url) as address:
+        found = asyncio.run(run(address))
+    assert [each["reward_score"] for each in found] == direct(server.url)
 
 
 @needs_verl

@@ -11,16 +11,15 @@ from contextlib import ExitStack, closing, suppress
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn
 
 import orjson
 
 from reward_client._base.atomic_file import replace_file
 from reward_client._base.choices import check_flags
-from reward_client._base.json_values import as_mapping, as_sequence
+from reward_client._base.json_values import as_mapping
 from reward_client._base.progress import progress_bar
 from reward_client._base.results import Provenance, ScoreResult, Settings
-from reward_client._base.wording import describe_type
 from reward_client._client.failures import warn_of_failures
 from reward_client._client.streaming import Outcome
 from reward_client._client.sync_client import RewardClient, compares
@@ -33,11 +32,11 @@ from reward_client._rows.scored import ScoredRow
 from reward_client._rows.scoring import check_options
 from reward_client.errors import (
     FileError,
-    InputError,
     ModelChangedError,
     RewardClientError,
     ServerUnreachableError,
 )
+from reward_client.files.arguments import checked_paths, paths_of
 from reward_client.files.contests import with_contest
 from reward_client.files.groups import check_by, with_column
 from reward_client.files.inputs.line import Line
@@ -115,7 +114,7 @@ def score_file(
             kept, and the same call resumes the run.
         RewardClientError: If the client cannot determine how to use the server.
     """
-    origins = _checked_paths(client, source, destination)
+    origins = checked_paths("score_file", client, source, destination)
     check_options(form, columns)
     check_flags(retry_failed=retry_failed, progress=progress)
     check_by(by)
@@ -190,7 +189,7 @@ def score_stream(
         RewardClientError: As in `score_file`.
     """
     check_options(form, columns)
-    with Source(*_paths(source)) as rows:
+    with Source(*paths_of("score_file", source)) as rows:
         lines = with_column(rows.lines(), by)
         if compares(client):
             lines = with_contest(lines, form, columns)
@@ -447,37 +446,6 @@ def _outcome(result: ScoreResult, check: Callable[[Provenance], None]) -> Outcom
     if isinstance(result.error, ServerUnreachableError | ModelChangedError):
         raise result.error  # all other rows would fail too
     return result.error
-
-
-def _checked_paths(client: object, source: object, destination: object) -> list[Path]:
-    """Return the paths of the input, after a check of all arguments."""
-    if not isinstance(client, RewardClient):
-        raise InputError(
-            'score_file() needs a RewardClient, such as RewardClient("http://localhost:8000"), as '
-            f"its first argument, not {describe_type(client)}."
-        )
-    if not isinstance(destination, str | PathLike):
-        raise _no_path(destination)
-    return _paths(source)
-
-
-def _paths(source: object) -> list[Path]:
-    several = as_sequence(source)
-    paths: list[Path] = []
-    for path in [source] if several is None else several:
-        if not isinstance(path, str | PathLike):
-            raise _no_path(path)
-        paths.append(Path(cast("str | PathLike[str]", path)))
-    if not paths:
-        raise InputError("score_file() needs a file to read: the list of paths is empty.")
-    return paths
-
-
-def _no_path(given: object) -> InputError:
-    return InputError(
-        f"score_file() reads files and writes another: {describe_type(given)} is no path. Write "
-        "client.score_rows(rows) for rows in memory, or client.stream(samples) for samples."
-    )
 
 
 def _check_output(source: Source, origins: Sequence[Path], output: Output) -> None:

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Unpack, cast
 
+from reward_client._base.choices import check_flags
 from reward_client._base.options import OnOverlong
 from reward_client._base.results import Reward, Settings
 from reward_client._client.base_url import BaseUrl
@@ -43,6 +44,7 @@ from reward_client._rows.layout import OneLayout
 from reward_client._rows.results import names_by_options, refuse_clash
 from reward_client._rows.scoring import check_options
 from reward_client.errors import InputError, RewardClientError
+from reward_client.files.arguments import checked_paths
 from reward_client.files.summary import ScoreSummary
 
 _WITHOUT = ("policy_tokenizer", "strip_reasoning", "failed")
@@ -179,16 +181,18 @@ def score_files(
         The counts over all files that this run has scored.
 
     Raises:
+        InputError: If an argument is invalid.
         FileError: As `reward_client.files.score_file`. All results are kept.
         ModelChangedError: If a machine reaches another model than the one that began the run.
         RewardClientError: As `reward_client.files.score_file`; and if Ray fails, such as a cluster
             that cannot be reached. All results are kept.
         ImportError: If Ray is not installed (extra ``ray``).
     """
-    ray = _ray()
+    paths = checked_paths("score_files", client, source, folder)
     check_options(form, columns)
-    paths = [source] if isinstance(source, str | os.PathLike) else source
-    shards = shards_of(map(Path, paths), Path(folder))
+    check_flags(retry_failed=retry_failed)
+    ray = _ray()
+    shards = shards_of(paths, Path(folder))
     settings = client.settings()
     begin(Path(folder), settings, form, columns)
     missing = [shard for shard in shards if retry_failed or not shard.is_whole()]

@@ -408,6 +408,24 @@ def test_all_files_have_the_same_columns(tmp_path: Path, server: RewardServer) -
     assert pa.parquet.read_table(tmp_path / "out")["truncated"].to_pylist().count(True) == 1
 
 
+def test_other_arguments_are_refused(tmp_path: Path, server: RewardServer) -> None:
+    source = jsonl(tmp_path / "in.jsonl", chats(1))
+    out = tmp_path / "out"
+    wrong: list[tuple[Any, Any, dict[str, Any], str]] = [
+        (AsyncRewardClient(server.url), source, {}, r"score_files\(\) needs a RewardClient"),
+        (server.url, source, {}, r"score_files\(\) needs a RewardClient"),
+        (None, [], {}, "list of paths is empty"),
+        (None, chats(2), {}, "is no path"),
+        (None, source, {"form": "pairs"}, "form="),
+        (None, source, {"retry_failed": "no"}, "retry_failed="),
+    ]
+    with RewardClient(server.url) as client:
+        for given, paths, options, reason in wrong:
+            with pytest.raises(InputError, match=reason):
+                score_files(given or client, paths, out, **options)
+    assert not out.exists()
+
+
 def test_a_failure_of_ray_is_one_clear_error(
     tmp_path: Path,
     server: RewardServer,

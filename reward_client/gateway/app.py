@@ -179,16 +179,17 @@ class _Gateway:
             Refusal: If there are no rewards to answer.
         """
         self._check_key(request)
-        raw = await read_body(request, self._limits.max_body_bytes)
-        if len(raw) > _QUICK_BYTES:
-            asked = await asyncio.to_thread(self._asked, contract, raw)
-        else:
-            asked = self._asked(contract, raw)
-        facts["samples"] = len(asked.samples)
-        if asked.stripped:
-            facts["stripped_characters"] = asked.stripped
-        with self._in_flight.admitted(len(asked.samples)):
-            return await while_connected(request, self._scored(contract, asked))
+        with self._in_flight.body() as add:
+            raw = await read_body(request, self._limits.max_body_bytes, add)
+            if len(raw) > _QUICK_BYTES:
+                asked = await asyncio.to_thread(self._asked, contract, raw)
+            else:
+                asked = self._asked(contract, raw)
+            facts["samples"] = len(asked.samples)
+            if asked.stripped:
+                facts["stripped_characters"] = asked.stripped
+            with self._in_flight.admitted(len(asked.samples)):
+                return await while_connected(request, self._scored(contract, asked))
 
     def _asked(self, contract: Contract, raw: bytes) -> Asked:
         return contract.read(parsed(raw), self._policy)

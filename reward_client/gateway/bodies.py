@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import orjson
@@ -23,11 +24,16 @@ _UNKEPT = 4
 at an answer only once they have sent everything."""
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
+async def read_body(request: Request, max_bytes: int, add: Callable[[int], None]) -> bytes:
     """Return the body of a request.
 
+    Args:
+        request: The request.
+        max_bytes: The most bytes.
+        add: Counts bytes that are kept.
+
     Raises:
-        Refusal: If it is too large, too slow or compressed.
+        Refusal: If it is too large, too slow or compressed, or what `add` raises.
     """
     encodings = ",".join(request.headers.getlist("content-encoding")).lower().split(",")
     if any(each.strip() not in ("", "identity") for each in encodings):
@@ -38,7 +44,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         )
     try:
         async with asyncio.timeout(_SECONDS):
-            return await _body(request, max_bytes)
+            return await _body(request, max_bytes, add)
     except TimeoutError:
         raise Refusal(
             _LATE, "TooSlow", f"Cannot wait for the body: it took more than {_SECONDS:g} s."
@@ -63,12 +69,13 @@ def parsed(body: bytes) -> object:
         raise invalid(f"the body is not JSON ({error.msg}, at character {error.pos})") from None
 
 
-async def _body(request: Request, max_bytes: int) -> bytes:
+async def _body(request: Request, max_bytes: int, add: Callable[[int], None]) -> bytes:
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size <= max_bytes:
+            add(len(chunk))
             chunks.append(chunk)
         elif size > _UNKEPT * max_bytes:
             break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, model_validator
@@ -14,6 +14,8 @@ from reward_client.gateway.contracts.contract import Refusal
 _TOO_LARGE = 413
 _BUSY = 503
 """Not 429: verl and others ask again after a status of 5xx only."""
+_BODIES = 16
+"""The bodies of all requests may hold as many times the bytes of the largest one."""
 _PAUSE = 1
 """Seconds after which a busy gateway is asked again."""
 
@@ -22,7 +24,8 @@ class GatewayLimits(BaseModel):
     """The bounds of a gateway.
 
     Attributes:
-        max_body_bytes: The largest body of a request; a larger one gets the status 413.
+        max_body_bytes: The largest body of a request; a larger one gets the status 413. All bodies
+            that are in flight may have 16 times as many bytes; further ones get the status 503.
         max_samples: The most samples in one request; more get the status 413.
         max_in_flight: The most samples in flight over all requests. A request that would exceed it
             gets the status 503, with ``Retry-After``.
@@ -50,18 +53,45 @@ class GatewayLimits(BaseModel):
 
 
 class InFlight:
-    """The samples in flight. Belongs to one event loop.
+    """The samples and the bodies in flight. Belongs to one event loop.
 
     Args:
         limits: The bounds.
 
     Attributes:
-        samples: Their number.
+        samples: The number of samples.
     """
 
     def __init__(self, limits: GatewayLimits) -> None:
         self._limits = limits
         self.samples = 0
+        self._bytes = 0
+
+    @contextmanager
+    def body(self) -> Generator[Callable[[int], None]]:
+        """Yield a function that counts bytes of a body as in flight, until its request ends.
+
+        The function raises `Refusal` if all bodies are too large together.
+        """
+        counted = 0
+
+        def add(size: int) -> None:
+            nonlocal counted
+            if self._bytes + size > _BODIES * self._limits.max_body_bytes:
+                raise Refusal(
+                    _BUSY,
+                    "Busy",
+                    f"Cannot read the body now: {self._bytes:,} bytes are in flight. Ask again "
+                    "later.",
+                    retry_after=_PAUSE,
+                )
+            self._bytes += size
+            counted += size
+
+        try:
+            yield add
+        finally:
+            self._bytes -= counted
 
     @contextmanager
     def admitted(self, samples: int) -> Generator[None]:

@@ -263,6 +263,23 @@ class TestLimits:
                 assert first.result().status_code == 200
             assert gateway.post("/verify", verify_body()).status_code == 200
 
+    def test_many_bodies_in_flight(self, server: RewardServer) -> None:
+        """Callers that send large bodies slowly hold memory, all together."""
+        limits = GatewayLimits(max_body_bytes=2000)
+        part = b"POST /score HTTP/1.1\r\nhost: x\r\ncontent-length: 2000\r\n\r\n" + b" " * 1999
+        with RunningGateway(server.url, limits=limits) as gateway, ExitStack() as stack:
+            assert gateway.post("/score", ROW).status_code == 200
+            host, port = gateway.url.removeprefix("http://").split(":")
+            for _ in range(16):
+                connection = stack.enter_context(socket.create_connection((host, int(port))))
+                connection.sendall(part)
+            wait_for(lambda: gateway.post("/score", ROW).status_code == 503)
+            refused = gateway.post("/classify", CLASSIFY)
+            assert refused.json()["error"]["type"] == "Busy"
+            assert refused.headers["retry-after"] == "1"
+            stack.close()
+            wait_for(lambda: gateway.post("/score", ROW).status_code == 200)
+
     def test_limits_that_would_refuse_for_ever(self) -> None:
         with pytest.raises(ValueError, match="refused for ever"):
             GatewayLimits(max_samples=11, max_in_flight=10)

@@ -10,14 +10,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from reward_client import cli
+from reward_client import AsyncRewardClient, cli
+from reward_client.gateway import create_app
+from reward_client.gateway.server import config_of, listening_socket
 from reward_client.testing import Fault, RewardServer
 
 from ..files.killing import COMMAND
@@ -225,6 +227,17 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
         port = server.url.rpartition(":")[2]
         assert cli.main(["gateway", "--url", server.url, "--port", port]) == 1
     assert f"Cannot listen on 127.0.0.1, port {port}" in capsys.readouterr().err
+
+
+def test_a_second_gateway_does_not_bind_the_address_of_a_first_that_is_starting() -> None:
+    with closing(listening_socket("127.0.0.1", 0)) as first, pytest.raises(OSError, match="in use"):
+        listening_socket("127.0.0.1", first.getsockname()[1])
+
+
+def test_callers_close_idle_connections_before_the_gateway_does() -> None:
+    app = create_app(AsyncRewardClient("http://127.0.0.1:9"))
+    connector_of_aiohttp = 15  # the default seconds of its TCPConnector; httpx has 5
+    assert config_of(app, grace=1).timeout_keep_alive > 2 * connector_of_aiohttp
 
 
 def test_the_extra_that_is_missing(

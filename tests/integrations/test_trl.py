@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -178,15 +177,19 @@ def test_real_steps_train_on_the_direct_rewards(
 
 @needs_trl
 def test_the_page_trains(server: RewardServer, tmp_path: Path) -> None:
-    from .trl_steps import arguments, policy, questions
+    from .trl_steps import arguments, policy
 
+    folder = str(tmp_path / "policy")
+    policy().save_pretrained(folder)
+    tokenizer("chatml").save_pretrained(folder)
     (block,) = blocks_of("trainers.md", "TRL", server.url)
-    given = {
-        "model": deepcopy(policy()),
-        "arguments": arguments(str(tmp_path), 1),
-        "dataset": questions(),
-        "tokenizer": tokenizer("chatml"),
-    }
+    for written, tiny in (
+        ("Qwen/Qwen3-0.6B", folder),
+        ('output_dir="out", max_steps=10', "**arguments"),
+    ):
+        assert written in block
+        block = block.replace(written, tiny)
+    given: dict[str, Any] = {"arguments": arguments(str(tmp_path), 1)}
     exec(block, given)
     assert given["trainer"].state.log_history[0]["reward_client/failed"] == 0
 

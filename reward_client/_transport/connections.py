@@ -42,7 +42,7 @@ class _Connector(aiohttp.TCPConnector):
     """
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
-        super().__init__(
+        super().__init__(  # pyright: ignore[reportUnknownMemberType] - in part untyped
             limit=0,  # the semaphore of `HttpTransport` is the limit
             keepalive_timeout=_KEEPALIVE_SECONDS,
             ssl=context if context is not None else True,

@@ -270,10 +270,17 @@ class TestLimits:
         with RunningGateway(server.url, limits=limits) as gateway, ExitStack() as stack:
             assert gateway.post("/score", ROW).status_code == 200
             host, port = gateway.url.removeprefix("http://").split(":")
-            for _ in range(16):
+            opened = 0
+
+            def is_full() -> bool:
+                nonlocal opened
                 connection = stack.enter_context(socket.create_connection((host, int(port))))
                 connection.sendall(part)
-            wait_for(lambda: gateway.post("/score", ROW).status_code == 503)
+                opened += 1
+                return gateway.post("/score", ROW).status_code == 503
+
+            wait_for(is_full)
+            assert opened >= 16
             refused = gateway.post("/classify", CLASSIFY)
             assert refused.json()["error"]["type"] == "Busy"
             assert refused.headers["retry-after"] == "1"

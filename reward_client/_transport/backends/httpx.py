@@ -78,9 +78,9 @@ class HttpxBackend:
             request, self._transport.handle_async_request, closed=lambda: self._closed
         )
 
-    def is_connected_since(self, _: float) -> bool:
+    def is_connected_since(self, moment: float) -> bool:
         """See `Backend`."""
-        return True  # unknown
+        return True
 
     async def aclose(self) -> None:
         """Close nothing: the transport belongs to the caller."""

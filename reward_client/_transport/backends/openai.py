@@ -134,9 +134,9 @@ class OpenAIBackend:
             raise
         return cast("RawResponse", response.extensions[_RAW])
 
-    def is_connected_since(self, _: float) -> bool:
+    def is_connected_since(self, moment: float) -> bool:
         """See `Backend`."""
-        return True  # unknown
+        return True
 
     async def aclose(self) -> None:
         """Close the connections, unless they are the caller's."""

@@ -72,7 +72,7 @@ def test_callers_share_requests() -> None:
 
 
 def test_a_server_that_is_killed_loses_and_doubles_nothing() -> None:
-    each = 10
+    each = 4
     ports = free_port(), free_port()
     servers = [serve(port) for port in ports]
     urls = [f"http://127.0.0.1:{port}" for port in ports]

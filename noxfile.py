@@ -42,7 +42,7 @@ class Framework(NamedTuple):
             dependencies: most of them need GPUs.
         needs: The dependencies that the tests reach.
         module: A module that must be there: its tests skip without it.
-        is_light: True if all of that is a few megabytes.
+        is_light: True if that takes a minute or two.
         python: The version of Python that it needs; None for the one that runs nox.
     """
 
@@ -106,7 +106,7 @@ FRAMEWORKS = {
     ),
     "nemo-rl": Framework(None, ["omegaconf", "torch"], "torch"),
     "openrlhf": Framework("openrlhf==0.11.2", ["torch"], "openrlhf"),
-    "ray": Framework(None, ["ray[data]==2.60.0"], "ray", is_light=True),
+    "ray": Framework(None, ["ray[data]==2.60.0"], "ray"),
     "trl": Framework(None, ["trl==1.16.0"], "trl"),
     "verifiers": Framework(None, ["verifiers==0.4.0"], "verifiers", is_light=True),
     "verl": Framework(None, [VERL, *VERL_NEEDS], "ray"),
@@ -278,11 +278,11 @@ def gateways(session: nox.Session) -> None:
     ids=[f"framework={name!r}" for name in FRAMEWORKS],
 )
 def integrations(session: nox.Session, framework: str) -> None:
-    """Run the integrations in the code of their frameworks: `-- --all` for those with torch."""
+    """Run the integrations in the code of their frameworks: `-- --all` for the larger ones too."""
     chosen = FRAMEWORKS[framework]
     options = [option for option in session.posargs if option != "--all"]
     if not chosen.is_light and "--all" not in session.posargs:
-        session.skip("it installs gigabytes: give `-- --all`")
+        session.skip("it takes long: give `-- --all`")
     session.install(PACKAGE, *group("tests"), *chosen.needs)
     if chosen.alone is not None:
         session.install("--no-deps", *chosen.alone.split())

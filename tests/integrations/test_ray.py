@@ -275,7 +275,8 @@ def test_a_batch_takes_no_request_for_the_date_of_a_template() -> None:
             scored(scorer, table)
             before = len(server.requests)
             scored(scorer, table)
-            asked.append(len(server.requests) - before)
+            paths = [request.path for request in server.requests[before:]]
+            asked.append(len(paths) - paths.count("/pooling"))  # one or two, by chance
     assert asked[0] == asked[1]
 
 
@@ -769,7 +770,7 @@ def test_a_lost_server_stops_the_files_and_keeps_their_rows(nodes: Any, tmp_path
     parts = shards(tmp_path / "in", 2, 300)
     with RewardServer() as server:
         port, stops = port_of(server), threading.Event()
-        client = RewardClient(server.url, retry=RetryPolicy(budget=1))
+        client = RewardClient(server.url, retry=RetryPolicy(budget=5))
         server.inject(Fault.delay(0.2), path="/pooling", times=10**6)
         failures: list[Exception] = []
 
@@ -782,14 +783,16 @@ def test_a_lost_server_stops_the_files_and_keeps_their_rows(nodes: Any, tmp_path
         job = threading.Thread(target=run)
         job.start()
         work = tmp_path / "out" / "_work"
-        while not any(path.stat().st_size for path in work.glob("*.rewards.jsonl")):
+        while job.is_alive() and not any(
+            path.stat().st_size for path in work.glob("*.rewards.jsonl")
+        ):
             stops.wait(0.01)
     job.join()
     assert [type(error) for error in failures] == [ServerUnreachableError]
-    with RewardServer(port=port) as server:
-        summary = score_files(client, tmp_path / "in", tmp_path / "out")
+    client.close()
+    with RewardServer(port=port) as server, RewardClient(server.url) as patient:
+        summary = score_files(patient, tmp_path / "in", tmp_path / "out")
         assert summary.kept > 0
-        client.close()
         assert_whole(tmp_path / "out", parts, server.url)
 
 

@@ -11,13 +11,12 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from reward_client.testing._connection import TRANSPORT
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-# The key in an ASGI scope's state under which the server keeps the connection's transport.
-TRANSPORT = "reward_client.transport"
 
 _ERROR_PAGE = (
     b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"

@@ -1,0 +1,62 @@
+"""The properties by which SGLang versions differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """The HTTP API of one SGLang version, as clients see it.
+
+    Attributes:
+        version: The version that the server's information reports.
+        places: The place in SGLang's code for each route, which errors of validation show.
+        openapi: The paths and methods that `/openapi.json` lists.
+        model_info: The routes with the facts about the model.
+        server_info: The routes with the options of the server.
+        details_model: The facts about the model include its architecture and its embeddings.
+        tokenize: The use of messages by `/tokenize`: "absent" has no such route; "rewrites" turns
+            a last assistant's turn into a user's and adds a generation prompt; "heeds" does so
+            unless the request has `add_generation_prompt`.
+        classifies: `/v1/classify` exists.
+        encodes_base64: `/v1/embeddings` heeds `encoding_format`.
+        no_input: The error about a native request without an input.
+        expands_rid: A request ID of text for several inputs is the prefix of theirs.
+        embedding_scores: `/v1/score` works on a server that embeds; False ends the server.
+        scoring_keys: The keys of a response of `/v1/score` between the scores and the model.
+        no_labels: The error of `/v1/score` about missing labels.
+        reranks: `/v1/rerank` works on classifiers.
+        no_reranking: The error of `/v1/rerank` where it does not.
+        limits_total: A prompt and its completion may fill the context; False leaves one token.
+        checks_label_ids: `token_ids_logprob` outside of the vocabulary is an error.
+        meta_keys: The keys of `meta_info` between the number of tokens and the times.
+        reports_sent: `meta_info` has the time at which the response was sent.
+        reports_output_ids: `/generate` returns the IDs of the generated tokens.
+        usage_keys: The keys of `usage` after the first three, with their values.
+    """
+
+    version: str
+    places: Mapping[str, str]
+    openapi: Mapping[str, tuple[str, ...]]
+    model_info: tuple[str, ...]
+    server_info: tuple[str, ...]
+    details_model: bool
+    tokenize: Literal["absent", "rewrites", "heeds"]
+    classifies: bool
+    encodes_base64: bool
+    no_input: str
+    expands_rid: bool
+    embedding_scores: bool
+    scoring_keys: Mapping[str, object]
+    no_labels: str
+    reranks: bool
+    no_reranking: str
+    limits_total: bool
+    checks_label_ids: bool
+    meta_keys: Mapping[str, object]
+    reports_sent: bool
+    reports_output_ids: bool
+    usage_keys: Mapping[str, object]

@@ -1,0 +1,397 @@
+"""`/generate` and `/v1/completions`: texts and log-probabilities of a server that generates."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+
+from reward_client.testing._model.generate import (
+    REPLACEMENT_CHARACTER,
+    Generated,
+    SamplingParams,
+    generate,
+)
+from reward_client.testing._sglang import inputs, pooling
+from reward_client.testing._sglang.errors import ServerDeathError, SglangError, not_implemented
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from reward_client.testing._model.llama import Array
+    from reward_client.testing._sglang import forms
+    from reward_client.testing._sglang.served_model import ServedModel
+
+T = TypeVar("T")
+# A token's log-probability, its ID, and its text, which SGLang leaves out.
+Logprob = list[Any]
+
+_DEFAULT_MAX_NEW_TOKENS = 128
+_SAMPLED = {
+    "max_new_tokens",
+    "min_new_tokens",
+    "temperature",
+    "top_p",
+    "stop",
+    "stop_token_ids",
+    "ignore_eos",
+    "skip_special_tokens",
+    "sampling_seed",
+}
+# Options of SGLang that this server lacks, each with the values that have no effect.
+_UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
+    "n": (1,),
+    "best_of": (1,),
+    "echo": (False,),
+    "stream": (False,),
+    "top_k": (-1,),
+    "min_p": (0,),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "repetition_penalty": (1,),
+    "logit_bias": ({},),
+    "json_schema": (),
+    "regex": (),
+    "ebnf": (),
+    "stop_regex": (),
+    "no_stop_trim": (False,),
+    "suffix": (),
+    "response_format": ({"type": "text"},),
+    "return_token_ids": (False,),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """The log-probabilities that a request wants for one input.
+
+    Attributes:
+        start: The first position of the prompt; None for none.
+        top: The number of the likeliest tokens.
+        token_ids: The tokens to report at each position; None for none.
+    """
+
+    start: int | None
+    top: int
+    token_ids: list[int] | None
+
+
+def generated(served: ServedModel, form: forms.Generation) -> Any:
+    """Return the response of `/generate`.
+
+    Raises:
+        SglangError: If the request is invalid.
+        ServerDeathError: If it ends a real server.
+    """
+    if form.stream:
+        raise not_implemented("The test server does not stream, though SGLang does.")
+    ids, are_many = inputs.native_inputs(served, form)
+    inputs.check_lengths(served, ids)
+    if not served.generates:
+        if form.return_logprob:
+            raise ServerDeathError
+        raise not_implemented("The test server generates only with logprobs=.")
+    rids = inputs.request_ids(served, form.rid, len(ids), are_many=are_many)
+    each = [_of_input(form, index) for index in range(len(ids))]
+    for prompt, (sampling, wanted) in zip(ids, each, strict=True):
+        _check_total(served, len(prompt), sampling.max_tokens)
+        _check_labels(served, wanted)
+    inputs.check_survivable(served, ids)
+    items = [
+        _item(served, prompt, rid, sampling, wanted)
+        for prompt, rid, (sampling, wanted) in zip(ids, rids, each, strict=False)
+    ]
+    return items if are_many else items[0]
+
+
+def _of_input(form: forms.Generation, index: int) -> tuple[SamplingParams, _Wanted | None]:
+    """Return the options for one input: the item of a list of options, or the options for all."""
+
+    def chosen(given: list[T] | T | None, default: T) -> T:
+        value = cast("list[T]", given)[index] if isinstance(given, list) else given
+        return default if value is None else value
+
+    sampling = chosen(form.sampling_params, {})
+    _refuse_unsupported(sampling, known=_SAMPLED)
+    params = _params(
+        max_tokens=sampling.get("max_new_tokens", _DEFAULT_MAX_NEW_TOKENS),
+        min_tokens=sampling.get("min_new_tokens", 0),
+        temperature=sampling.get("temperature", 1.0),
+        top_p=sampling.get("top_p", 1.0),
+        seed=sampling.get("sampling_seed"),
+        stop=sampling.get("stop"),
+        stop_token_ids=sampling.get("stop_token_ids"),
+        ignore_eos=sampling.get("ignore_eos", False),
+        skip_special_tokens=sampling.get("skip_special_tokens", True),
+    )
+    if not chosen(form.return_logprob, False):
+        return params, None
+    labels = form.token_ids_logprob
+    if labels and isinstance(labels[0], list):
+        labels = cast("list[list[int]]", labels)[index]
+    start = chosen(form.logprob_start_len, -1)
+    wanted = _Wanted(
+        start=None if start < 0 else start,
+        top=chosen(form.top_logprobs_num, 0),
+        token_ids=cast("list[int] | None", labels),
+    )
+    return params, wanted
+
+
+def _params(
+    *,
+    max_tokens: int,
+    min_tokens: int,
+    temperature: float,
+    top_p: float,
+    seed: int | None,
+    stop: str | list[str] | None,
+    stop_token_ids: list[int] | None,
+    ignore_eos: bool,
+    skip_special_tokens: bool,
+) -> SamplingParams:
+    return SamplingParams(
+        max_tokens=max_tokens,
+        min_tokens=min_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        stop=[stop] if isinstance(stop, str) else stop or [],
+        stop_token_ids=stop_token_ids or (),
+        ignore_eos=ignore_eos,
+        skip_special_tokens=skip_special_tokens,
+        allowed_token_ids=None,
+    )
+
+
+def _refuse_unsupported(options: Mapping[str, Any], *, known: set[str]) -> None:
+    for key, value in options.items():
+        if key not in known and key in _UNSUPPORTED and value not in (None, *_UNSUPPORTED[key]):
+            raise not_implemented(f"The test server does not support `{key}`, though SGLang does.")
+
+
+def _check_total(served: ServedModel, tokens: int, new_tokens: int) -> None:
+    limit = served.max_model_len
+    if tokens + new_tokens > limit - (0 if served.dialect.limits_total else 1):
+        raise SglangError(
+            f"Requested token count exceeds the model's maximum context length of {limit} tokens. "
+            f"You requested a total of {tokens + new_tokens} tokens: {tokens} tokens from the "
+            f"input messages and {new_tokens} tokens for the completion. Please reduce the number "
+            "of tokens in the input messages or the completion to fit within the limit."
+        )
+
+
+def _check_labels(served: ServedModel, wanted: _Wanted | None) -> None:
+    size = served.judge.vocabulary_size
+    for token in (wanted.token_ids if wanted else None) or ():
+        if not 0 <= token < size:
+            if not served.dialect.checks_label_ids:
+                raise ServerDeathError
+            raise SglangError(
+                f"token_ids_logprob contains out-of-vocabulary token id {token}; valid range is "
+                f"[0, {size})."
+            )
+
+
+def _complete(
+    served: ServedModel, params: SamplingParams, prompt: Sequence[int]
+) -> tuple[Generated, list[Array]]:
+    """Generate; return the generation, and the log-probabilities at each of its positions.
+
+    Without a token to generate, the only position is that of the token after the prompt.
+    """
+    if params.max_tokens == 0:
+        return Generated([], [], finish_reason="length"), [_logprobs(served, prompt)]
+    done = generate(served.judge, "processed_logprobs", params, prompt)
+    if done.finish_reason == "length":
+        # A server that still waits for the rest of a character sends what it has.
+        done.text = served.judge.tokenizer.decode(
+            done.token_ids, skip_special_tokens=params.skip_special_tokens
+        )
+    return done, done.reported
+
+
+def _logprobs(served: ServedModel, prompt: Sequence[int]) -> Array:
+    logits = served.judge.logits(prompt)
+    logprobs: Array = logits - np.logaddexp.reduce(logits)
+    return logprobs
+
+
+def _item(
+    served: ServedModel,
+    prompt: Sequence[int],
+    rid: str,
+    params: SamplingParams,
+    wanted: _Wanted | None,
+) -> dict[str, Any]:
+    started = time.time()
+    done, positions = _complete(served, params, prompt)
+    dialect, count = served.dialect, len(done.token_ids)
+    reason: dict[str, object] = {"type": "length", "length": count}
+    if done.finish_reason == "stop":
+        reason = {"type": "stop", "matched": _matched(served, done)}
+    facts: dict[str, Any] = {
+        "id": rid,
+        "finish_reason": reason,
+        "prompt_tokens": len(prompt),
+        **dialect.meta_keys,
+    }
+    if wanted is not None:
+        facts |= _reported(served, prompt, done, positions, wanted)
+    facts |= _counts(served, count)
+    now = time.time()
+    facts["e2e_latency"] = now - started
+    if dialect.reports_sent:
+        facts["response_sent_to_client_ts"] = now
+    ids = {"output_ids": done.token_ids} if dialect.reports_output_ids else {}
+    return {"text": done.text, **ids, "meta_info": facts}
+
+
+def _matched(served: ServedModel, done: Generated) -> object:
+    return served.judge.tokenizer.end_token_id if done.stop_reason is None else done.stop_reason
+
+
+def _counts(served: ServedModel, count: int) -> dict[str, Any]:
+    if not served.dialect.details_model:
+        return {"completion_tokens": count, "cached_tokens": 0}
+    return {
+        "reasoning_tokens": 0,
+        "completion_tokens": count,
+        "cached_tokens": 0,
+        "weight_versions": [{"version": "default", "start": 0, "end": count}],
+        "cached_tokens_details": None,
+        "dp_rank": None,
+    }
+
+
+def _reported(
+    served: ServedModel,
+    prompt: Sequence[int],
+    done: Generated,
+    positions: Sequence[Array],
+    wanted: _Wanted,
+) -> dict[str, Any]:
+    """Return the log-probabilities of the prompt and of the generated tokens."""
+    before: list[Array] = []
+    tokens: list[int] = []
+    if wanted.start is not None:
+        tokens = list(prompt[wanted.start :])
+        # The first of the positions has no log-probabilities: SGLang reports null there.
+        before = [_logprobs(served, prompt[:end]) for end in range(wanted.start + 1, len(prompt))]
+    first = [None] if tokens else []
+    written = positions[: len(done.token_ids)]
+    facts: dict[str, Any] = {
+        "input_token_logprobs": [
+            [None if index == 0 else float(before[index - 1][token]), token, None]
+            for index, token in enumerate(tokens)
+        ],
+        "output_token_logprobs": [
+            [float(logprobs[token]), token, None]
+            for logprobs, token in zip(written, done.token_ids, strict=True)
+        ],
+    }
+    if served.dialect.details_model:
+        facts["output_token_logprobs_length"] = len(done.token_ids)
+    if wanted.top:
+        facts["input_top_logprobs"] = [*first, *(_top(each, wanted.top) for each in before)]
+        facts["output_top_logprobs"] = [_top(each, wanted.top) for each in written]
+    if wanted.token_ids is not None:
+        facts["input_token_ids_logprobs"] = [
+            *first,
+            *(_of(each, wanted.token_ids) for each in before),
+        ]
+        facts["output_token_ids_logprobs"] = [_of(each, wanted.token_ids) for each in positions]
+    return facts
+
+
+def _of(logprobs: Array, token_ids: Sequence[int]) -> list[Logprob]:
+    return [[float(logprobs[token]), token, None] for token in token_ids]
+
+
+def _top(logprobs: Array, count: int) -> list[Logprob]:
+    return _of(logprobs, np.argsort(-logprobs)[:count].tolist())
+
+
+def completed(served: ServedModel, form: forms.Completion) -> dict[str, Any]:
+    """Return the response of `/v1/completions`.
+
+    Raises:
+        SglangError: If the request is invalid.
+        ServerDeathError: If it ends a real server.
+    """
+    _refuse_unsupported(form.model_extra or {}, known=set())
+    if not form.prompt or (isinstance(form.prompt, list) and not any(form.prompt)):
+        raise SglangError("Prompt cannot be empty")
+    if not served.generates:
+        raise not_implemented("The test server generates only with logprobs=.")
+    if isinstance(form.prompt, str) or isinstance(form.prompt[0], str):
+        ids, _ = inputs.text_inputs(served, cast("str | list[str]", form.prompt))
+    else:
+        ids, _ = inputs.id_inputs(cast("list[int] | list[list[int]]", form.prompt))
+    inputs.check_lengths(served, ids)
+    for prompt in ids:
+        _check_total(served, len(prompt), form.max_tokens)
+    inputs.check_survivable(served, ids)
+    params = _params(
+        max_tokens=form.max_tokens,
+        min_tokens=form.min_tokens,
+        temperature=form.temperature,
+        top_p=form.top_p,
+        seed=form.seed,
+        stop=form.stop,
+        stop_token_ids=form.stop_token_ids,
+        ignore_eos=form.ignore_eos,
+        skip_special_tokens=form.skip_special_tokens,
+    )
+    done = [_complete(served, params, prompt)[0] for prompt in ids]
+    count = sum(len(each.token_ids) for each in done)
+    version = {"version": "default", "start": 0, "end": len(done[0].token_ids)}
+    metadata = {"weight_version": "default", "weight_versions": [version]}
+    return {
+        "id": secrets.token_hex(16),
+        "object": "text_completion",
+        "created": int(time.time()),
+        "model": form.model,
+        "choices": [_choice(served, form, index, each) for index, each in enumerate(done)],
+        "usage": pooling.usage(served, sum(map(len, ids)), count),
+        **({"metadata": metadata} if served.dialect.details_model else {}),
+    }
+
+
+def _choice(
+    served: ServedModel, form: forms.Completion, index: int, done: Generated
+) -> dict[str, Any]:
+    return {
+        "index": index,
+        "text": done.text,
+        "logprobs": None if form.logprobs is None else _openai_logprobs(served, form, done),
+        "finish_reason": done.finish_reason,
+        "matched_stop": _matched(served, done) if done.finish_reason == "stop" else None,
+    }
+
+
+def _openai_logprobs(
+    served: ServedModel, form: forms.Completion, done: Generated
+) -> dict[str, Any]:
+    rows = list(zip(done.token_ids, done.reported, strict=True))
+    return {
+        "text_offset": [-1] * len(rows),
+        "token_logprobs": [float(logprobs[token]) for token, logprobs in rows],
+        "tokens": [_name(served, token) for token, _ in rows],
+        "top_logprobs": [
+            {
+                _name(served, token): logprob
+                for logprob, token, _ in _top(logprobs, form.logprobs or 0)
+            }
+            for _, logprobs in rows
+        ],
+    }
+
+
+def _name(served: ServedModel, token: int) -> str:
+    """Return the text of a token; for a part of a character, its entry in the vocabulary."""
+    text = served.judge.tokenizer.decode([token])
+    return served.judge.tokenizer.strings([token])[0] if REPLACEMENT_CHARACTER in text else text

@@ -1,0 +1,137 @@
+"""`/v1/rerank` and `/v1/score`: a query with each of several texts."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from reward_client.testing._sglang import inputs, pooling
+from reward_client.testing._sglang.errors import ServerDeathError, SglangError, not_implemented
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reward_client.testing._sglang import forms
+    from reward_client.testing._sglang.served_model import ServedModel
+
+
+def reranked(served: ServedModel, form: forms.Reranking) -> list[dict[str, Any]]:
+    """Return the response of `/v1/rerank`: the first value of each pair, the highest first.
+
+    Raises:
+        SglangError: If a text is empty, or if the server generates.
+    """
+    _check_pairs(form)
+    inputs.check_embeds(served)
+    encode = served.judge.tokenizer.encode_pair
+    ids = [encode(form.query, document) for document in form.documents]
+    inputs.check_lengths(served, ids)
+    rids = inputs.request_ids(served, None, len(ids), are_many=True)
+    if not served.dialect.reranks:
+        raise SglangError(served.dialect.no_reranking, status=500, error_type="InternalServerError")
+    rows: list[dict[str, Any]] = []
+    for index, each in enumerate(pooling.pool(served, ids, rids)):
+        document = {"document": form.documents[index]} if form.return_documents else {}
+        rows.append(
+            {
+                "score": float(each.values[0]),
+                **document,
+                "index": index,
+                "meta_info": pooling.meta_info(served, each),
+            }
+        )
+    rows.sort(key=lambda row: cast("float", row["score"]), reverse=True)
+    return rows[: form.top_n]
+
+
+def _check_pairs(form: forms.Reranking) -> None:
+    if not form.query:
+        raise SglangError("Query cannot be empty")
+    if not form.query.strip():
+        raise SglangError("Query cannot be empty or whitespace only")
+    if not form.documents:
+        raise SglangError("Documents cannot be empty")
+    if not all(form.documents):
+        raise SglangError("Each document must be a non-empty string")
+    if not all(document.strip() for document in form.documents):
+        raise SglangError("Each document cannot be empty or whitespace only")
+
+
+def scored(served: ServedModel, form: forms.Scoring) -> dict[str, Any]:
+    """Return the response of `/v1/score`.
+
+    Raises:
+        SglangError: If the request is invalid.
+        ServerDeathError: If the version ends by a request to a server that embeds.
+    """
+    labels = _labels(served, form)
+    ids = _scoring_inputs(served, form)
+    inputs.check_lengths(served, ids)
+    if not (served.generates or served.dialect.embedding_scores):
+        raise ServerDeathError
+    inputs.check_survivable(served, ids)
+    if served.generates:
+        scores = [
+            _label_scores(served, prompt, labels[index], softmax=form.apply_softmax)
+            for index, prompt in enumerate(ids)
+        ]
+    else:
+        rows = [pooling.pooled_values(served, prompt) for prompt in ids]
+        scores = [(pooling.softmax(row) if form.apply_softmax else row).tolist() for row in rows]
+    return {
+        "scores": scores,
+        **served.dialect.scoring_keys,
+        "model": form.model,
+        "usage": pooling.usage(served, sum(map(len, ids))),
+        "object": "scoring",
+    }
+
+
+def _labels(served: ServedModel, form: forms.Scoring) -> list[list[int]]:
+    """Return the candidate tokens of each item; none where the server embeds."""
+    labels = form.label_token_ids
+    if labels is None and (served.generates or not served.dialect.embedding_scores):
+        raise SglangError(served.dialect.no_labels)
+    if form.items is None:
+        raise SglangError("items must be provided")
+    if form.score_extraction_token is not None:
+        raise not_implemented("The test server has no score_extraction_token, though SGLang does.")
+    if labels is None or not served.generates:
+        return []
+    count = 1 if isinstance(form.items, str) else len(form.items)
+    if not labels:
+        raise SglangError("label_token_ids must be a nonempty list")
+    each = cast("list[list[int]]", labels if isinstance(labels[0], list) else [labels] * count)
+    size = served.judge.vocabulary_size
+    for token in (token for tokens in each for token in tokens):
+        if token >= size:
+            raise SglangError(f"Token ID {token} is out of vocabulary (vocab size: {size})")
+    return each
+
+
+def _scoring_inputs(served: ServedModel, form: forms.Scoring) -> list[list[int]]:
+    items = [form.items] if isinstance(form.items, str) else form.items or []
+    are_texts = all(isinstance(item, str) for item in items)
+    query = form.query if form.query is not None else "" if are_texts else []
+    if are_texts != isinstance(query, str):
+        raise SglangError("Invalid combination of query/items types for score_request.")
+    joined = [
+        cast("str | list[int]", item + query if form.item_first else query + item)  # type: ignore[operator]
+        for item in items
+    ]
+    if are_texts:
+        return inputs.text_inputs(served, cast("list[str]", joined))[0]
+    return cast("list[list[int]]", joined)
+
+
+def _label_scores(
+    served: ServedModel, prompt: Sequence[int], labels: Sequence[int], *, softmax: bool
+) -> list[float]:
+    logits = served.judge.logits(prompt).astype(np.float64)
+    logprobs = (logits - np.logaddexp.reduce(logits))[list(labels)]
+    if softmax:
+        probabilities: list[float] = pooling.softmax(logprobs).tolist()
+        return probabilities
+    return [math.exp(logprob) for logprob in logprobs]

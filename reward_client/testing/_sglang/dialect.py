@@ -23,8 +23,15 @@ class Dialect:
             unless the request has `add_generation_prompt`.
         classifies: `/v1/classify` exists.
         encodes_base64: `/v1/embeddings` heeds `encoding_format`.
+        parser_words: The words of the version's JSON parser, for those of this server's.
+        requires_model: A body of a route under `/v1` has to name a model, of any name.
+        reduces: A request for another number of dimensions is an error; False ignores it.
         no_input: The error about a native request without an input.
         expands_rid: A request ID of text for several inputs is the prefix of theirs.
+        returns_hidden_states: A native route heeds `return_pooled_hidden_states`.
+        empty_list_ends: An empty list among others ends the server. False answers it by the value
+            of its neighbour.
+        empty_text_ends: A single empty text ends the server.
         embedding_scores: `/v1/score` works on a server that embeds; False ends the server.
         scoring_keys: The keys of a response of `/v1/score` between the scores and the model.
         no_labels: The error of `/v1/score` about missing labels.
@@ -47,8 +54,14 @@ class Dialect:
     tokenize: Literal["absent", "rewrites", "heeds"]
     classifies: bool
     encodes_base64: bool
+    parser_words: Mapping[str, str]
+    requires_model: bool
+    reduces: bool
     no_input: str
     expands_rid: bool
+    returns_hidden_states: bool
+    empty_list_ends: bool
+    empty_text_ends: bool
     embedding_scores: bool
     scoring_keys: Mapping[str, object]
     no_labels: str

@@ -53,13 +53,23 @@ _V0_4_9 = Dialect(
     tokenize="absent",
     classifies=False,
     encodes_base64=False,
+    parser_words={},
+    requires_model=True,
+    reduces=False,
     no_input="At least one of text, input_ids, or image should be provided",
     expands_rid=False,
+    returns_hidden_states=False,
+    empty_list_ends=False,
+    empty_text_ends=True,
     embedding_scores=False,
     scoring_keys={},
     no_labels="label_token_ids must be provided",
     reranks=False,
-    no_reranking="Internal server error",
+    no_reranking=(
+        "Internal server error: 1 validation error for RerankResponse\nscore\n  Input should be a "
+        "valid number [type=float_type, input_value={values}, input_type=list]\n    For further "
+        "information visit https://errors.pydantic.dev/2.14/v/float_type"
+    ),
     limits_total=False,
     checks_label_ids=False,
     meta_keys={},
@@ -88,8 +98,18 @@ _V0_5_22 = Dialect(
     tokenize="rewrites",
     classifies=True,
     encodes_base64=True,
+    parser_words={
+        "Expecting property name enclosed in double quotes": (
+            "unexpected character, expected a string key"
+        ),
+    },
+    requires_model=False,
+    reduces=True,
     no_input="At least one of text, input_ids, image, video, or audio should be provided",
     expands_rid=True,
+    returns_hidden_states=True,
+    empty_list_ends=True,
+    empty_text_ends=False,
     embedding_scores=True,
     scoring_keys={"pooled_hidden_states": None, "token_logprobs": None},
     no_labels="label_token_ids is required for generation (CausalLM) models.",

@@ -64,6 +64,8 @@ class Endpoints:
             "/v1/score": self._score,
             "/v1/rerank": self._rerank,
         }
+        if not dialect.details_model:
+            get["/get_load"] = tells.load
         if dialect.classifies:
             openai["/v1/classify"] = self._classify
         if dialect.tokenize != "absent":
@@ -125,14 +127,13 @@ class Endpoints:
         ids, are_many = inputs.native_inputs(served, form)
         rids = inputs.request_ids(served, form.rid, len(ids), are_many=are_many)
         pooled = self._pooled(ids, rids, form.dimensions)
-        items = [
-            pooling.native_item(served, each, with_hidden_state=form.return_pooled_hidden_states)
-            for each in pooled
-        ]
+        shows = form.return_pooled_hidden_states and served.dialect.returns_hidden_states
+        items = [pooling.native_item(served, each, with_hidden_state=shows) for each in pooled]
         return items if are_many else items[0]
 
     def _embeddings(self, body: object) -> Any:
-        served, form = self._served, forms.read_form(body, forms.Embedding)
+        served = self._served
+        form = forms.read_form(body, self._form(forms.Embedding, forms.NamedEmbedding))
         encoding = form.encoding_format if served.dialect.encodes_base64 else "float"
         if encoding not in ("float", "base64"):
             raise errors.SglangError(
@@ -162,14 +163,22 @@ class Endpoints:
         inputs.check_survivable(served, ids)
         return pooling.pool(served, ids, rids)
 
+    def _form(self, form: type[forms.AnyForm], named: type[forms.AnyForm]) -> type[forms.AnyForm]:
+        """Return the form of a body, which names a model where the version requires it."""
+        return named if self._served.dialect.requires_model else form
+
     def _generate(self, body: object) -> Any:
         return generation.generated(self._served, forms.read_form(body, forms.Generation))
 
     def _complete(self, body: object) -> Any:
-        return generation.completed(self._served, forms.read_form(body, forms.Completion))
+        return generation.completed(
+            self._served, forms.read_form(body, self._form(forms.Completion, forms.NamedCompletion))
+        )
 
     def _score(self, body: object) -> Any:
-        return pairs.scored(self._served, forms.read_form(body, forms.Scoring))
+        return pairs.scored(
+            self._served, forms.read_form(body, self._form(forms.Scoring, forms.NamedScoring))
+        )
 
     def _rerank(self, body: object) -> Any:
         return pairs.reranked(self._served, forms.read_form(body, forms.Reranking))

@@ -16,13 +16,6 @@ if TYPE_CHECKING:
     from reward_client.testing._bodies import BodyError
     from reward_client.testing._sglang.dialect import Dialect
 
-# SGLang parses bodies with another parser than this server.
-_PARSER_WORDS = {
-    "Expecting property name enclosed in double quotes": (
-        "unexpected character, expected a string key"
-    ),
-}
-
 
 class SglangError(Exception):
     """An error that SGLang answers with an error body.
@@ -84,9 +77,9 @@ def unhandled_response() -> Response:
 def validation_response(invalid: BodyError, dialect: Dialect, request: Request) -> Response:
     """Return the response to a body that matches none of the accepted forms."""
     for detail in invalid.errors:
-        if detail["type"] == "json_invalid":
-            reason: str = detail["ctx"]["error"]
-            detail["ctx"] = {"error": _PARSER_WORDS.get(reason, reason)}
+        context = detail.get("ctx", {})
+        if detail["type"] == "json_invalid" and "error" in context:
+            context["error"] = dialect.parser_words.get(context["error"], context["error"])
     path = request.url.path
     message = traced(invalid.errors, dialect.places.get(path), request.method, path)
     return openai_response(SglangError(message, error_type="Bad Request"))

@@ -39,6 +39,12 @@ class Embedding(BaseModel):
     rid: list[str] | str | None = None
 
 
+class NamedEmbedding(Embedding):
+    """`POST /v1/embeddings` of versions that require a model."""
+
+    model: str
+
+
 class Classification(BaseModel):
     """`POST /v1/classify`."""
 
@@ -56,6 +62,12 @@ class Scoring(BaseModel):
     item_first: bool = False
     score_extraction_token: str | None = None
     model: str = "default"
+
+
+class NamedScoring(Scoring):
+    """`POST /v1/score` of versions that require a model."""
+
+    model: str
 
 
 class Reranking(BaseModel):
@@ -97,6 +109,19 @@ class Completion(BaseModel, extra="allow"):
     ignore_eos: bool = False
     skip_special_tokens: bool = True
     rid: list[str] | str | None = None
+
+    @field_validator("max_tokens")
+    @classmethod
+    def _positive(cls, tokens: int) -> int:
+        if tokens <= 0:
+            raise ValueError("max_tokens must be positive")
+        return tokens
+
+
+class NamedCompletion(Completion):
+    """`POST /v1/completions` of versions that require a model."""
+
+    model: str
 
 
 _ROLES = ("system", "assistant", "tool", "function", "developer", "latest_reminder", "root")
@@ -172,7 +197,7 @@ def read_form(body: object, form: type[AnyForm]) -> AnyForm:
         BodyError: If it does not match the form.
     """
     try:
-        return form.model_validate(body)
+        return form.model_validate(body, from_attributes=True)  # as FastAPI does
     except ValidationError as invalid:
         errors = invalid.errors(include_url=False)
         for error in errors:

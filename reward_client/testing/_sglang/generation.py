@@ -110,11 +110,11 @@ def generated(served: ServedModel, form: forms.Generation) -> Any:
 def _of_input(form: forms.Generation, index: int) -> tuple[SamplingParams, _Wanted | None]:
     """Return the options for one input: the item of a list of options, or the options for all."""
 
-    def chosen(given: list[T] | T | None, default: T) -> T:
+    def chosen(given: list[T] | T | None, *, default: T) -> T:
         value = cast("list[T]", given)[index] if isinstance(given, list) else given
         return default if value is None else value
 
-    sampling = chosen(form.sampling_params, {})
+    sampling = chosen(form.sampling_params, default={})
     _refuse_unsupported(sampling, known=_SAMPLED)
     params = _params(
         max_tokens=sampling.get("max_new_tokens", _DEFAULT_MAX_NEW_TOKENS),
@@ -127,16 +127,16 @@ def _of_input(form: forms.Generation, index: int) -> tuple[SamplingParams, _Want
         ignore_eos=sampling.get("ignore_eos", False),
         skip_special_tokens=sampling.get("skip_special_tokens", True),
     )
-    if not chosen(form.return_logprob, False):
+    if not chosen(form.return_logprob, default=False):
         return params, None
-    labels = form.token_ids_logprob
-    if labels and isinstance(labels[0], list):
-        labels = cast("list[list[int]]", labels)[index]
-    start = chosen(form.logprob_start_len, -1)
+    labels = form.token_ids_logprob or []
+    of_each = [tokens for tokens in labels if isinstance(tokens, list)]
+    for_all = [token for token in labels if isinstance(token, int)]
+    start = chosen(form.logprob_start_len, default=-1)
     wanted = _Wanted(
         start=None if start < 0 else start,
-        top=chosen(form.top_logprobs_num, 0),
-        token_ids=cast("list[int] | None", labels),
+        top=chosen(form.top_logprobs_num, default=0),
+        token_ids=(of_each[index] if of_each else for_all) or None,
     )
     return params, wanted
 
@@ -327,10 +327,12 @@ def completed(served: ServedModel, form: forms.Completion) -> dict[str, Any]:
         raise SglangError("Prompt cannot be empty")
     if not served.generates:
         raise not_implemented("The test server generates only with logprobs=.")
-    if isinstance(form.prompt, str) or isinstance(form.prompt[0], str):
-        ids, _ = inputs.text_inputs(served, cast("str | list[str]", form.prompt))
+    texts = [form.prompt] if isinstance(form.prompt, str) else form.prompt
+    written = [text for text in texts if isinstance(text, str)]
+    if written:
+        ids, _ = inputs.text_inputs(served, written)
     else:
-        ids, _ = inputs.id_inputs(cast("list[int] | list[list[int]]", form.prompt))
+        ids, _ = inputs.id_inputs([each for each in texts if not isinstance(each, str)])
     inputs.check_lengths(served, ids)
     for prompt in ids:
         _check_total(served, len(prompt), form.max_tokens)

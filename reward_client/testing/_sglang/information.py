@@ -20,6 +20,8 @@ _ARCHITECTURES: dict[Head, tuple[str, str]] = {
     "token": ("qwen2", "Qwen2ForRewardModel"),
     "embed": ("llama", "LlamaForCausalLM"),
 }
+# SGLang gives the classifiers of Qwen2 and Qwen3 a bias.
+_BIASED = "qwen2", "Qwen2ForSequenceClassification"
 # What differs between a classifier and any other model that embeds.
 _CLASSIFIER = {
     "family": "sequence_classification",
@@ -58,6 +60,10 @@ class Information:
     async def root(self, _request: Request) -> Response:
         """Answer `/`."""
         return JSONResponse("SGLang is running")
+
+    async def load(self, _request: Request) -> Response:
+        """Answer `/get_load`."""
+        return JSONResponse({"load": 0})
 
     async def models(self, _request: Request) -> Response:
         """Answer `/v1/models`."""
@@ -101,6 +107,8 @@ class Information:
                 }
             )
         kind, architecture = _ARCHITECTURES["embed" if served.generates else served.head]
+        if served.score_bias:
+            kind, architecture = _BIASED
         facts: dict[str, Any] = {
             "model_path": served.path,
             "served_model_name": served.name,
@@ -126,6 +134,9 @@ class Information:
                 "supports_token_embeddings": False,
                 "supports_multimodal": False,
                 "auto_enable_embedding": False,
+                "safe_disable_kv_cache": False,
+                "safe_disable_radix_cache": False,
+                "safe_disable_chunked_prefill": False,
                 "enabled": True,
                 "matryoshka_dimensions": [],
                 **(_CLASSIFIER if served.head in ("sequence", "labels") else _EMBEDDER),

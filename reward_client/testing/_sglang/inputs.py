@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from reward_client.testing._sglang.errors import (
     ServerDeathError,
@@ -13,7 +13,7 @@ from reward_client.testing._sglang.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from reward_client.testing._sglang import forms
     from reward_client.testing._sglang.served_model import ServedModel
@@ -37,6 +37,8 @@ def native_inputs(
         raise SglangError(served.dialect.no_input)
     if form.text is not None and form.input_ids is not None:
         raise SglangError("text and input_ids cannot be provided at the same time")
+    if form.text == "" and served.dialect.empty_text_ends:
+        raise ServerDeathError
     if form.text is not None:
         return text_inputs(served, form.text)
     if not form.input_ids:
@@ -60,15 +62,17 @@ def text_inputs(
     return ids, not isinstance(text, str)
 
 
-def id_inputs(token_ids: list[int] | list[list[int]]) -> tuple[list[list[int]], bool]:
+def id_inputs(token_ids: Sequence[int | list[int]]) -> tuple[list[list[int]], bool]:
     """Return the inputs of a list of token IDs, or of a list of such lists."""
-    if isinstance(token_ids[0], list):
-        return cast("list[list[int]]", token_ids), True
-    return [cast("list[int]", token_ids)], False
+    many = [ids for ids in token_ids if isinstance(ids, list)]
+    if many:
+        return many, True
+    return [[token for token in token_ids if isinstance(token, int)]], False
 
 
 def openai_inputs(
-    served: ServedModel, given: str | list[str] | list[int] | list[list[int]]
+    served: ServedModel,
+    given: str | Sequence[int | list[int] | str | forms.MultimodalEmbeddingInput],
 ) -> list[list[int]]:
     """Return the token IDs of the inputs of a route under `/v1`.
 
@@ -81,17 +85,18 @@ def openai_inputs(
         if not given.strip():
             raise SglangError("Input cannot be empty or whitespace only")
         return text_inputs(served, given)[0]
-    if isinstance(given[0], str):
-        texts = cast("list[str]", given)
-        for index, text in enumerate(texts):
-            if not text.strip():
-                raise SglangError(f"Input at index {index} cannot be empty or whitespace only")
+    texts = [text for text in given if isinstance(text, str)]
+    for index, text in enumerate(texts):
+        if not text.strip():
+            raise SglangError(f"Input at index {index} cannot be empty or whitespace only")
+    if texts:
         return text_inputs(served, texts)[0]
-    ids, are_many = id_inputs(cast("list[int] | list[list[int]]", given))
-    if not are_many:
-        for index, token in enumerate(ids[0]):
-            if token < 0:
-                raise SglangError(f"Token ID at index {index} must be non-negative")
+    ids, are_many = id_inputs([each for each in given if isinstance(each, int | list)])
+    if not ids[0] and not are_many:
+        raise not_implemented("The test server takes no images, though SGLang does.")
+    for index, token in enumerate([] if are_many else ids[0]):
+        if token < 0:
+            raise SglangError(f"Token ID at index {index} must be non-negative")
     return ids
 
 
@@ -125,22 +130,26 @@ def check_dimensions(served: ServedModel, dimensions: int | None) -> None:
     Raises:
         SglangError: If the request names one.
     """
-    if dimensions is not None:
+    if dimensions is not None and served.dialect.reduces:
         raise SglangError(
             f"Model '{served.path}' does not support matryoshka representation, changing output "
             "dimensions will lead to poor results."
         )
 
 
-def check_survivable(served: ServedModel, inputs: Iterable[Sequence[int]]) -> None:
+def check_survivable(served: ServedModel, inputs: Collection[Sequence[int]]) -> None:
     """End the server where an input ends a real one.
 
     Raises:
-        ServerDeathError: If an input is empty, or has an ID outside of the vocabulary.
+        ServerDeathError: If an input is empty or has an ID outside of the vocabulary.
     """
     size = served.judge.vocabulary_size
-    if any(not ids or min(ids) < 0 or max(ids) >= size for ids in inputs):
-        raise ServerDeathError
+    alone = not any(inputs)
+    for ids in inputs:
+        if not ids and (alone or served.dialect.empty_list_ends):
+            raise ServerDeathError
+        if ids and not 0 <= min(ids) <= max(ids) < size:
+            raise ServerDeathError
 
 
 def request_ids(

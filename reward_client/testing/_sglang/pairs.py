@@ -29,10 +29,12 @@ def reranked(served: ServedModel, form: forms.Reranking) -> list[dict[str, Any]]
     ids = [encode(form.query, document) for document in form.documents]
     inputs.check_lengths(served, ids)
     rids = inputs.request_ids(served, None, len(ids), are_many=True)
-    if not served.dialect.reranks:
-        raise SglangError(served.dialect.no_reranking, status=500, error_type="InternalServerError")
     rows: list[dict[str, Any]] = []
-    for index, each in enumerate(pooling.pool(served, ids, rids)):
+    pooled = pooling.pool(served, ids, rids)
+    if not served.dialect.reranks:
+        message = served.dialect.no_reranking.format(values=pooled[0].values.tolist())
+        raise SglangError(message, status=500, error_type="InternalServerError")
+    for index, each in enumerate(pooled):
         document = {"document": form.documents[index]} if form.return_documents else {}
         rows.append(
             {
@@ -98,13 +100,13 @@ def _labels(served: ServedModel, form: forms.Scoring) -> list[list[int]]:
         raise SglangError("items must be provided")
     if form.score_extraction_token is not None:
         raise not_implemented("The test server has no score_extraction_token, though SGLang does.")
-    if labels is None or not served.generates:
+    if labels is None or (not served.generates and served.dialect.embedding_scores):
         return []
     count = 1 if isinstance(form.items, str) else len(form.items)
     if not labels:
         raise SglangError("label_token_ids must be a nonempty list")
     each = cast("list[list[int]]", labels if isinstance(labels[0], list) else [labels] * count)
-    size = served.judge.vocabulary_size
+    size = served.judge.tokenizer.text_vocabulary_size
     for token in (token for tokens in each for token in tokens):
         if token >= size:
             raise SglangError(f"Token ID {token} is out of vocabulary (vocab size: {size})")

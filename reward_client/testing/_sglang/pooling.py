@@ -44,16 +44,20 @@ def pooled_values(served: ServedModel, token_ids: Sequence[int]) -> Array:
     if served.head == "embed":
         unit: Array = row / np.linalg.norm(row)
         return unit
-    return row + np.float32(served.score_bias)
+    biased: Array = row + np.float32(served.score_bias)
+    return biased
 
 
 def pool(served: ServedModel, inputs: Sequence[Sequence[int]], rids: Sequence[str]) -> list[Pooled]:
-    """Pool the inputs."""
+    """Pool the inputs; an empty one has the values of its neighbour."""
     started = time.time()
-    return [
-        Pooled(rid, len(ids), pooled_values(served, ids), started)
-        for rid, ids in zip(rids, inputs, strict=False)
-    ]
+    # SGLang pools where the tokens so far end, which is a token of another input.
+    last = next((ids for ids in reversed(inputs) if ids), ())
+    pooled: list[Pooled] = []
+    for rid, ids in zip(rids, inputs, strict=False):
+        last = ids or last
+        pooled.append(Pooled(rid, len(ids), pooled_values(served, last), started))
+    return pooled
 
 
 def meta_info(served: ServedModel, pooled: Pooled) -> dict[str, Any]:

@@ -281,7 +281,7 @@ def _change_json(change: Callable[[Any], Any]) -> Callable[[_Exchange], Awaitabl
 
 def _native_items(body: Any) -> list[dict[str, Any]]:
     """Return the items of a response of SGLang's own routes; none of any other."""
-    items: list[dict[str, Any]] = body if isinstance(body, list) else [body]
+    items = cast("list[dict[str, Any]]", body if isinstance(body, list) else [body])
     return items if all("meta_info" in item for item in items) else []
 
 

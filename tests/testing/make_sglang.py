@@ -2,9 +2,9 @@
 
     python tests/testing/make_sglang.py RECORDINGS tests/testing/data/sglang.json
 
-Servings without a recording stay as they are. RECORDINGS holds VERSION-KIND.json: `exchanges` (or a bare list of them), each with `label`,
-`request` (`method`, `path`, `body`), `status`, `headers` and `body`; status 0 where the server was
-gone. MODELS/KIND, in its folder `models`, holds the tokenizer of the model.
+Servings without a recording stay as they are. RECORDINGS holds VERSION-KIND.json: `exchanges` (or a
+bare list of them), each with `label`, `request` (`method`, `path`, `body`), `status`, `headers` and
+`body`; status 0 where the server was gone. Its folder `models` holds the tokenizer of each KIND.
 
 The servers had other tiny models than the one that is shipped, so here: their names become the
 shipped one's, token IDs that it has not become smaller where the reply does not repeat them, long
@@ -38,7 +38,8 @@ LACKING = {"score extraction token"}
 # `/encode` and `/v1/tokenize` answer as `/classify` and `/tokenize`: a few of each are enough.
 SAME = {"/encode": 6, "/v1/tokenize": 3, "/v1/detokenize": 1}
 NAMES = re.compile(
-    r"(?<!attention\": \")(?<![\w-])(?:/models/)?(?:qwen2-seqcls|seqcls|token-reward|causal)(?![\w-])"
+    r"(?<!attention\": \")(?<![\w-])"
+    r"(?:/models/)?(?:qwen2-seqcls|seqcls|token-reward|causal)(?![\w-])"
 )
 PATH, NAME = "reward-client/sum-judge", "sum-judge"
 DROPPED = {"bcg", "cache", "cached_tokens", "cached_tokens_details"}

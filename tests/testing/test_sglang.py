@@ -73,7 +73,7 @@ def test_values_of_each_head_are_the_models(sglang, dialect, head, of):
         assert one["meta_info"]["prompt_tokens"] == len(ids)
         (alone,) = post(client, path, input_ids=[ids])
         assert alone["embedding"] == one["embedding"]
-    first, second = post(client, "/v1/embeddings", input=[ids[:5], ids])["data"]
+    first, second = post(client, "/v1/embeddings", model="m", input=[ids[:5], ids])["data"]
     assert (first["index"], second["index"]) == (0, 1)
     assert second["embedding"] == pytest.approx(expected, abs=CLOSE)
     assert first["embedding"] != pytest.approx(expected, abs=CLOSE)
@@ -83,7 +83,7 @@ def test_values_of_each_head_are_the_models(sglang, dialect, head, of):
 def test_base64_is_heeded_since_0_5_18(sglang, dialect):
     server, client = sglang(dialect)
     ids = ids_of(server)
-    reply = post(client, "/v1/embeddings", input=ids, encoding_format="base64")
+    reply = post(client, "/v1/embeddings", model="m", input=ids, encoding_format="base64")
     (item,) = reply["data"]
     if dialect == "0.4.9":
         assert item["embedding"] == [server.reference(ids)]
@@ -287,7 +287,7 @@ class TestGeneration:
     def test_the_completion_must_fit_too(self, sglang):
         for dialect, fits in (("0.4.9", 5), ("0.5.23", 6)):
             _, client = sglang(dialect, logprobs="processed_logprobs", max_model_len=16)
-            body = {"prompt": [5] * 10, "max_tokens": fits}
+            body = {"model": "m", "prompt": [5] * 10, "max_tokens": fits}
             assert client.post("/v1/completions", json=body).status_code == 200
             reply = client.post("/v1/completions", json={**body, "max_tokens": fits + 1})
             assert reply.status_code == 400
@@ -345,11 +345,20 @@ def test_an_id_past_the_vocabulary_ends_a_server_that_generates(sglang):
 
 
 def test_a_score_ends_an_embedding_server_of_0_4_9(sglang):
-    body = {"query": IDS, "items": [IDS], "label_token_ids": [5, 6]}
+    body = {"model": "m", "query": IDS, "items": [IDS], "label_token_ids": [5, 6]}
     server, client = sglang("0.4.9")
     assert_ended(server, client, "/v1/score", body)
     _, client = sglang("0.5.22")
     assert client.post("/v1/score", json=body).status_code == 200
+
+
+def test_an_empty_list_has_the_value_of_its_neighbour_in_0_4_9(sglang):
+    server, client = sglang("0.4.9")
+    items = post(client, "/classify", input_ids=[[], IDS, [], [8]])
+    values = [item["embedding"] for item in items]
+    assert values == [[server.reference(ids)] for ids in ([8], IDS, IDS, [8])]
+    assert [item["meta_info"]["prompt_tokens"] for item in items] == [0, 3, 0, 1]
+    assert_ended(server, client, "/classify", {"input_ids": [[]]})
 
 
 def test_what_looks_deadly_and_is_not(sglang):

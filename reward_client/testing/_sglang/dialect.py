@@ -31,10 +31,14 @@ class Dialect:
         returns_hidden_states: A native route heeds `return_pooled_hidden_states`.
         empty_list_ends: An empty list among others ends the server. False answers it by the value
             of its neighbour.
-        empty_text_ends: A single empty text ends the server.
         embedding_scores: `/v1/score` works on a server that embeds; False ends the server.
         scoring_keys: The keys of a response of `/v1/score` between the scores and the model.
         no_labels: The error of `/v1/score` about missing labels.
+        counts_scoring: A response of `/v1/score` counts tokens; False makes `usage` null.
+        no_prompt: The error of `/v1/completions` about an empty prompt; None is an exception.
+        generates_nothing: A generation of 0 tokens has none; False generates one.
+        reports_last: Log-probabilities of the prompt cover its last token unless the request names
+            a start; False covers none.
         reranks: `/v1/rerank` works on classifiers.
         no_reranking: The error of `/v1/rerank` where it does not.
         limits_total: A prompt and its completion may fill the context; False leaves one token.
@@ -61,10 +65,13 @@ class Dialect:
     expands_rid: bool
     returns_hidden_states: bool
     empty_list_ends: bool
-    empty_text_ends: bool
     embedding_scores: bool
     scoring_keys: Mapping[str, object]
     no_labels: str
+    counts_scoring: bool
+    no_prompt: str | None
+    generates_nothing: bool
+    reports_last: bool
     reranks: bool
     no_reranking: str
     limits_total: bool

@@ -133,7 +133,8 @@ class Endpoints:
 
     def _embeddings(self, body: object) -> Any:
         served = self._served
-        form = forms.read_form(body, self._form(forms.Embedding, forms.NamedEmbedding))
+        named = served.dialect.requires_model
+        form = forms.read_form(body, forms.NamedEmbedding if named else forms.Embedding)
         encoding = form.encoding_format if served.dialect.encodes_base64 else "float"
         if encoding not in ("float", "base64"):
             raise errors.SglangError(
@@ -163,22 +164,24 @@ class Endpoints:
         inputs.check_survivable(served, ids)
         return pooling.pool(served, ids, rids)
 
-    def _form(self, form: type[forms.AnyForm], named: type[forms.AnyForm]) -> type[forms.AnyForm]:
-        """Return the form of a body, which names a model where the version requires it."""
-        return named if self._served.dialect.requires_model else form
-
     def _generate(self, body: object) -> Any:
         return generation.generated(self._served, forms.read_form(body, forms.Generation))
 
     def _complete(self, body: object) -> Any:
-        return generation.completed(
-            self._served, forms.read_form(body, self._form(forms.Completion, forms.NamedCompletion))
-        )
+        form: forms.Completion | forms.NamedCompletion
+        if self._served.dialect.requires_model:
+            form = forms.read_form(body, forms.NamedCompletion)
+        else:
+            form = forms.read_form(body, forms.Completion)
+        return generation.completed(self._served, form)
 
     def _score(self, body: object) -> Any:
-        return pairs.scored(
-            self._served, forms.read_form(body, self._form(forms.Scoring, forms.NamedScoring))
-        )
+        form: forms.Scoring | forms.NamedScoring
+        if self._served.dialect.requires_model:
+            form = forms.read_form(body, forms.NamedScoring)
+        else:
+            form = forms.read_form(body, forms.Scoring)
+        return pairs.scored(self._served, form)
 
     def _rerank(self, body: object) -> Any:
         return pairs.reranked(self._served, forms.read_form(body, forms.Reranking))

@@ -52,8 +52,8 @@ class Classification(BaseModel):
     rid: list[str] | str | None = None
 
 
-class Scoring(BaseModel):
-    """`POST /v1/score`."""
+class AnyScoring(BaseModel):
+    """`POST /v1/score` without the model."""
 
     query: str | list[int] | None = None
     items: str | list[str] | list[list[int]] | None = None
@@ -61,10 +61,15 @@ class Scoring(BaseModel):
     apply_softmax: bool = False
     item_first: bool = False
     score_extraction_token: str | None = None
+
+
+class Scoring(AnyScoring):
+    """`POST /v1/score`."""
+
     model: str = "default"
 
 
-class NamedScoring(Scoring):
+class NamedScoring(AnyScoring):
     """`POST /v1/score` of versions that require a model."""
 
     model: str
@@ -93,10 +98,12 @@ class Generation(BaseModel):
     stream: bool = False
 
 
-class Completion(BaseModel, extra="allow"):
-    """`POST /v1/completions`; extra keys stay, so that unsupported ones can be refused."""
+class AnyCompletion(BaseModel, extra="allow"):
+    """`POST /v1/completions` without the model.
 
-    model: str = "default"
+    Extra keys stay, so that unsupported ones can be refused.
+    """
+
     prompt: list[int] | list[list[int]] | str | list[str]
     logprobs: int | None = None
     max_tokens: int = 16
@@ -118,7 +125,13 @@ class Completion(BaseModel, extra="allow"):
         return tokens
 
 
-class NamedCompletion(Completion):
+class Completion(AnyCompletion):
+    """`POST /v1/completions`."""
+
+    model: str = "default"
+
+
+class NamedCompletion(AnyCompletion):
     """`POST /v1/completions` of versions that require a model."""
 
     model: str

@@ -88,7 +88,7 @@ def generated(served: ServedModel, form: forms.Generation) -> Any:
     """
     if form.stream:
         raise not_implemented("The test server does not stream, though SGLang does.")
-    ids, are_many = inputs.native_inputs(served, form)
+    ids, are_many = _prompts(served, form)
     inputs.check_lengths(served, ids)
     if not served.generates:
         if form.return_logprob:
@@ -99,12 +99,22 @@ def generated(served: ServedModel, form: forms.Generation) -> Any:
     for prompt, (sampling, wanted) in zip(ids, each, strict=True):
         _check_total(served, len(prompt), sampling.max_tokens)
         _check_labels(served, wanted)
-    inputs.check_survivable(served, ids)
+    inputs.check_generates(served, ids)
     items = [
         _item(served, prompt, rid, sampling, wanted)
         for prompt, rid, (sampling, wanted) in zip(ids, rids, each, strict=False)
     ]
     return items if are_many else items[0]
+
+
+def _prompts(served: ServedModel, form: forms.Generation) -> tuple[list[list[int]], bool]:
+    if form.input_ids is not None:
+        if not form.input_ids:
+            raise SglangError("input_ids cannot be empty.")
+        return inputs.id_inputs(form.input_ids)
+    if form.text is None:
+        raise SglangError("Either text, input_ids or input_embeds should be provided.")
+    return inputs.text_inputs(served, form.text)
 
 
 def _of_input(form: forms.Generation, index: int) -> tuple[SamplingParams, _Wanted | None]:
@@ -203,7 +213,7 @@ def _complete(
 
     Without a token to generate, the only position is that of the token after the prompt.
     """
-    if params.max_tokens == 0:
+    if params.max_tokens == 0 and served.dialect.generates_nothing:
         return Generated([], [], finish_reason="length"), [_logprobs(served, prompt)]
     done = generate(served.judge, "processed_logprobs", params, prompt)
     if done.finish_reason == "length":
@@ -230,7 +240,7 @@ def _item(
     started = time.time()
     done, positions = _complete(served, params, prompt)
     dialect, count = served.dialect, len(done.token_ids)
-    reason: dict[str, object] = {"type": "length", "length": count}
+    reason: dict[str, object] = {"type": "length", "length": min(count, params.max_tokens)}
     if done.finish_reason == "stop":
         reason = {"type": "stop", "matched": _matched(served, done)}
     facts: dict[str, Any] = {
@@ -277,10 +287,13 @@ def _reported(
     """Return the log-probabilities of the prompt and of the generated tokens."""
     before: list[Array] = []
     tokens: list[int] = []
-    if wanted.start is not None:
-        tokens = list(prompt[wanted.start :])
+    start = wanted.start
+    if start is None and served.dialect.reports_last:
+        start = len(prompt) - 1
+    if start is not None:
+        tokens = list(prompt[start:])
         # The first of the positions has no log-probabilities: SGLang reports null there.
-        before = [_logprobs(served, prompt[:end]) for end in range(wanted.start + 1, len(prompt))]
+        before = [_logprobs(served, prompt[:end]) for end in range(start + 1, len(prompt))]
     first = [None] if tokens else []
     written = positions[: len(done.token_ids)]
     facts: dict[str, Any] = {
@@ -315,7 +328,9 @@ def _top(logprobs: Array, count: int) -> list[Logprob]:
     return _of(logprobs, np.argsort(-logprobs)[:count].tolist())
 
 
-def completed(served: ServedModel, form: forms.Completion) -> dict[str, Any]:
+def completed(
+    served: ServedModel, form: forms.Completion | forms.NamedCompletion
+) -> dict[str, Any]:
     """Return the response of `/v1/completions`.
 
     Raises:
@@ -323,8 +338,7 @@ def completed(served: ServedModel, form: forms.Completion) -> dict[str, Any]:
         ServerDeathError: If it ends a real server.
     """
     _refuse_unsupported(form.model_extra or {}, known=set())
-    if not form.prompt or (isinstance(form.prompt, list) and not any(form.prompt)):
-        raise SglangError("Prompt cannot be empty")
+    _check_prompt(served, form)
     if not served.generates:
         raise not_implemented("The test server generates only with logprobs=.")
     texts = [form.prompt] if isinstance(form.prompt, str) else form.prompt
@@ -336,7 +350,7 @@ def completed(served: ServedModel, form: forms.Completion) -> dict[str, Any]:
     inputs.check_lengths(served, ids)
     for prompt in ids:
         _check_total(served, len(prompt), form.max_tokens)
-    inputs.check_survivable(served, ids)
+    inputs.check_generates(served, ids)
     params = _params(
         max_tokens=form.max_tokens,
         min_tokens=form.min_tokens,
@@ -363,8 +377,19 @@ def completed(served: ServedModel, form: forms.Completion) -> dict[str, Any]:
     }
 
 
+def _check_prompt(served: ServedModel, form: forms.AnyCompletion) -> None:
+    if form.prompt and not (isinstance(form.prompt, list) and not any(form.prompt)):
+        return
+    message = served.dialect.no_prompt
+    if message is not None:
+        raise SglangError(message)
+    if form.prompt == []:
+        message = "Internal server error: list index out of range"
+        raise SglangError(message, status=500, error_type="InternalServerError")
+
+
 def _choice(
-    served: ServedModel, form: forms.Completion, index: int, done: Generated
+    served: ServedModel, form: forms.AnyCompletion, index: int, done: Generated
 ) -> dict[str, Any]:
     return {
         "index": index,
@@ -376,7 +401,7 @@ def _choice(
 
 
 def _openai_logprobs(
-    served: ServedModel, form: forms.Completion, done: Generated
+    served: ServedModel, form: forms.AnyCompletion, done: Generated
 ) -> dict[str, Any]:
     rows = list(zip(done.token_ids, done.reported, strict=True))
     return {

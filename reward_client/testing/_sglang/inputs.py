@@ -24,10 +24,8 @@ _NOT_EMBEDDING = (
 )
 
 
-def native_inputs(
-    served: ServedModel, form: forms.NativeEmbedding | forms.Generation
-) -> tuple[list[list[int]], bool]:
-    """Return the token IDs of the inputs of a native route, and whether it got a list of inputs.
+def native_inputs(served: ServedModel, form: forms.NativeEmbedding) -> tuple[list[list[int]], bool]:
+    """Return the token IDs of the inputs to embed, and whether there is a list of inputs.
 
     Raises:
         SglangError: If there is no input, or two of them.
@@ -37,8 +35,6 @@ def native_inputs(
         raise SglangError(served.dialect.no_input)
     if form.text is not None and form.input_ids is not None:
         raise SglangError("text and input_ids cannot be provided at the same time")
-    if form.text == "" and served.dialect.empty_text_ends:
-        raise ServerDeathError
     if form.text is not None:
         return text_inputs(served, form.text)
     if not form.input_ids:
@@ -150,6 +146,18 @@ def check_survivable(served: ServedModel, inputs: Collection[Sequence[int]]) -> 
             raise ServerDeathError
         if ids and not 0 <= min(ids) <= max(ids) < size:
             raise ServerDeathError
+
+
+def check_generates(served: ServedModel, inputs: Collection[Sequence[int]]) -> None:
+    """End the server where a prompt ends a real one.
+
+    Raises:
+        ServerDeathError: If a prompt is empty or has an ID outside of the vocabulary.
+        SglangError: If there is an empty prompt that the version answers, and this server does not.
+    """
+    check_survivable(served, inputs)
+    if not all(inputs):
+        raise not_implemented("The test server generates nothing after an empty list of tokens.")
 
 
 def request_ids(

@@ -61,7 +61,7 @@ def _check_pairs(form: forms.Reranking) -> None:
         raise SglangError("Each document cannot be empty or whitespace only")
 
 
-def scored(served: ServedModel, form: forms.Scoring) -> dict[str, Any]:
+def scored(served: ServedModel, form: forms.Scoring | forms.NamedScoring) -> dict[str, Any]:
     """Return the response of `/v1/score`.
 
     Raises:
@@ -73,7 +73,7 @@ def scored(served: ServedModel, form: forms.Scoring) -> dict[str, Any]:
     inputs.check_lengths(served, ids)
     if not (served.generates or served.dialect.embedding_scores):
         raise ServerDeathError
-    inputs.check_survivable(served, ids)
+    inputs.check_generates(served, ids)
     if served.generates:
         scores = [
             _label_scores(served, prompt, labels[index], softmax=form.apply_softmax)
@@ -86,12 +86,14 @@ def scored(served: ServedModel, form: forms.Scoring) -> dict[str, Any]:
         "scores": scores,
         **served.dialect.scoring_keys,
         "model": form.model,
-        "usage": pooling.usage(served, sum(map(len, ids))),
+        "usage": (
+            pooling.usage(served, sum(map(len, ids))) if served.dialect.counts_scoring else None
+        ),
         "object": "scoring",
     }
 
 
-def _labels(served: ServedModel, form: forms.Scoring) -> list[list[int]]:
+def _labels(served: ServedModel, form: forms.AnyScoring) -> list[list[int]]:
     """Return the candidate tokens of each item; none where the server embeds."""
     labels = form.label_token_ids
     if labels is None and (served.generates or not served.dialect.embedding_scores):
@@ -113,7 +115,7 @@ def _labels(served: ServedModel, form: forms.Scoring) -> list[list[int]]:
     return each
 
 
-def _scoring_inputs(served: ServedModel, form: forms.Scoring) -> list[list[int]]:
+def _scoring_inputs(served: ServedModel, form: forms.AnyScoring) -> list[list[int]]:
     items = [form.items] if isinstance(form.items, str) else form.items or []
     are_texts = all(isinstance(item, str) for item in items)
     query = form.query if form.query is not None else "" if are_texts else []

@@ -211,7 +211,7 @@ def _complete(
 ) -> tuple[Generated, list[Array]]:
     """Generate; return the generation, and the log-probabilities at each of its positions.
 
-    Without a token to generate, the only position is that of the token after the prompt.
+    Without a token to generate, the only position is the one after the prompt.
     """
     if params.max_tokens == 0 and served.dialect.generates_nothing:
         return Generated([], [], finish_reason="length"), [_logprobs(served, prompt)]

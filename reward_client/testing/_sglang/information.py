@@ -1,4 +1,4 @@
-"""What a server says about itself: its model, its options and its paths."""
+"""The facts about a server: its model, its options and its paths."""
 
 from __future__ import annotations
 

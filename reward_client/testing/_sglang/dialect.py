@@ -17,7 +17,8 @@ class Dialect:
         openapi: The paths and methods that `/openapi.json` lists.
         model_info: The routes with the facts about the model.
         server_info: The routes with the options of the server.
-        details_model: The facts about the model include its architecture and its embeddings.
+        tells_more: Responses tell more, as since 0.5: the architecture of the model, its parent,
+            and the weights of a generation. `/` and `/ready` answer; before, `/get_load` did.
         tokenize: The use of messages by `/tokenize`: "absent" has no such route; "rewrites" turns
             a last assistant's turn into a user's and adds a generation prompt; "heeds" does so
             unless the request has `add_generation_prompt`.
@@ -54,7 +55,7 @@ class Dialect:
     openapi: Mapping[str, tuple[str, ...]]
     model_info: tuple[str, ...]
     server_info: tuple[str, ...]
-    details_model: bool
+    tells_more: bool
     tokenize: Literal["absent", "rewrites", "heeds"]
     classifies: bool
     encodes_base64: bool

@@ -51,7 +51,7 @@ class Endpoints:
             **dict.fromkeys(dialect.model_info, tells.model_info),
             **dict.fromkeys(dialect.server_info, tells.server_info),
         }
-        if dialect.details_model:
+        if dialect.tells_more:
             get |= {"/": tells.root, "/ready": tells.empty}
         native: dict[str, Answer] = {
             "/classify": self._embed,
@@ -64,7 +64,7 @@ class Endpoints:
             "/v1/score": self._score,
             "/v1/rerank": self._rerank,
         }
-        if not dialect.details_model:
+        if not dialect.tells_more:
             get["/get_load"] = tells.load
         if dialect.classifies:
             openai["/v1/classify"] = self._classify

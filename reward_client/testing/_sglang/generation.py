@@ -30,17 +30,6 @@ T = TypeVar("T")
 Logprob = list[Any]
 
 _DEFAULT_MAX_NEW_TOKENS = 128
-_SAMPLED = {
-    "max_new_tokens",
-    "min_new_tokens",
-    "temperature",
-    "top_p",
-    "stop",
-    "stop_token_ids",
-    "ignore_eos",
-    "skip_special_tokens",
-    "sampling_seed",
-}
 # Options of SGLang that this server lacks, each with the values that have no effect.
 _UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
     "n": (1,),
@@ -102,7 +91,7 @@ def generated(served: ServedModel, form: forms.Generation) -> Any:
     inputs.check_generates(served, ids)
     items = [
         _item(served, prompt, rid, sampling, wanted)
-        for prompt, rid, (sampling, wanted) in zip(ids, rids, each, strict=False)
+        for prompt, rid, (sampling, wanted) in zip(ids, rids, each, strict=True)
     ]
     return items if are_many else items[0]
 
@@ -125,7 +114,7 @@ def _of_input(form: forms.Generation, index: int) -> tuple[SamplingParams, _Want
         return default if value is None else value
 
     sampling = chosen(form.sampling_params, default={})
-    _refuse_unsupported(sampling, known=_SAMPLED)
+    _refuse_unsupported(sampling)
     params = _params(
         max_tokens=sampling.get("max_new_tokens", _DEFAULT_MAX_NEW_TOKENS),
         min_tokens=sampling.get("min_new_tokens", 0),
@@ -177,9 +166,9 @@ def _params(
     )
 
 
-def _refuse_unsupported(options: Mapping[str, Any], *, known: set[str]) -> None:
+def _refuse_unsupported(options: Mapping[str, Any]) -> None:
     for key, value in options.items():
-        if key not in known and key in _UNSUPPORTED and value not in (None, *_UNSUPPORTED[key]):
+        if key in _UNSUPPORTED and value not in (None, *_UNSUPPORTED[key]):
             raise not_implemented(f"The test server does not support `{key}`, though SGLang does.")
 
 
@@ -265,7 +254,7 @@ def _matched(served: ServedModel, done: Generated) -> object:
 
 
 def _counts(served: ServedModel, count: int) -> dict[str, Any]:
-    if not served.dialect.details_model:
+    if not served.dialect.tells_more:
         return {"completion_tokens": count, "cached_tokens": 0}
     return {
         "reasoning_tokens": 0,
@@ -306,7 +295,7 @@ def _reported(
             for logprobs, token in zip(written, done.token_ids, strict=True)
         ],
     }
-    if served.dialect.details_model:
+    if served.dialect.tells_more:
         facts["output_token_logprobs_length"] = len(done.token_ids)
     if wanted.top:
         facts["input_top_logprobs"] = [*first, *(_top(each, wanted.top) for each in before)]
@@ -337,7 +326,7 @@ def completed(
         SglangError: If the request is invalid.
         ServerDeathError: If it ends a real server.
     """
-    _refuse_unsupported(form.model_extra or {}, known=set())
+    _refuse_unsupported(form.model_extra or {})
     _check_prompt(served, form)
     if not served.generates:
         raise not_implemented("The test server generates only with logprobs=.")
@@ -373,7 +362,7 @@ def completed(
         "model": form.model,
         "choices": [_choice(served, form, index, each) for index, each in enumerate(done)],
         "usage": pooling.usage(served, sum(map(len, ids)), count),
-        **({"metadata": metadata} if served.dialect.details_model else {}),
+        **({"metadata": metadata} if served.dialect.tells_more else {}),
     }
 
 

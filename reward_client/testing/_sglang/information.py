@@ -90,14 +90,14 @@ class Information:
             "created": self._created,
             "owned_by": served.owned_by,
             "root": served.name,
-            **({"parent": None} if served.dialect.details_model else {}),
+            **({"parent": None} if served.dialect.tells_more else {}),
             "max_model_len": served.max_model_len,
         }
 
     async def model_info(self, _request: Request) -> Response:
         """Answer `/model_info` and `/get_model_info`."""
         served = self._served
-        if not served.dialect.details_model:
+        if not served.dialect.tells_more:
             return JSONResponse(
                 {
                     "model_path": served.path,

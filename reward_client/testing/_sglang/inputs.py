@@ -167,7 +167,7 @@ def request_ids(
 
     Raises:
         SglangError: If two are the same.
-        UnhandledError: If the version wants a list.
+        UnhandledError: If the version wants a list, or one of another length.
     """
     if rid is None:
         return [secrets.token_hex(16) for _ in range(count)]
@@ -177,6 +177,8 @@ def request_ids(
         if not served.dialect.expands_rid:
             raise UnhandledError
         return [f"{rid}_{index}" for index in range(count)]
+    if len(rid) != count:
+        raise UnhandledError
     twice = [one for one in dict.fromkeys(rid) if rid.count(one) > 1]
     if twice and served.dialect.expands_rid:
         raise SglangError(f"Duplicate request IDs detected within the request: {twice}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def reranked(served: ServedModel, form: forms.Reranking) -> list[dict[str, Any]]
                 "meta_info": pooling.meta_info(served, each),
             }
         )
-    rows.sort(key=lambda row: cast("float", row["score"]), reverse=True)
+    rows.sort(key=itemgetter("score"), reverse=True)
     return rows[: form.top_n]
 
 
@@ -107,7 +108,9 @@ def _labels(served: ServedModel, form: forms.AnyScoring) -> list[list[int]]:
     count = 1 if isinstance(form.items, str) else len(form.items)
     if not labels:
         raise SglangError("label_token_ids must be a nonempty list")
-    each = cast("list[list[int]]", labels if isinstance(labels[0], list) else [labels] * count)
+    of_each = [tokens for tokens in labels if isinstance(tokens, list)]
+    for_all = [token for token in labels if isinstance(token, int)]
+    each = of_each or [for_all] * count
     size = served.judge.tokenizer.text_vocabulary_size
     for token in (token for tokens in each for token in tokens):
         if token >= size:
@@ -116,18 +119,21 @@ def _labels(served: ServedModel, form: forms.AnyScoring) -> list[list[int]]:
 
 
 def _scoring_inputs(served: ServedModel, form: forms.AnyScoring) -> list[list[int]]:
+    """Return the token IDs of the query with each item."""
     items = [form.items] if isinstance(form.items, str) else form.items or []
-    are_texts = all(isinstance(item, str) for item in items)
-    query = form.query if form.query is not None else "" if are_texts else []
-    if are_texts != isinstance(query, str):
+    texts = [item for item in items if isinstance(item, str)]
+    lists = [item for item in items if not isinstance(item, str)]
+    query = form.query
+    if texts and isinstance(query, str | None):
+        query = query or ""
+        joined = [item + query if form.item_first else query + item for item in texts]
+        return inputs.text_inputs(served, joined)[0]
+    if lists and isinstance(query, list | None):
+        query = query or []
+        return [item + query if form.item_first else query + item for item in lists]
+    if items:
         raise SglangError("Invalid combination of query/items types for score_request.")
-    joined = [
-        cast("str | list[int]", item + query if form.item_first else query + item)  # type: ignore[operator]
-        for item in items
-    ]
-    if are_texts:
-        return inputs.text_inputs(served, cast("list[str]", joined))[0]
-    return cast("list[list[int]]", joined)
+    return []
 
 
 def _label_scores(

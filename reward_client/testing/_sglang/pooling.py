@@ -54,7 +54,7 @@ def pool(served: ServedModel, inputs: Sequence[Sequence[int]], rids: Sequence[st
     # SGLang pools where the tokens so far end, which is a token of another input.
     last = next((ids for ids in reversed(inputs) if ids), ())
     pooled: list[Pooled] = []
-    for rid, ids in zip(rids, inputs, strict=False):
+    for rid, ids in zip(rids, inputs, strict=True):
         last = ids or last
         pooled.append(Pooled(rid, len(ids), pooled_values(served, last), started))
     return pooled

@@ -164,7 +164,8 @@ def as_text(servings: list[dict]) -> str:
     blocks = []
     for serving in servings:
         rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in serving["exchanges"])
-        start = f'"serving": {json.dumps(serving["serving"])}, "version": "{serving["version"]}"'
+        facts = {key: value for key, value in serving.items() if key != "exchanges"}
+        start = json.dumps(facts)[1:-1]
         blocks.append(f'{{{start}, "exchanges": [\n{rows}\n]}}')
     return "[\n" + ",\n".join(blocks) + "\n]\n"
 
@@ -180,7 +181,7 @@ def main() -> None:
     kept = [
         block
         for block in json.loads(output.read_text("utf-8"))
-        if all(block["serving"] != each["serving"] for each in made)
+        if "model" in block or all(block["serving"] != each["serving"] for each in made)
     ]
     output.write_text(as_text([*kept, *made]), encoding="utf-8")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx
 from make_exchanges import shortened
-from make_sglang import DIED, PATH, as_text, without
+from make_sglang import DIED, NAME, PATH, as_text, without
 from replay import expand
 
 PLACE = re.compile(r'File \\"[^"]*?site-packages')
@@ -59,11 +59,16 @@ def main() -> None:
     url, version, serving = sys.argv[1:]
     blocks = json.loads(DATA.read_text("utf-8"))
     options = {"engine": "sglang", "dialect": "0.5.23", **json.loads(serving)}
-    (model,) = (block["exchanges"] for block in blocks if block["serving"] == options)
+    (model,) = (
+        block["exchanges"]
+        for block in blocks
+        if block["serving"] == options and "model" not in block
+    )
     options = {**options, "dialect": ".".join(version.split(".")[:3])}
-    block = next((each for each in blocks if each["serving"] == options), None)
+    own = [each for each in blocks if each["serving"] == options and "model" in each]
+    block = own[0] if own else None
     if block is None:
-        block = {"serving": options, "version": version, "exchanges": []}
+        block = {"serving": options, "version": version, "model": NAME, "exchanges": []}
         blocks.append(block)
     done = block["exchanges"]
     with httpx.Client(base_url=url, timeout=120) as client:

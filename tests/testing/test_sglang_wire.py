@@ -1,13 +1,14 @@
 """The test server answers like real SGLang of three versions: recorded exchanges, replayed.
 
-`make_sglang.py` made most of `data/sglang.json` of recordings with other tiny models;
-`record_sglang.py` asked 0.4.9.post6 with the shipped model.
+`make_sglang.py` made a part of `data/sglang.json` of recordings with other tiny models. The blocks
+with `model` are of servers of the shipped model, so that their values and texts are compared too.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -36,20 +37,28 @@ LENGTH = re.compile(r"\(\d+ tokens\) is longer")
 VALUES = re.compile(r"input_value=\[.*?\]")
 
 
-def outline(value, key=None, *, count):
-    """A reply without what the model and the time decide: values become their types."""
+def outline(value, key=None, *, count, number=type):
+    """A reply without what the model and the time decide: values become their types.
+
+    Recordings with the shipped model keep what it decides; `number` makes numbers comparable.
+    """
+    own = number is not type
     if key == "paths":
         return {path: sorted(methods) for path, methods in value.items()}
-    if key == "top_logprobs":
+    if key == "top_logprobs" and not own:
         return [len(told) for told in value]
     if isinstance(value, dict):
-        kept = {k: outline(v, k, count=count) for k, v in value.items() if k not in LACKING}
+        kept = {
+            k: outline(v, k, count=count, number=number)
+            for k, v in value.items()
+            if k not in LACKING
+        }
         # Which documents are the best is the model's.
-        return {**kept, "index": int, "document": str} if "score" in kept else kept
+        return {**kept, "index": int, "document": str} if "score" in kept and not own else kept
     if isinstance(value, list):
-        if key in {"embedding", "scores"} and value and isinstance(value[0], float):
+        if key in {"embedding", "scores"} and value and isinstance(value[0], float) and not own:
             return [float]
-        return [outline(item, key, count=count) for item in value]
+        return [outline(item, key, count=count, number=number) for item in value]
     if key in RANDOM or (key in COUNTED and not count):
         return type(value)
     if key == "id" and isinstance(value, str):
@@ -58,27 +67,36 @@ def outline(value, key=None, *, count):
         shown = VALUES.sub("input_value=", value)
         shown = shown if count else LENGTH.sub("is longer", shown)
         return shown if key == "message" else shown.rstrip("0123456789")
-    if isinstance(value, float) or key in WRITTEN:
-        return type(value)
-    if key == "embedding":
+    if isinstance(value, float):
+        return number(value)
+    if own:
+        return value
+    if key in WRITTEN or key == "embedding":
         return type(value)
     if key in {"output_token_logprobs", "output_top_logprobs"} and isinstance(value, int):
         return type(value)
     return value
 
 
-def compared(payload, exchange):
+def compared(payload, exchange, *, own):
     """What of a response must be as recorded; the counts of text are the other tokenizer's."""
     request = exchange.get("json", {})
+    is_recorded = payload is exchange["reply"]
     tokens = None
     if isinstance(payload, dict) and "tokens" in payload:
-        recorded = exchange["reply"]["tokens"]
-        tokens = recorded
-        if payload is not exchange["reply"]:
+        recorded = tokens = exchange["reply"]["tokens"]
+        if not is_recorded:
             tokens = one_of(named(load_sum_judge().tokenizer, request, payload["tokens"]), recorded)
         payload = {**payload, "tokens": None}
+    if own:
+        return outline(payload, count=True, number=rounded if is_recorded else float), tokens
     texts = {"text", "prompt", "query", "messages", "tokens"} & {*request}
     return outline(payload, count=not texts and not has_text(request.get("input"))), tokens
+
+
+def rounded(value):
+    """A number of a recording, which has one digit."""
+    return pytest.approx(value, abs=0.051)
 
 
 def has_text(given):
@@ -95,7 +113,8 @@ def one_of(names, recorded):
 
 def name(recorded):
     serving = {k: v for k, v in recorded["serving"].items() if k not in {"engine", "dialect"}}
-    return f"{recorded['version']}-{'-'.join(map(str, serving.values()))}"
+    kind = "-".join(map(str, serving.values()))
+    return f"{recorded['version']}-{kind}{'-own' if 'model' in recorded else ''}"
 
 
 def send(client, exchange):
@@ -109,7 +128,8 @@ def send(client, exchange):
 @pytest.mark.parametrize("recorded", RECORDED, ids=name)
 def test_recorded_exchanges(recorded):
     exchanges = [each for each in recorded["exchanges"] if each["status"] != "died"]
-    different = differences(recorded["serving"], exchanges, send, compared)
+    same = partial(compared, own="model" in recorded)
+    different = differences(recorded["serving"], exchanges, send, same)
     assert not different, "\n".join(different)
 
 

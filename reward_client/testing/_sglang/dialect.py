@@ -40,8 +40,7 @@ class Dialect:
         generates_nothing: A generation of 0 tokens has none; False generates one.
         reports_last: Log-probabilities of the prompt cover its last token unless the request names
             a start; False covers none.
-        reranks: `/v1/rerank` works on classifiers.
-        no_reranking: The error of `/v1/rerank` where it does not.
+        no_reranking: The error of `/v1/rerank` on classifiers, with `{values}`; None for none.
         limits_total: A prompt and its completion may fill the context; False leaves one token.
         checks_label_ids: `token_ids_logprob` outside of the vocabulary is an error.
         meta_keys: The keys of `meta_info` between the number of tokens and the times.
@@ -73,8 +72,7 @@ class Dialect:
     no_prompt: str | None
     generates_nothing: bool
     reports_last: bool
-    reranks: bool
-    no_reranking: str
+    no_reranking: str | None
     limits_total: bool
     checks_label_ids: bool
     meta_keys: Mapping[str, object]

@@ -67,7 +67,6 @@ _V0_4_9 = Dialect(
     no_prompt=None,
     generates_nothing=False,
     reports_last=True,
-    reranks=False,
     no_reranking=(
         "Internal server error: 1 validation error for RerankResponse\nscore\n  Input should be a "
         "valid number [type=float_type, input_value={values}, input_type=list]\n    For further "
@@ -119,8 +118,7 @@ _V0_5_22 = Dialect(
     no_prompt="Prompt cannot be empty",
     generates_nothing=True,
     reports_last=False,
-    reranks=True,
-    no_reranking="",
+    no_reranking=None,
     limits_total=True,
     checks_label_ids=True,
     meta_keys={"weight_version": "default", "num_retractions": 0},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -202,6 +202,9 @@ def _complete(
 
     Without a token to generate, the only position is the one after the prompt.
     """
+    # SGLang keeps two tokens of the context free, however many tokens a request wants.
+    room = max(served.max_model_len - len(prompt) - 2, 0)
+    params = replace(params, max_tokens=min(params.max_tokens, room))
     if params.max_tokens == 0 and served.dialect.generates_nothing:
         return Generated([], [], finish_reason="length"), [_logprobs(served, prompt)]
     done = generate(served.judge, "processed_logprobs", params, prompt)
@@ -299,7 +302,7 @@ def _reported(
         facts["output_token_logprobs_length"] = len(done.token_ids)
     if wanted.top:
         facts["input_top_logprobs"] = [*first, *(_top(each, wanted.top) for each in before)]
-        facts["output_top_logprobs"] = [_top(each, wanted.top) for each in written]
+        facts["output_top_logprobs"] = [_top(each, wanted.top) for each in positions]
     if wanted.token_ids is not None:
         facts["input_token_ids_logprobs"] = [
             *first,

@@ -22,15 +22,29 @@ _ARCHITECTURES: dict[Head, tuple[str, str]] = {
 }
 # SGLang gives the classifiers of Qwen2 and Qwen3 a bias.
 _BIASED = "qwen2", "Qwen2ForSequenceClassification"
-# What differs between a classifier and any other model that embeds.
+# The plan of the embeddings, as `/model_info` tells it: the same for all, and by the kind of model.
+_PLAN = {
+    "pooling": "model_defined",
+    "tokenizer_special_tokens": "model_default",
+    "supports_dimensions": False,
+    "supports_token_embeddings": False,
+    "supports_multimodal": False,
+    "auto_enable_embedding": False,
+    "safe_disable_kv_cache": False,
+    "safe_disable_radix_cache": False,
+    "safe_disable_chunked_prefill": False,
+    "matryoshka_dimensions": [],
+}
 _CLASSIFIER = {
     "family": "sequence_classification",
     "task": "classify",
     "execution": "classification",
     "attention": "none",
     "normalize": False,
+    "postprocessor": "model_defined",
     "requires_embedding_flag": False,
     "bcg_eligibility": "disabled",
+    "enabled": True,
 }
 _EMBEDDER = {
     "family": "explicit_decoder_embedding",
@@ -38,8 +52,21 @@ _EMBEDDER = {
     "execution": "decoder_pooling",
     "attention": "causal",
     "normalize": True,
+    "postprocessor": "model_defined",
     "requires_embedding_flag": True,
     "bcg_eligibility": "standard",
+    "enabled": True,
+}
+_GENERATOR = {
+    "family": "none",
+    "task": "none",
+    "execution": "none",
+    "attention": "none",
+    "normalize": False,
+    "postprocessor": "none",
+    "requires_embedding_flag": False,
+    "bcg_eligibility": "disabled",
+    "enabled": False,
 }
 _RANDOM_SEEDS = 1 << 30
 
@@ -125,22 +152,8 @@ class Information:
             "model_type": kind,
             "architectures": [architecture],
         }
-        if not served.generates:
-            facts["embedding"] = {
-                "pooling": "model_defined",
-                "postprocessor": "model_defined",
-                "tokenizer_special_tokens": "model_default",
-                "supports_dimensions": False,
-                "supports_token_embeddings": False,
-                "supports_multimodal": False,
-                "auto_enable_embedding": False,
-                "safe_disable_kv_cache": False,
-                "safe_disable_radix_cache": False,
-                "safe_disable_chunked_prefill": False,
-                "enabled": True,
-                "matryoshka_dimensions": [],
-                **(_CLASSIFIER if served.head in ("sequence", "labels") else _EMBEDDER),
-            }
+        plan = _CLASSIFIER if served.head in ("sequence", "labels") else _EMBEDDER
+        facts["embedding"] = {**_PLAN, **(_GENERATOR if served.generates else plan)}
         return JSONResponse(facts)
 
     async def server_info(self, _request: Request) -> Response:

@@ -32,8 +32,9 @@ def reranked(served: ServedModel, form: forms.Reranking) -> list[dict[str, Any]]
     rids = inputs.request_ids(served, None, len(ids), are_many=True)
     rows: list[dict[str, Any]] = []
     pooled = pooling.pool(served, ids, rids)
-    if not served.dialect.reranks:
-        message = served.dialect.no_reranking.format(values=pooled[0].values.tolist())
+    refusal = served.dialect.no_reranking
+    if refusal is not None:
+        message = refusal.format(values=pooled[0].values.tolist())
         raise SglangError(message, status=500, error_type="InternalServerError")
     for index, each in enumerate(pooled):
         document = {"document": form.documents[index]} if form.return_documents else {}

@@ -293,13 +293,11 @@ class TestGeneration:
             assert reply.status_code == 400
             assert f"a total of {11 + fits} tokens" in reply.json()["message"]
 
-    def test_what_the_test_server_lacks_is_refused(self, generating, sglang):
+    def test_what_the_test_server_lacks_is_refused(self, generating):
         _, client = generating
         for options in ({"n": 2}, {"regex": "a+"}):
             body = {"input_ids": [5], "sampling_params": options}
             assert client.post("/generate", json=body).status_code == 501
-        _, embedding = sglang()
-        assert embedding.post("/generate", json={"input_ids": [5]}).status_code == 501
 
 
 def replies_of(replies, place):

@@ -28,12 +28,14 @@ class Dialect:
         requires_model: A body of a route under `/v1` has to name a model, of any name.
         reduces: A request for another number of dimensions is an error; False ignores it.
         no_input: The error about a native request without an input.
-        expands_rid: A request ID of text for several inputs is the prefix of theirs.
+        refuses_equal_rids: Equal request IDs are an error.
         returns_hidden_states: A native route heeds `return_pooled_hidden_states`.
         empty_list_ends: An empty list among others ends the server. False answers it by the value
             of its neighbour.
         embedding_scores: `/v1/score` works on a server that embeds; False ends the server.
         scoring_keys: The keys of a response of `/v1/score` between the scores and the model.
+        writes_lists: `/v1/score` writes a list of token IDs as text where the query is a text, in
+            brackets and with commas; False refuses both together.
         no_labels: The error of `/v1/score` about missing labels.
         counts_scoring: A response of `/v1/score` counts tokens; False makes `usage` null.
         no_prompt: The error of `/v1/completions` about an empty prompt; None is an exception.
@@ -62,11 +64,12 @@ class Dialect:
     requires_model: bool
     reduces: bool
     no_input: str
-    expands_rid: bool
+    refuses_equal_rids: bool
     returns_hidden_states: bool
     empty_list_ends: bool
     embedding_scores: bool
     scoring_keys: Mapping[str, object]
+    writes_lists: bool
     no_labels: str
     counts_scoring: bool
     no_prompt: str | None

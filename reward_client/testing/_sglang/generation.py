@@ -79,12 +79,11 @@ def generated(served: ServedModel, form: forms.Generation) -> Any:
         raise not_implemented("The test server does not stream, though SGLang does.")
     ids, are_many = _prompts(served, form)
     inputs.check_lengths(served, ids)
-    if not served.generates:
-        if form.return_logprob:
-            raise ServerDeathError
-        raise not_implemented("The test server generates only with logprobs=.")
-    rids = inputs.request_ids(served, form.rid, len(ids), are_many=are_many)
+    rids = _request_ids(served, form, len(ids), are_many=are_many)
     each = [_of_input(form, index) for index in range(len(ids))]
+    if not served.generates:
+        items = _embedded(served, ids, rids, each)
+        return items if are_many else items[0]
     for prompt, (sampling, wanted) in zip(ids, each, strict=True):
         _check_total(served, len(prompt), sampling.max_tokens)
         _check_labels(served, wanted)
@@ -96,6 +95,26 @@ def generated(served: ServedModel, form: forms.Generation) -> Any:
     return items if are_many else items[0]
 
 
+def _embedded(
+    served: ServedModel,
+    ids: Sequence[Sequence[int]],
+    rids: Sequence[str],
+    each: Sequence[tuple[SamplingParams, _Wanted | None]],
+) -> list[dict[str, Any]]:
+    """Return the entries of `/generate` on a server that embeds: embeddings.
+
+    Raises:
+        ServerDeathError: If the request wants log-probabilities.
+    """
+    if any(wanted is not None for _, wanted in each):
+        raise ServerDeathError
+    inputs.check_survivable(served, ids)
+    items = [pooling.native_item(served, pooled) for pooled in pooling.pool(served, ids, rids)]
+    for item, (params, _) in zip(items, each, strict=True):
+        item["meta_info"]["finish_reason"]["length"] = params.max_tokens
+    return items
+
+
 def _prompts(served: ServedModel, form: forms.Generation) -> tuple[list[list[int]], bool]:
     if form.input_ids is not None:
         if not form.input_ids:
@@ -104,6 +123,16 @@ def _prompts(served: ServedModel, form: forms.Generation) -> tuple[list[list[int
     if form.text is None:
         raise SglangError("Either text, input_ids or input_embeds should be provided.")
     return inputs.text_inputs(served, form.text)
+
+
+def _request_ids(
+    served: ServedModel, form: forms.Generation, count: int, *, are_many: bool
+) -> list[str]:
+    """Return the ID of each input's request; one ID for several inputs is the prefix of theirs."""
+    rid = form.rid
+    if are_many and isinstance(rid, str):
+        rid = [f"{rid}_{index}" for index in range(count)]
+    return inputs.request_ids(served, rid, count, are_many=are_many)
 
 
 def _of_input(form: forms.Generation, index: int) -> tuple[SamplingParams, _Wanted | None]:
@@ -332,7 +361,9 @@ def completed(
     _refuse_unsupported(form.model_extra or {})
     _check_prompt(served, form)
     if not served.generates:
-        raise not_implemented("The test server generates only with logprobs=.")
+        # SGLang looks for the text in an embedding.
+        message = "Internal server error: 'text'"
+        raise SglangError(message, status=500, error_type="InternalServerError")
     texts = [form.prompt] if isinstance(form.prompt, str) else form.prompt
     written = [text for text in texts if isinstance(text, str)]
     if written:

@@ -167,19 +167,15 @@ def request_ids(
 
     Raises:
         SglangError: If two are the same.
-        UnhandledError: If the version wants a list, or one of another length.
+        UnhandledError: If the number of IDs is not the number of inputs.
     """
     if rid is None:
         return [secrets.token_hex(16) for _ in range(count)]
-    if isinstance(rid, str):
-        if not are_many:
-            return [rid]
-        if not served.dialect.expands_rid:
-            raise UnhandledError
-        return [f"{rid}_{index}" for index in range(count)]
-    if len(rid) != count:
+    if isinstance(rid, str) and not are_many:
+        return [rid]
+    if isinstance(rid, str) or len(rid) != count:
         raise UnhandledError
     twice = [one for one in dict.fromkeys(rid) if rid.count(one) > 1]
-    if twice and served.dialect.expands_rid:
+    if twice and served.dialect.refuses_equal_rids:
         raise SglangError(f"Duplicate request IDs detected within the request: {twice}")
     return rid

@@ -122,19 +122,14 @@ def _labels(served: ServedModel, form: forms.AnyScoring) -> list[list[int]]:
 def _scoring_inputs(served: ServedModel, form: forms.AnyScoring) -> list[list[int]]:
     """Return the token IDs of the query with each item."""
     items = [form.items] if isinstance(form.items, str) else form.items or []
-    texts = [item for item in items if isinstance(item, str)]
     lists = [item for item in items if not isinstance(item, str)]
-    query = form.query
-    if texts and isinstance(query, str | None):
-        query = query or ""
-        joined = [item + query if form.item_first else query + item for item in texts]
+    query = form.query if form.query is not None else [] if lists else ""
+    if isinstance(query, str) and (not lists or served.dialect.writes_lists):
+        joined = [f"{item}{query}" if form.item_first else f"{query}{item}" for item in items]
         return inputs.text_inputs(served, joined)[0]
-    if lists and isinstance(query, list | None):
-        query = query or []
+    if isinstance(query, list) and len(lists) == len(items):
         return [item + query if form.item_first else query + item for item in lists]
-    if items:
-        raise SglangError("Invalid combination of query/items types for score_request.")
-    return []
+    raise SglangError("Invalid combination of query/items types for score_request.")
 
 
 def _label_scores(

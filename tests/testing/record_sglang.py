@@ -19,9 +19,9 @@ from pathlib import Path
 import httpx
 from make_exchanges import shortened
 from make_sglang import DIED, NAME, PATH, as_text, without
-from replay import expand
+from replay import NO_REUSE, expand
 
-PLACE = re.compile(r'File \\"[^"]*?site-packages')
+PLACE = re.compile(r'File \\"[^"]*?(?=/sglang/srt)')
 REQUEST = ("name", "method", "path", "json", "body", "sent")
 DATA = Path(__file__).parent / "data" / "sglang.json"
 
@@ -71,7 +71,7 @@ def main() -> None:
         block = {"serving": options, "version": version, "model": NAME, "exchanges": []}
         blocks.append(block)
     done = block["exchanges"]
-    with httpx.Client(base_url=url, timeout=120) as client:
+    with httpx.Client(base_url=url, timeout=120, limits=NO_REUSE) as client:
         path = client.get("/get_model_info").json()["model_path"]
         while len(done) < len(model):
             done.append(asked(client, model[len(done)], path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import struct
 
 import httpx
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from reward_client.testing import Fault, RewardServer, create_app
+
+from .replay import NO_REUSE
 
 SUM = [{"role": "user", "content": "What is 37 + 45?"}, {"role": "assistant", "content": "82"}]
 VERSIONS = ("0.4.9", "0.5.22", "0.5.23")
@@ -27,7 +30,7 @@ def sglang():
     def start(dialect="0.5.23", **options):
         server = RewardServer(engine="sglang", dialect=dialect, **options)
         server.__enter__()
-        client = httpx.Client(base_url=server.url, verify=False)
+        client = httpx.Client(base_url=server.url, verify=False, limits=NO_REUSE)
         started.append((server, client))
         return server, client
 
@@ -364,6 +367,18 @@ def test_what_looks_deadly_and_is_not(sglang):
     assert client.post("/classify", json={"input_ids": []}).text == "Internal Server Error"
     refused = client.post("/v1/embeddings", json={"input": [5, -1]})
     assert refused.json()["message"] == "Token ID at index 1 must be non-negative"
+    assert client.get("/health").status_code == 200
+
+
+def test_an_exception_closes_the_connection_and_not_the_server(sglang):
+    server, client = sglang()
+    address = server.url.removeprefix("http://").split(":")
+    content = b'{"input_ids": []}'
+    head = f"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
+    with socket.create_connection((address[0], int(address[1]))) as connection:
+        connection.sendall(head.encode() + content)
+        received = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    assert received.startswith(b"HTTP/1.1 500 Internal Server Error")
     assert client.get("/health").status_code == 200
 
 

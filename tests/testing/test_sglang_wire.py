@@ -6,8 +6,10 @@ with `model` are of servers of the shipped model, so that their values and texts
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import struct
 from functools import partial
 from pathlib import Path
 
@@ -69,6 +71,8 @@ def outline(value, key=None, *, count, number=type):
         return shown if key == "message" else shown.rstrip("0123456789")
     if isinstance(value, float):
         return number(value)
+    if key == "embedding" and own:
+        return [number(one) for (one,) in struct.iter_unpack("<f", base64.b64decode(value))]
     if own:
         return value
     if key in WRITTEN or key == "embedding":

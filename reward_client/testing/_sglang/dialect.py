@@ -22,6 +22,7 @@ class Dialect:
         tokenize: The use of messages by `/tokenize`: "absent" has no such route; "rewrites" turns
             a last assistant's turn into a user's and adds a generation prompt; "heeds" does so
             unless the request has `add_generation_prompt`.
+        roles: The roles of messages, but for the user's.
         classifies: `/v1/classify` exists.
         encodes_base64: `/v1/embeddings` heeds `encoding_format`.
         parser_words: The words of the version's JSON parser, for those of this server's.
@@ -58,6 +59,7 @@ class Dialect:
     server_info: tuple[str, ...]
     tells_more: bool
     tokenize: Literal["absent", "rewrites", "heeds"]
+    roles: tuple[str, ...]
     classifies: bool
     encodes_base64: bool
     parser_words: Mapping[str, str]

@@ -51,6 +51,7 @@ _V0_4_9 = Dialect(
     server_info=("/get_server_info",),
     tells_more=False,
     tokenize="absent",
+    roles=(),
     classifies=False,
     encodes_base64=False,
     parser_words={},
@@ -99,6 +100,7 @@ _V0_5_22 = Dialect(
     server_info=("/get_server_info", "/server_info"),
     tells_more=True,
     tokenize="rewrites",
+    roles=("system", "assistant", "tool", "function", "developer", "latest_reminder"),
     classifies=True,
     encodes_base64=True,
     parser_words={
@@ -145,6 +147,7 @@ _V0_5_23 = replace(
     ),
     openapi=openapi.V0_5_23,
     tokenize="heeds",
+    roles=(*_V0_5_22.roles, "root"),
     usage_keys={"reasoning_tokens": 0, "completion_tokens_details": None},
 )
 

@@ -109,7 +109,11 @@ class Endpoints:
         answer: Answer,
         refused: Callable[[errors.SglangError], Response],
     ) -> Response:
-        """Answer a request with a JSON body, and turn exceptions into responses."""
+        """Answer a request with a JSON body, and turn exceptions into responses.
+
+        An `UnhandledError` stays one: Starlette answers a bare 500 then, and uvicorn closes the
+        connection, as in SGLang.
+        """
         try:
             body = read_json(await request.body())
             return JSONResponse(await run_in_threadpool(answer, body))
@@ -117,8 +121,6 @@ class Endpoints:
             return errors.validation_response(invalid, self._served.dialect, request)
         except errors.SglangError as error:
             return refused(error)
-        except errors.UnhandledError:
-            return errors.unhandled_response()
         except errors.ServerDeathError:
             return await errors.die(request)
 
@@ -187,7 +189,9 @@ class Endpoints:
         return pairs.reranked(self._served, forms.read_form(body, forms.Reranking))
 
     def _tokenize(self, body: object) -> Any:
-        return tokenizing.tokenized(self._served, forms.read_form(body, forms.Tokenization))
+        served = self._served
+        form = forms.read_form(body, forms.Tokenization, roles=served.dialect.roles)
+        return tokenizing.tokenized(served, form)
 
     def _detokenize(self, body: object) -> Any:
         return tokenizing.detokenized(self._served, forms.read_form(body, forms.Detokenization))

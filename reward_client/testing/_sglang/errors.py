@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from reward_client.testing._bodies import traced
 from reward_client.testing._connection import KILL
@@ -67,11 +67,6 @@ def openai_response(error: SglangError) -> Response:
         "code": int(error.status),
     }
     return JSONResponse(body, status_code=error.status)
-
-
-def unhandled_response() -> Response:
-    """Return the response of an exception that SGLang does not handle."""
-    return PlainTextResponse("Internal Server Error", status_code=500)
 
 
 def validation_response(invalid: BodyError, dialect: Dialect, request: Request) -> Response:

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from reward_client.testing._bodies import BodyError
 
@@ -137,9 +144,6 @@ class NamedCompletion(AnyCompletion):
     model: str
 
 
-_ROLES = ("system", "assistant", "tool", "function", "developer", "latest_reminder", "root")
-
-
 class ChatCompletionMessageGenericParam(BaseModel, extra="allow"):
     """A message of any role but the user's; the chat template receives its other keys too."""
 
@@ -148,9 +152,10 @@ class ChatCompletionMessageGenericParam(BaseModel, extra="allow"):
 
     @field_validator("role", mode="before")
     @classmethod
-    def _known_role(cls, role: object) -> object:
-        if isinstance(role, str) and role.lower() not in _ROLES:
-            known = ", ".join(map(repr, _ROLES))
+    def _known_role(cls, role: object, info: ValidationInfo) -> object:
+        roles: tuple[str, ...] = (info.context or {}).get("roles", ())
+        if isinstance(role, str) and role.lower() not in roles:
+            known = ", ".join(map(repr, roles))
             raise ValueError(f"'role' must be one of {known} (case-insensitive).")
         return role
 
@@ -203,14 +208,15 @@ class Detokenization(BaseModel):
 AnyForm = TypeVar("AnyForm", bound=BaseModel)
 
 
-def read_form(body: object, form: type[AnyForm]) -> AnyForm:
-    """Parse a body.
+def read_form(body: object, form: type[AnyForm], *, roles: tuple[str, ...] = ()) -> AnyForm:
+    """Parse a body; `roles` are those of messages, but for the user's.
 
     Raises:
         BodyError: If it does not match the form.
     """
     try:
-        return form.model_validate(body, from_attributes=True)  # as FastAPI does
+        # As FastAPI does.
+        return form.model_validate(body, from_attributes=True, context={"roles": roles})
     except ValidationError as invalid:
         errors = invalid.errors(include_url=False)
         for error in errors:

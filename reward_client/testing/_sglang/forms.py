@@ -152,8 +152,8 @@ class ChatCompletionMessageGenericParam(BaseModel, extra="allow"):
 
     @field_validator("role", mode="before")
     @classmethod
-    def _known_role(cls, role: object, info: ValidationInfo) -> object:
-        roles: tuple[str, ...] = (info.context or {}).get("roles", ())
+    def _known_role(cls, role: object, info: ValidationInfo[tuple[str, ...]]) -> object:
+        roles = info.context
         if isinstance(role, str) and role.lower() not in roles:
             known = ", ".join(map(repr, roles))
             raise ValueError(f"'role' must be one of {known} (case-insensitive).")
@@ -209,14 +209,14 @@ AnyForm = TypeVar("AnyForm", bound=BaseModel)
 
 
 def read_form(body: object, form: type[AnyForm], *, roles: tuple[str, ...] = ()) -> AnyForm:
-    """Parse a body; `roles` are those of messages, but for the user's.
+    """Parse a body; `roles` names the roles of messages, but for the user's.
 
     Raises:
         BodyError: If it does not match the form.
     """
     try:
         # As FastAPI does.
-        return form.model_validate(body, from_attributes=True, context={"roles": roles})
+        return form.model_validate(body, from_attributes=True, context=roles)
     except ValidationError as invalid:
         errors = invalid.errors(include_url=False)
         for error in errors:

@@ -23,7 +23,7 @@ _ARCHITECTURES: dict[Head, tuple[str, str]] = {
 # SGLang gives the classifiers of Qwen2 and Qwen3 a bias.
 _BIASED = "qwen2", "Qwen2ForSequenceClassification"
 # The plan of the embeddings, as `/model_info` tells it: the same for all, and by the kind of model.
-_PLAN = {
+_PLAN: dict[str, object] = {
     "pooling": "model_defined",
     "tokenizer_special_tokens": "model_default",
     "supports_dimensions": False,

@@ -36,7 +36,7 @@ napoleon_use_ivar = True
 nitpick_ignore_regex = [
     ("py:class", r"(collections\.abc|httpx|openai|pathlib)\..*"),
     ("py:class", r"(NonNegative|Positive)(Float|Int)|Aggregate|Check|FindingStatus"),
-    ("py:class", r"Head|HeadChoice|On(ControlTokens|Overlong|Unanswered)|RecipeChoice"),
+    ("py:class", r"EngineName|Head|HeadChoice|On(ControlTokens|Overlong|Unanswered)|RecipeChoice"),
     ("py:class", r"RouteChoice|ServerActivation|_Errors"),
     (
         "py:class",

@@ -16,17 +16,21 @@ def add_to(commands: Commands) -> None:
         commands,
         "serve",
         summary="run a small reward server until Ctrl-C",
-        description="Serve a small reward model that grades sums, with the API of vLLM.",
+        description="Serve a small reward model that grades sums, with the API of vLLM or SGLang.",
         examples=(
             "reward-client serve",
             "reward-client serve --port 8000 --dialect 0.8 --head steps",
+            "reward-client serve --engine sglang --dialect 0.5.22",
         ),
     )
     parser.add_argument(
+        "--engine", choices=["vllm", "sglang"], default="vllm", help="engine to imitate"
+    )
+    parser.add_argument(
         "--dialect",
-        choices=["0.8", "0.10", "0.12", "0.16", "0.20", "0.25", "0.32", "0.33"],
-        default="0.32",
-        help="vLLM version",
+        metavar="VERSION",
+        help="version of the engine: of vLLM 0.8, 0.10, 0.12, 0.16, 0.20, 0.25, 0.32 (the default) "
+        "or 0.33; of SGLang 0.4.9, 0.5.22 or 0.5.23 (the default)",
     )
     parser.add_argument(
         "--head",
@@ -44,7 +48,15 @@ def _serve(options: argparse.Namespace) -> None:
     from reward_client.testing import serve
 
     try:
-        serve(dialect=options.dialect, head=options.head, raw=options.raw, port=options.port)
+        serve(
+            engine=options.engine,
+            dialect=options.dialect,
+            head=options.head,
+            raw=options.raw,
+            port=options.port,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     except OSError as error:
         raise UsageError(
             f"Cannot listen on port {options.port}: {error.strerror}. Choose another --port."

@@ -1,104 +1,101 @@
-"""An ASGI app that serves the shipped reward model by vLLM's HTTP API."""
+"""An ASGI app that serves the shipped reward model by the HTTP API of an engine."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from reward_client.testing._engine import Engine, Options
 from reward_client.testing._model.generate import LogprobsMode
 from reward_client.testing._model.heads import HEADS, Head
-from reward_client.testing._model.sum_judge import load_sum_judge
-from reward_client.testing._vllm.dialects import DIALECTS
-from reward_client.testing._vllm.endpoints import Endpoints
-from reward_client.testing._vllm.served_model import ServedModel
+from reward_client.testing._sglang.engine import SGLANG
+from reward_client.testing._vllm.engine import VLLM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 
+EngineName = Literal["vllm", "sglang"]
+ENGINES: Mapping[EngineName, Engine] = {"vllm": VLLM, "sglang": SGLANG}
+
+
 def create_app(
     *,
-    dialect: str = "0.32",
+    engine: EngineName = "vllm",
+    dialect: str | None = None,
     head: Head = "sequence",
     logprobs: LogprobsMode | None = None,
     raw: bool = False,
+    score_bias: float = 0.0,
     api_key: str | None = None,
     model_name: str = "sum-judge",
     max_model_len: int = 1024,
     values: Callable[[list[int]], float] | None = None,
     version: str | None = "dialect",
-    owned_by: str = "vllm",
+    owned_by: str | None = None,
     root: str = "reward-client/sum-judge",
     chat_template: str | None = None,
 ) -> ASGIApp:
     """Create the app that `RewardServer` runs, without fault injection and recording.
 
     Args:
-        dialect: The vLLM version to imitate: ``"0.8"``, ``"0.10"``, ``"0.12"``, ``"0.16"``,
-            ``"0.20"``, ``"0.25"``, ``"0.32"`` or ``"0.33"``.
+        engine: The engine to imitate: ``"vllm"`` or ``"sglang"``.
+        dialect: The version of the engine to imitate; see `RewardServer`. None is ``"0.32"`` of
+            vLLM and ``"0.5.23"`` of SGLang.
         head: The head of the model; see `RewardServer`.
         logprobs: The ``--logprobs-mode`` of a server that generates; see `RewardServer`.
-        raw: True imitates a server that was started with its activation switched off, as by
+        raw: True imitates a vLLM that was started with its activation switched off, as by
             ``--override-pooler-config '{"softmax": false}'``.
-        api_key: The API key; as in vLLM, only ``/v1`` requires it.
+        score_bias: The number that SGLang adds to every value; see `RewardServer`.
+        api_key: The API key. In vLLM, only ``/v1`` requires it; in SGLang, all but ``/health``.
         model_name: The served model name.
-        max_model_len: The maximum number of tokens in a prompt.
+        max_model_len: The maximum number of tokens in a prompt; SGLang takes one token less.
         values: A function from a prompt's token IDs to a raw value; see `RewardServer`.
-        version: The version that ``/version`` reports. ``"dialect"`` reports the dialect's
-            version; None removes the route.
-        owned_by: The owner that ``/v1/models`` reports. vLLM reports ``"vllm"``; a proxy in front
-            of it may report another owner.
-        root: The model path that ``/v1/models`` reports. Clients look recipes up by it.
+        version: The version that ``/version``, or SGLang's ``/get_server_info``, reports.
+            ``"dialect"`` reports the dialect's version; None removes it.
+        owned_by: The owner that ``/v1/models`` reports. None reports the name of the engine; a
+            proxy in front of it may report another owner.
+        root: The model path that ``/v1/models``, or SGLang's ``/get_model_info``, reports.
+            Clients look recipes up by it.
         chat_template: The chat template to serve in the place of the model's, as by
             ``--chat-template``.
 
     Raises:
-        ValueError: If an option is unknown, or if the dialect does not support it.
+        ValueError: If an option is unknown, or if the engine or the dialect does not support it.
     """
-    check_choice("dialect", dialect, DIALECTS)
+    check_choice("engine", engine, ENGINES)
+    chosen = ENGINES[engine]
+    if dialect is None:
+        dialect = chosen.default_dialect
+    check_choice("dialect", dialect, chosen.dialects)
     check_choice("head", head, HEADS)
     check_choice("raw", raw, (True, False))
     if logprobs is not None:
         check_choice("logprobs", logprobs, get_args(LogprobsMode))
-    if logprobs not in (None, "processed_logprobs") and dialect == "0.8":
-        raise ValueError(
-            f"Cannot serve logprobs={logprobs!r} as vLLM 0.8: --logprobs-mode came with 0.10.0. "
-            'Name a later dialect, or "processed_logprobs".'
-        )
-    if head == "export" and dialect == "0.8":
-        raise ValueError(
-            "Cannot serve head='export' as vLLM 0.8: Dense modules came with 0.10.2. Name a later "
-            "dialect."
-        )
-    if head == "export-steps" and dialect in ("0.8", "0.10", "0.12"):
-        raise ValueError(
-            f"Cannot serve head='export-steps' as vLLM {dialect}: Dense modules for each token "
-            "came with 0.16. Name a later dialect."
-        )
-    served = ServedModel(
-        judge=load_sum_judge(),
-        dialect=DIALECTS[dialect],
+    options = Options(
+        dialect=dialect,
         head=head,
         logprobs=logprobs,
         raw=raw,
-        name=model_name,
+        score_bias=score_bias,
+        model_name=model_name,
         max_model_len=max_model_len,
         values=values,
-        version=DIALECTS[dialect].version if version == "dialect" else version,
+        version=version,
         owned_by=owned_by,
         root=root,
         chat_template=chat_template,
     )
     app: ASGIApp = Starlette(
-        routes=Endpoints(served).routes(), exception_handlers={HTTPException: _http_error}
+        routes=chosen.routes(options), exception_handlers={HTTPException: _http_error}
     )
-    return _KeyGuard(app, api_key) if api_key else app
+    return _KeyGuard(app, api_key, chosen.guards) if api_key else app
 
 
 def check_choice(option: str, given: object, choices: Collection[object]) -> None:
@@ -113,14 +110,15 @@ def check_choice(option: str, given: object, choices: Collection[object]) -> Non
 
 
 class _KeyGuard:
-    """ASGI middleware that refuses requests under `/v1` without the key, and no others."""
+    """ASGI middleware that refuses requests to guarded paths without the key, and no others."""
 
-    def __init__(self, app: ASGIApp, api_key: str) -> None:
+    def __init__(self, app: ASGIApp, api_key: str, guards: Callable[[str], bool]) -> None:
         self._app = app
         self._expected = f"Bearer {api_key}".encode()
+        self._guards = guards
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        guarded = scope["type"] == "http" and scope["path"].startswith("/v1")
+        guarded = scope["type"] == "http" and self._guards(scope["path"])
         if guarded and dict(scope["headers"]).get(b"authorization") != self._expected:
             refusal = JSONResponse({"error": "Unauthorized"}, status_code=401)
             await refusal(scope, receive, send)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import json
 import socket
 import struct
@@ -11,13 +12,12 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from reward_client.testing._connection import TRANSPORT
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-# The key in an ASGI scope's state under which the server keeps the connection's transport.
-TRANSPORT = "reward_client.transport"
 
 _ERROR_PAGE = (
     b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"
@@ -185,12 +185,18 @@ class Fault:
 
     @classmethod
     def doubled_index(cls) -> Fault:
-        """Give the last item the index of the item before it; a single item comes twice."""
+        """Give the last item the index of the item before it; a single item comes twice.
+
+        Without an index, as in SGLang's own routes, it is the ID of the item's request.
+        """
 
         def double(data: list[dict[str, Any]]) -> None:
             if len(data) == 1:
-                data.append(dict(data[0]))
-            data[-1]["index"] = data[-2]["index"]
+                data.append(copy.deepcopy(data[0]))
+            if "index" in data[0]:
+                data[-1]["index"] = data[-2]["index"]
+            else:
+                data[-1]["meta_info"]["id"] = data[-2]["meta_info"]["id"]
 
         return cls("doubled_index", _change_data(double))
 
@@ -207,15 +213,23 @@ class Fault:
     @classmethod
     def other_model(cls, name: str) -> Fault:
         """Name another model in the response, as if it had replaced the model behind the URL."""
-        return cls("other_model", _change_json(lambda body: body.update(model=name)))
+
+        def rename(body: Any) -> Any:
+            return {**body, "model": name} if "model" in body else body
+
+        return cls("other_model", _change_json(rename))
 
     @classmethod
     def wrong_usage(cls) -> Fault:
-        """Count one token more in ``usage`` than the request holds."""
+        """Count one token more than the request holds, in ``usage`` or in the first item."""
 
-        def miscount(body: dict[str, Any]) -> None:
-            body["usage"]["prompt_tokens"] += 1
-            body["usage"]["total_tokens"] += 1
+        def miscount(body: Any) -> Any:
+            if "usage" in body:
+                body["usage"]["prompt_tokens"] += 1
+                body["usage"]["total_tokens"] += 1
+            else:
+                _native_items(body)[0]["meta_info"]["prompt_tokens"] += 1
+            return body
 
         return cls("wrong_usage", _change_json(miscount))
 
@@ -250,25 +264,39 @@ def _change_body(change: Callable[[_Response], bytes]) -> Callable[[_Exchange], 
     return act
 
 
-def _change_json(
-    change: Callable[[dict[str, Any]], object],
-) -> Callable[[_Exchange], Awaitable[None]]:
-    """Return an action that changes the JSON of a success, and passes an error on unchanged."""
+def _change_json(change: Callable[[Any], Any]) -> Callable[[_Exchange], Awaitable[None]]:
+    """Return an action that changes the JSON of a success, and passes an error on unchanged.
+
+    Only responses that count tokens change: those with ``usage``, and SGLang's own.
+    """
 
     def changed(response: _Response) -> bytes:
         body = json.loads(response.body)
-        if response.status != 200 or "usage" not in body:
+        if response.status != 200 or not ("usage" in body or _native_items(body)):
             return response.body
-        change(body)
-        return json.dumps(body).encode()
+        return json.dumps(change(body)).encode()
 
     return _change_body(changed)
+
+
+def _native_items(body: Any) -> list[dict[str, Any]]:
+    """Return the items of a response of SGLang's own routes; none of any other."""
+    items = cast("list[dict[str, Any]]", body if isinstance(body, list) else [body])
+    return items if all("meta_info" in item for item in items) else []
 
 
 def _change_data(
     change: Callable[[list[dict[str, Any]]], object],
 ) -> Callable[[_Exchange], Awaitable[None]]:
-    return _change_json(lambda body: change(body["data"]))
+    def changed(body: Any) -> Any:
+        if "usage" in body:
+            change(body["data"])
+            return body
+        items = _native_items(body)
+        change(items)
+        return items[0] if len(items) == 1 and not isinstance(body, list) else items
+
+    return _change_json(changed)
 
 
 def _fill(item: dict[str, Any], value: float | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from typing import TYPE_CHECKING, Self
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Self
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from reward_client.testing.faults import TRANSPORT, Fault, FaultInjector
+from reward_client.testing._connection import KILL, TRANSPORT
+from reward_client.testing.faults import Fault, FaultInjector
 from reward_client.testing.recording import RecordedRequest, Recorder
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that reports readiness and stops at once."""
+    """A uvicorn server that reports readiness, stops at once, and can end as a process does."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -39,6 +41,7 @@ class _Server(uvicorn.Server):
         self._stop = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.lifespan.state[KILL] = self.kill
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
         self.ready.set()
@@ -62,7 +65,16 @@ class _Server(uvicorn.Server):
         """Stop the server from another thread; it drops unfinished responses."""
         self.force_exit = True
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
+            with contextlib.suppress(RuntimeError):  # a killed server has closed its loop
+                self._loop.call_soon_threadsafe(self._stop.set)
+
+    def kill(self) -> None:
+        """Refuse and drop all connections, as after the end of a process; for the own thread."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        self._stop.set()
 
 
 class LoopbackServer:
@@ -77,6 +89,7 @@ class LoopbackServer:
         self._faults = FaultInjector(app)
         self._recorder = Recorder(self._faults)
         self._wanted_port = port
+        self._port: int | None = None
         self._socket: socket.socket | None = None
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -88,11 +101,11 @@ class LoopbackServer:
         Raises:
             RuntimeError: If the server is not running.
         """
-        if self._socket is None:
+        if self._port is None:
             raise RuntimeError(
                 "Cannot give the URL: the server is not running. Use it in a with statement."
             )
-        return f"http://{_LOOPBACK}:{self._socket.getsockname()[1]}"
+        return f"http://{_LOOPBACK}:{self._port}"
 
     @property
     def requests(self) -> list[RecordedRequest]:
@@ -126,6 +139,7 @@ class LoopbackServer:
         except OSError:
             self._close_socket()
             raise
+        self._port = self._socket.getsockname()[1]
         config = uvicorn.Config(
             self._recorder,
             http=_Protocol,
@@ -165,4 +179,4 @@ class LoopbackServer:
     def _close_socket(self) -> None:
         if self._socket is not None:
             self._socket.close()
-            self._socket = None
+        self._socket = self._port = None

@@ -129,24 +129,37 @@ def test_interrupt(monkeypatch):
     assert main(["demo", "--url", "http://127.0.0.1:9"]) == 130
 
 
-def test_serve_until_interrupted():
+@pytest.mark.parametrize(
+    ("options", "title", "path", "version"),
+    [
+        (["--dialect", "0.8", "--raw"], "vLLM 0.8", "/version", "0.8.5"),
+        (["--engine", "sglang"], "SGLang 0.5.23", "/server_info", "0.5.23"),
+    ],
+)
+def test_serve_until_interrupted(options, title, path, version):
     command = [sys.executable, "-c", COMMAND]
     process = subprocess.Popen(
-        [*command, "serve", "--port", "0", "--dialect", "0.8", "--raw"],
+        [*command, "serve", "--port", "0", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
         line = process.stdout.readline()
+        assert line.startswith(f"Serving sum-judge as {title} at ")
         url = line.split(" at ")[1].split(";")[0]
-        assert httpx.get(url + "/version").json() == {"version": "0.8.5"}
+        assert httpx.get(url + path).json()["version"] == version
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=10)
         assert (process.returncode, errors) == (0, "")
     finally:
         process.kill()
         process.communicate()
+
+
+def test_serve_a_version_of_the_other_engine(capsys):
+    assert main(["serve", "--engine", "sglang", "--dialect", "0.32"]) == 1
+    assert "Name one of 0.4.9, 0.5.22, 0.5.23." in capsys.readouterr().err
 
 
 def test_serve_on_a_taken_port(capsys):

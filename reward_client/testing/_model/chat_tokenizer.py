@@ -22,6 +22,7 @@ class ChatTokenizer:
 
     Attributes:
         end_token_id: The ID of the token that ends a generation.
+        text_vocabulary_size: The number of tokens without the special ones that were added.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,12 +35,18 @@ class ChatTokenizer:
             if settings.get(name)
         }
         (self.end_token_id,) = self.encode(settings["eos_token"], add_special_tokens=False)
+        self.text_vocabulary_size: int = self._tokenizer.get_vocab_size(with_added_tokens=False)
         # Compiling the template takes 200 times as long as rendering it.
         self._compiled = lru_cache(maxsize=100)(_environment().from_string)
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         """Return the token IDs of a text; `add_special_tokens` prepends the BOS."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+        return ids
+
+    def encode_pair(self, first: str, second: str) -> list[int]:
+        """Return the token IDs of a pair of texts, each with its special tokens."""
+        ids: list[int] = self._tokenizer.encode(first, second).ids
         return ids
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from reward_client.testing._bodies import BodyError, json_fields, read_json
 from reward_client.testing._vllm import completions, forms, generative_scoring, pooling, prompts
 from reward_client.testing._vllm.completion_forms import GenerativeScoring
 from reward_client.testing._vllm.errors import (
@@ -83,8 +84,8 @@ class Endpoints:
             if media_type != "application/json":
                 return media_type_response(self._dialect)
             try:
-                return await handler(request, forms.read_json(await request.body()))
-            except forms.BodyError as invalid:
+                return await handler(request, read_json(await request.body()))
+            except BodyError as invalid:
                 error = validation_error(invalid, self._dialect, request.url.path)
                 return error_response(error, self._dialect)
             except VllmError as error:
@@ -170,7 +171,7 @@ class Endpoints:
         identifier = dialect.identifiers[rules]
 
         async def pool(request: Request, body: object) -> Response:
-            fields = _fields(body)
+            fields = json_fields(body)
             prompts.check_keys(served, fields, path)
             form = self._read(body, accepted, path)
             task = pooling.pooling_task(served, form, path)
@@ -215,7 +216,7 @@ class Endpoints:
             )
             return JSONResponse(
                 {
-                    "id": f"cmpl-{self._request_id(request, _fields(body))}",
+                    "id": f"cmpl-{self._request_id(request, json_fields(body))}",
                     "object": "text_completion",
                     "created": int(time.time()),
                     "model": served.name,
@@ -246,7 +247,7 @@ class Endpoints:
             ]
             return JSONResponse(
                 {
-                    "id": f"generative-scoring-{self._request_id(request, _fields(body))}",
+                    "id": f"generative-scoring-{self._request_id(request, json_fields(body))}",
                     "object": "list",
                     "created": int(time.time()),
                     "model": served.name,
@@ -334,11 +335,6 @@ class Endpoints:
         }
         info = {"title": "vLLM's paths, as reward_client.testing lists them", "version": "0"}
         return JSONResponse({"openapi": "3.1.0", "info": info, "paths": paths})
-
-
-def _fields(body: object) -> dict[str, Any]:
-    """Return the fields of a JSON object; none for any other JSON."""
-    return cast("dict[str, Any]", body) if isinstance(body, dict) else {}
 
 
 def _item(path: str, values: Array, encoding_format: str, *, takes_rows: bool) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from starlette.responses import JSONResponse
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from reward_client.testing._bodies import counted, traced
 
+if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+    from reward_client.testing._bodies import BodyError
     from reward_client.testing._vllm.dialect import Dialect
-    from reward_client.testing._vllm.forms import BodyError
 
 _MAX_REPORTED_ERRORS = 10
 
@@ -91,15 +91,12 @@ def validation_error(error: BodyError, dialect: Dialect, path: str) -> VllmError
     if dialect.validation == "list":
         message = str(errors)
     elif dialect.validation == "trace":
-        lines = [f"  {detail}" for detail in errors]
-        known = [dialect.traces[path]] if path in dialect.traces else []
-        trace = ["", *known, f"    POST {path} {errors}"]
-        message = "\n".join([_counted(errors), *lines, *trace])
+        message = traced(errors, dialect.traces.get(path), "POST", path)
     else:
         lines = [_line(detail) for detail in errors[:_MAX_REPORTED_ERRORS]]
         if len(errors) > _MAX_REPORTED_ERRORS:
             lines.append(f"  ...and {len(errors) - _MAX_REPORTED_ERRORS} more errors")
-        message = "\n".join([_counted(errors), *lines])
+        message = "\n".join([counted(errors), *lines])
     return VllmError(
         message,
         error_type="Bad Request" if dialect.nested_errors else "BadRequestError",
@@ -123,10 +120,6 @@ def media_type_response(dialect: Dialect) -> JSONResponse:
     if dialect.media_type_status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
         return JSONResponse({"detail": reason}, status_code=dialect.media_type_status)
     return error_response(unread_body_error(reason, dialect), dialect)
-
-
-def _counted(errors: Sequence[ErrorDetails]) -> str:
-    return f"{len(errors)} validation {'error' if len(errors) == 1 else 'errors'}:"
 
 
 def _line(detail: ErrorDetails) -> str:

@@ -8,10 +8,11 @@ forms ignore unknown keys.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
+
+from reward_client.testing._bodies import BodyError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,18 +21,6 @@ if TYPE_CHECKING:
 
 # The validator that wraps vLLM's models. Its name appears in the errors of a union of forms.
 _WRAPPER = "function-wrap[__log_extra_fields__()]"
-
-
-class BodyError(Exception):
-    """A body that matches none of the accepted forms.
-
-    Attributes:
-        errors: The errors of pydantic, with the locations that vLLM reports.
-    """
-
-    def __init__(self, errors: Sequence[ErrorDetails]) -> None:
-        super().__init__(f"{len(errors)} validation errors")
-        self.errors = list(errors)
 
 
 class Message(BaseModel, extra="allow"):
@@ -113,24 +102,3 @@ def read_form(body: object, accepted: Sequence[type[AnyForm]], *, last_wins: boo
     if not matching:
         raise BodyError(errors)
     return matching[-1 if last_wins else 0]
-
-
-def read_json(body: bytes) -> object:
-    """Parse a body as JSON.
-
-    Raises:
-        BodyError: If the body is not JSON.
-    """
-    try:
-        return json.loads(body)
-    except ValueError as error:
-        position = error.pos if isinstance(error, json.JSONDecodeError) else 0
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        detail: ErrorDetails = {
-            "type": "json_invalid",
-            "loc": ("body", position),
-            "msg": "JSON decode error",
-            "input": {},
-            "ctx": {"error": reason},
-        }
-        raise BodyError([detail]) from error

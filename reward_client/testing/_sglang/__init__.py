@@ -1,0 +1,1 @@
+"""SGLang's HTTP API, as each imitated version answers."""

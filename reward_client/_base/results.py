@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -44,7 +44,7 @@ class ServerProfile(Result):
 
     Attributes:
         url: The base URL, without ``/v1``.
-        version: The vLLM version that ``/version`` names; None if the server hides it.
+        version: The version of the engine; None if the server hides it.
         version_known: True if the version table covers the version. Otherwise probes found the
             route.
         model: The model's name on the server.
@@ -68,6 +68,7 @@ class ServerProfile(Result):
             (``server_activation=``).
         bos_token_id: The BOS token, if the tokenizer adds one to texts.
         recipe: The name of the recipe, if any.
+        engine: The kind of server: ``"vllm"``.
     """
 
     url: str
@@ -87,6 +88,7 @@ class ServerProfile(Result):
     activation_known_by: str
     bos_token_id: int | None
     recipe: str | None
+    engine: Literal["vllm"] = "vllm"
 
     def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
         """Yield what tells servers apart."""

@@ -165,7 +165,7 @@ class Doctor:
         """Return the rules of prompts for a server without a discovered state."""
         recipe, options = self._recipe(identity), self._options
         table = recipe.prompt if recipe is not None else PromptTable()
-        texts = await server_texts(self._transport, identity.model)
+        texts = await server_texts(self._transport, identity.served)
         bos = (await texts.probe())[1] if isinstance(texts, ServerTexts) else None
         return PromptRules(
             generation_prompt=table.generation_prompt,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reward_client._base.activation import Activation
 from reward_client._doctor.report import Finding, failed, not_checked, ok, warning
-from reward_client._protocols.vllm import Layout
+from reward_client._protocols.pooled_output import Layout
 from reward_client._server.identity import Identity
 from reward_client._server.manifest_checks import provable
 from reward_client._server.state import DiscoveryOptions, ServerState

@@ -14,7 +14,7 @@ from reward_client._doctor import prompt_checks
 from reward_client._doctor.error_findings import error_finding, without_hint
 from reward_client._doctor.report import Finding, not_checked, ok, warning
 from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm.tokenize import detokenize, tokenize_prompt, tokenize_text
+from reward_client._protocols.tokenizing import detokenize, tokenize_prompt, tokenize_text
 from reward_client._replicas.comparison import QUESTION, comparison_sample
 from reward_client._server.identity import Identity
 from reward_client._tokenization import LocalTokenizer, PromptRules, Tokenized
@@ -82,8 +82,7 @@ class TokenChecks:
         prompt = rules.with_steps(sample)
         server_ids = await tokenize_prompt(
             transport,
-            identity.model,
-            identity.version,
+            identity.served,
             prompt,
             generation_prompt=rules.generation_prompt,
         )
@@ -93,7 +92,7 @@ class TokenChecks:
             ids = server_ids  # the check of the BOS, or the sample's reward, reports the reason
         text, no_text = "", ""
         try:
-            text = await detokenize(transport, identity.model, ids)
+            text = await detokenize(transport, identity.served, ids)
         except RewardClientError as error:
             no_text = f"The server gave no text for the tokens: {without_hint(error)}"
         return cls(
@@ -144,7 +143,7 @@ class TokenChecks:
             except BadRequestError:
                 refused = description
                 continue
-            text = await detokenize(self._transport, self._identity.model, ids)
+            text = await detokenize(self._transport, self._identity.served, ids)
             return prompt_checks.template(prompt_checks.lost_turns(prompt, text), refused)
         return prompt_checks.template([], refused)
 
@@ -154,7 +153,7 @@ class TokenChecks:
             return not_checked("text path", self._no_text)
         plain, special = [
             await tokenize_text(
-                self._transport, self._identity.model, self._text, add_special_tokens=added
+                self._transport, self._identity.served, self._text, add_special_tokens=added
             )
             for added in (False, True)
         ]
@@ -182,8 +181,7 @@ class TokenChecks:
     async def _ids(self, prompt: Prompt, *, generation_prompt: bool) -> TokenIds:
         return await tokenize_prompt(
             self._transport,
-            self._identity.model,
-            self._identity.version,
+            self._identity.served,
             prompt,
             generation_prompt=generation_prompt,
         )

@@ -13,7 +13,7 @@ from reward_client._base.contest import Contest, Ranked
 from reward_client._base.ranking import Comparison, FailedComparison, Ranking, ranking
 from reward_client._base.results import Provenance, Reward, TokenizedSample
 from reward_client._base.samples import Conversation, Prompt
-from reward_client._protocols.vllm.completions import Position
+from reward_client._protocols.written import Position
 from reward_client._scoring.base import (
     Outcome,
     Scorer,

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 
 from reward_client._base.sequences import common_prefix_length
+from reward_client._protocols.engine import Served
 from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm.tokenize import tokenize_text
+from reward_client._protocols.tokenizing import tokenize_text
 from reward_client._server.state import ServerState
 from reward_client.errors import InputError
 
@@ -39,16 +40,16 @@ class LabelTokens:
         async with self._lock:
             known = self._known.get(transport.url)
             if known is None or known[0] is not state:
-                known = self._known[transport.url] = state, await self._ask(transport, state.model)
+                known = self._known[transport.url] = state, await self._ask(transport, state.served)
         if isinstance(known[1], InputError):
             raise copy(known[1])
         return known[1]
 
     async def _ask(
-        self, transport: Transport, model: str
+        self, transport: Transport, served: Served
     ) -> Mapping[str, frozenset[int]] | InputError:
         async def ids(text: str) -> tuple[int, ...]:
-            return tuple(await tokenize_text(transport, model, text, add_special_tokens=False))
+            return tuple(await tokenize_text(transport, served, text, add_special_tokens=False))
 
         tokens: dict[str, frozenset[int]] = {}
         starts = {before: await ids(before) if before else () for before in _BEFORE}

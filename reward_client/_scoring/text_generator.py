@@ -11,13 +11,8 @@ from reward_client._base.results import Provenance, TokenizedSample, Usage
 from reward_client._base.samples import Conversation
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm.completions import (
-    Position,
-    Written,
-    generation_request,
-    read_written,
-)
-from reward_client._protocols.vllm.tokenize import detokenize
+from reward_client._protocols.tokenizing import detokenize
+from reward_client._protocols.written import Position, Sampling, Written
 from reward_client._replicas.pool import Replica, ReplicaPool
 from reward_client._scoring.base import cleaned_by, gather_or_stop
 from reward_client._scoring.label_tokens import LabelTokens
@@ -126,13 +121,13 @@ class TextGenerator:
 
         async def detokenize_on(replica: Replica, state: ServerState) -> str:
             if len(ids) > 1:
-                return await detokenize(replica.transport, state.model, ids)
+                return await detokenize(replica.transport, state.served, ids)
             # Mostly the token that ends texts, asked for after each of them.
             known = self._token_texts.get(replica.transport.url)
             if known is None or known[0] is not state:
                 known = self._token_texts[replica.transport.url] = state, {}
             if ids[0] not in known[1]:
-                known[1][ids[0]] = await detokenize(replica.transport, state.model, ids)
+                known[1][ids[0]] = await detokenize(replica.transport, state.served, ids)
             return known[1][ids[0]]
 
         return await self.pool.run(detokenize_on, "tokenizing", 1) if ids else ""
@@ -193,9 +188,7 @@ class TextGenerator:
         max_tokens = writing.max_tokens
         if limit is not None:
             max_tokens = min(max_tokens, limit + 1 - len(ids))  # the limit keeps one token free
-        request = generation_request(
-            state.model,
-            ids,
+        sampling = Sampling(
             max_tokens=max_tokens,
             temperature=writing.effective_temperature,
             seed=writing.seed + vote,
@@ -203,8 +196,9 @@ class TextGenerator:
             top_k=writing.top_k,
             logprobs=bool(writing.labels),
         )
+        request = state.engine.generation_request(state.model, ids, sampling)
         response = await send(transport, request, state)
-        written = read_written(response, ids, logprobs=bool(writing.labels))
+        written = state.engine.read_written(response, ids, logprobs=bool(writing.labels))
         if not written.text.strip():
             raise response.error(GenerationError, "The model wrote nothing.")
         return written
@@ -213,4 +207,4 @@ class TextGenerator:
 def _author(state: ServerState) -> str:
     identity = state.identity
     root = f" from {identity.root}" if identity.root else ""
-    return f"{identity.model}{root} (vLLM {identity.version})"
+    return f"{identity.model}{root} ({identity.engine.name} {identity.version})"

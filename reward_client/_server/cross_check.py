@@ -10,9 +10,9 @@ from typing import NamedTuple, TypeVar
 from reward_client._base.together import Together, together
 from reward_client._base.wording import list_numbers
 from reward_client._protocols.http import Response, Transport
-from reward_client._protocols.vllm import PooledOutput
-from reward_client._protocols.vllm.scoring_request import Encoding
-from reward_client._protocols.vllm.tokenize import tokenize_text
+from reward_client._protocols.pooled_output import PooledOutput
+from reward_client._protocols.scoring_request import Encoding
+from reward_client._protocols.tokenizing import tokenize_text
 from reward_client._server.agreement import main_number, may_be_same, ranges_of
 from reward_client._server.memory import Remembered
 from reward_client._server.probes import cut_probes, text_probes, twins_of
@@ -184,7 +184,7 @@ async def _again(
 async def _tokenizes_as_before(transport: Transport, state: ServerState) -> bool:
     if not state.rules.server_tokenizes:
         return True
-    text = await tokenize_text(transport, state.model, PROBE_TEXT, add_special_tokens=False)
+    text = await tokenize_text(transport, state.served, PROBE_TEXT, add_special_tokens=False)
     return cut_probes(text, state.rules.step) == state.probes
 
 
@@ -202,7 +202,7 @@ async def _inputs(
 ) -> tuple[Sequence[Sequence[int] | str], Sequence[Sequence[int]]]:
     """Return the probes as the server takes them, and as token IDs."""
     if state.request.sends == "text":
-        return await text_probes(transport, state.model)
+        return await text_probes(transport, state.served)
     return state.probes, state.probes
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from reward_client._base.activation import Activation
 from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm.versions import VersionRange, version_range_of
 from reward_client._server.activation_check import (
     Reads,
     find_activation,
@@ -79,12 +78,11 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     identity = await identify(transport, options.model)
     recipe = _recipe(options, identity)
     named_head = options.head or (recipe.head if recipe else None)
-    versions, model = version_range_of(identity.version), identity.model
     export = recipe.export if recipe else None
     if recipe is not None and export is not None:
-        _refuse_unserved(recipe, named_head, versions, identity)
+        _refuse_unserved(recipe, named_head, identity)
     head = named_head or ScalarHead()
-    found = await server_texts(transport, model)
+    found = await server_texts(transport, identity.served)
     by_server, refusal = (
         (found, "") if isinstance(found, ServerTexts) else (None, refusal_of(found))
     )
@@ -98,7 +96,15 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     if not logit_tokens and recipe is not None and options.head is None:
         logit_tokens = recipe.logit_tokens
     tokens = await token_ids_of(texts, logit_tokens)
-    wanted = Wanted(versions, head, options.route, export, tokens, options.output.generates)
+    wanted = Wanted(
+        identity.engine,
+        identity.version,
+        head,
+        options.route,
+        export,
+        tokens,
+        options.output.generates,
+    )
     listed = await listed_paths(transport)
     hidden = hidden_routes(identity, listed, tokenizes=by_server is not None)
     nothing = f"{no_route(wanted, hidden)} {refusal}".rstrip()
@@ -122,7 +128,7 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     )
     try:
         strategy, layout, outputs, response = await first_that_fits(
-            transport, model, strategies, others, probes, rules, head, nothing, export
+            transport, identity.served, strategies, others, probes, rules, head, nothing, export
         )
     except ProtocolError as error:
         if recipe is None or export is not None or options.head is not None:
@@ -212,9 +218,7 @@ def _warn_unproven(export: ExportTable | None) -> None:
     _logger.warning("nothing proves that the server loaded the whole exported head: %s", cure)
 
 
-def _refuse_unserved(
-    manifest: Recipe, head: Head | None, versions: VersionRange, identity: Identity
-) -> None:
+def _refuse_unserved(manifest: Recipe, head: Head | None, identity: Identity) -> None:
     """Refuse a manifest that alone shows that no reward is possible."""
     if head is None:
         raise RecipeError(
@@ -222,7 +226,7 @@ def _refuse_unserved(
             "outputs become rewards cannot be guessed. Give "
             "head=StepHead(step_token=…, good_label=…, aggregate=…)."
         )
-    error = unserved(versions, head, identity.version)
+    error = unserved(identity.engine, head, identity.version)
     if error is not None:
         raise error
 

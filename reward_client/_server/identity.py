@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from reward_client._base.json_values import as_count, as_list, as_mapping
 from reward_client._base.wording import shorten
 from reward_client._printable import one_line
+from reward_client._protocols.engine import Engine, Served
 from reward_client._protocols.http import Request, Transport
-from reward_client._protocols.vllm.versions import UNKNOWN_VERSION, version_range_of
+from reward_client._protocols.vllm.engine import VLLM
 from reward_client._server.optional_requests import MODELS_PATH, response_if_any
 from reward_client.errors import (
     BadRequestError,
@@ -62,6 +63,7 @@ class Identity:
         base: The base model's name if the model is an adapter, else None.
         tokenizer_root: The path or hub name of the tokenizer: the base model's for an adapter.
         is_listed: False if a gateway hides ``/v1/models``, so that only the caller names the model.
+        engine: The kind of server.
     """
 
     version: str | None
@@ -71,11 +73,17 @@ class Identity:
     base: str | None
     tokenizer_root: str | None
     is_listed: bool = True
+    engine: Engine = VLLM
+
+    @property
+    def served(self) -> Served:
+        """The model, as requests for its tokens name it."""
+        return Served(self.engine, self.model, self.version)
 
     @property
     def version_known(self) -> bool:
         """True if the version table covers the version."""
-        return version_range_of(self.version) is not UNKNOWN_VERSION
+        return self.engine.range_of(self.version) is not self.engine.unknown
 
     @property
     def is_known_by_served_name(self) -> bool:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reward_client._base.wording import list_numbers
-from reward_client._protocols.vllm import Layout
-from reward_client._protocols.vllm.versions import ModelKind, VersionRange, first_version_with
+from reward_client._protocols.engine import Engine
+from reward_client._protocols.pooled_output import Layout
+from reward_client._protocols.strategies import ModelKind
 from reward_client.errors import NotARewardError, RecipeError
 from reward_client.heads import Head, Scores, StepHead
 from reward_client.recipes import ExportTable, Recipe, Reference
@@ -35,12 +36,10 @@ def provable(recipe: Recipe | None, limit: int | None) -> list[Reference]:
     ]
 
 
-def unserved(
-    version_range: VersionRange, head: Head, version: str | None
-) -> NotARewardError | None:
+def unserved(engine: Engine, head: Head, version: str | None) -> NotARewardError | None:
     """Return the error for a version that applies no exported head; None for other versions."""
     kind: ModelKind = "exported steps" if isinstance(head, StepHead) else "exported"
-    if kind in version_range.strategies:
+    if kind in engine.range_of(version).strategies:
         return None
     gap = (
         "has no task that applies Dense modules to each token"
@@ -48,7 +47,7 @@ def unserved(
         else "applies no Dense modules, and answers hidden states of an exported checkpoint"
     )
     return NotARewardError(
-        f"vLLM {version} {gap}. Serve it with {first_version_with(kind)} or later."
+        f"{engine.name} {version} {gap}. Serve it with {engine.first_version_with(kind)} or later."
     )
 
 

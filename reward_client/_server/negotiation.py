@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from reward_client._base.options import RouteChoice
+from reward_client._protocols.engine import Engine, Served
 from reward_client._protocols.http import Response, Transport
-from reward_client._protocols.vllm import Layout, PooledOutput, ScoringRequest, find_layout
-from reward_client._protocols.vllm.gateways import moved_paths
-from reward_client._protocols.vllm.response_checks import UncountedError
-from reward_client._protocols.vllm.versions import ModelKind, Strategy, VersionRange
+from reward_client._protocols.pooled_output import Layout, PooledOutput, find_layout
+from reward_client._protocols.response_checks import UncountedError
+from reward_client._protocols.scoring_request import ScoringRequest
+from reward_client._protocols.strategies import ModelKind, Strategy, VersionRange
 from reward_client._server.identity import advised
 from reward_client._server.manifest_checks import wrong_width
 from reward_client._server.optional_requests import may_hide_route
@@ -32,30 +33,10 @@ from reward_client.heads import Head, LinearHead, StepHead
 from reward_client.recipes import ExportTable
 
 _SERVER_FAILURE = 500
-_OF_VLLM = "does not exist"
-"""The words of vLLM for a model that it does not serve."""
 _OF_FASTAPI = "Not Found"
 """The whole message for a path that does not exist."""
 
 _KEY_FITS = "If other routes accept the key, a gateway hides this one: let it forward the route."
-
-_STEPS_FLAG = """--pooler-config '{"task": "token_embed"}'"""
-
-_LOGIT_HINT = (
-    "To read a token's logit, serve the language model with `vllm serve MODEL --logprobs-mode "
-    "raw_logits` (vLLM 0.10.0 and later), or, of a Llama, with the token's row as its score head: "
-    """`vllm serve MODEL --runner pooling --convert classify --hf-overrides '{"architectures": """
-    """["LlamaForSequenceClassification"], "classifier_from_token": ["TOKEN"], "method": """
-    """"no_post_processing"}'`."""
-)
-
-
-_DIFFERENCE_HINT = (
-    "To read yes or no, serve the language model with `vllm serve MODEL`, or, of a Llama, with the "
-    """tokens' rows as its score head: `vllm serve MODEL --runner pooling --convert classify """
-    """--hf-overrides '{"architectures": ["LlamaForSequenceClassification"], """
-    """"classifier_from_token": ["No", "Yes"], "method": "from_2_way_softmax"}'`."""
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +44,8 @@ class Wanted:
     """The output that is wanted of a server.
 
     Attributes:
-        versions: The row of the version table.
+        engine: The kind of server.
+        version: Its version; None if it is unknown.
         head: The head.
         route: The route that the caller named.
         export: The head of a manifest. Only strategies for exported heads are tried then.
@@ -71,12 +53,18 @@ class Wanted:
         generates: True if only generated text is used.
     """
 
-    versions: VersionRange
+    engine: Engine
+    version: str | None
     head: Head
     route: RouteChoice
     export: ExportTable | None
     tokens: tuple[int, ...]
     generates: bool
+
+    @property
+    def versions(self) -> VersionRange:
+        """The row of the version table."""
+        return self.engine.range_of(self.version)
 
     @property
     def kinds(self) -> tuple[ModelKind, ...]:
@@ -115,7 +103,7 @@ def strategies_for(wanted: Wanted) -> tuple[list[Strategy], list[Strategy]]:
         named = versions.if_named.get(kind, ())
         usual += known if route == "auto" else [*known, *named]
         others += named
-    others += [each for strategy in (*usual, *others) for each in _moved(strategy)]
+    others += [each for strategy in (*usual, *others) for each in _moved(wanted.engine, strategy)]
     usual = _each_once(usual, route)
     return usual, [each for each in _each_once(others, route) if each not in usual]
 
@@ -129,12 +117,12 @@ def _each_once(strategies: Iterable[Strategy], route: RouteChoice) -> list[Strat
     return once
 
 
-def _moved(strategy: Strategy) -> list[Strategy]:
+def _moved(engine: Engine, strategy: Strategy) -> list[Strategy]:
     """Return a strategy at the paths at which gateways serve its route."""
     request = strategy.request
     return [
         replace(strategy, request=replace(request, moved=path), wrong_if_served=None)
-        for path in moved_paths(request.path)
+        for path in engine.moved_paths(request.path)
     ]
 
 
@@ -182,37 +170,23 @@ def no_route(wanted: Wanted, hidden: Sequence[str]) -> str:
 
 def _hint_for(wanted: Wanted) -> str:
     """Return the cure if no strategy works: how to serve the kind of model that the head reads."""
-    head = wanted.head
+    advice, head = wanted.engine.advice, wanted.head
     if wanted.generates:
-        return "This server does not write: serve the language model with `vllm serve MODEL`."
+        return advice.text
     if wanted.export is not None:
-        per_token = f" {_STEPS_FLAG}" if isinstance(head, StepHead) else ""
-        return (
-            "Serve the exported folder, which its manifest lies in, with "
-            f"`vllm serve FOLDER --runner pooling{per_token}`."
-        )
+        return advice.exported_steps if isinstance(head, StepHead) else advice.exported
     if wanted.tokens:
-        return _LOGIT_HINT if len(wanted.tokens) == 1 else _DIFFERENCE_HINT
+        return advice.logit if len(wanted.tokens) == 1 else advice.difference
     if not strategies_for(wanted)[0]:
         return wanted.versions.hint
     if isinstance(head, LinearHead):
-        return (
-            "LinearHead reads hidden states: serve the backbone with "
-            "`vllm serve BACKBONE --runner pooling --convert embed`."
-        )
-    if isinstance(head, StepHead):
-        return (
-            "StepHead reads a row for each step, or for each token: serve the process reward model "
-            """with `vllm serve MODEL --runner pooling --pooler-config '{"task": """
-            """"token_classify"}'`, a checkpoint whose head was exported with """
-            f"`{_STEPS_FLAG}`."
-        )
-    return wanted.versions.hint
+        return advice.hidden
+    return advice.steps if isinstance(head, StepHead) else wanted.versions.hint
 
 
 async def first_that_fits(
     transport: Transport,
-    model: str,
+    served: Served,
     strategies: Sequence[Strategy],
     others: Sequence[Strategy],
     probes: Sequence[Sequence[int]],
@@ -225,7 +199,7 @@ async def first_that_fits(
 
     Args:
         transport: The connection to the server.
-        model: The model's name.
+        served: The model.
         strategies: The usual strategies.
         others: The strategies to try if the server answers none of the usual ones.
         probes: The token lists to score.
@@ -258,15 +232,15 @@ async def first_that_fits(
         tried.add(request.path)
         try:
             layout, outputs, response = await _score_probes(
-                transport, model, request, probes, rules
+                transport, served, request, probes, rules
             )
         except UncountedError:
             strategy = replace(strategy, request=replace(request, counted=False))  # noqa: PLW2901
             layout, outputs, response = await _score_probes(
-                transport, model, strategy.request, probes, rules
+                transport, served, strategy.request, probes, rules
             )
         except (RouteNotFoundError, ModelNotFoundError) as error:
-            if _OF_VLLM in error.server_message:
+            if served.engine.advice.unserved in error.server_message:
                 raise  # a gateway says of a missing route that the model is missing
             not_served = error
             if error.server_message == _OF_FASTAPI:
@@ -287,7 +261,7 @@ async def first_that_fits(
             continue
         unfit = wrong_width(layout, export) or head.problem(layout)
         if unfit is None:
-            await _refuse_wrong_start(transport, model, strategy, probes)
+            await _refuse_wrong_start(transport, served.model, strategy, probes)
             return strategy, layout, outputs, response
         misfit = misfit or response.error(type(unfit), str(unfit))
     if misfit is not None:
@@ -320,7 +294,7 @@ async def _refuse_wrong_start(
 
 async def _score_probes(
     transport: Transport,
-    model: str,
+    served: Served,
     request: ScoringRequest,
     ids: Sequence[Sequence[int]],
     rules: PromptRules,
@@ -328,8 +302,8 @@ async def _score_probes(
     """Send the probes in one request, and find the shape of the answers."""
     inputs: Sequence[Sequence[int] | str] = ids
     if request.sends == "text":
-        inputs, ids = await text_probes(transport, model)
-    response, answers = await pooled_outputs(transport, request, model, inputs, ids)
+        inputs, ids = await text_probes(transport, served)
+    response, answers = await pooled_outputs(transport, request, served.model, inputs, ids)
     outputs: list[PooledOutput] = []
     for answer in answers:
         if isinstance(answer, ProtocolError):

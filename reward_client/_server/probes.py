@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from itertools import cycle, islice
 
 from reward_client._base.token_ids import TokenIds
+from reward_client._protocols.engine import Served
 from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm.tokenize import tokenize_text
+from reward_client._protocols.tokenizing import tokenize_text
 from reward_client._server.texts import PROBE_TEXT, Texts
 from reward_client._tokenization.prompt_rules import StepToken
 from reward_client.errors import InputError
@@ -36,14 +37,14 @@ def twins_of(
     )
 
 
-async def text_probes(transport: Transport, model: str) -> tuple[list[str], list[TokenIds]]:
+async def text_probes(transport: Transport, served: Served) -> tuple[list[str], list[TokenIds]]:
     """Make texts, with the token IDs that the server itself makes of them."""
     texts = [
         PROBE_TEXT[number * _CHARACTERS : (number + 1) * _CHARACTERS + _STRIDE * number]
         for number in range(_COUNT)
     ]
     return texts, [
-        await tokenize_text(transport, model, text, add_special_tokens=True) for text in texts
+        await tokenize_text(transport, served, text, add_special_tokens=True) for text in texts
     ]
 
 

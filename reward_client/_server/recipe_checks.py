@@ -12,8 +12,8 @@ from reward_client._base.samples import Conversation, Message, parse_sample
 from reward_client._base.token_ids import TokenIds
 from reward_client._base.wording import list_numbers
 from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm import PooledOutput
-from reward_client._protocols.vllm.tokenize import tokenize_prompt
+from reward_client._protocols.pooled_output import PooledOutput
+from reward_client._protocols.tokenizing import tokenize_prompt
 from reward_client._server.identity import Identity
 from reward_client._server.manifest_checks import agrees, reported
 from reward_client._server.probes import token_ids_of
@@ -71,8 +71,7 @@ async def missing_system(
     named, unnamed = [
         await tokenize_prompt(
             transport,
-            identity.model,
-            identity.version,
+            identity.served,
             Conversation(turns),
             generation_prompt=generation_prompt,
         )
@@ -182,8 +181,7 @@ async def reference_output(
         return None
     ids = await tokenize_prompt(
         transport,
-        identity.model,
-        identity.version,
+        identity.served,
         prompt,
         generation_prompt=rules.generation_prompt,
     )

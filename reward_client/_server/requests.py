@@ -13,11 +13,9 @@ from reward_client._base.results import Reward
 from reward_client._base.samples import Conversation
 from reward_client._base.together import together
 from reward_client._protocols.http import Request, Response, Transport
-from reward_client._protocols.vllm import MissingLogprobError, PooledOutput, ScoringRequest
-from reward_client._protocols.vllm.tokenize import (
-    detokenize,
-    tokenize_text,
-)
+from reward_client._protocols.pooled_output import MissingLogprobError, PooledOutput
+from reward_client._protocols.scoring_request import ScoringRequest
+from reward_client._protocols.tokenizing import detokenize, tokenize_text
 from reward_client._server.state import ServerState
 from reward_client._tokenization import Tokenized
 from reward_client.errors import (
@@ -234,8 +232,8 @@ async def fit_to_server(transport: Transport, state: ServerState, tokens: Tokeni
     ids = tokens.ids
     # The server adds special tokens itself.
     bare = ids[1:] if ids.leading(state.rules.bos_token_id) else ids[:]
-    text = await detokenize(transport, state.model, bare)
-    retokenized = await tokenize_text(transport, state.model, text, add_special_tokens=True)
+    text = await detokenize(transport, state.served, bare)
+    retokenized = await tokenize_text(transport, state.served, text, add_special_tokens=True)
     if retokenized != ids:
         raise InputError(
             f"Cannot score these {len(ids)} token IDs on vLLM {state.identity.version}: it takes "

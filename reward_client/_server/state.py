@@ -11,8 +11,10 @@ from typing import Literal
 from reward_client._base.activation import Activation
 from reward_client._base.options import OnControlTokens, OnOverlong, RouteChoice, ServerActivation
 from reward_client._base.results import Provenance, ServerProfile, Settings
-from reward_client._protocols.vllm import Layout, PooledOutput, ScoringRequest
-from reward_client._protocols.vllm.versions import Strategy
+from reward_client._protocols.engine import Engine, Served
+from reward_client._protocols.pooled_output import Layout, PooledOutput
+from reward_client._protocols.scoring_request import ScoringRequest
+from reward_client._protocols.strategies import Strategy
 from reward_client._server.identity import Identity
 from reward_client._server.template_look import TemplateLook
 from reward_client._tokenization.local_tokenizer import LocalTokenizer
@@ -139,6 +141,16 @@ class ServerState:
     template: TemplateLook = field(default_factory=TemplateLook)
 
     @property
+    def engine(self) -> Engine:
+        """The kind of server."""
+        return self.identity.engine
+
+    @property
+    def served(self) -> Served:
+        """The model, as requests for its tokens name it."""
+        return self.identity.served
+
+    @property
     def model(self) -> str:
         """The model's name on the server."""
         return self.identity.model
@@ -190,6 +202,7 @@ class ServerState:
             activation_known_by=self.activation.known_by,
             bos_token_id=self.rules.bos_token_id,
             recipe=self.recipe_name,
+            engine=self.engine.key,
         )
 
     @cached_property

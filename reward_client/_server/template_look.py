@@ -15,14 +15,7 @@ from reward_client._base.samples import Conversation
 from reward_client._base.together import together
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Response, Transport
-from reward_client._protocols.vllm.tokenize import (
-    chat_request,
-    detokenize_request,
-    text_of,
-    token_ids,
-    tokenize_prompt,
-)
-from reward_client._protocols.vllm.versions import template_keys
+from reward_client._protocols.tokenizing import tokenize_prompt
 from reward_client._server.identity import Identity
 from reward_client._server.optional_requests import is_refusal, response_or_error
 from reward_client._server.written_dates import today_in
@@ -175,7 +168,7 @@ async def look_at_template(
     shown = {name: text for name, text in zip(ids, texts, strict=False) if text is not None}
     days = _days(shown)
     pin = None
-    if days and "chat_template_kwargs" in template_keys(identity.version):
+    if days and "chat_template_kwargs" in identity.engine.template_keys(identity.version):
         name = next(iter(days))
         pin = await _pin(transport, identity, _looks()[name], ids[name], generation_prompt)
     return TemplateLook(
@@ -206,8 +199,7 @@ async def renders_as_before(
         try:
             ids = await tokenize_prompt(
                 transport,
-                identity.model,
-                identity.version,
+                identity.served,
                 _looks()[name],
                 generation_prompt=generation_prompt,
             )
@@ -272,7 +264,7 @@ async def _rendered(
     vLLM up to 0.9.0 answers 500 if a template refuses a conversation.
     """
     try:
-        request = chat_request(
+        request = identity.engine.chat_request(
             identity.model, identity.version, conversation, generation_prompt=generation_prompt
         )
     except InputError:
@@ -285,15 +277,17 @@ async def _rendered(
     if not isinstance(outcome, Response):
         outcome = await transport.send(request)  # with all patience: the server is away or busy
     try:
-        return token_ids(outcome)
+        return identity.engine.token_ids(outcome)
     except ProtocolError:
         return None
 
 
 async def _text(transport: Transport, identity: Identity, ids: TokenIds) -> str | None:
-    outcome = await response_or_error(transport, detokenize_request(identity.model, ids))
+    outcome = await response_or_error(
+        transport, identity.engine.detokenize_request(identity.model, ids)
+    )
     try:
-        return text_of(outcome) if isinstance(outcome, Response) else None
+        return identity.engine.text_of(outcome) if isinstance(outcome, Response) else None
     except ProtocolError:
         return None
 

@@ -8,13 +8,9 @@ from typing import Protocol
 
 from reward_client._base.json_values import as_count
 from reward_client._base.token_ids import TokenIds
+from reward_client._protocols.engine import Served
 from reward_client._protocols.http import Response, Transport
-from reward_client._protocols.vllm.tokenize import (
-    detokenize,
-    text_request,
-    token_ids,
-    tokenize_text,
-)
+from reward_client._protocols.tokenizing import detokenize, tokenize_text
 from reward_client._server.optional_requests import may_hide_route
 from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client.errors import (
@@ -77,25 +73,25 @@ class ServerTexts:
 
     Args:
         transport: The connection to the server.
-        model: The model's name.
+        served: The model.
         first: The response to the text of the probes, with special tokens.
     """
 
-    def __init__(self, transport: Transport, model: str, first: Response) -> None:
+    def __init__(self, transport: Transport, served: Served, first: Response) -> None:
         self._transport = transport
-        self._model = model
-        self._whole = token_ids(first)
+        self._served = served
+        self._whole = served.engine.token_ids(first)
         self.max_model_len = as_count(first.fields().get("max_model_len"))
 
     async def ids(self, text: str, *, add_special_tokens: bool) -> TokenIds:
         """See `Texts`."""
         return await tokenize_text(
-            self._transport, self._model, text, add_special_tokens=add_special_tokens
+            self._transport, self._served, text, add_special_tokens=add_special_tokens
         )
 
     async def text(self, ids: Sequence[int]) -> str:
         """See `Texts`."""
-        return await detokenize(self._transport, self._model, ids)
+        return await detokenize(self._transport, self._served, ids)
 
     async def probe(self) -> tuple[TokenIds, int | None]:
         """See `Texts`."""
@@ -163,7 +159,7 @@ class NoTexts:
 
 
 async def server_texts(
-    transport: Transport, model: str
+    transport: Transport, served: Served
 ) -> ServerTexts | StatusError | ProtocolError:
     """Return the texts of a server; the refusal if a gateway hides its ``/tokenize``.
 
@@ -172,21 +168,23 @@ async def server_texts(
         RewardClientError: As `Transport.send`.
     """
     try:
-        first = await transport.send(text_request(model, PROBE_TEXT, add_special_tokens=True))
+        first = await transport.send(
+            served.engine.text_request(served.model, PROBE_TEXT, add_special_tokens=True)
+        )
     except BadRequestError as error:
         return error
     except (StatusError, ProtocolError) as error:
         if not may_hide_route(error):
             raise
         return error  # the key fits, and the model is listed
-    other = await tokenize_text(transport, model, _OTHER_TEXT, add_special_tokens=True)
-    if token_ids(first) == other:
+    other = await tokenize_text(transport, served, _OTHER_TEXT, add_special_tokens=True)
+    if served.engine.token_ids(first) == other:
         raise first.error(
             ResponseMismatchError,
             "Cannot trust /tokenize: two different texts get the same token IDs. A proxy caches "
             "responses by their path. Connect to the server itself.",
         )
-    return ServerTexts(transport, model, first)
+    return ServerTexts(transport, served, first)
 
 
 def local_texts(tokenizer: LocalTokenizer | None, refusal: str) -> LocalTexts | NoTexts:

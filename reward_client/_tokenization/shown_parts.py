@@ -8,13 +8,14 @@ from typing import NamedTuple, TypeAlias
 
 from reward_client._base.samples import Conversation, Message
 from reward_client._base.wording import shorten
-from reward_client._protocols.vllm.versions import message_keys
+from reward_client._protocols.engines import ENGINES
 
 # Names label turns, and IDs link the results of tools with calls: most templates leave both out,
 # and the conversation means the same without them.
 _NAME = "name"
 _LABELS = frozenset({_NAME, "tool_call_id"})
-_CONTENTS = (*sorted(message_keys(None).keys() - _LABELS), "reasoning_content")
+_KEYS = {key for engine in ENGINES.values() for key in engine.message_keys(None)}
+_CONTENTS = (*sorted(_KEYS - _LABELS), "reasoning_content")
 _SHOWN_CHARACTERS = 40
 
 Form: TypeAlias = tuple[str, str, bool]

@@ -14,9 +14,10 @@ from reward_client._base.options import OnControlTokens, OnOverlong
 from reward_client._base.results import ServerProfile, TokenizedSample
 from reward_client._base.samples import Conversation, FormattedText, Prompt
 from reward_client._base.token_ids import TokenIds
+from reward_client._protocols.engine import Served
+from reward_client._protocols.engines import ENGINES
 from reward_client._protocols.http import Transport
-from reward_client._protocols.vllm.tokenize import PATH as TOKENIZE_PATH
-from reward_client._protocols.vllm.tokenize import tokenize_prompt, tokenize_text
+from reward_client._protocols.tokenizing import tokenize_prompt, tokenize_text
 from reward_client._tokenization.control_tokens import check_contents, suspects, without_end
 from reward_client._tokenization.local_tokenizer import LocalTokenizer, Proof, is_plain
 from reward_client._tokenization.notices import Notices
@@ -262,7 +263,7 @@ class Tokenizer:
     ) -> Sequence[int]:
         """Return the token IDs of a part of a content, by whoever tokenizes the whole."""
         if rules.server_tokenizes:
-            return await tokenize_text(transport, profile.model, text, add_special_tokens=False)
+            return await tokenize_text(transport, _served(profile), text, add_special_tokens=False)
         return await self._without_server(transport, profile, rules, FormattedText(text))
 
     def may_hold_control_tokens(
@@ -365,7 +366,7 @@ class Tokenizer:
             raise RouteNotFoundError(
                 f"{_HIDDEN} {rules.tokenize_refusal}".rstrip(),
                 status=404,
-                endpoint=f"POST {transport.url}{TOKENIZE_PATH}",
+                endpoint=f"POST {transport.url}{_served(profile).engine.tokenize_path}",
             )
         proof = await self._proof_for(profile)
         if proof.failure is not None:
@@ -510,9 +511,12 @@ async def _server_ids(
 ) -> TokenIds:
     return await tokenize_prompt(
         transport,
-        profile.model,
-        profile.version,
+        _served(profile),
         prompt,
         generation_prompt=rules.generation_prompt,
         continues=rules.continues,
     )
+
+
+def _served(profile: ServerProfile) -> Served:
+    return Served(ENGINES[profile.engine], profile.model, profile.version)

@@ -11,7 +11,7 @@ from reward_client._base.activation import Activation
 from reward_client._base.json_values import as_sequence
 from reward_client._base.numeric import is_finite_number
 from reward_client._base.safetensors import read_tensor
-from reward_client._protocols.vllm.pooled_output import Layout
+from reward_client._protocols.pooled_output import Layout
 from reward_client.errors import InputError, ProtocolError, ShapeError
 from reward_client.heads.scores import Rows, Scores, label_names, needs_step_head, weighted_sum
 

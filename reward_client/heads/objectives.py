@@ -9,7 +9,7 @@ from typing import cast
 from reward_client._base.activation import Activation
 from reward_client._base.json_values import as_mapping, as_sequence
 from reward_client._base.numeric import is_finite_number
-from reward_client._protocols.vllm.pooled_output import Layout, not_a_reward
+from reward_client._protocols.pooled_output import Layout, not_a_reward
 from reward_client.errors import InputError, ProtocolError, ShapeError
 from reward_client.heads.scores import (
     Rows,

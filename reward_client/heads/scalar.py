@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reward_client._base.activation import Activation
-from reward_client._protocols.vllm.pooled_output import Layout, not_a_reward
+from reward_client._protocols.pooled_output import Layout, not_a_reward
 from reward_client.errors import ProtocolError, ShapeError
 from reward_client.heads.scores import STEP_HEAD, Rows, Scores, needs_step_head
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from reward_client._base.results import Reward, StepReward
-from reward_client._protocols.vllm.pooled_output import LayoutKind
+from reward_client._protocols.pooled_output import LayoutKind
 from reward_client.errors import NonFiniteRewardError, ShapeError
 
 STEP_HEAD = "head=StepHead(step_token=…, good_label=…, aggregate=…)"

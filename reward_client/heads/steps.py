@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 from reward_client._base.activation import Activation, are_probabilities, sigmoid, softmax
 from reward_client._base.choices import check_choice
 from reward_client._base.results import StepReward
-from reward_client._protocols.vllm.pooled_output import Layout, not_a_reward
+from reward_client._protocols.pooled_output import Layout, not_a_reward
 from reward_client.errors import ActivationError, InputError, ProtocolError, ShapeError
 from reward_client.heads.scores import Rows, Scores
 

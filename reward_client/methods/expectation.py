@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from reward_client._protocols.vllm.completions import Position
+from reward_client._protocols.written import Position
 from reward_client.errors import ActivationError, GenerationError
 
 LEAST_MASS = 0.5

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple, get_args
 
 from reward_client import errors
 from reward_client._integrations.environment import VARIABLES
-from reward_client._protocols.vllm import ScoringRequest, versions
+from reward_client._protocols.scoring_request import ScoringRequest
+from reward_client._protocols.vllm import versions
 from reward_client._protocols.vllm.gateways import GATEWAYS
 from reward_client._transport.network_errors import NETWORK_ERROR_RULES
 from reward_client._transport.status_errors import STATUS_RULES, ErrorBody, error_kind, is_retried

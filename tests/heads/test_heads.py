@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_client._base.activation import Activation
-from reward_client._protocols.vllm import Layout
+from reward_client._protocols.pooled_output import Layout
 from reward_client.errors import ActivationError, InputError, NotARewardError, ShapeError
 from reward_client.heads import Head, LinearHead, ObjectiveHead, Rows, ScalarHead, StepHead
 

@@ -1,4 +1,4 @@
-"""Ray Data on two nodes: `nox -s integrations` installs Ray. The first tests need none."""
+"""Ray Data on two nodes: `nox -s integrations -- --all` installs Ray. The first tests need none."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ from ..support.fake_vllm import text_of
 from ..support.scribe import Scribe
 from .conftest import blocks_of, port_of
 
-needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="nox -s integrations installs it")
+needs_ray = pytest.mark.skipif(
+    find_spec("ray") is None, reason="nox -s integrations -- --all installs it"
+)
 # Of other libraries, which say them on import and in their own threads.
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(600)]
 

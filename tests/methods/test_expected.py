@@ -19,7 +19,7 @@ from reward_client import (
     ResponseMismatchError,
     values,
 )
-from reward_client._protocols.vllm.completions import Position
+from reward_client._protocols.written import Position
 from reward_client.methods import CritiqueThenScore, Verdict, YesNo
 from reward_client.methods.expectation import expectation, is_rest
 from reward_client.testing import RewardServer

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reward_client._protocols.vllm import Layout, PooledOutput, find_layout
+from reward_client._protocols.pooled_output import Layout, PooledOutput, find_layout
 from reward_client.errors import NotARewardError, ShapeError
 from reward_client.heads import Head, ObjectiveHead, ScalarHead, StepHead
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_client._protocols.http import Response
-from reward_client._protocols.vllm import PooledOutput, ScoringRequest
+from reward_client._protocols.pooled_output import PooledOutput
+from reward_client._protocols.vllm.scoring_request import VllmRequest
 from reward_client._protocols.vllm.tokenize import text_of, token_ids
 from reward_client.errors import (
     NonFiniteRewardError,
@@ -21,8 +22,8 @@ from reward_client.errors import (
 )
 
 INPUTS = [[1, 2, 3], [4, 5]]
-POOLING = ScoringRequest("pooling", "classify", {"use_activation": False}, raw_by="request")
-EMBEDDINGS = ScoringRequest("embeddings")
+POOLING = VllmRequest("pooling", "classify", {"use_activation": False}, raw_by="request")
+EMBEDDINGS = VllmRequest("embeddings")
 
 
 def response(data: Any, prompt_tokens: Any = 5, **fields: Any) -> Response:
@@ -152,7 +153,7 @@ JSON = st.recursive(
     | JSON,
     st.sampled_from([POOLING, EMBEDDINGS]),
 )
-def test_any_reply_is_numbers_or_a_typed_error(data: Any, ask: ScoringRequest) -> None:
+def test_any_reply_is_numbers_or_a_typed_error(data: Any, ask: VllmRequest) -> None:
     try:
         outputs = ask.read(response(data), INPUTS)
     except ProtocolError:

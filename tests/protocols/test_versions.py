@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reward_client._protocols.vllm import ScoringRequest
+from reward_client._protocols.vllm.engine import VLLM
+from reward_client._protocols.vllm.scoring_request import VllmRequest
 from reward_client._protocols.vllm.versions import (
     NEWEST,
     UNKNOWN_VERSION,
@@ -19,7 +20,6 @@ from reward_client._protocols.vllm.versions import (
     ModelKind,
     Strategy,
     VersionRange,
-    first_version_with,
     template_keys,
     version_range_of,
 )
@@ -292,7 +292,7 @@ def test_embeddings_takes_many_conversations_since_0_24(version: str) -> None:
         "embed",
         "request",
     )
-    assert way.conversations == ScoringRequest("embeddings", raw_by="task")
+    assert way.conversations == VllmRequest("embeddings", raw_by="task")
     assert way.fallback is not None
     assert way.fallback.conversations == way.conversations
 
@@ -321,9 +321,9 @@ def test_only_exported_heads_may_be_loaded_in_part() -> None:
 
 
 def test_the_first_version_with_a_way() -> None:
-    assert first_version_with("exported") == "0.10.2"
-    assert first_version_with("exported steps") == "0.16.0"
-    assert first_version_with("sequence") == "0.6.3"
+    assert VLLM.first_version_with("exported") == "0.10.2"
+    assert VLLM.first_version_with("exported steps") == "0.16.0"
+    assert VLLM.first_version_with("sequence") == "0.6.3"
 
 
 def test_a_way_was_seen_on_versions_that_ran() -> None:

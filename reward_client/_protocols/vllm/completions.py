@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import orjson
 
@@ -12,76 +11,30 @@ from reward_client._base.numeric import is_finite_number
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Request, Response
 from reward_client._protocols.vllm.logprobs import MAX_LOGPROBS, PATH, token_id
+from reward_client._protocols.written import Position, Sampling, Written
 from reward_client.errors import GenerationError, ResponseMismatchError
 
 
-class Position(NamedTuple):
-    """A generated token, and the likeliest ones in its place.
-
-    Attributes:
-        token: The ID of the token.
-        logprobs: The log-probabilities of this token and of the likeliest ones, by their IDs.
-    """
-
-    token: int
-    logprobs: Mapping[int, float]
-
-
-class Written(NamedTuple):
-    """A generated text.
-
-    Attributes:
-        text: The text, without the special token that ends it.
-        prompt_tokens: The number of tokens read.
-        generated_tokens: The number of tokens generated, the last special token included.
-        positions: The log-probabilities at each generated token, if they were requested.
-    """
-
-    text: str
-    prompt_tokens: int
-    generated_tokens: int
-    positions: tuple[Position, ...] = ()
-
-
-def generation_request(
-    model: str,
-    ids: TokenIds,
-    *,
-    max_tokens: int,
-    temperature: float,
-    seed: int,
-    top_p: float | None = None,
-    top_k: int | None = None,
-    logprobs: bool = False,
-) -> Request:
+def generation_request(model: str, ids: TokenIds, sampling: Sampling) -> Request:
     """Build the request for a text that continues token IDs.
 
-    Args:
-        model: The model's name.
-        ids: The token IDs.
-        max_tokens: The largest number of tokens to generate.
-        temperature: The sampling temperature; 0 for the most likely text.
-        seed: The sampling seed.
-        top_p: The share of the likeliest tokens; None for all.
-        top_k: The number of the likeliest tokens; None for all.
-        logprobs: True to request the log-probabilities of the likeliest tokens. All versions answer
-            them (live on 0.8.5 to 0.33.0).
+    All versions answer log-probabilities (live on 0.8.5 to 0.33.0).
     """
     body: dict[str, object] = {
         "model": model,
         "prompt": orjson.Fragment(ids.written),
-        "max_tokens": max_tokens,
-        "temperature": temperature,
-        "seed": seed,
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "seed": sampling.seed,
         # Without these, the model's generation_config.json applies (vLLM 0.7 and later; from 0.33
         # on also for special tokens in the text).
         "skip_special_tokens": True,
-        "top_p": 1.0 if top_p is None else float(top_p),
-        "top_k": -1 if top_k is None else top_k,
+        "top_p": 1.0 if sampling.top_p is None else float(sampling.top_p),
+        "top_k": -1 if sampling.top_k is None else sampling.top_k,
         "min_p": 0.0,
         "repetition_penalty": 1.0,
     }
-    if logprobs:
+    if sampling.logprobs:
         # By their texts, tokens with the same text would share one number (live on all versions).
         body |= {"logprobs": MAX_LOGPROBS, "return_tokens_as_token_ids": True}
     return Request("POST", PATH, body)

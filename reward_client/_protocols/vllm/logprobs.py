@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from math import inf
 
 from reward_client._base.json_values import as_list, as_mapping
-from reward_client._protocols.vllm.pooled_output import PooledOutput
+from reward_client._protocols.pooled_output import PooledOutput
 
 PATH = "/v1/completions"
 ITEM_KEY = "logprobs"

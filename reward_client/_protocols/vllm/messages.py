@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from reward_client._base.advice import usual_key
 from reward_client._base.samples import Message
 from reward_client._base.wording import shorten
-from reward_client._protocols.vllm.versions import MessageKey, message_keys
+from reward_client._protocols.engine import MessageKey
+from reward_client._protocols.vllm.versions import message_keys
 from reward_client.errors import InputError
 
 _READ = frozenset({"role", "content"})

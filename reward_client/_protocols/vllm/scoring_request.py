@@ -1,24 +1,21 @@
-"""Requests for pooled output over every route, and their responses."""
+"""Requests for pooled output over every route of vLLM, and their responses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeAlias
 
 import orjson
 
 from reward_client._base.token_ids import TokenIds
+from reward_client._protocols import encodings
 from reward_client._protocols.http import Request, Response
-from reward_client._protocols.vllm import encodings, logprobs
-from reward_client._protocols.vllm.pooled_output import PooledOutput
-from reward_client._protocols.vllm.response_checks import read_items
+from reward_client._protocols.pooled_output import PooledOutput
+from reward_client._protocols.response_checks import read_items
+from reward_client._protocols.scoring_request import Encoding, RouteName, ScoringRequest
+from reward_client._protocols.vllm import logprobs
 from reward_client.errors import ProtocolError
-
-Encoding: TypeAlias = Literal["base64", "float"]
-RouteName: TypeAlias = Literal["embeddings", "pooling", "classify", "completions"]
-Sends: TypeAlias = Literal["ids", "text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,41 +49,17 @@ _READ_ITEM: Mapping[Encoding, Callable[[object], PooledOutput | str | None]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class ScoringRequest:
-    """A form of the request for pooled output; `build` fills in the inputs.
-
-    Attributes:
-        route: The route.
-        task: The pooling task to name; None to name none.
-        switches: The keys that select raw values, exactly those that the version knows.
-        raw_by: The reason why the values are raw; None if only the values can show it.
-        sends: ``"ids"``, or ``"text"`` if the route takes nothing else.
-        tokens: For a generating server: one token, whose number is the output; or two tokens,
-            whose difference (first minus second) is; or none, for the most likely token's number.
-        names_tokens: True if the server reports the numbers of named tokens. Otherwise the request
-            allows only these tokens.
-        moved: The path, if a gateway serves the route at another one than vLLM.
-        counted: False if the response does not count the tokens: a gateway drops ``usage``.
-    """
-
-    route: RouteName
-    task: str | None = None
-    switches: Mapping[str, bool] = field(default_factory=dict[str, bool])
-    raw_by: Literal["request", "task"] | None = None
-    sends: Sends = "ids"
-    tokens: tuple[int, ...] = ()
-    names_tokens: bool = False
-    moved: str | None = None
-    counted: bool = True
+class VllmRequest(ScoringRequest):
+    """A scoring request to vLLM."""
 
     @property
     def path(self) -> str:
-        """The route's path."""
+        """See `ScoringRequest`."""
         return self.moved or _ROUTES[self.route].path
 
     @property
     def encoding(self) -> Encoding:
-        """The encoding of the numbers in the response."""
+        """See `ScoringRequest`."""
         return _ROUTES[self.route].encoding
 
     def build(
@@ -95,26 +68,14 @@ class ScoringRequest:
         inputs: Sequence[Sequence[int] | str],
         encoding: Encoding | None = None,
     ) -> Request:
-        """Build the request for the pooled output of token lists or texts.
-
-        Args:
-            model: The model's name.
-            inputs: The token lists or texts.
-            encoding: An encoding other than the route's usual one.
-        """
+        """See `ScoringRequest`."""
         key = _ROUTES[self.route].input_key
         return self._build(model, {key: [_written(item) for item in inputs]}, encoding)
 
     def build_chat(
         self, model: str, conversations: Sequence[bytes], *, generation_prompt: bool
     ) -> Request:
-        """Build the request for the pooled output of conversations that the server tokenizes.
-
-        Args:
-            model: The model's name.
-            conversations: The messages of each conversation, as JSON.
-            generation_prompt: True if the template opens another assistant turn at the end.
-        """
+        """See `ScoringRequest`."""
         written = [orjson.Fragment(messages) for messages in conversations]
         content = {
             "messages": written[0] if len(written) == 1 else written,
@@ -138,48 +99,17 @@ class ScoringRequest:
             body |= logprobs.options(self.tokens, by_name=self.names_tokens)
         return Request("POST", self.path, body)
 
-    def read(
-        self, response: Response, inputs: Sequence[Sequence[int]], encoding: Encoding | None = None
-    ) -> list[PooledOutput]:
-        """Read the pooled outputs, in the order of the token lists.
-
-        Raises:
-            ResponseMismatchError: If items are missing, doubled or extra, or the server scored
-                other tokens.
-            NonFiniteRewardError: If a value is NaN, infinite or null.
-            ShapeError: If an item is not made of numbers.
-        """
-        outputs: list[PooledOutput] = []
-        for output in self.read_each(response, inputs, encoding):
-            if isinstance(output, ProtocolError):
-                raise output
-            outputs.append(output)
-        return outputs
-
     def read_each(
         self, response: Response, inputs: Sequence[Sequence[int]], encoding: Encoding | None = None
     ) -> list[PooledOutput | ProtocolError]:
-        """Read the pooled outputs, with an error in the place of an unusable one.
-
-        Raises:
-            ResponseMismatchError: As `read`.
-        """
+        """See `ScoringRequest`."""
         tokens = sum(map(len, inputs))
         return self._read_items(response, len(inputs), range(tokens, tokens + 1), encoding)
 
     def read_conversations(
         self, response: Response, count: int, tokens: range
     ) -> list[PooledOutput | ProtocolError]:
-        """Read the pooled outputs of conversations, as `read_each`.
-
-        Args:
-            response: The response.
-            count: The number of conversations.
-            tokens: The possible numbers of tokens of all conversations.
-
-        Raises:
-            ResponseMismatchError: As `read`.
-        """
+        """See `ScoringRequest`."""
         return self._read_items(response, count, tokens)
 
     def _read_items(

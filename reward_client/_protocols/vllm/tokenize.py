@@ -5,61 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from reward_client._base.json_values import as_list
-from reward_client._base.samples import Conversation, Prompt
+from reward_client._base.samples import Conversation
 from reward_client._base.token_ids import TokenIds, checked
 from reward_client._base.wording import describe_type, shorten
-from reward_client._protocols.http import Request, Response, Transport
+from reward_client._protocols.http import Request, Response
 from reward_client._protocols.vllm.messages import readable
 from reward_client._protocols.vllm.versions import template_keys
 from reward_client.errors import InputError, ProtocolError, ResponseMismatchError
 
 PATH = "/tokenize"
-
-
-async def tokenize_prompt(
-    transport: Transport,
-    model: str,
-    version: str | None,
-    prompt: Prompt,
-    *,
-    generation_prompt: bool,
-    continues: bool = False,
-) -> TokenIds:
-    """Return the token IDs that the server makes of a prompt; token IDs stay as they are.
-
-    Raises:
-        InputError: If the prompt needs something that this server would silently ignore.
-        RewardClientError: As `Transport.send`.
-    """
-    if isinstance(prompt, TokenIds):
-        return prompt
-    if not isinstance(prompt, Conversation):
-        return await tokenize_text(transport, model, prompt.text, add_special_tokens=False)
-    request = chat_request(
-        model, version, prompt, generation_prompt=generation_prompt, continues=continues
-    )
-    return token_ids(await transport.send(request))
-
-
-async def tokenize_text(
-    transport: Transport, model: str, text: str, *, add_special_tokens: bool
-) -> TokenIds:
-    """Return the token IDs that the server makes of plain text.
-
-    Raises:
-        RewardClientError: As `Transport.send`.
-    """
-    request = text_request(model, text, add_special_tokens=add_special_tokens)
-    return token_ids(await transport.send(request))
-
-
-async def detokenize(transport: Transport, model: str, ids: Sequence[int]) -> str:
-    """Return the text that the server makes of token IDs, special tokens included.
-
-    Raises:
-        RewardClientError: As `Transport.send`.
-    """
-    return text_of(await transport.send(detokenize_request(model, ids)))
 
 
 def text_request(model: str, text: str, *, add_special_tokens: bool) -> Request:

@@ -8,110 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import takewhile
 from types import MappingProxyType
-from typing import Literal, TypeAlias
 
-from reward_client._protocols.vllm import ScoringRequest
-from reward_client._protocols.vllm.pooled_output import LayoutKind
+from reward_client._protocols.engine import MessageKey
+from reward_client._protocols.strategies import (
+    DefaultActivation,
+    ModelKind,
+    Strategy,
+    VersionRange,
+)
+from reward_client._protocols.vllm.scoring_request import VllmRequest
 
 NEWEST = (0, 33)
 """The last known version; later ones are probed like unknown ones."""
-
-ModelKind: TypeAlias = Literal[
-    "sequence",
-    "token",
-    "steps",
-    "hidden",
-    "exported",
-    "exported steps",
-    "logit",
-    "difference",
-    "text",
-]
-"""The kind of the served model and of its output:
-
-* ``"sequence"``: a ``...ForSequenceClassification`` with one label or more, or a causal model with
-  ``classifier_from_token``;
-* ``"token"``: a head at each token (``Qwen2ForRewardModel``);
-* ``"steps"``: a process reward model (``Qwen2ForProcessRewardModel``);
-* ``"hidden"``: a backbone that embeds;
-* ``"exported"``, ``"exported steps"``: a checkpoint whose head is in sentence-transformers
-  ``Dense`` modules, applied to the last token or to each token;
-* ``"logit"``, ``"difference"``: a generative model read by one token's logit, or by the difference
-  of two;
-* ``"text"``: a model used only to generate text.
-"""
-
-DefaultActivation: TypeAlias = Literal["none", "sigmoid", "softmax", "normalized", "log-softmax"]
-"""The activation that a server applies unless a request or its flags say otherwise. "sigmoid"
-applies to one label; several labels get a softmax in all versions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Strategy:
-    """The request for the raw values of one kind of model.
-
-    Attributes:
-        request: The request.
-        shape: The unit of a row in the response.
-        default_activation: The activation that the server applies by default.
-        flag: The server's flag for raw values, in case no request can ask for them.
-        exceptions: The models that this version treats otherwise.
-        wrong_if_served: A request that the server must refuse. If the server answers it, its
-            configuration makes the values of `request` wrong.
-        wrong_because: The reason for `wrong_if_served`, and advice.
-        exported: True if the head is in ``Dense`` modules. vLLM only logs that it could not load
-            some, and then answers the output of the others.
-        live: The versions that answered the request; None if all running versions did.
-        fallback: A strategy with the same output, for servers that do not serve this one.
-        conversations: The request that takes several conversations, if there is one.
-    """
-
-    request: ScoringRequest
-    shape: LayoutKind
-    default_activation: DefaultActivation
-    flag: str
-    exceptions: str = ""
-    wrong_if_served: ScoringRequest | None = None
-    wrong_because: str = ""
-    exported: bool = False
-    live: tuple[str, ...] | None = None
-    fallback: Strategy | None = None
-    conversations: ScoringRequest | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class VersionRange:
-    """A range of versions with the same requests.
-
-    Attributes:
-        since: The first version (major, minor, patch). The range ends before the next one.
-        strategies: The strategy for each kind. No server publishes its kind: the client tries the
-            strategies of all kinds that fit the head, in turn.
-        errors: The form of an error body: ``"flat"`` (``{"object": "error", "message": …}``) or
-            ``"nested"`` (``{"error": {"message": …}}``).
-        hint: The advice if no strategy works.
-        source: The origin of the row.
-        live: The versions of the range that were seen running.
-        if_named: Further strategies with the same output, which are tried only if the caller names
-            their route.
-    """
-
-    since: tuple[int, int, int]
-    strategies: Mapping[ModelKind, Strategy]
-    errors: Literal["flat", "nested"]
-    source: str
-    live: tuple[str, ...] = ()
-    hint: str = (
-        "Serve the reward model with `vllm serve MODEL --runner pooling` "
-        "(`--task classify` or `--task reward` up to 0.9)."
-    )
-    if_named: Mapping[ModelKind, tuple[Strategy, ...]] = field(
-        default_factory=dict["ModelKind", "tuple[Strategy, ...]"]
-    )
-
 
 _SOFTMAX_FLAG = """--override-pooler-config '{"softmax": false}'"""
 _NORMALIZE_FLAG = """--override-pooler-config '{"normalize": false}'"""
@@ -129,13 +40,13 @@ _NO_CHUNKS = (
 
 _RAW = MappingProxyType({"use_activation": False})
 
-_EMBEDDINGS = ScoringRequest("embeddings")
-_POOLING = ScoringRequest("pooling")
-_CLASSIFY = ScoringRequest("pooling", "classify", _RAW, raw_by="request")
-_TOKEN_CLASSIFY = ScoringRequest("pooling", "token_classify", _RAW, raw_by="request")
+_EMBEDDINGS = VllmRequest("embeddings")
+_POOLING = VllmRequest("pooling")
+_CLASSIFY = VllmRequest("pooling", "classify", _RAW, raw_by="request")
+_TOKEN_CLASSIFY = VllmRequest("pooling", "token_classify", _RAW, raw_by="request")
 
 
-def _all_by(request: ScoringRequest, sequence: DefaultActivation) -> dict[ModelKind, Strategy]:
+def _all_by(request: VllmRequest, sequence: DefaultActivation) -> dict[ModelKind, Strategy]:
     """Return the strategies of versions whose requests cannot select raw values, for one route."""
     return {
         "sequence": Strategy(request, "vector", sequence, _SOFTMAX_FLAG),
@@ -144,20 +55,18 @@ def _all_by(request: ScoringRequest, sequence: DefaultActivation) -> dict[ModelK
     }
 
 
-def _hidden(request: ScoringRequest, flag: str) -> Strategy:
+def _hidden(request: VllmRequest, flag: str) -> Strategy:
     return Strategy(request, "vector", "normalized", flag)
 
 
 _NORMALIZE = MappingProxyType({"normalize": False})
 _HIDDEN_UNASKED = _hidden(_EMBEDDINGS, _NORMALIZE_FLAG)
-_HIDDEN_BY_NORMALIZE = ScoringRequest("embeddings", None, _NORMALIZE, raw_by="request")
-_HIDDEN_BY_ACTIVATION = ScoringRequest("embeddings", None, _RAW, raw_by="request")
-_EXPORTED = Strategy(
-    ScoringRequest("embeddings", raw_by="task"), "vector", "none", "", exported=True
-)
+_HIDDEN_BY_NORMALIZE = VllmRequest("embeddings", None, _NORMALIZE, raw_by="request")
+_HIDDEN_BY_ACTIVATION = VllmRequest("embeddings", None, _RAW, raw_by="request")
+_EXPORTED = Strategy(VllmRequest("embeddings", raw_by="task"), "vector", "none", "", exported=True)
 # Seen on 0.16.0 with one value for each token, on 0.32.0 with two, equal to torch.
 _EXPORTED_STEPS = Strategy(
-    ScoringRequest("pooling", "token_embed", _RAW, raw_by="request"),
+    VllmRequest("pooling", "token_embed", _RAW, raw_by="request"),
     "per token",
     "none",
     _USE_ACTIVATION_FLAG,
@@ -168,7 +77,7 @@ _EXPORTED_STEPS = Strategy(
 # Without the flag, which came with 0.10.0, the numbers are log-probabilities. Up to 0.9 these are
 # relative to the allowed tokens: 0 for a single one (seen on 0.8.5).
 _LOGIT = Strategy(
-    ScoringRequest("completions"),
+    VllmRequest("completions"),
     "vector",
     "log-softmax",
     "--logprobs-mode raw_logits",
@@ -179,14 +88,14 @@ _LOGIT = Strategy(
 # all tokens, or, on 0.8.5 and with "--logprobs-mode processed_…", of the allowed ones. Seen on
 # 0.8.5 to 0.25.1.
 _DIFFERENCE = Strategy(
-    ScoringRequest("completions"),
+    VllmRequest("completions"),
     "vector",
     "none",
     "",
     live=("0.8.5", "0.10.2", "0.12.0", "0.16.0", "0.20.2", "0.25.1"),
 )
 _DIFFERENCE_BY_NAME = Strategy(
-    ScoringRequest("completions", names_tokens=True),
+    VllmRequest("completions", names_tokens=True),
     "vector",
     "none",
     "",
@@ -194,7 +103,7 @@ _DIFFERENCE_BY_NAME = Strategy(
 )
 
 _TEXT = Strategy(
-    ScoringRequest("completions"),
+    VllmRequest("completions"),
     "vector",
     "none",
     "",
@@ -268,7 +177,7 @@ _V0_10_0 = replace(
         **_all_by(_POOLING, "sigmoid"),
         # Sequence classifiers have no route for token IDs, only one for texts.
         "sequence": Strategy(
-            ScoringRequest("classify", sends="text"),
+            VllmRequest("classify", sends="text"),
             "vector",
             "sigmoid",
             _NO_FLAG,
@@ -289,7 +198,7 @@ _V0_10_1 = replace(
     strategies={
         **_V0_10_0.strategies,
         "sequence": Strategy(
-            ScoringRequest("classify", None, {"activation": False}, raw_by="request", sends="text"),
+            VllmRequest("classify", None, {"activation": False}, raw_by="request", sends="text"),
             "vector",
             "sigmoid",
             _ACTIVATION_FLAG,
@@ -326,7 +235,7 @@ _V0_11_1 = replace(
     if_named={
         "hidden": (
             _hidden(
-                ScoringRequest("pooling", "embed", _NORMALIZE, raw_by="request"),
+                VllmRequest("pooling", "embed", _NORMALIZE, raw_by="request"),
                 _POOLER_NORMALIZE_FLAG,
             ),
         )
@@ -335,7 +244,7 @@ _V0_11_1 = replace(
     live=("0.11.2", "0.12.0"),
 )
 _CLASSIFY_ROUTE = Strategy(
-    ScoringRequest("classify", None, _RAW, raw_by="request"),
+    VllmRequest("classify", None, _RAW, raw_by="request"),
     "vector",
     "sigmoid",
     _USE_ACTIVATION_FLAG,
@@ -367,9 +276,7 @@ _V0_19 = replace(
     if_named={
         "sequence": (_CLASSIFY_ROUTE,),
         "hidden": (
-            _hidden(
-                ScoringRequest("pooling", "embed", _RAW, raw_by="request"), _USE_ACTIVATION_FLAG
-            ),
+            _hidden(VllmRequest("pooling", "embed", _RAW, raw_by="request"), _USE_ACTIVATION_FLAG),
         ),
     },
     source="live on 0.20.2; code of 0.19.1 to 0.23.0",
@@ -385,7 +292,7 @@ _V0_24 = replace(
         **_V0_19.strategies,
         "exported": replace(
             _EMBEDDINGS_OF_MANY,
-            request=ScoringRequest("pooling", "embed", _RAW, raw_by="request"),
+            request=VllmRequest("pooling", "embed", _RAW, raw_by="request"),
             live=("0.25.1", "0.32.0", "0.33.0"),
             fallback=_EMBEDDINGS_OF_MANY,
         ),
@@ -434,20 +341,6 @@ def version_range_of(version: str | None) -> VersionRange:
     return passed[-1] if passed else UNKNOWN_VERSION
 
 
-def first_version_with(kind: ModelKind) -> str:
-    """Return the first version with a strategy for a kind."""
-    return ".".join(
-        map(
-            str,
-            next(
-                version_range.since
-                for version_range in VERSION_RANGES
-                if kind in version_range.strategies
-            ),
-        )
-    )
-
-
 # Older servers ignore these keys silently, and would tokenize another prompt.
 _TEMPLATE_KEYS_SINCE = {
     "chat_template_kwargs": (0, 6, 6),  # code of 0.6.6.post1; absent in 0.6.3
@@ -461,19 +354,6 @@ def template_keys(version: str | None) -> frozenset[str]:
     return frozenset(
         key for key, since in _TEMPLATE_KEYS_SINCE.items() if release is None or release >= since
     )
-
-
-@dataclass(frozen=True, slots=True)
-class MessageKey:
-    """A key of a message besides role and content.
-
-    Attributes:
-        roles: The roles of the messages whose key is read; None for all.
-        since: The first version that reads it.
-    """
-
-    roles: tuple[str, ...] | None = None
-    since: tuple[int, int, int] = (0, 0, 0)
 
 
 # Servers ignore every other key silently, and those of other roles. From the function

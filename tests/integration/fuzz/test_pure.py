@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from reward_client import InputError, LinearHead, RecipeError
 from reward_client._base.safetensors import read_tensor
 from reward_client._client.config import verdict_of
-from reward_client._protocols.vllm import Layout, PooledOutput, encodings, find_layout
+from reward_client._protocols import encodings
+from reward_client._protocols.pooled_output import Layout, PooledOutput, find_layout
 from reward_client._transport.status_errors import error_kind, is_retried, read_error, retry_after
 from reward_client.errors import StatusError
 from reward_client.methods import Verdict

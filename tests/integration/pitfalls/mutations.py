@@ -142,8 +142,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It sends `activation: false` to `/classify` of 0.10.1 to 0.11.0.",
                 VERSIONS,
-                'ScoringRequest("classify", None, {"activation": False}, raw_by="request", sends="text")',
-                'ScoringRequest("classify", None, {}, raw_by="request", sends="text")',
+                'VllmRequest("classify", None, {"activation": False}, raw_by="request", sends="text")',
+                'VllmRequest("classify", None, {}, raw_by="request", sends="text")',
                 (RAW_VALUES + "test_2_no_sigmoid",),
             ),
             Mutation(
@@ -156,8 +156,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It trusts no value to be raw if no request can ask for raw values.",
                 VERSIONS,
-                '_POOLING = ScoringRequest("pooling")',
-                '_POOLING = ScoringRequest("pooling", raw_by="request")',
+                '_POOLING = VllmRequest("pooling")',
+                '_POOLING = VllmRequest("pooling", raw_by="request")',
                 (RAW_VALUES + "test_2_a_sigmoid_that_no_request_turns_off",),
             ),
         ),
@@ -236,15 +236,15 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client asks for raw hidden states with the key of the version.",
                 VERSIONS,
-                '_HIDDEN_BY_ACTIVATION = ScoringRequest("embeddings", None, _RAW, raw_by="request")',
-                '_HIDDEN_BY_ACTIVATION = ScoringRequest("embeddings", None, _NORMALIZE, raw_by="request")',
+                '_HIDDEN_BY_ACTIVATION = VllmRequest("embeddings", None, _RAW, raw_by="request")',
+                '_HIDDEN_BY_ACTIVATION = VllmRequest("embeddings", None, _NORMALIZE, raw_by="request")',
                 (REQUESTS + "test_6_exactly_the_keys_of_the_version",),
             ),
             Mutation(
                 "It sends no switch to versions that know none.",
                 VERSIONS,
-                '_EMBEDDINGS = ScoringRequest("embeddings")',
-                '_EMBEDDINGS = ScoringRequest("embeddings", switches=_RAW)',
+                '_EMBEDDINGS = VllmRequest("embeddings")',
+                '_EMBEDDINGS = VllmRequest("embeddings", switches=_RAW)',
                 (
                     REQUESTS + "test_6_exactly_the_keys_of_the_version",
                     REQUESTS + "test_6_the_first_versions_refuse_any_other_key",
@@ -267,8 +267,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client names the task.",
                 VERSIONS,
-                '_CLASSIFY = ScoringRequest("pooling", "classify", _RAW, raw_by="request")',
-                '_CLASSIFY = ScoringRequest("pooling", None, _RAW, raw_by="request")',
+                '_CLASSIFY = VllmRequest("pooling", "classify", _RAW, raw_by="request")',
+                '_CLASSIFY = VllmRequest("pooling", None, _RAW, raw_by="request")',
                 (RAW_VALUES + "test_7_the_task_is_named",),
             ),
             Mutation(
@@ -295,7 +295,7 @@ PITFALLS: dict[int, Pitfall] = {
             ),
             Mutation(
                 "It raises `NotARewardError` with the command that serves the model.",
-                "_protocols/vllm/pooled_output.py",
+                "_protocols/pooled_output.py",
                 "_MAX_LABELS = 64",
                 "_MAX_LABELS = 100_000",
                 (
@@ -318,7 +318,7 @@ PITFALLS: dict[int, Pitfall] = {
             ),
             Mutation(
                 "It splits the flat numbers into rows by the number of tokens or steps.",
-                "_protocols/vllm/pooled_output.py",
+                "_protocols/pooled_output.py",
                 "return [values[start : start + width] for start in range(0, len(values), width)]",
                 "return [values]",
                 (
@@ -350,9 +350,9 @@ PITFALLS: dict[int, Pitfall] = {
             ),
             Mutation(
                 "Formatted text is tokenized without a further BOS.",
-                "_protocols/vllm/tokenize.py",
-                "tokenize_text(transport, model, prompt.text, add_special_tokens=False)",
-                "tokenize_text(transport, model, prompt.text, add_special_tokens=True)",
+                "_protocols/tokenizing.py",
+                "tokenize_text(transport, served, prompt.text, add_special_tokens=False)",
+                "tokenize_text(transport, served, prompt.text, add_special_tokens=True)",
                 (PROMPTS + "test_10_formatted_text_gets_no_second_bos",),
             ),
             Mutation(
@@ -454,7 +454,7 @@ PITFALLS: dict[int, Pitfall] = {
         (
             Mutation(
                 "The client sorts by the index of an item and ignores its place.",
-                "_protocols/vllm/response_checks.py",
+                "_protocols/response_checks.py",
                 "items = as_list(fields.get(list_key)) or []",
                 'items = [\n        {**(as_mapping(item) or {}), "index": place}\n        '
                 "for place, item in enumerate((as_list(fields.get(list_key)) or [])[:count])\n"
@@ -467,7 +467,7 @@ PITFALLS: dict[int, Pitfall] = {
             ),
             Mutation(
                 "Each index must occur once, and the number of items must match the request.",
-                "_protocols/vllm/response_checks.py",
+                "_protocols/response_checks.py",
                 "if len(items) != count or by_index.keys() != set(range(count)):",
                 "if not by_index.keys() >= set(range(count)):",
                 ("protocols/test_responses.py::test_missing_doubled_and_extra_items",),
@@ -479,7 +479,7 @@ PITFALLS: dict[int, Pitfall] = {
         (
             Mutation(
                 "The client raises `NonFiniteRewardError`, and never returns 0.",
-                "_protocols/vllm/response_checks.py",
+                "_protocols/response_checks.py",
                 "    if _are_finite(output.values):",
                 "    if output.values or _are_finite(output.values):",
                 (
@@ -495,7 +495,7 @@ PITFALLS: dict[int, Pitfall] = {
         (
             Mutation(
                 "The client compares `usage.prompt_tokens` with the number of tokens sent.",
-                "_protocols/vllm/response_checks.py",
+                "_protocols/response_checks.py",
                 "if type(counted) not in (int, float) or counted not in tokens:",
                 "if counted == -1:",
                 (
@@ -1704,7 +1704,7 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The version table lists the keys.",
                 SHOWN_PARTS,
-                "_CONTENTS = (*sorted(message_keys(None).keys() - _LABELS), ",
+                "_CONTENTS = (*sorted(_KEYS - _LABELS), ",
                 '_CONTENTS = ("tool_calls", "reasoning", ',
                 (
                     INPUT + "test_47_parts_that_the_template_leaves_out",
@@ -2338,7 +2338,7 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "At the first contact, two different texts must get different token IDs.",
                 "_server/texts.py",
-                "    if token_ids(first) == other:\n",
+                "    if served.engine.token_ids(first) == other:\n",
                 "    if other == ():\n",
                 (BINDING + "test_59_the_same_tokens_for_two_texts",),
             ),
@@ -2730,14 +2730,14 @@ PITFALLS: dict[int, Pitfall] = {
             ),
             Mutation(
                 "A count of zero is a missing count.",
-                "_protocols/vllm/response_checks.py",
+                "_protocols/response_checks.py",
                 "    if counted is None or (counted == 0 and 0 not in tokens):",
                 "    if counted is None:",
                 (GATEWAYS + "test_67_a_count_of_zero_is_a_missing_count",),
             ),
             Mutation(
                 "A count that is written as text is a count.",
-                "_protocols/vllm/response_checks.py",
+                "_protocols/response_checks.py",
                 "        counted = int(counted[:_DIGITS])",
                 "        pass",
                 (GATEWAYS + "test_67_a_count_as_text_is_a_count",),

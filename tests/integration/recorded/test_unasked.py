@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from reward_client._protocols.vllm.versions import ModelKind, version_range_of
+from reward_client._protocols.strategies import ModelKind
+from reward_client._protocols.vllm.versions import version_range_of
 
 from .recording import Recording, names
 from .scoring import TOLERANCE

@@ -9,7 +9,7 @@ from operator import attrgetter
 from reward_client._base.json_values import as_list, as_mapping, is_dict
 from reward_client._base.wording import describe_type, shorten
 from reward_client._protocols.http import Response
-from reward_client._protocols.vllm.pooled_output import MissingLogprobError, PooledOutput
+from reward_client._protocols.pooled_output import MissingLogprobError, PooledOutput
 from reward_client.errors import (
     NonFiniteRewardError,
     ProtocolError,

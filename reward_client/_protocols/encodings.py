@@ -13,7 +13,7 @@ from itertools import chain
 from typing import TypeGuard
 
 from reward_client._base.json_values import as_list, is_list
-from reward_client._protocols.vllm.pooled_output import PooledOutput
+from reward_client._protocols.pooled_output import PooledOutput
 
 _FLOAT32_BYTES = 4
 _NUMBERS = frozenset({float, int, type(None)})  # null is a number that is not finite

@@ -1,0 +1,174 @@
+"""The interface of an engine: how its servers are asked, and how their answers are read. Pure."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+from reward_client._base.samples import Conversation
+from reward_client._base.token_ids import TokenIds
+from reward_client._protocols.http import Request, Response
+from reward_client._protocols.strategies import ModelKind, VersionRange
+from reward_client._protocols.written import Sampling, Written
+
+EngineName: TypeAlias = Literal["vllm"]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageKey:
+    """A key of a message besides role and content.
+
+    Attributes:
+        roles: The roles of the messages whose key is read; None for all.
+        since: The first version that reads it.
+    """
+
+    roles: tuple[str, ...] | None = None
+    since: tuple[int, int, int] = (0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What an engine says of models, and how each kind of model is served with it.
+
+    Attributes:
+        unserved: Words of the error for a model that the server does not serve.
+        text: A model that generates text.
+        exported: A checkpoint with an exported head.
+        exported_steps: The same for a process reward model.
+        logit: A model that is read by a token's logit.
+        difference: A model that is read by the difference of two.
+        hidden: A backbone whose hidden states are read.
+        steps: A process reward model.
+    """
+
+    unserved: str
+    text: str
+    exported: str
+    exported_steps: str
+    logit: str
+    difference: str
+    hidden: str
+    steps: str
+
+
+class Engine(ABC):
+    """A kind of server.
+
+    Attributes:
+        key: Its key in results.
+        name: Its name in messages.
+        ranges: The requests of each range of versions, the oldest first.
+        unknown: The requests to try if the version is unknown.
+        tokenize_path: The route of token IDs.
+        advice: How each kind of model is served.
+    """
+
+    key: EngineName
+    name: str
+    ranges: tuple[VersionRange, ...]
+    unknown: VersionRange
+    tokenize_path: str
+    advice: Advice
+
+    @abstractmethod
+    def range_of(self, version: str | None) -> VersionRange:
+        """Return the requests of a version; `unknown` for one that the table does not cover."""
+
+    def first_version_with(self, kind: ModelKind) -> str:
+        """Return the first version with a strategy for a kind."""
+        since = next(each.since for each in self.ranges if kind in each.strategies)
+        return ".".join(map(str, since))
+
+    @abstractmethod
+    def template_keys(self, version: str | None) -> frozenset[str]:
+        """Return the optional keys that the route of token IDs understands."""
+
+    @abstractmethod
+    def message_keys(self, version: str | None) -> Mapping[str, MessageKey]:
+        """Return the keys of a message that a version reads, besides role and content."""
+
+    @abstractmethod
+    def moved_paths(self, path: str) -> tuple[str, ...]:
+        """Return the other paths at which gateways serve a path of the engine."""
+
+    @abstractmethod
+    def text_request(self, model: str, text: str, *, add_special_tokens: bool) -> Request:
+        """Build the request for the token IDs of plain text."""
+
+    @abstractmethod
+    def chat_request(
+        self,
+        model: str,
+        version: str | None,
+        conversation: Conversation,
+        *,
+        generation_prompt: bool,
+        continues: bool = False,
+    ) -> Request:
+        """Build the request for the token IDs of a conversation.
+
+        Args:
+            model: The model's name.
+            version: The server's version.
+            conversation: The conversation.
+            generation_prompt: True if the template opens another assistant turn at the end.
+            continues: True if the last turn is left open.
+
+        Raises:
+            InputError: If the conversation holds something that this server would silently ignore,
+                or content that no token ID stands for.
+        """
+
+    @abstractmethod
+    def detokenize_request(self, model: str, ids: Sequence[int]) -> Request:
+        """Build the request for the text of token IDs."""
+
+    @abstractmethod
+    def token_ids(self, response: Response) -> TokenIds:
+        """Read the token IDs of a response.
+
+        Raises:
+            ProtocolError: If the response holds no token IDs.
+            ResponseMismatchError: If their number is not the one that the response names.
+        """
+
+    @abstractmethod
+    def text_of(self, response: Response) -> str:
+        """Read the text of a response.
+
+        Raises:
+            ProtocolError: If the response holds no text.
+        """
+
+    @abstractmethod
+    def generation_request(self, model: str, ids: TokenIds, sampling: Sampling) -> Request:
+        """Build the request for a text that continues token IDs."""
+
+    @abstractmethod
+    def read_written(
+        self, response: Response, ids: Sequence[int], *, logprobs: bool = False
+    ) -> Written:
+        """Read the generated text of a response, with the log-probabilities if they were requested.
+
+        Raises:
+            GenerationError: If the length limit cut the text, or the server did not finish it.
+            ResponseMismatchError: If the response answers another request, or lacks the
+                log-probabilities.
+        """
+
+
+class Served(NamedTuple):
+    """A model on a server, as requests for its tokens name it.
+
+    Attributes:
+        engine: The kind of server.
+        model: The model's name.
+        version: The version of the engine; None if it is unknown.
+    """
+
+    engine: Engine
+    model: str
+    version: str | None

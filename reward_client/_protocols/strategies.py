@@ -1,0 +1,103 @@
+"""How to ask a server for the raw values of one kind of model, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from reward_client._protocols.pooled_output import LayoutKind
+from reward_client._protocols.scoring_request import ScoringRequest
+
+ModelKind: TypeAlias = Literal[
+    "sequence",
+    "token",
+    "steps",
+    "hidden",
+    "exported",
+    "exported steps",
+    "logit",
+    "difference",
+    "text",
+]
+"""The kind of the served model and of its output:
+
+* ``"sequence"``: a ``...ForSequenceClassification`` with one label or more, or a causal model with
+  ``classifier_from_token``;
+* ``"token"``: a head at each token (``Qwen2ForRewardModel``);
+* ``"steps"``: a process reward model (``Qwen2ForProcessRewardModel``);
+* ``"hidden"``: a backbone that embeds;
+* ``"exported"``, ``"exported steps"``: a checkpoint whose head is in sentence-transformers
+  ``Dense`` modules, applied to the last token or to each token;
+* ``"logit"``, ``"difference"``: a generative model read by one token's logit, or by the difference
+  of two;
+* ``"text"``: a model used only to generate text.
+"""
+
+DefaultActivation: TypeAlias = Literal["none", "sigmoid", "softmax", "normalized", "log-softmax"]
+"""The activation that a server applies unless a request or its flags say otherwise. "sigmoid"
+applies to one label; several labels get a softmax in all versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """The request for the raw values of one kind of model.
+
+    Attributes:
+        request: The request.
+        shape: The unit of a row in the response.
+        default_activation: The activation that the server applies by default.
+        flag: The server's flag for raw values, in case no request can ask for them.
+        exceptions: The models that this version treats otherwise.
+        wrong_if_served: A request that the server must refuse. If the server answers it, its
+            configuration makes the values of `request` wrong.
+        wrong_because: The reason for `wrong_if_served`, and advice.
+        exported: True if the head is in ``Dense`` modules. vLLM only logs that it could not load
+            some, and then answers the output of the others.
+        live: The versions that answered the request; None if all running versions did.
+        fallback: A strategy with the same output, for servers that do not serve this one.
+        conversations: The request that takes several conversations, if there is one.
+    """
+
+    request: ScoringRequest
+    shape: LayoutKind
+    default_activation: DefaultActivation
+    flag: str
+    exceptions: str = ""
+    wrong_if_served: ScoringRequest | None = None
+    wrong_because: str = ""
+    exported: bool = False
+    live: tuple[str, ...] | None = None
+    fallback: Strategy | None = None
+    conversations: ScoringRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRange:
+    """A range of versions with the same requests.
+
+    Attributes:
+        since: The first version (major, minor, patch). The range ends before the next one.
+        strategies: The strategy for each kind. No server publishes its kind: the client tries the
+            strategies of all kinds that fit the head, in turn.
+        errors: The form of an error body: ``"flat"`` (``{"object": "error", "message": …}``) or
+            ``"nested"`` (``{"error": {"message": …}}``).
+        hint: The advice if no strategy works.
+        source: The origin of the row.
+        live: The versions of the range that were seen running.
+        if_named: Further strategies with the same output, which are tried only if the caller names
+            their route.
+    """
+
+    since: tuple[int, int, int]
+    strategies: Mapping[ModelKind, Strategy]
+    errors: Literal["flat", "nested"]
+    source: str
+    live: tuple[str, ...] = ()
+    hint: str = (
+        "Serve the reward model with `vllm serve MODEL --runner pooling` "
+        "(`--task classify` or `--task reward` up to 0.9)."
+    )
+    if_named: Mapping[ModelKind, tuple[Strategy, ...]] = field(
+        default_factory=dict["ModelKind", "tuple[Strategy, ...]"]
+    )

@@ -1,0 +1,60 @@
+"""Token IDs of prompts and texts, and texts of token IDs, by the server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reward_client._base.samples import Conversation, Prompt
+from reward_client._base.token_ids import TokenIds
+from reward_client._protocols.engine import Served
+from reward_client._protocols.http import Transport
+
+
+async def tokenize_prompt(
+    transport: Transport,
+    served: Served,
+    prompt: Prompt,
+    *,
+    generation_prompt: bool,
+    continues: bool = False,
+) -> TokenIds:
+    """Return the token IDs that the server makes of a prompt; token IDs stay as they are.
+
+    Raises:
+        InputError: If the prompt needs something that this server would silently ignore.
+        RewardClientError: As `Transport.send`.
+    """
+    if isinstance(prompt, TokenIds):
+        return prompt
+    if not isinstance(prompt, Conversation):
+        return await tokenize_text(transport, served, prompt.text, add_special_tokens=False)
+    request = served.engine.chat_request(
+        served.model,
+        served.version,
+        prompt,
+        generation_prompt=generation_prompt,
+        continues=continues,
+    )
+    return served.engine.token_ids(await transport.send(request))
+
+
+async def tokenize_text(
+    transport: Transport, served: Served, text: str, *, add_special_tokens: bool
+) -> TokenIds:
+    """Return the token IDs that the server makes of plain text.
+
+    Raises:
+        RewardClientError: As `Transport.send`.
+    """
+    request = served.engine.text_request(served.model, text, add_special_tokens=add_special_tokens)
+    return served.engine.token_ids(await transport.send(request))
+
+
+async def detokenize(transport: Transport, served: Served, ids: Sequence[int]) -> str:
+    """Return the text that the server makes of token IDs, special tokens included.
+
+    Raises:
+        RewardClientError: As `Transport.send`.
+    """
+    request = served.engine.detokenize_request(served.model, ids)
+    return served.engine.text_of(await transport.send(request))

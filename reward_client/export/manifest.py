@@ -10,6 +10,7 @@ from reward_client._version import __version__
 from reward_client.export.backbones import Backbone
 from reward_client.export.head_finder import FoundHead
 from reward_client.recipes import (
+    EngineTable,
     ExportTable,
     LayerTable,
     ObjectivesTable,
@@ -20,6 +21,10 @@ from reward_client.recipes import (
     StepsTable,
 )
 
+_SGLANG = EngineTable(
+    refusal="SGLang applies no Dense modules: it answers a normalized hidden state. Serve it with "
+    "vLLM."
+)
 _EACH_TOKEN = """--pooler-config '{"task": "token_embed"}'"""  # noqa: S105 - a token of text
 
 
@@ -52,6 +57,7 @@ def build_manifest(
         activation="none",
         special_tokens=dict(known.special_tokens) if known else {},
         serve={"today": _command(backbone, each_token=is_per_step)},
+        engines={"SGLang": _SGLANG},
         notes=(*found.notes, *backbone.notes, *(known.notes if known else ())),
         references=_references(found, known),
         sources=known.sources if known else (),

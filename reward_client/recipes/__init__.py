@@ -11,6 +11,7 @@ from reward_client.recipes.loader import (
     recipe_names,
 )
 from reward_client.recipes.schema import (
+    EngineTable,
     ExportTable,
     HeadTable,
     LayerTable,
@@ -25,6 +26,7 @@ from reward_client.recipes.schema import (
 )
 
 __all__ = [
+    "EngineTable",
     "ExportTable",
     "HeadTable",
     "LayerTable",

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable
 
 from reward_client.recipes.schema import (
+    EngineTable,
     ExportTable,
     ObjectivesTable,
     PromptTable,
@@ -73,12 +74,17 @@ def describe(recipe: Recipe) -> str:
         _commands(recipe),
         _section("Reference values", [_reference(reference) for reference in recipe.references]),
         _section("Versions of vLLM", recipe.caveats),
+        *(_section(name, _engine(engine)) for name, engine in recipe.engines.items()),
         _section("Notes", recipe.notes),
         _section("Not confirmed", recipe.unconfirmed),
         _section("Sources", recipe.sources),
     ]
     title = f"{recipe.name}  (digest {recipe.digest[:12]})"
     return "\n\n".join([title, *filter(None, parts)])
+
+
+def _engine(engine: EngineTable) -> list[str]:
+    return [*([engine.refusal] if engine.refusal else []), *engine.caveats]
 
 
 def _export(export: ExportTable) -> list[str]:
@@ -146,10 +152,15 @@ def _quote(text: str) -> str:
 def _commands(recipe: Recipe) -> str:
     """Format the commands without line breaks, so that they can be copied."""
     lines = [
-        f"  vLLM {version}:\n    {command}" if version != "today" else f"  {command}"
-        for version, command in recipe.commands.items()
+        f"  {command}" if key == "today" else f"  {_server(recipe, key)}:\n    {command}"
+        for key, command in recipe.commands.items()
     ]
     return "\n".join(["Serve", *lines]) if lines else ""
+
+
+def _server(recipe: Recipe, key: str) -> str:
+    engine = recipe.engines.get(key)
+    return f"{key}, from {engine.since} on" if engine is not None else f"vLLM {key}"
 
 
 def _section(title: str, items: Iterable[str]) -> str:

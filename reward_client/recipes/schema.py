@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Literal, Self, TypeAlias
 
@@ -221,6 +221,30 @@ class ExportTable(_Table):
         return self
 
 
+class EngineTable(_Table):
+    """How an engine other than vLLM serves the models: a command, or the reason why it does not.
+
+    Attributes:
+        since: First version of the engine that knows the models.
+        command: Command as in ``Recipe.serve``; ``{max_tokens}`` stands for that of the prompt.
+        refusal: Reason why the engine gives no correct rewards of these models, and an alternative.
+        caveats: Further facts about the models on this engine.
+    """
+
+    since: Text | None = None
+    command: Text | None = None
+    refusal: Text | None = None
+    caveats: tuple[Text, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_one_answer(self) -> Self:
+        if (self.command is None) == (self.refusal is None):
+            raise ValueError("an engine needs exactly one of a command and a refusal")
+        if (self.command is None) != (self.since is None):
+            raise ValueError("since belongs to a command")
+        return self
+
+
 class Recipe(_Table):
     """Facts about a family of reward models.
 
@@ -242,6 +266,7 @@ class Recipe(_Table):
         special_tokens: IDs of texts that must be a single token.
         serve: Commands by vLLM version, including ``"today"``; ``{model}`` stands for the model ID.
             The options for several GPUs and for the length come from other fields.
+        engines: Other engines by name, such as ``"SGLang"``.
         gpus: Number of GPUs with 80 GB for each model that is too large for one of them.
         references: Exact inputs with published values.
         refusal: Reason why no stock vLLM gives correct rewards of these models, and an alternative.
@@ -263,6 +288,7 @@ class Recipe(_Table):
     activation: ActivationName | None = None
     special_tokens: dict[str, NonNegativeInt] = {}
     serve: dict[str, Text] = {}
+    engines: dict[Text, EngineTable] = {}
     gpus: dict[str, PositiveInt] = {}
     references: tuple[Reference, ...] = ()
     refusal: Text | None = None
@@ -286,21 +312,23 @@ class Recipe(_Table):
 
     @property
     def commands(self) -> Mapping[str, str]:
-        """Commands for the first model, or for the folder of a manifest, by vLLM version."""
+        """Commands for the first model, or for the folder of a manifest.
+
+        The keys are versions of vLLM, and names of other engines.
+        """
         folder = "{model}" if self.export is None else "DESTINATION"
         model = self.models[0] if self.models else folder
-        options = "".join(self._options(model))
-        return {
-            version: line.replace("{model}", model) + options
-            for version, line in self.serve.items()
+        length = self.prompt.max_tokens
+        vllm_length = f" --max-model-len {length}" if length is not None else ""
+        # All engines call this option by the same name.
+        gpus = f" --tensor-parallel-size {self.gpus[model]}" if model in self.gpus else ""
+        lines = {version: line + gpus + vllm_length for version, line in self.serve.items()}
+        lines |= {
+            name: engine.command.replace("{max_tokens}", str(length)) + gpus
+            for name, engine in self.engines.items()
+            if engine.command is not None
         }
-
-    def _options(self, model: str) -> Iterator[str]:
-        """Iterate over the options of the server that follow from the facts about a model."""
-        if model in self.gpus:
-            yield f" --tensor-parallel-size {self.gpus[model]}"
-        if self.prompt.max_tokens is not None:
-            yield f" --max-model-len {self.prompt.max_tokens}"
+        return {key: line.replace("{model}", model) for key, line in lines.items()}
 
     def for_model(self, *models: str) -> Recipe:
         """Return this recipe for some of its models, with only the references that hold for all."""
@@ -329,6 +357,9 @@ class Recipe(_Table):
                 raise ValueError(f"references.{index}: {sorted(unknown)} are not in models")
         if unknown := self.gpus.keys() - set(self.models):
             raise ValueError(f"gpus: {sorted(unknown)} are not in models")
+        for name, engine in self.engines.items():
+            if "{max_tokens}" in (engine.command or "") and self.prompt.max_tokens is None:
+                raise ValueError(f"engines.{name}: its command needs prompt.max_tokens")
         return self
 
     def _check_width(self, head: Head | None) -> None:

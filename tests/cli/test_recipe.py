@@ -33,6 +33,7 @@ def test_of_a_model(capsys):
     today, old = recipe.commands["today"], recipe.commands["0.8"]
     assert f"Serve\n  {today}\n" in out
     assert f"  vLLM 0.8:\n    {old}\n" in out
+    assert f"  SGLang, from 0.3.6.post3 on:\n    {recipe.commands['SGLang']}\n" in out
     assert "  internlm/internlm2-1_8b-reward: 0.4868164 ± 0.03 for" in out
     for source in recipe.sources:
         assert " ".join(source.split()) in " ".join(out.split())
@@ -70,6 +71,8 @@ def test_every_recipe_can_be_printed(capsys, name):
         *recipe.sources,
         *recipe.commands.values(),
         recipe.refusal or "",
+        *(engine.refusal or "" for engine in recipe.engines.values()),
+        *(caveat for engine in recipe.engines.values() for caveat in engine.caveats),
     ]:
         assert " ".join(words.split()) in out
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from runpy import run_path
@@ -39,7 +40,10 @@ COUNTS = Path(__file__).with_name("cells.json")
 EVIDENCE = ("live", "recorded", "emulated")
 ROUTES = ("classify", "embeddings", "pooling")
 OUTCOMES = {"raw, by the server's flag": "raw by flag"}
-USUAL_COMMAND = "vllm serve MODEL --runner pooling"
+USUAL_COMMANDS = {
+    "today": "vllm serve MODEL --runner pooling",
+    "SGLang": "python -m sglang.launch_server --model-path MODEL --is-embedding",
+}
 KINDS: dict[versions.ModelKind, str] = {
     "sequence": "one label, or several",
     "token": "each token",
@@ -219,17 +223,19 @@ def _models() -> Iterator[tuple[str, ...]]:
         values = "; ".join(map(expected_in_words, recipe.references)) or "none published"
         status = "partly confirmed" if recipe.unconfirmed else "confirmed"
         architectures = "<br>".join(f"`{name}`" for name in recipe.architectures)
-        yield f"{model}<br>{architectures}", head_in_words(recipe), values, status
+        sglang = recipe.engines["SGLang"].since or "no"
+        yield f"{model}<br>{architectures}", head_in_words(recipe), values, status, sglang
 
 
-def _commands() -> Iterator[tuple[str, ...]]:
+def _commands(server: str) -> Iterator[tuple[str, ...]]:
     """Yield the commands that differ from the usual one, each with its models."""
     models: dict[str, list[str]] = {}
     for model, recipe in _served():
-        command = recipe.commands["today"].replace(model, "MODEL")
-        models.setdefault(command, []).append(model)
+        if server in recipe.commands:
+            command = recipe.commands[server].replace(model, "MODEL")
+            models.setdefault(command, []).append(model)
     for command, served in models.items():
-        if command != USUAL_COMMAND:
+        if command != USUAL_COMMANDS[server]:
             yield "<br>".join(served), f"`{command}`"
 
 
@@ -326,10 +332,15 @@ TABLES: dict[str, Table | Listing] = {
     ),
     "models": Table(
         DOCS / "reference/models.md",
-        "| Model | Reward | Reference values | Status |",
+        "| Model | Reward | Reference values | Status | SGLang from |",
         _models,
     ),
-    "commands": Table(DOCS / "reference/models.md", "| Models | Command |", _commands),
+    "commands": Table(
+        DOCS / "reference/models.md", "| Models | Command |", partial(_commands, "today")
+    ),
+    "commands of SGLang": Table(
+        DOCS / "reference/models.md", "| Models | Command of SGLang |", partial(_commands, "SGLang")
+    ),
     "refused models": Table(
         DOCS / "reference/models.md", "| Model | Reason and way out |", _refused
     ),

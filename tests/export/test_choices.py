@@ -67,6 +67,7 @@ def test_a_token_s_logit_is_the_reward_and_no_file_is_rewritten(tmp_path: Path) 
     config = json.loads((report.destination / "config.json").read_text())
     assert config["architectures"] == ["LlamaForCausalLM"]
     assert "--convert embed" in report.serve
+    assert "Dense" in str(report.manifest.engines["SGLang"].refusal)
     assert report.manifest.model_dump(by_alias=True)["head"] == {"type": "scalar"}
 
 

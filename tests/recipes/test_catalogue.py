@@ -19,16 +19,20 @@ from reward_client.recipes import Recipe, catalogue, find_recipe, recipe_names
 from reward_client.recipes.loader import similar_model
 from reward_client.recipes.model_names import model_key
 
+from ..support.sglang_flags import sglang_flags
+
 RECIPES = catalogue()
 SERVED = {name: recipe for name, recipe in RECIPES.items() if recipe.head is not None}
 JUDGES = {name: recipe for name, recipe in RECIPES.items() if recipe.verdict is not None}
 REFUSED = {name: recipe for name, recipe in RECIPES.items() if recipe.refusal is not None}
 COMMANDS = [
-    (model, version, command)
+    (model, server, command)
     for recipe in RECIPES.values()
     for model in recipe.models
-    for version, command in recipe.for_model(model).commands.items()
+    for server, command in recipe.for_model(model).commands.items()
 ]
+ON_SGLANG = [(model, command) for model, server, command in COMMANDS if server == "SGLang"]
+LENGTH_OPTIONS = {"SGLang": "--context-length"}
 SIZE = re.compile(r"(?:(\d+)x)?(\d+(?:\.\d+)?)b(?![a-z])")
 
 
@@ -140,14 +144,14 @@ def test_a_model_fits_on_its_gpus(model, command):
 
 
 @pytest.mark.parametrize(
-    ("model", "version", "command"), COMMANDS, ids=lambda text: text.split(" ")[0][:60]
+    ("model", "server", "command"), COMMANDS, ids=lambda text: text.split(" ")[0][:60]
 )
-def test_74_commands_serve_no_more_tokens_than_were_trained_on(model, version, command):
+def test_74_commands_serve_no_more_tokens_than_were_trained_on(model, server, command):
     recipe = find_recipe(model)
     words = shlex.split(command)
-    option = "--max-model-len"
+    option = LENGTH_OPTIONS.get(server, "--max-model-len")
     limit = int(words[words.index(option) + 1]) if option in words else None
-    assert limit == recipe.prompt.max_tokens, (model, version)
+    assert limit == recipe.prompt.max_tokens, (model, server)
     assert length_limit(limit, recipe).verdict == ("not checked" if limit is None else "ok")
 
 
@@ -159,7 +163,8 @@ def test_gpus_of_an_unknown_model():
 @each(SERVED)
 def test_commands_name_the_model_and_hold_json(recipe):
     for model in recipe.models:
-        for version, command in recipe.for_model(model).commands.items():
+        for version in recipe.serve:
+            command = recipe.for_model(model).commands[version]
             words = shlex.split(command)
             assert words[:3] == ["vllm", "serve", model]
             assert "{model}" not in command
@@ -168,6 +173,40 @@ def test_commands_name_the_model_and_hold_json(recipe):
             for option in ("--hf-overrides", "--pooler-config", "--override-pooler-config"):
                 if option in words:
                     assert json.loads(words[words.index(option) + 1])
+
+
+@each(SERVED | JUDGES)
+def test_sglang_has_a_command_or_a_reason(recipe):
+    sglang = recipe.engines["SGLang"]
+    if sglang.refusal:
+        assert sglang.refusal.endswith("Serve it with vLLM.")
+    else:
+        assert tuple(map(int, sglang.since.replace("post", "").split("."))) >= (0, 3, 0)
+    assert any("SGLang" in source for source in recipe.sources)
+
+
+@pytest.mark.parametrize(("model", "command"), ON_SGLANG)
+def test_commands_of_sglang(model, command):
+    recipe = find_recipe(model)
+    words = shlex.split(command)
+    assert words[:5] == ["python", "-m", "sglang.launch_server", "--model-path", model]
+    assert ("--is-embedding" in words) == (recipe.head is not None and not recipe.logit_tokens)
+
+
+@pytest.mark.parametrize(("version", "flags"), sglang_flags().items())
+def test_sglang_knows_the_options_of_every_command(version, flags):
+    assert ON_SGLANG
+    for _, command in ON_SGLANG:
+        options = {word for word in shlex.split(command)[3:] if word.startswith("--")}
+        assert options <= flags, command
+
+
+def test_random_biases_are_a_caveat():
+    """Of every model whose head SGLang builds with a bias that checkpoints lack."""
+    for recipe in RECIPES.values():
+        biased = {"Qwen2ForSequenceClassification", "Qwen3ForSequenceClassification"}
+        caveats = " ".join(recipe.engines["SGLang"].caveats) if recipe.engines else ""
+        assert ("a bias of zeros" in caveats) == bool(biased & {*recipe.architectures}), recipe.name
 
 
 @each(SERVED)

@@ -280,3 +280,48 @@ def test_a_recipe_cannot_be_changed(load):
     recipe = load(SCALAR)
     with pytest.raises(ValueError, match="frozen"):
         recipe.name = "other"
+
+
+def test_commands_of_another_engine(load):
+    recipe = load(
+        """
+        models = ["my/judge-70B", "my/judge"]
+        [head]
+        type = "scalar"
+        [prompt]
+        max_tokens = 4096
+        [gpus]
+        "my/judge-70B" = 4
+        [serve]
+        today = "vllm serve {model}"
+        [engines.Other]
+        since = "1.2"
+        command = "other --model {model} --context {max_tokens}"
+        [engines.Third]
+        refusal = "It has no heads. Serve it with vLLM."
+        """
+    )
+    assert recipe.commands == {
+        "today": "vllm serve my/judge-70B --tensor-parallel-size 4 --max-model-len 4096",
+        "Other": "other --model my/judge-70B --context 4096 --tensor-parallel-size 4",
+    }
+    small = recipe.for_model("my/judge").commands
+    assert small["Other"] == "other --model my/judge --context 4096"
+    assert recipe.engines["Third"].refusal == "It has no heads. Serve it with vLLM."
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ("", "exactly one of a command and a refusal"),
+        ('since = "1.2"', "exactly one of a command and a refusal"),
+        ('since = "1.2"\ncommand = "other"\nrefusal = "no"', "exactly one of a command"),
+        ('command = "other {model}"', "since belongs to a command"),
+        ('since = "1.2"\nrefusal = "no"', "since belongs to a command"),
+        ('since = "1.2"\ncommand = "other {max_tokens}"', "its command needs prompt.max_tokens"),
+    ],
+)
+def test_the_error_of_a_broken_engine(load, table, reason):
+    with pytest.raises(RecipeError, match=reason) as caught:
+        load(SCALAR + "[engines.Other]\n" + table)
+    assert "engines.Other" in str(caught.value)

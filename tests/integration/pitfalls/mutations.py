@@ -2999,8 +2999,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The commands of a recipe end with the length of the model's training.",
                 "recipes/schema.py",
-                "if self.prompt.max_tokens is not None:",
-                "if self.prompt.max_tokens is None and self.prompt.max_tokens:",
+                'f" --max-model-len {length}" if length is not None else ""',
+                'f" --max-model-len {length}" if length is None and length else ""',
                 (CATALOGUE + "test_74_commands_serve_no_more_tokens_than_were_trained_on",),
             ),
         ),

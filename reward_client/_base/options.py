@@ -23,7 +23,7 @@ API_KEY_VARIABLE = "REWARD_CLIENT_API_KEY"
 OnOverlong: TypeAlias = Literal["raise", "drop_turns"]
 OnControlTokens: TypeAlias = Literal["raise", "strip", "allow"]
 OnUnanswered: TypeAlias = Literal["raise", "allow"]
-RouteChoice: TypeAlias = Literal["auto", "embeddings", "pooling", "classify"]
+RouteChoice: TypeAlias = Literal["auto", "embeddings", "pooling", "classify", "encode"]
 ServerActivation: TypeAlias = Literal["none", "sigmoid"]
 
 

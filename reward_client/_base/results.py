@@ -51,7 +51,8 @@ class ServerProfile(Result):
         root: The folder or repository that the server loaded the model from; None if unknown.
         tokenizer_root: The same for the tokenizer. An adapter has that of its base model.
         max_model_len: The largest number of tokens for one sample; None if unknown.
-        route: ``"embeddings"``, ``"pooling"``, ``"classify"`` or ``"completions"``.
+        route: ``"embeddings"``, ``"pooling"``, ``"classify"`` or ``"completions"``; with SGLang
+            also ``"encode"`` or ``"generate"``.
         sends: The content of a scoring request: ``"ids"``, or ``"text"``. The client verifies that
             the text becomes the same IDs (vLLM 0.10.0 to 0.11.0, sequence classifiers).
         task: The pooling task in a scoring request, if any.
@@ -68,7 +69,7 @@ class ServerProfile(Result):
             (``server_activation=``).
         bos_token_id: The BOS token, if the tokenizer adds one to texts.
         recipe: The name of the recipe, if any.
-        engine: The kind of server: ``"vllm"``.
+        engine: The kind of server: ``"vllm"`` or ``"sglang"``.
     """
 
     url: str
@@ -88,7 +89,7 @@ class ServerProfile(Result):
     activation_known_by: str
     bos_token_id: int | None
     recipe: str | None
-    engine: Literal["vllm"] = "vllm"
+    engine: Literal["vllm", "sglang"] = "vllm"
 
     def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
         """Yield what tells servers apart."""

@@ -73,6 +73,10 @@ class TokenIds(Sequence[int]):
     def __repr__(self) -> str:
         return f"TokenIds({len(self)})"
 
+    def largest(self) -> int:
+        """Return the largest ID."""
+        return max(self._unpacked())
+
     def leading(self, token: int | None) -> int:
         """Return how many times this token stands at the start."""
         if token is None or not self._packed.startswith(token.to_bytes(_BYTES, "little")):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from reward_client._base.samples import Conversation
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Request, Response
-from reward_client._protocols.strategies import ModelKind, VersionRange
+from reward_client._protocols.strategies import ModelKind, Rendering, VersionRange
 from reward_client._protocols.written import Sampling, Written
 
-EngineName: TypeAlias = Literal["vllm"]
+EngineName: TypeAlias = Literal["vllm", "sglang"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,12 @@ class Engine(ABC):
         unknown: The requests to try if the version is unknown.
         tokenize_path: The route of token IDs.
         advice: How each kind of model is served.
+        version_paths: The routes that name the version, in turn.
+        info_path: The route that names the paths of model and tokenizer, where ``/v1/models`` does
+            not; else None.
+        spare_tokens: How many tokens less than its limit the server takes.
+        dies_of_requests: True if requests end the server, such as one with a token ID past the
+            vocabulary.
     """
 
     key: EngineName
@@ -72,15 +78,19 @@ class Engine(ABC):
     unknown: VersionRange
     tokenize_path: str
     advice: Advice
+    version_paths: tuple[str, ...]
+    info_path: str | None
+    spare_tokens: int
+    dies_of_requests: bool
 
     @abstractmethod
     def range_of(self, version: str | None) -> VersionRange:
         """Return the requests of a version; `unknown` for one that the table does not cover."""
 
-    def first_version_with(self, kind: ModelKind) -> str:
-        """Return the first version with a strategy for a kind."""
-        since = next(each.since for each in self.ranges if kind in each.strategies)
-        return ".".join(map(str, since))
+    def first_version_with(self, kind: ModelKind) -> str | None:
+        """Return the first version with a strategy for a kind; None if there is none."""
+        since = [each.since for each in self.ranges if kind in each.strategies]
+        return ".".join(map(str, since[0])) if since else None
 
     @abstractmethod
     def template_keys(self, version: str | None) -> frozenset[str]:
@@ -160,6 +170,18 @@ class Engine(ABC):
         """
 
 
+class Renderer(Protocol):
+    """Renders the chat template on the client."""
+
+    def rendered(self, conversation: Conversation, *, generation_prompt: bool) -> str:
+        """Return the text of a conversation.
+
+        Raises:
+            InputError: If the template refuses the conversation, or only a server can render it.
+        """
+        ...
+
+
 class Served(NamedTuple):
     """A model on a server, as requests for its tokens name it.
 
@@ -167,8 +189,18 @@ class Served(NamedTuple):
         engine: The kind of server.
         model: The model's name.
         version: The version of the engine; None if it is unknown.
+        renderer: Renders conversations of which the server makes wrong token IDs, if there is one.
     """
 
     engine: Engine
     model: str
     version: str | None
+    renderer: Renderer | None = None
+
+    @property
+    def renders(self) -> Rendering:
+        """The conversations of which the server makes the right token IDs."""
+        return self.engine.range_of(self.version).renders
+
+    def __str__(self) -> str:
+        return f"{self.engine.name} {self.version}" if self.version else self.engine.name

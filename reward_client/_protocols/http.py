@@ -45,6 +45,7 @@ class Request:
         prepares: True for a request that only prepares a scoring request. Scoring goes first.
         optional: True if rewards are possible without a response: such a request gets one attempt,
             and its failure does not make the server unreachable.
+        may_kill: True if the server may die of it, as engines without a check of their input do.
     """
 
     method: Literal["GET", "POST"]
@@ -52,6 +53,7 @@ class Request:
     body: dict[str, object] | None = None
     prepares: bool = False
     optional: bool = False
+    may_kill: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Response:
     @property
     def model(self) -> str | None:
         """The model that the response names, if any."""
-        model = self.fields().get("model")
+        model = (as_mapping(self.payload) or {}).get("model")
         return model if isinstance(model, str) else None
 
     def error(self, kind: type[ErrorT], message: str) -> ErrorT:

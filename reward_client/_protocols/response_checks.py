@@ -72,12 +72,19 @@ def read_items(
     read = [output for output in outputs if isinstance(output, PooledOutput)]
     if len(read) == count and _are_finite([*chain.from_iterable(map(_values, read))]):
         return [*read]  # one check for all outputs; the checks of each take longer than reading
-    return [_checked(response, index, output) for index, output in enumerate(outputs)]
+    return [checked_output(response, index, output) for index, output in enumerate(outputs)]
 
 
-def _checked(
+def checked_output(
     response: Response, index: int, output: PooledOutput | str | None
 ) -> PooledOutput | ProtocolError:
+    """Return an output if its numbers are finite, or else the error in its place.
+
+    Args:
+        response: The response.
+        index: The place of the output in it.
+        output: The output; None if it holds no numbers, and a text if a logprob is missing.
+    """
     if isinstance(output, str):
         return response.error(MissingLogprobError, f"Item {index} of the response: {output}")
     if output is None:

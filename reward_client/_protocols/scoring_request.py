@@ -12,7 +12,9 @@ from reward_client._protocols.pooled_output import PooledOutput
 from reward_client.errors import ProtocolError
 
 Encoding: TypeAlias = Literal["base64", "float"]
-RouteName: TypeAlias = Literal["embeddings", "pooling", "classify", "completions"]
+RouteName: TypeAlias = Literal[
+    "embeddings", "pooling", "classify", "completions", "encode", "generate"
+]
 Sends: TypeAlias = Literal["ids", "text"]
 
 
@@ -50,6 +52,16 @@ class ScoringRequest(ABC):
         """The route's path."""
 
     @property
+    def reads_tokens(self) -> bool:
+        """True if the numbers belong to tokens that a generating server may write next."""
+        return self.route in ("completions", "generate")
+
+    @property
+    @abstractmethod
+    def takes_messages(self) -> bool:
+        """True if the route takes conversations, which the server tokenizes rightly."""
+
+    @property
     @abstractmethod
     def encoding(self) -> Encoding:
         """The encoding of the numbers in the response."""
@@ -74,6 +86,8 @@ class ScoringRequest(ABC):
         self, model: str, conversations: Sequence[bytes], *, generation_prompt: bool
     ) -> Request:
         """Build the request for the pooled output of conversations that the server tokenizes.
+
+        Only for routes that take messages, as `takes_messages` says.
 
         Args:
             model: The model's name.

@@ -39,6 +39,17 @@ DefaultActivation: TypeAlias = Literal["none", "sigmoid", "softmax", "normalized
 applies to one label; several labels get a softmax in all versions."""
 
 
+Rendering: TypeAlias = Literal["all", "unproven", "questions", "none"]
+"""The conversations of which a server makes the right token IDs:
+
+* ``"all"``: all of them;
+* ``"unproven"``: all of them, unless somebody drops a key of the request;
+* ``"questions"``: those that end with a user's turn and open the assistant's; of an answer it makes
+  another user's turn;
+* ``"none"``: none.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Strategy:
     """The request for the raw values of one kind of model.
@@ -48,6 +59,7 @@ class Strategy:
         shape: The unit of a row in the response.
         default_activation: The activation that the server applies by default.
         flag: The server's flag for raw values, in case no request can ask for them.
+        no_flag: What to do if no flag helps.
         exceptions: The models that this version treats otherwise.
         wrong_if_served: A request that the server must refuse. If the server answers it, its
             configuration makes the values of `request` wrong.
@@ -63,6 +75,7 @@ class Strategy:
     shape: LayoutKind
     default_activation: DefaultActivation
     flag: str
+    no_flag: str = "No flag of this version helps: serve the model with a newer one."
     exceptions: str = ""
     wrong_if_served: ScoringRequest | None = None
     wrong_because: str = ""
@@ -70,6 +83,11 @@ class Strategy:
     live: tuple[str, ...] | None = None
     fallback: Strategy | None = None
     conversations: ScoringRequest | None = None
+
+    @property
+    def cure(self) -> str:
+        """The cure for values that are not raw, as a sentence."""
+        return f"Start the server with {self.flag}." if self.flag else self.no_flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +103,7 @@ class VersionRange:
         hint: The advice if no strategy works.
         source: The origin of the row.
         live: The versions of the range that were seen running.
+        renders: The conversations of which the server makes the right token IDs.
         if_named: Further strategies with the same output, which are tried only if the caller names
             their route.
     """
@@ -94,6 +113,7 @@ class VersionRange:
     errors: Literal["flat", "nested"]
     source: str
     live: tuple[str, ...] = ()
+    renders: Rendering = "all"
     hint: str = (
         "Serve the reward model with `vllm serve MODEL --runner pooling` "
         "(`--task classify` or `--task reward` up to 0.9)."

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from reward_client._base.samples import Conversation, Prompt
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.engine import Served
-from reward_client._protocols.http import Transport
+from reward_client._protocols.http import Request, Transport
+from reward_client.errors import InputError
 
 
 async def tokenize_prompt(
@@ -21,21 +22,53 @@ async def tokenize_prompt(
     """Return the token IDs that the server makes of a prompt; token IDs stay as they are.
 
     Raises:
-        InputError: If the prompt needs something that this server would silently ignore.
+        InputError: As `conversation_request`.
         RewardClientError: As `Transport.send`.
     """
     if isinstance(prompt, TokenIds):
         return prompt
     if not isinstance(prompt, Conversation):
         return await tokenize_text(transport, served, prompt.text, add_special_tokens=False)
-    request = served.engine.chat_request(
-        served.model,
-        served.version,
-        prompt,
-        generation_prompt=generation_prompt,
-        continues=continues,
+    request = conversation_request(
+        served, prompt, generation_prompt=generation_prompt, continues=continues
     )
     return served.engine.token_ids(await transport.send(request))
+
+
+def conversation_request(
+    served: Served,
+    conversation: Conversation,
+    *,
+    generation_prompt: bool,
+    continues: bool = False,
+) -> Request:
+    """Build the request for the token IDs of a conversation.
+
+    Raises:
+        InputError: If the conversation holds something that this server would silently ignore, or
+            the server renders it wrongly and there is no template on the client.
+    """
+    if served.renders in ("all", "unproven"):
+        return served.engine.chat_request(
+            served.model,
+            served.version,
+            conversation,
+            generation_prompt=generation_prompt,
+            continues=continues,
+        )
+    if served.renderer is None:
+        raise InputError(
+            f"Cannot tokenize the conversation: {served} makes a user's turn of its answer. Give "
+            'the model\'s tokenizer as tokenizer="local" or by its folder or name, which renders '
+            "the chat template here; or give FormattedText, or token IDs."
+        )
+    if continues:
+        raise InputError(
+            f"Cannot leave the last turn open for the model to continue: {served} renders no "
+            "conversation. Upgrade the server, or give FormattedText."
+        )
+    text = served.renderer.rendered(conversation, generation_prompt=generation_prompt)
+    return served.engine.text_request(served.model, text, add_special_tokens=False)
 
 
 async def tokenize_text(

@@ -240,6 +240,9 @@ class ReplicaPool:
             except SERVER_FAILURES as failure:
                 error = failure
                 deaths += _may_have_killed(failure)
+                if deaths and kind == "scoring" and not is_last and self._dies_of_requests():
+                    await self._eject(replica, error)
+                    raise _suspected(replica.transport.url, failure) from failure
             else:
                 if not isinstance(result, _Changed):
                     return result
@@ -252,6 +255,9 @@ class ReplicaPool:
             is_ejected = await self._eject(replica, error)
             if deaths == MAX_DEATHS or (is_last and not is_ejected):
                 raise error
+
+    def _dies_of_requests(self) -> bool:
+        return self._baseline is not None and self._baseline.engine.dies_of_requests
 
     async def prove(self) -> None:
         """Ensure that the servers in rotation still do what they did at their discovery.
@@ -502,6 +508,18 @@ def _may_have_killed(error: RewardClientError) -> bool:
     if isinstance(error, ServerUnreachableError):
         return bool(error.attempts)  # the connection was cut before, and then refused
     return not (isinstance(error, ServerError) and error.status == _NOT_READY)
+
+
+def _suspected(url: str, failure: RewardClientError) -> ServerUnreachableError:
+    """Return the error for samples that may have killed a server, and would kill the next one."""
+    error = ServerUnreachableError(
+        f"{url} died while it scored samples of this request, and one of them may have killed it. "
+        "They were not sent to another server. Check them, and score them again.",
+        endpoint=failure.endpoint,
+        request_id=failure.request_id,
+    )
+    error.attempts = failure.attempts
+    return error
 
 
 def _named(error: Exception) -> str:

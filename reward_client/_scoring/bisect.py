@@ -20,6 +20,7 @@ from reward_client.errors import (
     RewardTimeoutError,
     ServerUnreachableError,
     ShapeError,
+    TransportError,
 )
 from reward_client.heads import Scores
 
@@ -97,6 +98,8 @@ async def _score_or_refusal(
     try:
         return await score_batch(transport, state, samples)
     except RewardClientError as error:
+        if state.engine.dies_of_requests and isinstance(error, TransportError):
+            raise  # a part may kill it again
         if not _may_be_of_a_sample(error):
             raise
         return error

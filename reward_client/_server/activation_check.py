@@ -32,7 +32,7 @@ def find_activation(
     reads: Reads,
     raw_by: Literal["request", "task"] | None,
     declared: ServerActivation | None,
-    flag: str,
+    cure: str,
 ) -> Activation | None:
     """Find the activation of a server from the rows for different inputs.
 
@@ -41,7 +41,7 @@ def find_activation(
         reads: The kind of row that the head reads.
         raw_by: The reason why the request gives raw values, if it does.
         declared: The activation that the caller declared.
-        flag: The server's flag that gives raw values, for the message.
+        cure: The cure for values that are not raw, as a sentence.
 
     Returns:
         The activation; None if the values may be raw or squashed.
@@ -51,7 +51,7 @@ def find_activation(
         NotARewardError: If the values are not the output of a reward head.
     """
     if len(rows[0]) == 1:
-        _refuse_constant_ones([row[0] for row in rows], raw_by, flag)
+        _refuse_constant_ones([row[0] for row in rows], raw_by, cure)
     _refuse_dead_heads(rows)
     within = may_be_squashed(rows)
     if len(rows[0]) > 1 and all(map(are_probabilities, rows)):
@@ -59,10 +59,10 @@ def find_activation(
             return Activation("softmax", "probe")
         raise ActivationError(
             "The server applies a softmax over the values of a row, and the raw values are lost. "
-            f"{_cure(flag)}"
+            f"{cure}"
         )
     if len(rows[0]) > 1 and all(abs(math.hypot(*row) - 1) < ROUNDING for row in rows):
-        raise _normalized(reads, flag)
+        raise _normalized(reads, cure)
     if raw_by is not None:
         return Activation("none", raw_by)
     if not within:
@@ -77,21 +77,21 @@ def find_activation(
     return Activation(declared, "caller", significant_bits(chain.from_iterable(rows)))
 
 
-def unknown_activation(flag: str, *, asked: bool) -> ActivationError:
+def unknown_activation(cure: str, *, asked: bool) -> ActivationError:
     """Return the error for an activation that nothing determines.
 
     Args:
-        flag: The server's flag that gives raw values.
+        cure: The cure, as a sentence.
         asked: True if the version has a switch for raw values, which made no difference.
     """
     why = (
         "Asking for raw values makes no difference on this server (a gateway may drop the key)"
         if asked
-        else "This version of vLLM cannot be asked for raw values"
+        else "This version cannot be asked for raw values"
     )
     return ActivationError(
         f"{why}, and all values seen lie in [0, 1]: they may have been through a sigmoid. "
-        f"{_cure(flag)[:-1]}, or say what the server does by "
+        f"{cure[:-1]}, or say what the server does by "
         'server_activation="none" or "sigmoid".'
     )
 
@@ -120,16 +120,16 @@ def reference_decides(sent: float, expected: float, tolerance: float) -> Activat
 
 
 def _refuse_constant_ones(
-    values: Sequence[float], raw_by: Literal["request", "task"] | None, flag: str
+    values: Sequence[float], raw_by: Literal["request", "task"] | None, cure: str
 ) -> None:
     """Refuse single values that a normalization or a softmax turned into 1 or -1."""
     if any(abs(value) != 1 for value in values):
         return
     if raw_by == "task" or -1 in values:
-        raise _normalized("values", flag)
+        raise _normalized("values", cure)
     raise ActivationError(
         "The server answers 1.0 for every input: it applies a softmax over one label (vLLM 0.6.6 "
-        f"to 0.8.5 does by default), and the reward is lost. {_cure(flag)}"
+        f"to 0.8.5 does by default), and the reward is lost. {cure}"
     )
 
 
@@ -150,19 +150,12 @@ def _refuse_dead_heads(rows: Rows) -> None:
         )
 
 
-def _normalized(reads: Reads, flag: str) -> ActivationError | NotARewardError:
+def _normalized(reads: Reads, cure: str) -> ActivationError | NotARewardError:
     if reads == "states":
         return ActivationError(
-            "The server normalizes the hidden states to length 1, and their scale is lost. "
-            f"{_cure(flag)}"
+            f"The server normalizes the hidden states to length 1, and their scale is lost. {cure}"
         )
     return NotARewardError(
         "The server answers vectors of length 1 (of a single value: 1 or -1) for every input: it "
         "normalizes them like embeddings. Serve the checkpoint without a Normalize module."
     )
-
-
-def _cure(flag: str) -> str:
-    if not flag:
-        return "No flag of this version helps: serve the model with a newer one."
-    return f"Start the server with {flag}."

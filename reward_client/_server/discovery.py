@@ -34,6 +34,7 @@ from reward_client._server.proof import (
     prove_ends,
     prove_head,
     prove_logits,
+    prove_rendering,
     prove_tokenizer,
 )
 from reward_client._server.recipe_checks import (
@@ -86,9 +87,11 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     by_server, refusal = (
         (found, "") if isinstance(found, ServerTexts) else (None, refusal_of(found))
     )
-    local = None if by_server else options.local_tokenizer(identity)
+    renders = identity.served.renders in ("all", "unproven")
+    local = None if by_server and renders else options.local_tokenizer(identity)
     if local is not None:
         await asyncio.to_thread(local.load)
+    identity = replace(identity, renderer=local if by_server else None)
     texts = by_server or local_texts(local, refusal)
     if recipe is not None and (by_server or local) is not None:
         await check_special_tokens(texts, identity, recipe, options)
@@ -113,6 +116,9 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     )
     step = await step_token(texts, head) if isinstance(head, StepHead) else None
     text, bos_token_id = await texts.probe()
+    vocabulary = None
+    if identity.engine.dies_of_requests:
+        vocabulary = await texts.vocabulary_size()
     probes = cut_probes(text, step)
     rules = _rules(options, recipe, bos_token_id, step, head)
     opened = rules.generation_prompt
@@ -122,6 +128,8 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     rules = replace(
         rules,
         server_tokenizes=by_server is not None,
+        renderer=identity.renderer,
+        vocabulary=vocabulary,
         tokenize_refusal=refusal,
         system=system,
         trained_tokens=recipe.prompt.max_tokens if recipe is not None else None,
@@ -140,7 +148,7 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     elif local is not None:
         template = await asyncio.to_thread(look_at_local_template, local, generation_prompt=opened)
     limit = identity.max_model_len or texts.max_model_len
-    if limit is not None and strategy.request.route == "completions":
+    if limit is not None and strategy.request.reads_tokens:
         limit -= 1  # there must be room for the token that is generated
     # The request promises raw values; `_proven` finds out what the server does.
     promised = ServerState(
@@ -180,9 +188,11 @@ async def _proven(
         RewardClientError: As `cross_check` and `prove_head`.
     """
     exported, recipe = promised.strategy.exported, promised.recipe
-    if local is not None and not await prove_tokenizer(transport, promised, local):
+    if promised.rules.server_tokenizes:
+        await prove_rendering(transport, promised.served)
+    elif local is not None and not await prove_tokenizer(transport, promised, local):
         _logger.warning(
-            "nothing proves that %r is the server's tokenizer: the gateway hides /tokenize. %s",
+            "nothing proves that %r is the server's tokenizer: the server shows no token IDs. %s",
             local,
             promised.rules.tokenize_refusal,
         )
@@ -289,8 +299,8 @@ async def _activation(transport: Transport, promised: ServerState) -> Activation
         ActivationError: If raw values cannot be recovered.
         RewardClientError: As `prove_head`.
     """
-    request, flag, options = promised.request, promised.strategy.flag, promised.options
-    if request.route == "completions":
+    request, cure, options = promised.request, promised.strategy.cure, promised.options
+    if request.reads_tokens:
         if len(request.tokens) == 2 or options.output.generates:
             # A normalization is the same for both tokens; of generated text nothing is read.
             return Activation("none", "request")
@@ -300,7 +310,7 @@ async def _activation(transport: Transport, promised: ServerState) -> Activation
     asked = raw_by == "request"
     if asked and may_be_squashed(rows) and not await _heeds_switch(transport, promised):
         raw_by = None
-    activation = find_activation(rows, _reads(head), raw_by, options.activation, flag)
+    activation = find_activation(rows, _reads(head), raw_by, options.activation, cure)
     references = provable(promised.recipe, promised.max_model_len)
     if references:
         activation = replace(activation or Activation("none", "reference"), known_by="reference")
@@ -308,7 +318,7 @@ async def _activation(transport: Transport, promised: ServerState) -> Activation
     if activation is None and isinstance(head, ScalarHead) and promised.recipe is not None:
         activation = await _activation_by_reference(transport, promised, promised.recipe)
     if activation is None:
-        raise unknown_activation(flag, asked=asked)
+        raise unknown_activation(cure, asked=asked)
     return activation
 
 

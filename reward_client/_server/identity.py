@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reward_client._base.json_values import as_count, as_list, as_mapping
 from reward_client._base.wording import shorten
 from reward_client._printable import one_line
-from reward_client._protocols.engine import Engine, Served
+from reward_client._protocols.engine import Engine, Renderer, Served
+from reward_client._protocols.engines import ENGINES
 from reward_client._protocols.http import Request, Transport
 from reward_client._protocols.vllm.engine import VLLM
 from reward_client._server.optional_requests import MODELS_PATH, response_if_any
@@ -33,7 +34,6 @@ _ROUTES = (
 )
 
 OTHER_FLAVOURS: Mapping[str, str] = {
-    "sglang": "SGLang",
     "lmdeploy": "LMDeploy",
     "llamacpp": "llama.cpp",
     "library": "Ollama",
@@ -41,7 +41,7 @@ OTHER_FLAVOURS: Mapping[str, str] = {
     "tabbyapi": "TabbyAPI",
     "fastdeploy": "FastDeploy",
 }
-"""Servers that are not vLLM, by the ``owned_by`` of their models (lower case), from their source
+"""Servers of no engine here, by the ``owned_by`` of their models (lower case), from their source
 code. Gateways write other words there, so an unknown word proves nothing."""
 
 # The characters of PEP 440. Other text is ignored: it would appear in logs and messages.
@@ -64,6 +64,7 @@ class Identity:
         tokenizer_root: The path or hub name of the tokenizer: the base model's for an adapter.
         is_listed: False if a gateway hides ``/v1/models``, so that only the caller names the model.
         engine: The kind of server.
+        renderer: Renders conversations of which the server makes wrong token IDs, if there is one.
     """
 
     version: str | None
@@ -74,11 +75,12 @@ class Identity:
     tokenizer_root: str | None
     is_listed: bool = True
     engine: Engine = VLLM
+    renderer: Renderer | None = None
 
     @property
     def served(self) -> Served:
         """The model, as requests for its tokens name it."""
-        return Served(self.engine, self.model, self.version)
+        return Served(self.engine, self.model, self.version, self.renderer)
 
     @property
     def version_known(self) -> bool:
@@ -119,14 +121,18 @@ async def identify(transport: Transport, model: str | None) -> Identity:
     except (RouteNotFoundError, BadRequestError) as error:
         if model is None or _route_in(transport.url) is not None:
             raise _unlisted(error, transport.url) from None
-        return Identity(await _version(transport), model, None, None, None, None, is_listed=False)
+        return Identity(
+            await _version(transport, VLLM), model, None, None, None, None, is_listed=False
+        )
     listed = map(as_mapping, as_list(response.fields().get("data")) or [])
     cards = [card for card in listed if card is not None and isinstance(card.get("id"), str)]
+    engine = _engine_of(cards)
     flavour = _other_flavour(cards)
     if flavour is not None:
         raise response.error(
             ProtocolError,
-            f"This server is {flavour}, and this client speaks to vLLM: serve the model by "
+            f"This server is {flavour}, and this client speaks to "
+            f"{' and '.join(each.name for each in ENGINES.values())}: serve the model by "
             "`vllm serve MODEL --runner pooling`.",
         )
     card = _choose(cards, model)
@@ -147,13 +153,23 @@ async def identify(transport: Transport, model: str | None) -> Identity:
             request_id=response.request_id,
         )
     base = next((each for each in cards if each["id"] == card.get("parent")), None)
-    return Identity(
-        version=await _version(transport),
+    limit = as_count(card.get("max_model_len"))
+    identity = Identity(
+        version=await _version(transport, engine),
         model=str(card["id"]),
         root=_root(card),
-        max_model_len=as_count(card.get("max_model_len")),
+        max_model_len=None if limit is None else limit - engine.spare_tokens,
         base=str(base["id"]) if base is not None else None,
         tokenizer_root=_root(card if base is None else base),
+        engine=engine,
+    )
+    if engine.info_path is None:
+        return identity
+    info = await _optional(transport, engine.info_path)
+    return replace(
+        identity,
+        root=_text(info.get("model_path")),
+        tokenizer_root=_text(info.get("tokenizer_path")),
     )
 
 
@@ -166,7 +182,7 @@ async def listed_paths(transport: Transport) -> AbstractSet[str] | None:
 def hidden_routes(
     identity: Identity, listed: AbstractSet[str] | None, *, tokenizes: bool
 ) -> list[str]:
-    """Return the routes of every vLLM that this address hides, as a gateway does.
+    """Return the routes of every server that this address hides, as a gateway does.
 
     Args:
         identity: The server.
@@ -176,17 +192,19 @@ def hidden_routes(
     is_foreign = listed is not None and MODELS_PATH not in listed
     hides = {
         MODELS_PATH: not identity.is_listed,
-        "/version": identity.version is None,
-        "/tokenize": not tokenizes,
+        identity.engine.version_paths[0]: identity.version is None,
+        identity.engine.tokenize_path: not tokenizes,
         "/openapi.json": is_foreign,
     }
     return [path for path, is_hidden in hides.items() if is_hidden]
 
 
-async def _version(transport: Transport) -> str | None:
-    payload = await _optional(transport, "/version")
-    version = payload.get("version")
-    return version if isinstance(version, str) and _VERSION.fullmatch(version) else None
+async def _version(transport: Transport, engine: Engine) -> str | None:
+    for path in engine.version_paths:
+        version = (await _optional(transport, path)).get("version")
+        if isinstance(version, str) and _VERSION.fullmatch(version):
+            return version
+    return None
 
 
 async def _optional(transport: Transport, path: str) -> Mapping[str, object]:
@@ -222,6 +240,12 @@ def advised(error: StatusError, advice: str) -> StatusError:
     )
 
 
+def _engine_of(cards: Sequence[Mapping[str, object]]) -> Engine:
+    """Return the engine that a server names; vLLM if it names none, as gateways do."""
+    owners = [card.get("owned_by") for card in cards]
+    return next((engine for key, engine in ENGINES.items() if key in owners), VLLM)
+
+
 def _other_flavour(cards: Sequence[Mapping[str, object]]) -> str | None:
     owners = (card.get("owned_by") for card in cards)
     names = (OTHER_FLAVOURS.get(owner.lower()) for owner in owners if isinstance(owner, str))
@@ -239,8 +263,11 @@ def _choose(
 
 
 def _root(card: Mapping[str, object]) -> str | None:
-    root = card.get("root")
-    return root if isinstance(root, str) else None
+    return _text(card.get("root"))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _named(cards: Sequence[Mapping[str, object]]) -> str:

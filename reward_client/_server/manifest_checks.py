@@ -46,9 +46,13 @@ def unserved(engine: Engine, head: Head, version: str | None) -> NotARewardError
         if kind == "exported steps"
         else "applies no Dense modules, and answers hidden states of an exported checkpoint"
     )
-    return NotARewardError(
-        f"{engine.name} {version} {gap}. Serve it with {engine.first_version_with(kind)} or later."
-    )
+    first = engine.first_version_with(kind)
+    if first is None:
+        advice = engine.advice
+        cure = advice.exported_steps if kind == "exported steps" else advice.exported
+    else:
+        cure = f"Serve it with {first} or later."
+    return NotARewardError(f"{engine.name} {version} {gap}. {cure}")
 
 
 def wrong_width(layout: Layout, export: ExportTable | None) -> NotARewardError | None:

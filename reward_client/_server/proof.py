@@ -11,10 +11,14 @@ import orjson
 
 from reward_client._base.activation import Activation
 from reward_client._base.samples import Conversation
+from reward_client._base.together import together
 from reward_client._base.wording import list_numbers
+from reward_client._protocols.engine import Renderer, Served
 from reward_client._protocols.http import Transport
+from reward_client._protocols.tokenizing import tokenize_text
 from reward_client._server.manifest_checks import disagreement, reported
 from reward_client._server.state import ServerState, is_same
+from reward_client._server.texts import PROBE_TEXT
 from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client.errors import (
     ActivationError,
@@ -71,13 +75,81 @@ def _another(state: ServerState, token: int) -> int:
     return next(ids[0] for ids in state.probes if ids[0] != token)
 
 
+async def prove_rendering(transport: Transport, served: Served) -> None:
+    """Show that the chat template makes the token IDs of conversations.
+
+    A server that makes a user's turn of an answer gives the same for both. For one that is known to
+    do so, the template on the client is compared by a question, if the server renders one.
+
+    Raises:
+        ProtocolError: If the server makes a user's turn of an answer.
+        TokenizerMismatchError: If the template on the client is another one.
+        RewardClientError: As `Transport.send`.
+    """
+    if served.renders == "unproven":
+        await _refuse_rewritten(transport, served)
+    elif served.renderer is not None:
+        await _compare_templates(transport, served, served.renderer)
+
+
+async def _refuse_rewritten(transport: Transport, served: Served) -> None:
+    """Refuse a server whose last turn is always the user's, although roles make a difference."""
+    user, assistant = ({"role": role, "content": "42."} for role in ("user", "assistant"))
+    question = {"role": "user", "content": "17 + 25?"}
+    pairs = ([question, assistant], [question, user], [assistant, question], [user, question])
+    requests = [
+        served.engine.chat_request(
+            served.model, served.version, Conversation(pair), generation_prompt=False
+        )
+        for pair in pairs
+    ]
+    try:
+        responses = await together(map(transport.send, requests))
+    except BadRequestError:
+        return  # the template refuses such turns, or there is none: conversations are refused, too
+    answered, asked, *others = map(served.engine.token_ids, responses)
+    if answered == asked and others[0] != others[1]:
+        raise responses[0].error(
+            ProtocolError,
+            "Cannot trust /tokenize: it makes a user's turn of the last answer, as SGLang does "
+            "before 0.5.23, or without add_generation_prompt, which a gateway may drop. Give the "
+            'model\'s tokenizer as tokenizer="local" and score FormattedText, upgrade the server, '
+            "or connect to the server itself.",
+        )
+
+
+async def _compare_templates(transport: Transport, served: Served, renderer: Renderer) -> None:
+    """Compare the template on the client with the server's, which renders questions rightly."""
+    if served.renders == "questions":
+        question = Conversation(_TURNS[:1])
+        request = served.engine.chat_request(
+            served.model, served.version, question, generation_prompt=True
+        )
+        text = renderer.rendered(question, generation_prompt=True)
+        there = served.engine.token_ids(await transport.send(request))
+        here = await tokenize_text(transport, served, text, add_special_tokens=False)
+        if here == there:
+            return
+        raise TokenizerMismatchError(
+            f"The chat template of {renderer!r} is not the server's: a question has {len(here)} "
+            f"tokens here, and {len(there)} others there. Give the tokenizer of the served model."
+        )
+    _logger.warning(
+        "nothing proves that the chat template of %r is the server's: %s renders no conversations",
+        renderer,
+        served,
+    )
+
+
 async def prove_tokenizer(
     transport: Transport, state: ServerState, tokenizer: LocalTokenizer
 ) -> bool:
-    """Compare a local tokenizer with the server's, by the value of one conversation sent as both.
+    """Compare a local tokenizer with the server's, by the value of one sample sent as both.
+
+    It is a conversation, or a text where the server takes no conversations.
 
     Returns:
-        True if they agree; False if the server takes no messages, or needs more than a template.
+        True if they agree; False if the server takes neither, or needs more than a template.
 
     Raises:
         TokenizerMismatchError: If they differ.
@@ -85,22 +157,30 @@ async def prove_tokenizer(
     """
     request, rules = state.strategy.conversations or state.request, state.rules
     is_plain = rules.bos is None and not rules.append and rules.step is None
-    if not is_plain or request.route == "completions":
+    if request.reads_tokens or (request.takes_messages and not is_plain):
         return False
-    prompt = Conversation(_TURNS)
+    form = "messages" if request.takes_messages else "text"
     try:
-        ids = await asyncio.to_thread(
-            tokenizer.ids, prompt, generation_prompt=rules.generation_prompt
-        )
-        written = [orjson.dumps(_TURNS)]
-        chat = request.build_chat(state.model, written, generation_prompt=rules.generation_prompt)
-        response = await transport.send(chat)
+        if request.takes_messages:
+            opened = rules.generation_prompt
+            ids = await asyncio.to_thread(
+                tokenizer.ids, Conversation(_TURNS), generation_prompt=opened
+            )
+            written = [orjson.dumps(_TURNS)]
+            sent = request.build_chat(state.model, written, generation_prompt=opened)
+        else:
+            ids = await asyncio.to_thread(tokenizer.text_ids, PROBE_TEXT, add_special_tokens=True)
+            sent = request.build(state.model, [PROBE_TEXT])
+        response = await transport.send(sent)
     except (InputError, BadRequestError, RouteNotFoundError, ModelNotFoundError):
         return False
     by_ids = await transport.send(state.request.build(state.model, [ids]))
     (here,) = state.request.read(by_ids, [ids])
     try:
-        (there,) = request.read_conversations(response, 1, range(len(ids), len(ids) + 1))
+        if request.takes_messages:
+            (there,) = request.read_conversations(response, 1, range(len(ids), len(ids) + 1))
+        else:
+            (there,) = request.read_each(response, [ids])
     except ResponseMismatchError as error:
         raise _other_tokenizer(tokenizer, str(error)) from None
     if isinstance(there, ProtocolError):
@@ -108,13 +188,13 @@ async def prove_tokenizer(
     mine, theirs = state.layout.rows(here)[-1], state.layout.rows(there)[-1]
     if not is_same(mine, theirs):
         values = list_numbers(mine[:3]), list_numbers(theirs[:3])
-        raise _other_tokenizer(tokenizer, "{} by its token IDs, {} as messages.".format(*values))
+        raise _other_tokenizer(tokenizer, "{} by its token IDs, {} as {}.".format(*values, form))
     return True
 
 
 def _other_tokenizer(tokenizer: LocalTokenizer, difference: str) -> TokenizerMismatchError:
     return TokenizerMismatchError(
-        f"The tokenizer of {tokenizer.source!r} is not the server's: one conversation differs. "
+        f"The tokenizer of {tokenizer.source!r} is not the server's: one sample differs. "
         f"{difference} Its files or its chat template differ from those of the server. Give the "
         "tokenizer of the served model."
     )

@@ -91,7 +91,7 @@ async def check_logit_tokens(texts: Texts, promised: ServerState, tokens: tuple[
         RewardClientError: As `Transport.send`.
     """
     recipe, output = promised.recipe, promised.options.output
-    if not output.tokens or promised.request.route == "completions":
+    if not output.tokens or promised.request.reads_tokens:
         return
     if recipe is not None and recipe.logit_tokens:
         known = await token_ids_of(texts, recipe.logit_tokens)

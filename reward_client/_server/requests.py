@@ -236,7 +236,7 @@ async def fit_to_server(transport: Transport, state: ServerState, tokens: Tokeni
     retokenized = await tokenize_text(transport, state.served, text, add_special_tokens=True)
     if retokenized != ids:
         raise InputError(
-            f"Cannot score these {len(ids)} token IDs on vLLM {state.identity.version}: it takes "
+            f"Cannot score these {len(ids)} token IDs on {state.served}: it takes "
             f"only text for this kind of model, and their text becomes {len(retokenized)} other "
             "token IDs. Upgrade the server to 0.11.1 or later."
         )
@@ -256,7 +256,10 @@ def check_takes_messages(state: ServerState) -> None:
         "step tokens": rules.step is not None,
         "the last of its tokens' values": state.layout.kind != "vector",
         "text in place of token IDs": state.request.sends == "text",
-        "the logprob of a token, which needs token IDs": state.request.route == "completions",
+        "the logprob of a token, which needs token IDs": state.request.reads_tokens,
+        f"token IDs, as no route of {state.engine.name} takes conversations rightly": not (
+            state.request.takes_messages or state.request.reads_tokens
+        ),
     }
     needed = [need for need, is_needed in needs.items() if is_needed]
     if needed:

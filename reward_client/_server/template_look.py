@@ -15,7 +15,7 @@ from reward_client._base.samples import Conversation
 from reward_client._base.together import together
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Response, Transport
-from reward_client._protocols.tokenizing import tokenize_prompt
+from reward_client._protocols.tokenizing import conversation_request, tokenize_prompt
 from reward_client._server.identity import Identity
 from reward_client._server.optional_requests import is_refusal, response_or_error
 from reward_client._server.written_dates import today_in
@@ -264,8 +264,8 @@ async def _rendered(
     vLLM up to 0.9.0 answers 500 if a template refuses a conversation.
     """
     try:
-        request = identity.engine.chat_request(
-            identity.model, identity.version, conversation, generation_prompt=generation_prompt
+        request = conversation_request(
+            identity.served, conversation, generation_prompt=generation_prompt
         )
     except InputError:
         return None  # the version ignores a part of it

@@ -12,6 +12,7 @@ from reward_client._protocols.engine import Served
 from reward_client._protocols.http import Response, Transport
 from reward_client._protocols.tokenizing import detokenize, tokenize_text
 from reward_client._server.optional_requests import may_hide_route
+from reward_client._server.vocabulary import vocabulary_size
 from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client.errors import (
     BadRequestError,
@@ -67,6 +68,14 @@ class Texts(Protocol):
         """
         ...
 
+    async def vocabulary_size(self) -> int:
+        """Return the number of token IDs.
+
+        Raises:
+            RewardClientError: As `ids`.
+        """
+        ...
+
 
 class ServerTexts:
     """`Texts` by ``/tokenize`` and ``/detokenize``.
@@ -98,6 +107,10 @@ class ServerTexts:
         bare = await self.ids(PROBE_TEXT, add_special_tokens=False)
         return bare, _bos(self._whole, bare)
 
+    async def vocabulary_size(self) -> int:
+        """See `Texts`."""
+        return await vocabulary_size(self.text, self._whole.largest())
+
 
 class LocalTexts:
     """`Texts` by a local tokenizer, for a server whose ``/tokenize`` is hidden.
@@ -125,6 +138,10 @@ class LocalTexts:
         """See `Texts`."""
         bare = await self.ids(PROBE_TEXT, add_special_tokens=False)
         return bare, _bos(await self.ids(PROBE_TEXT, add_special_tokens=True), bare)
+
+    async def vocabulary_size(self) -> int:
+        """See `Texts`."""
+        return self._tokenizer.vocabulary_size
 
 
 class NoTexts:
@@ -156,6 +173,13 @@ class NoTexts:
     async def probe(self) -> tuple[TokenIds, int | None]:
         """See `Texts`."""
         return TokenIds.of([*_PLAIN_IDS]), None
+
+    async def vocabulary_size(self) -> int:
+        """See `Texts`."""
+        raise InputError(
+            "Cannot find the size of the vocabulary, and a token ID past it would end the server. "
+            f"Give the model's tokenizer as tokenizer=. {self._refusal}"
+        )
 
 
 async def server_texts(

@@ -120,6 +120,21 @@ class LocalTokenizer:
         )
         return text
 
+    def rendered(self, conversation: Conversation, *, generation_prompt: bool) -> str:
+        """Return the text of a conversation, as the chat template writes it.
+
+        Raises:
+            InputError: If the tokenizer has no chat template, the template refuses the
+                conversation, or the conversation has tools or contents in parts.
+        """
+        check_flags(generation_prompt=generation_prompt)
+        if not is_plain(conversation):
+            raise InputError(
+                "Cannot render the conversation here: only a server renders tools, contents in "
+                "parts, and further keys of messages. Use a newer server, or give FormattedText."
+            )
+        return self._text_of(conversation, generation_prompt=generation_prompt)
+
     def shown(
         self, conversation: Conversation, *, generation_prompt: bool, knows_day: bool = True
     ) -> str:
@@ -162,6 +177,11 @@ class LocalTokenizer:
         """The BOS token, if the tokenizer has one."""
         token: int | None = self._tokenizer.bos_token_id
         return token
+
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of token IDs, added ones included."""
+        return len(self._tokenizer)
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of token IDs, special tokens included."""

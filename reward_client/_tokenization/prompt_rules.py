@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from reward_client._base.json_values import as_mapping, as_sequence
 from reward_client._base.samples import Conversation, FormattedText, Message, OpenedText, Prompt
 from reward_client._base.token_ids import TokenIds
+from reward_client._protocols.engine import Renderer
 from reward_client.errors import InputError
 
 
@@ -36,7 +37,9 @@ class PromptRules:
         continues: True if the last turn is left open, for the model to continue.
         answers: True if the model answers, to `question` or to the conversation itself.
         max_model_len: The most tokens of a prompt, if there is a limit.
+        vocabulary: The number of token IDs, if one past them ends the server.
         server_tokenizes: False if a gateway hides ``/tokenize``.
+        renderer: Renders conversations of which the server makes wrong token IDs, if there is one.
         tokenize_refusal: What ``/tokenize`` answers then, as a sentence.
         headers: The markers and plain texts that the template writes between turns.
         system: The system message that the model was trained with, unless the template writes it.
@@ -53,7 +56,9 @@ class PromptRules:
     continues: bool = False
     answers: bool = False
     max_model_len: int | None = None
+    vocabulary: int | None = None
     server_tokenizes: bool = True
+    renderer: Renderer | None = None
     tokenize_refusal: str = ""
     headers: tuple[str, ...] = ()
     system: str | None = None
@@ -154,6 +159,12 @@ class PromptRules:
             finished = TokenIds.of((*finished, *tail))
         if self.step is not None:
             self._check_steps(finished, prompt, self.step)
+        if self.vocabulary is not None and finished.largest() >= self.vocabulary:
+            raise InputError(
+                f"Cannot score token ID {finished.largest()}: the vocabulary of the server's "
+                f"tokenizer ends at {self.vocabulary - 1}, and another ID would end the server. "
+                "Tokenize with the tokenizer of the served model."
+            )
         return finished
 
     def _with_bos(self, ids: TokenIds, prompt: Prompt, bos: bool) -> TokenIds:  # noqa: FBT001

@@ -33,9 +33,9 @@ from reward_client.errors import (
 )
 
 _HIDDEN = (
-    "Cannot tokenize the sample: a gateway hides /tokenize. Let it forward /tokenize, give the "
-    "model's tokenizer as tokenizer=, or score token IDs. (tools=, and contents in parts, need "
-    "the server.)"
+    "Cannot tokenize the sample: a gateway hides /tokenize, or the version of the server has none. "
+    "Let the gateway forward it, give the model's tokenizer as tokenizer=, or score token IDs. "
+    "(tools=, and contents in parts, need the server.)"
 )
 
 _logger = logging.getLogger("reward_client")
@@ -511,7 +511,7 @@ async def _server_ids(
 ) -> TokenIds:
     return await tokenize_prompt(
         transport,
-        _served(profile),
+        _served(profile)._replace(renderer=rules.renderer),
         prompt,
         generation_prompt=rules.generation_prompt,
         continues=rules.continues,

@@ -447,7 +447,7 @@ class _Attempts:
         if await self._is_anyones(failure):
             self._doubtful = _TELLING_FAILURE
             return self._as_away(failure)
-        if isinstance(failure.error, EngineDeadError):
+        if isinstance(failure.error, EngineDeadError) or self._may_have_killed(failure):
             self._deaths += 1
             if self._deaths == MAX_DEATHS:
                 return replace(failure, retried=False)
@@ -459,6 +459,15 @@ class _Attempts:
         if isinstance(failure.error, SERVER_FAILURES):
             return replace(failure, retried=failure.retried and not transport.has_stand_in())
         return failure
+
+    def _may_have_killed(self, failure: Failure) -> bool:
+        """Return True if the connection ended before the response, and not because it was idle."""
+        ended = (NetworkErrorKind.RESET, NetworkErrorKind.CUT)
+        was_cut = self.summaries[-2:-1] in [[kind.value] for kind in ended]
+        return self._request.may_kill and (
+            failure.network_error in ended
+            or (failure.network_error is NetworkErrorKind.REFUSED and was_cut)
+        )
 
     async def _is_anyones(self, failure: Failure) -> bool:
         """Return True for a refusal that comes from whoever answers while the server is away."""

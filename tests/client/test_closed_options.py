@@ -183,6 +183,9 @@ CALLS: dict[str, Callable[..., Any]] = {
     "LocalTokenizer.shown": lambda **o: LocalTokenizer("x").shown(
         Conversation([{"role": "user", "content": "a"}]), **{"generation_prompt": False, **o}
     ),
+    "LocalTokenizer.rendered": lambda **o: LocalTokenizer("x").rendered(
+        Conversation([{"role": "user", "content": "a"}]), **{"generation_prompt": False, **o}
+    ),
     "LocalTokenizer.ids_of_each": lambda **o: LocalTokenizer("x").ids_of_each([], **o),
     "Retokenizer": lambda **o: Retokenizer("x", **o),
     "GatewayKind": GatewayKind,

@@ -201,10 +201,10 @@ SITUATIONS = [
         wrong=failing("/v1/models", Fault.reset()),
     ),
     Situation(
-        "SGLang",
+        "TabbyAPI",
         2,
-        {"server": ("failed", "This server is SGLang", "`vllm serve MODEL --runner pooling`")},
-        serves={"owned_by": "sglang"},
+        {"server": ("failed", "This server is TabbyAPI", "`vllm serve MODEL --runner pooling`")},
+        serves={"owned_by": "tabbyAPI"},
     ),
     Situation("a gateway's name", 0, {"sample": OK}, serves={"owned_by": "a-gateway"}),
     # Version, length limit, recipe.

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from reward_client._protocols.http import Response
 from reward_client._protocols.pooled_output import PooledOutput
+from reward_client._protocols.token_responses import token_ids
 from reward_client._protocols.vllm.scoring_request import VllmRequest
-from reward_client._protocols.vllm.tokenize import text_of, token_ids
+from reward_client._protocols.vllm.tokenize import text_of
 from reward_client.errors import (
     NonFiniteRewardError,
     ProtocolError,

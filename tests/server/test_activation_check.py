@@ -19,7 +19,7 @@ from reward_client._server.activation_check import (
 )
 from reward_client.errors import ActivationError, NotARewardError, ProtocolError
 
-FLAG = "--the-flag"
+CURE = "Start the server with --the-flag."
 
 Rows = list[list[float]]
 
@@ -100,7 +100,7 @@ EVEN = [[0.5, 0.5]] * 2 + [[0.25, 0.25]]
 def test_found(
     sent: Rows, reads: Any, raw_by: Any, declared: Any, found: tuple[str, str] | None
 ) -> None:
-    activation = find_activation(sent, reads, raw_by, declared, FLAG)
+    activation = find_activation(sent, reads, raw_by, declared, CURE)
     assert (activation and (activation.name, activation.known_by)) == found
 
 
@@ -108,13 +108,13 @@ def test_found(
     ("sent", "reads", "raw_by", "declared", "error", "hint"),
     [
         # 0.6.6 to 0.8.5: a softmax over one label.
-        (column(*[1.0] * 8), "values", None, None, ActivationError, FLAG),
+        (column(*[1.0] * 8), "values", None, None, ActivationError, CURE),
         (column(*[1.0] * 8), "values", None, "none", ActivationError, "softmax over one label"),
         (column(*[1.0] * 8), "values", None, "sigmoid", ActivationError, "softmax over one label"),
         (column(*[1.0] * 8), "values", "request", None, ActivationError, "softmax over one label"),
         (column(*[1.0] * 8), "probabilities", None, None, ActivationError, "one label"),
         # A softmax over several, for a head that wants their values; said or not.
-        (SOFTMAX, "values", None, None, ActivationError, FLAG),
+        (SOFTMAX, "values", None, None, ActivationError, CURE),
         (SOFTMAX, "values", "request", None, ActivationError, "softmax"),
         (SOFTMAX, "values", None, "none", ActivationError, "softmax"),
         (SOFTMAX_BFLOAT16, "values", None, "none", ActivationError, "softmax"),
@@ -133,7 +133,7 @@ def test_found(
         (list(map(normalized, rows(5))), "values", "task", None, NotARewardError, "Normalize"),
         (list(map(normalized, rows(2))), "probabilities", "task", None, NotARewardError, "length"),
         # Hidden states of length 1, exact or rounded to bfloat16.
-        (UNIT_STATES, "states", None, None, ActivationError, FLAG),
+        (UNIT_STATES, "states", None, None, ActivationError, CURE),
         (UNIT_STATES, "states", "request", None, ActivationError, "normalizes"),
         (UNIT_STATES_BFLOAT16, "states", None, None, ActivationError, "normalizes"),
         # Weights that were not loaded.
@@ -154,7 +154,7 @@ def test_refused(
     sent: Rows, reads: Any, raw_by: Any, declared: Any, error: type[ProtocolError], hint: str
 ) -> None:
     with pytest.raises(error) as caught:
-        find_activation(sent, reads, raw_by, declared, FLAG)
+        find_activation(sent, reads, raw_by, declared, CURE)
     assert type(caught.value) is error
     assert hint in str(caught.value)
 
@@ -162,29 +162,29 @@ def test_refused(
 def test_a_message_shows_no_thousands_of_numbers() -> None:
     for sent in ([STATES[0]] * 8, UNIT_STATES, [[0.0] * 4096] * 8):
         with pytest.raises(ProtocolError) as caught:
-            find_activation(sent, "states", None, None, FLAG)
+            find_activation(sent, "states", None, None, CURE)
         assert len(str(caught.value)) < 400
 
 
 def test_one_row_that_does_not_add_up_is_no_softmax() -> None:
     sent = [*SOFTMAX[:-1], [0.1, 0.1, 0.1, 0.1, 0.2]]
-    assert find_activation(sent, "probabilities", None, None, FLAG) is None
-    assert find_activation(sent, "values", None, None, FLAG) is None
+    assert find_activation(sent, "probabilities", None, None, CURE) is None
+    assert find_activation(sent, "values", None, None, CURE) is None
 
 
 def test_what_adds_up_to_one_otherwise_is_no_softmax() -> None:
     beyond = [[2.0, -1.0], [-0.5, 1.5], [3.25, -2.25]]
     nearly = [[row[0] + 0.01, *row[1:]] for row in SOFTMAX]
     for reads in ("values", "probabilities"):
-        found = find_activation(beyond, reads, None, None, FLAG)  # type: ignore[arg-type]
+        found = find_activation(beyond, reads, None, None, CURE)  # type: ignore[arg-type]
         assert found is not None
         assert found.name == "none"
-        assert find_activation(nearly, reads, None, None, FLAG) is None  # type: ignore[arg-type]
+        assert find_activation(nearly, reads, None, None, CURE) is None  # type: ignore[arg-type]
 
 
 def test_vectors_of_nearly_length_one_are_not_normalized() -> None:
     sent = [[value * 1.01 for value in row] for row in UNIT_STATES]
-    found = find_activation(sent, "states", None, None, FLAG)
+    found = find_activation(sent, "states", None, None, CURE)
     assert found is not None
     assert found.name == "none"
 
@@ -194,19 +194,19 @@ def test_any_softmax_is_seen_whatever_is_said(raw: Rows) -> None:
     for cast in (float, bfloat16):
         sent = [[cast(value) for value in softmax(row)] for row in raw]
         assume(len(set(map(tuple, sent))) > 1 and any(len(set(row)) > 1 for row in sent))
-        found = find_activation(sent, "probabilities", None, None, FLAG)
+        found = find_activation(sent, "probabilities", None, None, CURE)
         assert found is not None
         assert found.name == "softmax"
         for raw_by in (None, "request"):
             with pytest.raises(ActivationError, match="softmax"):
-                find_activation(sent, "values", raw_by, "none", FLAG)  # type: ignore[arg-type]
+                find_activation(sent, "values", raw_by, "none", CURE)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("cast", "bits"), [(float, 24), (bfloat16, 8)])
 def test_numbers_of_a_half_precision_are_known_as_such(cast: Any, bits: int) -> None:
     """A sigmoid that was rounded to bfloat16 can be inverted up to about 2, not up to 13."""
     sent = [[cast(1 / (1 + math.exp(-raw)))] for raw in (-2.1, 0.3, 1.7, 4.9)]
-    squashed = find_activation(sent, "values", None, "sigmoid", FLAG)
+    squashed = find_activation(sent, "values", None, "sigmoid", CURE)
     assert squashed is not None
     assert squashed.bits == bits
     assert squashed.raw(sent[2][0]) == pytest.approx(1.7, abs=0.02)
@@ -218,11 +218,10 @@ def test_numbers_of_a_half_precision_are_known_as_such(cast: Any, bits: int) -> 
 
 
 def test_what_to_do_where_nobody_knows() -> None:
-    message = str(unknown_activation(FLAG, asked=False))
-    assert FLAG in message
+    message = str(unknown_activation(CURE, asked=False))
+    assert "Start the server with --the-flag, or say" in message
     assert 'server_activation="none" or "sigmoid"' in message
-    assert "newer one" in str(unknown_activation("", asked=False))
-    assert "makes no difference" in str(unknown_activation(FLAG, asked=True))
+    assert "makes no difference" in str(unknown_activation(CURE, asked=True))
 
 
 # By a value that is known

@@ -9,6 +9,7 @@ from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.engine import Engine, MessageKey
 from reward_client._protocols.http import Request, Response
 from reward_client._protocols.strategies import VersionRange
+from reward_client._protocols.token_responses import token_ids
 from reward_client._protocols.vllm import completions, gateways, tokenize, versions
 from reward_client._protocols.vllm.advice import ADVICE
 from reward_client._protocols.written import Sampling, Written
@@ -23,6 +24,10 @@ class Vllm(Engine):
     unknown = versions.UNKNOWN_VERSION
     tokenize_path = tokenize.PATH
     advice = ADVICE
+    version_paths = ("/version",)
+    info_path = None
+    spare_tokens = 0
+    dies_of_requests = False  # an error from 0.4 on; see `checked` for negative ones
 
     def range_of(self, version: str | None) -> VersionRange:
         """See `Engine`."""
@@ -64,7 +69,7 @@ class Vllm(Engine):
 
     def token_ids(self, response: Response) -> TokenIds:
         """See `Engine`."""
-        return tokenize.token_ids(response)
+        return token_ids(response)
 
     def text_of(self, response: Response) -> str:
         """See `Engine`."""

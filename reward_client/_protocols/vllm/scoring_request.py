@@ -58,6 +58,11 @@ class VllmRequest(ScoringRequest):
         return self.moved or _ROUTES[self.route].path
 
     @property
+    def takes_messages(self) -> bool:
+        """See `ScoringRequest`."""
+        return not self.reads_tokens
+
+    @property
     def encoding(self) -> Encoding:
         """See `ScoringRequest`."""
         return _ROUTES[self.route].encoding

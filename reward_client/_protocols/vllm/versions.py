@@ -6,13 +6,13 @@ read in its source.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import takewhile
 from types import MappingProxyType
 
 from reward_client._protocols.engine import MessageKey
+from reward_client._protocols.releases import release_of
 from reward_client._protocols.strategies import (
     DefaultActivation,
     ModelKind,
@@ -334,7 +334,7 @@ def version_range_of(version: str | None) -> VersionRange:
 
     Development versions, unreadable ones and those after `NEWEST` get `UNKNOWN_VERSION`.
     """
-    release = _release(version)
+    release = release_of(version)
     if release is None or release[:2] > NEWEST:
         return UNKNOWN_VERSION
     passed = tuple(takewhile(lambda version_range: version_range.since <= release, VERSION_RANGES))
@@ -350,7 +350,7 @@ _TEMPLATE_KEYS_SINCE = {
 
 def template_keys(version: str | None) -> frozenset[str]:
     """Return the optional keys that ``/tokenize`` of a version understands."""
-    release = _release(version)
+    release = release_of(version)
     return frozenset(
         key for key, since in _TEMPLATE_KEYS_SINCE.items() if release is None or release >= since
     )
@@ -374,14 +374,7 @@ _MESSAGE_KEYS: Mapping[str, MessageKey] = MappingProxyType(
 
 def message_keys(version: str | None) -> Mapping[str, MessageKey]:
     """Return the keys of a message that a version reads, besides role and content."""
-    release = _release(version)
+    release = release_of(version)
     return {
         key: read for key, read in _MESSAGE_KEYS.items() if release is None or release >= read.since
     }
-
-
-def _release(version: str | None) -> tuple[int, int, int] | None:
-    if version is None or "dev" in version:
-        return None
-    found = re.match(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?", version)
-    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None

@@ -94,7 +94,7 @@ CROSS_CHECK = "_server/cross_check.py"
 AGREEMENT = "_server/agreement.py"
 MEMORY = "server/test_memory.py::"
 INPUT = "integration/pitfalls/test_input.py::"
-READABLE = "_protocols/vllm/messages.py"
+READABLE = "_protocols/messages.py"
 SHOWN_PARTS = "_tokenization/shown_parts.py"
 CONTROL_TOKENS = "_tokenization/control_tokens.py"
 INTEGRATED = "integrations/test_failures.py::"
@@ -169,7 +169,7 @@ PITFALLS: dict[int, Pitfall] = {
                 "If all probes are 1.0, the client raises `ActivationError` with the server flag "
                 "that helps.",
                 EVIDENCE,
-                "        _refuse_constant_ones([row[0] for row in rows], raw_by, flag)",
+                "        _refuse_constant_ones([row[0] for row in rows], raw_by, cure)",
                 "        pass",
                 (RAW_VALUES + "test_3_a_softmax_over_one_label",),
             ),
@@ -253,8 +253,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It raises `InputError` for tools and template arguments that `/tokenize` would "
                 "ignore.",
-                "_protocols/vllm/tokenize.py",
-                "if key not in template_keys(version):",
+                READABLE,
+                "if key not in arguments:",
                 "if key not in wanted:",
                 ("server/test_discovery.py::test_old_servers_would_ignore_tools",),
             ),
@@ -1051,7 +1051,7 @@ PITFALLS: dict[int, Pitfall] = {
             ),
             Mutation(
                 "It also rejects such an ID from `/tokenize`.",
-                "_protocols/vllm/tokenize.py",
+                "_protocols/token_responses.py",
                 "ids = checked(tokens)",
                 "ids = tokens",
                 (REPLIES + "test_29_nor_does_the_server_make_the_client_send_one",),
@@ -1124,9 +1124,9 @@ PITFALLS: dict[int, Pitfall] = {
         (
             Mutation(
                 "The client sends exactly one of them.",
-                "_protocols/vllm/tokenize.py",
-                '        "messages": readable(conversation.messages, version),\n',
-                '        "messages": readable(conversation.messages, version),\n        "prompt": str(conversation),\n',
+                READABLE,
+                '{"messages": readable(conversation.messages, read, server)}',
+                '{"messages": readable(conversation.messages, read, server), "prompt": "x"}',
                 (REQUESTS + "test_32_never_two_contents_in_one_body",),
             ),
         ),
@@ -1655,7 +1655,7 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client raises `InputError` with the key to write instead.",
                 READABLE,
-                "        if known is None or known.roles is None:\n            raise InputError(_unread(position, key, version, read))\n",
+                "        if known is None or known.roles is None:\n            raise InputError(_unread(position, key, server, read))\n",
                 "        if known is None or known.roles is None:\n            continue\n",
                 (
                     INPUT + "test_47_a_key_that_no_server_reads",

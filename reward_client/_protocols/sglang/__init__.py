@@ -1,0 +1,1 @@
+"""The HTTP API of SGLang. Pure: functions build requests and read responses."""

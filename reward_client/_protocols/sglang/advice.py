@@ -1,0 +1,28 @@
+"""How each kind of model is served with SGLang, and what it cannot serve."""
+
+from __future__ import annotations
+
+from reward_client._protocols.engine import Advice
+
+_BY_VLLM = "Serve it with vLLM."
+_SERVE = "`python -m sglang.launch_server --model-path MODEL`"
+
+ADVICE = Advice(
+    unserved="does not exist",
+    text=f"This server does not write: serve the language model with {_SERVE}.",
+    exported=f"SGLang is not known to apply Dense modules. {_BY_VLLM}",
+    exported_steps=f"SGLang gives no value for each token. {_BY_VLLM}",
+    logit=(
+        "SGLang answers log-probabilities of tokens, and no logits: a difference of two is one of "
+        "logits. Read yes or no by YesNo(), or serve the model with vLLM and --logprobs-mode "
+        "raw_logits."
+    ),
+    difference=f"To read yes or no, serve the language model with {_SERVE}.",
+    hidden=(
+        f"LinearHead reads hidden states: serve the backbone with {_SERVE} and --is-embedding."
+    ),
+    steps=(
+        "SGLang has no class for process reward models, and gives no value for each token (0.3 to "
+        f"0.5.23). {_BY_VLLM}"
+    ),
+)

@@ -59,7 +59,6 @@ class Strategy:
         shape: The unit of a row in the response.
         default_activation: The activation that the server applies by default.
         flag: The server's flag for raw values, in case no request can ask for them.
-        no_flag: What to do if no flag helps.
         exceptions: The models that this version treats otherwise.
         wrong_if_served: A request that the server must refuse. If the server answers it, its
             configuration makes the values of `request` wrong.
@@ -69,13 +68,13 @@ class Strategy:
         live: The versions that answered the request; None if all running versions did.
         fallback: A strategy with the same output, for servers that do not serve this one.
         conversations: The request that takes several conversations, if there is one.
+        no_flag: What to do if no flag helps.
     """
 
     request: ScoringRequest
     shape: LayoutKind
     default_activation: DefaultActivation
     flag: str
-    no_flag: str = "No flag of this version helps: serve the model with a newer one."
     exceptions: str = ""
     wrong_if_served: ScoringRequest | None = None
     wrong_because: str = ""
@@ -83,6 +82,7 @@ class Strategy:
     live: tuple[str, ...] | None = None
     fallback: Strategy | None = None
     conversations: ScoringRequest | None = None
+    no_flag: str = "No flag of this version helps: serve the model with a newer one."
 
     @property
     def cure(self) -> str:

@@ -19,6 +19,7 @@ from reward_client.cli import (
     report,
     score,
     serve,
+    zero_bias,
 )
 from reward_client.cli._options import OptionError, UsageError
 from reward_client.cli._output import flush_all, show, show_error, write
@@ -77,7 +78,10 @@ def _parser() -> argparse.ArgumentParser:
         "(extra `completion`)",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (demo, doctor, evaluate, export, gateway, recipe, report, score, serve):
+    for command in (
+        *(demo, doctor, evaluate, export, gateway, recipe, report, score, serve),
+        zero_bias,
+    ):
         command.add_to(commands)
     return parser
 

@@ -161,6 +161,19 @@ def add_sample_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_link_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--link`."""
+    parser.add_argument(
+        "--link",
+        nargs="?",
+        const="hard",
+        default="hard",
+        choices=["hard", "symbolic", "copy"],
+        help="how to add unchanged weight files (default: hard links; files that cannot be linked "
+        "are copied)",
+    )
+
+
 def add_recipe_option(
     parser: argparse.ArgumentParser, lookup_key: str = "the server's model root"
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from reward_client.cli._options import (
     Commands,
     add_command,
+    add_link_option,
     add_recipe_option,
     chosen_recipe,
 )
@@ -41,15 +42,7 @@ def add_to(commands: Commands) -> None:
         "token, `lm-head:YES-NO` for the difference of two logits, or a .safetensors file "
         "with a linear layer",
     )
-    parser.add_argument(
-        "--link",
-        nargs="?",
-        const="hard",
-        default="hard",
-        choices=["hard", "symbolic", "copy"],
-        help="how to add unchanged weight files (default: hard links; files that cannot be linked "
-        "are copied)",
-    )
+    add_link_option(parser)
     parser.add_argument("--force", action="store_true", help="replace an earlier export")
     add_recipe_option(parser, lookup_key="the folder's name")
     parser.add_argument(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -18,14 +16,12 @@ from reward_client._printable import printable
 from reward_client.errors import ExportError
 from reward_client.export.backbones import backbone_config, backbone_of
 from reward_client.export.checkpoint import (
-    INDEX,
     Checkpoint,
     Shard,
-    check_link,
     read_checkpoint,
     refuse_changes,
-    sanitize,
 )
+from reward_client.export.companions import apart, companions_of
 from reward_client.export.folder_writer import FolderWriter
 from reward_client.export.head_finder import FoundHead, find_head
 from reward_client.export.manifest import build_manifest, serialize
@@ -41,14 +37,7 @@ from reward_client.export.report import ExportReport
 from reward_client.export.tensor_names import kept_tensors
 from reward_client.recipes import Recipe, StepsTable, find_recipe, named_recipe
 
-# Files of the tokenizer, its code, and the terms of use.
-_COMPANIONS = (
-    *("tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt"),
-    *("merges.txt", "*.model", "*.model.v*", "*.tiktoken", "tekken.json", "chat_template*"),
-    *("additional_chat_templates/*.jinja", "*.py", "LICENSE*", "NOTICE*", "USE_POLICY*"),
-)
 _UNNAMED = "unnamed"
-_TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken", "tekken.json")
 _HUB_FOLDER = re.compile(r"models--(.+)")
 
 
@@ -91,17 +80,7 @@ def export_checkpoint(
     """
     check_choice("link", link, get_args(Link), ExportError)
     check_flags(ExportError, force=force, progress=progress)
-    folder, target = _absolute(source), _absolute(destination)
-    resolved, resolved_target = folder.resolve(), target.resolve()
-    if (
-        resolved == resolved_target
-        or resolved in resolved_target.parents
-        or resolved_target in resolved.parents
-    ):
-        raise ExportError(
-            f"Cannot export {folder} to {target}: one folder contains the other. Choose another "
-            "destination."
-        )
+    folder, target = apart(source, destination)
     checkpoint = read_checkpoint(folder)
     name = _name(folder)
     known = _recipe_of(recipe, name, checkpoint)
@@ -109,7 +88,7 @@ def export_checkpoint(
     if head == "auto" and known is not None and isinstance(known.head_table, StepsTable):
         found = replace(found, kind="steps", labels=())
     backbone = backbone_of(checkpoint.config)
-    companions = _companions(folder)
+    companions = companions_of(folder)
     kept = kept_tensors(checkpoint, found.drop)
     check_free_space(target, _bytes_to_write(checkpoint, kept, found, link, target))
 
@@ -130,7 +109,7 @@ def export_checkpoint(
         writer.record("config.json", folder / "config.json")
         if found.file is not None:
             writer.record(found.file.name, found.file)
-        writer.write("config.json", _json(backbone_config(checkpoint.config, backbone)))
+        writer.write_json("config.json", backbone_config(checkpoint.config, backbone))
         for file, content in module_files(found.layers, found.layers[0].in_features):
             writer.write(file, content)
         for index, layer in enumerate(found.layers):
@@ -160,8 +139,7 @@ def _write_weights(writer: FolderWriter, checkpoint: Checkpoint, kept: Mapping[s
             for name, tensor in checkpoint.tensors.items()
             if name in kept
         )
-        index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
-        writer.write(INDEX, _json(index))
+        writer.write_index(weight_map, size)
 
 
 def _bytes_to_write(
@@ -202,30 +180,3 @@ def _name(folder: Path) -> str:
     if in_cache and folder.parent.name == "snapshots":
         return in_cache[1].replace("--", "/", 1)
     return os.fsencode(folder.name).decode(errors="replace")
-
-
-def _companions(folder: Path) -> Sequence[Path]:
-    paths = {path for pattern in _COMPANIONS for path in folder.glob(pattern)}
-    found = sorted(path for path in paths if not path.is_dir())
-    for path in found:
-        check_link(path, folder)
-    if not any(path.match(pattern) for path in found for pattern in _TOKENIZERS):
-        raise ExportError(
-            f"Cannot export {folder}: it has no tokenizer ({', '.join(_TOKENIZERS)}), which a "
-            "server needs. Copy the tokenizer's files into the folder."
-        )
-    return found
-
-
-def _absolute(path: str | PathLike[str]) -> Path:
-    try:
-        absolute = Path(path).expanduser().absolute()
-        with suppress(OSError):
-            absolute.lstat()  # only this raises for an impossible name
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ExportError(f"Cannot use {sanitize(repr(path))} as a path: {error}.") from error
-    return absolute
-
-
-def _json(content: object) -> bytes:
-    return json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"

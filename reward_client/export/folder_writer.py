@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import struct
@@ -17,7 +18,7 @@ from typing import BinaryIO
 from reward_client._base.regular_file import open_regular
 from reward_client._base.safetensors import Entry, encoded_header
 from reward_client.errors import ExportError
-from reward_client.export.checkpoint import Shard, Tensor
+from reward_client.export.checkpoint import INDEX, Shard, Tensor
 from reward_client.export.layers import Layer
 from reward_client.export.output_folder import Link, check_free_space
 
@@ -53,6 +54,20 @@ class FolderWriter:
         with self._created(name) as file:
             self._append(file, content)
 
+    def write_json(self, name: str, content: object) -> None:
+        """Write a JSON file."""
+        self.write(name, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+
+    def write_index(self, weight_map: Mapping[str, str], size: int) -> None:
+        """Write the index of the weight files.
+
+        Args:
+            weight_map: The file of each tensor.
+            size: The number of bytes of all tensors.
+        """
+        content = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
+        self.write_json(INDEX, content)
+
     def copy(self, name: str, source: Path) -> None:
         """Copy a file that fits in memory."""
         content = b"".join(_chunks(source))
@@ -69,10 +84,27 @@ class FolderWriter:
 
     def link_or_copy(self, shard: Shard) -> None:
         """Link an unchanged weight file, or copy it if it cannot be linked."""
-        if self._link_file(shard):
-            self.linked += shard.size
+        if self.link(shard):
             self.digests[shard.name] = self._digest(shard.path)
-            return
+        else:
+            self.copy_shard(shard)
+
+    def link(self, shard: Shard) -> bool:
+        """Link a weight file; return False if it cannot be linked, or must not be."""
+        target = self.folder / shard.name
+        with suppress(OSError, NotImplementedError):  # another file system, or no support for links
+            if self._link == "hard":
+                os.link(shard.path, target)
+            elif self._link == "symbolic":
+                target.symlink_to(shard.path)
+            else:
+                return False
+            self.linked += shard.size
+            return True
+        return False
+
+    def copy_shard(self, shard: Shard) -> None:
+        """Copy a weight file."""
         check_free_space(self.folder, shard.size)
         digest = hashlib.sha256()
         with self._created(shard.name) as file:
@@ -127,17 +159,6 @@ class FolderWriter:
     def _append(self, file: BinaryIO, part: bytes) -> None:
         file.write(part)
         self.written += len(part)
-
-    def _link_file(self, shard: Shard) -> bool:
-        target = self.folder / shard.name
-        with suppress(OSError, NotImplementedError):  # another file system, or no support for links
-            if self._link == "hard":
-                os.link(shard.path, target)
-                return True
-            if self._link == "symbolic":
-                target.symlink_to(shard.path)
-                return True
-        return False
 
     def _digest(self, path: Path) -> str:
         if path.parent.name == "blobs" and _BLOB_NAME.fullmatch(path.name):

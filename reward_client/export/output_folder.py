@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -16,17 +16,24 @@ from reward_client.export.checkpoint import Shard
 Link: TypeAlias = Literal["hard", "symbolic", "copy"]
 
 MANIFEST = "reward_client.json"
-"""The file that identifies an exported folder."""
+"""The recipe of an exported folder."""
+# The manifest alone does not prove an export: users copy it to their clients.
+_MARKS = (MANIFEST, "modules.json")
 
 _RESERVE = 64 << 20
 """Bytes that stay free on the disk."""
 
 
 @contextmanager
-def new_folder(destination: Path, *, force: bool) -> Generator[Path]:
+def new_folder(destination: Path, *, force: bool, marks: Sequence[str] = _MARKS) -> Generator[Path]:
     """Create a folder beside the destination, and rename it to the destination at the end.
 
     After any error, including Ctrl-C, the new folder is removed and the destination is unchanged.
+
+    Args:
+        destination: The folder to write.
+        force: Replace an earlier export.
+        marks: The files that identify an earlier export.
 
     Raises:
         ExportError: If the destination exists already, or cannot be written.
@@ -38,7 +45,7 @@ def new_folder(destination: Path, *, force: bool) -> Generator[Path]:
             _remove_unfinished(unfinished, force=force)
             if replaced.exists() and not destination.exists():  # killed between the two renames
                 replaced.rename(destination)
-            _check_destination(destination, force=force)
+            _check_destination(destination, marks, force=force)
             destination.parent.mkdir(parents=True, exist_ok=True)
             unfinished.mkdir()
             stack.enter_context(_locked(unfinished))
@@ -46,7 +53,9 @@ def new_folder(destination: Path, *, force: bool) -> Generator[Path]:
             raise ExportError(f"Cannot write {destination}: {error.strerror}.") from error
         try:
             yield unfinished
-            _check_destination(destination, force=force)  # again, because an export may take long
+            _check_destination(
+                destination, marks, force=force
+            )  # again, because an export may take long
             _publish(unfinished, destination, replaced)
         except BaseException as error:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -80,7 +89,7 @@ def check_free_space(destination: Path, needed: int) -> None:
         )
 
 
-def _check_destination(destination: Path, *, force: bool) -> None:
+def _check_destination(destination: Path, marks: Sequence[str], *, force: bool) -> None:
     if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
         raise ExportError(f"Cannot write {destination}: it exists already, and is not a folder.")
     if destination.is_mount():
@@ -88,8 +97,7 @@ def _check_destination(destination: Path, *, force: bool) -> None:
             f"Cannot write {destination}: it is a mount point. Choose a folder inside it."
         )
     if destination.is_dir() and any(destination.iterdir()):
-        # The manifest alone does not prove an export: users copy it to their clients.
-        if not all((destination / name).is_file() for name in (MANIFEST, "modules.json")):
+        if not all((destination / name).is_file() for name in marks):
             raise ExportError(
                 f"Cannot write {destination}: it exists already, and is not an exported "
                 "checkpoint. Choose another folder."

@@ -77,6 +77,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("shards").mkdir()
     shutil.copy("in.jsonl", "shards/0.jsonl")
     checkpoint(tmp_path / "my-reward-model", seqcls())
+    qwen = {"architectures": ["Qwen3ForSequenceClassification"], "model_type": "qwen3"}
+    checkpoint(tmp_path / "my-qwen", seqcls(), **qwen)
     return tmp_path
 
 

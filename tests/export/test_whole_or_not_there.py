@@ -66,7 +66,7 @@ def beside(destination: Path) -> set[str]:
 
 
 STEPS = (
-    *("_append", "_created", "_link_file", "_digest"),
+    *("_append", "_created", "link", "_digest"),
     *("write", "copy", "record", "link_or_copy", "write_tensors", "record_shard", "write_dense"),
 )
 
@@ -121,7 +121,7 @@ def test_an_exception_at_any_step(
     expected = ExportError if isinstance(error, OSError) else type(error)
     for number in range(1, count + 1):
         with ending(step, number, end):
-            if step == "_link_file" and isinstance(error, OSError):
+            if step == "link" and isinstance(error, OSError):
                 continue  # that is caught: the file is copied
             with pytest.raises(expected):
                 export_checkpoint(source, destination, force=force, link=link)

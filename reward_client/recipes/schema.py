@@ -225,7 +225,7 @@ class EngineTable(_Table):
     """How an engine other than vLLM serves the models: a command, or the reason why it does not.
 
     Attributes:
-        since: First version of the engine that knows the models.
+        since: First version of the engine by which this client gets the models' rewards.
         command: Command as in ``Recipe.serve``; ``{max_tokens}`` stands for that of the prompt.
         refusal: Reason why the engine gives no correct rewards of these models, and an alternative.
         caveats: Further facts about the models on this engine.

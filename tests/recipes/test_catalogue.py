@@ -15,6 +15,8 @@ from pydantic import ValidationError
 from reward_client import FormattedText, GenerationError, StepHead
 from reward_client._client.config import verdict_of
 from reward_client._doctor.server_checks import length_limit
+from reward_client._protocols.engines import ENGINES
+from reward_client._protocols.releases import release_of
 from reward_client.recipes import Recipe, catalogue, find_recipe, recipe_names
 from reward_client.recipes.loader import similar_model
 from reward_client.recipes.model_names import model_key
@@ -32,6 +34,7 @@ COMMANDS = [
     for server, command in recipe.for_model(model).commands.items()
 ]
 ON_SGLANG = [(model, command) for model, server, command in COMMANDS if server == "SGLang"]
+SGLANG = ENGINES["sglang"]
 LENGTH_OPTIONS = {"SGLang": "--context-length"}
 SIZE = re.compile(r"(?:(\d+)x)?(\d+(?:\.\d+)?)b(?![a-z])")
 
@@ -177,11 +180,13 @@ def test_commands_name_the_model_and_hold_json(recipe):
 
 @each(SERVED | JUDGES)
 def test_sglang_has_a_command_or_a_reason(recipe):
-    sglang = recipe.engines["SGLang"]
+    sglang = recipe.engines[SGLANG.name]
     if sglang.refusal:
         assert sglang.refusal.endswith("Serve it with vLLM.")
     else:
-        assert tuple(map(int, sglang.since.replace("post", "").split("."))) >= (0, 3, 0)
+        kind = "text" if recipe.verdict else "difference" if recipe.logit_tokens else "sequence"
+        first = SGLANG.first_version_with(kind)
+        assert release_of(sglang.since) >= release_of(first)
     assert any("SGLang" in source for source in recipe.sources)
 
 

@@ -1,4 +1,4 @@
-"""The checks: `nox` runs the quick ones; `nox -s vllm` proves the client on a real vLLM."""
+"""The checks: `nox` runs the quick ones; `nox -s vllm` and `-s sglang` need real servers."""
 
 import argparse
 import os
@@ -113,7 +113,8 @@ FRAMEWORKS = {
 }
 # A worker for each core. A worker that is done takes tests from the end of another's list, so that
 # those of a module mostly share the servers that its fixtures start. `-- -n0` runs without workers.
-PARALLEL = ["--ignore=tests/vllm", "--numprocesses=logical", "--dist=worksteal"]
+REAL = ["--ignore=tests/vllm", "--ignore=tests/sglang"]
+PARALLEL = [*REAL, "--numprocesses=logical", "--dist=worksteal"]
 # Half of pip's time goes into compiling modules that are never imported. Python compiles the
 # others when they are first imported, if it may keep the result.
 os.environ["PIP_COMPILE"] = "0"
@@ -133,11 +134,11 @@ def group(name: str) -> list[str]:
     return nox.project.dependency_groups(PYPROJECT, name)
 
 
-def vllm_python(session: nox.Session, *version: str) -> Path:
-    """Of an environment with a real vLLM: the newest with a CPU build, or one of `install.py`."""
+def server_python(session: nox.Session, engine: str, *version: str) -> Path:
+    """Of an environment with a real server: the newest that a CPU runs, or one of `install.py`."""
     # Outlives the session's environment: it takes minutes to make and never changes.
-    server = session.cache_dir / "-".join(["vllm-server", *version])
-    session.run("python", "tests/vllm/install.py", str(server), *version)
+    server = session.cache_dir / "-".join([f"{engine}-server", *version])
+    session.run("python", f"tests/{engine}/install.py", str(server), *version)
     return server / "bin" / "python"
 
 
@@ -187,7 +188,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run every test except those on a real vLLM, on the Python that runs nox."""
+    """Run every test except those on real servers, on the Python that runs nox."""
     run_tests(session)
 
 
@@ -201,7 +202,7 @@ def coverage(session: nox.Session) -> None:
     session.install(PACKAGE, *group("tests"), *group("coverage"))
     session.run("coverage", "erase")
     # In one process, from its start: pytest imports the package before pytest-cov begins.
-    session.run("coverage", "run", "-m", "pytest", "--ignore=tests/vllm", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", *REAL, *session.posargs)
     session.run("coverage", "report", "--skip-covered")
 
 
@@ -296,7 +297,7 @@ def integrations(session: nox.Session, framework: str) -> None:
 def benchmarks(session: nox.Session) -> None:
     """Measure the client beside others: `-- --rounds 1 --scale 0.05` for a quick look."""
     session.install(PACKAGE, *BESIDE)
-    python = vllm_python(session)
+    python = server_python(session, "vllm")
     session.run("python", "-m", "benchmarks", f"--server-python={python}", *session.posargs)
 
 
@@ -316,5 +317,27 @@ def vllm(session: nox.Session) -> None:
         return
     session.install(*VERL_NEEDS)
     session.install("--no-deps", VERL)
-    python = vllm_python(session, *chosen.version)
+    python = server_python(session, "vllm", *chosen.version)
     session.run("pytest", "tests/vllm", f"--server-python={python}", *options)
+
+
+@nox.session(python="3.11", default=False)
+def sglang(session: nox.Session) -> None:
+    """The proof on a real SGLang: `-- --all` for everything and the older versions.
+
+    `-- --vllm` compares its rewards with those of a real vLLM, and mixes both behind one client.
+    """
+    session.install(PACKAGE, *group("tests"))
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--all", action="store_true")
+    own.add_argument("--vllm", action="store_true")
+    chosen, options = own.parse_known_args(session.posargs)
+    newest = server_python(session, "sglang")
+    tests = ["pytest", "tests/sglang", f"--torch-python={newest}", *options]
+    further = ["--all"] if chosen.all else []
+    if chosen.vllm:
+        further.append(f"--vllm-python={server_python(session, 'vllm')}")
+    session.run(*tests, f"--server-python={newest}", *further)
+    for version in ("0.5.22", "0.4.9.post6") if chosen.all else ():
+        python = server_python(session, "sglang", version)
+        session.run(*tests, f"--server-python={python}")

@@ -29,7 +29,7 @@ from benchmarks.conversations import (
 )
 from benchmarks.real_server import Cell, Cells, RealServer
 from benchmarks.results import Json, Run, Runs, Settings, findings, goal, ratios, table
-from tests.vllm.torch_process import TorchProcess
+from tests.real.torch_process import TorchProcess
 
 LATENCIES = 200
 OFFLINE = "LLM.encode, token IDs, no server"

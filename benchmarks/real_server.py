@@ -16,8 +16,8 @@ from benchmarks.conversations import CONVERSATIONS, MESSAGE_BATCHES
 from benchmarks.process import call
 from benchmarks.results import Run, Settings, compete
 from benchmarks.timing import timed
+from tests.real.torch_process import TorchProcess
 from tests.vllm.servers import MODEL_NAME, Stand
-from tests.vllm.torch_process import TorchProcess
 
 COMPETITORS = {**TOKEN_IDS, **CONVERSATIONS, **MESSAGE_BATCHES}
 _TOLERANCE = 1e-4

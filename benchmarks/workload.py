@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from tests.vllm.torch_process import TorchProcess
+    from tests.real.torch_process import TorchProcess
 
 Conversation = list[dict[str, str]]
 
@@ -101,7 +101,7 @@ def make_checkpoint(folder: Path, torch: TorchProcess) -> None:
     import numpy as np
     from safetensors.numpy import save_file
 
-    from tests.vllm.models import MADE
+    from tests.real.checkpoints import MADE
 
     torch.make(folder, MADE["llama"])
     path = folder / "config.json"

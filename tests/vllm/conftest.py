@@ -6,16 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from ..real import ordering
+from ..real.ledger import Ledger
 from .bench import bench, case, ledger, ledger_key, model, scorer, stand_key
-from .ledger import Ledger
-from .models import FURTHER, SERVED
+from .models import EXPORTS, FURTHER, SERVED
 
 __all__ = ["bench", "case", "ledger", "model", "scorer"]
 
 _HERE = Path(__file__).parent
-_ORDER = tuple(SERVED)
-# Servers take up to a minute to start, and one test starts several.
-_TIMEOUT = 900
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,38 +25,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "all: needs further servers; run with --all")
-    config.addinivalue_line("markers", "beside(model): by a server beside that of a model")
-    config.stash[ledger_key] = Ledger()
+    ordering.add_markers(config)
+    config.stash[ledger_key] = Ledger("vLLM", EXPORTS)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    here = [item for item in items if _HERE in item.path.parents]
-    for item in here:
-        item.add_marker(pytest.mark.timeout(_TIMEOUT))
-        if _parameter(item, "model") in FURTHER:
-            item.add_marker(pytest.mark.all)
-    extra = [item for item in here if item.get_closest_marker("all")]
-    if config.getoption("all", default=False):
-        extra.clear()
-    config.hook.pytest_deselected(items=extra)
-    elsewhere = [item for item in items if item not in here]
-    items[:] = elsewhere + sorted((item for item in here if item not in extra), key=_place)
-
-
-def _place(item: pytest.Item) -> tuple[int, bool]:
-    """Tests on one model next to each other, after those in whose course it comes up.
-
-    Those that name no model are on the first, or on the one beside which their own server is.
-    """
-    comes_up, beside = _parameter(item, "after"), item.get_closest_marker("beside")
-    default = beside.args[0] if beside is not None else _ORDER[0]
-    return _ORDER.index(comes_up or _parameter(item, "model") or default), comes_up is None
-
-
-def _parameter(item: pytest.Item, name: str) -> str | None:
-    callspec = getattr(item, "callspec", None)
-    return callspec.params.get(name) if callspec else None
+    ordering.order(config, items, _HERE, tuple(SERVED), FURTHER)
 
 
 def pytest_terminal_summary(

@@ -7,22 +7,14 @@ from typing import TYPE_CHECKING
 
 from reward_client import ObjectiveHead, ScalarHead, StepHead
 
-from .conversations import STEP_TOKEN, judged_conversations, step_samples
-from .heads import (
-    LABELS,
-    Setup,
-    aggregated,
-    last,
-    linear,
-    objectives,
-    steps,
-    value,
-    yes_minus_no,
-)
-from .models import EXPORTS, LANGUAGE_MODEL, PROBE, YES_NO, Export
+from ..real.checkpoints import LANGUAGE_MODEL, PROBE, Export
+from ..real.conversations import STEP_TOKEN, judged_conversations, step_samples
+from ..real.heads import LABELS, Setup, last, linear, objectives, value, yes_minus_no
+from .heads import aggregated, steps
+from .models import EXPORTS, YES_NO
 
 if TYPE_CHECKING:
-    from .torch_process import Reference
+    from ..real.torch_process import Reference
 
 
 def negative(reference: Reference) -> list[float]:

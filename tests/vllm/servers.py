@@ -1,143 +1,30 @@
-"""Real vLLM servers: one at a time, behind one URL, started when a test first needs them."""
+"""Real vLLM servers."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import socket
-import subprocess
-import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-import httpx
+from ..real import servers
+from ..real.servers import MAX_TOKENS, MODEL_NAME
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAX_TOKENS = 1024
-MODEL_NAME = "reward-model"
-_START_SECONDS = 300
-_STOP_SECONDS = 30
-# Outlives tests that are killed, which no fixture does: its input ends when they do. A signal to
-# vLLM itself (PR_SET_PDEATHSIG) is not enough: SIGTERM hangs it while it starts, and SIGKILL leaves
-# its engine behind.
-_WATCHDOG = ("sh", "-c", 'cat; kill -s KILL -- "-$0"')
 
+class Stand(servers.Stand):
+    """The place of a `vllm serve`."""
 
-class Server:
-    """One `vllm serve` process and its children, in a session and process group of their own."""
-
-    def __init__(self, python: Path, folder: Path, port: int, log: Path, *options: str) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self._log = log
-        command = [
-            *(python.with_name("vllm"), "serve", folder, "--served-model-name", MODEL_NAME),
+    def _command(self, folder: Path, port: int) -> list[str | Path]:
+        return [
+            *(self._python.with_name("vllm"), "serve", folder, "--served-model-name", MODEL_NAME),
             *("--runner", "pooling", "--enforce-eager"),
             *("--max-model-len", str(MAX_TOKENS), "--host", "127.0.0.1", "--port", str(port)),
-            *options,
         ]
-        environment = {
-            **os.environ,
+
+    def _environment(self) -> dict[str, str]:
+        return {
             "HF_HUB_OFFLINE": "1",
             "VLLM_CPU_KVCACHE_SPACE": "1",
             "VLLM_NO_USAGE_STATS": "1",
-            "VLLM_CACHE_ROOT": str(log.parent / "vllm-cache"),
+            "VLLM_CACHE_ROOT": str(self._logs / "vllm-cache"),
         }
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # Of the same session: Linux shares the CPU out between sessions, and by turns so
-                # long that a client of another one waits while the server does a whole request.
-                process_group=0,
-            )
-        self._watchdog = subprocess.Popen(
-            [*_WATCHDOG, str(self._process.pid)], stdin=subprocess.PIPE, start_new_session=True
-        )
-
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def wait_until_healthy(self) -> Self:
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._healthy():
-            if not self.alive:
-                raise AssertionError(f"The server ended while starting:\n{self._log_tail()}")
-            if time.monotonic() > deadline:
-                self.kill()
-                raise AssertionError(f"Not up after {_START_SECONDS} s:\n{self._log_tail()}")
-            time.sleep(0.2)
-        return self
-
-    def metric(self, name: str) -> float:
-        """A Prometheus metric, summed over its labels."""
-        lines = httpx.get(f"{self.url}/metrics").text.splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name + "{"))
-
-    def kill(self) -> None:
-        """As a crash does it: no goodbye on any connection, at once for every process."""
-        self._watchdog.kill()
-        self._watchdog.communicate()
-        self._signal(signal.SIGKILL)
-        self._process.wait()
-
-    def stop(self) -> None:
-        self._signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_STOP_SECONDS)
-        self.kill()  # whatever of the group is left
-
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
-
-    def _healthy(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/health", timeout=5).is_success
-        except httpx.TransportError:
-            return False
-
-    def _log_tail(self) -> str:
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-40:])
-
-
-class Stand:
-    """The place where a server stands: always the same URL, and never two servers at once."""
-
-    def __init__(self, python: Path, logs: Path) -> None:
-        self._python = python
-        self._logs = logs
-        self._port = _free_port()
-        self._server: Server | None = None
-        self._serving: tuple[Path, tuple[str, ...]] | None = None
-        self.starts = 0
-
-    def serve(self, folder: Path, *options: str) -> Server:
-        """The server of this checkpoint: the running one, or a new one that is not up yet."""
-        if self._server and self._server.alive and self._serving == (folder, options):
-            return self._server
-        return self.start(folder, *options)
-
-    def start(self, folder: Path, *options: str) -> Server:
-        """A new server, which is not up yet."""
-        self.stop()
-        self.starts += 1
-        log = self._logs / f"server-{self.starts}.log"
-        self._server = Server(self._python, folder, self._port, log, *options)
-        self._serving = folder, options
-        return self._server
-
-    def stop(self) -> None:
-        if self._server:
-            self._server.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

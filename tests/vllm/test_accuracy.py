@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from ..real.conversations import turns
+from ..real.ledger import Way
 from ..support.either import kind_of
 from .bench import scalar_samples
-from .conversations import turns
-from .ledger import Way
 
 if TYPE_CHECKING:
+    from ..real.ledger import Ledger
     from ..support.either import EitherClient
     from .bench import Bench, Case
-    from .ledger import Ledger
 
 
 def test_token_ids(case: Case, scorer: EitherClient) -> None:

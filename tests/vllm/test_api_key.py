@@ -10,10 +10,10 @@ import pytest
 
 from reward_client import AuthenticationError
 
-from .conversations import turns
-from .ledger import TOLERANCE, difference
+from ..real.conversations import turns
+from ..real.ledger import TOLERANCE, difference
+from ..real.openers import OPENERS
 from .models import API_KEY as RIGHT
-from .openers import OPENERS
 
 if TYPE_CHECKING:
     from .bench import Bench

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ..real.openers import OPENERS
 from ..support.either import Kind
-from .openers import OPENERS
 from .test_wrong_starts import HEALTHY
 
 if TYPE_CHECKING:

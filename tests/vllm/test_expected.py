@@ -11,16 +11,17 @@ import pytest
 from reward_client import GenerationError, Reward
 from reward_client.methods import Verdict
 
+from ..real.checkpoints import LANGUAGE_MODEL
+from ..real.ledger import TOLERANCE, difference
+from ..real.openers import OPENERS
 from ..support.either import Kind
-from .ledger import TOLERANCE, difference
-from .models import LANGUAGE_MODEL, WEIGHING
-from .openers import OPENERS
+from .models import WEIGHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..real.torch_process import Text
     from .bench import Bench
-    from .torch_process import Text
 
 pytestmark = pytest.mark.beside("exported dense and out_proj")
 

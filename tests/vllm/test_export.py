@@ -11,20 +11,20 @@ import pytest
 from reward_client import StepHead
 from reward_client.methods import Messages
 
+from ..real.conversations import judged_conversations
+from ..real.heads import last
+from ..real.ledger import LIBRARY, TOLERANCE, Way, difference
+from ..real.openers import OPENERS
 from ..support.cells import cell
 from ..support.either import Kind
-from .conversations import judged_conversations
 from .exports import EXPORTED
-from .heads import last
 from .install import CPU_BUILDS
-from .ledger import LIBRARY, TOLERANCE, Way, difference
-from .openers import OPENERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..real.ledger import Ledger, Numbers
     from .bench import Bench
-    from .ledger import Ledger, Numbers
 
 # Its body is in no library: transformers would need the code in the model's repository.
 NOT_IN_LIBRARY = {"exported v_head, InternLM2"}

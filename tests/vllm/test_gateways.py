@@ -12,11 +12,11 @@ import pytest
 from reward_client.testing import RewardGateway
 
 from ..gateways.conftest import verl_router
+from ..real.conversations import turns
+from ..real.openers import OPENERS
 from ..support.either import Kind
 from .bench import MANIFEST
-from .conversations import turns
 from .models import SERVED
-from .openers import OPENERS
 
 if TYPE_CHECKING:
     from .bench import Bench, Case

@@ -19,20 +19,22 @@ from reward_client import (
     StepHead,
 )
 
+from ..real.checkpoints import BIAS, LAYER
+from ..real.conversations import STEP_TOKEN, turns
+from ..real.heads import Head, linear
+from ..real.ledger import Way
+from ..real.openers import OPENERS
 from ..support.cells import cell
 from ..support.either import Kind
-from .conversations import STEP_TOKEN, turns
-from .heads import SETUPS, Head, linear
+from .heads import SETUPS
 from .install import CPU_BUILDS
-from .ledger import Way
-from .models import BIAS, LAYER, SERVED
-from .openers import OPENERS
+from .models import SERVED
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..real.ledger import Ledger
     from .bench import Bench
-    from .ledger import Ledger
 
 
 @pytest.mark.parametrize("kind", OPENERS)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from .ledger import TOLERANCE, difference
+from ..real.ledger import TOLERANCE, difference
 from .servers import MODEL_NAME
 
 if TYPE_CHECKING:

@@ -11,16 +11,16 @@ import pytest
 
 from reward_client import Reward
 
-from .conversations import conversations
-from .ledger import TOLERANCE, difference
-from .openers import OPENERS
+from ..real.conversations import conversations
+from ..real.ledger import TOLERANCE, difference
+from ..real.openers import OPENERS
 from .servers import MAX_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..real.conversations import Messages
     from ..support.either import EitherClient
-    from .conversations import Messages
 
 
 @pytest.fixture

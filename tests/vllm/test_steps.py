@@ -16,14 +16,14 @@ from reward_client import (
     StepHead,
 )
 
+from ..real.conversations import STEP_TOKEN, STEP_TOKEN_ID, solutions, step_samples, turns
+from ..real.openers import OPENERS
 from ..support.either import Kind
-from .conversations import STEP_TOKEN, STEP_TOKEN_ID, solutions, step_samples, turns
-from .openers import OPENERS
 from .servers import MAX_TOKENS
 
 if TYPE_CHECKING:
+    from ..real.conversations import Sample
     from .bench import Bench
-    from .conversations import Sample
 
 HEAD = StepHead(step_token=STEP_TOKEN, good_label=1, aggregate="product")
 HEADS = {

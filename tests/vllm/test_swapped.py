@@ -12,8 +12,8 @@ import pytest
 
 from reward_client import NotARewardError, Reward, RewardClientError
 
-from .ledger import TOLERANCE, difference
-from .openers import OPENERS
+from ..real.ledger import TOLERANCE, difference
+from ..real.openers import OPENERS
 
 if TYPE_CHECKING:
     from ..support.either import EitherClient

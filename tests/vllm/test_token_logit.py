@@ -10,15 +10,15 @@ import pytest
 from reward_client import ActivationError, PromptTooLongError
 from reward_client.methods import TokenLogit
 
+from ..real.ledger import Way
+from ..real.openers import OPENERS
 from ..support.either import Kind
-from .ledger import Way
 from .models import SERVED
-from .openers import OPENERS
 from .servers import MAX_TOKENS
 
 if TYPE_CHECKING:
+    from ..real.ledger import Ledger
     from .bench import Bench
-    from .ledger import Ledger
 
 YES = TokenLogit("Yes", classifier_from_token=True)
 

@@ -9,9 +9,9 @@ import pytest
 
 from reward_client.testing import RewardServer
 
+from ..real.ledger import TOLERANCE, difference
+from ..real.openers import OPENERS
 from ..support.either import kind_of
-from .ledger import TOLERANCE, difference
-from .openers import OPENERS
 
 if TYPE_CHECKING:
     from ..support.either import EitherClient

@@ -16,20 +16,20 @@ import pytest
 import reward_client
 from reward_client import NotARewardError
 
+from ..real.conversations import STEP_TOKEN, turns
+from ..real.ledger import TOLERANCE, Way, difference
+from ..real.openers import OPENERS
 from ..support.either import Kind
 from .bench import MANIFEST, options_in
-from .conversations import STEP_TOKEN, turns
 from .exports import EXPORTED
 from .heads import probability
-from .ledger import TOLERANCE, Way, difference
 from .models import EXPORTS
-from .openers import OPENERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..real.ledger import Ledger
     from .bench import Bench
-    from .ledger import Ledger
 
 COMMAND = "import sys; from reward_client.cli import main; sys.exit(main())"
 STEPS = f"""

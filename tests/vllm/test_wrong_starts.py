@@ -21,16 +21,16 @@ from reward_client import (
     RouteNotFoundError,
 )
 
+from ..real.conversations import turns
+from ..real.ledger import TOLERANCE, Way, difference
+from ..real.openers import OPENERS
 from ..support.either import Kind
-from .conversations import turns
-from .ledger import TOLERANCE, Way, difference
-from .openers import OPENERS
 from .servers import MODEL_NAME
 
 if TYPE_CHECKING:
+    from ..real.ledger import Ledger
+    from ..real.torch_process import Reference
     from .bench import Bench
-    from .ledger import Ledger
-    from .torch_process import Reference
 
 SHORT = 32
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from .models import EXPORTS
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+
+    from reward_client import RewardClientError
 
 Numbers: TypeAlias = float | Sequence[float]
 
@@ -43,10 +43,19 @@ def difference(value: Numbers, expected: Numbers) -> float:
 
 
 class Ledger:
-    """One cell for each model, head, route, conversation and client."""
+    """One cell for each model, head, route, conversation and client.
 
-    def __init__(self) -> None:
+    Args:
+        engine: The name of the kind of server.
+        exports: The models that are exported checkpoints.
+    """
+
+    def __init__(self, engine: str, exports: Collection[str] = ()) -> None:
+        self._engine = engine
+        self._exports = exports
         self._cells: dict[str, dict[tuple[Way, str], float]] = {name: {} for name in TOLERANCES}
+        self._refusals: dict[tuple[str, str], int] = {}
+        self._beside: dict[tuple[str, str], list[float]] = {}
 
     def wrong(
         self, way: Way, values: Mapping[str, Numbers], expected: Mapping[str, Numbers]
@@ -61,9 +70,27 @@ class Ledger:
                 wrong[name] = value, expected[name]
         return wrong
 
+    def refuse(self, name: str, error: RewardClientError) -> None:
+        """Note a sample that was refused, in place of a cell."""
+        key = name, f"{type(error).__name__}: {error}"
+        self._refusals[key] = self._refusals.get(key, 0) + 1
+
+    def compare(self, model: str, engine: str, off: Mapping[str, float]) -> None:
+        """Note the differences from what another engine answers, by sample."""
+        self._beside.setdefault((model, engine), []).extend(off.values())
+
     def summary(self) -> list[str]:
-        """A line for each type that servers computed in, and one for each export."""
-        return [*self._of_servers(), *self._of_exports()]
+        """A line for each type that servers computed in, each export, refusal and other engine."""
+        beside = [
+            f"{model}: {self._engine} beside {engine}: {len(off)} rewards, "
+            f"largest difference {max(off):.1e}"
+            for (model, engine), off in self._beside.items()
+        ]
+        refusals = [
+            f"refused {count} times: {name}: {error}"
+            for (name, error), count in self._refusals.items()
+        ]
+        return [*self._of_servers(), *self._of_exports(), *beside, *refusals]
 
     def _of_servers(self) -> list[str]:
         by_servers = {
@@ -82,9 +109,9 @@ class Ledger:
         """The largest differences, by what read the folder."""
         largest: dict[str, dict[str, float]] = {}
         for (way, _), off in self._cells["float32"].items():
-            if way.model in EXPORTS:
+            if way.model in self._exports:
                 readers = largest.setdefault(way.model, {})
-                reader = LIBRARY if way.client == LIBRARY else "vLLM"
+                reader = LIBRARY if way.client == LIBRARY else self._engine
                 readers[reader] = max(off, readers.get(reader, 0.0))
         return [
             f"{model}: " + ", ".join(f"{reader} {off:.1e}" for reader, off in readers.items())

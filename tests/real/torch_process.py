@@ -14,7 +14,7 @@ from reward_client import Conversation, FormattedText
 from .conversations import STEP_TOKEN, STEP_TOKEN_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .conversations import Sample
     from .models import Made
@@ -73,15 +73,25 @@ class Embedding:
 
 
 class TorchProcess:
-    """Makes checkpoints and scores with them, in plain float32."""
+    """Makes checkpoints and scores with them, in plain float32.
 
-    def __init__(self, python: Path) -> None:
+    Args:
+        python: The interpreter of an environment with torch and transformers.
+        environment: The variables that these need besides those of the tests.
+    """
+
+    def __init__(self, python: Path, environment: Mapping[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
             [python, Path(__file__).with_name("torch_side.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"},
+            env={
+                **os.environ,
+                "HF_HUB_OFFLINE": "1",
+                "TRANSFORMERS_VERBOSITY": "error",
+                **(environment or {}),
+            },
         )
 
     def __enter__(self) -> Self:

@@ -42,6 +42,8 @@ from transformers import (
     LlamaForCausalLM,
     LlamaForSequenceClassification,
     PreTrainedTokenizerFast,
+    Qwen2ForSequenceClassification,
+    Qwen3ForSequenceClassification,
 )
 
 DATA = Path(__file__).parent / "data"
@@ -87,6 +89,8 @@ KINDS = {
         },
     ),
     "cohere": (CohereForCausalLM, "chatml.jinja", {"logit_scale": 0.25}),
+    "qwen2": (Qwen2ForSequenceClassification, "chatml.jinja", {"num_labels": 1}),
+    "qwen3": (Qwen3ForSequenceClassification, "chatml.jinja", {"num_labels": 1, "head_dim": 64}),
     "qwen2-reward": (Qwen2ForRewardModel, "chatml.jinja", {"num_labels": 1}),
     "qwen2-rm, remote code": (
         Qwen2ForRewardModel,

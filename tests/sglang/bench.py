@@ -1,0 +1,76 @@
+"""The models on real SGLang servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reward_client.export import add_zero_bias
+
+from ..real import bench as real
+from ..real.checkpoints import LANGUAGE_MODEL
+from ..real.ledger import Ledger
+from ..real.torch_process import TorchProcess
+from .install import language_model
+from .models import EXPORTS, SERVED, UNBIASED
+from .servers import ENVIRONMENT, Stand
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ..real.conversations import Sample
+    from ..real.torch_process import Reference
+
+ledger_key = pytest.StashKey[Ledger]()
+stand_key = pytest.StashKey[Stand]()
+
+
+class Bench(real.Bench):
+    """Serves with SGLang."""
+
+    def __init__(
+        self,
+        torch: TorchProcess,
+        stand: Stand,
+        beside: Stand,
+        folder: Path,
+        language_model: Path,
+    ) -> None:
+        super().__init__(torch, stand, beside, folder, SERVED, EXPORTS)
+        self._ready[LANGUAGE_MODEL] = language_model
+
+    def references(self, model: str, samples: Iterable[Sample]) -> list[Reference]:
+        served = SERVED[model]
+        source = UNBIASED.get(served.checkpoint, served.checkpoint)
+        export = EXPORTS.get(source)
+        folder = self.checkpoint(export.source if export else source)
+        return self.torch.score(folder, samples, served.tokens)
+
+    def _make(self, name: str) -> Path:
+        if name not in UNBIASED:
+            return super()._make(name)
+        folder = self._folder / name
+        add_zero_bias(self.checkpoint(UNBIASED[name]), folder)
+        return folder
+
+
+@pytest.fixture(scope="session")
+def bench(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    python = pytestconfig.getoption("server_python", default=None)
+    if python is None:
+        pytest.skip("needs a real SGLang: nox -s sglang")
+    folder = tmp_path_factory.mktemp("servers")
+    stand = pytestconfig.stash[stand_key] = Stand(python, folder)
+    reference = pytestconfig.getoption("torch_python") or python
+    with TorchProcess(reference, ENVIRONMENT) as torch:
+        beside = Stand(python, tmp_path_factory.mktemp("beside"))
+        yield Bench(torch, stand, beside, folder, language_model(reference.parents[1]))
+        beside.stop()
+        stand.stop()
+
+
+@pytest.fixture(scope="session")
+def ledger(pytestconfig: pytest.Config) -> Ledger:
+    return pytestconfig.stash[ledger_key]

@@ -1,0 +1,59 @@
+"""How SGLang is told to serve the models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..real.checkpoints import LANGUAGE_MODEL, SHIPPED, Export
+
+EMBEDDING = "--is-embedding"
+WRITER = "a language model that writes"
+API_KEY = "sk-right-0123456789abcdef"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A checkpoint and what SGLang is told about it.
+
+    Attributes:
+        checkpoint: A name in `MADE`, `EXPORTS` or `UNBIASED`, `SHIPPED` or `LANGUAGE_MODEL`.
+        command: Further options of the command line.
+        tokens: The tokens whose logits are the reward, of a language model.
+    """
+
+    checkpoint: str
+    command: tuple[str, ...] = (EMBEDDING,)
+    tokens: tuple[str, ...] = ()
+
+
+def seeded(checkpoint: str, seed: int) -> Served:
+    """A classifier whose head gets a bias at random: a constant for each seed."""
+    return Served(checkpoint, (EMBEDDING, "--random-seed", str(seed)))
+
+
+EXPORTS = {"exported one label": Export("llama")}
+# Copies whose file has a bias of zeros, by the checkpoints that they come from.
+UNBIASED = {"qwen2, bias of zero": "qwen2", "qwen3, bias of zero": "qwen3"}
+
+# Each change of the server costs its start, so tests run in the order of these tables.
+IN_CI = {
+    "llama": Served("llama"),
+    "shipped": Served(SHIPPED),
+    "labels": Served("labels"),
+    "qwen2-reward": Served("qwen2-reward"),
+    "qwen2, bias of zero": seeded("qwen2, bias of zero", 1),
+    "qwen2, seed 1": seeded("qwen2", 1),
+    "hidden states": Served("causal"),
+    "exported one label": Served("exported one label"),
+    "a language model": Served("untied", (), ("Yes", "No")),
+    WRITER: Served(LANGUAGE_MODEL, ()),
+}
+FURTHER = {
+    "qwen2, seed 2": seeded("qwen2", 2),
+    "qwen3, bias of zero": seeded("qwen3, bias of zero", 1),
+    "qwen3, seed 1": seeded("qwen3", 1),
+    "llama, other weights": Served("llama, other weights"),
+    "llama, API key": Served("llama", (EMBEDDING, "--api-key", API_KEY)),
+    "llama, 64 tokens": Served("llama", (EMBEDDING, "--context-length", "64")),
+}
+SERVED = {**IN_CI, **FURTHER}

@@ -1,0 +1,207 @@
+"""What SGLang answers silently wrong, or dies of, and what the client makes of it."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from reward_client import (
+    AuthenticationError,
+    FormattedText,
+    InputError,
+    LinearHead,
+    ModelNotFoundError,
+    PromptTooLongError,
+    ReplicaMismatchError,
+    Reward,
+    RewardClientError,
+    ScalarHead,
+    StepHead,
+)
+from reward_client.methods import TokenLogit
+
+from ..real.checkpoints import LAYER
+from ..real.conversations import STEP_TOKEN, turns
+from ..real.ledger import TOLERANCE, difference
+from ..real.openers import OPENERS
+from ..support.either import Kind
+from .models import API_KEY
+
+if TYPE_CHECKING:
+    from ..real.conversations import Sample
+    from .bench import Bench
+
+SAMPLE = turns("What is 2+2?", "The answer is 4.")
+SAMPLES: list[Sample] = [turns(f"What is {n} + {n}?", f"It is {2 * n}. " * n) for n in range(1, 9)]
+WRONG_KEY = "sk-wrong-0123456789abcdef"
+
+
+def post(url: str, path: str, body: dict[str, Any]) -> Any:
+    return httpx.post(url + path, json=body, timeout=30).raise_for_status().json()
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+def test_one_label_is_no_probability(bench: Bench, kind: Kind) -> None:
+    """`/v1/classify` says 1.0 of every sample."""
+    case = bench.case("llama", _named(SAMPLES))
+    answers = [
+        post(case.url, "/v1/classify", {"model": "reward-model", "input": reference.ids})
+        for reference in case.references.values()
+    ]
+    assert {tuple(answer["data"][0]["probs"]) for answer in answers} == {(1.0,)}
+    with closing(OPENERS[kind](case.url)) as client:
+        values = [reward.value for reward in client.score_many(SAMPLES)]
+    assert_near(values, list(case.rewards.values()))
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+def test_text_gets_no_second_bos(bench: Bench, kind: Kind) -> None:
+    """`/classify` adds a BOS token to the one that the template has written."""
+    text = "<|bos|><|im_start|>user<|im_end|>\n\nHi<|eot|>"
+    doubled = f"<|bos|>{text}"
+    case = bench.case("llama", {"right": FormattedText(text), "doubled": FormattedText(doubled)})
+    raw = post(case.url, "/classify", {"text": text})["embedding"][0]
+    assert difference(raw, case.rewards["doubled"]) <= TOLERANCE
+    assert difference(raw, case.rewards["right"]) > 10 * TOLERANCE
+    with closing(OPENERS[kind](case.url)) as client:
+        value = client.score(FormattedText(text)).value
+    assert difference(value, case.rewards["right"]) <= TOLERANCE
+
+
+KILLERS: dict[str, Sample] = {
+    "past the vocabulary": [1, 3, 4_000],
+    "at the end of the vocabulary": [1, 3, 512],
+    "far past it": [1, 2**31],
+    "only a bad one": [100_000],
+    "negative": [1, -1],
+    "no tokens": [],
+}
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize("route", ["classify", "encode", "embeddings"])
+def test_what_ends_the_server_is_never_sent(bench: Bench, route: str, kind: Kind) -> None:
+    """Alone, and among other samples, which get their rewards."""
+    case = bench.case("llama", _named(SAMPLES))
+    server = bench.serve("llama")
+    with closing(OPENERS[kind](case.url, route=route)) as client:
+        for killer in KILLERS.values():
+            with pytest.raises(InputError):
+                client.score(killer)
+        mixed = [*SAMPLES, *KILLERS.values(), *SAMPLES]
+        slots = client.score_many(mixed, on_error="return")
+        assert server.alive
+        good, bad = [*slots[:8], *slots[-8:]], slots[8:-8]
+        assert {type(slot) for slot in bad} == {InputError}
+        assert_near([slot.value for slot in good], 2 * list(case.rewards.values()))
+        assert isinstance(client.score(SAMPLE), Reward)
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize("model", ["qwen2, seed 1", "qwen3, seed 1"])
+def test_a_random_constant_changes_no_difference(bench: Bench, model: str, kind: Kind) -> None:
+    """The order and the margins are those of torch; the values are not."""
+    case = bench.case(model, _named(SAMPLES))
+    with closing(OPENERS[kind](case.url)) as client:
+        values = [reward.value for reward in client.score_many(SAMPLES)]
+    off = [value - right for value, right in zip(values, case.rewards.values(), strict=True)]
+    assert abs(off[0]) > 10 * TOLERANCE
+    assert_near(off, len(off) * [off[0]])
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize("model", ["qwen2, seed 1"])
+def test_replicas_with_other_constants_are_refused(bench: Bench, model: str, kind: Kind) -> None:
+    url = bench.serve(model).url
+    beside = bench.serve_beside("qwen2, seed 2")
+    with (
+        closing(OPENERS[kind]([url, beside.url])) as client,
+        pytest.raises(ReplicaMismatchError),
+    ):
+        client.score_many(SAMPLES)
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+def test_another_name_is_no_model(bench: Bench, kind: Kind) -> None:
+    """SGLang itself answers any name with the model that it has."""
+    url = bench.serve("llama").url
+    assert post(url, "/v1/embeddings", {"model": "another", "input": [[1, 3]]})["data"]
+    with (
+        closing(OPENERS[kind](url, model="another")) as client,
+        pytest.raises(ModelNotFoundError, match="reward-model"),
+    ):
+        client.score(SAMPLE)
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize("model", ["llama, 64 tokens"])
+def test_the_longest_input_is_a_token_short_of_the_context(
+    bench: Bench, model: str, kind: Kind
+) -> None:
+    fits, too_long = [list(range(6, 6 + count)) for count in (63, 64)]
+    case = bench.case(model, {"fits": fits})
+    with closing(OPENERS[kind](case.url)) as client:
+        slots = client.score_many([too_long, fits, too_long], on_error="return")
+    assert [type(slot) for slot in slots] == [PromptTooLongError, Reward, PromptTooLongError]
+    assert_near([slots[1].value], [case.rewards["fits"]])
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize(
+    ("model", "options", "reason"),
+    [
+        ("hidden states", {}, "hidden"),
+        ("hidden states", {"head": ScalarHead()}, "hidden"),
+        ("hidden states", {"head": LinearHead(LAYER)}, "normaliz"),
+        ("exported one label", {}, "hidden"),
+        (
+            "qwen2-reward",
+            {"head": StepHead(step_token=STEP_TOKEN, good_label=None, aggregate="min")},
+            "process reward",
+        ),
+        ("a language model", {}, "--is-embedding"),
+        ("a language model", {"method": TokenLogit("Yes")}, "log-prob"),
+    ],
+)
+def test_what_gives_no_reward_is_refused(
+    bench: Bench, model: str, options: dict[str, Any], reason: str, kind: Kind
+) -> None:
+    with closing(OPENERS[kind](bench.serve(model).url, **options)) as client:
+        with pytest.raises(RewardClientError) as caught:
+            client.score(SAMPLE)
+        (slot,) = client.score_many([SAMPLE], on_error="return")
+    assert type(slot) is type(caught.value)
+    assert reason in str(caught.value), caught.value
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize("model", ["llama, API key"])
+def test_api_key(bench: Bench, model: str, kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
+    """The server shows its key to those who have it, among its arguments."""
+    caplog.set_level(logging.DEBUG)
+    case = bench.case(model, {"one": SAMPLE})
+    with closing(OPENERS[kind](case.url, api_key=API_KEY)) as client:
+        reward = client.score(SAMPLE)
+        shown = [repr(client), repr(reward), repr(client.servers()), repr(client.diagnose())]
+    for key in (WRONG_KEY, None):
+        with (
+            closing(OPENERS[kind](case.url, api_key=key)) as client,
+            pytest.raises(AuthenticationError) as caught,
+        ):
+            client.score(SAMPLE)
+        shown += [str(caught.value), str(vars(caught.value))]
+    assert_near([reward.value], [case.rewards["one"]])
+    assert not [text for text in (*shown, caplog.text) if API_KEY in text or WRONG_KEY in text]
+
+
+def _named(samples: list[Sample]) -> dict[str, Sample]:
+    return {str(index): sample for index, sample in enumerate(samples)}
+
+
+def assert_near(values: list[float], expected: list[float]) -> None:
+    off = [difference(value, right) for value, right in zip(values, expected, strict=True)]
+    assert max(off) <= TOLERANCE, off

@@ -29,17 +29,16 @@ _SENTENCE_BREAK = re.compile(r"(?<=[.?!]) (?=[A-Z`])")
 # Cures for errors whose own hint is missing, or fits only Python.
 _KEY = "Give the server's API key: --api-key, api_key= or REWARD_CLIENT_API_KEY."
 _MODEL = (
-    "Name a model that the server lists: --model, or model= in Python. (vLLM lists at least one.)"
+    "Name a model that the server lists: --model, or model= in Python. (It lists at least one.)"
 )
 _ANOTHER_SERVER = (
-    "Serve the model by `vllm serve MODEL --runner pooling`, and give the address that it prints: "
-    "http://HOST:PORT, with the prefix of a gateway, without the path of a request."
+    "Serve the model with vLLM (`vllm serve MODEL --runner pooling`) or SGLang (`python -m "
+    "sglang.launch_server --model-path MODEL --is-embedding`), and give the address that it "
+    "prints: http://HOST:PORT, with the prefix of a gateway, without the path of a request."
 )
-_REFUSED = (
-    "Serve the model by `vllm serve MODEL --runner pooling`, with its own tokenizer. If you do, "
-    "please report the server's message."
-)
-_LATER = "Try again later: a gateway limits the requests; vLLM itself never does."
+_REPORT = "If you do, please report the server's message."
+_REFUSED = f"Serve the model as `reward-client recipe` shows, with its own tokenizer. {_REPORT}"
+_LATER = "Try again later: a gateway limits the requests; the server itself never does."
 _LOG = "Read the log of the server, and the log of any proxy in front of it."
 _MIXED_UP = (
     "Ask the server itself, without a proxy or router in front of it. That shows which of the two "
@@ -53,7 +52,10 @@ _TEMPLATE = (
     "If the model has no chat template, start the server with --chat-template FILE, or score "
     "FormattedText. If it has one, the template refuses this conversation."
 )
-_GATEWAY = "Let the gateway forward /tokenize and /detokenize to vLLM, which always has them."
+_GATEWAY = (
+    "Let the gateway forward /tokenize and /detokenize to the server, if there is one. Or give the "
+    "model's tokenizer: tokenizer= in Python."
+)
 _FOR_THE_COMMAND = " The command takes the head from a recipe: --recipe NAME or FILE.toml."
 _OTHER_HEAD = " If it runs that way already, the named recipe or head does not fit the model."
 _CURES: Mapping[type[RewardClientError], str] = {
@@ -106,12 +108,13 @@ def identity_findings(error: Exception, proxy: str | None = None) -> tuple[Findi
     return (error_finding("reach", error),)
 
 
-def discovery_finding(error: Exception, *, head_named: bool) -> Finding:
+def discovery_finding(error: Exception, *, head_named: bool, hint: str) -> Finding:
     """Return the finding for a server on which no strategy gives rewards.
 
     Args:
         error: The error of the discovery.
         head_named: True if the caller or a recipe names the kind of model.
+        hint: How the engine serves reward models.
     """
     if isinstance(error, RewardClientError) and (error.endpoint or "").endswith("tokenize"):
         return tokens_finding(error)
@@ -124,6 +127,8 @@ def discovery_finding(error: Exception, *, head_named: bool) -> Finding:
     for kind, check in _CHECKS:
         if isinstance(error, kind):
             return error_finding(check, error)
+    if isinstance(error, BadRequestError):
+        return failed("route", _parts(error)[0], f"{hint} {_REPORT}")
     return error_finding("route", error)
 
 

@@ -41,7 +41,7 @@ def reference(known: Reference, reward: Reward) -> Finding:
         "reference value",
         f"{list_numbers(found)}; {published}",
         "The weights, the chat template or the precision differ from the published model's. "
-        "Compare the server's `vllm serve` command with that of `reward-client recipe`.",
+        "Compare the server's command with that of `reward-client recipe`.",
     )
 
 

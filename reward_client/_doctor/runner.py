@@ -26,7 +26,7 @@ from reward_client._doctor.report import (
     reached,
     warning,
 )
-from reward_client._doctor.token_checks import TokenChecks
+from reward_client._doctor.token_checks import TokenChecks, built_in
 from reward_client._protocols.http import Transport
 from reward_client._replicas.monitor import ServerMonitor
 from reward_client._scoring.base import Scorer
@@ -68,6 +68,7 @@ class Doctor:
         self._state: ServerState | None = None
         self._problem: Finding | None = None
         self._token_checks: TokenChecks | None = None
+        self._prompt: Prompt | None = None
         self._reward: Reward | None = None
 
     async def diagnose(self, prompt: Prompt | None) -> Diagnosis:
@@ -107,7 +108,7 @@ class Doctor:
         yield server_checks.version(identity, discovered=True)
         yield server_checks.model(identity)
         yield server_checks.recipe(recipe, identity, self._options)
-        yield server_checks.length_limit(state.max_model_len, recipe)
+        yield server_checks.length_limit(state.max_model_len, recipe, identity.engine)
         yield server_checks.route(state, self._options.route)
         yield server_checks.head(state)
         yield server_checks.activation(state)
@@ -117,12 +118,13 @@ class Doctor:
     def _of_undiscovered(self, identity: Identity, error: Exception) -> Iterator[Finding]:
         recipe = self._recipe(identity)
         named = recipe is not None or self._options.head is not None
-        self._problem = problem = discovery_finding(error, head_named=named)
+        hint = identity.engine.range_of(identity.version).hint
+        self._problem = problem = discovery_finding(error, head_named=named, hint=hint)
         known = (
             server_checks.version(identity, discovered=False),
             server_checks.model(identity),
             server_checks.recipe(recipe, identity, self._options),
-            server_checks.length_limit(identity.max_model_len, recipe),
+            server_checks.length_limit(identity.max_model_len, recipe, identity.engine),
         )
         yield from (finding for finding in known if finding.check != problem.check)
         yield problem
@@ -137,8 +139,9 @@ class Doctor:
                 yield problem
             if isinstance(tokenized, ServerUnreachableError):
                 return
+        elif tokenized is None:
+            yield not_checked("tokens", "The tokenizer on this machine makes all token IDs.")
         else:
-            self._token_checks = tokenized
             for finding in tokenized.tokenized():
                 yield finding
             checks = [
@@ -157,9 +160,16 @@ class Doctor:
             if isinstance(found, ServerUnreachableError):
                 return
 
-    async def _tokenized(self, identity: Identity, given: Prompt | None) -> TokenChecks:
+    async def _tokenized(self, identity: Identity, given: Prompt | None) -> TokenChecks | None:
+        """Tokenize the sample; None if the server makes no token IDs, but this machine does."""
         rules = self._state.rules if self._state is not None else await self._rules(identity)
-        return await TokenChecks.begin(self._transport, identity, rules, given)
+        prompt = built_in(rules) if given is None else given
+        if rules.server_tokenizes or self._options.local_tokenizer(identity) is None:
+            self._token_checks = await TokenChecks.begin(
+                self._transport, identity, rules, prompt, is_callers=given is not None
+            )
+        self._prompt = prompt
+        return self._token_checks
 
     async def _rules(self, identity: Identity) -> PromptRules:
         """Return the rules of prompts for a server without a discovered state."""
@@ -194,11 +204,11 @@ class Doctor:
         )
 
     async def _sample(self) -> Finding:
-        if self._state is None or self._token_checks is None:
+        if self._state is None or self._prompt is None:
             return not_checked("sample", "It cannot be scored, as reported above.")
         if self._scorer.compares:
             return not_checked("sample", "This judge compares two answers: use rank().")
-        self._reward = await self._scorer.score_one(self._token_checks.sample)
+        self._reward = await self._scorer.score_one(self._prompt)
         return reward_checks.sample(self._reward)
 
     async def _one_server(self, state: ServerState) -> Finding:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from reward_client._base.activation import Activation
 from reward_client._doctor.report import Finding, failed, not_checked, ok, warning
+from reward_client._protocols.engine import Engine, EngineName
 from reward_client._protocols.pooled_output import Layout
 from reward_client._server.identity import Identity
 from reward_client._server.manifest_checks import provable
@@ -21,25 +24,28 @@ _VERIFY = (
     "Its manifest has no reference value for this server. Run `reward-client export SOURCE "
     "DESTINATION --verify`, which writes some."
 )
+LENGTH_OPTIONS: Mapping[EngineName, str] = {"vllm": "--max-model-len", "sglang": "--context-length"}
+"""The option of each engine for the largest number of tokens."""
 _COMPARE = "Compare the sample's reward with a reward from the model's own code."
 
 
 def version(identity: Identity, *, discovered: bool) -> Finding:
-    """Look the server's version up in the version table."""
+    """Look the server's version up in the version table of its engine."""
+    engine = identity.engine
     if identity.version_known:
-        return ok("version", f"vLLM {identity.version}.")
+        return ok("version", f"{engine.name} {identity.version}.")
     proven = ", and the values proved to be raw" if discovered else ""
     tried = f"The client tried the newest kind of request{proven}."
     if identity.version is None:
         return warning(
             "version",
             f"The server does not report its version. {tried}",
-            "If there is a gateway, let it forward /version.",
+            f"If there is a gateway, let it forward {engine.version_paths[0]}.",
         )
     return warning(
         "version",
-        f"vLLM {identity.version} is not in the version table. {tried}",
-        "Use a released vLLM, or a newer reward_client.",
+        f"{engine.name} {identity.version} is not in the version table. {tried}",
+        f"Use a released {engine.name}, or a newer reward_client.",
     )
 
 
@@ -68,7 +74,7 @@ def recipe(known: Recipe | None, identity: Identity, options: DiscoveryOptions) 
     return ok("recipe", f"{name} (digest {known.digest[:12]}){source}.")
 
 
-def length_limit(limit: int | None, known: Recipe | None) -> Finding:
+def length_limit(limit: int | None, known: Recipe | None, engine: Engine) -> Finding:
     """Compare the server's length limit with the lengths that the model was trained on."""
     if limit is None:
         return not_checked("length limit", "The server does not report its length limit.")
@@ -77,7 +83,8 @@ def length_limit(limit: int | None, known: Recipe | None) -> Finding:
         return warning(
             "length limit",
             f"The server accepts {limit} tokens, but the model was trained on at most {trained}.",
-            f"Start the server with --max-model-len {trained}, so that it refuses longer samples.",
+            f"Start the server with {LENGTH_OPTIONS[engine.key]} {trained}, so that it refuses "
+            "longer samples.",
         )
     return ok("length limit", f"{limit} tokens.")
 
@@ -142,7 +149,7 @@ def activation(state: ServerState) -> Finding:
                 f"{described} But all {len(scores)} values of the probes lie in [{low}, {high}], "
                 "as after a sigmoid of a sigmoid.",
                 "Check whether the model's own code (config.json, a plugin) applies a sigmoid, and "
-                f"vLLM another one. {_COMPARE}",
+                f"the server another one. {_COMPARE}",
             )
         if found.name == "none" and all(0 <= score <= 1 for score in scores):
             return warning(
@@ -192,6 +199,8 @@ def _activation_in_words(state: ServerState) -> str:
         return "None. The whole exported head is loaded: the manifest's reference values agree."
     if found.known_by == "request":
         switches = state.request.switches.items()
+        if not switches:
+            return f"None: {state.engine.name} applies none to the values of {state.request.path}."
         sent = ", ".join(f"{key} {str(value).lower()}" for key, value in switches)
         return f"None: the client requests raw values ({sent})."
     if found.known_by == "probe":

@@ -65,7 +65,9 @@ class TokenChecks:
         transport: Transport,
         identity: Identity,
         rules: PromptRules,
-        given: Prompt | None,
+        sample: Prompt,
+        *,
+        is_callers: bool,
     ) -> TokenChecks:
         """Tokenize a sample.
 
@@ -73,12 +75,12 @@ class TokenChecks:
             transport: The connection to the server.
             identity: The version and the model of the server.
             rules: The rules of the model's prompts.
-            given: The caller's sample; None for the built-in conversation.
+            sample: The sample.
+            is_callers: True if the caller gave it.
 
         Raises:
             RewardClientError: If the sample cannot be tokenized.
         """
-        sample = _built_in(rules) if given is None else given
         prompt = rules.with_steps(sample)
         server_ids = await tokenize_prompt(
             transport,
@@ -101,7 +103,7 @@ class TokenChecks:
             _transport=transport,
             _identity=identity,
             _rules=rules,
-            _is_callers=given is not None,
+            _is_callers=is_callers,
             _prompt=prompt,
             _server_ids=server_ids,
             _text=text,
@@ -136,7 +138,7 @@ class TokenChecks:
             return prompt_checks.template(lost, None)
         refused: str | None = None
         for turns, description in _TRIED:
-            prompt = self._rules.with_steps(_built_in(self._rules, turns))
+            prompt = self._rules.with_steps(built_in(self._rules, turns))
             assert isinstance(prompt, Conversation)  # noqa: S101 - steps keep the type
             try:
                 ids = await self._ids(prompt, generation_prompt=self._rules.generation_prompt)
@@ -187,5 +189,6 @@ class TokenChecks:
         )
 
 
-def _built_in(rules: PromptRules, turns: Sequence[Message] = (QUESTION,)) -> Conversation:
+def built_in(rules: PromptRules, turns: Sequence[Message] = (QUESTION,)) -> Conversation:
+    """Return the built-in sample: these turns, and an answer."""
     return comparison_sample(turns, in_steps=rules.step is not None)

@@ -161,6 +161,16 @@ def add_sample_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_tokenizer_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--tokenizer`."""
+    parser.add_argument(
+        "--tokenizer",
+        default="server",
+        help='the tokenizer: "server" (default), "local" or "auto" (extra `local`), or the folder '
+        "or hub name of a tokenizer",
+    )
+
+
 def add_link_option(parser: argparse.ArgumentParser) -> None:
     """Add `--link`."""
     parser.add_argument(

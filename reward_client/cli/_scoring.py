@@ -14,6 +14,7 @@ from reward_client.cli._options import (
     add_recipe_option,
     add_sample_options,
     add_server_options,
+    add_tokenizer_option,
     open_client,
     option_type,
 )
@@ -53,12 +54,7 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     add_server_options(parser)
     add_recipe_option(parser)
     add_sample_options(parser)
-    parser.add_argument(
-        "--tokenizer",
-        default="server",
-        help='the tokenizer: "server" (default), "local" or "auto" (extra `local`), or the folder '
-        "or hub name of a tokenizer",
-    )
+    add_tokenizer_option(parser)
 
 
 @contextmanager

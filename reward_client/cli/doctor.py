@@ -15,6 +15,7 @@ from reward_client.cli._options import (
     add_recipe_option,
     add_sample_options,
     add_server_options,
+    add_tokenizer_option,
     add_wait_option,
     open_client,
 )
@@ -56,6 +57,7 @@ def add_to(commands: Commands) -> None:
     add_wait_option(parser)
     add_recipe_option(parser)
     add_sample_options(parser)
+    add_tokenizer_option(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_doctor, failure=_FAILED)
 
@@ -82,7 +84,11 @@ def _doctor(options: argparse.Namespace) -> int:
 def _diagnoses(options: argparse.Namespace) -> Iterator[Diagnosis]:
     with ExitStack() as clients:
         opened = [
-            clients.enter_context(open_client(url, options, retry=_RETRY, timeout=_TIMEOUT))
+            clients.enter_context(
+                open_client(
+                    url, options, tokenizer=options.tokenizer, retry=_RETRY, timeout=_TIMEOUT
+                )
+            )
             for url in options.urls
             or [None]  # opened first, so that a wrong option fails before any request
         ]

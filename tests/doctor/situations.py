@@ -165,7 +165,7 @@ SITUATIONS = [
     Situation(
         "no models",
         2,
-        {"model": ("failed", "it lists: none.", "vLLM lists at least one")},
+        {"model": ("failed", "it lists: none.", "It lists at least one")},
         wrong=lambda server: alter_replies(
             server, "/v1/models", lambda _, response: response.update(data=[])
         ),

@@ -165,8 +165,8 @@ def test_every_error_becomes_a_finding_with_a_cure(kind, message: str) -> None:
     error = kind(message)
     for finding in (
         error_finding("sample", error),
-        discovery_finding(error, head_named=True),
-        discovery_finding(error, head_named=False),
+        discovery_finding(error, head_named=True, hint="Serve it."),
+        discovery_finding(error, head_named=False, hint="Serve it."),
         identity_findings(error)[-1],
     ):
         assert finding.verdict == "failed"
@@ -239,7 +239,7 @@ def test_what_keeps_one_from_the_server(error: Exception, check: str) -> None:
     ],
 )
 def test_what_keeps_one_from_a_reward(error: Exception, check: str) -> None:
-    assert discovery_finding(error, head_named=False).check == check
+    assert discovery_finding(error, head_named=False, hint="Serve it.").check == check
 
 
 def test_a_recipe_that_does_not_fit_says_why() -> None:

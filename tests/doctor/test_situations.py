@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
 
 from reward_client import LinearHead, ObjectiveHead, RewardClient
 from reward_client._base.token_ids import TokenIds
 
+from ..support.sglang_flags import sglang_flags
 from .conftest import Connect, Serve
+from .sglang_situations import SGLANG_SITUATIONS
 from .situations import KEY, SITUATIONS, STEP_HEAD, Situation, complaints
 
 DIALECTS = ("0.8", "0.10", "0.12", "0.16", "0.20", "0.25", "0.32", "0.33")
 
 
-@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda each: each.name)
+@pytest.mark.parametrize("situation", [*SITUATIONS, *SGLANG_SITUATIONS], ids=lambda each: each.name)
 def test_situation(
     situation: Situation, serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -41,6 +44,22 @@ def test_situation(
     for secret in (KEY, "Two and two", "37 + 45"):
         assert secret not in caplog.text
     assert KEY not in diagnosis.model_dump_json()
+
+
+OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]+")
+OWN = {"--api-key", "--json", "--model", "--recipe", "--tokenizer", "--verify"}
+
+
+@pytest.mark.parametrize("situation", SGLANG_SITUATIONS, ids=lambda each: each.name)
+def test_cures_name_options_that_sglang_has(
+    situation: Situation, serve: Serve, connect: Connect
+) -> None:
+    server = serve(**situation.serves)
+    diagnosis = connect(server.url, **situation.client(server)).diagnose()
+    cures = " ".join(finding.cure or "" for finding in diagnosis.findings)
+    flags = sglang_flags()
+    known = flags.get(situation.serves["dialect"], flags["0.4.9.post6"])
+    assert set(OPTION.findall(cures)) - OWN <= known
 
 
 SERVED = {

@@ -1,4 +1,4 @@
-"""Rewards from reward models served by vLLM: the right number or a clear error.
+"""Rewards from reward models served by vLLM and SGLang: the right number or a clear error.
 
 from reward_client import RewardClient
 

@@ -67,7 +67,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="reward-client", description="Get rewards from reward models served by vLLM."
+        prog="reward-client", description="Get rewards from reward models served by vLLM or SGLang."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument(

@@ -112,6 +112,7 @@ def _new_model() -> RewardServer:
 
 SERVERS: dict[str, Callable[[], RewardServer | RawServer | _Gateway]] = {
     DEFAULT: RewardServer,
+    "http://sglang:30000": lambda: RewardServer(engine="sglang"),
     "http://new-model:8000": _new_model,
     "http://exported:8000": lambda: RewardServer(head="export"),
     "http://math-rm:8000": lambda: RewardServer(head="token"),

@@ -19,8 +19,10 @@ from typing import Any, NamedTuple, get_args
 
 from reward_client import errors
 from reward_client._integrations.environment import VARIABLES
+from reward_client._protocols.engine import Engine
+from reward_client._protocols.engines import ENGINES
 from reward_client._protocols.scoring_request import ScoringRequest
-from reward_client._protocols.vllm import versions
+from reward_client._protocols.strategies import ModelKind, Rendering, VersionRange
 from reward_client._protocols.vllm.gateways import GATEWAYS
 from reward_client._transport.network_errors import NETWORK_ERROR_RULES
 from reward_client._transport.status_errors import STATUS_RULES, ErrorBody, error_kind, is_retried
@@ -35,7 +37,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 _ALSO_SHOWN = (307, 400, 401, 403, 404, 405, 407, 413, 422, 501)
 _PERMANENT = "the same request would get the same answer"
 
-RANGES = (*versions.VERSION_RANGES, versions.UNKNOWN_VERSION)
+VLLM, SGLANG = ENGINES["vllm"], ENGINES["sglang"]
 COUNTS = Path(__file__).with_name("cells.json")
 EVIDENCE = ("live", "recorded", "emulated")
 ROUTES = ("classify", "embeddings", "pooling")
@@ -44,7 +46,14 @@ USUAL_COMMANDS = {
     "today": "vllm serve MODEL --runner pooling",
     "SGLang": "python -m sglang.launch_server --model-path MODEL --is-embedding",
 }
-KINDS: dict[versions.ModelKind, str] = {
+RENDERINGS: dict[Rendering, str] = {
+    "all": "the server",
+    "unproven": "the server, once a comparison has shown that it does not rewrite the answer",
+    "questions": "the client, with the model's tokenizer",
+    "none": "the client, with the model's tokenizer",
+}
+NAMED_TOKENS = {"completions": "logprob_token_ids", "generate": "token_ids_logprob"}
+KINDS: dict[ModelKind, str] = {
     "sequence": "one label, or several",
     "token": "each token",
     "steps": "steps",
@@ -57,10 +66,13 @@ KINDS: dict[versions.ModelKind, str] = {
 }
 
 
-def range_name(span: versions.VersionRange) -> str:
-    return (
-        "later, or unknown" if span is versions.UNKNOWN_VERSION else ".".join(map(str, span.since))
-    )
+def ranges_of(engine: Engine) -> tuple[VersionRange, ...]:
+    return (*engine.ranges, engine.unknown)
+
+
+def range_name(span: VersionRange) -> str:
+    is_unknown = any(span is engine.unknown for engine in ENGINES.values())
+    return "later, or unknown" if is_unknown else ".".join(map(str, span.since))
 
 
 class Table(NamedTuple):
@@ -141,43 +153,82 @@ def _faults() -> Iterator[tuple[str, ...]]:
 class _Span(NamedTuple):
     """Consecutive versions that ask for one kind of model in the same way."""
 
-    kind: versions.ModelKind
+    kind: ModelKind
     way: Any
-    ranges: Sequence[versions.VersionRange]
+    ranges: Sequence[VersionRange]
 
     @property
     def named(self) -> tuple[str, str]:
         return KINDS[self.kind], range_name(self.ranges[0])
 
 
-def _spans() -> Iterator[_Span]:
-    for kind in get_args(versions.ModelKind):
-        known = [span for span in RANGES[:-1] if kind in span.strategies]
+def _spans(engine: Engine) -> Iterator[_Span]:
+    for kind in get_args(ModelKind):
+        known = [span for span in engine.ranges if kind in span.strategies]
         for way, alike in groupby(known, key=lambda span: span.strategies[kind]):
             yield _Span(kind, way, list(alike))
 
 
-def _requests() -> Iterator[tuple[str, ...]]:
-    for span in _spans():
+def _requests(engine: Engine) -> Iterator[tuple[str, ...]]:
+    for span in _spans(engine):
         ask = span.way.request
         sent = "token IDs" if ask.sends == "ids" else "text"
         yield *span.named, _request(ask), sent, f"{span.way.shape}, {ask.encoding}"
 
 
 def _raw_values() -> Iterator[tuple[str, ...]]:
-    for span in _spans():
-        way = span.way
-        default = way.default_activation + (f" ({way.exceptions})" if way.exceptions else "")
-        running = [version for known in span.ranges for version in known.live]
-        seen = ", ".join(running if way.live is None else way.live)
-        flag = f"`{way.flag}`" if way.flag else ""
-        yield *span.named, default, flag, seen or "no, its code was read"
+    for span in _spans(VLLM):
+        flag = f"`{span.way.flag}`" if span.way.flag else ""
+        yield *span.named, _default(span), flag, _seen(span)
+
+
+def _sglang() -> Iterator[tuple[str, ...]]:
+    for span in _spans(SGLANG):
+        yield *span.named, _request(span.way.request), _default(span), _seen(span)
+
+
+def _default(span: _Span) -> str:
+    exceptions = f" ({span.way.exceptions})" if span.way.exceptions else ""
+    return f"{span.way.default_activation}{exceptions}"
+
+
+def _seen(span: _Span) -> str:
+    """Name the versions of a span that were seen running."""
+    running = [
+        version
+        for known in span.ranges
+        for version in known.live
+        if span.way.live is None or version in span.way.live
+    ]
+    return ", ".join(running) or "no, its code was read"
 
 
 def _ranges() -> Iterator[tuple[str, ...]]:
-    for span in RANGES:
-        named = [_request(way.request) for ways in span.if_named.values() for way in ways]
-        yield range_name(span), span.errors, "; ".join(dict.fromkeys(named)), span.source
+    for span in ranges_of(VLLM):
+        yield range_name(span), span.errors, _others(span), span.source
+
+
+def _sglang_ranges() -> Iterator[tuple[str, ...]]:
+    for span in ranges_of(SGLANG):
+        yield range_name(span), RENDERINGS[span.renders], _others(span), span.source
+
+
+def _others(span: VersionRange) -> str:
+    named = [_request(way.request) for ways in span.if_named.values() for way in ways]
+    return "; ".join(dict.fromkeys(named))
+
+
+def _engines() -> Iterator[tuple[str, ...]]:
+    for kind, words in KINDS.items():
+        yield words, *(_first_raw(engine, kind) for engine in ENGINES.values())
+
+
+def _first_raw(engine: Engine, kind: ModelKind) -> str:
+    """Name the first version whose values are raw, or can be made so by a flag."""
+    for span in _spans(engine):
+        if span.kind == kind and (span.way.flag or span.way.default_activation != "normalized"):
+            return range_name(span.ranges[0])
+    return "no"
 
 
 def _cells() -> Iterator[tuple[str, ...]]:
@@ -206,7 +257,7 @@ def _numbers(version: str) -> list[int]:
 def _request(ask: ScoringRequest) -> str:
     sent = [f"task: {ask.task}"] if ask.task else []
     sent += [f"{key}: {str(value).lower()}" for key, value in ask.switches.items()]
-    sent += ["logprob_token_ids"] if ask.names_tokens else []
+    sent += [NAMED_TOKENS[ask.route]] if ask.names_tokens else []
     return f"`{ask.path}`" + (f" with `{', '.join(sent)}`" if sent else "")
 
 
@@ -313,7 +364,7 @@ TABLES: dict[str, Table | Listing] = {
     "requests": Table(
         DOCS / "reference/versions.md",
         "| Model | vLLM from | Request | Sends | Answer |",
-        _requests,
+        partial(_requests, VLLM),
     ),
     "raw values": Table(
         DOCS / "reference/versions.md",
@@ -324,6 +375,19 @@ TABLES: dict[str, Table | Listing] = {
         DOCS / "reference/versions.md",
         "| vLLM from | Errors | Other routes | Known from |",
         _ranges,
+    ),
+    "SGLang": Table(
+        DOCS / "reference/versions.md",
+        "| Model | SGLang from | Request | Applied by default | Seen running |",
+        _sglang,
+    ),
+    "ranges of SGLang": Table(
+        DOCS / "reference/versions.md",
+        "| SGLang from | Token IDs of conversations by | Other routes | Known from |",
+        _sglang_ranges,
+    ),
+    "engines": Table(
+        DOCS / "how-to/engines.md", "| The model answers | vLLM from | SGLang from |", _engines
     ),
     "cells": Table(
         DOCS / "reference/versions.md",

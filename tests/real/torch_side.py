@@ -201,10 +201,18 @@ def make(folder, kind, seed, dtype, sharded, linked):
         chat_template=(DATA / template).read_text(encoding="utf-8"),
         model_input_names=["input_ids", "attention_mask"],
     ).save_pretrained(folder)
+    name_tokenizer_class(folder / "tokenizer_config.json")
     for code in DATA.glob(f"configuration_{config.model_type}.py"):
         shutil.copy(code, folder)
     if linked:
         link(folder)
+
+
+def name_tokenizer_class(settings):
+    """By the name that each release of transformers knows: SGLang 0.4.9 comes with 4.54."""
+    stored = json.loads(settings.read_text(encoding="utf-8"))
+    stored["tokenizer_class"] = "PreTrainedTokenizerFast"
+    settings.write_text(json.dumps(stored, indent=2), encoding="utf-8")
 
 
 def save(model, folder, dtype, shard_size):

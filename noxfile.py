@@ -297,8 +297,9 @@ def integrations(session: nox.Session, framework: str) -> None:
 def benchmarks(session: nox.Session) -> None:
     """Measure the client beside others: `-- --rounds 1 --scale 0.05` for a quick look."""
     session.install(PACKAGE, *BESIDE)
-    python = server_python(session, "vllm")
-    session.run("python", "-m", "benchmarks", f"--server-python={python}", *session.posargs)
+    vllm, sglang = (server_python(session, engine) for engine in ("vllm", "sglang"))
+    pythons = [f"--server-python={vllm}", f"--sglang-python={sglang}"]
+    session.run("python", "-m", "benchmarks", *pythons, *session.posargs)
 
 
 @nox.session(python="3.11", default=False)

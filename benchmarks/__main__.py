@@ -1,13 +1,14 @@
 """Run the benchmarks, print their tables and write the results.
 
-    python -m benchmarks [PART ...] [--server-python PYTHON] [--package NAME=FOLDER]
-                         [--rounds 5] [--scale 1] [--json FILE]
+    python -m benchmarks [PART ...] [--server-python PYTHON] [--sglang-python PYTHON]
+                         [--package NAME=FOLDER] [--rounds 5] [--scale 1] [--json FILE]
 
-PYTHON is the interpreter of an environment with vLLM (`tests/vllm/install.py` makes one). The
-part `real` needs it. FOLDER is another checkout of reward_client, which the parts `overhead` and
-`latency` measure in the same rounds. `--rounds 1 --scale 0.05` is a quick look. The results of
-other parts stay in FILE; `python -m benchmarks.report FILE` writes all tables into the
-documentation. The exit status is 1 if a goal is not met.
+The first PYTHON is the interpreter of an environment with vLLM (`tests/vllm/install.py` makes one).
+The part `real` needs it. The other is one with SGLang (`tests/sglang/install.py`). Without it, the
+part `sglang` measures an instant server only. FOLDER is another checkout of reward_client, which
+the parts `overhead` and `latency` measure in the same rounds. `--rounds 1 --scale 0.05` is a quick
+look. The results of other parts stay in FILE; `python -m benchmarks.report FILE` writes all tables
+into the documentation. The exit status is 1 if a goal is not met.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ PARTS = (
     "real",
     "export",
     "schedules",
+    "sglang",
 )
 
 
@@ -43,6 +45,7 @@ def main() -> int:
         "parts", nargs="*", metavar="PART", help=f"one or more of {', '.join(PARTS)}; default: all"
     )
     parser.add_argument("--server-python", help="interpreter of an environment with vLLM")
+    parser.add_argument("--sglang-python", help="interpreter of an environment with SGLang")
     parser.add_argument(
         "--package",
         action="append",
@@ -63,7 +66,9 @@ def main() -> int:
         if not named or not Path(folder, "reward_client").is_dir():
             parser.error(f"--package {package}: give NAME=FOLDER, a folder with reward_client.")
         packages[name] = str(Path(folder).resolve())
-    settings = Settings(options.rounds, options.scale, options.server_python, packages)
+    settings = Settings(
+        options.rounds, options.scale, options.server_python, packages, options.sglang_python
+    )
     results = json.loads(options.json.read_text()) if options.json.exists() else {}
     met = True
     for name in parts:

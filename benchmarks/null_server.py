@@ -1,8 +1,9 @@
 """A server that answers at once with the right shape, so that only the client's cost counts.
 
-    python benchmarks/null_server.py [PORT] [DELAY_MS]
+    python benchmarks/null_server.py [PORT] [DELAY_MS] [ENGINE]
 
-It prints its URL, and imitates vLLM 0.32 with one reward model. The value of a token list depends
+It prints its URL, and imitates one reward model on vLLM 0.32 or, if ENGINE is "sglang", on SGLang
+0.5.23. The value of a token list depends
 on its first token, its last token and its length, so that swapped responses show. As vLLM does, it
 names the request in a pooling response, if the request has an ID.
 """
@@ -16,6 +17,7 @@ import orjson
 
 MODEL = "null"
 MAX_MODEL_LEN = 4096
+VOCABULARY = 128_000
 
 
 def value(ids: list[int]) -> float:
@@ -49,6 +51,20 @@ def tokenize(body: dict, name: str) -> bytes:
     return orjson.dumps({"tokens": ids, "count": len(ids), "max_model_len": MAX_MODEL_LEN})
 
 
+def classify(body: dict, name: str) -> bytes:
+    lists = body["input_ids"]
+    names = body.get("rid") or [name] * len(lists)
+    items = ",".join(
+        f'{{"embedding":[{value(ids)}],"meta_info":{{"id":"{rid}","prompt_tokens":{len(ids)}}}}}'
+        for ids, rid in zip(lists, names, strict=True)
+    )
+    return f"[{items}]".encode()
+
+
+def detokenize(body: dict, name: str) -> bytes:
+    return orjson.dumps({"text": "x" * sum(each < VOCABULARY for each in body["tokens"])})
+
+
 CARD = {
     "id": MODEL,
     "object": "model",
@@ -63,6 +79,20 @@ GETS = {
     b"/openapi.json": orjson.dumps({"paths": {"/tokenize": {}, "/pooling": {}, "/v1/models": {}}}),
 }
 POSTS = {b"/pooling": pooling, b"/tokenize": tokenize}
+SGLANG_GETS = {
+    b"/v1/models": orjson.dumps({"object": "list", "data": [{**CARD, "owned_by": "sglang"}]}),
+    b"/get_server_info": b'{"version":"0.5.23"}',
+    b"/get_model_info": orjson.dumps(
+        {
+            "model_path": MODEL,
+            "tokenizer_path": MODEL,
+            "is_generation": False,
+            "architectures": ["LlamaForSequenceClassification"],
+        }
+    ),
+    b"/health": b"",
+}
+SGLANG_POSTS = {b"/classify": classify, b"/tokenize": tokenize, b"/detokenize": detokenize}
 
 
 def _header(head: bytes, name: bytes) -> bytes:
@@ -75,6 +105,8 @@ class Http(asyncio.Protocol):
     """The part of HTTP/1.1 that clients with keep-alive need."""
 
     delay = 0.0
+    gets = GETS
+    posts = POSTS
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -97,10 +129,10 @@ class Http(asyncio.Protocol):
             self._answer(head.split(b" ", 2)[1], body, name or "1")
 
     def _answer(self, path: bytes, body: bytes, name: str) -> None:
-        if path in GETS:
-            content, status = GETS[path], b"200 OK"
-        elif path in POSTS:
-            content, status = POSTS[path](orjson.loads(body), name), b"200 OK"
+        if path in self.gets:
+            content, status = self.gets[path], b"200 OK"
+        elif path in self.posts:
+            content, status = self.posts[path](orjson.loads(body), name), b"200 OK"
         else:
             content, status = b'{"detail":"Not Found"}', b"404 Not Found"
         response = (
@@ -117,19 +149,15 @@ class Http(asyncio.Protocol):
             self._transport.write(response)
 
 
-async def main(port: int, delay: float) -> None:
-    Http.delay = delay
-    server = await asyncio.get_running_loop().create_server(Http, "127.0.0.1", port)
+async def main(port: str = "0", delay_ms: str = "0", engine: str = "vllm") -> None:
+    Http.delay = float(delay_ms) / 1000
+    if engine == "sglang":
+        Http.gets, Http.posts = SGLANG_GETS, SGLANG_POSTS
+    server = await asyncio.get_running_loop().create_server(Http, "127.0.0.1", int(port))
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     async with server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    arguments = [float(argument) for argument in sys.argv[1:]]
-    asyncio.run(
-        main(
-            int(arguments[0]) if arguments else 0,
-            arguments[1] / 1000 if len(arguments) > 1 else 0.0,
-        )
-    )
+    asyncio.run(main(*sys.argv[1:]))

@@ -48,10 +48,10 @@ class _Entry(NamedTuple):
 
 
 @contextmanager
-def servers(number: int = 1, delay_ms: float = 0.0) -> Iterator[list[str]]:
+def servers(number: int = 1, delay_ms: float = 0.0, engine: str = "vllm") -> Iterator[list[str]]:
     """Run null servers, each in its own process, and yield their URLs."""
     script = Path(__file__).with_name("null_server.py")
-    command = [sys.executable, os.fspath(script), "0", str(delay_ms)]
+    command = [sys.executable, os.fspath(script), "0", str(delay_ms), engine]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(number)]
     try:
         yield [process.stdout.readline().strip() for process in running if process.stdout]

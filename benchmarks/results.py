@@ -50,12 +50,14 @@ class Settings(NamedTuple):
         scale: The fraction of the full number of samples.
         server_python: The interpreter of an environment with vLLM, if there is one.
         packages: Other checkouts of reward_client to measure, by the names in the tables.
+        sglang_python: The interpreter of an environment with SGLang, if there is one.
     """
 
     rounds: int
     scale: float
     server_python: str | None
     packages: Mapping[str, str]
+    sglang_python: str | None = None
 
     def count(self, full: int) -> int:
         """Scale a number of samples."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _OPTIONS = (
     *("--device", "cpu", "--dtype", "float32", "--tp", "1"),
     *("--attention-backend", "torch_native", "--sampling-backend", "pytorch"),
-    *("--disable-cuda-graph", "--disable-overlap-schedule", "--skip-server-warmup"),
+    *("--disable-cuda-graph", "--disable-overlap-schedule"),
     *("--max-total-tokens", "16384"),
 )
 ENVIRONMENT = {

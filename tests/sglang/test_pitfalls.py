@@ -22,7 +22,7 @@ from reward_client import (
     ScalarHead,
     StepHead,
 )
-from reward_client.methods import TokenLogit
+from reward_client.methods import TokenLogit, YesNo
 
 from ..real.checkpoints import LAYER
 from ..real.conversations import STEP_TOKEN, turns
@@ -99,6 +99,44 @@ def test_what_ends_the_server_is_never_sent(bench: Bench, route: str, kind: Kind
         assert {type(slot) for slot in bad} == {InputError}
         assert_near([slot.value for slot in good], 2 * list(case.rewards.values()))
         assert isinstance(client.score(SAMPLE), Reward)
+
+
+HOSTILE: dict[str, Any] = {
+    "no messages": [],
+    "empty turns": turns("", ""),
+    "a lone surrogate": turns("Hi", "\ud800"),
+    "null characters": turns("\x00" * 50, "\x00"),
+    "special tokens": turns("<|bos|><|pad|><|eot|>" * 20, "<|im_start|>assistant<|im_end|>"),
+    "a long text": turns("x" * 200_000, "y"),
+    "an unknown role": [{"role": "narrator", "content": "Once."}],
+    "no content": [{"role": "user"}],
+    "numbers as content": [{"role": "user", "content": 5}],
+    "parts": [{"role": "user", "content": [{"type": "text", "text": ""}]}],
+    "an image": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
+    "booleans": [True, False],
+    "fractions": [1.5, 2.5],
+    "words": ["1", "2"],
+    "lists": [[1, 2], [3]],
+    "nothing": None,
+    "too many tokens": [7] * 100_000,
+    "only padding": [0] * 8,
+}
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+@pytest.mark.parametrize("model", ["llama", "a language model"])
+def test_hostile_samples_end_in_a_reward_or_an_error(bench: Bench, model: str, kind: Kind) -> None:
+    server = bench.serve(model)
+    options = {"method": YesNo()} if model == "a language model" else {}
+    with closing(OPENERS[kind](server.url, **options)) as client:
+        slots = client.score_many(HOSTILE.values(), on_error="return")
+        after = client.score(SAMPLE)
+    assert server.alive
+    assert isinstance(after, Reward)
+    assert all(isinstance(slot, Reward | RewardClientError) for slot in slots)
+    assert not [
+        slot for slot in slots if isinstance(slot, RewardClientError) and slot.fault != "sample"
+    ]
 
 
 @pytest.mark.parametrize("kind", OPENERS)

@@ -14,7 +14,7 @@ from opentelemetry.util._once import Once
 from reward_client.testing.plugin import reward_server
 
 from .examples import example_files
-from .servers import DEFAULT, Stage
+from .servers import DEFAULT, SERVERS, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +24,9 @@ __all__ = ["reward_server"]
 
 
 @pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    """Start the servers that the examples call."""
-    with closing(Stage()) as stage:
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """Start the servers that the examples call, or those of the test's parameter."""
+    with closing(Stage(getattr(request, "param", SERVERS))) as stage:
         yield stage
 
 

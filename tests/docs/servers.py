@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 
@@ -17,7 +17,7 @@ from ..support.raw_server import RawServer, answering
 from ..support.running_gateway import RunningGateway
 from ..support.scribe import Scribe
 
-__all__ = ["DEFAULT", "SERVERS", "Stage", "logits", "pooled", "writes"]
+__all__ = ["DEFAULT", "ON_SGLANG", "SERVERS", "Stage", "logits", "pooled", "writes"]
 
 DEFAULT = "http://localhost:8000"
 NEMOTRON = "nvidia/Llama-3.3-Nemotron-70B-Reward"
@@ -102,15 +102,19 @@ class _Gateway(RunningGateway):
         self._server.__exit__(*error)
 
 
-def _new_model() -> RewardServer:
+def _new_model(engine: str = "vllm") -> RewardServer:
     """Return a server whose model is a little worse than the built-in one."""
     judge = load_sum_judge()
     return RewardServer(
-        values=lambda ids: judge.score(ids) + sum(ids) % 23 - 11, model_name="new-model"
+        engine=engine,
+        values=lambda ids: judge.score(ids) + sum(ids) % 23 - 11,
+        model_name="new-model",
     )
 
 
-SERVERS: dict[str, Callable[[], RewardServer | RawServer | _Gateway]] = {
+Servers: TypeAlias = Mapping[str, Callable[[], "RewardServer | RawServer | _Gateway"]]
+
+SERVERS: Servers = {
     DEFAULT: RewardServer,
     "http://sglang:30000": lambda: RewardServer(engine="sglang"),
     "http://new-model:8000": _new_model,
@@ -127,6 +131,14 @@ SERVERS: dict[str, Callable[[], RewardServer | RawServer | _Gateway]] = {
 }
 """The URLs in the examples, and the servers that answer instead."""
 
+ON_SGLANG: Servers = {
+    **SERVERS,
+    DEFAULT: lambda: RewardServer(engine="sglang"),
+    "http://new-model:8000": lambda: _new_model("sglang"),
+    "http://math-rm:8000": lambda: RewardServer(engine="sglang", head="token"),
+}
+"""The same, where an SGLang serves such a model."""
+
 STEP_TOKENS = {"<extra_0>": RewardServer.step_token}
 """The step token of Qwen's models, and the step token of the model that answers instead."""
 
@@ -134,11 +146,16 @@ STEP_TOKENS = {"<extra_0>": RewardServer.step_token}
 class Stage:
     """The servers named so far.
 
+    Args:
+        servers: The servers by the URLs in the examples.
+
     Attributes:
+        servers: The same.
         http: Sends requests that the examples do not send.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, servers: Servers = SERVERS) -> None:
+        self.servers = servers
         self._stack = ExitStack()
         self.http = self._stack.enter_context(httpx.Client(trust_env=False))
         self._running: dict[str, RewardServer | RawServer | _Gateway] = {}
@@ -147,12 +164,12 @@ class Stage:
     def server(self, name: str) -> Any:
         """Return the server of this name, and start it if it does not run yet."""
         if name not in self._running:
-            self._running[name] = self._stack.enter_context(SERVERS[name]())
+            self._running[name] = self._stack.enter_context(self.servers[name]())
         return self._running[name]
 
     def staged(self, source: str) -> str:
         """Replace the URLs of an example by the URLs of these servers."""
-        for name in SERVERS:
+        for name in self.servers:
             if name in source:
                 source = source.replace(name, self.server(name).url)
         for text, token in STEP_TOKENS.items():

@@ -52,6 +52,7 @@ FURTHER = {
     "qwen2, seed 2": seeded("qwen2", 2),
     "qwen3, bias of zero": seeded("qwen3, bias of zero", 1),
     "qwen3, seed 1": seeded("qwen3", 1),
+    "internlm2": Served("internlm2", (EMBEDDING, "--trust-remote-code")),
     "llama, other weights": Served("llama, other weights"),
     "llama, API key": Served("llama", (EMBEDDING, "--api-key", API_KEY)),
     "llama, 64 tokens": Served("llama", (EMBEDDING, "--context-length", "64")),

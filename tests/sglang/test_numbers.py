@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from .bench import Bench
 
 ROUTES = ("auto", "classify", "encode", "embeddings")
-SCALAR = ("llama", "shipped", "qwen2-reward", "qwen2, bias of zero", "qwen3, bias of zero")
+SCALAR = (
+    *("llama", "shipped", "qwen2-reward", "internlm2"),
+    *("qwen2, bias of zero", "qwen3, bias of zero"),
+)
 # Those that SGLang 0.5.23 scores, or the client refuses; never a wrong number.
 REFUSED: dict[str, type[RewardClientError]] = {
     "tools": InputError,

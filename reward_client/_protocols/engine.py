@@ -68,6 +68,7 @@ class Engine(ABC):
         info_path: The route that names the paths of model and tokenizer, where ``/v1/models`` does
             not; else None.
         spare_tokens: How many tokens less than its limit the server takes.
+        spare_to_write: How many less, further, if it generates.
         dies_of_requests: True if requests end the server, such as one with a token ID past the
             vocabulary.
     """
@@ -81,6 +82,7 @@ class Engine(ABC):
     version_paths: tuple[str, ...]
     info_path: str | None
     spare_tokens: int
+    spare_to_write: int
     dies_of_requests: bool
 
     @abstractmethod

@@ -45,6 +45,9 @@ class Request:
         prepares: True for a request that only prepares a scoring request. Scoring goes first.
         optional: True if rewards are possible without a response: such a request gets one attempt,
             and its failure does not make the server unreachable.
+        id_key: The key of the body that names the request, for engines that answer it; None if only
+            a header does.
+        id_count: The number of items to name, each by its place; None for a request of one.
         may_kill: True if the server may die of it, as engines without a check of their input do.
     """
 
@@ -53,6 +56,8 @@ class Request:
     body: dict[str, object] | None = None
     prepares: bool = False
     optional: bool = False
+    id_key: str | None = None
+    id_count: int | None = None
     may_kill: bool = False
 
 
@@ -101,6 +106,11 @@ class Response:
     def error(self, kind: type[ErrorT], message: str) -> ErrorT:
         """Build an error about this response that names its origin."""
         return kind(message, endpoint=self.endpoint, request_id=self.request_id)
+
+
+def item_id(request_id: str, place: int) -> str:
+    """Return the ID of an item of a request."""
+    return f"{request_id}-{place}"
 
 
 Receipt: TypeAlias = Callable[[], Awaitable[bool]]

@@ -149,7 +149,7 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
         template = await asyncio.to_thread(look_at_local_template, local, generation_prompt=opened)
     limit = identity.max_model_len or texts.max_model_len
     if limit is not None and strategy.request.reads_tokens:
-        limit -= 1  # there must be room for the token that is generated
+        limit -= identity.engine.spare_to_write
     # The request promises raw values; `_proven` finds out what the server does.
     promised = ServerState(
         url=transport.url,

@@ -177,7 +177,7 @@ def _hint_for(wanted: Wanted) -> str:
         return advice.exported_steps if isinstance(head, StepHead) else advice.exported
     if wanted.tokens:
         return advice.logit if len(wanted.tokens) == 1 else advice.difference
-    if not strategies_for(wanted)[0]:
+    if not strategies_for(wanted)[0] and wanted.engine.first_version_with(wanted.kinds[0]):
         return wanted.versions.hint
     if isinstance(head, LinearHead):
         return advice.hidden

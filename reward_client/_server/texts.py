@@ -159,14 +159,14 @@ class NoTexts:
     async def ids(self, text: str, *, add_special_tokens: bool) -> TokenIds:
         """See `Texts`."""
         raise InputError(
-            f"Cannot find the token of {text!r}: the gateway hides /tokenize. Give its ID, or the "
+            f"Cannot find the token of {text!r}: nothing answers at /tokenize. Give its ID, or the "
             f"model's tokenizer as tokenizer=. {self._refusal}"
         )
 
     async def text(self, ids: Sequence[int]) -> str:
         """See `Texts`."""
         raise InputError(
-            f"Cannot find the text of token {ids[0]}: the gateway hides /detokenize. Give the "
+            f"Cannot find the text of token {ids[0]}: nothing answers at /detokenize. Give the "
             f"model's tokenizer as tokenizer=. {self._refusal}"
         )
 

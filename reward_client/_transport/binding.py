@@ -268,15 +268,21 @@ def _other_ids(ids: Sequence[object], *, at_end: bool) -> list[object]:
 
 def _named_requests(payload: object, headers: Mapping[str, str]) -> set[str]:
     """Return the IDs of requests of this client that a response names."""
-    texts = (as_mapping(payload) or {}).get("id"), headers.get("x-request-id")
+    texts = [headers.get("x-request-id"), *map(_id_of, as_list(payload) or [payload])]
     found = [_REQUEST_ID.search(text) for text in texts if isinstance(text, str)]
     return {match[0] for match in found if match is not None}
+
+
+def _id_of(answer: object) -> object:
+    """Return the ID in a response, or in an item of a list."""
+    fields = as_mapping(answer) or {}
+    return fields.get("id") or (as_mapping(fields.get("meta_info")) or {}).get("id")
 
 
 def _has_output(payload: object) -> bool:
     """Return False for a response that says the same of each request, and gives no reward."""
     fields = as_mapping(payload) or {}
-    return any(fields.get(key) is not None for key in _OUTPUTS)
+    return as_list(payload) is not None or any(fields.get(key) is not None for key in _OUTPUTS)
 
 
 def _fingerprint(body: bytes, payload: object) -> int:

@@ -24,6 +24,7 @@ from reward_client._protocols.http import (
     SERVER_FAILURES,
     Request,
     Response,
+    item_id,
 )
 from reward_client._telemetry.observation import ObservedRequest
 from reward_client._transport.backends.base import Backend, RawResponse
@@ -258,6 +259,8 @@ class HttpTransport:
         headers = {**self._headers, "x-request-id": request_id}
         if body is not None:
             headers["content-type"] = "application/json"
+            if request.id_key is not None:
+                body = _named(body, request.id_key, request.id_count, request_id)
         endpoint = f"{request.method} {self.url}{request.path}"
         began = time.monotonic()
         try:
@@ -543,6 +546,12 @@ def _encode(body: dict[str, object]) -> bytes:
         return orjson.dumps(body)
     except TypeError as error:
         raise InputError(f"Cannot write the sample as JSON: {error}.") from error
+
+
+def _named(body: bytes, key: str, count: int | None, request_id: str) -> bytes:
+    """Write the ID of an attempt into its body, or that of each item."""
+    ids = request_id if count is None else [item_id(request_id, place) for place in range(count)]
+    return b"%b,%b" % (orjson.dumps({key: ids})[:-1], body[1:])
 
 
 def _json_or_none(body: bytes) -> object:

@@ -10,7 +10,7 @@ _SERVE = "`python -m sglang.launch_server --model-path MODEL`"
 ADVICE = Advice(
     unserved="does not exist",
     text=f"This server does not write: serve the language model with {_SERVE}.",
-    exported=f"SGLang is not known to apply Dense modules. {_BY_VLLM}",
+    exported=f"SGLang does not apply Dense modules, and answers hidden states (0.5.23). {_BY_VLLM}",
     exported_steps=f"SGLang gives no value for each token. {_BY_VLLM}",
     logit=(
         "SGLang answers log-probabilities of tokens, and no logits: a difference of two is one of "
@@ -18,9 +18,7 @@ ADVICE = Advice(
         "raw_logits."
     ),
     difference=f"To read yes or no, serve the language model with {_SERVE}.",
-    hidden=(
-        f"LinearHead reads hidden states: serve the backbone with {_SERVE} and --is-embedding."
-    ),
+    hidden=f"LinearHead reads hidden states, and SGLang normalizes them (0.5.23). {_BY_VLLM}",
     steps=(
         "SGLang has no class for process reward models, and gives no value for each token (0.3 to "
         f"0.5.23). {_BY_VLLM}"

@@ -29,6 +29,7 @@ class Sglang(Engine):
     info_path = "/get_model_info"
     spare_tokens = 1  # 1,024 tokens are too many for a context length of 1,024 (live on 0.5.23)
 
+    spare_to_write = 5  # 1,018 tokens are the most for 1,024 (live on 0.5.23)
     dies_of_requests = True  # live on 0.4.9.post6 and 0.5.23
 
     def range_of(self, version: str | None) -> VersionRange:

@@ -37,7 +37,7 @@ def generation_request(model: str, ids: TokenIds, sampling: Sampling) -> Request
     }
     if sampling.logprobs:
         body |= {"return_logprob": True, "top_logprobs_num": _LIKELIEST}
-    return Request("POST", PATH, body)
+    return Request("POST", PATH, body, id_key="rid", may_kill=True)
 
 
 def read_written(response: Response, ids: Sequence[int], *, logprobs: bool = False) -> Written:

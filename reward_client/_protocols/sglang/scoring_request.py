@@ -12,7 +12,7 @@ from reward_client._base.json_values import as_list, as_mapping
 from reward_client._base.token_ids import TokenIds
 from reward_client._base.wording import describe_type
 from reward_client._protocols import encodings
-from reward_client._protocols.http import Request, Response
+from reward_client._protocols.http import Request, Response, item_id
 from reward_client._protocols.pooled_output import PooledOutput
 from reward_client._protocols.response_checks import checked_output, read_items
 from reward_client._protocols.scoring_request import Encoding, RouteName, ScoringRequest
@@ -74,7 +74,7 @@ class SglangRequest(ScoringRequest):
             body["encoding_format"] = encoding or self.encoding
         if self.route == "generate":
             body |= logprobs.options(self.tokens, len(inputs))
-        return Request("POST", self.path, body, may_kill=True)
+        return Request("POST", self.path, body, id_key="rid", id_count=len(inputs), may_kill=True)
 
     def build_chat(
         self, model: str, conversations: Sequence[bytes], *, generation_prompt: bool
@@ -121,7 +121,19 @@ def _items(response: Response, inputs: Sequence[Sequence[int]]) -> list[Mapping[
         )
     read = [as_mapping(item) or {} for item in items]
     for index, (item, ids) in enumerate(zip(read, inputs, strict=True)):
-        counted = (as_mapping(item.get("meta_info")) or {}).get("prompt_tokens")
+        info = as_mapping(item.get("meta_info")) or {}
+        named = info.get("id")
+        if (
+            isinstance(named, str)
+            and named.startswith(response.request_id)
+            and named != item_id(response.request_id, index)
+        ):
+            raise response.error(
+                ResponseMismatchError,
+                f"The answer to {named} is in place {index}: somebody has exchanged the samples of "
+                "the response. Connect to the server itself.",
+            )
+        counted = info.get("prompt_tokens")
         if type(counted) is not int or counted != len(ids):
             scored = counted if isinstance(counted, int | None) else describe_type(counted)
             raise response.error(

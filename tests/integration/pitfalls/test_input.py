@@ -24,7 +24,8 @@ from reward_client import (
     StepHead,
 )
 from reward_client._protocols.http import Request, Response, Transport
-from reward_client._protocols.vllm.messages import readable
+from reward_client._protocols.messages import readable
+from reward_client._protocols.vllm.versions import message_keys
 from reward_client._tokenization.control_tokens import suspects
 from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client._tokenization.tokenizer import Tokenized, Tokenizer
@@ -282,7 +283,7 @@ def test_parts_that_the_template_shows_cost_one_request_more(connect: Connect) -
 def test_47_which_keys_a_version_reads() -> None:
     def is_read(version: str, role: str, key: str) -> bool:
         try:
-            readable([{"role": role, "content": "", key: "x"}], version)
+            readable([{"role": role, "content": "", key: "x"}], message_keys(version), "the server")
         except InputError:
             return False
         return True

@@ -105,7 +105,7 @@ class Provenance(Result):
 
     Attributes:
         model: The model's name on the server.
-        server_version: The server's vLLM version; None if unknown.
+        server_version: The version of the server's engine; None if unknown.
         route: As in `ServerProfile`.
         method: ``"pooled"``, ``"messages"``, ``"logit of token …"``, ``"yes or no"``,
             ``"critique"`` or ``"verdict"``.
@@ -120,6 +120,11 @@ class Provenance(Result):
             server's version.
         activation: As in `ServerProfile`.
         activation_known_by: As in `ServerProfile`.
+        engine: As in `ServerProfile`.
+        offset: ``"unknown"`` if the engine adds a constant to all rewards, which differs at each
+            start of the server, and no known reward tells it. The order of samples and their
+            margins are right, and rewards of two servers or starts cannot be compared. None
+            otherwise.
         head: The head in words, such as ``"scalar"``. ``"scalar (last token, assumed)"`` if the
             server sends one value for each token and no option or recipe selects the last one.
         recipe: The name of the recipe, if any.
@@ -142,6 +147,8 @@ class Provenance(Result):
     author: str | None = None
     activation: str
     activation_known_by: str
+    engine: Literal["vllm", "sglang"] = "vllm"
+    offset: Literal["unknown"] | None = None
     head: str
     recipe: str | None = None
     recipe_digest: str | None = None

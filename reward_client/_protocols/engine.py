@@ -35,6 +35,7 @@ class Advice:
 
     Attributes:
         unserved: Words of the error for a model that the server does not serve.
+        other_mode: Words of the error for a route of a server that was started for another purpose.
         text: A model that generates text.
         exported: A checkpoint with an exported head.
         exported_steps: The same for a process reward model.
@@ -42,6 +43,7 @@ class Advice:
         difference: A model that is read by the difference of two.
         hidden: A backbone whose hidden states are read.
         steps: A process reward model.
+        shifted: The cure for rewards with a random constant.
     """
 
     unserved: str
@@ -52,6 +54,8 @@ class Advice:
     difference: str
     hidden: str
     steps: str
+    other_mode: str | None = None
+    shifted: str = ""
 
 
 class Engine(ABC):
@@ -69,6 +73,8 @@ class Engine(ABC):
             not; else None.
         spare_tokens: How many tokens less than its limit the server takes.
         spare_to_write: How many less, further, if it generates.
+        shifted: The classes of models to whose rewards the engine adds a constant, another one at
+            each start.
         dies_of_requests: True if requests end the server, such as one with a token ID past the
             vocabulary.
     """
@@ -83,6 +89,7 @@ class Engine(ABC):
     info_path: str | None
     spare_tokens: int
     spare_to_write: int
+    shifted: frozenset[str]
     dies_of_requests: bool
 
     @abstractmethod

@@ -15,9 +15,9 @@ _MAX_LABELS = 64
 
 _NOT_A_REWARD = (
     "The server answers with vectors of {width} numbers, which are hidden states and not rewards: "
-    "it serves the model for embeddings. Serve it as a reward model: `vllm serve MODEL --runner "
-    "pooling` (`--task classify` or `--task reward` up to 0.9). Its config.json must name a "
-    "...ForSequenceClassification or ...RewardModel architecture. Or give the weights of its "
+    "it serves the model for embeddings. Serve it as a reward model (vLLM: `vllm serve MODEL "
+    "--runner pooling`, up to 0.9 `--task classify` or `--task reward`). Its config.json must name "
+    "a ...ForSequenceClassification or ...RewardModel architecture. Or give the weights of its "
     "head: head=LinearHead(weight, bias)."
 )
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from reward_client._base.samples import Conversation, Prompt
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.engine import Served
 from reward_client._protocols.http import Request, Transport
+from reward_client._protocols.strategies import Rendering
 from reward_client.errors import InputError
+
+_FAULTS: Mapping[Rendering, str] = {
+    "none": "renders no conversations",
+    "questions": "makes a user's turn of its answer",
+}
 
 
 async def tokenize_prompt(
@@ -58,7 +64,7 @@ def conversation_request(
         )
     if served.renderer is None:
         raise InputError(
-            f"Cannot tokenize the conversation: {served} makes a user's turn of its answer. Give "
+            f"Cannot tokenize the conversation: {served} {_FAULTS[served.renders]}. Give "
             'the model\'s tokenizer as tokenizer="local" or by its folder or name, which renders '
             "the chat template here; or give FormattedText, or token IDs."
         )

@@ -12,7 +12,9 @@ from reward_client._base.samples import Conversation, Message, Prompt
 from reward_client._base.sequences import common_prefix_length
 from reward_client._base.token_ids import TokenIds
 from reward_client._base.wording import list_numbers
+from reward_client._protocols.engines import ENGINES
 from reward_client._protocols.http import Transport
+from reward_client._server.offset import constant_offset
 from reward_client._server.requests import fit_to_server, reward_of, score_tokens
 from reward_client._server.state import ServerState
 from reward_client._server.template_look import TemplateLook
@@ -31,12 +33,17 @@ _TOLERANCE = Limits().replica_tolerance
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """A server's profile, its token IDs and reward for one sample, and its chat template."""
+    """A server's profile, its token IDs and reward for one sample, its chat template, and its rows.
+
+    Attributes:
+        rows: The values of each probe.
+    """
 
     profile: ServerProfile
     tokens: TokenizedSample
     reward: Reward
     template: TemplateLook = field(default_factory=TemplateLook)
+    rows: Sequence[Sequence[float]] = ()
 
 
 async def first_fingerprint(transport: Transport, state: ServerState) -> tuple[Prompt, Fingerprint]:
@@ -68,7 +75,7 @@ async def take_fingerprint(transport: Transport, state: ServerState, prompt: Pro
     if isinstance(scores, Exception):
         raise scores
     reward = reward_of(state, tokens, scores)
-    return Fingerprint(state.profile, tokens.sample(), reward, state.template)
+    return Fingerprint(state.profile, tokens.sample(), reward, state.template, state.rows)
 
 
 def comparison_sample(turns: Sequence[Message] = (QUESTION,), *, in_steps: bool) -> Conversation:
@@ -95,12 +102,11 @@ def compare(first: Fingerprint, other: Fingerprint, tolerance: float = _TOLERANC
     one, two = first.profile, other.profile
     if _basename(one.root or one.model) != _basename(two.root or two.model):
         raise _mismatch(one, two, f"{one.root or one.model} and {two.root or two.model}")
-    if _minor(one.version) != _minor(two.version):
-        raise _mismatch(one, two, f"vLLM {one.version} and {two.version}")
+    is_one_engine = one.engine == two.engine
+    if is_one_engine and _minor(one.version) != _minor(two.version):
+        raise _mismatch(one, two, f"{_named(one)} and {two.version}")
     if one.sends != two.sends:
-        raise _mismatch(
-            one, two, f"vLLM {one.version} takes {one.sends}, {two.version} {two.sends}"
-        )
+        raise _mismatch(one, two, f"{_named(one)} takes {one.sends}, {_named(two)} {two.sends}")
     if first.tokens.token_ids != other.tokens.token_ids:
         index = common_prefix_length(first.tokens.token_ids, other.tokens.token_ids)
         raise _mismatch(
@@ -119,11 +125,19 @@ def compare(first: Fingerprint, other: Fingerprint, tolerance: float = _TOLERANC
         raise _mismatch(
             one, two, f"{list_numbers(values)} and {list_numbers(others)} for the same sample"
         )
+    if first.reward.provenance.offset or other.reward.provenance.offset:
+        shift = constant_offset(first.rows, other.rows)
+        if shift is not None:
+            raise _mismatch(
+                one,
+                two,
+                f"all rewards of one are {shift:+.4g} higher, as SGLang adds a constant at each "
+                "start to those of this model (`reward-client zero-bias` cures that)",
+            )
+    if not is_one_engine:
+        return None
     if one.version != two.version:
-        return (
-            f"{one.url} runs vLLM {one.version}, {two.url} {two.version}. Run the same version on "
-            "both."
-        )
+        return f"{_at(one)}, {_at(two)}. Run the same version on both."
     if one.max_model_len != two.max_model_len:
         return (
             f"{one.url} takes {one.max_model_len} tokens, {two.url} {two.max_model_len}: one "
@@ -133,10 +147,18 @@ def compare(first: Fingerprint, other: Fingerprint, tolerance: float = _TOLERANC
     return None
 
 
+def _named(profile: ServerProfile) -> str:
+    return f"{ENGINES[profile.engine].name} {profile.version}"
+
+
+def _at(profile: ServerProfile) -> str:
+    return f"{profile.url} runs {_named(profile)}"
+
+
 def _mismatch(one: ServerProfile, two: ServerProfile, difference: str) -> ReplicaMismatchError:
     return ReplicaMismatchError(
         f"{one.url} and {two.url} are not replicas of each other: {difference}. Serve the same "
-        "checkpoint with the same vLLM and the same chat template."
+        "checkpoint with the same version of an engine and the same chat template."
     )
 
 

@@ -48,6 +48,11 @@ class ServerMonitor:
         self._last_response = earlier._last_response
 
     @property
+    def latest(self) -> ServerState | None:
+        """The last state, verified or not; None before the first discovery."""
+        return self._state
+
+    @property
     def current(self) -> ServerState | None:
         """The state; None if it must be verified first."""
         return None if self._is_lost() or self._is_doubtful() else self._state

@@ -78,6 +78,12 @@ class Replica:
         self.load: dict[WorkKind, int] = {"tokenizing": 0, "scoring": 0}
         self.memory = Memory()
 
+    @property
+    def dies_of_requests(self) -> bool:
+        """True if requests end the server."""
+        state = self.monitor.latest
+        return state is not None and state.engine.dies_of_requests
+
 
 Work: TypeAlias = Callable[[Replica, ServerState], Awaitable[T]]
 """A coroutine function that does a piece of work on one replica."""
@@ -197,6 +203,14 @@ class ReplicaPool:
 
         return await self.run(read_baseline, "tokenizing", 0)
 
+    def rules_for(self, own: ServerState) -> ServerState:
+        """Return the state by which a replica tokenizes: that of the first one, if both do alike.
+
+        A tokenizer is proven for all equal replicas.
+        """
+        baseline = self.baseline
+        return baseline if own.tokenizes_as(baseline) else own.with_limits_of(baseline)
+
     async def states(self) -> tuple[ServerState, ...]:
         """Return the verified states of the replicas in rotation.
 
@@ -240,7 +254,7 @@ class ReplicaPool:
             except SERVER_FAILURES as failure:
                 error = failure
                 deaths += _may_have_killed(failure)
-                if deaths and kind == "scoring" and not is_last and self._dies_of_requests():
+                if deaths and kind == "scoring" and not is_last and replica.dies_of_requests:
                     await self._eject(replica, error)
                     raise _suspected(replica.transport.url, failure) from failure
             else:
@@ -255,9 +269,6 @@ class ReplicaPool:
             is_ejected = await self._eject(replica, error)
             if deaths == MAX_DEATHS or (is_last and not is_ejected):
                 raise error
-
-    def _dies_of_requests(self) -> bool:
-        return self._baseline is not None and self._baseline.engine.dies_of_requests
 
     async def prove(self) -> None:
         """Ensure that the servers in rotation still do what they did at their discovery.
@@ -397,7 +408,7 @@ class ReplicaPool:
         if remark is not None:
             self._log(logging.WARNING, remark)
         if self._sample is sample:  # still the same model
-            self._baseline = self.baseline.with_shorter_limit(state.max_model_len)
+            self._baseline = self.baseline.with_limits_of(state)
 
     def _put_in(self, replica: Replica) -> None:
         if replica not in self._in_rotation and replica not in self._ejected:

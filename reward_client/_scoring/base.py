@@ -126,8 +126,8 @@ async def cleaned_by(
     if not tokenizer.may_hold_control_tokens(baseline.profile, baseline.rules, conversation):
         return conversation
 
-    async def clean(replica: Replica, _: ServerState) -> Prompt:
-        state = pool.baseline
+    async def clean(replica: Replica, own: ServerState) -> Prompt:
+        state = pool.rules_for(own)
         return await tokenizer.cleaned(replica.transport, state.profile, state.rules, conversation)
 
     cleaned = await pool.run(clean, "tokenizing", 1)

@@ -114,7 +114,7 @@ class PooledScorer(BatchScorer):
 
     async def _prepare_on_server(self, prompt: Prompt) -> Tokenized | Exception:
         async def prepare(replica: Replica, state: ServerState) -> Tokenized:
-            tokenized = await self._tokenize_on(prompt, replica)
+            tokenized = await self._tokenize_on(prompt, replica, state)
             if not tokenized.fits:
                 raise tokenized.too_long()
             return await fit_to_server(replica.transport, state, tokenized)
@@ -125,13 +125,13 @@ class PooledScorer(BatchScorer):
             return error
 
     async def _tokenize_on_server(self, prompt: Prompt) -> Tokenized:
-        async def tokenize(replica: Replica, _: ServerState) -> Tokenized:
-            return await self._tokenize_on(prompt, replica)
+        async def tokenize(replica: Replica, state: ServerState) -> Tokenized:
+            return await self._tokenize_on(prompt, replica, state)
 
         return await self.pool.run(tokenize, "tokenizing", 1)
 
-    async def _tokenize_on(self, prompt: Prompt, replica: Replica) -> Tokenized:
-        state = self.pool.baseline  # a tokenizer is proven for all equal replicas
+    async def _tokenize_on(self, prompt: Prompt, replica: Replica, own: ServerState) -> Tokenized:
+        state = self.pool.rules_for(own)
         return await self._tokenizer.tokenize(replica.transport, state.profile, state.rules, prompt)
 
 

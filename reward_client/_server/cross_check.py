@@ -15,6 +15,7 @@ from reward_client._protocols.scoring_request import Encoding
 from reward_client._protocols.tokenizing import tokenize_text
 from reward_client._server.agreement import main_number, may_be_same, ranges_of
 from reward_client._server.memory import Remembered
+from reward_client._server.offset import constant_offset
 from reward_client._server.probes import cut_probes, text_probes, twins_of
 from reward_client._server.requests import (
     WRONG_ADDRESSEE,
@@ -141,7 +142,13 @@ def _changed(
                 f"the same tokens give {list_numbers(one.values[:3])} in the place of "
                 f"{list_numbers(other.values[:3])}"
             )
-    return None
+    known = [pair for pair in zip(outputs, expected, strict=True) if pair[1] is not None]
+    if state.offset is None:
+        return None
+    shift = constant_offset(
+        [one.values for one, _ in known], [other.values for _, other in known if other]
+    )
+    return None if shift is None else f"all rewards are {shift:+.4g} higher: it was started again"
 
 
 async def contradiction(

@@ -169,8 +169,8 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     )
     await check_logit_tokens(texts, promised, tokens)
     state = await _proven(transport, promised, local)
-    await check_reference(transport, state)
-    return state
+    is_exact = await check_reference(transport, state)
+    return state if is_exact else _with_offset(state)
 
 
 async def _proven(
@@ -208,6 +208,22 @@ async def _proven(
     if exported and not provable(recipe, promised.max_model_len):
         _warn_unproven(recipe.export if recipe else None)
     return replace(promised, activation=activation)
+
+
+def _with_offset(state: ServerState) -> ServerState:
+    """Return the state with an unknown offset, if the engine adds a constant to its rewards."""
+    engine, classes = state.engine, state.identity.architectures
+    shifted = engine.shifted & classes if classes else engine.shifted
+    if state.request.reads_tokens or not shifted:
+        return state
+    _logger.warning(
+        "%s adds a constant to every reward of %s, another one at each start: rewards of two "
+        "starts or servers cannot be compared, while their order and margins are right. %s",
+        engine.name,
+        ", ".join(sorted(classes)) or "some models, and does not say which it serves",
+        engine.advice.shifted,
+    )
+    return replace(state, offset="unknown")
 
 
 def _warn_of_date(template: TemplateLook) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from reward_client._base.json_values import as_count, as_list, as_mapping
 from reward_client._base.wording import shorten
@@ -64,6 +64,7 @@ class Identity:
         tokenizer_root: The path or hub name of the tokenizer: the base model's for an adapter.
         is_listed: False if a gateway hides ``/v1/models``, so that only the caller names the model.
         engine: The kind of server.
+        architectures: The classes of the model, if the server names them.
         renderer: Renders conversations of which the server makes wrong token IDs, if there is one.
     """
 
@@ -75,7 +76,8 @@ class Identity:
     tokenizer_root: str | None
     is_listed: bool = True
     engine: Engine = VLLM
-    renderer: Renderer | None = None
+    renderer: Renderer | None = field(default=None, compare=False)
+    architectures: frozenset[str] = frozenset()
 
     @property
     def served(self) -> Served:
@@ -170,6 +172,7 @@ async def identify(transport: Transport, model: str | None) -> Identity:
         identity,
         root=_text(info.get("model_path")),
         tokenizer_root=_text(info.get("tokenizer_path")),
+        architectures=frozenset(map(str, as_list(info.get("architectures")) or ())),
     )
 
 

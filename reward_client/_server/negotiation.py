@@ -248,7 +248,9 @@ async def first_that_fits(
             continue
         except BadRequestError as error:
             # A gateway may hide the reason, which may be that the route is wrong.
-            if error.status < _SERVER_FAILURE:
+            other_mode = served.engine.advice.other_mode
+            is_other = other_mode is not None and other_mode in error.server_message
+            if error.status < _SERVER_FAILURE and not is_other:
                 bad = bad or error
             else:
                 not_served = error

@@ -31,6 +31,9 @@ _MAX_CHARACTERS = 4000
 _CONTRADICTION = 4
 """More tolerances than another precision of the same weights moves a value."""
 
+_EXACT = 1e-3
+"""The largest tolerance of a reference that leaves no room for a constant in all rewards."""
+
 _TURNS: tuple[Message, ...] = (
     {"role": "user", "content": "2+2?"},
     {"role": "assistant", "content": "4"},
@@ -113,8 +116,11 @@ async def check_logit_tokens(texts: Texts, promised: ServerState, tokens: tuple[
     )
 
 
-async def check_reference(transport: Transport, state: ServerState) -> None:
+async def check_reference(transport: Transport, state: ServerState) -> bool:
     """Score the shortest published sample, and compare its reward.
+
+    Returns:
+        True if the reward was published exactly, and the server gives it.
 
     The values of an export prove it elsewhere, and those of another head or method prove nothing.
 
@@ -130,10 +136,10 @@ async def check_reference(transport: Transport, state: ServerState) -> None:
         or output.method not in ("pooled", "messages")
         or state.request.sends != "ids"
     ):
-        return
+        return False
     short = [each for each in recipe.references if _size(each) <= _MAX_CHARACTERS]
     if not short:
-        return
+        return False
     reference = min(short, key=_size)
     try:
         scored = await reference_output(transport, state, reference)
@@ -143,11 +149,11 @@ async def check_reference(transport: Transport, state: ServerState) -> None:
             f"sample. {_IGNORE}"
         ) from error
     if scored is None:
-        return
+        return False
     ids, pooled = scored
     found = reported(reference, state.read(pooled, ids))
     if agrees(reference, found):
-        return
+        return reference.tolerance <= _EXACT
     wider = reference.model_copy(update={"tolerance": _CONTRADICTION * reference.tolerance})
     published = f"{expected_in_words(reference)} ({reference.source})"
     if agrees(wider, found):
@@ -157,7 +163,7 @@ async def check_reference(transport: Transport, state: ServerState) -> None:
             list_numbers(found),
             published,
         )
-        return
+        return False
     raise RecipeError(
         f"The recipe {state.recipe_name} does not fit this server: it answers "
         f"{list_numbers(found)} for a published sample, and {published} was published. The "

@@ -16,6 +16,7 @@ from reward_client._protocols.pooled_output import Layout, PooledOutput
 from reward_client._protocols.scoring_request import ScoringRequest
 from reward_client._protocols.strategies import Strategy
 from reward_client._server.identity import Identity
+from reward_client._server.offset import constant_offset
 from reward_client._server.template_look import TemplateLook
 from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client._tokenization.prompt_rules import PromptRules
@@ -123,6 +124,7 @@ class ServerState:
         probes: The token lists that were scored for discovery.
         outputs: The pooled output of each probe.
         template: What the chat template writes around contents.
+        offset: As in `Provenance`.
     """
 
     url: str
@@ -139,6 +141,7 @@ class ServerState:
     probes: tuple[tuple[int, ...], ...]
     outputs: tuple[PooledOutput, ...]
     template: TemplateLook = field(default_factory=TemplateLook)
+    offset: Literal["unknown"] | None = None
 
     @property
     def engine(self) -> Engine:
@@ -216,6 +219,8 @@ class ServerState:
             route=self.request.route,
             activation=self.activation.name,
             activation_known_by=self.activation.known_by,
+            engine=self.engine.key,
+            offset=self.offset,
             head=self._described_head(),
             recipe=self.recipe_name,
             recipe_digest=recipe.digest if recipe else None,
@@ -247,12 +252,18 @@ class ServerState:
             probe_scores=self.scores,
         )
 
-    def with_shorter_limit(self, max_model_len: int | None) -> ServerState:
-        """Return the state with the shorter of two length limits."""
-        limit = self.max_model_len
-        if max_model_len is None or (limit is not None and limit <= max_model_len):
-            return self
-        return replace(self, rules=replace(self.rules, max_model_len=max_model_len))
+    def with_limits_of(self, other: ServerState) -> ServerState:
+        """Return the state with the narrower of two servers' limits."""
+        rules = replace(
+            self.rules,
+            max_model_len=_narrower(self.max_model_len, other.max_model_len),
+            vocabulary=_narrower(self.rules.vocabulary, other.rules.vocabulary),
+        )
+        return self if rules == self.rules else replace(self, rules=rules)
+
+    def tokenizes_as(self, other: ServerState) -> bool:
+        """Return True if the same requests make token IDs on both servers."""
+        return self.engine is other.engine and self.served.renders == other.served.renders
 
     def is_same_as(self, other: ServerState) -> bool:
         """Return True if a later discovery found the same server: facts, tokens and scores."""
@@ -261,7 +272,17 @@ class ServerState:
             self._facts() == other._facts()
             and not self.template.differences(other.template)
             and is_same(self.scores, other.scores, tolerance)
+            and self.shift_from(other) is None
         )
+
+    def shift_from(self, other: ServerState) -> float | None:
+        """Return the constant between the rewards of two servers; None if there is none.
+
+        Only for models to which an engine adds one: rounding is no constant, but may look like it.
+        """
+        if self.offset is None and other.offset is None:
+            return None
+        return constant_offset(self.rows, other.rows)
 
     def read(self, output: PooledOutput, ids: Sequence[int]) -> Scores:
         """Return the scores that the head reads from the pooled output of one token list.
@@ -294,6 +315,10 @@ class ServerState:
         if is_assumed and self.layout.kind == "per token":
             return described.replace(")", ", assumed)")
         return described
+
+
+def _narrower(one: int | None, other: int | None) -> int | None:
+    return min((limit for limit in (one, other) if limit is not None), default=None)
 
 
 def score_tolerance(provenance: Provenance) -> float:

@@ -19,6 +19,7 @@ from reward_client.errors import (
     InputError,
     ProtocolError,
     ResponseMismatchError,
+    RouteNotFoundError,
     StatusError,
 )
 
@@ -176,9 +177,10 @@ class NoTexts:
 
     async def vocabulary_size(self) -> int:
         """See `Texts`."""
-        raise InputError(
+        raise RouteNotFoundError(
             "Cannot find the size of the vocabulary, and a token ID past it would end the server. "
-            f"Give the model's tokenizer as tokenizer=. {self._refusal}"
+            f"Give the model's tokenizer as tokenizer=. {self._refusal}",
+            status=404,
         )
 
 

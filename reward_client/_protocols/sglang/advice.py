@@ -23,4 +23,9 @@ ADVICE = Advice(
         "SGLang has no class for process reward models, and gives no value for each token (0.3 to "
         f"0.5.23). {_BY_VLLM}"
     ),
+    other_mode="does not appear to be an embedding model",
+    shifted=(
+        "`reward-client zero-bias SOURCE COPY` makes a checkpoint without the constant; a recipe "
+        "with an exact reference value proves it."
+    ),
 )

@@ -30,6 +30,9 @@ class Sglang(Engine):
     spare_tokens = 1  # 1,024 tokens are too many for a context length of 1,024 (live on 0.5.23)
 
     spare_to_write = 5  # 1,018 tokens are the most for 1,024 (live on 0.5.23)
+    # Their heads get a bias that no checkpoint has, and keep its random start (live on 0.5.23; code
+    # of 0.4.4.post4 to 0.5.23; issue 38768).
+    shifted = frozenset({"Qwen2ForSequenceClassification", "Qwen3ForSequenceClassification"})
     dies_of_requests = True  # live on 0.4.9.post6 and 0.5.23
 
     def range_of(self, version: str | None) -> VersionRange:

@@ -12,9 +12,12 @@ from reward_client._base.samples import Conversation
 from reward_client._protocols.http import Request, Response
 from reward_client._protocols.messages import chat_content
 from reward_client._protocols.sglang.versions import message_keys, template_keys
-from reward_client.errors import ProtocolError
+from reward_client.errors import InputError, ProtocolError
 
 PATH = "/tokenize"
+
+_CALLS = frozenset({"tools", "tool_calls", "tool_call_id"})
+"""Code of 0.5.23: ``"strict": null`` and ``"defer_loading": null`` in a tool, for example."""
 
 
 def text_request(model: str, text: str, *, add_special_tokens: bool) -> Request:
@@ -36,6 +39,12 @@ def chat_request(
     continues: bool = False,
 ) -> Request:
     """Build the request for the token IDs of a conversation. See `Engine`."""
+    if conversation.tools or any(_CALLS & message.keys() for message in conversation.messages):
+        raise InputError(
+            "Cannot score tools or their calls by /tokenize of SGLang: it adds keys of its own to "
+            "them, which the chat template may write. Render the conversation by the model's own "
+            "template, and give FormattedText."
+        )
     body: dict[str, object] = {
         "model": model,
         **chat_content(
@@ -44,7 +53,8 @@ def chat_request(
             template_keys(version),
             f"SGLang {version}" if version else "the server",
         ),
-        "add_generation_prompt": generation_prompt,
+        # To leave the last turn open, it opens one and writes the last content into it.
+        "add_generation_prompt": generation_prompt or continues,
     }
     if continues:
         body["continue_final_message"] = True

@@ -109,6 +109,8 @@ UNKNOWN_VERSION = replace(
     source="none: the newest request is tried first",
 )
 
+_TEMPLATE_KEYS = frozenset({"chat_template_kwargs"})
+
 
 def version_range_of(version: str | None) -> VersionRange:
     """Return the row of a version; `UNKNOWN_VERSION` for one that the table does not cover."""
@@ -120,9 +122,8 @@ def version_range_of(version: str | None) -> VersionRange:
 
 
 def template_keys(version: str | None) -> frozenset[str]:
-    """Return the optional keys that ``/tokenize`` of a version understands."""
-    del version
-    return frozenset()
+    """Return the optional keys that ``/tokenize`` of a version understands (code of 0.5.23)."""
+    return _TEMPLATE_KEYS if version_range_of(version).renders == "unproven" else frozenset()
 
 
 def message_keys(version: str | None) -> Mapping[str, MessageKey]:

@@ -28,6 +28,7 @@ class Vllm(Engine):
     info_path = None
     spare_tokens = 0
     spare_to_write = 1
+    shifted = frozenset[str]()
     dies_of_requests = False  # an error from 0.4 on; see `checked` for negative ones
 
     def range_of(self, version: str | None) -> VersionRange:

@@ -95,6 +95,8 @@ AGREEMENT = "_server/agreement.py"
 MEMORY = "server/test_memory.py::"
 INPUT = "integration/pitfalls/test_input.py::"
 READABLE = "_protocols/messages.py"
+SGLANG = "integration/pitfalls/test_sglang.py::"
+SGLANG_VERSIONS = "_protocols/sglang/versions.py"
 SHOWN_PARTS = "_tokenization/shown_parts.py"
 CONTROL_TOKENS = "_tokenization/control_tokens.py"
 INTEGRATED = "integrations/test_failures.py::"
@@ -790,8 +792,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It compares the version.",
                 "_replicas/comparison.py",
-                "if _minor(one.version) != _minor(two.version):",
-                "if _minor(one.version) is _minor(two.version):",
+                "_minor(one.version) != _minor(two.version):",
+                "_minor(one.version) is _minor(two.version):",
                 (
                     REPLICAS + "test_25_what_tells_them_apart",
                     REPLICAS + "test_25_the_doctor_compares_them",
@@ -2655,8 +2657,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "Discovery asks other routes after a refusal, and tells the first one if none gives a reward.",
                 NEGOTIATION,
-                "            if error.status < _SERVER_FAILURE:\n                bad = bad or error\n",
-                "            if error.status < _SERVER_FAILURE:\n                raise\n",
+                "            if error.status < _SERVER_FAILURE and not is_other:\n                bad = bad or error\n",
+                "            if error.status < _SERVER_FAILURE and not is_other:\n                raise\n",
                 (GATEWAYS + "test_65_discovery_goes_on_after_a_hidden_refusal",),
             ),
             Mutation(
@@ -3228,6 +3230,304 @@ PITFALLS: dict[int, Pitfall] = {
                 "    _check_prefix(written)\n",
                 "",
                 ("integrations/test_environment.py::test_84_a_misspelt_prefix_is_an_error",),
+            ),
+        ),
+    ),
+    85: Pitfall(
+        "SGLang 0.5.13 to 0.5.22 makes a user's turn of the last answer, and so does 0.5.23 without "
+        "`add_generation_prompt`; older versions render no conversation; routes that take "
+        "conversations do the same in all versions",
+        (
+            Mutation(
+                "The version table knows which versions render rightly; for the others the client "
+                "renders the template itself, or refuses.",
+                SGLANG_VERSIONS,
+                '    renders="questions",\n',
+                '    renders="all",\n',
+                (SGLANG + "test_85_the_reward_is_that_of_the_answer",),
+            ),
+            Mutation(
+                "The client sends `add_generation_prompt` with each conversation.",
+                "_protocols/sglang/tokenize.py",
+                '        "add_generation_prompt": generation_prompt or continues,\n',
+                "",
+                (SGLANG + "test_85_the_request_says_that_no_turn_follows",),
+            ),
+            Mutation(
+                "At first contact, an answer and a question must get other token IDs.",
+                PROVING,
+                "        await _refuse_rewritten(transport, served)\n",
+                "        pass\n",
+                (SGLANG + "test_85_a_version_that_hides_is_found_out",),
+            ),
+            Mutation(
+                "A template on the client is compared with the server's by a question.",
+                PROVING,
+                "        if here == there:\n            return\n",
+                "        return\n",
+                (SGLANG + "test_85_another_template_on_the_client_is_found_out",),
+            ),
+            Mutation(
+                "It warns if the server renders nothing to compare.",
+                PROVING,
+                "    _logger.warning(\n"
+                '        "nothing proves that the chat template of %r is the server\'s: %s renders no conversations",\n',
+                "    _logger.debug(\n"
+                '        "nothing proves that the chat template of %r is the server\'s: %s renders no conversations",\n',
+                (SGLANG + "test_85_without_a_proof_there_is_a_warning",),
+            ),
+            Mutation(
+                "Where there is no `/tokenize`, one text is scored as text and by the client's token "
+                "IDs.",
+                PROVING,
+                "    if request.reads_tokens or (request.takes_messages and not is_plain):\n",
+                "    if request.reads_tokens or not request.takes_messages:\n",
+                (SGLANG + "test_85_another_tokenizer_is_found_out",),
+            ),
+            Mutation(
+                "No conversation goes to a route that scores.",
+                "_protocols/sglang/scoring_request.py",
+                '        """See `ScoringRequest`. They get a generation prompt, and texts another BOS token."""\n'
+                "        return False\n",
+                "        return True\n",
+                (SGLANG + "test_85_no_conversation_is_sent_to_be_scored",),
+            ),
+            Mutation(
+                "Tools and their calls, to which the server adds keys, are refused.",
+                "_protocols/sglang/tokenize.py",
+                "if conversation.tools or any(_CALLS & message.keys() for message in conversation.messages):",
+                "if False:",
+                (SGLANG + "test_85_tools_are_not_sent",),
+            ),
+        ),
+        "Between 0.5.4 and 0.5.12, and before, nothing shows the server's template: the client warns.",
+    ),
+    86: Pitfall(
+        "SGLang's `/v1/classify` answers 1.0 to every sample, and a softmax over several labels",
+        (
+            Mutation(
+                "The client asks `/classify`, whose values are raw.",
+                "_protocols/sglang/scoring_request.py",
+                '    "classify": _Route("/classify"),\n',
+                '    "classify": _Route("/v1/classify"),\n',
+                (
+                    SGLANG + "test_86_the_route_of_openai_is_not_asked",
+                    SGLANG + "test_86_several_labels_are_raw",
+                ),
+            ),
+        ),
+    ),
+    87: Pitfall(
+        "SGLang gives the heads of Qwen2 and Qwen3 classifiers a bias, random at each start: a "
+        "constant in every reward",
+        (
+            Mutation(
+                "The provenance says so, and a warning names the cure, unless an exact reference "
+                "tells the constant.",
+                DISCOVERY,
+                "return state if is_exact else _with_offset(state)",
+                "return state",
+                (SGLANG + "test_87_an_unknown_constant_is_said",),
+            ),
+            Mutation(
+                "Only for the models that have it.",
+                DISCOVERY,
+                "    shifted = engine.shifted & classes if classes else engine.shifted\n",
+                "    shifted = engine.shifted\n",
+                (SGLANG + "test_87_other_models_have_none",),
+            ),
+            Mutation(
+                "Replicas with other constants are refused, however small.",
+                "_replicas/comparison.py",
+                "        if shift is not None:\n            raise _mismatch(",
+                "        if False:\n            raise _mismatch(",
+                (SGLANG + "test_87_replicas_with_other_constants_are_refused",),
+            ),
+            Mutation(
+                "Differences that vary from sample to sample are rounding.",
+                "_server/offset.py",
+                "if abs(mean) > _LEAST and spread <= _SPREAD * abs(mean):",
+                "if abs(mean) > _LEAST:",
+                (SGLANG + "test_87_a_constant_is_no_rounding",),
+            ),
+        ),
+        "A single server gives no sign of its constant: only a known reward, another server or another "
+        "start does. Order and margins within one start are right.",
+    ),
+    88: Pitfall(
+        "SGLang adds a BOS token to text that has one",
+        (
+            Mutation(
+                "The client scores token IDs, which the server leaves as they are.",
+                "_protocols/sglang/tokenize.py",
+                '        "add_special_tokens": add_special_tokens,\n',
+                "",
+                (SGLANG + "test_88_text_goes_as_token_ids",),
+            ),
+        ),
+    ),
+    89: Pitfall(
+        "SGLang serves causal models and backbones as embeddings of length 1, and log-probabilities "
+        "in place of logits; process reward models not at all",
+        (
+            Mutation(
+                "Hidden states are no reward, and of length 1 they have lost their scale.",
+                EVIDENCE,
+                "    if len(rows[0]) > 1 and all(abs(math.hypot(*row) - 1) < ROUNDING for row in rows):\n",
+                "    if False:\n",
+                (SGLANG + "test_89_hidden_states_of_length_one_are_no_reward",),
+            ),
+            Mutation(
+                "The error of a process reward model says why.",
+                NEGOTIATION,
+                "    if not strategies_for(wanted)[0] and wanted.engine.first_version_with(wanted.kinds[0]):\n",
+                "    if not strategies_for(wanted)[0]:\n",
+                (SGLANG + "test_89_process_rewards_are_refused_with_the_reason",),
+            ),
+            Mutation(
+                "One log-probability is refused; a difference of two is one of logits.",
+                SGLANG_VERSIONS,
+                '        "difference": _DIFFERENCE,\n',
+                '        "difference": _DIFFERENCE,\n        "logit": _DIFFERENCE,\n',
+                (SGLANG + "test_89_a_log_probability_is_no_logit",),
+            ),
+            Mutation(
+                "The difference is that of the two tokens.",
+                "_protocols/sglang/logprobs.py",
+                "(floats[0] - (floats[1] if len(floats) > 1 else 0.0),)",
+                "(floats[0],)",
+                (SGLANG + "test_89_the_difference_of_two_is",),
+            ),
+        ),
+    ),
+    90: Pitfall(
+        "One request ends SGLang: a token ID outside of the vocabulary, an empty list, and whatever "
+        "else its engine does not check",
+        (
+            Mutation(
+                "The client refuses token IDs past the vocabulary.",
+                RULES,
+                "if self.vocabulary is not None and finished.largest() >= self.vocabulary:",
+                "if False:",
+                (SGLANG + "test_90_an_id_past_the_vocabulary_is_not_sent",),
+            ),
+            Mutation(
+                "`/detokenize` shows the size of the vocabulary: IDs past it have no text.",
+                "_server/vocabulary.py",
+                "    return low + 1\n",
+                "    return low\n",
+                (SGLANG + "test_90_the_size_of_the_vocabulary",),
+            ),
+            Mutation(
+                "Single IDs without a text do not end it.",
+                "_server/vocabulary.py",
+                "_RUN = 16\n",
+                "_RUN = 1\n",
+                (SGLANG + "test_90_single_ids_without_a_text_end_no_vocabulary",),
+            ),
+            Mutation(
+                "Without `/detokenize` and a local tokenizer nothing is sent.",
+                DISCOVERY,
+                "    if identity.engine.dies_of_requests:\n",
+                "    if identity.engine.dies_of_requests and by_server:\n",
+                (SGLANG + "test_90_without_a_vocabulary_nothing_is_sent",),
+            ),
+            Mutation(
+                "A request whose connection ends goes to no other server.",
+                "_replicas/pool.py",
+                'if deaths and kind == "scoring" and not is_last and replica.dies_of_requests:',
+                "if False:",
+                (SGLANG + "test_90_a_dropped_pack_is_sent_to_no_other_server",),
+            ),
+            Mutation(
+                "Nor do its parts go to the same one.",
+                "_scoring/bisect.py",
+                "        if state.engine.dies_of_requests and isinstance(error, TransportError):\n            raise",
+                "        if False:\n            raise",
+                (SGLANG + "test_90_a_dropped_pack_is_not_bisected",),
+            ),
+        ),
+        "The whole request is sent once more to the same server when it is back: mostly the request "
+        "was not the reason.",
+    ),
+    91: Pitfall(
+        "SGLang takes one token less than its context length, and six less if it writes",
+        (
+            Mutation(
+                "The client counts with that.",
+                IDENTITY,
+                "max_model_len=None if limit is None else limit - engine.spare_tokens,",
+                "max_model_len=limit,",
+                (SGLANG + "test_91_one_token_less_than_the_context",),
+            ),
+            Mutation(
+                "The same for a server that writes.",
+                DISCOVERY,
+                "        limit -= identity.engine.spare_to_write\n",
+                "        limit -= 1\n",
+                (SGLANG + "test_91_room_for_what_it_writes",),
+            ),
+        ),
+    ),
+    92: Pitfall(
+        "SGLang answers a request for another model with its own model's values",
+        (
+            Mutation(
+                "The client looks the name up in `/v1/models`.",
+                IDENTITY,
+                '        return next((card for card in cards if card["id"] == model), None)\n',
+                "        return cards[0]\n",
+                (SGLANG + "test_92_a_wrong_name_is_refused_by_the_client",),
+            ),
+        ),
+    ),
+    93: Pitfall(
+        "SGLang's native routes answer a list without indices and without a count of all tokens",
+        (
+            Mutation(
+                "Each sample of a request has an ID of its own, which its answer names.",
+                "_protocols/sglang/scoring_request.py",
+                "            and named != item_id(response.request_id, index)\n",
+                "            and False\n",
+                (
+                    SGLANG + "test_93_an_exchanged_order_is_found_out",
+                    SGLANG + "test_93_answers_are_bound_by_their_ids",
+                ),
+            ),
+            Mutation(
+                "The number of answers must be that of the samples.",
+                "_protocols/sglang/scoring_request.py",
+                "if items is None or len(items) != len(inputs):",
+                "if items is None:",
+                (SGLANG + "test_93_answers_are_bound_by_their_ids",),
+            ),
+            Mutation(
+                "Each answer must count the tokens of its sample.",
+                "_protocols/sglang/scoring_request.py",
+                "if type(counted) is not int or counted != len(ids):",
+                "if type(counted) is not int:",
+                (SGLANG + "test_93_answers_are_bound_by_their_ids",),
+            ),
+            Mutation(
+                "Each attempt has other IDs: equal ones hang on 0.4.9.",
+                CALLER,
+                "ids = request_id if count is None else [item_id(request_id, place) for place in range(count)]",
+                'ids = request_id if count is None else [f"rc-{place}" for place in range(count)]',
+                (SGLANG + "test_93_each_attempt_has_its_own_ids",),
+            ),
+        ),
+        "`/v1/embeddings` has indices and a count, and answers no `rid`.",
+    ),
+    94: Pitfall(
+        "SGLang's errors have four forms; the refusal of a server that was started for another "
+        "purpose looks like that of a sample",
+        (
+            Mutation(
+                "Such a refusal is a missing route.",
+                NEGOTIATION,
+                "if error.status < _SERVER_FAILURE and not is_other:",
+                "if error.status < _SERVER_FAILURE:",
+                (SGLANG + "test_94_every_form_of_error_has_its_message",),
             ),
         ),
     ),

@@ -1,0 +1,453 @@
+"""SGLang gives wrong numbers with status 200, and dies of requests that other servers refuse."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from transformers import ByT5Tokenizer
+
+from reward_client import (
+    AuthenticationError,
+    BatchError,
+    Conversation,
+    FormattedText,
+    InputError,
+    Limits,
+    NotARewardError,
+    PromptTooLongError,
+    ProtocolError,
+    ReplicaMismatchError,
+    ResponseMismatchError,
+    RewardClient,
+    RewardClientError,
+    RouteNotFoundError,
+    ServerError,
+    ServerUnreachableError,
+    TokenizerMismatchError,
+)
+from reward_client._server.offset import constant_offset
+from reward_client._server.vocabulary import vocabulary_size
+from reward_client.heads import LinearHead, ObjectiveHead, StepHead
+from reward_client.methods import Messages, TokenLogit, YesNo
+from reward_client.testing import Fault, RewardServer
+
+from .conftest import Connect
+
+QUESTION = {"role": "user", "content": "What is 37 + 45?"}
+CHAT = [QUESTION, {"role": "assistant", "content": "37 + 45 = 82."}]
+CLOSE = 1e-4
+KEY = "sk-secret"
+
+Start = Callable[..., RewardServer]
+
+
+class Several:
+    """The addresses of several servers."""
+
+    def __init__(self, servers: Sequence[RewardServer]) -> None:
+        self.url = [server.url for server in servers]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts SGLang servers, which end with the test."""
+    with ExitStack() as running:
+
+        def start_server(dialect: str = "0.5.23", **options: Any) -> RewardServer:
+            server = RewardServer(engine="sglang", dialect=dialect, **options)
+            return running.enter_context(server)
+
+        yield start_server
+
+
+@pytest.fixture
+def expected() -> float:
+    """The reward of the conversation, by the model itself."""
+    with RewardServer() as vllm:
+        ids = _ids(vllm)
+        return vllm.reference(list(ids))
+
+
+def _ids(server: RewardServer) -> tuple[int, ...]:
+    with RewardClient(server.url) as client:
+        return client.tokenize(CHAT).token_ids
+
+
+def bodies(server: RewardServer, path: str) -> list[Any]:
+    return [each.json for each in server.requests if each.path == path]
+
+
+# 85: the answer becomes a question
+
+
+@pytest.mark.parametrize("dialect", ["0.5.23", "0.5.22", "0.4.9"])
+@pytest.mark.parametrize("tokenizer", ["server", "local"])
+def test_85_the_reward_is_that_of_the_answer(
+    connect: Connect, start: Start, expected: float, dialect: str, tokenizer: str
+) -> None:
+    """By the server's template where it is right, and by that of a folder elsewhere."""
+    server = start(dialect)
+    options = {"tokenizer": server.checkpoint} if tokenizer == "local" else {}
+    client = connect(server, **options)
+    if dialect != "0.5.23" and not options:
+        with pytest.raises((InputError, RouteNotFoundError), match="tokenizer="):
+            client.score(CHAT)
+        return
+    assert client.score(CHAT).value == pytest.approx(expected, abs=CLOSE)
+
+
+def test_85_the_request_says_that_no_turn_follows(connect: Connect, start: Start) -> None:
+    server = start()
+    connect(server).score(CHAT)
+    asked = [body for body in bodies(server, "/tokenize") if "messages" in body]
+    assert asked
+    assert all(body["add_generation_prompt"] is False for body in asked)
+
+
+def test_85_a_version_that_hides_is_found_out(connect: Connect, start: Start) -> None:
+    """The version is hidden, so the newest request is tried, and its answer is not believed."""
+    client = connect(start("0.5.22", version=None))
+    with pytest.raises(ProtocolError, match="makes a user's turn of the last answer"):
+        client.score(CHAT)
+
+
+def test_85_another_template_on_the_client_is_found_out(connect: Connect, start: Start) -> None:
+    other = "{% for message in messages %}{{ message.content }} {% endfor %}"
+    server = start("0.5.22", chat_template=other)
+    client = connect(server, tokenizer=server.checkpoint)
+    with pytest.raises(TokenizerMismatchError, match="is not the server's: a question has"):
+        client.score(CHAT)
+
+
+def test_85_without_a_proof_there_is_a_warning(
+    connect: Connect, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = start("0.5.22", version="0.5.9")  # it renders no conversations
+    connect(server, tokenizer=server.checkpoint).score(CHAT)
+    assert "nothing proves that the chat template of" in caplog.text
+
+
+def test_85_another_tokenizer_is_found_out(connect: Connect, start: Start, tmp_path: Path) -> None:
+    """Without `/tokenize`, one text is scored as text and by the IDs of the client."""
+    ByT5Tokenizer().save_pretrained(tmp_path)
+    server = start("0.4.9")
+    with pytest.raises(TokenizerMismatchError, match="one sample differs"):
+        connect(server, tokenizer=str(tmp_path)).score(FormattedText("37 + 45 = 82."))
+
+
+def test_85_no_conversation_is_sent_to_be_scored(connect: Connect, start: Start) -> None:
+    with pytest.raises(InputError, match="no route of SGLang takes conversations rightly"):
+        connect(start(), method=Messages()).score(CHAT)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"tools": [{"type": "function", "function": {"name": "add", "parameters": {}}}]},
+        {"calls": True},
+    ],
+)
+def test_85_tools_are_not_sent(connect: Connect, start: Start, extra: dict[str, Any]) -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    turns = [*CHAT]
+    if "calls" in extra:
+        turns[1] = {**CHAT[1], "tool_calls": [call]}
+    with pytest.raises(InputError, match="adds keys of its own"):
+        connect(start()).score(Conversation(turns, tools=extra.get("tools")))
+
+
+# 86: routes with the same name
+
+
+def test_86_the_route_of_openai_is_not_asked(
+    connect: Connect, start: Start, expected: float
+) -> None:
+    """`/v1/classify` answers 1.0 to everything, with status 200."""
+    server = start()
+    assert connect(server).score(CHAT).value == pytest.approx(expected, abs=CLOSE)
+    assert not bodies(server, "/v1/classify")
+    assert bodies(server, "/classify")
+
+
+def test_86_several_labels_are_raw(connect: Connect, start: Start) -> None:
+    """By `/v1/classify` they would come through a softmax."""
+    server = start(head="labels")
+    ids = [5, 6, 7, 8]
+    labels = server.reference_values(ids).labels
+    objectives = connect(server, head=ObjectiveHead(len(labels))).score(ids).objectives
+    assert list(objectives.values()) == pytest.approx(labels, abs=CLOSE)
+    assert bodies(server, "/classify")
+
+
+# 87: a random constant
+
+
+def test_87_an_unknown_constant_is_said(
+    connect: Connect, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = connect(start(score_bias=0.0283))
+    assert client.score(CHAT).provenance.offset == "unknown"
+    assert client.rank([QUESTION], ["82", "83"]).rewards
+    (warning,) = [each for each in caplog.messages if "adds a constant" in each]
+    assert "their order and margins are right" in warning
+    assert "zero-bias" in warning
+
+
+def test_87_other_models_have_none(
+    connect: Connect, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert connect(start()).score(CHAT).provenance.offset is None
+    assert "adds a constant" not in caplog.text
+
+
+def test_87_replicas_with_other_constants_are_refused(connect: Connect, start: Start) -> None:
+    """They differ by less than rounding may move a reward."""
+    servers = start(score_bias=0.008), start(score_bias=0.001)
+    client = connect(Several(servers))
+    with pytest.raises(ReplicaMismatchError, match=r"higher, as SGLang adds a constant"):
+        client.score(CHAT)
+
+
+def test_87_a_constant_is_no_rounding() -> None:
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(8, 1)).tolist()
+    rounded = [[value + 0.004 * rng.normal()] for (value,) in rows]
+    assert constant_offset(rows, [[value - 0.01] for (value,) in rows]) == pytest.approx(0.01)
+    assert constant_offset(rows, rounded) is None
+    assert constant_offset(rows, rows) is None
+    two = [[value, value] for (value,) in rows]
+    assert constant_offset(two, [[value, value + 0.01] for (value,) in rows]) is not None
+
+
+# 88: a doubled BOS
+
+
+def test_88_text_goes_as_token_ids(connect: Connect, start: Start, expected: float) -> None:
+    server = start()
+    client = connect(server)
+    with RewardServer() as vllm:
+        ids = list(_ids(vllm))
+    text = _text(server, ids)
+    reward = client.score(FormattedText(text))
+    assert reward.value == pytest.approx(expected, abs=CLOSE)
+    assert all("text" not in body for body in bodies(server, "/classify"))
+
+
+def _text(server: RewardServer, ids: list[int]) -> str:
+    reply = httpx.post(
+        f"{server.url}/detokenize", json={"tokens": ids, "skip_special_tokens": False}
+    )
+    return str(reply.json()["text"])
+
+
+# 89: normalized hidden states
+
+
+def test_89_hidden_states_of_length_one_are_no_reward(connect: Connect, start: Start) -> None:
+    server = start(head="embed")
+    with pytest.raises(NotARewardError, match="hidden states and not rewards"):
+        connect(server).score(CHAT)
+    width = len(server.reference_values([5, 6, 7]).hidden)
+    with pytest.raises(RewardClientError, match="no flag turns that off: serve it with vLLM"):
+        connect(server, head=LinearHead([1.0] * width)).score(CHAT)
+
+
+def test_89_process_rewards_are_refused_with_the_reason(connect: Connect, start: Start) -> None:
+    head = StepHead(step_token=5, good_label=1, aggregate="min")
+    with pytest.raises(RouteNotFoundError, match=r"no class for process reward models.*vLLM"):
+        connect(start(), head=head).score([5, 6, 7])
+
+
+def test_89_a_log_probability_is_no_logit(connect: Connect, start: Start) -> None:
+    server = start(logprobs="processed_logprobs")
+    with pytest.raises(RouteNotFoundError, match="log-probabilities of tokens, and no logits"):
+        connect(server, method=TokenLogit(token=7)).score(CHAT)
+
+
+def test_89_the_difference_of_two_is(connect: Connect, start: Start) -> None:
+    server = start(logprobs="processed_logprobs")
+    with RewardServer(logprobs="raw_logits") as vllm:
+        method = YesNo(yes="8", no="9")
+        there = connect(vllm, method=method).score(CHAT)
+        here = connect(server, method=method).score(CHAT)
+    assert here.value == pytest.approx(there.value, abs=CLOSE)
+    assert here.provenance.route == "generate"
+
+
+# 90: deaths
+
+
+@pytest.mark.parametrize("dialect", ["0.5.23", "0.4.9"])
+def test_90_an_id_past_the_vocabulary_is_not_sent(
+    connect: Connect, start: Start, dialect: str
+) -> None:
+    server = start(dialect)
+    client = connect(server, **({"tokenizer": server.checkpoint} if dialect == "0.4.9" else {}))
+    for ids in ([5, 6, 371], [5, 6, 2**31 - 1]):
+        with pytest.raises(InputError, match="the vocabulary of the server's tokenizer ends at"):
+            client.score(ids)
+    for ids in ([5, -1], [], [[]]):
+        with pytest.raises(InputError):
+            client.score(ids)
+    assert client.score([5, 6, 370]).value is not None
+
+
+def test_90_without_a_vocabulary_nothing_is_sent(connect: Connect, start: Start) -> None:
+    server = start("0.4.9")
+    with pytest.raises(RouteNotFoundError, match="Cannot find the size of the vocabulary"):
+        connect(server).score([5, 6, 7])
+    assert not bodies(server, "/classify")
+
+
+@pytest.mark.parametrize("size", [1, 2, 15, 16, 17, 371, 32_000, 151_669])
+def test_90_the_size_of_the_vocabulary(size: int) -> None:
+    async def text(ids: Any) -> str:
+        return "x" * sum(token < size for token in ids)
+
+    assert asyncio.run(vocabulary_size(text, min(size - 1, 300))) == size
+
+
+def test_90_single_ids_without_a_text_end_no_vocabulary() -> None:
+    async def text(ids: Any) -> str:
+        return "x" * sum(token < 5000 and token % 16 == 3 for token in ids)
+
+    assert asyncio.run(vocabulary_size(text, 19)) == 4995 + 1
+
+
+def test_90_a_dropped_pack_is_sent_to_no_other_server(connect: Connect, start: Start) -> None:
+    servers = [start(), start()]
+    client = connect(Several(servers))
+    client.score(CHAT)
+    asked = [len(bodies(server, "/classify")) for server in servers]
+    for server in servers:
+        server.inject(Fault.reset(), path="/classify", times=3)
+    with pytest.raises(ServerUnreachableError, match="one of them may have killed it"):
+        client.score([5, 6, 7])
+    hit = [
+        len(
+            [
+                body
+                for body in bodies(server, "/classify")[before:]
+                if [5, 6, 7] in body["input_ids"]
+            ]
+        )
+        for server, before in zip(servers, asked, strict=True)
+    ]
+    assert 0 in hit
+
+
+def test_90_a_dropped_pack_is_not_bisected(connect: Connect, start: Start) -> None:
+    server = start()
+    client = connect(server, limits=Limits(max_batch_items=8))
+    client.score(CHAT)
+    server.inject(Fault.reset(), path="/classify", times=20)
+    before = len(bodies(server, "/classify"))
+    packs = [[5, 6, number] for number in range(8, 16)]
+    with pytest.raises(RewardClientError):
+        client.score_many(packs)
+    sizes = {len(body["input_ids"]) for body in bodies(server, "/classify")[before:]}
+    assert sizes == {8}
+
+
+# 91 to 94
+
+
+def test_91_one_token_less_than_the_context(connect: Connect, start: Start) -> None:
+    server = start(max_model_len=64)
+    client = connect(server)
+    assert client.score([5] * 63).value is not None
+    with pytest.raises(PromptTooLongError, match="has 64 tokens, but the server takes 63"):
+        client.score([5] * 64)
+
+
+def test_91_room_for_what_it_writes(connect: Connect, start: Start) -> None:
+    server = start(logprobs="processed_logprobs", max_model_len=64)
+    client = connect(server, method=YesNo(yes="8", no="9", question=None))
+    assert client.servers()[0].max_model_len == 58
+
+
+def test_92_a_wrong_name_is_refused_by_the_client(connect: Connect, start: Start) -> None:
+    """The server answers any name with 200."""
+    with pytest.raises(RewardClientError, match="does not serve 'another'"):
+        connect(start(), model="another").score(CHAT)
+
+
+def test_93_an_exchanged_order_is_found_out(connect: Connect, start: Start) -> None:
+    """The samples are then scored one by one."""
+    server = start()
+    client = connect(server)
+    samples = [[5, 6, 7], [8, 9, 10], [11, 12, 13]]
+    right = [client.score(ids).value for ids in samples]
+    server.inject(Fault.shuffled_index(), path="/classify", times=100)
+    assert [reward.value for reward in client.score_many(samples)] == pytest.approx(right)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault.doubled_index(), "somebody has exchanged the samples"),
+        (Fault.missing_item(), "the response is a list of 2"),
+        (Fault.wrong_usage(), "3 token IDs were sent in place 0, but the server scored 4"),
+    ],
+)
+def test_93_answers_are_bound_by_their_ids(
+    connect: Connect, start: Start, fault: Fault, said: str
+) -> None:
+    """No index and no usage: `rid` and the tokens of each sample tell them apart."""
+    server = start()
+    client = connect(server)
+    client.score(CHAT)
+    server.inject(fault, path="/classify", times=100)
+    with pytest.raises(BatchError) as caught:
+        client.score_many([[5, 6, 7], [8, 9, 10], [11, 12, 13]])
+    assert isinstance(caught.value.__cause__, ResponseMismatchError)
+    assert said in str(caught.value)
+
+
+def test_93_each_attempt_has_its_own_ids(connect: Connect, start: Start) -> None:
+    """Two requests of one `rid` hang on 0.4.9, and one `rid` for several samples is an error."""
+    server = start()
+    client = connect(server)
+    client.score_many([[5, 6, number] for number in range(8, 40)])
+    named = [name for body in bodies(server, "/classify") for name in body["rid"]]
+    assert (
+        len(named)
+        == len({*named})
+        == sum(len(body["input_ids"]) for body in bodies(server, "/classify"))
+    )
+
+
+def test_94_every_form_of_error_has_its_message(connect: Connect, start: Start) -> None:
+    server = start(api_key=KEY)
+    with pytest.raises(AuthenticationError, match="Unauthorized"):
+        connect(server).score(CHAT)
+    assert connect(server, api_key=KEY).score(CHAT).value is not None
+    writer = start(logprobs="processed_logprobs")
+    for route in ("auto", "embeddings"):  # of two forms
+        with pytest.raises(RouteNotFoundError) as caught:
+            connect(writer, route=route).score(CHAT)
+        assert "does not appear to be an embedding model" in caught.value.server_message
+
+
+def test_an_empty_refusal_is_an_error(connect: Connect, start: Start) -> None:
+    server = start()
+    client = connect(server)
+    client.score(CHAT)
+    server.inject(Fault.status(500), path="/classify", times=100)
+    with pytest.raises(ServerError, match="HTTP 500"):
+        client.score([5, 6, 7])
+
+
+def test_one_sample_that_is_refused_fails_alone(connect: Connect, start: Start) -> None:
+    """The server refuses the pack, and does not say whose fault it is."""
+    server = start(max_model_len=64)
+    client = connect(server)
+    outcomes = client.score_many([[5, 6], [5] * 64, [7, 8]], on_error="return")
+    assert [isinstance(outcome, RewardClientError) for outcome in outcomes] == [False, True, False]

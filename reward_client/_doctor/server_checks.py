@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from reward_client._base.activation import Activation
 from reward_client._doctor.report import Finding, failed, not_checked, ok, warning
-from reward_client._protocols.engine import Engine, EngineName
+from reward_client._protocols.engine import Engine
 from reward_client._protocols.pooled_output import Layout
 from reward_client._server.identity import Identity
 from reward_client._server.manifest_checks import provable
@@ -24,8 +22,6 @@ _VERIFY = (
     "Its manifest has no reference value for this server. Run `reward-client export SOURCE "
     "DESTINATION --verify`, which writes some."
 )
-LENGTH_OPTIONS: Mapping[EngineName, str] = {"vllm": "--max-model-len", "sglang": "--context-length"}
-"""The option of each engine for the largest number of tokens."""
 _COMPARE = "Compare the sample's reward with a reward from the model's own code."
 
 
@@ -83,7 +79,7 @@ def length_limit(limit: int | None, known: Recipe | None, engine: Engine) -> Fin
         return warning(
             "length limit",
             f"The server accepts {limit} tokens, but the model was trained on at most {trained}.",
-            f"Start the server with {LENGTH_OPTIONS[engine.key]} {trained}, so that it refuses "
+            f"Start the server with {engine.length_option} {trained}, so that it refuses "
             "longer samples.",
         )
     return ok("length limit", f"{limit} tokens.")

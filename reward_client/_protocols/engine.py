@@ -43,6 +43,7 @@ class Advice:
         difference: A model that is read by the difference of two.
         hidden: A backbone whose hidden states are read.
         steps: A process reward model.
+        gateway: What a gateway must forward.
         shifted: The cure for rewards with a random constant.
     """
 
@@ -54,6 +55,7 @@ class Advice:
     difference: str
     hidden: str
     steps: str
+    gateway: str
     other_mode: str | None = None
     shifted: str = ""
 
@@ -71,6 +73,7 @@ class Engine(ABC):
         version_paths: The routes that name the version, in turn.
         info_path: The route that names the paths of model and tokenizer, where ``/v1/models`` does
             not; else None.
+        length_option: The option of the server that sets the limit.
         spare_tokens: How many tokens less than its limit the server takes.
         spare_to_write: How many less, further, if it generates.
         shifted: The classes of models to whose rewards the engine adds a constant, another one at
@@ -87,6 +90,7 @@ class Engine(ABC):
     advice: Advice
     version_paths: tuple[str, ...]
     info_path: str | None
+    length_option: str
     spare_tokens: int
     spare_to_write: int
     shifted: frozenset[str]

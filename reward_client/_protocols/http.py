@@ -93,7 +93,7 @@ class Response:
             raise self.error(
                 ProtocolError,
                 f"A JSON object was expected, but {describe_type(self.payload)} came. "
-                "Does base_url point at a vLLM server?",
+                "Does base_url point at the model's server?",
             )
         return fields
 

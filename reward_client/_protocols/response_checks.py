@@ -107,8 +107,8 @@ def _check_usage(response: Response, fields: Mapping[str, object], tokens: range
     if counted is None or (counted == 0 and 0 not in tokens):  # Go writes a missing number as 0
         raise response.error(
             UncountedError,
-            "The response does not count the tokens of the request (usage.prompt_tokens), as every "
-            "vLLM does: a gateway drops the count. Let it pass, or connect to the server itself.",
+            "The response does not count the tokens of the request (usage.prompt_tokens), as the "
+            "server does: a gateway drops the count. Let it pass, or connect to the server itself.",
         )
     if isinstance(counted, str) and counted.isdecimal():
         counted = int(counted[:_DIGITS])  # JSON of protocol buffers writes 64-bit integers as text

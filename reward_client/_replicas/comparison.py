@@ -142,7 +142,7 @@ def compare(first: Fingerprint, other: Fingerprint, tolerance: float = _TOLERANC
         return (
             f"{one.url} takes {one.max_model_len} tokens, {two.url} {two.max_model_len}: one "
             "scores a long sample and the other refuses it. Start both with the same "
-            "--max-model-len."
+            f"{ENGINES[one.engine].length_option}."
         )
     return None
 

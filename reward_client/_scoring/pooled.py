@@ -110,13 +110,14 @@ class PooledScorer(BatchScorer):
             local = await self._tokenizer.tokenize_locally(state.profile, state.rules, prompts)
         missing = [prompt for prompt, each in zip(prompts, local, strict=True) if each is None]
         prepared = iter(await asyncio.gather(*map(self._prepare_on_server, missing)))
-        return [next(prepared) if each is None else _checked(each) for each in local]
+        option = state.engine.length_option
+        return [next(prepared) if each is None else _checked(each, option) for each in local]
 
     async def _prepare_on_server(self, prompt: Prompt) -> Tokenized | Exception:
         async def prepare(replica: Replica, state: ServerState) -> Tokenized:
             tokenized = await self._tokenize_on(prompt, replica, state)
             if not tokenized.fits:
-                raise tokenized.too_long()
+                raise tokenized.too_long(state.engine.length_option)
             return await fit_to_server(replica.transport, state, tokenized)
 
         try:
@@ -135,9 +136,9 @@ class PooledScorer(BatchScorer):
         return await self._tokenizer.tokenize(replica.transport, state.profile, state.rules, prompt)
 
 
-def _checked(tokenized: Tokenized | InputError) -> Tokenized | Exception:
+def _checked(tokenized: Tokenized | InputError, length_option: str) -> Tokenized | Exception:
     if isinstance(tokenized, Tokenized) and not tokenized.fits:
-        return tokenized.too_long()
+        return tokenized.too_long(length_option)
     return tokenized
 
 

@@ -165,7 +165,7 @@ class TextGenerator:
     ) -> Texts:
         tokenized = await self._tokenize_on(replica, state, prompt)
         if not tokenized.fits:
-            raise tokenized.too_long()
+            raise tokenized.too_long(state.engine.length_option)
         labels: Mapping[str, Collection[int]] = {}
         if self.writing.labels:
             labels = await self._labels.of(replica.transport, state)

@@ -54,7 +54,7 @@ from reward_client._server.template_look import (
 from reward_client._server.texts import ServerTexts, local_texts, refusal_of, server_texts
 from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client._tokenization.prompt_rules import PromptRules, StepToken
-from reward_client.errors import ProtocolError, RecipeError
+from reward_client.errors import InputError, ProtocolError, RecipeError
 from reward_client.heads import Head, LinearHead, ScalarHead, StepHead
 from reward_client.recipes import ExportTable, Recipe
 
@@ -119,6 +119,11 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     vocabulary = None
     if identity.engine.dies_of_requests:
         vocabulary = await texts.vocabulary_size()
+        if tokens and max(tokens) >= vocabulary:
+            raise InputError(
+                f"Cannot read token {max(tokens)}: the vocabulary ends at {vocabulary - 1}. Check "
+                "the tokens of the method."
+            )
     probes = cut_probes(text, step)
     rules = _rules(options, recipe, bos_token_id, step, head)
     opened = rules.generation_prompt
@@ -278,13 +283,14 @@ def _recipe(options: DiscoveryOptions, identity: Identity) -> Recipe | None:
             f"{name}: this model writes its verdict. Give recipe={recipe.name!r} by name, "
             "or method=Verdict(…), so that it is asked for one."
         )
-    if recipe is not None and recipe.refusal:
+    refusal = recipe.refused_by(identity.engine.name) if recipe is not None else None
+    if refusal is not None:
         exported = (
             'For an export of the model, pass its manifest: recipe=".../reward_client.json". '
             if options.recipe == "auto"
             else ""
         )
-        raise RecipeError(f"{name}: {recipe.refusal} ({exported}recipe=None ignores the recipe.)")
+        raise RecipeError(f"{name}: {refusal} ({exported}recipe=None ignores the recipe.)")
     return recipe
 
 

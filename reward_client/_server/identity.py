@@ -115,7 +115,7 @@ async def identify(transport: Transport, model: str | None) -> Identity:
 
     Raises:
         ModelNotFoundError: If the model is not served, or several are and none was named.
-        ProtocolError: If the server is known not to be vLLM.
+        ProtocolError: If the server is known to be of no engine here.
         RewardClientError: As `Transport.send`.
     """
     try:

@@ -149,7 +149,7 @@ def no_route(wanted: Wanted, hidden: Sequence[str]) -> str:
 
     Args:
         wanted: What is wanted of the server.
-        hidden: The routes of every vLLM that a gateway hides.
+        hidden: The routes of every server of this engine that a gateway hides.
     """
     if wanted.route != "auto":
         return (
@@ -159,11 +159,14 @@ def no_route(wanted: Wanted, hidden: Sequence[str]) -> str:
     if hidden:
         own = " (its /openapi.json is its own)" if "/openapi.json" in hidden else ""
         missing = [path for path in hidden if path != "/openapi.json"]
-        hides = f": it hides {' and '.join(missing)}, which every vLLM has" if missing else ""
+        hides = (
+            f": it hides {' and '.join(missing)}, which every {wanted.engine.name} has"
+            if missing
+            else ""
+        )
         return (
-            f"No route to a reward: a gateway stands before the server{own}{hides}. Let it forward "
-            "/pooling, /tokenize and /detokenize, or connect to the server itself. Behind a "
-            "gateway of /v1 alone, serve an exported checkpoint (`reward-client export`)."
+            f"No route to a reward: a gateway stands before the server{own}{hides}. "
+            f"{wanted.engine.advice.gateway}"
         )
     return f"No route of this server gives a reward. {_hint_for(wanted)}"
 

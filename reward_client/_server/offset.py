@@ -7,7 +7,7 @@ from collections.abc import Sequence
 _LEAST = 1e-4
 """Float32 rounds a reward by less."""
 _SPREAD = 0.1
-"""How far the differences of samples may lie apart, as a share of their mean."""
+"""By how much the differences of samples may vary, as a share of their mean."""
 
 
 def constant_offset(

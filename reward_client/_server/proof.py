@@ -250,5 +250,6 @@ async def prove_logits(transport: Transport, state: ServerState) -> Activation:
         ActivationError,
         f"Cannot read logits: the likeliest tokens after {len(numbers)} probes have numbers up to "
         f"{max(numbers):.4g}, none above 0, so these are log-probabilities. Start the server with "
-        f"{state.strategy.flag} (vLLM 0.10.0 and later).",
+        f"{state.strategy.flag} ({state.engine.name} {state.engine.first_version_with('logit')} "
+        "and later).",
     )

@@ -82,12 +82,12 @@ class Tokenized(NamedTuple):
         """True if the server takes this many tokens."""
         return self.max_model_len is None or self.ids.size <= self.max_model_len
 
-    def too_long(self) -> PromptTooLongError:
-        """Build the error for more tokens than `max_model_len`."""
+    def too_long(self, length_option: str) -> PromptTooLongError:
+        """Build the error for more tokens than `max_model_len`, which a server's option sets."""
         return PromptTooLongError(
             f"The sample has {self.size} tokens, but the server takes {self.max_model_len} "
             "(max_model_len). Shorten the conversation, or start the server with a larger "
-            "--max-model-len."
+            f"{length_option}."
         )
 
     def sample(self) -> TokenizedSample:

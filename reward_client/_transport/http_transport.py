@@ -290,7 +290,7 @@ class HttpTransport:
             return Failure(
                 ProtocolError(
                     "Cannot read the response: it holds millions of values. Rewards are few: does "
-                    "base_url point at a vLLM server with a reward model?",
+                    "base_url point at the server of a reward model?",
                     endpoint=endpoint,
                     request_id=request_id,
                 ),
@@ -307,7 +307,7 @@ class HttpTransport:
                 return Failure(
                     ProtocolError(
                         f"HTTP {response.status} without JSON: {error.message!r}. "
-                        "Does base_url point at a vLLM server? Does a proxy cut responses?"
+                        "Does base_url point at the model's server? Does a proxy cut responses?"
                         f"{self._through()}",
                         endpoint=endpoint,
                         request_id=request_id,

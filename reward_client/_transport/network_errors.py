@@ -138,7 +138,7 @@ NETWORK_ERROR_RULES = {
         retried=False,
         server_lost=False,
         why="another kind of server answers at this address",
-        hint="Does base_url point at a vLLM server, with the right scheme and port?",
+        hint="Does base_url point at the model's server, with the right scheme and port?",
     ),
     NetworkErrorKind.TOO_LARGE: NetworkErrorRule(
         ProtocolError,

@@ -227,7 +227,10 @@ def error_kind(
         busy: True if the error says that only time can help.
     """
     if _DEAD_ENGINE.search(error.message):
-        return EngineDeadError, "vLLM's engine has died. Read the server's log and restart it."
+        return (
+            EngineDeadError,
+            "The engine has died. Read the server's log and restart it.",
+        )
     if _PLAIN_TO_TLS.search(error.message):
         return BadRequestError, "Give base_url with https://."
     if status in _BUSY or (busy and status < 500):
@@ -242,7 +245,7 @@ def error_kind(
         case 407:
             return StatusError, "The proxy needs a user and password: give Connection(proxy=…)."
         case 404 | 405 | 501:
-            return RouteNotFoundError, "Does base_url point at a vLLM server?"
+            return RouteNotFoundError, "Does base_url point at the model's server?"
         case 408 | 425:
             return ServerError, "The server asked for retries, which did not help."
         case _ if 300 <= status < 400:

@@ -330,6 +330,15 @@ class Recipe(_Table):
         }
         return {key: line.replace("{model}", model) for key, line in lines.items()}
 
+    def refused_by(self, engine: str) -> str | None:
+        """Return the reason why an engine gives no correct rewards; None if it does.
+
+        Args:
+            engine: The engine's name, such as ``"vLLM"`` or ``"SGLang"``.
+        """
+        known = self.engines.get(engine)
+        return self.refusal if known is None else known.refusal
+
     def for_model(self, *models: str) -> Recipe:
         """Return this recipe for some of its models, with only the references that hold for all."""
         references = tuple(

@@ -86,7 +86,7 @@ SGLANG_SITUATIONS = [
     sglang(
         "it generates",
         2,
-        {"route": ("failed", "does not appear to be an embedding model", "--is-embedding")},
+        {"route": ("failed", "No route of this server gives a reward", "--is-embedding")},
         logprobs="processed_logprobs",
     ),
     sglang(

@@ -736,7 +736,7 @@ def test_what_nothing_can_be_dropped_from_stays_too_long(sample: Any, server: Se
     kept = too_long("server", sample, 50, server)
     assert not kept.truncated
     assert not kept.fits
-    assert f"{len(kept.ids)} tokens, but the server" in str(kept.too_long())
+    assert f"{len(kept.ids)} tokens, but the server" in str(kept.too_long("--max-model-len"))
 
 
 def test_a_limit_that_nobody_names_is_none(server: Server) -> None:

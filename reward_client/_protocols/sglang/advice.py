@@ -23,6 +23,10 @@ ADVICE = Advice(
         "SGLang has no class for process reward models, and gives no value for each token (0.3 to "
         f"0.5.23). {_BY_VLLM}"
     ),
+    gateway=(
+        "Let it forward /classify, /tokenize and /detokenize, or connect to the server itself. "
+        "Behind a gateway of /v1 alone, give the model's tokenizer as tokenizer=."
+    ),
     other_mode="does not appear to be an embedding model",
     shifted=(
         "`reward-client zero-bias SOURCE COPY` makes a checkpoint without the constant; a recipe "

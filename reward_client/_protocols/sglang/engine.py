@@ -27,9 +27,10 @@ class Sglang(Engine):
     # Renamed in 0.5.6.post2 (code); the old names still answer in 0.5.23 (live).
     version_paths = ("/get_server_info", "/server_info")
     info_path = "/get_model_info"
+    length_option = "--context-length"
     spare_tokens = 1  # 1,024 tokens are too many for a context length of 1,024 (live on 0.5.23)
 
-    spare_to_write = 5  # 1,018 tokens are the most for 1,024 (live on 0.5.23)
+    spare_to_write = 6  # 1,017 tokens are the most for 1,024 (live on 0.4.9.post6 and 0.5.23)
     # Their heads get a bias that no checkpoint has, and keep its random start (live on 0.5.23; code
     # of 0.4.4.post4 to 0.5.23; issue 38768).
     shifted = frozenset({"Qwen2ForSequenceClassification", "Qwen3ForSequenceClassification"})

@@ -45,6 +45,11 @@ def chat_request(
             "them, which the chat template may write. Render the conversation by the model's own "
             "template, and give FormattedText."
         )
+    if continues and conversation.messages[-1]["role"] != "assistant":
+        raise InputError(
+            "Cannot leave the user's turn open: SGLang does that only to an assistant's turn "
+            "(0.5.23). Use a method without a text that begins in the user's turn, or vLLM."
+        )
     body: dict[str, object] = {
         "model": model,
         **chat_content(

@@ -40,4 +40,8 @@ ADVICE = Advice(
         """"token_classify"}'`, a checkpoint whose head was exported with """
         f"`{_STEPS_FLAG}`."
     ),
+    gateway=(
+        "Let it forward /pooling, /tokenize and /detokenize, or connect to the server itself. "
+        "Behind a gateway of /v1 alone, serve an exported checkpoint (`reward-client export`)."
+    ),
 )

@@ -608,8 +608,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client raises `RecipeError` for models that no stock server serves correctly.",
                 DISCOVERY,
-                "if recipe is not None and recipe.refusal:",
-                'if recipe is not None and recipe.refusal and options.recipe != "auto":',
+                "if refusal is not None:",
+                'if refusal is not None and options.recipe != "auto":',
                 (PROMPTS + "test_18_models_that_no_server_serves_rightly",),
             ),
         ),
@@ -3451,7 +3451,7 @@ PITFALLS: dict[int, Pitfall] = {
         "was not the reason.",
     ),
     91: Pitfall(
-        "SGLang takes one token less than its context length, and six less if it writes",
+        "SGLang takes one token less than its context length, and seven less if it writes",
         (
             Mutation(
                 "The client counts with that.",

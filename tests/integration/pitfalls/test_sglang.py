@@ -370,7 +370,7 @@ def test_91_one_token_less_than_the_context(connect: Connect, start: Start) -> N
 def test_91_room_for_what_it_writes(connect: Connect, start: Start) -> None:
     server = start(logprobs="processed_logprobs", max_model_len=64)
     client = connect(server, method=YesNo(yes="8", no="9", question=None))
-    assert client.servers()[0].max_model_len == 58
+    assert client.servers()[0].max_model_len == 57
 
 
 def test_92_a_wrong_name_is_refused_by_the_client(connect: Connect, start: Start) -> None:

@@ -176,6 +176,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "YesNo": lambda **o: methods.YesNo(**o),
     "Verdict": lambda **o: methods.Verdict(pattern="(a)", prompt="{response}", **o),
     "export_checkpoint": lambda **o: export.export_checkpoint("/no/source", "/no/target", **o),
+    "add_zero_bias": lambda **o: export.add_zero_bias("/no/source", "/no/target", **o),
     "score_file": lambda **o: files.score_file(RewardClient(NOWHERE), "/no/in", "/no/out", **o),
     "LocalTokenizer": lambda **o: LocalTokenizer("x", **o),
     "LocalTokenizer.ids": lambda **o: LocalTokenizer("x").ids(FormattedText("a"), **o),

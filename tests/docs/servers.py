@@ -133,7 +133,8 @@ SERVERS: Servers = {
 
 ON_SGLANG: Servers = {
     **SERVERS,
-    DEFAULT: lambda: RewardServer(engine="sglang"),
+    # It takes one token less, so that it takes as many as vLLM.
+    DEFAULT: lambda: RewardServer(engine="sglang", max_model_len=1025),
     "http://new-model:8000": lambda: _new_model("sglang"),
     "http://math-rm:8000": lambda: RewardServer(engine="sglang", head="token"),
 }

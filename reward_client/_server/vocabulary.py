@@ -25,14 +25,15 @@ async def vocabulary_size(text: Callable[[Sequence[int]], Awaitable[str]], known
     async def is_token(first: int, count: int) -> bool:
         return await text(range(first, first + count)) != ""
 
-    low, high = known, 2 * (known + _RUN)
+    low: int = known
+    high: int = 2 * (known + _RUN)
     while high < MAX_TOKEN_ID - _RUN and await is_token(high, _RUN):
         low, high = high, 2 * high
     while high - low > 1:
         # Near the end each ID is asked for by itself.
         count = _RUN if high - low > _RUN else 1
-        step = max(1, (high - low) // _AT_ONCE)
-        places = [*range(low + step, high, step)]
+        step: int = max(1, (high - low) // _AT_ONCE)
+        places: list[int] = [*range(low + step, high, step)]
         are_tokens = await together(is_token(place, count) for place in places)
         found = [place for place, is_one in zip(places, are_tokens, strict=True) if is_one]
         low = found[-1] if found else low

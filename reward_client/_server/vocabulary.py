@@ -35,7 +35,8 @@ async def vocabulary_size(text: Callable[[Sequence[int]], Awaitable[str]], known
         step: int = max(1, (high - low) // _AT_ONCE)
         places: list[int] = [*range(low + step, high, step)]
         are_tokens = await together(is_token(place, count) for place in places)
-        found = [place for place, is_one in zip(places, are_tokens, strict=True) if is_one]
-        low = found[-1] if found else low
-        high = next((place for place in places if place > low), high)
+        found = [index for index, is_one in enumerate(are_tokens, start=1) if is_one]
+        bounds = [low, *places, high]
+        last = found[-1] if found else 0
+        low, high = bounds[last], bounds[last + 1]
     return low + 1

@@ -13,7 +13,8 @@ from ..real import bench as real
 from ..real.checkpoints import LANGUAGE_MODEL
 from ..real.ledger import Ledger
 from ..real.torch_process import TorchProcess
-from .install import language_model
+from .install import VERSION as NEWEST
+from .install import installed, language_model
 from .models import EXPORTS, SERVED, UNBIASED
 from .servers import ENVIRONMENT, Stand
 
@@ -37,9 +38,17 @@ class Bench(real.Bench):
         beside: Stand,
         folder: Path,
         language_model: Path,
+        version: str,
     ) -> None:
         super().__init__(torch, stand, beside, folder, SERVED, EXPORTS)
         self._ready[LANGUAGE_MODEL] = language_model
+        self._version = version
+
+    def options(self, model: str) -> dict[str, Path]:
+        """What a client needs beside the URL: before 0.5.23, the tokenizer of the model."""
+        if self._version == NEWEST:
+            return {}
+        return {"tokenizer": self.checkpoint(SERVED[model].checkpoint)}
 
     def references(self, model: str, samples: Iterable[Sample]) -> list[Reference]:
         served = SERVED[model]
@@ -66,7 +75,9 @@ def bench(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
     reference = pytestconfig.getoption("torch_python") or python
     with TorchProcess(reference, ENVIRONMENT) as torch:
         beside = Stand(python, tmp_path_factory.mktemp("beside"))
-        yield Bench(torch, stand, beside, folder, language_model(reference.parents[1]))
+        yield Bench(
+            torch, stand, beside, folder, language_model(reference.parents[1]), installed(python)
+        )
         beside.stop()
         stand.stop()
 

@@ -81,6 +81,12 @@ def _install_sglang(folder: Path, version: str) -> None:
         _pip(folder, "--no-deps", alone)
 
 
+def installed(python: Path) -> str:
+    """The version that an interpreter of an environment has."""
+    (found,) = python.parents[1].glob("lib/python3*/site-packages/sglang-*.dist-info")
+    return found.name.removeprefix("sglang-").removesuffix(".dist-info")
+
+
 def _install_torch(folder: Path) -> None:
     cpu, any_build = _TORCH
     try:

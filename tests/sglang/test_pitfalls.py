@@ -12,7 +12,6 @@ import pytest
 from reward_client import (
     AuthenticationError,
     FormattedText,
-    InputError,
     LinearHead,
     ModelNotFoundError,
     PromptTooLongError,
@@ -28,15 +27,14 @@ from ..real.checkpoints import LAYER
 from ..real.conversations import STEP_TOKEN, turns
 from ..real.ledger import TOLERANCE, difference
 from ..real.openers import OPENERS
+from ..real.writing import assert_near
 from ..support.either import Kind
 from .models import API_KEY
+from .samples import SAMPLE, SAMPLES, named
 
 if TYPE_CHECKING:
-    from ..real.conversations import Sample
     from .bench import Bench
 
-SAMPLE = turns("What is 2+2?", "The answer is 4.")
-SAMPLES: list[Sample] = [turns(f"What is {n} + {n}?", f"It is {2 * n}. " * n) for n in range(1, 9)]
 WRONG_KEY = "sk-wrong-0123456789abcdef"
 
 
@@ -47,7 +45,7 @@ def post(url: str, path: str, body: dict[str, Any]) -> Any:
 @pytest.mark.parametrize("kind", OPENERS)
 def test_one_label_is_no_probability(bench: Bench, kind: Kind) -> None:
     """`/v1/classify` says 1.0 of every sample."""
-    case = bench.case("llama", _named(SAMPLES))
+    case = bench.case("llama", named(SAMPLES))
     answers = [
         post(case.url, "/v1/classify", {"model": "reward-model", "input": reference.ids})
         for reference in case.references.values()
@@ -70,35 +68,6 @@ def test_text_gets_no_second_bos(bench: Bench, kind: Kind) -> None:
     with closing(OPENERS[kind](case.url)) as client:
         value = client.score(FormattedText(text)).value
     assert difference(value, case.rewards["right"]) <= TOLERANCE
-
-
-KILLERS: dict[str, Sample] = {
-    "past the vocabulary": [1, 3, 4_000],
-    "at the end of the vocabulary": [1, 3, 512],
-    "far past it": [1, 2**31],
-    "only a bad one": [100_000],
-    "negative": [1, -1],
-    "no tokens": [],
-}
-
-
-@pytest.mark.parametrize("kind", OPENERS)
-@pytest.mark.parametrize("route", ["classify", "encode", "embeddings"])
-def test_what_ends_the_server_is_never_sent(bench: Bench, route: str, kind: Kind) -> None:
-    """Alone, and among other samples, which get their rewards."""
-    case = bench.case("llama", _named(SAMPLES))
-    server = bench.serve("llama")
-    with closing(OPENERS[kind](case.url, route=route)) as client:
-        for killer in KILLERS.values():
-            with pytest.raises(InputError):
-                client.score(killer)
-        mixed = [*SAMPLES, *KILLERS.values(), *SAMPLES]
-        slots = client.score_many(mixed, on_error="return")
-        assert server.alive
-        good, bad = [*slots[:8], *slots[-8:]], slots[8:-8]
-        assert {type(slot) for slot in bad} == {InputError}
-        assert_near([slot.value for slot in good], 2 * list(case.rewards.values()))
-        assert isinstance(client.score(SAMPLE), Reward)
 
 
 HOSTILE: dict[str, Any] = {
@@ -143,7 +112,7 @@ def test_hostile_samples_end_in_a_reward_or_an_error(bench: Bench, model: str, k
 @pytest.mark.parametrize("model", ["qwen2, seed 1", "qwen3, seed 1"])
 def test_a_random_constant_changes_no_difference(bench: Bench, model: str, kind: Kind) -> None:
     """The order and the margins are those of torch; the values are not."""
-    case = bench.case(model, _named(SAMPLES))
+    case = bench.case(model, named(SAMPLES))
     with closing(OPENERS[kind](case.url)) as client:
         values = [reward.value for reward in client.score_many(SAMPLES)]
     off = [value - right for value, right in zip(values, case.rewards.values(), strict=True)]
@@ -160,7 +129,7 @@ def test_replicas_with_other_constants_are_refused(bench: Bench, model: str, kin
         closing(OPENERS[kind]([url, beside.url])) as client,
         pytest.raises(ReplicaMismatchError),
     ):
-        client.score_many(SAMPLES)
+        client.servers()
 
 
 @pytest.mark.parametrize("kind", OPENERS)
@@ -234,12 +203,3 @@ def test_api_key(bench: Bench, model: str, kind: Kind, caplog: pytest.LogCapture
         shown += [str(caught.value), str(vars(caught.value))]
     assert_near([reward.value], [case.rewards["one"]])
     assert not [text for text in (*shown, caplog.text) if API_KEY in text or WRONG_KEY in text]
-
-
-def _named(samples: list[Sample]) -> dict[str, Sample]:
-    return {str(index): sample for index, sample in enumerate(samples)}
-
-
-def assert_near(values: list[float], expected: list[float]) -> None:
-    off = [difference(value, right) for value, right in zip(values, expected, strict=True)]
-    assert max(off) <= TOLERANCE, off

@@ -17,7 +17,7 @@ from ..support.either import Kind
 from ..vllm.models import GENERATING
 from ..vllm.servers import Stand
 from .models import SERVED
-from .test_numbers import samples
+from .samples import every_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ def scored(url: str | list[str], kind: Kind, model: str) -> dict[str, Numbers]:
     """The numbers of the samples that get a reward."""
     options = OPTIONS.get(model, {})
     numbers: Callable[[Reward], Numbers] = objectives if "head" in options else value
-    asked: dict[str, Sample] = samples()
+    asked: dict[str, Sample] = every_kind()
     if "method" in options:  # a question follows, which takes a conversation
         asked = {name: each for name, each in asked.items() if is_conversation(each)}
     with closing(OPENERS[kind](url, **options)) as client:
@@ -103,4 +103,4 @@ def test_a_random_constant_is_found_beside_vllm(
     one, other = (scored(url, kind, model) for url in urls)
     ledger.compare(model, "vLLM", {name: difference(one[name], other[name]) for name in one})
     with closing(OPENERS[kind](urls)) as client, pytest.raises(ReplicaMismatchError):
-        client.score([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}])
+        client.servers()

@@ -25,6 +25,7 @@ Check: TypeAlias = Literal[
     "route",
     "head",
     "activation",
+    "offset",
     "date",
     "tokens",
     "BOS",

@@ -112,6 +112,8 @@ class Doctor:
         yield server_checks.route(state, self._options.route)
         yield server_checks.head(state)
         yield server_checks.activation(state)
+        if state.offset is not None:
+            yield server_checks.offset(state.engine)
         if state.template.day is not None:
             yield server_checks.date(state.template)
 

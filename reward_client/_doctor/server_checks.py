@@ -119,6 +119,17 @@ def head(state: ServerState) -> Finding:
     )
 
 
+def offset(engine: Engine) -> Finding:
+    """Report rewards to which the engine adds an unknown constant."""
+    return warning(
+        "offset",
+        f"{engine.name} adds an unknown constant to every reward of such a model, another one at "
+        "each start. Orders and margins are right; rewards of two servers or starts are not "
+        "comparable.",
+        f"{engine.advice.shifted[0].upper()}{engine.advice.shifted[1:]}",
+    )
+
+
 def date(template: TemplateLook) -> Finding:
     """Report a chat template that writes today's date."""
     cure = date_cure(template)

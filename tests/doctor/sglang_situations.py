@@ -57,6 +57,15 @@ SGLANG_SITUATIONS = [
         client=lambda server: knowing_the_reward(server, off=0.0),
     ),
     sglang(
+        "a random bias, and no value to find it by",
+        1,
+        {
+            "offset": ("warning", "SGLang adds an unknown constant", "`reward-client zero-bias"),
+            "sample": ("ok", "offset unknown", ""),
+        },
+        score_bias=0.5,
+    ),
+    sglang(
         "no tokenizer here",
         2,
         {
@@ -68,7 +77,18 @@ SGLANG_SITUATIONS = [
     sglang(
         "a tokenizer here",
         0,
-        {"tokens": ("not checked", "The tokenizer on this machine", ""), "sample": OK},
+        {"tokens": ("ok", "37: ", ""), "one server": OK, "sample": OK},
+        "0.5.22",
+        client=with_tokenizer,
+    ),
+    sglang(
+        "a tokenizer here",
+        1,
+        {
+            "tokens": ("not checked", "The tokenizer on this machine", ""),
+            "offset": ("warning", "", ""),  # this version does not say which class it serves
+            "sample": OK,
+        },
         "0.4.9",
         client=with_tokenizer,
     ),
@@ -83,6 +103,15 @@ SGLANG_SITUATIONS = [
         head="labels",
         client=lambda _: {"head": ObjectiveHead(5)},
     ),
+    sglang(
+        "a recipe that refuses it",
+        2,
+        {"recipe": ("failed", "no heads here", "Serve it with vLLM.")},
+        client=named(
+            recipe(engines={"SGLang": {"refusal": "It has no heads here. Serve it with vLLM."}})
+        ),
+    ),
+    sglang("hidden states", 2, {"head": ("failed", "hidden states", "")}, head="embed"),
     sglang(
         "it generates",
         2,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from reward_client import Conversation
 from reward_client._base.wording import count, shorten
 from reward_client._printable import one_line
+from reward_client._protocols.engines import ENGINES
 from reward_client.cli._options import (
     Commands,
     UsageError,
@@ -109,7 +110,8 @@ def _score(
         prompts = [client.tokenize(conversation).token_ids for conversation in shown]
     plain = read_plainly(profile, sent_headers(options), [*map(_ways_to_write, prompts, shown)])
     show(
-        f"{server} answers as vLLM {profile.version or 'of unknown version'}: model "
+        f"{server} answers as {ENGINES[profile.engine].name} "
+        f"{profile.version or 'of unknown version'}: model "
         f"{one_line(profile.model)}, route {profile.route}, raw rewards "
         f"(known by {profile.activation_known_by}).\n"
     )

@@ -47,12 +47,14 @@ def test_demo_starts_its_own_server(capsys):
         ({"head": "export"}, "the same numbers"),
         ({"head": "token"}, "the first one that the server sends is no reward"),
         ({"dialect": "0.10"}, None),
+        ({"engine": "sglang"}, None),
     ],
 )
 def test_what_a_plain_client_reads(capsys, server, said):
     with RewardServer(**server) as running:
         assert main(["demo", "--url", running.url]) == 0
     out = capsys.readouterr().out
+    assert ("answers as SGLang 0.5.23:" in out) == ("engine" in server)
     assert "forward pass" not in out  # only the model of the test server is at hand
     assert (said in out) if said else ("plain client" not in out)
 

@@ -3350,6 +3350,20 @@ PITFALLS: dict[int, Pitfall] = {
                 "if abs(mean) > _LEAST:",
                 (SGLANG + "test_87_a_constant_is_no_rounding",),
             ),
+            Mutation(
+                "The doctor warns of it.",
+                "_doctor/runner.py",
+                "        if state.offset is not None:\n",
+                "        if state.offset is None and state.offset:\n",
+                ("doctor/test_situations.py::test_situation",),
+            ),
+            Mutation(
+                "`zero-bias` writes a copy of a checkpoint with a bias of zeros.",
+                "export/zero_bias.py",
+                "writer.write_index({**placed, _BIAS: _FILE}, size + bias.end)",
+                "writer.write_index(placed, size + bias.end)",
+                ("export/test_zero_bias.py::test_the_copy_has_one_tensor_more",),
+            ),
         ),
         "A single server gives no sign of its constant: only a known reward, another server or another "
         "start does. Order and margins within one start are right.",

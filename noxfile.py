@@ -31,6 +31,7 @@ SCHEMAS = {
 # What the client is measured beside.
 BESIDE = ["baseten-performance-client", "requests"]
 # Gateways of other projects. verl is installed alone: its router needs neither torch nor ray.
+SGLANG_ROUTER = "sglang-router==0.3.2"
 VERL, VERL_NEEDS = "verl==0.9.1", ["aiohttp", "fastapi>=0.115", "uvicorn>=0.34"]
 
 
@@ -267,7 +268,7 @@ def package(session: nox.Session) -> None:
 @nox.session(default=False)
 def gateways(session: nox.Session) -> None:
     """Run the client on the test server behind gateways of other projects."""
-    session.install(PACKAGE, *group("tests"), *VERL_NEEDS)
+    session.install(PACKAGE, *group("tests"), *VERL_NEEDS, SGLANG_ROUTER)
     session.install("--no-deps", VERL)
     session.run("pytest", "tests/gateways", *session.posargs)
 

@@ -74,6 +74,7 @@ class Engine(ABC):
         info_path: The route that names the paths of model and tokenizer, where ``/v1/models`` does
             not; else None.
         length_option: The option of the server that sets the limit.
+        id_key: The key of a request that names its samples, if there is one.
         spare_tokens: How many tokens less than its limit the server takes.
         spare_to_write: How many less, further, if it generates.
         shifted: The classes of models to whose rewards the engine adds a constant, another one at
@@ -91,6 +92,7 @@ class Engine(ABC):
     version_paths: tuple[str, ...]
     info_path: str | None
     length_option: str
+    id_key: str | None
     spare_tokens: int
     spare_to_write: int
     shifted: frozenset[str]

@@ -33,6 +33,7 @@ class ScoringRequest(ABC):
         names_tokens: True if the server reports the numbers of named tokens. Otherwise the request
             allows only these tokens.
         moved: The path, if a gateway serves the route at another one than the engine.
+        named: False if a gateway refuses the IDs of samples.
         counted: False if the response does not count the tokens: a gateway drops the count.
     """
 
@@ -45,6 +46,7 @@ class ScoringRequest(ABC):
     names_tokens: bool = False
     moved: str | None = None
     counted: bool = True
+    named: bool = True
 
     @property
     @abstractmethod

@@ -123,12 +123,15 @@ async def identify(transport: Transport, model: str | None) -> Identity:
     except (RouteNotFoundError, BadRequestError) as error:
         if model is None or _route_in(transport.url) is not None:
             raise _unlisted(error, transport.url) from None
-        return Identity(
-            await _version(transport, VLLM), model, None, None, None, None, is_listed=False
+        engine = await _engine_by_routes(transport)
+        return replace(
+            await _with_info(transport, engine),
+            version=await _version(transport, engine),
+            model=model,
+            is_listed=False,
         )
     listed = map(as_mapping, as_list(response.fields().get("data")) or [])
     cards = [card for card in listed if card is not None and isinstance(card.get("id"), str)]
-    engine = _engine_of(cards)
     flavour = _other_flavour(cards)
     if flavour is not None:
         raise response.error(
@@ -155,23 +158,31 @@ async def identify(transport: Transport, model: str | None) -> Identity:
             request_id=response.request_id,
         )
     base = next((each for each in cards if each["id"] == card.get("parent")), None)
+    engine = _named_engine(cards) or await _engine_by_routes(transport)
     limit = as_count(card.get("max_model_len"))
-    identity = Identity(
+    identity = replace(
+        await _with_info(transport, engine),
         version=await _version(transport, engine),
         model=str(card["id"]),
-        root=_root(card),
         max_model_len=None if limit is None else limit - engine.spare_tokens,
         base=str(base["id"]) if base is not None else None,
-        tokenizer_root=_root(card if base is None else base),
-        engine=engine,
     )
-    if engine.info_path is None:
+    if engine.info_path is not None:
         return identity
-    info = await _optional(transport, engine.info_path)
-    return replace(
-        identity,
+    return replace(identity, root=_root(card), tokenizer_root=_root(card if base is None else base))
+
+
+async def _with_info(transport: Transport, engine: Engine) -> Identity:
+    """Return an identity of what the engine's own route tells, if it has one."""
+    info = {} if engine.info_path is None else await _optional(transport, engine.info_path)
+    return Identity(
+        version=None,
+        model="",
         root=_text(info.get("model_path")),
+        max_model_len=None,
+        base=None,
         tokenizer_root=_text(info.get("tokenizer_path")),
+        engine=engine,
         architectures=frozenset(map(str, as_list(info.get("architectures")) or ())),
     )
 
@@ -243,10 +254,20 @@ def advised(error: StatusError, advice: str) -> StatusError:
     )
 
 
-def _engine_of(cards: Sequence[Mapping[str, object]]) -> Engine:
-    """Return the engine that a server names; vLLM if it names none, as gateways do."""
+def _named_engine(cards: Sequence[Mapping[str, object]]) -> Engine | None:
+    """Return the engine that a server names."""
     owners = [card.get("owned_by") for card in cards]
-    return next((engine for key, engine in ENGINES.items() if key in owners), VLLM)
+    return next((engine for key, engine in ENGINES.items() if key in owners), None)
+
+
+async def _engine_by_routes(transport: Transport) -> Engine:
+    """Return the engine whose own route answers behind a gateway with names of its own."""
+    for engine in ENGINES.values():
+        if engine.info_path is not None and "model_path" in await _optional(
+            transport, engine.info_path
+        ):
+            return engine
+    return VLLM
 
 
 def _other_flavour(cards: Sequence[Mapping[str, object]]) -> str | None:

@@ -234,13 +234,8 @@ async def first_that_fits(
             continue
         tried.add(request.path)
         try:
-            layout, outputs, response = await _score_probes(
-                transport, served, request, probes, rules
-            )
-        except UncountedError:
-            strategy = replace(strategy, request=replace(request, counted=False))  # noqa: PLW2901
-            layout, outputs, response = await _score_probes(
-                transport, served, strategy.request, probes, rules
+            strategy, layout, outputs, response = await _answered(  # noqa: PLW2901
+                transport, served, strategy, probes, rules
             )
         except (RouteNotFoundError, ModelNotFoundError) as error:
             if served.engine.advice.unserved in error.server_message:
@@ -282,6 +277,38 @@ async def first_that_fits(
         server_message=not_served.server_message if not_served else "",
         endpoint=f"{', '.join(sorted(tried)) or 'no route'} at {transport.url}",
     ) from not_served
+
+
+async def _answered(
+    transport: Transport,
+    served: Served,
+    strategy: Strategy,
+    probes: Sequence[Sequence[int]],
+    rules: PromptRules,
+) -> tuple[Strategy, Layout, list[PooledOutput], Response]:
+    """Score the probes; without what a gateway drops or refuses, if that is the fault.
+
+    Returns:
+        The strategy, as the gateway lets it pass; and as `_score_probes`.
+    """
+    request, key = strategy.request, served.engine.id_key
+    try:
+        try:
+            return strategy, *await _score_probes(transport, served, request, probes, rules)
+        except BadRequestError as error:
+            if not request.named or key is None or f"{key}:" not in error.server_message:
+                raise
+            request = replace(request, named=False)
+        return (
+            replace(strategy, request=request),
+            *await _score_probes(transport, served, request, probes, rules),
+        )
+    except UncountedError:
+        request = replace(request, counted=False)
+    return (
+        replace(strategy, request=request),
+        *await _score_probes(transport, served, request, probes, rules),
+    )
 
 
 async def _refuse_wrong_start(

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
@@ -19,15 +19,39 @@ _STARTING_SECONDS = 60
 @contextmanager
 def verl_router(url: str) -> Iterator[str]:
     """verl's reward router before a server; yields its URL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with subprocess.Popen([sys.executable, ROUTER, str(port), url]) as router:
+    port = _free_port()
+    with _running(
+        [str(ROUTER), str(port), url], f"http://127.0.0.1:{port}", "/v1/models"
+    ) as router:
+        yield router
+
+
+@contextmanager
+def sglang_router(urls: Sequence[str]) -> Iterator[str]:
+    """SGLang's router before some servers; yields its URL."""
+    port = _free_port()
+    command = ["-m", "sglang_router.launch_router", "--worker-urls", *urls, "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--prometheus-port", str(_free_port())]
+    command += ["--policy", "round_robin", "--log-level", "error"]
+    with _running(command, f"http://127.0.0.1:{port}", "/health") as router:
+        yield router
+
+
+@contextmanager
+def _running(command: Sequence[str], url: str, path: str) -> Iterator[str]:
+    with subprocess.Popen([sys.executable, *command]) as router:
         try:
-            _wait(f"http://127.0.0.1:{port}/v1/models", router)
-            yield f"http://127.0.0.1:{port}"
+            _wait(url + path, router)
+            yield url
         finally:
             router.terminate()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
 
 
 def _wait(url: str, router: subprocess.Popen[bytes]) -> None:

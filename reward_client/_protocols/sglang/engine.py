@@ -10,6 +10,7 @@ from reward_client._protocols.engine import Engine, MessageKey
 from reward_client._protocols.http import Request, Response
 from reward_client._protocols.sglang import generate, tokenize, versions
 from reward_client._protocols.sglang.advice import ADVICE
+from reward_client._protocols.sglang.scoring_request import ID_KEY
 from reward_client._protocols.strategies import VersionRange
 from reward_client._protocols.token_responses import token_ids
 from reward_client._protocols.written import Sampling, Written
@@ -27,6 +28,7 @@ class Sglang(Engine):
     # Renamed in 0.5.6.post2 (code); the old names still answer in 0.5.23 (live).
     version_paths = ("/get_server_info", "/server_info")
     info_path = "/get_model_info"
+    id_key = ID_KEY
     length_option = "--context-length"
     spare_tokens = 1  # 1,024 tokens are too many for a context length of 1,024 (live on 0.5.23)
 

@@ -15,13 +15,12 @@ from reward_client._protocols.pooled_output import PooledOutput
 PATH = "/generate"
 
 
-def options(tokens: Sequence[int], count: int) -> dict[str, object]:
+def options(tokens: Sequence[int]) -> dict[str, object]:
     """Return the options that request the log-probabilities of tokens for each prompt.
 
     Args:
         tokens: One or two tokens, for which nothing is generated; none for the likeliest one, which
             is.
-        count: The number of prompts.
     """
     if not tokens:
         return {
@@ -32,7 +31,7 @@ def options(tokens: Sequence[int], count: int) -> dict[str, object]:
     return {
         "sampling_params": {"max_new_tokens": 0, "temperature": 0},
         "return_logprob": True,
-        "token_ids_logprob": [[*tokens]] * count,
+        "token_ids_logprob": [*tokens],  # of each prompt; routers refuse a list for each
     }
 
 

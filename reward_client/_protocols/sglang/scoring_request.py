@@ -19,6 +19,7 @@ from reward_client._protocols.scoring_request import Encoding, RouteName, Scorin
 from reward_client._protocols.sglang import logprobs
 from reward_client.errors import ProtocolError, ResponseMismatchError
 
+ID_KEY = "rid"
 _IDS = "input_ids"
 
 
@@ -73,8 +74,10 @@ class SglangRequest(ScoringRequest):
         if self.route == "embeddings":
             body["encoding_format"] = encoding or self.encoding
         if self.route == "generate":
-            body |= logprobs.options(self.tokens, len(inputs))
-        return Request("POST", self.path, body, id_key="rid", id_count=len(inputs), may_kill=True)
+            body |= logprobs.options(self.tokens)
+        # `/v1/embeddings` answers indices, and no `rid`.
+        id_key = ID_KEY if self.named and self.route != "embeddings" else None
+        return Request("POST", self.path, body, id_key=id_key, id_count=len(inputs), may_kill=True)
 
     def build_chat(
         self, model: str, conversations: Sequence[bytes], *, generation_prompt: bool

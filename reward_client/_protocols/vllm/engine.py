@@ -26,6 +26,7 @@ class Vllm(Engine):
     advice = ADVICE
     version_paths = ("/version",)
     info_path = None
+    id_key = None
     length_option = "--max-model-len"
     spare_tokens = 0
     spare_to_write = 1

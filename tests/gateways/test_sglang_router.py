@@ -1,4 +1,4 @@
-"""The client behind SGLang's router, which forwards `/v1/embeddings` and `/generate` of its own forms."""
+"""The client behind SGLang's router, which forwards some routes in its own forms."""
 
 from __future__ import annotations
 

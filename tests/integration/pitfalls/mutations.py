@@ -2724,10 +2724,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The client scores without the count if it is missing from the first response on.",
                 NEGOTIATION,
-                "        except UncountedError:\n"
-                "            strategy = replace(strategy, request=replace(request, counted=False))",
-                "        except UncountedError:\n"
-                "            strategy = replace(strategy, request=replace(request, counted=True))",
+                "request = replace(request, counted=False)",
+                "request = replace(request, counted=True)",
                 (GATEWAYS + "test_67_a_missing_count_is_not_a_cut_sample",),
             ),
             Mutation(
@@ -3406,7 +3404,7 @@ PITFALLS: dict[int, Pitfall] = {
                 (SGLANG + "test_89_a_log_probability_is_no_logit",),
             ),
             Mutation(
-                "The difference is that of the two tokens.",
+                "The client subtracts the second token's.",
                 "_protocols/sglang/logprobs.py",
                 "(floats[0] - (floats[1] if len(floats) > 1 else 0.0),)",
                 "(floats[0],)",
@@ -3509,7 +3507,7 @@ PITFALLS: dict[int, Pitfall] = {
                 ),
             ),
             Mutation(
-                "The number of answers must be that of the samples.",
+                "There must be as many answers as samples.",
                 "_protocols/sglang/scoring_request.py",
                 "if items is None or len(items) != len(inputs):",
                 "if items is None:",
@@ -3542,6 +3540,26 @@ PITFALLS: dict[int, Pitfall] = {
                 "if error.status < _SERVER_FAILURE and not is_other:",
                 "if error.status < _SERVER_FAILURE:",
                 (SGLANG + "test_94_every_form_of_error_has_its_message",),
+            ),
+        ),
+    ),
+    95: Pitfall(
+        "A router names itself in `/v1/models`, so that an SGLang behind it looks like a vLLM: its "
+        "vocabulary is not known, and an ID past it ends the server",
+        (
+            Mutation(
+                "Behind a name that no engine has, the engine is known by a route of its own.",
+                IDENTITY,
+                "    engine = _named_engine(cards) or await _engine_by_routes(transport)\n",
+                "    engine = _named_engine(cards) or VLLM\n",
+                (SGLANG + "test_95_the_engine_is_known_behind_a_router",),
+            ),
+            Mutation(
+                "Behind a router that refuses the IDs of samples, the client sends none.",
+                NEGOTIATION,
+                "request = replace(request, named=False)",
+                "request = replace(request, named=True)",
+                (SGLANG + "test_95_a_router_may_refuse_the_ids_of_samples",),
             ),
         ),
     ),

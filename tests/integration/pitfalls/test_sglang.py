@@ -451,3 +451,26 @@ def test_one_sample_that_is_refused_fails_alone(connect: Connect, start: Start) 
     client = connect(server)
     outcomes = client.score_many([[5, 6], [5] * 64, [7, 8]], on_error="return")
     assert [isinstance(outcome, RewardClientError) for outcome in outcomes] == [False, True, False]
+
+
+# 95: a router
+
+
+def test_95_the_engine_is_known_behind_a_router(connect: Connect, start: Start) -> None:
+    client = connect(start(owned_by="local"))
+    assert client.score(CHAT).provenance.engine == "sglang"
+    with pytest.raises(InputError, match="vocabulary"):
+        client.score([5, 6, 70_000])
+
+
+def test_95_a_router_may_refuse_the_ids_of_samples(
+    connect: Connect, start: Start, expected: float
+) -> None:
+    """Its form of the request has one `rid`, as text (sglang-router 0.3.2)."""
+    server = start()
+    words = b"rid: invalid type: sequence, expected a string at line 1 column 7"
+    server.inject(Fault.status(422, body=words), path="/classify", times=1)
+    assert connect(server).score(CHAT).value == pytest.approx(expected, abs=CLOSE)
+    first, *others = bodies(server, "/classify")
+    assert "rid" in first
+    assert not any("rid" in body for body in others)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from .servers import Stage
 
-# SGLang refuses what blocks with these words ask for. Outputs with the other words are those of
+# SGLang refuses what blocks with this word ask for. Outputs with the other words are those of
 # vLLM: its route, and its own refusal of a token ID, which the client does not send to an SGLang.
-REFUSED_BY_SGLANG = ("Messages()", "chat_template_kwargs=")
+REFUSED_BY_SGLANG = ("Messages()",)
 SHOWN_BY_VLLM = ("pooling", "BadRequestError")
 # Python under another name would not be run.
 OTHER_NAMES = {"py", "python3", "pycon", "ipython", "ipython3", "{code-block} python"}

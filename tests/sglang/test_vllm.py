@@ -13,6 +13,7 @@ from reward_client.methods import YesNo
 from ..real.heads import objectives, value
 from ..real.ledger import TOLERANCE, difference
 from ..real.openers import OPENERS
+from ..real.writing import assert_near
 from ..support.either import Kind
 from ..vllm.models import GENERATING
 from ..vllm.servers import Stand
@@ -87,11 +88,15 @@ def test_both_give_the_same_rewards(
 @pytest.mark.parametrize("kind", OPENERS)
 @pytest.mark.parametrize("model", MIXED)
 def test_one_of_each_behind_one_client(bench: Bench, vllm: Stand, model: str, kind: Kind) -> None:
+    """Which of them tokenizes a sample decides whether it gets a reward, and never which."""
     urls = [*serve(bench, vllm, model)]
-    alone = scored(urls[0], kind, model)
+    with closing(OPENERS[kind](urls)) as client:
+        assert {profile.engine for profile in client.servers()} == {"sglang", "vllm"}
     both = scored(urls, kind, model)
+    asked = every_kind()
+    references = bench.references(model, [asked[name] for name in both])
     assert len(both) >= 35
-    assert not [name for name in both if difference(both[name], alone[name]) > TOLERANCE]
+    assert_near([*both.values()], [reference.reward for reference in references])
 
 
 @pytest.mark.parametrize("kind", OPENERS)

@@ -88,6 +88,7 @@ def chat_content(
     read: Mapping[str, MessageKey],
     arguments: Collection[str],
     server: str,
+    instead: str,
 ) -> dict[str, object]:
     """Return the part of a request for token IDs that holds a conversation.
 
@@ -96,6 +97,7 @@ def chat_content(
         read: The keys of messages that the server reads, besides role and content.
         arguments: The keys beside the messages that it understands.
         server: The engine and its version, for errors.
+        instead: What to do about parts other than text, as a sentence.
 
     Raises:
         InputError: If the conversation holds something that this server would silently ignore, or
@@ -106,8 +108,7 @@ def chat_content(
         # There are placeholder tokens for an image; the image itself would be lost.
         raise InputError(
             f"Cannot score parts other than text ({shorten(', '.join(others), 40)}) by token IDs, "
-            "which would ignore them. Give method=Messages(), without tools, steps or arguments "
-            "for the chat template."
+            f"which would ignore them. {instead}"
         )
     content: dict[str, object] = {"messages": readable(conversation.messages, read, server)}
     wanted: Mapping[str, object] = {

@@ -174,7 +174,9 @@ async def identify(transport: Transport, model: str | None) -> Identity:
 
 async def _with_info(transport: Transport, engine: Engine) -> Identity:
     """Return an identity of what the engine's own route tells, if it has one."""
-    info = {} if engine.info_path is None else await _optional(transport, engine.info_path)
+    info: Mapping[str, object] = {}
+    if engine.info_path is not None:
+        info = await _optional(transport, engine.info_path)
     return Identity(
         version=None,
         model="",

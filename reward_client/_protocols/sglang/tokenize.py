@@ -57,6 +57,7 @@ def chat_request(
             message_keys(version),
             template_keys(version),
             f"SGLang {version}" if version else "the server",
+            "Serve the model with vLLM, and give method=Messages().",
         ),
         # To leave the last turn open, it opens one and writes the last content into it.
         "add_generation_prompt": generation_prompt or continues,

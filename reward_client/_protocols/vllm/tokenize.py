@@ -41,6 +41,7 @@ def chat_request(
             message_keys(version),
             template_keys(version),
             f"vLLM {version}" if version else "the server",
+            "Give method=Messages(), without tools, steps or arguments for the chat template.",
         ),
         "add_generation_prompt": generation_prompt,
         "continue_final_message": continues,

@@ -342,5 +342,5 @@ def sglang(session: nox.Session) -> None:
     session.run("pytest", "tests/sglang", torch, f"--server-python={newest}", *further, *options)
     for version in ("0.5.22", "0.4.9.post6") if chosen.all else ():
         python = server_python(session, "sglang", version)
-        tests = [f"tests/sglang/test_{name}.py" for name in ("numbers", "killers")]
+        tests = [f"tests/sglang/test_{name}.py" for name in ("numbers", "killers", "options")]
         session.run("pytest", *tests, torch, f"--server-python={python}", *options)

@@ -126,7 +126,7 @@ def offset(engine: Engine) -> Finding:
         f"{engine.name} adds an unknown constant to every reward of such a model, another one at "
         "each start. Orders and margins are right; rewards of two servers or starts are not "
         "comparable.",
-        f"{engine.advice.shifted[0].upper()}{engine.advice.shifted[1:]}",
+        f"{engine.advice.shifted[0].upper()}{engine.advice.shifted[1:]}.",
     )
 
 

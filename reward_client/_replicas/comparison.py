@@ -125,15 +125,16 @@ def compare(first: Fingerprint, other: Fingerprint, tolerance: float = _TOLERANC
         raise _mismatch(
             one, two, f"{list_numbers(values)} and {list_numbers(others)} for the same sample"
         )
-    if first.reward.provenance.offset or other.reward.provenance.offset:
-        shift = constant_offset(first.rows, other.rows)
-        if shift is not None:
-            raise _mismatch(
-                one,
-                two,
-                f"all rewards of one are {shift:+.4g} higher, as SGLang adds a constant at each "
-                "start to those of this model (`reward-client zero-bias` cures that)",
-            )
+    shifted = next((each for each in (first, other) if each.reward.provenance.offset), None)
+    shift = constant_offset(first.rows, other.rows) if shifted is not None else None
+    if shifted is not None and shift is not None:
+        engine = ENGINES[shifted.profile.engine]
+        raise _mismatch(
+            one,
+            two,
+            f"all rewards of one are {shift:+.4g} higher, as {engine.name} adds a constant at each "
+            f"start to rewards of this model ({engine.advice.shifted})",
+        )
     if not is_one_engine:
         return None
     if one.version != two.version:

@@ -223,7 +223,7 @@ def _with_offset(state: ServerState) -> ServerState:
         return state
     _logger.warning(
         "%s adds a constant to every reward of %s, another one at each start: rewards of two "
-        "starts or servers cannot be compared, while their order and margins are right. %s",
+        "starts or servers cannot be compared, while their order and margins are right. %s.",
         engine.name,
         ", ".join(sorted(classes)) or "some models, and does not say which it serves",
         engine.advice.shifted,

@@ -111,10 +111,10 @@ async def _refuse_rewritten(transport: Transport, served: Served) -> None:
     if answered == asked and others[0] != others[1]:
         raise responses[0].error(
             ProtocolError,
-            "Cannot trust /tokenize: it makes a user's turn of the last answer, as SGLang does "
-            "before 0.5.23, or without add_generation_prompt, which a gateway may drop. Give the "
-            'model\'s tokenizer as tokenizer="local" and score FormattedText, upgrade the server, '
-            "or connect to the server itself.",
+            "Cannot trust /tokenize: it makes a user's turn of the last answer, as older versions of "
+            f"{served.engine.name} do, or because a gateway drops add_generation_prompt. Render the "
+            "conversation by the model's template and score FormattedText, upgrade the server, or "
+            "connect to the server itself.",
         )
 
 

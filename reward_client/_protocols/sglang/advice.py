@@ -29,7 +29,7 @@ ADVICE = Advice(
     ),
     other_mode="does not appear to be an embedding model",
     shifted=(
-        "`reward-client zero-bias SOURCE COPY` makes a checkpoint without the constant; a recipe "
-        "with an exact reference value proves it."
+        "`reward-client zero-bias SOURCE COPY` makes a checkpoint without it, and a recipe with an "
+        "exact reference value proves that"
     ),
 )

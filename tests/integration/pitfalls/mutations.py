@@ -3337,8 +3337,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "Replicas with other constants are refused, however small.",
                 "_replicas/comparison.py",
-                "        if shift is not None:\n            raise _mismatch(",
-                "        if False:\n            raise _mismatch(",
+                "    if shifted is not None and shift is not None:\n",
+                "    if shifted is not None and False:\n",
                 (SGLANG + "test_87_replicas_with_other_constants_are_refused",),
             ),
             Mutation(

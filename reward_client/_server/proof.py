@@ -111,10 +111,10 @@ async def _refuse_rewritten(transport: Transport, served: Served) -> None:
     if answered == asked and others[0] != others[1]:
         raise responses[0].error(
             ProtocolError,
-            "Cannot trust /tokenize: it makes a user's turn of the last answer, as older versions of "
-            f"{served.engine.name} do, or because a gateway drops add_generation_prompt. Render the "
-            "conversation by the model's template and score FormattedText, upgrade the server, or "
-            "connect to the server itself.",
+            "Cannot trust /tokenize: it makes a user's turn of the last answer, as older versions "
+            f"of {served.engine.name} do, or because a gateway drops add_generation_prompt. Render "
+            "the conversation by the model's template and score FormattedText, upgrade the server, "
+            "or connect to the server itself.",
         )
 
 

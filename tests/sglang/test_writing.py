@@ -40,7 +40,8 @@ LONGEST = MAX_TOKENS - 7
 def test_numbers(bench: Bench, ledger: Ledger, model: str, kind: Kind) -> None:
     """By how much the logit of Yes exceeds that of No, for conversations of every kind."""
     server = bench.serve(model)
-    chats = conversations(MAX_TOKENS)
+    answered = conversations(MAX_TOKENS).items()
+    chats = {name: chat for name, chat in answered if chat[-1]["role"] == "assistant"}
     asked = [[*chat, turn("user", QUESTION)] for chat in chats.values()]
     folder = bench.checkpoint("untied")
     rows = bench.torch.score(folder, asked, ("Yes", "No"), opened=True)

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reward_client import InputError, PromptTooLongError, Reward
-from reward_client.methods import CritiqueThenScore, YesNo
+from reward_client import PromptTooLongError, Reward
+from reward_client.methods import YesNo
 
 from ..real.conversations import conversations
 from ..real.ledger import Way
 from ..real.openers import OPENERS
 from ..real.servers import MAX_TOKENS
 from ..real.writing import (
-    CHATS,
     QUESTION,
-    ROOM,
     check_reasoned,
     check_verdicts,
     check_yes_or_no,
@@ -78,14 +76,3 @@ def test_yes_or_no_after_a_chain_of_thought(bench: Bench, model: str, kind: Kind
 @pytest.mark.parametrize("model", [WRITER])
 def test_a_verdict(bench: Bench, model: str, kind: Kind) -> None:
     check_verdicts(bench, bench.serve(model).url, kind)
-
-
-@pytest.mark.parametrize("kind", OPENERS)
-@pytest.mark.parametrize("model", [WRITER])
-def test_a_user_turn_that_stays_open_is_refused(bench: Bench, model: str, kind: Kind) -> None:
-    """SGLang closes it, and opens an assistant's turn."""
-    method = CritiqueThenScore(reward=YesNo(), max_tokens=ROOM)
-    with closing(OPENERS[kind](bench.serve(model).url, method=method)) as client:
-        slots = client.score_many(CHATS, on_error="return")
-    assert {type(slot) for slot in slots} == {InputError}
-    assert "user's turn" in str(slots[0])

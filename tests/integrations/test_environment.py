@@ -67,7 +67,7 @@ def test_what_a_variable_means(
         ("method", "TokenLgit(0)", "there is no TokenLgit"),
         ("method", "TokenLogit(__import__('os'))", "there is no __import__"),
         ("head", "ObjectiveHead(", "was never closed"),
-        ("route", "score", "must be auto, embeddings, pooling or classify, not 'score'"),
+        ("route", "score", "must be auto, embeddings, pooling, classify or encode, not 'score'"),
         ("bos", "yes", "must be true, false or none, not 'yes'"),
         ("on_overlong", "truncate", "must be raise or drop_turns"),
         ("timeout", "1 hour", "must be a number"),

@@ -217,5 +217,10 @@ class Served(NamedTuple):
         """The conversations of which the server makes the right token IDs."""
         return self.engine.range_of(self.version).renders
 
+    @property
+    def renders_answers(self) -> bool:
+        """True if the server makes the right token IDs of conversations that end with an answer."""
+        return self.renders in ("all", "unproven")
+
     def __str__(self) -> str:
         return f"{self.engine.name} {self.version}" if self.version else self.engine.name

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Literal, TypeAlias
 
 from reward_client._protocols.pooled_output import LayoutKind
@@ -121,3 +122,16 @@ class VersionRange:
     if_named: Mapping[ModelKind, tuple[Strategy, ...]] = field(
         default_factory=dict["ModelKind", "tuple[Strategy, ...]"]
     )
+
+
+def last_since(
+    release: tuple[int, int, int], ranges: Sequence[VersionRange]
+) -> VersionRange | None:
+    """Return the range of a release; None for one before the first range.
+
+    Args:
+        release: Major, minor and patch.
+        ranges: The ranges, the oldest first.
+    """
+    passed = tuple(takewhile(lambda each: each.since <= release, ranges))
+    return passed[-1] if passed else None

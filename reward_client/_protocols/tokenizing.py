@@ -65,7 +65,7 @@ def conversation_request(
         InputError: If the conversation holds something that this server would silently ignore, or
             the server renders it wrongly and there is no template on the client.
     """
-    if served.renders in ("all", "unproven"):
+    if served.renders_answers:
         return served.engine.chat_request(
             served.model,
             served.version,

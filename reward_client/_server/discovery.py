@@ -87,8 +87,9 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     by_server, refusal = (
         (found, "") if isinstance(found, ServerTexts) else (None, refusal_of(found))
     )
-    renders = identity.served.renders in ("all", "unproven")
-    local = None if by_server and renders else options.local_tokenizer(identity)
+    local = (
+        None if by_server and identity.served.renders_answers else options.local_tokenizer(identity)
+    )
     if local is not None:
         await asyncio.to_thread(local.load)
     identity = replace(identity, renderer=local if by_server else None)

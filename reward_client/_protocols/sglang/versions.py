@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import takewhile
 
 from reward_client._protocols.engine import MessageKey
 from reward_client._protocols.releases import release_of
 from reward_client._protocols.sglang.scoring_request import SglangRequest
-from reward_client._protocols.strategies import ModelKind, Strategy, VersionRange
+from reward_client._protocols.strategies import ModelKind, Strategy, VersionRange, last_since
 
 NEWEST = (0, 5, 23)
 """The last known version; later ones are probed like unknown ones."""
@@ -117,8 +116,7 @@ def version_range_of(version: str | None) -> VersionRange:
     release = release_of(version)
     if release is None or release > NEWEST:
         return UNKNOWN_VERSION
-    passed = tuple(takewhile(lambda each: each.since <= release, VERSION_RANGES))
-    return passed[-1] if passed else UNKNOWN_VERSION
+    return last_since(release, VERSION_RANGES) or UNKNOWN_VERSION
 
 
 def template_keys(version: str | None) -> frozenset[str]:

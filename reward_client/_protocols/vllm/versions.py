@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import takewhile
 from types import MappingProxyType
 
 from reward_client._protocols.engine import MessageKey
@@ -18,6 +17,7 @@ from reward_client._protocols.strategies import (
     ModelKind,
     Strategy,
     VersionRange,
+    last_since,
 )
 from reward_client._protocols.vllm.scoring_request import VllmRequest
 
@@ -337,8 +337,7 @@ def version_range_of(version: str | None) -> VersionRange:
     release = release_of(version)
     if release is None or release[:2] > NEWEST:
         return UNKNOWN_VERSION
-    passed = tuple(takewhile(lambda version_range: version_range.since <= release, VERSION_RANGES))
-    return passed[-1] if passed else UNKNOWN_VERSION
+    return last_since(release, VERSION_RANGES) or UNKNOWN_VERSION
 
 
 # Older servers ignore these keys silently, and would tokenize another prompt.

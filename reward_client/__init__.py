@@ -61,6 +61,7 @@ from reward_client.errors import (
     ShapeError,
     StatusError,
     TokenizerMismatchError,
+    TokenizerUnavailableError,
     TransportError,
 )
 from reward_client.heads import LinearHead, ObjectiveHead, ScalarHead, StepHead
@@ -127,6 +128,7 @@ __all__ = [
     "Timeouts",
     "TokenizedSample",
     "TokenizerMismatchError",
+    "TokenizerUnavailableError",
     "TransportError",
     "Usage",
     "__version__",

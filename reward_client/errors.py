@@ -21,7 +21,8 @@
     │   └── ResponseMismatchError
     ├── InputError                  a sample or an option is invalid (also a ValueError)
     │   ├── PromptTooLongError
-    │   └── TokenizerMismatchError
+    │   ├── TokenizerMismatchError
+    │   └── TokenizerUnavailableError
     ├── RecipeError                 a recipe is missing or broken, or contradicts the server
     ├── EvaluationError             the score of a benchmark cannot be computed from its rows
     ├── ExportError                 a checkpoint cannot be exported, or its export is wrong
@@ -74,6 +75,7 @@ __all__ = [
     "ShapeError",
     "StatusError",
     "TokenizerMismatchError",
+    "TokenizerUnavailableError",
     "TransportError",
 ]
 
@@ -253,6 +255,14 @@ class TokenizerMismatchError(InputError):
     """
 
 
+class TokenizerUnavailableError(InputError):
+    """No tokenizer makes token IDs of conversations.
+
+    Either the local tokenizer cannot be loaded or has no chat template, or there is none and the
+    server renders no conversations, or renders them wrongly.
+    """
+
+
 class RecipeError(RewardClientError):
     """A recipe does not exist, is broken, or contradicts the model or the server."""
 
@@ -344,6 +354,7 @@ FAULTS: Mapping[type, Literal["sample", "server"]] = MappingProxyType(
         PromptTooLongError: "sample",
         # The wrong tokenizer is wrong for every sample.
         TokenizerMismatchError: "server",
+        TokenizerUnavailableError: "server",
         RecipeError: "server",
         EvaluationError: "sample",
         ExportError: "server",

@@ -29,8 +29,12 @@ from reward_client._base.results import Reward, ScoreResult
 from reward_client._base.samples import Given, Sample, parse
 from reward_client._client.failures import warn_of_failures
 from reward_client._client.watch import Watch
-from reward_client._tokenization import UnloadableError
-from reward_client.errors import BatchError, ModelChangedError, RewardClientError
+from reward_client.errors import (
+    BatchError,
+    ModelChangedError,
+    RewardClientError,
+    TokenizerUnavailableError,
+)
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -139,7 +143,7 @@ class Window(Generic[WorkT, ResultT]):
 
         Raises:
             ModelChangedError: If the server is not that of the start any more.
-            InputError: If the local tokenizer cannot be loaded.
+            TokenizerUnavailableError: If no tokenizer makes token IDs of conversations.
             Exception: An error that does not belong to this package, from a sample.
         """
         await self.prove(at_end=False)
@@ -160,7 +164,8 @@ class Window(Generic[WorkT, ResultT]):
         for index in self._ready_indices():
             outcome = self._outcomes[index]
             if isinstance(outcome, Exception) and (
-                isinstance(outcome, UnloadableError) or not isinstance(outcome, RewardClientError)
+                isinstance(outcome, TokenizerUnavailableError)
+                or not isinstance(outcome, RewardClientError)
             ):
                 if taken:
                     break  # these first

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from reward_client._base.samples import Conversation, Prompt
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.engine import Served
 from reward_client._protocols.http import Request, Transport
 from reward_client._protocols.strategies import Rendering
-from reward_client.errors import InputError
-
-
-class UnrenderedError(InputError):
-    """Nobody renders conversations, whatever the sample. Callers see an `InputError`."""
-
-    @property
-    def fault(self) -> Literal["sample", "server"]:
-        """The set-up."""
-        return "server"
-
+from reward_client.errors import InputError, TokenizerUnavailableError
 
 _FAULTS: Mapping[Rendering, str] = {
     "none": "renders no conversations",
@@ -74,7 +63,7 @@ def conversation_request(
             continues=continues,
         )
     if served.renderer is None:
-        raise UnrenderedError(
+        raise TokenizerUnavailableError(
             f"Cannot tokenize the conversation: {served} {_FAULTS[served.renders]}. Give "
             'the model\'s tokenizer as tokenizer="local" or by its folder or name, which renders '
             "the chat template here; or give FormattedText, or token IDs."

@@ -1,6 +1,6 @@
 """Token IDs of prompts: by the server, by a local tokenizer, and from a policy's rollout."""
 
-from reward_client._tokenization.local_tokenizer import LocalTokenizer, UnloadableError
+from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client._tokenization.prompt_rules import PromptRules, StepToken
 from reward_client._tokenization.retokenizer import Retokenizer
 from reward_client._tokenization.tokenizer import Tokenized, Tokenizer, TokenizerChoice
@@ -13,5 +13,4 @@ __all__ = [
     "Tokenized",
     "Tokenizer",
     "TokenizerChoice",
-    "UnloadableError",
 ]

@@ -7,29 +7,20 @@ from contextlib import suppress
 from importlib import import_module
 from os import PathLike, fspath
 from types import MappingProxyType
-from typing import Any, Literal, TypeGuard
+from typing import Any, TypeGuard
 
 from reward_client._base.choices import check_flags
 from reward_client._base.samples import Conversation, FormattedText, Message, Prompt
 from reward_client._base.sequences import common_prefix_length
 from reward_client._base.token_ids import TokenIds, checked
 from reward_client._tokenization.spot_checks import INTERVAL, SpotChecks
-from reward_client.errors import InputError, TokenizerMismatchError
+from reward_client.errors import InputError, TokenizerMismatchError, TokenizerUnavailableError
 
 _SHOWN_TOKENS = 6
 # A macro of the template goes before the function of transformers. No pattern gives "-1", which is
 # the text of a number in case the template counts. The other one keeps line breaks alike.
 _NO_CLOCK = "{% macro strftime_now(pattern) %}-1{% endmacro %}"
 _SOME_CLOCK = _NO_CLOCK.replace("now", "then")
-
-
-class UnloadableError(InputError):
-    """The tokenizer cannot be loaded, whatever the sample. Callers see an `InputError`."""
-
-    @property
-    def fault(self) -> Literal["sample", "server"]:
-        """The set-up."""
-        return "server"
 
 
 class LocalTokenizer:
@@ -60,7 +51,7 @@ class LocalTokenizer:
         if self._tokenizer is not None:
             return
         if not self.source:
-            raise UnloadableError(
+            raise TokenizerUnavailableError(
                 "Cannot find the tokenizer: the server hides the source of its model. Give the "
                 "tokenizer's folder or name as tokenizer=."
             )
@@ -150,13 +141,10 @@ class LocalTokenizer:
                 conversation or the time.
         """
         check_flags(generation_prompt=generation_prompt, knows_day=knows_day)
-        try:
-            template: str = self._tokenizer.get_chat_template()
-        except Exception as error:
-            raise InputError(f"The tokenizer of {self.source!r} has no chat template.") from error
+        clock = _SOME_CLOCK if knows_day else _NO_CLOCK
         arguments = {
             **(conversation.chat_template_kwargs or {}),
-            "chat_template": (_SOME_CLOCK if knows_day else _NO_CLOCK) + template,
+            "chat_template": clock + _template_of(self._tokenizer),
         }
         (text,) = render(
             self._tokenizer, [conversation.messages], arguments, generation_prompt=generation_prompt
@@ -242,7 +230,9 @@ def load_tokenizer(source: str, *, trust_remote_code: bool, needed_by: str) -> A
         # doing so is an error while another thread encodes.
         tokenizer.encode("", add_special_tokens=False)
     except Exception as error:
-        raise UnloadableError(f"Cannot load the tokenizer of {source!r}: {error}") from error
+        raise TokenizerUnavailableError(
+            f"Cannot load the tokenizer of {source!r}: {error}"
+        ) from error
     return tokenizer
 
 
@@ -256,7 +246,8 @@ def render(
     """Render conversations by a tokenizer's chat template.
 
     Raises:
-        InputError: If there is no template, or it refuses a conversation.
+        TokenizerUnavailableError: If there is no template.
+        InputError: If the template refuses a conversation.
     """
     try:
         texts: list[str] = tokenizer.apply_chat_template(
@@ -267,8 +258,21 @@ def render(
             **arguments,
         )
     except Exception as error:
+        _template_of(tokenizer)
         raise InputError(f"The chat template refuses the conversation: {error}") from error
     return texts
+
+
+def _template_of(tokenizer: Any) -> str:
+    try:
+        template: str = tokenizer.get_chat_template()
+    except Exception as error:
+        raise TokenizerUnavailableError(
+            f"Cannot render the conversation: the tokenizer of {tokenizer.name_or_path!r} has no "
+            "chat template. Give the tokenizer of a folder that has one, or give FormattedText or "
+            "token IDs."
+        ) from error
+    return template
 
 
 def is_plain(prompt: Prompt) -> TypeGuard[Conversation | FormattedText]:

@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from reward_client import BatchError, InputError, RewardClient, ServerError, errors
+from reward_client import (
+    BatchError,
+    InputError,
+    RewardClient,
+    ServerError,
+    TokenizerUnavailableError,
+    errors,
+)
 from reward_client.files import score_file
 from reward_client.testing import RewardServer
 
@@ -99,7 +106,9 @@ def test_a_tokenizer_that_cannot_be_loaded(
                 lambda: client.score_many([CHAT] * 100, on_error=on_error),
                 lambda: list(client.stream([CHAT] * 100)),
             ):
-                with pytest.raises(InputError, match="Cannot load the tokenizer of") as caught:
+                with pytest.raises(
+                    TokenizerUnavailableError, match="Cannot load the tokenizer of"
+                ) as caught:
                     call()
                 assert caught.value.fault == "server"
         finally:
@@ -113,7 +122,7 @@ def test_a_file_without_a_tokenizer(tmp_path: Path) -> None:
         options: Any = {"on_unanswered": "allow"}
         with (
             RewardClient(server.url, tokenizer="/nope", **options) as client,
-            pytest.raises(InputError, match="Cannot load the tokenizer of '/nope'"),
+            pytest.raises(TokenizerUnavailableError, match="Cannot load the tokenizer of '/nope'"),
         ):
             score_file(client, tmp_path / "in", tmp_path / "out")
         with RewardClient(server.url, **options) as client:

@@ -28,6 +28,7 @@ from reward_client import (
     ServerError,
     ServerProfile,
     TokenizerMismatchError,
+    TokenizerUnavailableError,
 )
 from reward_client._base.samples import Prompt, parse_sample
 from reward_client._base.token_ids import TokenIds
@@ -577,6 +578,14 @@ def test_a_conversation_that_no_template_takes(connect: Connect) -> None:
         connect().ids(stranger)
     with pytest.raises(BadRequestError, match="Unknown role: stranger"):
         connect("auto").ids(stranger)
+
+
+def test_a_tokenizer_without_a_template(connect: Connect, tmp_path: Path) -> None:
+    client = connect(altered(tmp_path, chat_template=None))
+    with pytest.raises(TokenizerUnavailableError, match="has no chat template") as caught:
+        client.ids(chat("4"))
+    assert caught.value.fault == "server"
+    assert client.ids(FormattedText("4")) == text_ids("4")
 
 
 def test_arguments_of_the_call_itself_are_no_template_arguments(connect: Connect) -> None:

@@ -420,7 +420,7 @@ PITFALLS: dict[int, Pitfall] = {
                 "The error stands in the place of the bad input, and the other samples get their "
                 "rewards.",
                 "_client/streaming.py",
-                "isinstance(outcome, UnloadableError) or not isinstance(outcome, RewardClientError)",
+                "isinstance(outcome, TokenizerUnavailableError) or not isinstance(outcome, RewardClientError)",
                 "isinstance(outcome, Exception)",
                 (REPLIES + "test_12_bad_input_is_a_typed_error_and_spares_its_neighbours",),
             ),
@@ -901,7 +901,7 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 '`on_error="return"` keeps the earlier rewards.',
                 "_client/streaming.py",
-                "isinstance(outcome, UnloadableError) or not isinstance(outcome, RewardClientError)",
+                "isinstance(outcome, TokenizerUnavailableError) or not isinstance(outcome, RewardClientError)",
                 "isinstance(outcome, Exception)",
                 (CONNECTIONS + "test_26_what_was_scored_before_the_engine_died_is_kept",),
             ),
@@ -2071,7 +2071,7 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "A local tokenizer that cannot be loaded is an error of the call, not of each sample.",
                 "_client/streaming.py",
-                "                isinstance(outcome, UnloadableError) or not",
+                "                isinstance(outcome, TokenizerUnavailableError) or not",
                 "                isinstance(outcome, int) or not",
                 (
                     "client/test_failures.py::test_a_tokenizer_that_cannot_be_loaded",

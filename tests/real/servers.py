@@ -56,14 +56,16 @@ class Server:
 
     def wait_until_healthy(self) -> Self:
         deadline = time.monotonic() + _START_SECONDS
-        while not self._healthy():
-            if not self.alive:
+        while True:
+            healthy = self._healthy()
+            if not self.alive:  # whoever answers
                 raise AssertionError(f"The server ended while starting:\n{self._log_tail()}")
+            if healthy:
+                return self
             if time.monotonic() > deadline:
                 self.kill()
                 raise AssertionError(f"Not up after {_START_SECONDS} s:\n{self._log_tail()}")
             time.sleep(0.2)
-        return self
 
     def metric(self, name: str) -> float:
         """A Prometheus metric, summed over its labels."""
@@ -98,12 +100,16 @@ class Server:
 
 
 class Stand(ABC):
-    """The place where a server stands: always the same URL, and never two servers at once."""
+    """The place where a server stands: always the same URL, and never two servers at once.
+
+    The port is kept until `close`, with and without a server on it.
+    """
 
     def __init__(self, python: Path, logs: Path) -> None:
         self._python = python
         self._logs = logs
-        self._port = _free_port()
+        self._held = _hold_port()
+        self._port: int = self._held.getsockname()[1]
         self._server: Server | None = None
         self._serving: tuple[Path, tuple[str, ...]] | None = None
         self.starts = 0
@@ -117,6 +123,7 @@ class Stand(ABC):
     def start(self, folder: Path, *options: str) -> Server:
         """A new server, which is not up yet."""
         self.stop()
+        self._wait_until_nobody_listens()
         self.starts += 1
         log = self._logs / f"server-{self.starts}.log"
         command = [*self._command(folder, self._port), *options]
@@ -128,6 +135,24 @@ class Stand(ABC):
         if self._server:
             self._server.stop()
 
+    def close(self) -> None:
+        self.stop()
+        self._held.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _wait_until_nobody_listens(self) -> None:
+        """A killed server's children may listen for a moment; anybody else would answer for us."""
+        deadline = time.monotonic() + _STOP_SECONDS
+        while _listens(self._port):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"Another server listens at port {self._port}.")
+            time.sleep(0.1)
+
     @abstractmethod
     def _command(self, folder: Path, port: int) -> list[str | Path]:
         """The command that serves a checkpoint, without the options of a model."""
@@ -137,7 +162,18 @@ class Stand(ABC):
         """The variables that it needs besides those of the tests."""
 
 
-def _free_port() -> int:
+def _hold_port() -> socket.socket:
+    """Bind a free port, for servers only, which all set SO_REUSEADDR.
+
+    Linux then gives it to no other process that asks for any free port, nor to a connection. It
+    would while the port is unbound: a server binds its port up to half a minute after its start.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
+
+
+def _listens(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -71,15 +71,16 @@ def bench(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
     if python is None:
         pytest.skip("needs a real SGLang: nox -s sglang")
     folder = tmp_path_factory.mktemp("servers")
-    stand = pytestconfig.stash[stand_key] = Stand(python, folder)
     reference = pytestconfig.getoption("torch_python") or python
-    with TorchProcess(reference, ENVIRONMENT) as torch:
-        beside = Stand(python, tmp_path_factory.mktemp("beside"))
+    with (
+        Stand(python, folder) as stand,
+        Stand(python, tmp_path_factory.mktemp("beside")) as beside,
+        TorchProcess(reference, ENVIRONMENT) as torch,
+    ):
+        pytestconfig.stash[stand_key] = stand
         yield Bench(
             torch, stand, beside, folder, language_model(reference.parents[1]), installed(python)
         )
-        beside.stop()
-        stand.stop()
 
 
 @pytest.fixture(scope="session")

@@ -42,9 +42,8 @@ def vllm(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) 
     python = pytestconfig.getoption("vllm_python")
     if python is None:
         pytest.skip("needs a real vLLM: nox -s sglang -- --vllm")
-    stand = Stand(python, tmp_path_factory.mktemp("vllm"))
-    yield stand
-    stand.stop()
+    with Stand(python, tmp_path_factory.mktemp("vllm")) as stand:
+        yield stand
 
 
 def serve(bench: Bench, vllm: Stand, model: str) -> tuple[str, str]:

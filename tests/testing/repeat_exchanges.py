@@ -71,22 +71,18 @@ def differences(old: Any, new: Any, place: str = "") -> Iterator[str]:
 def main() -> None:
     older, checkpoints, python, newer = map(Path, sys.argv[1:])
     newer.mkdir(parents=True)
-    with tempfile.TemporaryDirectory() as logs:
-        stand = Stand(python, Path(logs))
-        try:
-            for file in sorted(older.glob("*.json")):
-                recording = json.loads(file.read_text("utf-8"))
-                _, checkpoint, *options = recording["serve_args"]
-                if "--runner" not in options:
-                    options += ["--runner", "generate"]
-                server = stand.serve(checkpoints / checkpoint, *options).wait_until_healthy()
-                with httpx.Client(base_url=server.url, timeout=60) as client:
-                    after = [repeat(exchange, client) for exchange in recording["exchanges"]]
-                show(file.stem, recording["exchanges"], after)
-                text = json.dumps({**recording, "exchanges": after})
-                (newer / file.name).write_text(text, encoding="utf-8")
-        finally:
-            stand.stop()
+    with tempfile.TemporaryDirectory() as logs, Stand(python, Path(logs)) as stand:
+        for file in sorted(older.glob("*.json")):
+            recording = json.loads(file.read_text("utf-8"))
+            _, checkpoint, *options = recording["serve_args"]
+            if "--runner" not in options:
+                options += ["--runner", "generate"]
+            server = stand.serve(checkpoints / checkpoint, *options).wait_until_healthy()
+            with httpx.Client(base_url=server.url, timeout=60) as client:
+                after = [repeat(exchange, client) for exchange in recording["exchanges"]]
+            show(file.stem, recording["exchanges"], after)
+            text = json.dumps({**recording, "exchanges": after})
+            (newer / file.name).write_text(text, encoding="utf-8")
 
 
 def show(name: str, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> None:

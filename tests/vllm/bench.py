@@ -68,12 +68,13 @@ def bench(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
     if python is None:
         pytest.skip("needs a real vLLM: nox -s vllm")
     folder = tmp_path_factory.mktemp("servers")
-    stand = pytestconfig.stash[stand_key] = Stand(python, folder)
-    with TorchProcess(python) as torch:
-        beside = Stand(python, tmp_path_factory.mktemp("beside"))
+    with (
+        Stand(python, folder) as stand,
+        Stand(python, tmp_path_factory.mktemp("beside")) as beside,
+        TorchProcess(python) as torch,
+    ):
+        pytestconfig.stash[stand_key] = stand
         yield Bench(python, torch, stand, beside, folder)
-        beside.stop()
-        stand.stop()
 
 
 @pytest.fixture(params=SCALAR)

@@ -138,24 +138,20 @@ def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> float:
 
 def main() -> None:
     version, checkpoints, python = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    with tempfile.TemporaryDirectory() as logs:
-        stand = Stand(python, Path(logs))
-        try:
-            for name in names():
-                older = Recording(name)
-                _, _, checkpoint, *options = shlex.split(older.data["serve"])
-                if older.version == version and (checkpoints / checkpoint).exists():
-                    options += [
-                        "--dtype",
-                        "float32",
-                        "--served-model-name",
-                        older.data["card"]["id"],
-                    ]
-                    server = stand.serve(checkpoints / checkpoint, *options).wait_until_healthy()
-                    with httpx.Client(base_url=server.url, timeout=60) as client:
-                        write(older, *record(older, client))
-        finally:
-            stand.stop()
+    with tempfile.TemporaryDirectory() as logs, Stand(python, Path(logs)) as stand:
+        for name in names():
+            older = Recording(name)
+            _, _, checkpoint, *options = shlex.split(older.data["serve"])
+            if older.version == version and (checkpoints / checkpoint).exists():
+                options += [
+                    "--dtype",
+                    "float32",
+                    "--served-model-name",
+                    older.data["card"]["id"],
+                ]
+                server = stand.serve(checkpoints / checkpoint, *options).wait_until_healthy()
+                with httpx.Client(base_url=server.url, timeout=60) as client:
+                    write(older, *record(older, client))
 
 
 def write(older: Recording, newer: Mapping[str, Any], differences: list[str]) -> None:

@@ -11,7 +11,8 @@ from reward_client._base.samples import Conversation
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Request, Response
 from reward_client._protocols.strategies import ModelKind, Rendering, VersionRange
-from reward_client._protocols.written import Sampling, Written
+from reward_client._protocols.written import Generated, Sampling, Written
+from reward_client.errors import GenerationError, ResponseMismatchError
 
 EngineName: TypeAlias = Literal["vllm", "sglang"]
 
@@ -74,6 +75,7 @@ class Engine(ABC):
         info_path: The route that names the paths of model and tokenizer, where ``/v1/models`` does
             not; else None.
         length_option: The option of the server that sets the limit.
+        logprobs_key: The key of a request that asks for the log-probabilities of a text.
         id_key: The key of a request that names its samples, if there is one.
         spare_tokens: How many tokens less than its limit the server takes.
         spare_to_write: How many less, further, if it generates.
@@ -92,6 +94,7 @@ class Engine(ABC):
     version_paths: tuple[str, ...]
     info_path: str | None
     length_option: str
+    logprobs_key: str
     id_key: str | None
     spare_tokens: int
     spare_to_write: int
@@ -173,6 +176,9 @@ class Engine(ABC):
         """Build the request for a text that continues token IDs."""
 
     @abstractmethod
+    def read_generated(self, response: Response) -> Generated:
+        """Read the generated text of a response, unchecked."""
+
     def read_written(
         self, response: Response, ids: Sequence[int], *, logprobs: bool = False
     ) -> Written:
@@ -183,6 +189,36 @@ class Engine(ABC):
             ResponseMismatchError: If the response answers another request, or lacks the
                 log-probabilities.
         """
+        texts, read, wrote, reason, positions = self.read_generated(response)
+        text = texts[0] if len(texts) == 1 else None
+        if read != len(ids) or type(wrote) is not int or not isinstance(text, str):
+            raise response.error(
+                ResponseMismatchError,
+                f"The response does not fit the request, which sent {len(ids)} token IDs for one "
+                f"text: it holds {len(texts)} texts and counts "
+                f"{read if isinstance(read, int) else 'no'} prompt tokens.",
+            )
+        if reason != "stop":
+            cut = (
+                f"reached its length limit: raise max_tokens=, or the server's {self.length_option}"
+                if reason == "length"
+                else "was not finished by the server"
+            )
+            raise GenerationError(
+                f"The generated text ({wrote} tokens) {cut}. The text is in error.text.",
+                text=text,
+                endpoint=response.endpoint,
+                request_id=response.request_id,
+            )
+        if not logprobs:
+            return Written(text, len(ids), wrote)
+        if positions is None:
+            raise response.error(
+                ResponseMismatchError,
+                "The response holds no log-probabilities for its text, although the request asks "
+                f"for them. Check whether a gateway drops {self.logprobs_key}.",
+            )
+        return Written(text, len(ids), wrote, positions)
 
 
 class Renderer(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -52,3 +52,21 @@ class Written(NamedTuple):
     prompt_tokens: int
     generated_tokens: int
     positions: tuple[Position, ...] = ()
+
+
+class Generated(NamedTuple):
+    """A generated text as a response tells of it, not checked yet.
+
+    Attributes:
+        texts: All texts of the response.
+        prompt_tokens: The count of tokens read.
+        generated_tokens: The count of tokens generated.
+        finish_reason: Why the text ends.
+        positions: The log-probabilities; None if they are not those of each token.
+    """
+
+    texts: Sequence[object]
+    prompt_tokens: object
+    generated_tokens: object
+    finish_reason: object
+    positions: tuple[Position, ...] | None

@@ -13,7 +13,7 @@ from reward_client._protocols.sglang.advice import ADVICE
 from reward_client._protocols.sglang.scoring_request import ID_KEY
 from reward_client._protocols.strategies import VersionRange
 from reward_client._protocols.token_responses import token_ids
-from reward_client._protocols.written import Sampling, Written
+from reward_client._protocols.written import Generated, Sampling
 
 
 class Sglang(Engine):
@@ -30,6 +30,7 @@ class Sglang(Engine):
     info_path = "/get_model_info"
     id_key = ID_KEY
     length_option = "--context-length"
+    logprobs_key = "return_logprob"
     spare_tokens = 1  # 1,024 tokens are too many for a context length of 1,024 (live on 0.5.23)
 
     spare_to_write = 6  # 1,017 tokens are the most for 1,024 (live on 0.4.9.post6 and 0.5.23)
@@ -88,11 +89,9 @@ class Sglang(Engine):
         """See `Engine`."""
         return generate.generation_request(model, ids, sampling)
 
-    def read_written(
-        self, response: Response, ids: Sequence[int], *, logprobs: bool = False
-    ) -> Written:
+    def read_generated(self, response: Response) -> Generated:
         """See `Engine`."""
-        return generate.read_written(response, ids, logprobs=logprobs)
+        return generate.read_generated(response)
 
 
 SGLANG = Sglang()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import orjson
 
@@ -11,8 +11,7 @@ from reward_client._base.numeric import is_finite_number
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Request, Response
 from reward_client._protocols.sglang.logprobs import PATH
-from reward_client._protocols.written import Position, Sampling, Written
-from reward_client.errors import GenerationError, ResponseMismatchError
+from reward_client._protocols.written import Generated, Position, Sampling
 
 _LIKELIEST = 20
 """The likeliest tokens at each position, as with vLLM."""
@@ -40,47 +39,23 @@ def generation_request(model: str, ids: TokenIds, sampling: Sampling) -> Request
     return Request("POST", PATH, body, id_key="rid", may_kill=True)
 
 
-def read_written(response: Response, ids: Sequence[int], *, logprobs: bool = False) -> Written:
+def read_generated(response: Response) -> Generated:
     """Read the generated text of a response. See `Engine`."""
     fields = response.fields()
     info = as_mapping(fields.get("meta_info")) or {}
-    text, read, wrote = fields.get("text"), info.get("prompt_tokens"), info.get("completion_tokens")
-    if read != len(ids) or type(wrote) is not int or not isinstance(text, str):
-        raise response.error(
-            ResponseMismatchError,
-            f"The response does not fit the request, which sent {len(ids)} token IDs for one text: "
-            f"it counts {read if isinstance(read, int | None) else 'no'} prompt tokens.",
-        )
-    reason = (as_mapping(info.get("finish_reason")) or {}).get("type")
-    if reason != "stop":
-        cut = (
-            "reached its length limit: raise max_tokens=, or the server's --context-length"
-            if reason == "length"
-            else "was not finished by the server"
-        )
-        raise GenerationError(
-            f"The generated text ({wrote} tokens) {cut}. The text is in error.text.",
-            text=text,
-            endpoint=response.endpoint,
-            request_id=response.request_id,
-        )
-    if not logprobs:
-        return Written(text, len(ids), wrote)
-    positions = _positions(info)
-    if positions is None:
-        raise response.error(
-            ResponseMismatchError,
-            "The response holds no log-probabilities for its text, although the request asks for "
-            "them. Check whether a gateway drops return_logprob.",
-        )
-    return Written(text, len(ids), wrote, positions)
+    return Generated(
+        texts=[fields["text"]] if "text" in fields else [],
+        prompt_tokens=info.get("prompt_tokens"),
+        generated_tokens=info.get("completion_tokens"),
+        finish_reason=(as_mapping(info.get("finish_reason")) or {}).get("type"),
+        positions=_positions(info),
+    )
 
 
-def _positions(info: object) -> tuple[Position, ...] | None:
+def _positions(info: Mapping[str, object]) -> tuple[Position, ...] | None:
     """Read the log-probabilities of a text; None if they are not those of each token."""
-    fields = as_mapping(info) or {}
-    chosen = as_list(fields.get("output_token_logprobs"))
-    tops = as_list(fields.get("output_top_logprobs"))
+    chosen = as_list(info.get("output_token_logprobs"))
+    tops = as_list(info.get("output_top_logprobs"))
     if chosen is None or tops is None or len(chosen) != len(tops):
         return None
     positions: list[Position] = []

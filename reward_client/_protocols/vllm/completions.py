@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import orjson
 
 from reward_client._base.json_values import as_list, as_mapping
@@ -11,8 +9,7 @@ from reward_client._base.numeric import is_finite_number
 from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.http import Request, Response
 from reward_client._protocols.vllm.logprobs import MAX_LOGPROBS, PATH, token_id
-from reward_client._protocols.written import Position, Sampling, Written
-from reward_client.errors import GenerationError, ResponseMismatchError
+from reward_client._protocols.written import Generated, Position, Sampling
 
 
 def generation_request(model: str, ids: TokenIds, sampling: Sampling) -> Request:
@@ -40,50 +37,19 @@ def generation_request(model: str, ids: TokenIds, sampling: Sampling) -> Request
     return Request("POST", PATH, body)
 
 
-def read_written(response: Response, ids: Sequence[int], *, logprobs: bool = False) -> Written:
-    """Read the generated text of a response, with the log-probabilities if they were requested.
-
-    Raises:
-        GenerationError: If the length limit cut the text, or the server did not finish it.
-        ResponseMismatchError: If the response answers another request, or lacks the
-            log-probabilities.
-    """
+def read_generated(response: Response) -> Generated:
+    """Read the generated text of a response. See `Engine`."""
     fields = response.fields()
     usage = as_mapping(fields.get("usage")) or {}
-    read, wrote = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    choices = as_list(fields.get("choices")) or []
-    choice = as_mapping(choices[0]) if len(choices) == 1 else None
-    text = choice.get("text") if choice is not None else None
-    if read != len(ids) or type(wrote) is not int or choice is None or not isinstance(text, str):
-        raise response.error(
-            ResponseMismatchError,
-            f"The response does not fit the request, which sent {len(ids)} token IDs for one text: "
-            f"it holds {len(choices)} texts and counts "
-            f"{read if isinstance(read, int | None) else 'no'} prompt tokens.",
-        )
-    reason = choice.get("finish_reason")
-    if reason != "stop":
-        cut = (
-            "reached its length limit: raise max_tokens=, or the server's --max-model-len"
-            if reason == "length"
-            else "was not finished by the server"
-        )
-        raise GenerationError(
-            f"The generated text ({wrote} tokens) {cut}. The text is in error.text.",
-            text=text,
-            endpoint=response.endpoint,
-            request_id=response.request_id,
-        )
-    if not logprobs:
-        return Written(text, len(ids), wrote)
-    positions = _positions(choice.get("logprobs"))
-    if positions is None:
-        raise response.error(
-            ResponseMismatchError,
-            "The response holds no log-probabilities for its text, although the request asks for "
-            "them. Check whether a gateway drops logprobs=.",
-        )
-    return Written(text, len(ids), wrote, positions)
+    choices = [as_mapping(choice) or {} for choice in as_list(fields.get("choices")) or ()]
+    first = choices[0] if choices else {}
+    return Generated(
+        texts=[choice.get("text") for choice in choices],
+        prompt_tokens=usage.get("prompt_tokens"),
+        generated_tokens=usage.get("completion_tokens"),
+        finish_reason=first.get("finish_reason"),
+        positions=_positions(first.get("logprobs")),
+    )
 
 
 def _positions(value: object) -> tuple[Position, ...] | None:

@@ -12,7 +12,7 @@ from reward_client._protocols.strategies import VersionRange
 from reward_client._protocols.token_responses import token_ids
 from reward_client._protocols.vllm import completions, gateways, tokenize, versions
 from reward_client._protocols.vllm.advice import ADVICE
-from reward_client._protocols.written import Sampling, Written
+from reward_client._protocols.written import Generated, Sampling
 
 
 class Vllm(Engine):
@@ -28,6 +28,7 @@ class Vllm(Engine):
     info_path = None
     id_key = None
     length_option = "--max-model-len"
+    logprobs_key = "logprobs"
     spare_tokens = 0
     spare_to_write = 1
     shifted = frozenset[str]()
@@ -83,11 +84,9 @@ class Vllm(Engine):
         """See `Engine`."""
         return completions.generation_request(model, ids, sampling)
 
-    def read_written(
-        self, response: Response, ids: Sequence[int], *, logprobs: bool = False
-    ) -> Written:
+    def read_generated(self, response: Response) -> Generated:
         """See `Engine`."""
-        return completions.read_written(response, ids, logprobs=logprobs)
+        return completions.read_generated(response)
 
 
 VLLM = Vllm()

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from reward_client._client import core
 
+from .real import wiring
 from .support import cells
 
 # The same examples in each run, and no measured time: a test fails by its code only, however busy
@@ -29,6 +30,7 @@ settings.load_profile("tests")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cells", type=Path, help="write how many tests stand behind each cell")
+    wiring.add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:

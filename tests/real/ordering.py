@@ -33,7 +33,7 @@ def order(
         if _parameter(item, "model") in further:
             item.add_marker(pytest.mark.all)
     extra = [item for item in here if item.get_closest_marker("all")]
-    if config.getoption("all", default=False):
+    if config.getoption("all"):
         extra.clear()
     config.hook.pytest_deselected(items=extra)
     elsewhere = [item for item in items if item not in here]

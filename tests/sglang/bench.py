@@ -11,21 +11,21 @@ from reward_client.export import add_zero_bias
 
 from ..real import bench as real
 from ..real.checkpoints import LANGUAGE_MODEL
-from ..real.ledger import Ledger
 from ..real.torch_process import TorchProcess
+from ..real.wiring import Wiring
 from .install import VERSION as NEWEST
 from .install import installed, language_model
-from .models import EXPORTS, SERVED, UNBIASED
+from .models import EXPORTS, FURTHER, SERVED, UNBIASED
 from .servers import ENVIRONMENT, Stand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ..real.conversations import Sample
+    from ..real.ledger import Ledger
     from ..real.torch_process import Reference
 
-ledger_key = pytest.StashKey[Ledger]()
-stand_key = pytest.StashKey[Stand]()
+wiring = Wiring("SGLang", Path(__file__).parent, SERVED, FURTHER, EXPORTS)
 
 
 class Bench(real.Bench):
@@ -67,7 +67,7 @@ class Bench(real.Bench):
 
 @pytest.fixture(scope="session")
 def bench(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    python = pytestconfig.getoption("server_python", default=None)
+    python = pytestconfig.getoption("server_python")
     if python is None:
         pytest.skip("needs a real SGLang: nox -s sglang")
     folder = tmp_path_factory.mktemp("servers")
@@ -77,12 +77,12 @@ def bench(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
         Stand(python, tmp_path_factory.mktemp("beside")) as beside,
         TorchProcess(reference, ENVIRONMENT) as torch,
     ):
-        pytestconfig.stash[stand_key] = stand
+        wiring.stand = stand
         yield Bench(
             torch, stand, beside, folder, language_model(reference.parents[1]), installed(python)
         )
 
 
 @pytest.fixture(scope="session")
-def ledger(pytestconfig: pytest.Config) -> Ledger:
-    return pytestconfig.stash[ledger_key]
+def ledger() -> Ledger:
+    return wiring.ledger

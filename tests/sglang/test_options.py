@@ -25,7 +25,7 @@ COMMANDS = [
 
 
 def test_the_parser_accepts_the_commands_of_all_recipes(pytestconfig: pytest.Config) -> None:
-    python = pytestconfig.getoption("server_python", default=None)
+    python = pytestconfig.getoption("server_python")
     if python is None:
         pytest.skip("needs a real SGLang: nox -s sglang")
     assert {(*command[:3],) for command in COMMANDS} == {("python", "-m", "sglang.launch_server")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,26 +12,25 @@ import pytest
 from ..real import bench as real
 from ..real.bench import Case, scalar_samples
 from ..real.checkpoints import LANGUAGE_MODEL
-from ..real.ledger import Ledger
 from ..real.openers import OPENERS
 from ..real.torch_process import Embedding, Reference, TorchProcess
+from ..real.wiring import Wiring
 from .install import language_model
-from .models import EXPORTS, SCALAR, SERVED
+from .models import EXPORTS, FURTHER, SCALAR, SERVED
 from .servers import Stand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from ..real.conversations import Sample
+    from ..real.ledger import Ledger
     from ..support.either import EitherClient
 
 __all__ = ["Bench", "Case", "scalar_samples"]
 
 MANIFEST = "reward_client.json"
 
-ledger_key = pytest.StashKey[Ledger]()
-stand_key = pytest.StashKey[Stand]()
+wiring = Wiring("vLLM", Path(__file__).parent, SERVED, FURTHER, EXPORTS)
 
 
 class Bench(real.Bench):
@@ -64,7 +64,7 @@ def options_in(manifest: Path) -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def bench(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    python = pytestconfig.getoption("server_python", default=None)
+    python = pytestconfig.getoption("server_python")
     if python is None:
         pytest.skip("needs a real vLLM: nox -s vllm")
     folder = tmp_path_factory.mktemp("servers")
@@ -73,7 +73,7 @@ def bench(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
         Stand(python, tmp_path_factory.mktemp("beside")) as beside,
         TorchProcess(python) as torch,
     ):
-        pytestconfig.stash[stand_key] = stand
+        wiring.stand = stand
         yield Bench(python, torch, stand, beside, folder)
 
 
@@ -95,5 +95,5 @@ def scorer(request: pytest.FixtureRequest, case: Case) -> Iterator[EitherClient]
 
 
 @pytest.fixture(scope="session")
-def ledger(pytestconfig: pytest.Config) -> Ledger:
-    return pytestconfig.stash[ledger_key]
+def ledger() -> Ledger:
+    return wiring.ledger

@@ -258,5 +258,10 @@ class Served(NamedTuple):
         """True if the server makes the right token IDs of conversations that end with an answer."""
         return self.renders in ("all", "unproven")
 
+    @property
+    def way(self) -> tuple[str, Rendering]:
+        """The way to token IDs: where it is the same, the same requests are right."""
+        return self.engine.key, self.renders
+
     def __str__(self) -> str:
         return f"{self.engine.name} {self.version}" if self.version else self.engine.name

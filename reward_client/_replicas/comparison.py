@@ -63,12 +63,14 @@ async def first_fingerprint(transport: Transport, state: ServerState) -> tuple[P
 
 
 async def take_fingerprint(transport: Transport, state: ServerState, prompt: Prompt) -> Fingerprint:
-    """Tokenize and score the sample on one server.
+    """Tokenize and score the sample on one server, by the local tokenizer if it tokenizes nothing.
 
     Raises:
         RewardClientError: If the sample cannot be tokenized or scored.
     """
-    tokenizer = Tokenizer("server", "raise")
+    tokenizer = Tokenizer(
+        "server" if state.rules.server_tokenizes else state.options.choice, "raise"
+    )
     tokens = await tokenizer.tokenize(transport, state.profile, state.rules, prompt)
     sample = await fit_to_server(transport, state, tokens)
     (scores,) = await score_tokens(transport, state, [sample])

@@ -10,7 +10,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeAlias, TypeVar
@@ -143,6 +143,7 @@ class ReplicaPool:
         self.unproven = 0
         self.asked_at = math.inf
         self._baseline: ServerState | None = None
+        self._rules: dict[Hashable, ServerState] = {}  # by the way to token IDs
         self._sample: tuple[Prompt, Fingerprint] | None = None  # None for a single server
         self._founding = asyncio.Lock()
         self._start = SingleFlight()
@@ -157,6 +158,7 @@ class ReplicaPool:
         if not earlier._is_started:
             return
         self._baseline, self._sample = earlier._baseline, earlier._sample
+        self._rules = earlier._rules.copy()
         self.asked_at, self.unproven = earlier.asked_at, earlier.unproven
         self._is_started = True
         twins = dict(zip(earlier.replicas, self.replicas, strict=True))
@@ -204,12 +206,13 @@ class ReplicaPool:
         return await self.run(read_baseline, "tokenizing", 0)
 
     def rules_for(self, own: ServerState) -> ServerState:
-        """Return the state by which a replica tokenizes: that of the first one, if both do alike.
+        """Return the state by which a replica tokenizes: that of the first one with the same way.
 
-        A tokenizer is proven for all equal replicas.
+        What is proven for one of them holds for all.
         """
-        baseline = self.baseline
-        return baseline if own.tokenizes_as(baseline) else own.with_limits_of(baseline)
+        if own.way not in self._rules:
+            self._rules[own.way] = own.with_limits_of(self.baseline)
+        return self._rules[own.way]
 
     async def states(self) -> tuple[ServerState, ...]:
         """Return the verified states of the replicas in rotation.
@@ -389,8 +392,12 @@ class ReplicaPool:
         if len(self.replicas) > 1:
             self._sample = await first_fingerprint(replica.transport, state)
         self.changes += self._baseline is not None
-        self._baseline = state
+        self._found(state)
         self.asked_at = time.monotonic()
+
+    def _found(self, baseline: ServerState) -> None:
+        self._baseline = baseline
+        self._rules = {baseline.way: baseline}
 
     async def _compare(self, baseline: ServerState, replica: Replica, state: ServerState) -> None:
         sample = self._sample
@@ -408,7 +415,9 @@ class ReplicaPool:
         if remark is not None:
             self._log(logging.WARNING, remark)
         if self._sample is sample:  # still the same model
-            self._baseline = self.baseline.with_limits_of(state)
+            narrower = self.baseline.with_limits_of(state)
+            if narrower is not self._baseline:
+                self._found(narrower)
 
     def _put_in(self, replica: Replica) -> None:
         if replica not in self._in_rotation and replica not in self._ejected:

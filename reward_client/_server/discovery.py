@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import replace
 
 from reward_client._base.activation import Activation
@@ -52,13 +51,12 @@ from reward_client._server.template_look import (
     look_at_template,
 )
 from reward_client._server.texts import ServerTexts, local_texts, refusal_of, server_texts
+from reward_client._server.warn_once import WarnOnce
 from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client._tokenization.prompt_rules import PromptRules, StepToken
 from reward_client.errors import InputError, ProtocolError, RecipeError
 from reward_client.heads import Head, LinearHead, ScalarHead, StepHead
 from reward_client.recipes import ExportTable, Recipe
-
-_logger = logging.getLogger("reward_client")
 
 
 async def discover(transport: Transport, options: DiscoveryOptions) -> ServerState:
@@ -92,7 +90,7 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     )
     if local is not None:
         await asyncio.to_thread(local.load)
-    identity = replace(identity, renderer=local if by_server else None)
+    identity = replace(identity, renderer=local)
     texts = by_server or local_texts(local, refusal)
     if recipe is not None and (by_server or local) is not None:
         await check_special_tokens(texts, identity, recipe, options)
@@ -194,10 +192,11 @@ async def _proven(
         RewardClientError: As `cross_check` and `prove_head`.
     """
     exported, recipe = promised.strategy.exported, promised.recipe
+    warn = promised.options.warn
     if promised.rules.server_tokenizes:
-        await prove_rendering(transport, promised.served)
+        await prove_rendering(transport, promised.served, warn)
     elif local is not None and not await prove_tokenizer(transport, promised, local):
-        _logger.warning(
+        warn(
             "nothing proves that %r is the server's tokenizer: the server shows no token IDs. %s",
             local,
             promised.rules.tokenize_refusal,
@@ -208,11 +207,11 @@ async def _proven(
         await cross_check(transport, promised)
     activation = await _activation(transport, promised)
     if activation.name != "none":
-        _logger.warning("the server applies a %s", activation.name)
+        warn("the server applies a %s", activation.name)
     if promised.template.day is not None:
-        _warn_of_date(promised.template)
+        _warn_of_date(warn, promised.template)
     if exported and not provable(recipe, promised.max_model_len):
-        _warn_unproven(recipe.export if recipe else None)
+        _warn_unproven(warn, recipe.export if recipe else None)
     return replace(promised, activation=activation)
 
 
@@ -222,7 +221,7 @@ def _with_offset(state: ServerState) -> ServerState:
     shifted = engine.shifted & classes if classes else engine.shifted
     if state.request.reads_tokens or not shifted:
         return state
-    _logger.warning(
+    state.options.warn(
         "%s adds a constant to every reward of %s, another one at each start: rewards of two "
         "starts or servers cannot be compared, while their order and margins are right. %s.",
         engine.name,
@@ -232,22 +231,22 @@ def _with_offset(state: ServerState) -> ServerState:
     return replace(state, offset="unknown")
 
 
-def _warn_of_date(template: TemplateLook) -> None:
-    _logger.warning(
+def _warn_of_date(warn: WarnOnce, template: TemplateLook) -> None:
+    warn(
         "the chat template writes today's date (%s), and rewards depend on the day: %s",
         template.day,
         date_cure(template),
     )
 
 
-def _warn_unproven(export: ExportTable | None) -> None:
+def _warn_unproven(warn: WarnOnce, export: ExportTable | None) -> None:
     cure = (
         "give its manifest, recipe='.../reward_client.json'"
         if export is None
         else "the manifest has no reference value that this server takes; `reward-client export "
         "SOURCE DESTINATION --verify` writes some"
     )
-    _logger.warning("nothing proves that the server loaded the whole exported head: %s", cure)
+    warn("nothing proves that the server loaded the whole exported head: %s", cure)
 
 
 def _refuse_unserved(manifest: Recipe, head: Head | None, identity: Identity) -> None:
@@ -269,7 +268,7 @@ def _recipe(options: DiscoveryOptions, identity: Identity) -> Recipe | None:
         recipe = identity.recipe
         similar = identity.similar_model if recipe is None else None
         if similar is not None and not options.output.generates:
-            _logger.warning(
+            options.warn(
                 "the model's name looks like that of %s, but may be another model's, so no recipe "
                 "applies: give recipe=%r for a copy of it, or recipe=None",
                 *(similar, similar),

@@ -123,10 +123,10 @@ async def identify(transport: Transport, model: str | None) -> Identity:
     except (RouteNotFoundError, BadRequestError) as error:
         if model is None or _route_in(transport.url) is not None:
             raise _unlisted(error, transport.url) from None
-        engine = await _engine_by_routes(transport)
+        found = await _found_by_routes(transport)
         return replace(
-            await _with_info(transport, engine),
-            version=await _version(transport, engine),
+            found,
+            version=await _version(transport, found.engine),
             model=model,
             is_listed=False,
         )
@@ -158,10 +158,12 @@ async def identify(transport: Transport, model: str | None) -> Identity:
             request_id=response.request_id,
         )
     base = next((each for each in cards if each["id"] == card.get("parent")), None)
-    engine = _named_engine(cards) or await _engine_by_routes(transport)
+    named = _named_engine(cards)
+    found = await (_found_by_routes(transport) if named is None else _asked(transport, named))
+    engine = found.engine
     limit = as_count(card.get("max_model_len"))
     identity = replace(
-        await _with_info(transport, engine),
+        found,
         version=await _version(transport, engine),
         model=str(card["id"]),
         max_model_len=None if limit is None else limit - engine.spare_tokens,
@@ -172,11 +174,25 @@ async def identify(transport: Transport, model: str | None) -> Identity:
     return replace(identity, root=_root(card), tokenizer_root=_root(card if base is None else base))
 
 
-async def _with_info(transport: Transport, engine: Engine) -> Identity:
+async def _asked(transport: Transport, engine: Engine) -> Identity:
     """Return an identity of what the engine's own route tells, if it has one."""
-    info: Mapping[str, object] = {}
-    if engine.info_path is not None:
-        info = await _optional(transport, engine.info_path)
+    return _told(engine, await _info(transport, engine))
+
+
+async def _found_by_routes(transport: Transport) -> Identity:
+    """Return the same of the engine whose own route answers behind a gateway with other names."""
+    for engine in ENGINES.values():
+        info = await _info(transport, engine)
+        if "model_path" in info:
+            return _told(engine, info)
+    return _told(VLLM, {})
+
+
+async def _info(transport: Transport, engine: Engine) -> Mapping[str, object]:
+    return {} if engine.info_path is None else await _optional(transport, engine.info_path)
+
+
+def _told(engine: Engine, info: Mapping[str, object]) -> Identity:
     return Identity(
         version=None,
         model="",
@@ -260,16 +276,6 @@ def _named_engine(cards: Sequence[Mapping[str, object]]) -> Engine | None:
     """Return the engine that a server names."""
     owners = [card.get("owned_by") for card in cards]
     return next((engine for key, engine in ENGINES.items() if key in owners), None)
-
-
-async def _engine_by_routes(transport: Transport) -> Engine:
-    """Return the engine whose own route answers behind a gateway with names of its own."""
-    for engine in ENGINES.values():
-        if engine.info_path is not None and "model_path" in await _optional(
-            transport, engine.info_path
-        ):
-            return engine
-    return VLLM
 
 
 def _other_flavour(cards: Sequence[Mapping[str, object]]) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -19,6 +18,7 @@ from reward_client._protocols.tokenizing import tokenize_text
 from reward_client._server.manifest_checks import disagreement, reported
 from reward_client._server.state import ServerState, is_same
 from reward_client._server.texts import PROBE_TEXT
+from reward_client._server.warn_once import WarnOnce
 from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client.errors import (
     ActivationError,
@@ -33,8 +33,6 @@ from reward_client.errors import (
     TokenizerMismatchError,
 )
 from reward_client.recipes import Reference
-
-_logger = logging.getLogger("reward_client")
 
 _TURNS = [
     {"role": "user", "content": "What is 2 + 2?"},
@@ -65,7 +63,7 @@ async def prove_ends(transport: Transport, state: ServerState) -> None:
             "value, and the response does not count the tokens. A gateway cuts samples, or repeats "
             "responses. Connect to the server itself.",
         )
-    _logger.warning(
+    state.options.warn(
         "the gateway drops the count of tokens (usage): the client cannot see that one cuts samples"
     )
 
@@ -75,7 +73,7 @@ def _another(state: ServerState, token: int) -> int:
     return next(ids[0] for ids in state.probes if ids[0] != token)
 
 
-async def prove_rendering(transport: Transport, served: Served) -> None:
+async def prove_rendering(transport: Transport, served: Served, warn: WarnOnce) -> None:
     """Show that the chat template makes the token IDs of conversations.
 
     A server that makes a user's turn of an answer gives the same for both. For one that is known to
@@ -89,7 +87,7 @@ async def prove_rendering(transport: Transport, served: Served) -> None:
     if served.renders == "unproven":
         await _refuse_rewritten(transport, served)
     elif served.renderer is not None:
-        await _compare_templates(transport, served, served.renderer)
+        await _compare_templates(transport, served, served.renderer, warn)
 
 
 async def _refuse_rewritten(transport: Transport, served: Served) -> None:
@@ -118,7 +116,9 @@ async def _refuse_rewritten(transport: Transport, served: Served) -> None:
         )
 
 
-async def _compare_templates(transport: Transport, served: Served, renderer: Renderer) -> None:
+async def _compare_templates(
+    transport: Transport, served: Served, renderer: Renderer, warn: WarnOnce
+) -> None:
     """Compare the template on the client with the server's, which renders questions rightly."""
     if served.renders == "questions":
         question = Conversation(_TURNS[:1])
@@ -134,7 +134,7 @@ async def _compare_templates(transport: Transport, served: Served, renderer: Ren
             f"The chat template of {renderer!r} is not the server's: a question has {len(here)} "
             f"tokens here, and {len(there)} others there. Give the tokenizer of the served model."
         )
-    _logger.warning(
+    warn(
         "nothing proves that the chat template of %r is the server's: %s renders no conversations",
         renderer,
         served,

@@ -6,8 +6,6 @@ believed.
 
 from __future__ import annotations
 
-import logging
-
 from reward_client._base.samples import Conversation, Message, parse_sample
 from reward_client._base.token_ids import TokenIds
 from reward_client._base.wording import list_numbers
@@ -22,8 +20,6 @@ from reward_client._server.texts import Texts
 from reward_client.errors import BadRequestError, NotARewardError, RecipeError
 from reward_client.recipes import Recipe, Reference
 from reward_client.recipes.formatting import expected_in_words
-
-_logger = logging.getLogger("reward_client")
 
 _MAX_CHARACTERS = 4000
 """A longer reference is not cheap."""
@@ -157,7 +153,7 @@ async def check_reference(transport: Transport, state: ServerState) -> bool:
     wider = reference.model_copy(update={"tolerance": _CONTRADICTION * reference.tolerance})
     published = f"{expected_in_words(reference)} ({reference.source})"
     if agrees(wider, found):
-        _logger.warning(
+        state.options.warn(
             "the reward of a published sample is %s, and %s was published: the precision of the "
             "weights may differ",
             list_numbers(found),

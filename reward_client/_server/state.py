@@ -14,10 +14,11 @@ from reward_client._base.results import Provenance, ServerProfile, Settings
 from reward_client._protocols.engine import Engine, Served
 from reward_client._protocols.pooled_output import Layout, PooledOutput
 from reward_client._protocols.scoring_request import ScoringRequest
-from reward_client._protocols.strategies import Strategy
+from reward_client._protocols.strategies import Rendering, Strategy
 from reward_client._server.identity import Identity
 from reward_client._server.offset import constant_offset
 from reward_client._server.template_look import TemplateLook
+from reward_client._server.warn_once import WarnOnce
 from reward_client._tokenization.local_tokenizer import LocalTokenizer
 from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client._tokenization.tokenizer import TokenizerChoice, local_tokenizer
@@ -82,6 +83,7 @@ class DiscoveryOptions:
         choice: The source of token IDs.
         output: The output that the method reads.
         pack_size: The most samples of one request.
+        warn: Logs the warnings about the server.
     """
 
     model: str | None
@@ -94,6 +96,7 @@ class DiscoveryOptions:
     output: OutputSpec
     choice: TokenizerChoice = "server"
     pack_size: int = 1
+    warn: WarnOnce = field(default_factory=WarnOnce, compare=False)
 
     def local_tokenizer(self, identity: Identity) -> LocalTokenizer | None:
         """Return the local tokenizer, which is not loaded yet; None without one."""
@@ -254,16 +257,23 @@ class ServerState:
 
     def with_limits_of(self, other: ServerState) -> ServerState:
         """Return the state with the narrower of two servers' limits."""
+        ways = {
+            served.way: served
+            for served in (other.served, *other.rules.others, *self.rules.others)
+            if served.way != self.served.way
+        }
         rules = replace(
             self.rules,
             max_model_len=_narrower(self.max_model_len, other.max_model_len),
             vocabulary=_narrower(self.rules.vocabulary, other.rules.vocabulary),
+            others=tuple(ways.values()),
         )
         return self if rules == self.rules else replace(self, rules=rules)
 
-    def tokenizes_as(self, other: ServerState) -> bool:
-        """Return True if the same requests make token IDs on both servers."""
-        return self.engine is other.engine and self.served.renders == other.served.renders
+    @property
+    def way(self) -> tuple[str, Rendering, bool]:
+        """The way to token IDs: where it is the same, the same requests are right."""
+        return *self.served.way, self.rules.server_tokenizes
 
     def is_same_as(self, other: ServerState) -> bool:
         """Return True if a later discovery found the same server: facts, tokens and scores."""

@@ -123,6 +123,7 @@ class TemplateLook:
         renderings: What the server makes of fixed conversations, by their names: the SHA-256 (hex)
             of the token IDs, or that it refuses them.
         dated: The names of the conversations beside which the template writes the date.
+        of_texts: True if the renderings are of the texts that a local template writes.
     """
 
     headers: tuple[str, ...] = ()
@@ -130,6 +131,7 @@ class TemplateLook:
     pin: str | None = None
     renderings: Mapping[str, str] = field(default_factory=dict[str, str])
     dated: frozenset[str] = frozenset()
+    of_texts: bool = False
 
     @property
     def digest(self) -> str | None:
@@ -140,6 +142,8 @@ class TemplateLook:
 
     def differences(self, other: TemplateLook) -> list[str]:
         """Return the names of the conversations that both know and render differently."""
+        if self.of_texts is not other.of_texts:
+            return []
         known = self.renderings.keys() & other.renderings.keys()
         if self.day != other.day:
             known -= self.dated | other.dated
@@ -242,10 +246,10 @@ def look_at_local_template(tokenizer: LocalTokenizer, *, generation_prompt: bool
     }
     dated = [name for name, written in shown.items() if written != timeless[name]]
     if not dated:
-        return TemplateLook(_headers(shown), renderings=renderings)
+        return TemplateLook(_headers(shown), renderings=renderings, of_texts=True)
     name = dated[0]
     pins = (pin for pin in _PINS if text(_with_dates(plain[name], pin)) not in (shown[name], None))
-    return TemplateLook(_headers(shown), today_here(), next(pins, None), renderings)
+    return TemplateLook(_headers(shown), today_here(), next(pins, None), renderings, of_texts=True)
 
 
 def today_here() -> str:

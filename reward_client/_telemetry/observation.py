@@ -128,6 +128,7 @@ class ObservedCall:
         self._span = otel.start_call(operation, model)
         self._scored = self._failed = self._tokens = 0
         self._model: str | None = None
+        self._engine: str | None = None
 
     def active(self) -> AbstractContextManager[None]:
         """Make the requests of the running task, and of each task that it starts, the call's."""
@@ -145,6 +146,7 @@ class ObservedCall:
         self._failed += len(counts.errors)
         self._tokens += counts.tokens
         self._model = self._model or model
+        self._engine = self._engine or counts.engine
 
     def end(self, error: BaseException | None = None) -> None:
         """Note that the call has ended.
@@ -163,6 +165,7 @@ class ObservedCall:
             failed=self._failed,
             tokens=self._tokens,
             model=self._model,
+            engine=self._engine,
             error=name,
         )
 

@@ -114,7 +114,7 @@ def start_call(operation: str, model: str | None) -> Span | None:
     tracer = _tracer()
     if tracer is None:
         return None
-    attributes: Attributes = {OPERATION: operation, PROVIDER: "vllm"}
+    attributes: Attributes = {OPERATION: operation}
     if model is not None:
         attributes[REQUESTED_MODEL] = model
     name = operation if model is None else f"{operation} {model}"
@@ -122,7 +122,14 @@ def start_call(operation: str, model: str | None) -> Span | None:
 
 
 def end_call(
-    span: Span, *, scored: int, failed: int, tokens: int, model: str | None, error: str | None
+    span: Span,
+    *,
+    scored: int,
+    failed: int,
+    tokens: int,
+    model: str | None,
+    engine: str | None,
+    error: str | None,
 ) -> None:
     """End the span of a call.
 
@@ -132,11 +139,14 @@ def end_call(
         failed: The number of samples with an error.
         tokens: The number of tokens of the scored samples.
         model: The model that gave the first reward, if any did.
+        engine: The engine that served it.
         error: The class name of the error that ended the call, if one did.
     """
     attributes: Attributes = {SCORED: scored, FAILED: failed, TOKENS_READ: tokens}
     if model is not None:
         attributes[MODEL] = model
+    if engine is not None:
+        attributes[PROVIDER] = engine
     _end(span, attributes, error)
 
 

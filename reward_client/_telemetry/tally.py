@@ -25,12 +25,14 @@ class OutcomeCounts(NamedTuple):
         scored: The number of rewards.
         tokens: The sum of the known token counts of the rewards.
         model: The model that gave the first reward, if there is one.
+        engine: The engine that served it.
         errors: The errors.
     """
 
     scored: int
     tokens: int
     model: str | None
+    engine: str | None
     errors: Sequence[Exception]
 
     @classmethod
@@ -41,7 +43,10 @@ class OutcomeCounts(NamedTuple):
         if len(rewards) < len(outcomes):
             errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         tokens = sum([reward.token_count or 0 for reward in rewards])
-        return cls(len(rewards), tokens, rewards[0].provenance.model if rewards else None, errors)
+        if not rewards:
+            return cls(0, 0, None, None, errors)
+        first = rewards[0].provenance
+        return cls(len(rewards), tokens, first.model, first.engine, errors)
 
 
 class _Server:

@@ -119,11 +119,7 @@ class LocalTokenizer:
                 conversation, or the conversation has tools or contents in parts.
         """
         check_flags(generation_prompt=generation_prompt)
-        if not is_plain(conversation):
-            raise InputError(
-                "Cannot render the conversation here: only a server renders tools, contents in "
-                "parts, and further keys of messages. Use a newer server, or give FormattedText."
-            )
+        check_plain(conversation)
         return self._text_of(conversation, generation_prompt=generation_prompt)
 
     def shown(
@@ -273,6 +269,20 @@ def _template_of(tokenizer: Any) -> str:
             "token IDs."
         ) from error
     return template
+
+
+def check_plain(prompt: Prompt) -> None:
+    """Refuse a prompt of which only a server makes token IDs.
+
+    Raises:
+        InputError: If a local tokenizer cannot render it as the server does.
+    """
+    if not is_plain(prompt):
+        raise InputError(
+            "Cannot render the conversation here: only a server renders tools, contents in parts, "
+            "and further keys of messages. Use a newer server, or a gateway that forwards "
+            "/tokenize, or give FormattedText."
+        )
 
 
 def is_plain(prompt: Prompt) -> TypeGuard[Conversation | FormattedText]:

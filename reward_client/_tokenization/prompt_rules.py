@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from reward_client._base.json_values import as_mapping, as_sequence
 from reward_client._base.samples import Conversation, FormattedText, Message, OpenedText, Prompt
 from reward_client._base.token_ids import TokenIds
-from reward_client._protocols.engine import Renderer
+from reward_client._protocols.engine import Renderer, Served
 from reward_client.errors import InputError
 
 
@@ -40,6 +40,7 @@ class PromptRules:
         vocabulary: The number of token IDs, if one past them ends the server.
         server_tokenizes: False if a gateway hides ``/tokenize``.
         renderer: Renders conversations of which the server makes wrong token IDs, if there is one.
+        others: Replicas with another way to token IDs. What one of them cannot take, none takes.
         tokenize_refusal: What ``/tokenize`` answers then, as a sentence.
         headers: The markers and plain texts that the template writes between turns.
         system: The system message that the model was trained with, unless the template writes it.
@@ -59,6 +60,7 @@ class PromptRules:
     vocabulary: int | None = None
     server_tokenizes: bool = True
     renderer: Renderer | None = None
+    others: tuple[Served, ...] = ()
     tokenize_refusal: str = ""
     headers: tuple[str, ...] = ()
     system: str | None = None

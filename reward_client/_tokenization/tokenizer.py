@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import NamedTuple, TypeAlias
 
@@ -17,9 +18,18 @@ from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.engine import Served
 from reward_client._protocols.engines import ENGINES
 from reward_client._protocols.http import Transport
-from reward_client._protocols.tokenizing import tokenize_prompt, tokenize_text
+from reward_client._protocols.tokenizing import (
+    conversation_request,
+    tokenize_prompt,
+    tokenize_text,
+)
 from reward_client._tokenization.control_tokens import check_contents, suspects, without_end
-from reward_client._tokenization.local_tokenizer import LocalTokenizer, Proof, is_plain
+from reward_client._tokenization.local_tokenizer import (
+    LocalTokenizer,
+    Proof,
+    check_plain,
+    is_plain,
+)
 from reward_client._tokenization.notices import Notices
 from reward_client._tokenization.prompt_rules import PromptRules
 from reward_client._tokenization.shown_parts import Form, omissions
@@ -34,9 +44,11 @@ from reward_client.errors import (
 
 _HIDDEN = (
     "Cannot tokenize the sample: a gateway hides /tokenize, or the version of the server has none. "
-    "Let the gateway forward it, give the model's tokenizer as tokenizer=, or score token IDs. "
-    "(tools=, and contents in parts, need the server.)"
+    "Let the gateway forward it, give the model's tokenizer as tokenizer=, or score token IDs."
 )
+
+_WAYS = 4
+"""Replicas of so many kinds at most make token IDs in turn."""
 
 _logger = logging.getLogger("reward_client")
 
@@ -114,19 +126,21 @@ def local_tokenizer(choice: TokenizerChoice, root: str | None) -> LocalTokenizer
     return LocalTokenizer((root or "") if choice in ("local", "auto") else choice)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Known:
-    """Findings about the texts and the template of a server, which outlast no other server.
+    """Findings about a server, or about replicas with the same way to token IDs.
 
     Attributes:
         profile: The server.
         shown: The forms of parts that the template shows.
         is_control: For each text that may be a control token, if it is one.
+        proof: The proof of the local tokenizer, if it has begun.
     """
 
     profile: ServerProfile
     shown: set[Form] = field(default_factory=set[Form])
     is_control: dict[str, bool] = field(default_factory=dict[str, bool])
+    proof: Proof | None = None
 
 
 class Tokenizer:
@@ -147,19 +161,19 @@ class Tokenizer:
         self._choice = choice
         self._on_overlong: OnOverlong = on_overlong
         self._on_control_tokens: OnControlTokens = on_control_tokens
-        self._proof: Proof | None = None
-        self._proven_for: ServerProfile | None = None
-        self._known: _Known | None = None
+        self._known: deque[_Known] = deque(maxlen=_WAYS)
         self._loading = asyncio.Lock()
         self._rendering = asyncio.Lock()
         self._notices = Notices()
 
     def take_over(self, earlier: Tokenizer) -> None:
-        """Continue the proof of an event loop that has ended."""
-        if earlier._proof is not None:
-            self._proof = Proof(earlier._proof.tokenizer)
-            self._proof.take_over(earlier._proof)
-            self._proven_for = earlier._proven_for
+        """Continue the proofs of an event loop that has ended."""
+        for known in earlier._known:
+            proof = None
+            if known.proof is not None:
+                proof = Proof(known.proof.tokenizer)
+                proof.take_over(known.proof)
+            self._known.append(replace(known, proof=proof))
 
     async def tokenize_locally(
         self, profile: ServerProfile, rules: PromptRules, prompts: Sequence[Prompt]
@@ -284,10 +298,12 @@ class Tokenizer:
         ]
 
     def _know(self, profile: ServerProfile) -> _Known:
-        """Return what is known about a server; forget it about another one."""
-        if self._known is None or self._known.profile is not profile:
-            self._known = _Known(profile)
-        return self._known
+        """Return what is known about a server; nothing about one that was not among the last."""
+        for known in self._known:
+            if known.profile is profile:
+                return known
+        self._known.appendleft(_Known(profile))
+        return self._known[0]
 
     async def _tokenized(
         self, transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
@@ -362,12 +378,13 @@ class Tokenizer:
         """Return the token IDs by the local tokenizer, which discovery compared with the server."""
         if isinstance(prompt, TokenIds):
             return prompt
-        if self._choice == "server" or not is_plain(prompt):
+        if self._choice == "server":
             raise RouteNotFoundError(
                 f"{_HIDDEN} {rules.tokenize_refusal}".rstrip(),
                 status=404,
                 endpoint=f"POST {transport.url}{_served(profile).engine.tokenize_path}",
             )
+        check_plain(prompt)
         proof = await self._proof_for(profile)
         if proof.failure is not None:
             raise copy(proof.failure) from proof.failure
@@ -472,10 +489,10 @@ class Tokenizer:
     async def _proof_for(self, profile: ServerProfile) -> Proof:
         """Return the proof for this server; another server starts a new one."""
         async with self._loading:
-            if self._proof is None or self._proven_for is not profile:
-                self._proof = await self._begun_proof(profile)
-                self._proven_for = profile
-            return self._proof
+            known = self._know(profile)
+            if known.proof is None:
+                known.proof = await self._begun_proof(profile)
+            return known.proof
 
     async def _begun_proof(self, profile: ServerProfile) -> Proof:
         proof = Proof(self._local(profile))
@@ -509,12 +526,16 @@ async def _is_left_out(
 async def _server_ids(
     transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
 ) -> TokenIds:
+    opened, continues = rules.generation_prompt, rules.continues
+    if isinstance(prompt, Conversation):
+        for other in rules.others:
+            conversation_request(other, prompt, generation_prompt=opened, continues=continues)
     return await tokenize_prompt(
         transport,
         _served(profile)._replace(renderer=rules.renderer),
         prompt,
-        generation_prompt=rules.generation_prompt,
-        continues=rules.continues,
+        generation_prompt=opened,
+        continues=continues,
     )
 
 

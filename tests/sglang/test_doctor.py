@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HEALTHY = ("llama", "qwen2-reward")
 # The status, the checks that complain, and what their cures name.
 WRONG = {
-    "qwen2, seed 1": (1, {"offset"}, "zero-bias"),
+    "qwen2": (1, {"offset"}, "zero-bias"),
     "hidden states": (2, {"head"}, ""),
     "a language model": (2, {"route"}, "--is-embedding"),
 }

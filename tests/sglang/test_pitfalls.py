@@ -35,6 +35,7 @@ from .samples import SAMPLE, SAMPLES, named
 if TYPE_CHECKING:
     from .bench import Bench
 
+IDS = [1, 3, 5, 7]
 WRONG_KEY = "sk-wrong-0123456789abcdef"
 
 
@@ -109,7 +110,7 @@ def test_hostile_samples_end_in_a_reward_or_an_error(bench: Bench, model: str, k
 
 
 @pytest.mark.parametrize("kind", OPENERS)
-@pytest.mark.parametrize("model", ["qwen2, seed 1", "qwen3, seed 1"])
+@pytest.mark.parametrize("model", ["qwen2", "qwen3"])
 def test_a_random_constant_changes_no_difference(bench: Bench, model: str, kind: Kind) -> None:
     """The order and the margins are those of torch; the values are not."""
     case = bench.case(model, named(SAMPLES))
@@ -121,15 +122,24 @@ def test_a_random_constant_changes_no_difference(bench: Bench, model: str, kind:
 
 
 @pytest.mark.parametrize("kind", OPENERS)
-@pytest.mark.parametrize("model", ["qwen2, seed 1"])
+@pytest.mark.parametrize("model", ["qwen2"])
 def test_replicas_with_other_constants_are_refused(bench: Bench, model: str, kind: Kind) -> None:
+    """Each start draws a constant, also with the same seed, so two may lie close by chance."""
     url = bench.serve(model).url
-    beside = bench.serve_beside("qwen2, seed 2")
-    with (
-        closing(OPENERS[kind]([url, beside.url])) as client,
-        pytest.raises(ReplicaMismatchError),
-    ):
-        client.servers()
+    apart = 0.0
+    while abs(apart) <= TOLERANCE:
+        beside = bench.serve_beside("qwen2")
+        one, two = (
+            post(each, "/classify", {"input_ids": IDS})["embedding"][0]
+            for each in (url, beside.url)
+        )
+        apart = one - two
+    with closing(OPENERS[kind]([url, beside.url])) as client:
+        try:
+            client.servers()
+        except ReplicaMismatchError:
+            return
+    pytest.fail(f"accepted servers whose rewards lie {apart:.2g} apart")
 
 
 @pytest.mark.parametrize("kind", OPENERS)

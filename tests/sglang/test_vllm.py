@@ -99,7 +99,7 @@ def test_one_of_each_behind_one_client(bench: Bench, vllm: Stand, model: str, ki
 
 
 @pytest.mark.parametrize("kind", OPENERS)
-@pytest.mark.parametrize("model", ["qwen2, seed 1"])
+@pytest.mark.parametrize("model", ["qwen2"])
 def test_a_random_constant_is_found_beside_vllm(
     bench: Bench, vllm: Stand, ledger: Ledger, model: str, kind: Kind
 ) -> None:

@@ -38,6 +38,7 @@ from reward_client import (
 from reward_client._telemetry import otel
 from reward_client._version import __version__
 from reward_client.methods import Verdict
+from reward_client.testing import RewardServer
 
 from ..docs.pages import DOCS
 from ..docs.tables import written
@@ -195,6 +196,14 @@ def test_a_sample_is_a_call_with_its_requests(
     assert call.end_time is not None
     assert last.end_time is not None
     assert last.end_time <= call.end_time
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_the_provider_is_the_engine(kind: Kind, engine: Any, recorded: Recorded) -> None:
+    with RewardServer(engine=engine) as server, opened(kind, server.url) as client:
+        client.score(CONVERSATION)
+    attributes = recorded.call("score").attributes or {}
+    assert attributes["gen_ai.provider.name"] == engine
 
 
 def test_the_server_gets_the_trace(kind: Kind, server: RawServer, recorded: Recorded) -> None:

@@ -1641,8 +1641,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "The template of a local tokenizer counts in the same way.",
                 "_server/template_look.py",
-                "        return TemplateLook(_headers(shown), renderings=renderings)\n",
-                "        return TemplateLook(_headers(shown))\n",
+                "        return TemplateLook(_headers(shown), renderings=renderings, of_texts=True)\n",
+                "        return TemplateLook(_headers(shown), of_texts=True)\n",
                 (INPUT + "test_46_a_fingerprint_tells_two_local_templates_apart",),
             ),
         ),
@@ -1781,8 +1781,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "What it knows of these texts belongs to one server.",
                 "_tokenization/tokenizer.py",
-                "            self._known = _Known(profile)\n",
-                "            self._known = self._known or _Known(profile)\n",
+                "            if known.profile is profile:\n",
+                "            if known.profile is not None:\n",
                 (INPUT + "test_49_another_server_has_other_control_tokens",),
             ),
             Mutation(
@@ -3268,9 +3268,9 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "It warns if the server renders nothing to compare.",
                 PROVING,
-                "    _logger.warning(\n"
+                "    warn(\n"
                 '        "nothing proves that the chat template of %r is the server\'s: %s renders no conversations",\n',
-                "    _logger.debug(\n"
+                "    print(\n"
                 '        "nothing proves that the chat template of %r is the server\'s: %s renders no conversations",\n',
                 (SGLANG + "test_85_without_a_proof_there_is_a_warning",),
             ),
@@ -3296,6 +3296,13 @@ PITFALLS: dict[int, Pitfall] = {
                 "if conversation.tools or any(_CALLS & message.keys() for message in conversation.messages):",
                 "if False:",
                 (SGLANG + "test_85_tools_are_not_sent",),
+            ),
+            Mutation(
+                "A vLLM among its replicas scores none either: the outcome is the same each time.",
+                "_tokenization/tokenizer.py",
+                "        for other in rules.others:\n",
+                "        for other in ():\n",
+                (SGLANG + "test_85_replicas_of_two_engines_refuse_alike",),
             ),
         ),
         "Between 0.5.4 and 0.5.12, and before, nothing shows the server's template: the client warns.",
@@ -3326,6 +3333,13 @@ PITFALLS: dict[int, Pitfall] = {
                 "return state if is_exact else _with_offset(state)",
                 "return state",
                 (SGLANG + "test_87_an_unknown_constant_is_said",),
+            ),
+            Mutation(
+                "Each warning about the servers of a client is logged once.",
+                "_server/warn_once.py",
+                "            self._given.add(text)\n",
+                "            pass\n",
+                (SGLANG + "test_87_each_warning_is_given_once",),
             ),
             Mutation(
                 "Only for the models that have it.",
@@ -3550,8 +3564,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "Behind a name that no engine has, the engine is known by a route of its own.",
                 IDENTITY,
-                "    engine = _named_engine(cards) or await _engine_by_routes(transport)\n",
-                "    engine = _named_engine(cards) or VLLM\n",
+                "    found = await (_found_by_routes(transport) if named is None else _asked(transport, named))\n",
+                "    found = await _asked(transport, named or VLLM)\n",
                 (SGLANG + "test_95_the_engine_is_known_behind_a_router",),
             ),
             Mutation(

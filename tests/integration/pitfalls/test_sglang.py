@@ -163,6 +163,25 @@ def test_85_tools_are_not_sent(connect: Connect, start: Start, extra: dict[str, 
         connect(start()).score(Conversation(turns, tools=extra.get("tools")))
 
 
+@pytest.mark.parametrize("dialect", ["0.5.23", "0.5.22", "0.4.9"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_85_replicas_of_two_engines_refuse_alike(
+    connect: Connect, start: Start, dialect: str, is_first: bool
+) -> None:
+    """What SGLang refuses, the vLLM beside it does not score; all else both score."""
+    tool = {"type": "function", "function": {"name": "add", "parameters": {}}}
+    with RewardServer() as vllm:
+        servers = [start(dialect), vllm]
+        options = {"tokenizer": vllm.checkpoint} if dialect != "0.5.23" else {}
+        client = connect(Several(servers if is_first else servers[::-1]), **options)
+        refused = [Conversation(CHAT, tools=[{**tool, "index": index}]) for index in range(12)]
+        outcomes = client.score_many(refused, on_error="return")
+        assert {type(each) for each in outcomes} == {InputError}
+        samples = [[QUESTION, {"role": "assistant", "content": f"{index}"}] for index in range(12)]
+        assert all(client.score_many(samples))
+        assert all(bodies(server, "/classify") for server in servers[:1])
+
+
 # 86: routes with the same name
 
 
@@ -198,6 +217,17 @@ def test_87_an_unknown_constant_is_said(
     (warning,) = [each for each in caplog.messages if "adds a constant" in each]
     assert "their order and margins are right" in warning
     assert "zero-bias" in warning
+
+
+def test_87_each_warning_is_given_once(
+    connect: Connect, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also of two servers, and of one that is looked at again."""
+    client = connect(Several([start(score_bias=0.0283), start(score_bias=0.0283)]))
+    client.score(CHAT)
+    for _ in range(2):
+        client.servers()
+    assert len([each for each in caplog.messages if "adds a constant" in each]) == 1
 
 
 def test_87_other_models_have_none(

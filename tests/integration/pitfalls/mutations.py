@@ -1783,14 +1783,10 @@ PITFALLS: dict[int, Pitfall] = {
                 "_tokenization/tokenizer.py",
                 "            if known.profile is profile:\n",
                 "            if known.profile is not None:\n",
-                (INPUT + "test_49_another_server_has_other_control_tokens",),
-            ),
-            Mutation(
-                "So does what it learns while another one comes up.",
-                "_tokenization/tokenizer.py",
-                "                is_control[text] = len(ids) == 1\n",
-                "                self._know(profile).is_control[text] = len(ids) == 1\n",
-                (INPUT + "test_49_two_servers_at_once",),
+                (
+                    INPUT + "test_49_another_server_has_other_control_tokens",
+                    INPUT + "test_49_two_servers_at_once",
+                ),
             ),
             Mutation(
                 "It looks for them in parts as the template joins them.",

@@ -481,7 +481,7 @@ class AsyncRewardClient:
         Raises:
             InputError: If the sample is invalid.
         """
-        return await self._session.diagnose(sample)
+        return (await self._session.examine(sample)).diagnosis
 
     def stats(self) -> ClientStats:
         """Return the counts, rates and latencies of this client since it was made.

@@ -66,7 +66,7 @@ from reward_client.errors import InputError, RewardClientError, RewardTimeoutErr
 from reward_client.methods import Messages
 
 if TYPE_CHECKING:
-    from reward_client._doctor.report import Diagnosis
+    from reward_client._doctor.report import Examination
 
 WorkT = TypeVar("WorkT")
 ResultT = TypeVar("ResultT")
@@ -362,7 +362,7 @@ class Session:
         update = {"prompt_date": day or settings.prompt_date, "template_digest": digest}
         return settings.model_copy(update=update)
 
-    async def diagnose(self, sample: Sample | None) -> Diagnosis:
+    async def examine(self, sample: Sample | None) -> Examination:
         """Examine the first server."""
         from reward_client._doctor import Doctor
 
@@ -373,7 +373,7 @@ class Session:
             doctor = Doctor(
                 replica.transport, replica.monitor, link.scorer, options, self._keeps_alive
             )
-            return await doctor.diagnose(prompt)
+            return await doctor.examine(prompt)
 
     async def _parsed_each(self, samples: Iterable[Given]) -> list[Parsed]:
         """Return the prompt or the error of each sample."""

@@ -42,7 +42,7 @@ from reward_client._client.row_calls import RowsCall, outcome_of, stream_of_rows
 from reward_client._client.session import Session
 from reward_client._client.spelling import checks_spelling, refuse_unknown
 from reward_client._client.streaming import Bar, OnError, Window, result_of, samples_bar
-from reward_client._doctor.report import Diagnosis
+from reward_client._doctor.report import Diagnosis, Examination
 from reward_client._rows.forms import Columns
 from reward_client._rows.grouping import Grouping
 from reward_client._rows.scoring import RowInProgress
@@ -192,6 +192,12 @@ def known_settings(client: RewardClient) -> Settings:
     """Return `RewardClient.settings` as of the last proof of the server, without requests."""
     run, session = client._run, client._session  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     return run(session.known_settings())
+
+
+def examine(client: RewardClient) -> Examination:
+    """Return `RewardClient.diagnose`, with what it takes to compare servers."""
+    run, session = client._run, client._session  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return run(session.examine(None))
 
 
 def patience_of(client: RewardClient) -> float:
@@ -654,7 +660,7 @@ class RewardClient:
         Raises:
             InputError: If the sample is invalid.
         """
-        return self._run(self._session.diagnose(sample))
+        return self._run(self._session.examine(sample)).diagnosis
 
     def stats(self) -> ClientStats:
         """Return the counts, rates and latencies of this client since it was made.

@@ -6,13 +6,14 @@ import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Iterable
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
 from reward_client._base.results import Reward, ServerProfile, TokenizedSample
 from reward_client._base.showing import html_table
 from reward_client._printable import one_line
+from reward_client._replicas.comparison import Fingerprint
 
 Check: TypeAlias = Literal[
     "reach",
@@ -126,6 +127,18 @@ class Diagnosis(BaseModel):
             "Do not trust this server: missing or wrong rewards are likely.",
         )[self.status]
         return "\n".join([self.url, *map(str, self.findings), f"{conclusion} ({self._counted()})"])
+
+
+class Examination(NamedTuple):
+    """A diagnosis, with what it takes to compare the server with others.
+
+    Attributes:
+        diagnosis: The findings.
+        fingerprint: The server's fingerprint; None if it tokenized or scored no sample.
+    """
+
+    diagnosis: Diagnosis
+    fingerprint: Fingerprint | None
 
 
 def ok(check: Check, detail: str) -> Finding:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from reward_client._base.results import Reward
 from reward_client._base.wording import list_numbers
 from reward_client._doctor.error_findings import error_finding, split_hint
-from reward_client._doctor.report import Diagnosis, Finding, failed, not_checked, ok, warning
+from reward_client._doctor.report import Examination, Finding, failed, not_checked, ok, warning
 from reward_client._replicas.comparison import Fingerprint, compare
 from reward_client._server.manifest_checks import agrees, reported
 from reward_client.errors import ReplicaMismatchError
@@ -45,27 +45,20 @@ def reference(known: Reference, reward: Reward) -> Finding:
     )
 
 
-def replica_findings(diagnoses: Sequence[Diagnosis]) -> list[Finding]:
+def replica_findings(examinations: Sequence[Examination]) -> list[Finding]:
     """Compare several servers with the first of them that gave a reward."""
-    return list(_replica_findings(diagnoses)) if len(diagnoses) > 1 else []
+    return list(_replica_findings(examinations)) if len(examinations) > 1 else []
 
 
-def _replica_findings(diagnoses: Sequence[Diagnosis]) -> Iterator[Finding]:
+def _replica_findings(examinations: Sequence[Examination]) -> Iterator[Finding]:
     first: Fingerprint | None = None
-    for diagnosis in diagnoses:
-        fingerprint = _fingerprint(diagnosis)
+    for diagnosis, fingerprint in examinations:
         if fingerprint is None:
             yield not_checked("replicas", f"{diagnosis.url} gave no reward to compare.")
         elif first is None:
             first = fingerprint
         else:
             yield _compared(first, fingerprint)
-
-
-def _fingerprint(diagnosis: Diagnosis) -> Fingerprint | None:
-    if diagnosis.profile is None or diagnosis.tokens is None or diagnosis.reward is None:
-        return None
-    return Fingerprint(diagnosis.profile, diagnosis.tokens, diagnosis.reward)
 
 
 def _compared(first: Fingerprint, other: Fingerprint) -> Finding:

@@ -20,6 +20,7 @@ from reward_client._doctor.report import (
     KEY_FITS,
     Check,
     Diagnosis,
+    Examination,
     Finding,
     not_checked,
     ok,
@@ -28,6 +29,7 @@ from reward_client._doctor.report import (
 )
 from reward_client._doctor.token_checks import TokenChecks, built_in
 from reward_client._protocols.http import Transport
+from reward_client._replicas.comparison import Fingerprint
 from reward_client._replicas.monitor import ServerMonitor
 from reward_client._scoring.base import Scorer
 from reward_client._server.identity import Identity, identify
@@ -71,16 +73,22 @@ class Doctor:
         self._prompt: Prompt | None = None
         self._reward: Reward | None = None
 
-    async def diagnose(self, prompt: Prompt | None) -> Diagnosis:
+    async def examine(self, prompt: Prompt | None) -> Examination:
         """Run all checks with this sample, or with the built-in sample for None."""
         findings = [finding async for finding in self._findings(prompt)]
-        return Diagnosis(
+        state, reward = self._state, self._reward
+        tokens = self._token_checks.tokens if self._token_checks is not None else None
+        diagnosis = Diagnosis(
             url=self._transport.url,
             findings=tuple(findings),
-            profile=self._state.profile if self._state is not None else None,
-            tokens=self._token_checks.tokens if self._token_checks is not None else None,
-            reward=self._reward,
+            profile=state.profile if state is not None else None,
+            tokens=tokens,
+            reward=reward,
         )
+        if state is None or tokens is None or reward is None:
+            return Examination(diagnosis, None)
+        fingerprint = Fingerprint(state.profile, tokens, reward, state.template, state.rows)
+        return Examination(diagnosis, fingerprint)
 
     async def _findings(self, prompt: Prompt | None) -> AsyncIterator[Finding]:
         identity = await _outcome(identify(self._transport, self._options.model))

@@ -28,6 +28,7 @@ from reward_client.errors import (
 
 QUESTION: Message = {"role": "user", "content": "What is 2 + 2?"}
 _ANSWER = ("Two and two are added.", "2 + 2 = 4.")
+_CURE = "Serve the same checkpoint with the same version of an engine and the same chat template."
 _TOLERANCE = Limits().replica_tolerance
 
 
@@ -135,7 +136,8 @@ def compare(first: Fingerprint, other: Fingerprint, tolerance: float = _TOLERANC
             one,
             two,
             f"all rewards of one are {shift:+.4g} higher, as {engine.name} adds a constant at each "
-            f"start to rewards of this model ({engine.advice.shifted})",
+            "start to rewards of this model",
+            cure=f"{engine.advice.shifted}.",
         )
     if not is_one_engine:
         return None
@@ -158,10 +160,11 @@ def _at(profile: ServerProfile) -> str:
     return f"{profile.url} runs {_named(profile)}"
 
 
-def _mismatch(one: ServerProfile, two: ServerProfile, difference: str) -> ReplicaMismatchError:
+def _mismatch(
+    one: ServerProfile, two: ServerProfile, difference: str, cure: str = _CURE
+) -> ReplicaMismatchError:
     return ReplicaMismatchError(
-        f"{one.url} and {two.url} are not replicas of each other: {difference}. Serve the same "
-        "checkpoint with the same version of an engine and the same chat template."
+        f"{one.url} and {two.url} are not replicas of each other: {difference}. {cure}"
     )
 
 

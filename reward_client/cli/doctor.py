@@ -24,6 +24,8 @@ from reward_client.cli._output import Colour, show
 if TYPE_CHECKING:
     import argparse
 
+    from reward_client._doctor.report import Examination
+
 
 _FAILED = 2
 _COLOURS: Mapping[str, Colour] = {"ok": "green", "WARN": "yellow", "FAIL": "red"}
@@ -65,12 +67,13 @@ def add_to(commands: Commands) -> None:
 def _doctor(options: argparse.Namespace) -> int:
     from reward_client._doctor import replica_findings
 
-    diagnoses: list[Diagnosis] = []
-    for diagnosis in _diagnoses(options):
-        diagnoses.append(diagnosis)
+    examinations: list[Examination] = []
+    for examination in _examinations(options):
+        examinations.append(examination)
         if not options.json:
-            show(f"{diagnosis}\n", colours=_COLOURS)
-    replicas = Diagnosis(url="", findings=tuple(replica_findings(diagnoses)))
+            show(f"{examination.diagnosis}\n", colours=_COLOURS)
+    diagnoses = [examination.diagnosis for examination in examinations]
+    replicas = Diagnosis(url="", findings=tuple(replica_findings(examinations)))
     status = max(diagnosis.status for diagnosis in (*diagnoses, replicas))
     if options.json:
         servers = [{"status": item.status, **item.model_dump(mode="json")} for item in diagnoses]
@@ -81,7 +84,9 @@ def _doctor(options: argparse.Namespace) -> int:
     return status
 
 
-def _diagnoses(options: argparse.Namespace) -> Iterator[Diagnosis]:
+def _examinations(options: argparse.Namespace) -> Iterator[Examination]:
+    from reward_client._client.sync_client import examine
+
     with ExitStack() as clients:
         opened = [
             clients.enter_context(
@@ -97,4 +102,4 @@ def _diagnoses(options: argparse.Namespace) -> Iterator[Diagnosis]:
                 # What is wrong with a server is a finding: only the wait matters here.
                 with suppress(RewardClientError):
                     client.wait_until_ready(timeout=options.wait)
-            yield client.diagnose()
+            yield examine(client)

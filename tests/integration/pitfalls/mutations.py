@@ -818,7 +818,10 @@ PITFALLS: dict[int, Pitfall] = {
                 "_replicas/comparison.py",
                 "    if parts:\n",
                 "    if parts is None:\n",
-                (REPLICAS + "test_25_templates_that_differ_beside_a_system_message",),
+                (
+                    REPLICAS + "test_25_templates_that_differ_beside_a_system_message",
+                    REPLICAS + "test_25_the_doctor_compares_such_templates",
+                ),
             ),
             Mutation(
                 "It compares the sample's reward, within 2 % or 0.02.",
@@ -3350,6 +3353,16 @@ PITFALLS: dict[int, Pitfall] = {
                 "    if shifted is not None and shift is not None:\n",
                 "    if shifted is not None and False:\n",
                 (SGLANG + "test_87_replicas_with_other_constants_are_refused",),
+            ),
+            Mutation(
+                "The doctor compares them like the client.",
+                "_doctor/runner.py",
+                "tokens, reward, state.template, state.rows)",
+                "tokens, reward)",
+                (
+                    SGLANG + "test_87_the_doctor_refuses_them",
+                    REPLICAS + "test_25_the_doctor_compares_such_templates",
+                ),
             ),
             Mutation(
                 "Differences that vary from sample to sample are rounding.",

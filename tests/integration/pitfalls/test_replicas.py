@@ -14,6 +14,10 @@ from reward_client.testing import RewardServer
 from .conftest import Connect
 from .samples import CHAT
 
+# Alike but for conversations with a system message.
+TURNS = "{% for m in messages %}<|{{m.role}}|>{{m.content}}<|end|>{% endfor %}"
+RULES = "{% if messages[0].role == 'system' %}Rules: {% endif %}" + TURNS
+
 
 @pytest.fixture
 def replica(connect: Connect) -> Fingerprint:
@@ -65,15 +69,19 @@ def test_25_token_ids_differ_from_a_position_on(replica: Fingerprint) -> None:
 
 
 def test_25_templates_that_differ_beside_a_system_message() -> None:
-    turns = "{% for m in messages %}<|{{m.role}}|>{{m.content}}<|end|>{% endfor %}"
-    other = "{% if messages[0].role == 'system' %}Rules: {% endif %}" + turns
     with (
-        RewardServer(chat_template=turns) as one,
-        RewardServer(chat_template=other) as two,
+        RewardServer(chat_template=TURNS) as one,
+        RewardServer(chat_template=RULES) as two,
         RewardClient([one.url, two.url]) as client,
         pytest.raises(ReplicaMismatchError, match=r"conversation \(system message"),
     ):
         client.score(CHAT)
+
+
+def test_25_the_doctor_compares_such_templates(capsys: pytest.CaptureFixture[str]) -> None:
+    with RewardServer(chat_template=TURNS) as one, RewardServer(chat_template=RULES) as two:
+        assert main(["doctor", one.url, two.url]) == 2
+    assert "conversation (system message" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

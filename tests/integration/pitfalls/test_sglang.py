@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -34,6 +35,7 @@ from reward_client import (
 )
 from reward_client._server.offset import constant_offset
 from reward_client._server.vocabulary import vocabulary_size
+from reward_client.cli import main
 from reward_client.heads import LinearHead, ObjectiveHead, StepHead
 from reward_client.methods import Messages, TokenLogit, YesNo
 from reward_client.testing import Fault, RewardServer
@@ -243,6 +245,18 @@ def test_87_replicas_with_other_constants_are_refused(connect: Connect, start: S
     client = connect(Several(servers))
     with pytest.raises(ReplicaMismatchError, match=r"higher, as SGLang adds a constant"):
         client.score(CHAT)
+
+
+def test_87_the_doctor_refuses_them(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    servers = start(score_bias=0.008), start(score_bias=0.001)
+    assert main(["doctor", "--json", *Several(servers).url]) == 2
+    (found,) = json.loads(capsys.readouterr().out)["replicas"]
+    assert found["verdict"] == "failed"
+    assert "all rewards of one are +0.007 higher, as SGLang adds a constant" in found["detail"]
+    assert "zero-bias" in found["cure"]
+    equal = start(score_bias=0.008), start(score_bias=0.008)
+    assert main(["doctor", *Several(equal).url]) == 1  # for the constant of each
+    assert "gives the same tokens and reward as" in capsys.readouterr().out
 
 
 def test_87_a_constant_is_no_rounding() -> None:

@@ -59,6 +59,8 @@ MADE = {
     "gemma2": Made("gemma2", 40, "bfloat16", sharded=True),
     "granite": Made("granite", 41, "bfloat16"),
     "cohere": Made("cohere", 42, sharded=True),
+    "qwen3-reward": Made("qwen3-reward", 43, sharded=True),
+    "gemma2, classifier": Made("gemma2, classifier", 44, sharded=True),
 }
 SHIPPED = "shipped"
 LANGUAGE_MODEL = "SmolLM2"

@@ -18,6 +18,7 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen2ForSequenceClassification,
+    Qwen3ForSequenceClassification,
 )
 
 
@@ -29,6 +30,15 @@ def two_layers(width, labels, *, bias=True):
 
 class Qwen2ForRewardModel(Qwen2ForSequenceClassification):
     """Qwen2.5-Math-RM; vLLM has it and transformers has not."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.score = two_layers(config.hidden_size, config.num_labels)
+        self.post_init()
+
+
+class Qwen3ForRewardModel(Qwen3ForSequenceClassification):
+    """The same on Qwen3; SGLang has it, and neither vLLM nor transformers."""
 
     def __init__(self, config):
         super().__init__(config)

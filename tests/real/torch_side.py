@@ -29,6 +29,7 @@ from published import (
     Qwen2ForPrmModel,
     Qwen2ForProcessRewardModel,
     Qwen2ForRewardModel,
+    Qwen3ForRewardModel,
     RewardModel,
 )
 from safetensors.torch import load_file
@@ -38,6 +39,7 @@ from transformers import (
     AutoTokenizer,
     CohereForCausalLM,
     Gemma2ForCausalLM,
+    Gemma2ForSequenceClassification,
     GraniteForCausalLM,
     LlamaForCausalLM,
     LlamaForSequenceClassification,
@@ -78,6 +80,17 @@ KINDS = {
             "tie_word_embeddings": True,
         },
     ),
+    "gemma2, classifier": (
+        Gemma2ForSequenceClassification,
+        "chatml.jinja",
+        {
+            "head_dim": 64,
+            "query_pre_attn_scalar": 64,
+            "num_labels": 1,
+            "hidden_act": "gelu_pytorch_tanh",  # as published; SGLang reads it
+            "attn_logit_softcapping": None,  # SGLang's attention on the CPU knows none
+        },
+    ),
     "granite": (
         GraniteForCausalLM,
         "chatml.jinja",
@@ -92,6 +105,7 @@ KINDS = {
     "qwen2": (Qwen2ForSequenceClassification, "chatml.jinja", {"num_labels": 1}),
     "qwen3": (Qwen3ForSequenceClassification, "chatml.jinja", {"num_labels": 1, "head_dim": 64}),
     "qwen2-reward": (Qwen2ForRewardModel, "chatml.jinja", {"num_labels": 1}),
+    "qwen3-reward": (Qwen3ForRewardModel, "chatml.jinja", {"num_labels": 1, "head_dim": 64}),
     "qwen2-rm, remote code": (
         Qwen2ForRewardModel,
         "chatml.jinja",

@@ -46,6 +46,8 @@ IN_CI = {
 FURTHER = {
     "qwen3, bias of zero": Served("qwen3, bias of zero"),
     "qwen3": Served("qwen3"),
+    "qwen3-reward": Served("qwen3-reward"),
+    "gemma2, classifier": Served("gemma2, classifier"),
     "internlm2": Served("internlm2", (EMBEDDING, "--trust-remote-code")),
     "llama, other weights": Served("llama, other weights"),
     "llama, API key": Served("llama", (EMBEDDING, "--api-key", API_KEY)),

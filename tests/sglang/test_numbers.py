@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ROUTES = ("auto", "classify", "encode", "embeddings")
 SCALAR = (
-    *("llama", "shipped", "qwen2-reward", "internlm2"),
+    *("llama", "shipped", "qwen2-reward", "qwen3-reward", "gemma2, classifier", "internlm2"),
     *("qwen2, bias of zero", "qwen3, bias of zero"),
 )
 # These may be refused, with this error; no sample may get a wrong number.

@@ -120,6 +120,9 @@ def compare(first: Fingerprint, other: Fingerprint, tolerance: float = _TOLERANC
         raise _mismatch(
             one, two, f"different token IDs for the same conversation ({', '.join(parts)})"
         )
+    shift = _shift(first, other)
+    if shift is not None:
+        raise shift
     values, others = _values(first.reward), _values(other.reward)
     if len(values) != len(others) or not all(
         isclose(value, another, rel_tol=tolerance, abs_tol=tolerance)
@@ -127,17 +130,6 @@ def compare(first: Fingerprint, other: Fingerprint, tolerance: float = _TOLERANC
     ):
         raise _mismatch(
             one, two, f"{list_numbers(values)} and {list_numbers(others)} for the same sample"
-        )
-    shifted = next((each for each in (first, other) if each.reward.provenance.offset), None)
-    shift = constant_offset(first.rows, other.rows) if shifted is not None else None
-    if shifted is not None and shift is not None:
-        engine = ENGINES[shifted.profile.engine]
-        raise _mismatch(
-            one,
-            two,
-            f"all rewards of one are {shift:+.4g} higher, as {engine.name} adds a constant at each "
-            "start to rewards of this model",
-            cure=f"{engine.advice.shifted}.",
         )
     if not is_one_engine:
         return None
@@ -150,6 +142,25 @@ def compare(first: Fingerprint, other: Fingerprint, tolerance: float = _TOLERANC
             f"{ENGINES[one.engine].length_option}."
         )
     return None
+
+
+def _shift(first: Fingerprint, other: Fingerprint) -> ReplicaMismatchError | None:
+    """Return the error for a constant between the rewards of two servers, if there is one."""
+    shifted = next((each for each in (first, other) if each.reward.provenance.offset), None)
+    if shifted is None or first.profile.width != other.profile.width:
+        return None
+    shift = constant_offset(first.rows, other.rows)
+    if shift is None:
+        return None
+    engine = ENGINES[shifted.profile.engine]
+    one, two = first.profile, other.profile
+    return _mismatch(
+        one,
+        two,
+        f"all rewards of {(one if shift > 0 else two).url} are {abs(shift):.4g} higher, as "
+        f"{engine.name} adds a constant at each start to rewards of this model",
+        cure=f"{engine.advice.shifted}.",
+    )
 
 
 def _named(profile: ServerProfile) -> str:

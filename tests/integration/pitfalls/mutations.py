@@ -3350,8 +3350,8 @@ PITFALLS: dict[int, Pitfall] = {
             Mutation(
                 "Replicas with other constants are refused, however small.",
                 "_replicas/comparison.py",
-                "    if shifted is not None and shift is not None:\n",
-                "    if shifted is not None and False:\n",
+                "    if shift is not None:\n",
+                "    if False:\n",
                 (SGLANG + "test_87_replicas_with_other_constants_are_refused",),
             ),
             Mutation(

@@ -239,11 +239,17 @@ def test_87_other_models_have_none(
     assert "adds a constant" not in caplog.text
 
 
-def test_87_replicas_with_other_constants_are_refused(connect: Connect, start: Start) -> None:
-    """They differ by less than rounding may move a reward."""
-    servers = start(score_bias=0.008), start(score_bias=0.001)
-    client = connect(Several(servers))
-    with pytest.raises(ReplicaMismatchError, match=r"higher, as SGLang adds a constant"):
+@pytest.mark.parametrize(("high", "low"), [(0.008, 0.001), (0.11, -0.12)])
+def test_87_replicas_with_other_constants_are_refused(
+    connect: Connect, start: Start, high: float, low: float
+) -> None:
+    """Also if they differ by less than rounding may move a reward."""
+    first, second = start(score_bias=high), start(score_bias=low)
+    client = connect(Several([first, second]))
+    with pytest.raises(
+        ReplicaMismatchError,
+        match=rf"rewards of {first.url} are {high - low:g} higher, as SGLang .*zero-bias",
+    ):
         client.score(CHAT)
 
 
@@ -252,7 +258,7 @@ def test_87_the_doctor_refuses_them(start: Start, capsys: pytest.CaptureFixture[
     assert main(["doctor", "--json", *Several(servers).url]) == 2
     (found,) = json.loads(capsys.readouterr().out)["replicas"]
     assert found["verdict"] == "failed"
-    assert "all rewards of one are +0.007 higher, as SGLang adds a constant" in found["detail"]
+    assert " are 0.007 higher, as SGLang adds a constant" in found["detail"]
     assert "zero-bias" in found["cure"]
     equal = start(score_bias=0.008), start(score_bias=0.008)
     assert main(["doctor", *Several(equal).url]) == 1  # for the constant of each

@@ -35,6 +35,7 @@ from reward_client._server.proof import (
     prove_logits,
     prove_rendering,
     prove_tokenizer,
+    warn_of_template,
 )
 from reward_client._server.recipe_checks import (
     check_logit_tokens,
@@ -195,12 +196,16 @@ async def _proven(
     warn = promised.options.warn
     if promised.rules.server_tokenizes:
         await prove_rendering(transport, promised.served, warn)
-    elif local is not None and not await prove_tokenizer(transport, promised, local):
-        warn(
-            "nothing proves that %r is the server's tokenizer: the server shows no token IDs. %s",
-            local,
-            promised.rules.tokenize_refusal,
-        )
+    elif local is not None:
+        if not await prove_tokenizer(transport, promised, local):
+            warn(
+                "nothing proves that %r is the server's tokenizer: the server shows no token IDs. "
+                "%s",
+                local,
+                promised.rules.tokenize_refusal,
+            )
+        elif not (promised.strategy.conversations or promised.request).takes_messages:
+            warn_of_template(promised.served, local, warn)
     if not promised.request.counted:
         await prove_ends(transport, promised)
     if not promised.options.output.generates:  # no reward is read from generated texts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import orjson
@@ -17,6 +18,7 @@ from reward_client._protocols.http import Transport
 from reward_client._protocols.tokenizing import tokenize_text
 from reward_client._server.manifest_checks import disagreement, reported
 from reward_client._server.state import ServerState, is_same
+from reward_client._server.template_look import questions
 from reward_client._server.texts import PROBE_TEXT
 from reward_client._server.warn_once import WarnOnce
 from reward_client._tokenization.local_tokenizer import LocalTokenizer
@@ -77,7 +79,8 @@ async def prove_rendering(transport: Transport, served: Served, warn: WarnOnce) 
     """Show that the chat template makes the token IDs of conversations.
 
     A server that makes a user's turn of an answer gives the same for both. For one that is known to
-    do so, the template on the client is compared by a question, if the server renders one.
+    do so, the template on the client is compared by conversations that end with a question, if the
+    server renders any.
 
     Raises:
         ProtocolError: If the server makes a user's turn of an answer.
@@ -119,23 +122,53 @@ async def _refuse_rewritten(transport: Transport, served: Served) -> None:
 async def _compare_templates(
     transport: Transport, served: Served, renderer: Renderer, warn: WarnOnce
 ) -> None:
-    """Compare the template on the client with the server's, which renders questions rightly."""
+    """Compare the template on the client with the server's, which renders questions rightly.
+
+    What it refuses itself, it refuses later too.
+    """
+    texts: dict[str, str] = {}
+    for name, each in questions().items():
+        with suppress(InputError):
+            texts[name] = renderer.rendered(each, generation_prompt=True)
+    is_compared = False
     if served.renders == "questions":
-        question = Conversation(_TURNS[:1])
-        request = served.engine.chat_request(
-            served.model, served.version, question, generation_prompt=True
-        )
-        text = renderer.rendered(question, generation_prompt=True)
+        for name, text in texts.items():
+            is_compared |= await _is_same_there(transport, served, renderer, name, text)
+    if texts and not is_compared:
+        warn_of_template(served, renderer, warn)
+
+
+async def _is_same_there(
+    transport: Transport, served: Served, renderer: Renderer, name: str, text: str
+) -> bool:
+    """Compare a conversation with that of the server; return False if its template refuses it.
+
+    Raises:
+        TokenizerMismatchError: If it differs.
+        RewardClientError: As `Transport.send`.
+    """
+    request = served.engine.chat_request(
+        served.model, served.version, questions()[name], generation_prompt=True
+    )
+    try:
         there = served.engine.token_ids(await transport.send(request))
-        here = await tokenize_text(transport, served, text, add_special_tokens=False)
-        if here == there:
-            return
-        raise TokenizerMismatchError(
-            f"The chat template of {renderer!r} is not the server's: a question has {len(here)} "
-            f"tokens here, and {len(there)} others there. Give the tokenizer of the served model."
-        )
+    except BadRequestError:
+        return False
+    here = await tokenize_text(transport, served, text, add_special_tokens=False)
+    if here == there:
+        return True
+    raise TokenizerMismatchError(
+        f"The chat template of {renderer!r} is not the server's: a conversation ({name}) has "
+        f"{len(here)} tokens here, and {len(there)} others there. Give the tokenizer of the served "
+        "model."
+    )
+
+
+def warn_of_template(served: Served, renderer: Renderer, warn: WarnOnce) -> None:
+    """Warn that no rendered conversation of the server shows its template."""
     warn(
-        "nothing proves that the chat template of %r is the server's: %s renders no conversations",
+        "nothing proves that the chat template of %r is the server's: %s renders no conversations "
+        "here",
         renderer,
         served,
     )

@@ -112,6 +112,20 @@ def _looks() -> Mapping[str, Conversation]:
     }
 
 
+def questions() -> dict[str, Conversation]:
+    """Return the plain conversations, each up to its last question, by their names."""
+    asked = {
+        "question": Conversation(_turns(QUESTION)),
+        "spaces": Conversation(_turns(QUESTION, "\n That is 42. \n", " And twice as much?\n")),
+    }
+    for name, each in _looks().items():
+        messages = each.messages
+        if each.chat_template_kwargs is None and is_plain(each):
+            is_answer = messages[-1]["role"] == "assistant"
+            asked[name] = Conversation(messages[:-1] if is_answer else messages)
+    return asked
+
+
 @dataclass(frozen=True, slots=True)
 class TemplateLook:
     """The texts that the chat template writes around contents.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -124,16 +125,77 @@ def test_85_another_template_on_the_client_is_found_out(connect: Connect, start:
     other = "{% for message in messages %}{{ message.content }} {% endfor %}"
     server = start("0.5.22", chat_template=other)
     client = connect(server, tokenizer=server.checkpoint)
-    with pytest.raises(TokenizerMismatchError, match="is not the server's: a question has"):
+    with pytest.raises(TokenizerMismatchError, match="is not the server's: a conversation"):
         client.score(CHAT)
 
 
-def test_85_without_a_proof_there_is_a_warning(
-    connect: Connect, start: Start, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("{{- '<|' +", "{{- (' ' if message['role'] == 'assistant' else '') + '<|' +"),
+        ("{{- '<|' +", "{{- (' ' if message['role'] == 'system' else '') + '<|' +"),
+        ("bos_token }}", "bos_token }}{% if messages|length > 1 %}Be kind.{% endif %}"),
+        (" | trim", ""),
+    ],
+    ids=["answer", "system", "second turn", "spaces"],
+)
+def test_85_a_template_that_differs_in_one_turn_is_found_out(
+    connect: Connect, start: Start, tmp_path: Path, before: str, after: str
 ) -> None:
-    server = start("0.5.22", version="0.5.9")  # it renders no conversations
-    connect(server, tokenizer=server.checkpoint).score(CHAT)
-    assert "nothing proves that the chat template of" in caplog.text
+    """A question alone has the same tokens."""
+    server = start("0.5.22")
+    copy = _with_template(server, tmp_path, lambda right: right.replace(before, after))
+    with pytest.raises(TokenizerMismatchError, match="is not the server's: a conversation"):
+        connect(server, tokenizer=copy).score(CHAT)
+
+
+def test_85_what_the_template_of_the_server_refuses_is_not_compared(
+    connect: Connect, start: Start
+) -> None:
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('none') }}{% endif %}"
+    with RewardServer() as right:
+        template = refusing + _template_of(right.checkpoint)
+    server = start("0.5.22", chat_template=template)
+    assert connect(server, tokenizer=server.checkpoint).score(CHAT).value is not None
+
+
+def _with_template(server: RewardServer, folder: Path, change: Callable[[str], str]) -> str:
+    """Return a copy of the tokenizer with another chat template."""
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(Path(server.checkpoint) / name, folder)
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    right = settings.pop("chat_template")
+    changed = change(right)
+    assert changed != right
+    path.write_text(json.dumps({**settings, "chat_template": changed}))
+    return str(folder)
+
+
+def _template_of(folder: str | Path) -> str:
+    settings = json.loads((Path(folder) / "tokenizer_config.json").read_text())
+    return str(settings["chat_template"])
+
+
+@pytest.mark.parametrize(
+    ("dialect", "options"),
+    [("0.5.22", {"version": "0.5.9"}), ("0.4.9", {})],
+    ids=["0.5.9", "0.4.9"],
+)
+def test_85_without_a_proof_there_is_a_warning(
+    connect: Connect,
+    start: Start,
+    caplog: pytest.LogCaptureFixture,
+    dialect: str,
+    options: dict[str, str],
+) -> None:
+    """They render no conversations."""
+    server = start(dialect, **options)
+    client = connect(server, tokenizer=server.checkpoint)
+    client.score(CHAT)
+    client.servers()
+    (warning,) = [each for each in caplog.messages if "nothing proves" in each]
+    assert "that the chat template of" in warning
 
 
 def test_85_another_tokenizer_is_found_out(connect: Connect, start: Start, tmp_path: Path) -> None:

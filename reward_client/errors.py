@@ -21,6 +21,7 @@
     │   └── ResponseMismatchError
     ├── InputError                  a sample or an option is invalid (also a ValueError)
     │   ├── PromptTooLongError
+    │   ├── TemplateUnavailableError
     │   ├── TokenizerMismatchError
     │   └── TokenizerUnavailableError
     ├── RecipeError                 a recipe is missing or broken, or contradicts the server
@@ -74,6 +75,7 @@ __all__ = [
     "ServerUnreachableError",
     "ShapeError",
     "StatusError",
+    "TemplateUnavailableError",
     "TokenizerMismatchError",
     "TokenizerUnavailableError",
     "TransportError",
@@ -256,10 +258,14 @@ class TokenizerMismatchError(InputError):
 
 
 class TokenizerUnavailableError(InputError):
-    """No tokenizer makes token IDs of conversations.
+    """The local tokenizer cannot be loaded. The whole call ends with it."""
 
-    Either the local tokenizer cannot be loaded or has no chat template, or there is none and the
-    server renders no conversations, or renders them wrongly.
+
+class TemplateUnavailableError(InputError):
+    """Nobody renders the conversation by the model's chat template.
+
+    Either the server renders none, or renders them wrongly, and the client has no tokenizer; or the
+    local tokenizer has no chat template. Token IDs and `FormattedText` are scored nevertheless.
     """
 
 
@@ -353,6 +359,7 @@ FAULTS: Mapping[type, Literal["sample", "server"]] = MappingProxyType(
         InputError: "sample",
         PromptTooLongError: "sample",
         # The wrong tokenizer is wrong for every sample.
+        TemplateUnavailableError: "server",
         TokenizerMismatchError: "server",
         TokenizerUnavailableError: "server",
         RecipeError: "server",

@@ -143,7 +143,7 @@ class Window(Generic[WorkT, ResultT]):
 
         Raises:
             ModelChangedError: If the server is not that of the start any more.
-            TokenizerUnavailableError: If no tokenizer makes token IDs of conversations.
+            TokenizerUnavailableError: If the local tokenizer cannot be loaded.
             Exception: An error that does not belong to this package, from a sample.
         """
         await self.prove(at_end=False)

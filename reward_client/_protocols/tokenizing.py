@@ -9,7 +9,7 @@ from reward_client._base.token_ids import TokenIds
 from reward_client._protocols.engine import Served
 from reward_client._protocols.http import Request, Transport
 from reward_client._protocols.strategies import Rendering
-from reward_client.errors import InputError, TokenizerUnavailableError
+from reward_client.errors import InputError, TemplateUnavailableError
 
 _FAULTS: Mapping[Rendering, str] = {
     "none": "renders no conversations",
@@ -63,7 +63,7 @@ def conversation_request(
             continues=continues,
         )
     if served.renderer is None:
-        raise TokenizerUnavailableError(
+        raise TemplateUnavailableError(
             f"Cannot tokenize the conversation: {served} {_FAULTS[served.renders]}. Give "
             'the model\'s tokenizer as tokenizer="local" or by its folder or name, which renders '
             "the chat template here; or give FormattedText, or token IDs."

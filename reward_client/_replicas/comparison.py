@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isclose
+from typing import TypeAlias
 
 from reward_client._base.options import Limits
 from reward_client._base.results import Reward, ServerProfile, TokenizedSample
@@ -24,6 +25,7 @@ from reward_client.errors import (
     InputError,
     ReplicaMismatchError,
     RouteNotFoundError,
+    TemplateUnavailableError,
 )
 
 QUESTION: Message = {"role": "user", "content": "What is 2 + 2?"}
@@ -47,20 +49,42 @@ class Fingerprint:
     rows: Sequence[Sequence[float]] = ()
 
 
-async def first_fingerprint(transport: Transport, state: ServerState) -> tuple[Prompt, Fingerprint]:
-    """Return the sample for all replicas and the first one's fingerprint.
+Samples: TypeAlias = Sequence[tuple[Prompt, Fingerprint]]
+"""Each with what the first server makes of it; token IDs are the last."""
 
-    The sample is a conversation, which shows the chat template; token IDs if the model takes none.
+
+async def first_fingerprints(transport: Transport, state: ServerState) -> Samples:
+    """Return the samples for all replicas, each with the first one's fingerprint.
+
+    A conversation, which shows the chat template, unless the model takes none; and token IDs.
 
     Raises:
         RewardClientError: As `take_fingerprint`.
     """
+    ids = TokenIds.of(state.probes[-1])
+    by_ids = ids, await take_fingerprint(transport, state, ids)
     prompt = comparison_sample(in_steps=state.rules.step is not None)
     try:
-        return prompt, await take_fingerprint(transport, state, prompt)
+        return (prompt, await take_fingerprint(transport, state, prompt)), by_ids
     except (BadRequestError, InputError, RouteNotFoundError):
-        ids = TokenIds.of(state.probes[-1])
-        return ids, await take_fingerprint(transport, state, ids)
+        return (by_ids,)
+
+
+async def both_fingerprints(
+    transport: Transport, state: ServerState, samples: Samples
+) -> tuple[Fingerprint, Fingerprint]:
+    """Return the first one's fingerprint and another one's, for a sample that both take.
+
+    Raises:
+        RewardClientError: As `take_fingerprint`.
+    """
+    *others, (ids, by_ids) = samples
+    for prompt, first in others:
+        try:
+            return first, await take_fingerprint(transport, state, prompt)
+        except TemplateUnavailableError:  # it scores token IDs nevertheless
+            continue
+    return by_ids, await take_fingerprint(transport, state, ids)
 
 
 async def take_fingerprint(transport: Transport, state: ServerState, prompt: Prompt) -> Fingerprint:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeAlias, TypeVar
 
-from reward_client._base.samples import Prompt
 from reward_client._base.together import together
 from reward_client._protocols.http import (
     MAX_DEATHS,
@@ -24,10 +23,10 @@ from reward_client._protocols.http import (
     Transport,
 )
 from reward_client._replicas.comparison import (
-    Fingerprint,
+    Samples,
+    both_fingerprints,
     compare,
-    first_fingerprint,
-    take_fingerprint,
+    first_fingerprints,
 )
 from reward_client._replicas.monitor import ServerMonitor
 from reward_client._replicas.single_flight import SingleFlight
@@ -144,7 +143,7 @@ class ReplicaPool:
         self.asked_at = math.inf
         self._baseline: ServerState | None = None
         self._rules: dict[Hashable, ServerState] = {}  # by the way to token IDs
-        self._sample: tuple[Prompt, Fingerprint] | None = None  # None for a single server
+        self._samples: Samples = ()  # none for a single server
         self._founding = asyncio.Lock()
         self._start = SingleFlight()
         self._is_started = False
@@ -157,7 +156,7 @@ class ReplicaPool:
         """Continue with what the pool of an event loop that has ended knew of the same servers."""
         if not earlier._is_started:
             return
-        self._baseline, self._sample = earlier._baseline, earlier._sample
+        self._baseline, self._samples = earlier._baseline, earlier._samples
         self._rules = earlier._rules.copy()
         self.asked_at, self.unproven = earlier.asked_at, earlier.unproven
         self._is_started = True
@@ -390,7 +389,7 @@ class ReplicaPool:
 
     async def _set_baseline(self, replica: Replica, state: ServerState) -> None:
         if len(self.replicas) > 1:
-            self._sample = await first_fingerprint(replica.transport, state)
+            self._samples = await first_fingerprints(replica.transport, state)
         self.changes += self._baseline is not None
         self._found(state)
         self.asked_at = time.monotonic()
@@ -400,21 +399,20 @@ class ReplicaPool:
         self._rules = {baseline.way: baseline}
 
     async def _compare(self, baseline: ServerState, replica: Replica, state: ServerState) -> None:
-        sample = self._sample
-        if sample is None:
+        samples = self._samples
+        if not samples:
             if not state.is_same_as(baseline):
                 raise ReplicaMismatchError(f"{replica.transport.url} is another server now.")
             return
-        prompt, first = sample
+        first, fingerprint = await both_fingerprints(replica.transport, state, samples)
         other = next((other for other in self._in_rotation if other is not replica), None)
         if other is not None:  # all in rotation equal the first one, which may be this one
             profile = first.profile.model_copy(update={"url": other.transport.url})
             first = replace(first, profile=profile)
-        fingerprint = await take_fingerprint(replica.transport, state, prompt)
         remark = compare(first, fingerprint, self._tolerance)
         if remark is not None:
             self._log(logging.WARNING, remark)
-        if self._sample is sample:  # still the same model
+        if self._samples is samples:  # still the same model
             narrower = self.baseline.with_limits_of(state)
             if narrower is not self._baseline:
                 self._found(narrower)

@@ -112,7 +112,8 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     hidden = hidden_routes(identity, listed, tokenizes=by_server is not None)
     nothing = f"{no_route(wanted, hidden)} {refusal}".rstrip()
     strategies, others = (
-        possible(each, listed, takes_text=by_server is not None) for each in strategies_for(wanted)
+        possible(each, listed, takes_text=by_server is not None, writes=identity.may_write)
+        for each in strategies_for(wanted)
     )
     step = await step_token(texts, head) if isinstance(head, StepHead) else None
     text, bos_token_id = await texts.probe()

@@ -65,6 +65,7 @@ class Identity:
         is_listed: False if a gateway hides ``/v1/models``, so that only the caller names the model.
         engine: The kind of server.
         architectures: The classes of the model, if the server names them.
+        writes: True if it generates text, False if not; None if the server does not tell.
         renderer: Renders conversations of which the server makes wrong token IDs, if there is one.
     """
 
@@ -78,11 +79,20 @@ class Identity:
     engine: Engine = VLLM
     renderer: Renderer | None = field(default=None, compare=False)
     architectures: frozenset[str] = frozenset()
+    writes: bool | None = None
 
     @property
     def served(self) -> Served:
         """The model, as requests for its tokens name it."""
         return Served(self.engine, self.model, self.version, self.renderer)
+
+    @property
+    def may_write(self) -> bool:
+        """True if a request to write is harmless, answered or refused.
+
+        It ends an SGLang that serves an embedding model (live on 0.5.22 and 0.5.23).
+        """
+        return not self.engine.dies_of_requests or self.writes is True
 
     @property
     def version_known(self) -> bool:
@@ -193,6 +203,7 @@ async def _info(transport: Transport, engine: Engine) -> Mapping[str, object]:
 
 
 def _told(engine: Engine, info: Mapping[str, object]) -> Identity:
+    writes = info.get("is_generation")
     return Identity(
         version=None,
         model="",
@@ -202,6 +213,7 @@ def _told(engine: Engine, info: Mapping[str, object]) -> Identity:
         tokenizer_root=_text(info.get("tokenizer_path")),
         engine=engine,
         architectures=frozenset(map(str, as_list(info.get("architectures")) or ())),
+        writes=writes if isinstance(writes, bool) else None,
     )
 
 

@@ -127,7 +127,11 @@ def _moved(engine: Engine, strategy: Strategy) -> list[Strategy]:
 
 
 def possible(
-    strategies: Sequence[Strategy], listed: AbstractSet[str] | None, *, takes_text: bool
+    strategies: Sequence[Strategy],
+    listed: AbstractSet[str] | None,
+    *,
+    takes_text: bool,
+    writes: bool,
 ) -> list[Strategy]:
     """Return the strategies that the server may serve, those on listed routes first.
 
@@ -137,8 +141,13 @@ def possible(
         strategies: The strategies.
         listed: The routes that the server or a gateway lists; None if it lists none.
         takes_text: True if the server tokenizes: without that, no text can be compared.
+        writes: True if a request to write is harmless.
     """
-    known = [each for each in strategies if takes_text or each.request.sends == "ids"]
+    known = [
+        each
+        for each in strategies
+        if (takes_text or each.request.sends == "ids") and (writes or not each.request.reads_tokens)
+    ]
     if listed is None:
         return known
     return sorted(known, key=lambda each: each.request.path not in listed)

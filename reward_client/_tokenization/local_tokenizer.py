@@ -14,7 +14,12 @@ from reward_client._base.samples import Conversation, FormattedText, Message, Pr
 from reward_client._base.sequences import common_prefix_length
 from reward_client._base.token_ids import TokenIds, checked
 from reward_client._tokenization.spot_checks import INTERVAL, SpotChecks
-from reward_client.errors import InputError, TokenizerMismatchError, TokenizerUnavailableError
+from reward_client.errors import (
+    InputError,
+    TemplateUnavailableError,
+    TokenizerMismatchError,
+    TokenizerUnavailableError,
+)
 
 _SHOWN_TOKENS = 6
 # A macro of the template goes before the function of transformers. No pattern gives "-1", which is
@@ -242,7 +247,7 @@ def render(
     """Render conversations by a tokenizer's chat template.
 
     Raises:
-        TokenizerUnavailableError: If there is no template.
+        TemplateUnavailableError: If there is no template.
         InputError: If the template refuses a conversation.
     """
     try:
@@ -263,7 +268,7 @@ def _template_of(tokenizer: Any) -> str:
     try:
         template: str = tokenizer.get_chat_template()
     except Exception as error:
-        raise TokenizerUnavailableError(
+        raise TemplateUnavailableError(
             f"Cannot render the conversation: the tokenizer of {tokenizer.name_or_path!r} has no "
             "chat template. Give the tokenizer of a folder that has one, or give FormattedText or "
             "token IDs."

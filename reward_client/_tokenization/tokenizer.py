@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from os import PathLike
 from typing import NamedTuple, TypeAlias
 
@@ -526,13 +527,15 @@ async def _is_left_out(
 async def _server_ids(
     transport: Transport, profile: ServerProfile, rules: PromptRules, prompt: Prompt
 ) -> TokenIds:
+    own = _served(profile)._replace(renderer=rules.renderer)
     opened, continues = rules.generation_prompt, rules.continues
-    if isinstance(prompt, Conversation):
-        for other in rules.others:
-            conversation_request(other, prompt, generation_prompt=opened, continues=continues)
+    if rules.others and isinstance(prompt, Conversation):
+        # Always in the same order, so that the error is the same as well.
+        for served in sorted((own, *rules.others), key=attrgetter("way")):
+            conversation_request(served, prompt, generation_prompt=opened, continues=continues)
     return await tokenize_prompt(
         transport,
-        _served(profile)._replace(renderer=rules.renderer),
+        own,
         prompt,
         generation_prompt=opened,
         continues=continues,

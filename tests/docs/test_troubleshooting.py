@@ -64,8 +64,8 @@ SYMPTOMS = {
     ),
     "PromptTooLongError": Symptom(errors.PromptTooLongError, {"max_model_len": 12}),
     "InputError: a bare string is ambiguous": Symptom(errors.InputError, sample="88"),
-    "TokenizerUnavailableError: SGLang makes a user's turn of the answer": Symptom(
-        errors.TokenizerUnavailableError, {"engine": "sglang", "dialect": "0.5.22"}
+    "TemplateUnavailableError: SGLang makes a user's turn of the answer": Symptom(
+        errors.TemplateUnavailableError, {"engine": "sglang", "dialect": "0.5.22"}
     ),
     "InputError: parts other than text": Symptom(
         errors.InputError,

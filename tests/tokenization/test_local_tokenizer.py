@@ -27,8 +27,8 @@ from reward_client import (
     InputError,
     ServerError,
     ServerProfile,
+    TemplateUnavailableError,
     TokenizerMismatchError,
-    TokenizerUnavailableError,
 )
 from reward_client._base.samples import Prompt, parse_sample
 from reward_client._base.token_ids import TokenIds
@@ -582,7 +582,7 @@ def test_a_conversation_that_no_template_takes(connect: Connect) -> None:
 
 def test_a_tokenizer_without_a_template(connect: Connect, tmp_path: Path) -> None:
     client = connect(altered(tmp_path, chat_template=None))
-    with pytest.raises(TokenizerUnavailableError, match="has no chat template") as caught:
+    with pytest.raises(TemplateUnavailableError, match="has no chat template") as caught:
         client.ids(chat("4"))
     assert caught.value.fault == "server"
     assert client.ids(FormattedText("4")) == text_ids("4")

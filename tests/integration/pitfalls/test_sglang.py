@@ -27,18 +27,20 @@ from reward_client import (
     ProtocolError,
     ReplicaMismatchError,
     ResponseMismatchError,
+    Reward,
     RewardClient,
     RewardClientError,
     RouteNotFoundError,
     ServerError,
     ServerUnreachableError,
+    TemplateUnavailableError,
     TokenizerMismatchError,
 )
 from reward_client._server.offset import constant_offset
 from reward_client._server.vocabulary import vocabulary_size
 from reward_client.cli import main
 from reward_client.heads import LinearHead, ObjectiveHead, StepHead
-from reward_client.methods import Messages, TokenLogit, YesNo
+from reward_client.methods import Messages, TokenLogit, Verdict, YesNo
 from reward_client.testing import Fault, RewardServer
 
 from .conftest import Connect
@@ -246,6 +248,36 @@ def test_85_replicas_of_two_engines_refuse_alike(
         assert all(bodies(server, "/classify") for server in servers[:1])
 
 
+def test_85_without_a_template_the_other_samples_are_scored(connect: Connect, start: Start) -> None:
+    client = connect(start("0.5.22"))
+    samples = [[5, 6, 7], CHAT, [5, 6, 8]]
+    first, refused, last = client.score_many(samples, on_error="return")
+    assert isinstance(first, Reward)
+    assert isinstance(last, Reward)
+    assert isinstance(refused, TemplateUnavailableError)
+    assert refused.fault == "server"
+    with pytest.raises(BatchError) as caught:
+        client.score_many([*samples[:1] * 40, CHAT])
+    assert isinstance(caught.value.__cause__, TemplateUnavailableError)
+
+
+@pytest.mark.parametrize("engine", ["vllm", "0.5.23"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_85_replicas_without_a_template_refuse_conversations_alike(
+    connect: Connect, start: Start, engine: str, is_first: bool
+) -> None:
+    """Token IDs are scored, whichever is looked at first."""
+    with RewardServer() if engine == "vllm" else RewardServer(engine="sglang") as renders:
+        servers = [start("0.5.22"), renders]
+        client = connect(Several(servers if is_first else servers[::-1]))
+        assert client.score([5, 6, 7]).value
+        outcomes = client.score_many(
+            [[QUESTION, {**CHAT[1], "name": "a"}], CHAT] * 6, on_error="return"
+        )
+        assert len({f"{type(each)} {each}" for each in outcomes[::2]}) == 1
+        assert {type(each) for each in outcomes[1::2]} == {TemplateUnavailableError}
+
+
 # 86: routes with the same name
 
 
@@ -394,6 +426,21 @@ def test_89_the_difference_of_two_is(connect: Connect, start: Start) -> None:
 
 
 # 90: deaths
+
+
+@pytest.mark.parametrize("dialect", ["0.5.23", "0.5.22"])
+@pytest.mark.parametrize(
+    "method", [Verdict(r"(\d)", "{conversation} {response}"), YesNo(yes=20, no=21), TokenLogit(20)]
+)
+def test_90_a_server_that_embeds_is_not_asked_to_write(
+    connect: Connect, start: Start, method: Any, dialect: str
+) -> None:
+    server = start(dialect)
+    client = connect(server, method=method, tokenizer=server.checkpoint)
+    with pytest.raises((RouteNotFoundError, NotARewardError)):
+        client.score(CHAT)
+    assert not bodies(server, "/generate")
+    assert connect(server).score([5, 6, 7]).value
 
 
 @pytest.mark.parametrize("dialect", ["0.5.23", "0.4.9"])

@@ -174,6 +174,8 @@ class Settings(Provenance):
             ``on_overlong="drop_turns"``; otherwise None, since it changes no reward.
         probe_scores: The server's values for eight fixed prompts at discovery. Another checkpoint
             under the same name gives other values.
+        replicas: The settings with each further server that the client has proven to give the same
+            rewards, if they differ: those of another version or engine.
     """
 
     root: str | None
@@ -185,6 +187,7 @@ class Settings(Provenance):
     template_digest: str | None
     max_model_len: int | None
     probe_scores: tuple[float, ...]
+    replicas: tuple[Settings, ...] = ()
 
     @property
     def fingerprint(self) -> str:

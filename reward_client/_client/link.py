@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from reward_client._client.config import Config
+from reward_client._client.proven_states import ProvenStates
 from reward_client._replicas.pool import ReplicaPool
 from reward_client._scoring.base import Scorer
 from reward_client._scoring.factory import output_spec, scorer_of
@@ -30,6 +31,7 @@ class Link:
         pools: The servers with the reward; then the critics, if they are other servers.
         tokenizer: Makes token IDs for the first pool.
         scorer: Scores by the pools.
+        proven: The states of the servers, for each pool.
         ending: A generator that the loop closes at its end; it closes the link.
     """
 
@@ -37,6 +39,7 @@ class Link:
     pools: Sequence[ReplicaPool]
     tokenizer: Tokenizer
     scorer: Scorer
+    proven: Sequence[ProvenStates]
     ending: AsyncGenerator[None] | None = None
 
     @property
@@ -52,6 +55,8 @@ class Link:
             pool.take_over(known_pool)
         self.tokenizer.take_over(earlier.tokenizer)
         self.scorer.take_over(earlier.scorer)
+        for states, known_states in zip(self.proven, earlier.proven, strict=True):
+            states.take_over(known_states)
 
     async def aclose(self) -> None:
         """Close the connections, and stop the work in progress."""
@@ -84,7 +89,7 @@ def connect(config: Config, urls: Sequence[str]) -> Link:
     treatment = config.on_control_tokens
     tokenizer = Tokenizer(config.tokenizer, config.on_overlong, treatment)
     scorer = scorer_of(config.method, pools[0], critics, config.limits, tokenizer, treatment)
-    return Link(transports, pools, tokenizer, scorer)
+    return Link(transports, pools, tokenizer, scorer, [*map(ProvenStates, pools)])
 
 
 def discovery_options(config: Config, output: OutputSpec) -> DiscoveryOptions:

@@ -40,6 +40,7 @@ from reward_client._base.turns import check_order, check_roles, lacks_answer, no
 from reward_client._base.wording import describe_type
 from reward_client._client.config import Config
 from reward_client._client.core import join, leave, part
+from reward_client._client.equal_settings import settings_of_replicas
 from reward_client._client.failures import warn_of_failures
 from reward_client._client.link import Link, connect, discovery_options, hide, log
 from reward_client._client.loop_thread import CLOSED, CLOSED_MEANWHILE
@@ -59,6 +60,7 @@ from reward_client._replicas.pool import ReplicaPool
 from reward_client._scoring.base import Outcome, reward_or_raise
 from reward_client._scoring.factory import output_spec
 from reward_client._scoring.judge import JudgeScorer
+from reward_client._server.state import ServerState
 from reward_client._server.template_look import look_at_template, today_here
 from reward_client._telemetry.observation import Active, ObservedCall
 from reward_client._telemetry.tally import Tally
@@ -337,10 +339,19 @@ class Session:
             return await self._known_settings(await self._link())
 
     async def _known_settings(self, link: Link) -> Settings:
-        state, *_ = await link.pool.states()
-        provenance = await link.scorer.provenance(state.provenance)
+        states = await link.proven[0].states()
+        return settings_of_replicas(
+            [each for state in states for each in await self._settings_with(link, state)]
+        )
+
+    async def _settings_with(self, link: Link, state: ServerState) -> list[Settings]:
+        """Return the settings with one server, and with each that may write for it."""
+        authors = await link.proven[-1].states()
         config = self.config
-        return state.settings(provenance, config.on_overlong, config.on_control_tokens)
+        return [
+            state.settings(provenance, config.on_overlong, config.on_control_tokens)
+            for provenance in link.scorer.provenances(state.provenance, authors)
+        ]
 
     async def settings(self) -> Settings:
         """Return everything that all rewards depend on."""
@@ -349,18 +360,26 @@ class Session:
             settings = await self._known_settings(link)
             if settings.prompt_date is None:
                 return settings
-            state, *_ = await link.pool.states()
-            day: str | None = today_here()
-            digest = settings.template_digest
-            if state.rules.server_tokenizes:
-                today = await look_at_template(
-                    link.pool.replicas[0].transport,
-                    state.identity,
-                    generation_prompt=state.rules.generation_prompt,
-                )
-                day, digest = today.day, today.digest
-        update = {"prompt_date": day or settings.prompt_date, "template_digest": digest}
-        return settings.model_copy(update=update)
+            # What a server that is away would write today, nobody knows.
+            states = await link.pool.states()
+            return settings_of_replicas(
+                [each for state in states for each in await self._settings_today(link, state)]
+            )
+
+    async def _settings_today(self, link: Link, state: ServerState) -> list[Settings]:
+        day: str | None = today_here()
+        digest = state.template.digest
+        if state.rules.server_tokenizes:
+            transports = {each.transport.url: each.transport for each in link.pool.replicas}
+            today = await look_at_template(
+                transports[state.url],
+                state.identity,
+                generation_prompt=state.rules.generation_prompt,
+            )
+            day, digest = today.day, today.digest
+        update = {"prompt_date": day or state.template.day, "template_digest": digest}
+        known = await self._settings_with(link, state.with_limits_of(link.pool.baseline))
+        return [settings.model_copy(update=update) for settings in known]
 
     async def examine(self, sample: Sample | None) -> Examination:
         """Examine the first server."""

@@ -13,6 +13,7 @@ from reward_client._base.results import Reward, Settings
 from reward_client._base.samples import Sample
 from reward_client._client.async_client import AsyncRewardClient
 from reward_client._client.async_client import known_settings as known_settings_async
+from reward_client._client.equal_settings import difference
 from reward_client._client.sync_client import RewardClient, compares, known_settings
 from reward_client._integrations.environment import Options
 from reward_client._integrations.outcomes import (
@@ -23,7 +24,6 @@ from reward_client._integrations.outcomes import (
 )
 from reward_client._integrations.policy_text import PolicyText, Rollout
 from reward_client.errors import InputError, ModelChangedError, RewardClientError
-from reward_client.files.settings import difference
 
 T = TypeVar("T")
 ClientT = TypeVar("ClientT", RewardClient, AsyncRewardClient)
@@ -121,10 +121,9 @@ def refuse_other_model(
     """
     if settings is first:
         return
-    kept = {name: getattr(first, name) for name in _MAY_CHANGE}
-    if first.prompt_date is not None:
-        kept["template_digest"] = first.template_digest
-    changed = difference(first, settings.model_copy(update=kept))
+    is_dated = first.prompt_date is not None
+    may_change = (*_MAY_CHANGE, "template_digest") if is_dated else _MAY_CHANGE
+    changed = difference(first, settings, besides=may_change)
     if changed is not None:
         raise ModelChangedError(
             f"Another model answers than {start}: {changed}. Serve the model of the start, or "

@@ -15,6 +15,7 @@ import orjson
 from reward_client._base.atomic_file import replace_file, write_atomically
 from reward_client._base.results import Settings
 from reward_client._base.wording import count
+from reward_client._client.equal_settings import difference
 from reward_client._client.sync_client import RewardClient, patience_of
 from reward_client._integrations.clients import refuse_other_model
 from reward_client._rows.forms import Columns
@@ -24,7 +25,7 @@ from reward_client.files.outputs.output import RESULTS_SUFFIX
 from reward_client.files.results import file_errors
 from reward_client.files.runner import score_file
 from reward_client.files.settings import (
-    difference,
+    add_replicas,
     read_settings,
     refuse_foreign_settings,
     settings_path,
@@ -223,7 +224,8 @@ def begin(folder: Path, settings: Settings, form: str | None, columns: Columns |
             write_settings(folder, settings)
             write_atomically(path, options)
             return
-        changed = difference(read_settings(folder), settings)
+        earlier = read_settings(folder)
+        changed = difference(earlier, settings)
         if changed is None and path.read_bytes() != options:
             changed = "the rows were read by another form or other columns"
     if changed is not None:
@@ -231,6 +233,7 @@ def begin(folder: Path, settings: Settings, form: str | None, columns: Columns |
             f"Cannot resume {folder}: {changed}. Restore the earlier model and options, or choose "
             "another output."
         )
+    add_replicas(folder, earlier, settings)
 
 
 def _refuse_foreign(folder: Path) -> None:

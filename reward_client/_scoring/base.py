@@ -51,13 +51,18 @@ class Scorer(ABC):
             RewardClientError: If they cannot be made.
         """
 
-    async def provenance(self, pooled: Provenance) -> Provenance:
-        """Extend the provenance of the pooled output with whoever else contributed.
+    def provenances(
+        self,
+        pooled: Provenance,
+        authors: Iterable[ServerState],
+    ) -> list[Provenance]:
+        """Return the provenances that rewards of one server may have.
 
-        Raises:
-            RewardClientError: If a contributor cannot be identified.
+        Args:
+            pooled: The provenance of the pooled output.
+            authors: The servers that may write texts for it.
         """
-        return pooled
+        return [pooled]
 
     @abstractmethod
     async def aclose(self) -> None:

@@ -16,7 +16,8 @@ from reward_client._scoring.base import (
     reward_or_raise,
 )
 from reward_client._scoring.pooled import PooledScorer
-from reward_client._scoring.text_generator import TextGenerator, Texts
+from reward_client._scoring.text_generator import TextGenerator, Texts, author_of
+from reward_client._server.state import ServerState
 from reward_client.errors import InputError
 
 Extend: TypeAlias = Callable[[Conversation, str, str], Conversation]
@@ -50,7 +51,7 @@ class GenerateThenScore(Scorer):
         self._by_ids = by_ids
         self._mean = mean
         self._pools = (generator.pool, by_ids.pool)
-        self._last: tuple[Provenance, Provenance] | None = None
+        self._made: dict[tuple[int, str], tuple[Provenance, Provenance]] = {}
 
     async def score(self, prompts: Sequence[Prompt]) -> list[Outcome]:
         """See `Scorer`."""
@@ -60,9 +61,9 @@ class GenerateThenScore(Scorer):
         """See `Scorer`. The IDs lack the text, which is written later."""
         return await self._by_ids.tokenize(prompt)
 
-    async def provenance(self, pooled: Provenance) -> Provenance:
+    def provenances(self, pooled: Provenance, authors: Iterable[ServerState]) -> list[Provenance]:
         """See `Scorer`."""
-        return self._with_author(pooled, await self._generator.author())
+        return [pooled.model_copy(update={"author": author_of(state)}) for state in authors]
 
     async def aclose(self) -> None:
         """See `Scorer`."""
@@ -109,10 +110,10 @@ class GenerateThenScore(Scorer):
 
     def _with_author(self, pooled: Provenance, author: str) -> Provenance:
         """Add the author; one object for all rewards of the same models."""
-        last = self._last
-        if last is None or last[0] is not pooled or last[1].author != author:
-            last = self._last = pooled, pooled.model_copy(update={"author": author})
-        return last[1]
+        key = id(pooled), author
+        if key not in self._made:  # which keeps `pooled`, and thereby its address
+            self._made[key] = pooled, pooled.model_copy(update={"author": author})
+        return self._made[key][1]
 
 
 def as_answer(conversation: Conversation, instruction: str, text: str) -> Conversation:

@@ -140,14 +140,6 @@ class TextGenerator:
         """
         return (await self.pool.verified_baseline()).provenance
 
-    async def author(self) -> str:
-        """Return the model and the server that write.
-
-        Raises:
-            RewardClientError: As `ReplicaPool.verified_baseline`.
-        """
-        return _author(await self.pool.verified_baseline())
-
     async def _tokenize_on(
         self, replica: Replica, state: ServerState, prompt: Conversation
     ) -> Tokenized:
@@ -179,7 +171,7 @@ class TextGenerator:
         )
         texts = tuple(each.text for each in written)
         positions = tuple(each.positions for each in written)
-        return Texts(texts, usage, state.provenance, _author(state), positions, labels)
+        return Texts(texts, usage, state.provenance, author_of(state), positions, labels)
 
     async def _generate_vote(
         self, transport: Transport, state: ServerState, ids: TokenIds, vote: int
@@ -204,7 +196,8 @@ class TextGenerator:
         return written
 
 
-def _author(state: ServerState) -> str:
+def author_of(state: ServerState) -> str:
+    """Return the model and the server that write."""
     identity = state.identity
     root = f" from {identity.root}" if identity.root else ""
     return f"{identity.model}{root} ({identity.engine.name} {identity.version})"

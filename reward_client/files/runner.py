@@ -20,6 +20,12 @@ from reward_client._base.choices import check_flags
 from reward_client._base.json_values import as_mapping
 from reward_client._base.progress import progress_bar
 from reward_client._base.results import Provenance, ScoreResult, Settings
+from reward_client._client.equal_settings import (
+    difference,
+    each_server,
+    origin_difference,
+    with_replicas,
+)
 from reward_client._client.failures import warn_of_failures
 from reward_client._client.streaming import Outcome
 from reward_client._client.sync_client import RewardClient, compares
@@ -54,7 +60,7 @@ from reward_client.files.results import (
 )
 from reward_client.files.rows import Row, RowReader, passing_columns, result_line, result_of
 from reward_client.files.settings import (
-    difference,
+    add_replicas,
     read_settings,
     refuse_foreign_settings,
     settings_digest,
@@ -129,7 +135,7 @@ def score_file(
             lines = with_column(rows.lines(), by)
             if compares(client):
                 lines = with_contest(lines, form, columns)
-            monitor = _ServerMonitor(client)
+            monitor = _ServerMonitor(client, output.path)
         # A retry writes a second file, which replaces the results at the end. A stopped retry is
         # resumed first, so that its rewards are not computed again.
         retry = retry_path(target)
@@ -137,7 +143,7 @@ def score_file(
         if is_empty(target):
             write_settings(output.path, monitor.settings)
         else:
-            _check_settings(output.path, monitor.settings)
+            monitor.resume()
             if retry_failed or retry.exists():
                 before = results.whole_lines()
                 results = stack.enter_context(Results(retry))
@@ -362,10 +368,27 @@ class _Run:
 class _ServerMonitor:
     """Ensures that the same model gives all rewards of a run, under the same settings."""
 
-    def __init__(self, client: RewardClient) -> None:
+    def __init__(self, client: RewardClient, target: Path | None = None) -> None:
         self.settings: Settings = client.settings()
         self._client = client
+        self._target = target
         self._known: list[Provenance] = []
+
+    def resume(self) -> None:
+        """Continue under the settings beside the output, unless others hold today.
+
+        Raises:
+            FileError: If others do, or they cannot be read or written.
+        """
+        assert self._target is not None  # noqa: S101 - a stream is not resumed
+        earlier = read_settings(self._target)
+        changed = difference(earlier, self.settings)
+        if changed is not None:
+            raise FileError(
+                f"Cannot resume {self._target}: {changed}. Restore the earlier model and settings, "
+                "or choose another output."
+            )
+        self.settings = add_replicas(self._target, earlier, self.settings)
 
     def change(self) -> str | None:
         """Describe what is different from the start of the run; None if nothing is known."""
@@ -381,13 +404,18 @@ class _ServerMonitor:
         """
         if any(provenance is known for known in self._known):
             return
-        now = self._client.settings().model_copy(update=dict(provenance))
+        now = self._client.settings()
         changed = difference(self.settings, now)
+        if changed is None:
+            extended = with_replicas(self.settings, each_server(now))
+            changed = origin_difference(extended, provenance)
         if changed is not None:
             raise FileError(
                 f"Cannot continue the run with another server: {changed}. All written results are "
                 "from the earlier server. Start it again to resume, or choose another output."
             )
+        if self._target is not None:
+            self.settings = add_replicas(self._target, self.settings, now)
         self._known.append(provenance)
 
     def warn_of_midnight(self) -> None:
@@ -492,15 +520,6 @@ def _check_side_files(output: Output) -> None:
         )
     if os.path.lexists(settings_path(output.path)):
         refuse_foreign_settings(output.path)
-
-
-def _check_settings(target: Path, now: Settings) -> None:
-    changed = difference(read_settings(target), now)
-    if changed is not None:
-        raise FileError(
-            f"Cannot resume {target}: {changed}. Restore the earlier model and settings, or choose "
-            "another output."
-        )
 
 
 def _bar(size: int | None, read: int, *, is_shown: bool) -> tqdm[NoReturn]:

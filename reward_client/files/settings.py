@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from reward_client._base.atomic_file import write_atomically
 from reward_client._base.results import Settings
-from reward_client._server.state import is_same, score_tolerance
+from reward_client._client.equal_settings import each_server, with_replicas
 from reward_client.errors import FileError
 from reward_client.files.results import file_errors
 
@@ -20,21 +20,12 @@ def settings_path(results: Path) -> Path:
 
 
 def settings_digest(settings: Settings) -> bytes:
-    """Return the digest of the settings, without the probe scores, which are never exact."""
-    exact = settings.model_dump_json(exclude={"probe_scores"})
+    """Return the digest of the settings, without what changes no reward.
+
+    The probe scores are never exact, and further replicas may join a run.
+    """
+    exact = settings.model_dump_json(exclude={"probe_scores", "replicas"})
     return hashlib.sha256(exact.encode()).digest()
-
-
-def difference(then: Settings, now: Settings) -> str | None:
-    """Describe the first setting that changed and affects rewards; None if none did."""
-    for name in type(now).model_fields:
-        before, after = getattr(then, name), getattr(now, name)
-        if name == "probe_scores":
-            if not is_same(before, after, score_tolerance(now)):
-                return "the model's rewards have changed (another checkpoint under the same name?)"
-        elif before != after:
-            return f"{name} was {before!r} and is {after!r} now"
-    return None
 
 
 def write_settings(results: Path, settings: Settings) -> None:
@@ -47,6 +38,18 @@ def write_settings(results: Path, settings: Settings) -> None:
     path = settings_path(results)
     with file_errors(path):
         write_atomically(path, content.encode())
+
+
+def add_replicas(results: Path, settings: Settings, now: Settings) -> Settings:
+    """Return the settings of a run with the replicas of today, and write them if any is new.
+
+    Raises:
+        FileError: If the settings cannot be written.
+    """
+    extended = with_replicas(settings, each_server(now))
+    if extended is not settings:
+        write_settings(results, extended)
+    return extended
 
 
 def read_settings(results: Path) -> Settings:

@@ -12,6 +12,7 @@ import orjson
 
 from reward_client._base.contest import errors_of
 from reward_client._base.wording import describe_type
+from reward_client._client.equal_settings import difference
 from reward_client._client.row_calls import RowsCall
 from reward_client._client.sync_client import RewardClient, compares
 from reward_client._rows.forms import Columns
@@ -19,7 +20,6 @@ from reward_client._rows.layout import OneLayout
 from reward_client._rows.scoring import as_columns
 from reward_client._rows.tables import ColumnTable, Library, library_of
 from reward_client.errors import InputError, ModelChangedError
-from reward_client.files.settings import difference
 
 DatasetT = TypeVar("DatasetT", bound=ColumnTable)
 

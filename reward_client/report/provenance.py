@@ -37,8 +37,11 @@ def provenance(settings: Settings | None, reason: str) -> Section:
     rows = [
         [name.replace("_", " "), "none" if value is None else str(value)]
         for name, value in settings
-        if name != "probe_scores"
+        if name not in ("probe_scores", "replicas")
     ]
+    if settings.replicas:
+        others = [f"{each.engine} {each.server_version}" for each in settings.replicas]
+        rows.append(["further replicas", ", ".join(others)])
     rows.append(["rewards of eight fixed prompts", list_numbers(settings.probe_scores)])
     rows.append(["fingerprint", settings.fingerprint])
     table = Table("Everything that the rewards depend on", ["setting", "value"], rows, texts=2)

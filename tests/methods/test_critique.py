@@ -17,6 +17,7 @@ import pytest
 from reward_client import (
     AsyncRewardClient,
     BadRequestError,
+    FileError,
     GenerationError,
     InputError,
     Limits,
@@ -441,3 +442,26 @@ def test_settings_show_another_critic_of_the_same_name() -> None:
         with servers.client("sync") as again:
             seen.append(again._run(again._session.settings()).author)
     assert seen == ["scribe from critic-v1 (vLLM 0.32.0)", "scribe from critic-v2 (vLLM 0.32.0)"]
+
+
+def test_critics_of_two_patch_versions_write_for_one_file(tmp_path: Path) -> None:
+    """Either order of them resumes it, and so does one alone; a critic of a third does not."""
+    head = Scribe(pools=pooled)
+    critics = {f"v{n}": Scribe(critique, version=f"0.32.{n}") for n in range(3)}
+    transport = transport_to({**critics, "": head})
+    source, results = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    chats = [[CHAT[0], {"role": "assistant", "content": "4" * n}] for n in range(1, 30)]
+    source.write_text("".join(json.dumps({"messages": chat}) + "\n" for chat in chats))
+
+    def run(*names: str) -> None:
+        method = CritiqueThenScore(critic=[f"http://{name}" for name in names])
+        with RewardClient("http://head", transport=transport, method=method) as client:
+            summary = score_file(client, source, results)
+        assert (summary.rows, dict(summary.failures)) == (len(chats), {})
+        results.write_bytes(b"".join(results.read_bytes().splitlines(keepends=True)[:5]))
+
+    for names in (["v0", "v1"], ["v1", "v0"], ["v0"], ["v1"]):
+        run(*names)
+    assert all(critic.asked("/v1/completions") for critic in (critics["v0"], critics["v1"]))
+    with pytest.raises(FileError, match=r"author was '.*0\.32\.0\)' and is '.*0\.32\.2\)' now"):
+        run("v2")

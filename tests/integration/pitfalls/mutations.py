@@ -64,6 +64,7 @@ REPLIES = "integration/pitfalls/test_replies.py::"
 CONNECTIONS = "integration/pitfalls/test_connections.py::"
 REPLICAS = "integration/pitfalls/test_replicas.py::"
 FLEET = "replicas/test_pool.py::"
+FILES_BY_REPLICAS = "files/test_replicas.py::"
 KILLED = "integration/faults/test_replicas.py::"
 FAULTS = "transport/test_network_errors.py::"
 OBJECTIVES = "integration/recorded/test_objectives.py::"
@@ -849,6 +850,42 @@ PITFALLS: dict[int, Pitfall] = {
                 "        replica.transport.mark_lost()  # it is discovered and compared again before its next work\n",
                 "",
                 (FLEET + "test_one_that_comes_back_as_another_model_stays_out",),
+            ),
+            Mutation(
+                "A file belongs to all replicas that scored it, whichever comes first: those of "
+                "another engine or patch version too.",
+                "files/settings.py",
+                "with_replicas(settings, each_server(now))",
+                "with_replicas(settings, ())",
+                (FILES_BY_REPLICAS + "test_25_one_that_joins_a_run_may_end_it",),
+            ),
+            Mutation(
+                "No other server resumes it.",
+                "_client/equal_settings.py",
+                "        elif before != after:\n",
+                '        elif before != after and name != "server_version":\n',
+                (FILES_BY_REPLICAS + "test_25_a_server_that_was_none_of_them_ends_the_run",),
+            ),
+            Mutation(
+                "Another model in the place of all of them ends the run.",
+                "_client/proven_states.py",
+                "            self._states.clear()\n",
+                "            pass\n",
+                ("files/test_resume.py::test_another_model_during_the_run_ends_it",),
+            ),
+            Mutation(
+                "The fingerprint depends on no order of the replicas.",
+                "_client/equal_settings.py",
+                "sorted(each, key=Settings.model_dump_json)",
+                "[*each]",
+                (FILES_BY_REPLICAS + "test_25_their_order_changes_no_fingerprint",),
+            ),
+            Mutation(
+                "One that is away for some time counts for the fingerprint.",
+                "_client/proven_states.py",
+                "        if self._changes != pool.changes:\n",
+                "        if self._changes <= pool.changes:\n",
+                (FILES_BY_REPLICAS + "test_25_one_that_goes_away_changes_no_fingerprint",),
             ),
         ),
         limit="Each URL must lead to one server: replicas behind a load balancer cannot be "

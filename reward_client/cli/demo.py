@@ -16,6 +16,7 @@ from reward_client.cli._options import (
     UsageError,
     add_command,
     add_server_options,
+    add_tokenizer_option,
     open_client,
     sent_headers,
 )
@@ -50,6 +51,7 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("--url", help="URL of a running server; by default a built-in one")
     add_server_options(parser)
+    add_tokenizer_option(parser)
     parser.add_argument(
         "--pairs",
         type=Path,
@@ -101,7 +103,7 @@ def _score(
 ) -> None:
     """Score all pairs with the public client, and print the rewards."""
     conversations = [pair[side] for pair in pairs for side in ("chosen", "rejected")]
-    with open_client(url, options) as client:
+    with open_client(url, options, tokenizer=options.tokenizer) as client:
         profile = client.servers()[0]
         started = time.perf_counter()
         rewards = client.score_many(conversations, progress=shows_progress())

@@ -84,7 +84,8 @@ def describe(recipe: Recipe) -> str:
 
 
 def _engine(engine: EngineTable) -> list[str]:
-    return [*([engine.refusal] if engine.refusal else []), *engine.caveats]
+    """Return the facts about an engine without a command; those of others stand beside theirs."""
+    return [engine.refusal, *engine.caveats] if engine.refusal else []
 
 
 def _export(export: ExportTable) -> list[str]:
@@ -150,11 +151,16 @@ def _quote(text: str) -> str:
 
 
 def _commands(recipe: Recipe) -> str:
-    """Format the commands without line breaks, so that they can be copied."""
-    lines = [
-        f"  {command}" if key == "today" else f"  {_server(recipe, key)}:\n    {command}"
-        for key, command in recipe.commands.items()
-    ]
+    """Format the commands without line breaks, so that they can be copied, below their caveats."""
+    lines: list[str] = []
+    for key, command in recipe.commands.items():
+        if key == "today":
+            lines.append(f"  {command}")
+            continue
+        engine = recipe.engines.get(key)
+        caveats = engine.caveats if engine is not None else ()
+        lines += [f"  {_server(recipe, key)}:", *(_filled(each, 4) for each in caveats)]
+        lines.append(f"    {command}")
     return "\n".join(["Serve", *lines]) if lines else ""
 
 
@@ -164,15 +170,16 @@ def _server(recipe: Recipe, key: str) -> str:
 
 
 def _section(title: str, items: Iterable[str]) -> str:
-    lines = [
-        textwrap.fill(
-            item,
-            _WIDTH,
-            initial_indent="  ",
-            subsequent_indent="    ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        for item in items
-    ]
+    lines = [_filled(item, 2) for item in items]
     return "\n".join([title, *lines]) if lines else ""
+
+
+def _filled(text: str, indent: int) -> str:
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

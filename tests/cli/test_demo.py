@@ -59,6 +59,15 @@ def test_what_a_plain_client_reads(capsys, server, said):
     assert (said in out) if said else ("plain client" not in out)
 
 
+def test_a_server_that_renders_no_conversation(capsys):
+    with RewardServer(engine="sglang", dialect="0.5.22") as running:
+        command = ["demo", "--url", running.url, "--tokenizer", str(RewardServer.checkpoint)]
+        assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "answers as SGLang 0.5.22:" in out
+    assert "195 of 200 pairs" in out
+
+
 def test_what_the_numbers_of_a_plain_client_are():
     assert "1 for each answer" in explain([3.0, -2.0], [1.0, 1.0])
     assert "sigmoid" in explain([3.0, -2.0], [0.953, 0.119])

@@ -20,6 +20,16 @@ def test_without_a_name_it_lists_all(capsys):
     assert listed["llm-blender/PairRM"] == "(pair-rm: refused)"
 
 
+def test_the_cure_of_a_command_stands_above_it(capsys):
+    """Who copies the command alone gets a random constant in every reward."""
+    assert main(["recipe", "Skywork/Skywork-Reward-V2-Qwen3-8B"]) == 0
+    _, _, serve = capsys.readouterr().out.partition("  SGLang, from 0.5.1 on:\n")
+    caveat, launch, rest = serve.partition("    python -m sglang.launch_server ")
+    assert launch
+    assert "`reward-client zero-bias SOURCE COPY`" in caveat
+    assert "zero-bias" not in rest
+
+
 def test_of_a_model(capsys):
     assert main(["recipe", "/models/internlm2-1_8b-reward"]) == 0
     out = capsys.readouterr().out

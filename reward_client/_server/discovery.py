@@ -86,11 +86,9 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     by_server, refusal = (
         (found, "") if isinstance(found, ServerTexts) else (None, refusal_of(found))
     )
-    local = (
-        None if by_server and identity.served.renders_answers else options.local_tokenizer(identity)
-    )
-    if local is not None:
-        await asyncio.to_thread(local.load)
+    local = None
+    if by_server is None or not identity.served.renders_answers:
+        local = await _loaded(options, identity)
     identity = replace(identity, renderer=local)
     texts = by_server or local_texts(local, refusal)
     if recipe is not None and (by_server or local) is not None:
@@ -177,6 +175,26 @@ async def discover(transport: Transport, options: DiscoveryOptions) -> ServerSta
     state = await _proven(transport, promised, local)
     is_exact = await check_reference(transport, state)
     return state if is_exact else _with_offset(state)
+
+
+async def _loaded(options: DiscoveryOptions, identity: Identity) -> LocalTokenizer | None:
+    """Return the local tokenizer; None if there is none, or none that "auto" could use.
+
+    Raises:
+        InputError: If the tokenizer that the caller names cannot be loaded.
+        ImportError: If it needs transformers, which is not installed.
+    """
+    local = options.local_tokenizer(identity)
+    if local is None:
+        return None
+    try:
+        await asyncio.to_thread(local.load)
+    except (InputError, ImportError) as error:
+        if options.choice != "auto":
+            raise
+        options.warn("the client goes on without a tokenizer of its own: %s", error)
+        return None
+    return local
 
 
 async def _proven(

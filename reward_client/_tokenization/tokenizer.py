@@ -320,7 +320,7 @@ class Tokenizer:
         rules: PromptRules,
         prompts: Mapping[int, Conversation | FormattedText],
     ) -> dict[int, Tokenized | InputError]:
-        proof = await self._proof_for(profile)
+        proof = await self._proof_for(profile, rules)
         if proof.failure is not None:
             return {}
         proven = {
@@ -363,7 +363,7 @@ class Tokenizer:
             return await self._without_server(transport, profile, rules, prompt)
         if self._choice == "server" or not is_plain(prompt):
             return await self._server_ids(transport, profile, rules, prompt)
-        proof = await self._proof_for(profile)
+        proof = await self._proof_for(profile, rules)
         if proof.failure is None:
             async with proof.spot_checks.turn(prompt) as is_due:
                 return await self._local_ids(
@@ -386,7 +386,7 @@ class Tokenizer:
                 endpoint=f"POST {transport.url}{_served(profile).engine.tokenize_path}",
             )
         check_plain(prompt)
-        proof = await self._proof_for(profile)
+        proof = await self._proof_for(profile, rules)
         if proof.failure is not None:
             raise copy(proof.failure) from proof.failure
 
@@ -487,21 +487,26 @@ class Tokenizer:
                 )
             shown.add(form)
 
-    async def _proof_for(self, profile: ServerProfile) -> Proof:
+    async def _proof_for(self, profile: ServerProfile, rules: PromptRules) -> Proof:
         """Return the proof for this server; another server starts a new one."""
         async with self._loading:
             known = self._know(profile)
             if known.proof is None:
-                known.proof = await self._begun_proof(profile)
+                known.proof = await self._begun_proof(profile, rules)
             return known.proof
 
-    async def _begun_proof(self, profile: ServerProfile) -> Proof:
+    async def _begun_proof(self, profile: ServerProfile, rules: PromptRules) -> Proof:
         proof = Proof(self._local(profile))
         try:
             await asyncio.to_thread(proof.tokenizer.load)
         except (InputError, ImportError) as error:
             proof.failure = error
-            if self._choice == "auto":
+            # Of any other server, discovery has said it.
+            if (
+                self._choice == "auto"
+                and rules.server_tokenizes
+                and _served(profile).renders_answers
+            ):
                 _logger.warning("the server tokenizes: %s", error)
         return proof
 

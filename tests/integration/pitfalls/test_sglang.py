@@ -208,6 +208,23 @@ def test_85_another_tokenizer_is_found_out(connect: Connect, start: Start, tmp_p
         connect(server, tokenizer=str(tmp_path)).score(FormattedText("37 + 45 = 82."))
 
 
+def test_85_auto_goes_on_without_a_tokenizer(
+    connect: Connect, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server names a folder that is not here."""
+    with RewardServer() as vllm:
+        ids = list(_ids(vllm))
+    server = start("0.5.22")
+    client = connect(server, tokenizer="auto")
+    assert client.score(ids).value == client.score(FormattedText(_text(server, ids))).value
+    with pytest.raises(InputError, match="makes a user's turn of its answer. Give the model's"):
+        client.score(CHAT)
+    (warning,) = [each for each in caplog.messages if "Cannot load the tokenizer" in each]
+    assert "the client goes on without" in warning
+    with pytest.raises(RouteNotFoundError, match="the size of the vocabulary"):
+        connect(start("0.4.9"), tokenizer="auto").score(ids)
+
+
 def test_85_no_conversation_is_sent_to_be_scored(connect: Connect, start: Start) -> None:
     with pytest.raises(InputError, match="no route of SGLang takes conversations rightly"):
         connect(start(), method=Messages()).score(CHAT)

@@ -172,7 +172,7 @@ class TokenChecks:
         try:
             await asyncio.to_thread(local.load)
             local_ids = local.ids(prompt, generation_prompt=opened)
-            Proof(local).compare(prompt, local_ids, self._server_ids)
+            Proof(local).compare(prompt, local_ids, self._server_ids, renders_answers=True)
         except TokenizerMismatchError as error:
             finding = error_finding("local tokenizer", error)
             return warning("local tokenizer", finding.detail, finding.cure or "")

@@ -116,6 +116,7 @@ def questions() -> dict[str, Conversation]:
     """Return the plain conversations, each up to its last question, by their names."""
     asked = {
         "question": Conversation(_turns(QUESTION)),
+        "many turns": Conversation(_turns(*("Add 1.", "1.", "And 2?", "3.") * 2, "Thanks.")),
         "spaces": Conversation(_turns(QUESTION, "\n That is 42. \n", " And twice as much?\n")),
     }
     for name, each in _looks().items():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from os import PathLike, fspath
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeGuard
 
@@ -22,6 +24,7 @@ from reward_client.errors import (
 )
 
 _SHOWN_TOKENS = 6
+_HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 # A macro of the template goes before the function of transformers. No pattern gives "-1", which is
 # the text of a number in case the template counts. The other one keeps line breaks alike.
 _NO_CLOCK = "{% macro strftime_now(pattern) %}-1{% endmacro %}"
@@ -231,8 +234,10 @@ def load_tokenizer(source: str, *, trust_remote_code: bool, needed_by: str) -> A
         # doing so is an error while another thread encodes.
         tokenizer.encode("", add_special_tokens=False)
     except Exception as error:
+        is_missing = _HUB_NAME.fullmatch(source) is None and not Path(source).exists()
+        why = "there is no such folder here." if is_missing else error
         raise TokenizerUnavailableError(
-            f"Cannot load the tokenizer of {source!r}: {error}"
+            f"Cannot load the tokenizer of {source!r}: {why}"
         ) from error
     return tokenizer
 
@@ -247,7 +252,7 @@ def render(
     """Render conversations by a tokenizer's chat template.
 
     Raises:
-        TemplateUnavailableError: If there is no template.
+        TemplateUnavailableError: If there is no template, or it is broken.
         InputError: If the template refuses a conversation.
     """
     try:
@@ -260,6 +265,12 @@ def render(
         )
     except Exception as error:
         _template_of(tokenizer)
+        if type(error).__name__ == "TemplateSyntaxError":  # of jinja2, which transformers imports
+            raise TemplateUnavailableError(
+                "Cannot render the conversation: the chat template of "
+                f"{tokenizer.name_or_path!r} has a syntax error: {error}. Correct it, or give "
+                "FormattedText or token IDs."
+            ) from error
         raise InputError(f"The chat template refuses the conversation: {error}") from error
     return texts
 
@@ -285,8 +296,9 @@ def check_plain(prompt: Prompt) -> None:
     if not is_plain(prompt):
         raise InputError(
             "Cannot render the conversation here: only a server renders tools, contents in parts, "
-            "and further keys of messages. Use a newer server, or a gateway that forwards "
-            "/tokenize, or give FormattedText."
+            "and further keys of messages. Render it by the model's template and give "
+            "FormattedText, or serve the model with vLLM, and let gateways forward /tokenize. For "
+            "SGLang only text may be in parts, from 0.5.23 on; images need method=Messages()."
         )
 
 
@@ -324,9 +336,20 @@ class Proof:
         self.spot_checks.take_over(earlier.spot_checks)
 
     def compare(
-        self, prompt: Conversation | FormattedText, local: Sequence[int], server: Sequence[int]
+        self,
+        prompt: Conversation | FormattedText,
+        local: Sequence[int],
+        server: Sequence[int],
+        *,
+        renders_answers: bool,
     ) -> None:
         """Compare the token IDs of a prompt.
+
+        Args:
+            prompt: The prompt.
+            local: Its token IDs by the local tokenizer.
+            server: Its token IDs by the server.
+            renders_answers: True if the server could do without a local tokenizer.
 
         Raises:
             TokenizerMismatchError: If they differ.
@@ -344,7 +367,8 @@ class Proof:
             f"The tokenizer of {self.tokenizer.source!r} gives other token IDs than the server's "
             f"/tokenize, first at position {position}: {self.tokenizer.text(local[piece])!r} here, "
             f"{self.tokenizer.text(server[piece])!r} there. Its files or its chat template differ "
-            'from those of the server. Use tokenizer="server".'
+            "from those of the server. Give the tokenizer of the served model"
+            + (', or tokenizer="server".' if renders_answers else ".")
             + (late if self.spot_checks.is_proven(prompt) else "")
         )
         self.failure = failure

@@ -423,7 +423,7 @@ class Tokenizer:
         server = await self._server_ids(transport, profile, rules, prompt)
         is_news = proof.failure is None
         try:
-            proof.compare(prompt, local, server)
+            proof.compare(prompt, local, server, renders_answers=_served(profile).renders_answers)
         except TokenizerMismatchError as error:
             if self._choice != "auto" or proof.spot_checks.is_proven(prompt):
                 raise

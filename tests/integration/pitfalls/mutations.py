@@ -3331,6 +3331,20 @@ PITFALLS: dict[int, Pitfall] = {
                 (SGLANG + "test_85_without_a_proof_there_is_a_warning",),
             ),
             Mutation(
+                "A broken template on the client is no fault of a sample.",
+                "_tokenization/local_tokenizer.py",
+                'if type(error).__name__ == "TemplateSyntaxError":',
+                "if False:",
+                (SGLANG + "test_85_without_a_template_on_the_client_all_else_is_scored",),
+            ),
+            Mutation(
+                'By "auto", the client goes on without a tokenizer that cannot be loaded.',
+                DISCOVERY,
+                '        if options.choice != "auto":\n            raise\n',
+                "        raise\n",
+                (SGLANG + "test_85_auto_goes_on_without_a_tokenizer",),
+            ),
+            Mutation(
                 "Where there is no `/tokenize`, one text is scored as text and by the client's token "
                 "IDs.",
                 PROVING,

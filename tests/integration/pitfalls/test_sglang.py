@@ -137,9 +137,10 @@ def test_85_another_template_on_the_client_is_found_out(connect: Connect, start:
         ("{{- '<|' +", "{{- (' ' if message['role'] == 'assistant' else '') + '<|' +"),
         ("{{- '<|' +", "{{- (' ' if message['role'] == 'system' else '') + '<|' +"),
         ("bos_token }}", "bos_token }}{% if messages|length > 1 %}Be kind.{% endif %}"),
+        ("bos_token }}", "bos_token }}{% if messages|length > 4 %}Be kind.{% endif %}"),
         (" | trim", ""),
     ],
-    ids=["answer", "system", "second turn", "spaces"],
+    ids=["answer", "system", "second turn", "many turns", "spaces"],
 )
 def test_85_a_template_that_differs_in_one_turn_is_found_out(
     connect: Connect, start: Start, tmp_path: Path, before: str, after: str
@@ -170,7 +171,7 @@ def _with_template(server: RewardServer, folder: Path, change: Callable[[str], s
     right = settings.pop("chat_template")
     changed = change(right)
     assert changed != right
-    path.write_text(json.dumps({**settings, "chat_template": changed}))
+    path.write_text(json.dumps(settings | ({"chat_template": changed} if changed else {})))
     return str(folder)
 
 
@@ -208,21 +209,36 @@ def test_85_another_tokenizer_is_found_out(connect: Connect, start: Start, tmp_p
         connect(server, tokenizer=str(tmp_path)).score(FormattedText("37 + 45 = 82."))
 
 
+@pytest.mark.parametrize("template", ["", "{% if %}"], ids=["none", "broken"])
+@pytest.mark.parametrize("dialect", ["0.5.22", "0.4.9"])
+def test_85_without_a_template_on_the_client_all_else_is_scored(
+    connect: Connect, start: Start, tmp_path: Path, dialect: str, template: str
+) -> None:
+    """The fault is that of the set-up, and not of the sample."""
+    server = start(dialect)
+    client = connect(server, tokenizer=_with_template(server, tmp_path, lambda _: template))
+    ids = [5, 6, 7]
+    assert client.score(ids).value == pytest.approx(server.reference(ids), abs=CLOSE)
+    assert client.score(FormattedText("37 + 45 = 82.")).value is not None
+    with pytest.raises(TemplateUnavailableError, match="Cannot render the conversation"):
+        client.score(CHAT)
+
+
 def test_85_auto_goes_on_without_a_tokenizer(
     connect: Connect, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The server names a folder that is not here."""
     with RewardServer() as vllm:
         ids = list(_ids(vllm))
-    server = start("0.5.22")
+    server = start("0.5.22", root="/nowhere/model")
     client = connect(server, tokenizer="auto")
     assert client.score(ids).value == client.score(FormattedText(_text(server, ids))).value
-    with pytest.raises(InputError, match="makes a user's turn of its answer. Give the model's"):
+    with pytest.raises(InputError, match=r"turn of its answer\. Give the model's"):
         client.score(CHAT)
-    (warning,) = [each for each in caplog.messages if "Cannot load the tokenizer" in each]
-    assert "the client goes on without" in warning
+    (warning,) = [each for each in caplog.messages if "goes on without" in each]
+    assert "'/nowhere/model': there is no such folder here" in warning
     with pytest.raises(RouteNotFoundError, match="the size of the vocabulary"):
-        connect(start("0.4.9"), tokenizer="auto").score(ids)
+        connect(start("0.4.9", root="/nowhere/model"), tokenizer="auto").score(ids)
 
 
 def test_85_no_conversation_is_sent_to_be_scored(connect: Connect, start: Start) -> None:

@@ -105,6 +105,7 @@ class VersionRange:
         source: The origin of the row.
         live: The versions of the range that were seen running.
         renders: The conversations of which the server makes the right token IDs.
+        tokenizes: True if it has a route of token IDs.
         if_named: Further strategies with the same output, which are tried only if the caller names
             their route.
     """
@@ -115,6 +116,7 @@ class VersionRange:
     source: str
     live: tuple[str, ...] = ()
     renders: Rendering = "all"
+    tokenizes: bool = True
     hint: str = (
         "Serve the reward model with `vllm serve MODEL --runner pooling` "
         "(`--task classify` or `--task reward` up to 0.9)."

@@ -233,11 +233,12 @@ def hidden_routes(
         listed: The routes that the address lists.
         tokenizes: True if ``/tokenize`` answered.
     """
+    engine = identity.engine
     is_foreign = listed is not None and MODELS_PATH not in listed
     hides = {
         MODELS_PATH: not identity.is_listed,
-        identity.engine.version_paths[0]: identity.version is None,
-        identity.engine.tokenize_path: not tokenizes,
+        engine.version_paths[0]: identity.version is None,
+        engine.tokenize_path: not tokenizes and engine.range_of(identity.version).tokenizes,
         "/openapi.json": is_foreign,
     }
     return [path for path, is_hidden in hides.items() if is_hidden]

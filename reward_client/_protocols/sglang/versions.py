@@ -65,6 +65,7 @@ _V0_3 = VersionRange(
     if_named={"sequence": (_EMBEDDINGS,)},
     errors="nested",
     renders="none",
+    tokenizes=False,
     source="code of 0.3.0 to 0.4.0",
     hint=_HINT,
 )
@@ -84,6 +85,7 @@ _V0_5_4 = replace(
         "difference": _DIFFERENCE,
         "text": _TEXT,
     },
+    tokenizes=True,
     source="code of 0.5.4 to 0.5.12",
     live=(),
 )

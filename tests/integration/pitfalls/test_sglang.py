@@ -645,6 +645,13 @@ def test_one_sample_that_is_refused_fails_alone(connect: Connect, start: Start) 
     assert [isinstance(outcome, RewardClientError) for outcome in outcomes] == [False, True, False]
 
 
+def test_a_version_without_tokenize_hides_nothing(connect: Connect, start: Start) -> None:
+    server = start("0.4.9", logprobs="processed_logprobs")
+    with pytest.raises(RouteNotFoundError, match="--is-embedding") as caught:
+        connect(server, tokenizer=server.checkpoint).score(CHAT)
+    assert "gateway" not in str(caught.value)
+
+
 # 95: a router
 
 

@@ -103,9 +103,16 @@ async def check_logit_tokens(texts: Texts, promised: ServerState, tokens: tuple[
     if output.classifier_from_token:
         return
     words = " and ".join(repr(token) for token in output.tokens)
-    raise NotARewardError(
+    doubt = (
         f"Cannot tell whether the server's number is the logit of {words}: an ordinary classifier "
-        "answers one number too. Give the manifest of an export (`reward-client export MODEL "
+        "answers one number too."
+    )
+    engine = promised.engine
+    if engine.first_version_with("exported") is None:
+        advice = engine.advice.logit if len(tokens) == 1 else engine.advice.difference
+        raise NotARewardError(f"{doubt} {advice}")
+    raise NotARewardError(
+        f"{doubt} Give the manifest of an export (`reward-client export MODEL "
         "FOLDER --head lm-head:TOKEN --verify`) as recipe=, or serve the language model itself "
         "(`vllm serve MODEL --logprobs-mode raw_logits`). If the server was started with "
         "classifier_from_token for these tokens, say so: classifier_from_token=True in the method."

@@ -17,7 +17,9 @@ ADVICE = Advice(
         "logits. Read yes or no by YesNo(), or serve the model with vLLM and --logprobs-mode "
         "raw_logits."
     ),
-    difference=f"To read yes or no, serve the language model with {_SERVE}.",
+    difference=(
+        f"To read yes or no, serve the language model with {_SERVE}, without --is-embedding."
+    ),
     hidden=f"LinearHead reads hidden states, and SGLang normalizes them (0.5.23). {_BY_VLLM}",
     steps=(
         "SGLang has no class for process reward models, and gives no value for each token (0.3 to "

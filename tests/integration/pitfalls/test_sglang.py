@@ -645,6 +645,18 @@ def test_one_sample_that_is_refused_fails_alone(connect: Connect, start: Start) 
     assert [isinstance(outcome, RewardClientError) for outcome in outcomes] == [False, True, False]
 
 
+@pytest.mark.parametrize(
+    ("method", "cure"),
+    [(TokenLogit(token=7), "YesNo"), (YesNo(yes=20, no=21), "without --is-embedding")],
+)
+def test_a_classifier_gets_the_advice_of_its_engine(
+    connect: Connect, start: Start, method: TokenLogit | YesNo, cure: str
+) -> None:
+    with pytest.raises(NotARewardError, match=cure) as caught:
+        connect(start(), method=method).score(CHAT)
+    assert "export" not in str(caught.value)
+
+
 def test_a_version_without_tokenize_hides_nothing(connect: Connect, start: Start) -> None:
     server = start("0.4.9", logprobs="processed_logprobs")
     with pytest.raises(RouteNotFoundError, match="--is-embedding") as caught:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from reward_client import FileError, Limits, RewardClient
+from reward_client._client.equal_settings import each_server, settings_of_replicas
 from reward_client.files import score_file
 from reward_client.testing import RewardServer
 
@@ -99,17 +100,23 @@ def test_25_their_order_changes_no_fingerprint(
     with connected(*urls) as client, connected(*urls[::-1]) as other:
         assert client.settings() == other.settings()
         assert client.settings().fingerprint == other.settings().fingerprint
-        assert len(client.settings().replicas) == 1
+        each = [*each_server(client.settings())]
+    assert len(each) == 2
+    assert settings_of_replicas(each) == settings_of_replicas(each[::-1])
 
 
-def test_25_one_that_goes_away_changes_no_fingerprint(stack: ExitStack) -> None:
+@pytest.mark.parametrize(("away", "stays"), [(VLLM, SGLANG), (SGLANG, VLLM)])
+def test_25_one_that_goes_away_changes_no_fingerprint(
+    stack: ExitStack, away: dict[str, str], stays: dict[str, str]
+) -> None:
+    """Also if the other one was the first to be found."""
     with ExitStack() as while_up:
-        urls = [started(while_up, VLLM).url, started(stack, SGLANG).url]
+        urls = [started(while_up, away).url, started(stack, stays).url]
         client = stack.enter_context(connected(*urls))
         settings = client.settings()
         assert len(settings.replicas) == 1
     client.score_many([row["messages"] for row in ROWS])
-    assert [profile.engine for profile in client.servers()] == ["sglang"]
+    assert len(client.servers()) == 1
     assert client.settings() == settings
 
 

@@ -340,13 +340,15 @@ class Session:
 
     async def _known_settings(self, link: Link) -> Settings:
         states = await link.proven[0].states()
+        authors = await link.proven[-1].states()
         return settings_of_replicas(
-            [each for state in states for each in await self._settings_with(link, state)]
+            each for state in states for each in self._settings_with(link, state, authors)
         )
 
-    async def _settings_with(self, link: Link, state: ServerState) -> list[Settings]:
+    def _settings_with(
+        self, link: Link, state: ServerState, authors: Sequence[ServerState]
+    ) -> list[Settings]:
         """Return the settings with one server, and with each that may write for it."""
-        authors = await link.proven[-1].states()
         config = self.config
         return [
             state.settings(provenance, config.on_overlong, config.on_control_tokens)
@@ -362,11 +364,18 @@ class Session:
                 return settings
             # What a server that is away would write today, nobody knows.
             states = await link.pool.states()
+            authors = await link.proven[-1].states()
             return settings_of_replicas(
-                [each for state in states for each in await self._settings_today(link, state)]
+                [
+                    each
+                    for state in states
+                    for each in await self._settings_today(link, state, authors)
+                ]
             )
 
-    async def _settings_today(self, link: Link, state: ServerState) -> list[Settings]:
+    async def _settings_today(
+        self, link: Link, state: ServerState, authors: Sequence[ServerState]
+    ) -> list[Settings]:
         day: str | None = today_here()
         digest = state.template.digest
         if state.rules.server_tokenizes:
@@ -378,7 +387,7 @@ class Session:
             )
             day, digest = today.day, today.digest
         update = {"prompt_date": day or state.template.day, "template_digest": digest}
-        known = await self._settings_with(link, state.with_limits_of(link.pool.baseline))
+        known = self._settings_with(link, state.with_limits_of(link.pool.baseline), authors)
         return [settings.model_copy(update=update) for settings in known]
 
     async def examine(self, sample: Sample | None) -> Examination:
